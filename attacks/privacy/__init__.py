@@ -1,0 +1,1 @@
+"""Attacks on the privacy of the training graph."""

@@ -1,0 +1,1 @@
+"""Blind shifts of the data."""

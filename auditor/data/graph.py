@@ -1,0 +1,194 @@
+"""The graph a target belongs to, and its split: plain, validated, immutable values."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from auditor.errors import GraphError, SplitError
+
+Task = Literal["node", "graph"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Graph:
+    """One graph (task `node`) or many graphs side by side (task `graph`, told apart by `batch`).
+
+    Attributes:
+        x: features, float32 [N, F], finite.
+        edge_index: directed edges, int64 [2, E], every id in [0, N).
+        y: labels, int64, [N] for one graph and [B] for many; values >= 0.
+        edge_weight: float32 [E] or None.
+        batch: the graph of each node, int64 [N], non-decreasing, 0..B-1; None for one graph.
+        name: what the report calls it.
+
+    Raises:
+        GraphError: on construction, when any of the above does not hold. Node and edge counts are in the message.
+    """
+
+    x: Tensor
+    edge_index: Tensor
+    y: Tensor
+    edge_weight: Tensor | None = None
+    batch: Tensor | None = None
+    name: str = "graph"
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def task(self) -> Task:
+        """`node` for one graph, `graph` for many."""
+        return "node" if self.batch is None else "graph"
+
+    @property
+    def num_nodes(self) -> int:
+        """N."""
+        return int(self.x.shape[0])
+
+    @property
+    def num_edges(self) -> int:
+        """E, directed edges as stored."""
+        return int(self.edge_index.shape[1])
+
+    @property
+    def num_features(self) -> int:
+        """F."""
+        return int(self.x.shape[1])
+
+    @property
+    def num_items(self) -> int:
+        """What is classified: N nodes or B graphs."""
+        return int(self.y.shape[0])
+
+    @property
+    def is_undirected(self) -> bool:
+        """Whether every arc has its reverse (loops aside)."""
+        keys = self.arc_keys(include_loops=False)
+        reverse = torch.sort((keys % self.num_nodes) * self.num_nodes + keys // self.num_nodes).values
+        return bool(torch.equal(torch.sort(keys).values, reverse))
+
+    def arc_keys(self, *, include_loops: bool = True) -> Tensor:
+        """Distinct arcs as int64 keys u * N + v, sorted."""
+        u, v = self.edge_index[0], self.edge_index[1]
+        keys = u * self.num_nodes + v
+        return torch.unique(keys if include_loops else keys[u != v])
+
+    def pair_keys(self) -> Tensor:
+        """Distinct unordered pairs as int64 keys min * N + max, sorted; loops left out. E of the privacy family."""
+        u, v = self.edge_index.min(dim=0).values, self.edge_index.max(dim=0).values
+        return torch.unique((u * self.num_nodes + v)[u != v])
+
+    def with_edges(self, edge_index: Tensor, edge_weight: Tensor | None = None) -> Graph:
+        """The same nodes with other edges."""
+        return replace(self, edge_index=edge_index, edge_weight=edge_weight)
+
+    def digest(self) -> str:
+        """sha256 over shapes and bytes of every tensor, in a fixed order."""
+        sha = hashlib.sha256()
+        for part in (self.x, self.edge_index, self.y, self.edge_weight, self.batch):
+            sha.update(repr(None if part is None else (tuple(part.shape), str(part.dtype))).encode())
+            if part is not None:
+                sha.update(part.detach().cpu().contiguous().numpy().tobytes())
+        return sha.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """Which items were trained on, chose the checkpoint, and test it; bool [N] or [B] each, disjoint.
+
+    `spec` is how it was named (`public`, `per-class:20`, …), `seed` where it was drawn (None: not drawn).
+    """
+
+    train: Tensor
+    val: Tensor
+    test: Tensor
+    spec: str = "file"
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        masks = {"train": self.train, "val": self.val, "test": self.test}
+        for name, mask in masks.items():
+            if mask.dtype != torch.bool or mask.dim() != 1 or mask.shape != self.train.shape:
+                raise SplitError(
+                    f"{name} mask is {mask.dtype} {list(mask.shape)}; expected bool [{self.train.shape[0]}]. "
+                    "Give three boolean masks of equal length."
+                )
+        for a, b in (("train", "val"), ("train", "test"), ("val", "test")):
+            shared = torch.nonzero(masks[a] & masks[b]).flatten()
+            if shared.numel():
+                raise SplitError(
+                    f"{shared.numel()} items are in both {a} and {b} (first: {shared[:5].tolist()}); "
+                    "expected disjoint masks. Remove them from one of the two."
+                )
+        for name in ("train", "test"):
+            if not masks[name].any():
+                raise SplitError(f"the {name} mask is empty; expected at least one item. Check the split file.")
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Number of train, validation and test items."""
+        return int(self.train.sum()), int(self.val.sum()), int(self.test.sum())
+
+    def check_fits(self, graph: Graph) -> None:
+        """Raises SplitError when the masks do not have one entry per item of `graph`."""
+        if self.train.shape[0] != graph.num_items:
+            raise SplitError(
+                f"the masks have {self.train.shape[0]} entries, {graph.name} has {graph.num_items} items. "
+                "Give masks with one entry per item, in the order of y."
+            )
+
+
+def _check(graph: Graph) -> None:
+    """Every invariant of Graph, each with the values seen."""
+    x, edge_index, y, n = graph.x, graph.edge_index, graph.y, int(graph.x.shape[0])
+    if x.dim() != 2 or n == 0:
+        raise GraphError(f"{graph.name}: x is {list(x.shape)}; expected [N, F] with N > 0.")
+    if not torch.is_floating_point(x):
+        raise GraphError(f"{graph.name}: x is {x.dtype}; expected a floating dtype. Convert the features to float32.")
+    if not torch.isfinite(x).all():
+        bad = torch.nonzero(~torch.isfinite(x))[0].tolist()
+        raise GraphError(
+            f"{graph.name}: x[{bad[0]}, {bad[1]}] is {x[bad[0], bad[1]].item()}; expected finite features. "
+            "Fill or drop missing values before the audit."
+        )
+    if edge_index.dim() != 2 or edge_index.shape[0] != 2 or edge_index.dtype != torch.int64:
+        raise GraphError(
+            f"{graph.name}: edge_index is {edge_index.dtype} {list(edge_index.shape)}; expected int64 [2, E]. "
+            "Store one column per directed edge, source first."
+        )
+    if edge_index.numel() and (int(edge_index.min()) < 0 or int(edge_index.max()) >= n):
+        raise GraphError(
+            f"{graph.name}: edge_index holds ids from {int(edge_index.min())} to {int(edge_index.max())}; "
+            f"expected ids in [0, {n}), one per row of x. Renumber the nodes, or add the missing rows."
+        )
+    items = n if graph.batch is None else None
+    if graph.batch is not None:
+        if graph.batch.shape != (n,) or graph.batch.dtype != torch.int64 or int(graph.batch.min()) != 0:
+            raise GraphError(
+                f"{graph.name}: batch is {graph.batch.dtype} {list(graph.batch.shape)}; expected int64 [{n}] from 0."
+            )
+        steps = graph.batch[1:] - graph.batch[:-1]
+        if steps.numel() and (int(steps.min()) < 0 or int(steps.max()) > 1):
+            raise GraphError(
+                f"{graph.name}: batch skips or returns to a graph; expected 0..B-1, each with a node, in order."
+            )
+        if edge_index.numel() and not torch.equal(graph.batch[edge_index[0]], graph.batch[edge_index[1]]):
+            raise GraphError(f"{graph.name}: an edge joins two graphs; expected edges inside one graph each.")
+        items = int(graph.batch[-1]) + 1
+    if y.dtype != torch.int64 or y.dim() != 1 or y.shape[0] != items:
+        raise GraphError(
+            f"{graph.name}: y is {y.dtype} {list(y.shape)}; expected int64 [{items}], one class index per item. "
+            "Regression and multi-label targets are not audited."
+        )
+    if int(y.min()) < 0:
+        raise GraphError(f"{graph.name}: y holds {int(y.min())}; expected class indices from 0.")
+    weight = graph.edge_weight
+    if weight is not None and (weight.shape != (edge_index.shape[1],) or not torch.isfinite(weight).all()):
+        raise GraphError(
+            f"{graph.name}: edge_weight is {list(weight.shape)}; expected finite values [{edge_index.shape[1]}]."
+        )

@@ -1,0 +1,90 @@
+"""Everything `auditor` raises on purpose, and the exit code each one means.
+
+```
+AuditorError                        3   something kept the audit from a verdict
+├── UsageError                      2   the request cannot be understood
+│   ├── ConfigError                     a config file, an option, a probe's parameter
+│   └── DataError                       the data asked for is missing or malformed
+│       ├── GraphError                  nodes, edges, features or labels
+│       └── SplitError                  train, validation and test items
+├── TargetError                     4   the target was refused or could not be loaded
+│   ├── RefusedError                    loading it would run code that came inside a file
+│   └── LoadError                       missing, does not fit its table, not a model
+├── AccessError                     3   an attack reached for what it was not granted
+├── CapabilityError                 3   a target was asked for what it cannot do
+├── SkippedError                    –   a probe does not apply here; the reason becomes the cell's row
+└── EvaluationError                 3   an outcome breaks its contract (asymmetric scorer, budget exceeded, NaN)
+```
+
+A message has three parts: what came, what was expected, how to go on.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AuditorError(Exception):
+    """Root of the tree; `exit_code` is what the command line returns for it."""
+
+    exit_code = 3
+
+
+class UsageError(AuditorError):
+    """The request cannot be understood."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A config file, an option or a probe's parameter is wrong."""
+
+
+class DataError(UsageError):
+    """The data asked for is missing or malformed."""
+
+
+class GraphError(DataError):
+    """Nodes, edges, features or labels are malformed."""
+
+
+class SplitError(DataError):
+    """Train, validation or test items are malformed."""
+
+
+class TargetError(AuditorError):
+    """The target was refused or could not be loaded."""
+
+    exit_code = 4
+
+
+class RefusedError(TargetError):
+    """Loading the file would run code that came inside it."""
+
+
+class LoadError(TargetError):
+    """The model file is missing, does not fit its table, or is not a model."""
+
+
+class AccessError(AuditorError):
+    """An attack reached for something that its adversary was not granted."""
+
+
+class CapabilityError(AuditorError):
+    """A target was asked for something it cannot do."""
+
+
+class SkippedError(AuditorError):
+    """A probe does not apply to this target; the message is the reason printed on its row."""
+
+
+class EvaluationError(AuditorError):
+    """An attack's outcome breaks its contract, so that no number can be taken from it."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A sentence that offers the known word closest to `word`, or lists them when none is close."""
+    words = sorted(known)
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    return f'Did you mean "{close[0]}"?' if close else f"Known: {', '.join(words) or 'none'}."

@@ -1,0 +1,1 @@
+"""The harnesses: they hold the truth, re-check every claim and run the controls."""

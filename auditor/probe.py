@@ -1,0 +1,244 @@
+"""The contracts: what an attack declares and returns, and what an evaluation receives and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from auditor.audit import Artifact, Measurement, Series, ValidityRow
+from auditor.data.graph import Graph
+from auditor.errors import ConfigError, nearest
+from auditor.registry import ProbeEntry
+from auditor.targets.target import Capability, Target
+from auditor.view import Access, SideKnowledge, View
+
+Profile = Literal["quick", "standard", "full"]
+
+
+class Outcome:
+    """What an attack claims. The evaluation re-checks every claim against the target."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LinkOutcome(Outcome):
+    """A scorer of node pairs: `score(pairs int64 [2, M]) -> float64 [M]`, larger = likelier an edge.
+
+    Called only after `run` has returned. It must be symmetric, finite, and independent of the other pairs in the call.
+    `notes` are plain values for the report ("no gradient to follow", candidate counts, recall).
+    """
+
+    score: Callable[[Tensor], Tensor]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FlipSet:
+    """Edges toggled at one budget: pair keys min * N + max (arcs: u * N + v), int64 [k], k <= budget."""
+
+    budget: int
+    keys: Tensor
+    claimed_accuracy: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FlipOutcome(Outcome):
+    """Flip sets, several per budget allowed (losses, draws, restarts); `label` in `variant` names each arm."""
+
+    points: tuple[FlipSet, ...]
+    variant: tuple[str, ...]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShiftedSet:
+    """The same items on edited data, or other items on the same data (shift spec 2).
+
+    Attributes:
+        name: kind of shift or property (`edge-drop`, `degree`).
+        severity: the value (`0.1`), a bin's name (`2-3`); printed in `subset`.
+        draw: number of the random draw, 0 for a deterministic set.
+        items: ids of the evaluated items, int64 [n], in the numbering of the *original* graph.
+        graph: edited data; None for the target's own graph.
+        node_ids: original id of each node of `graph`, int64 [N']; None when unchanged.
+        paired: whether differences to the ID set may be taken item by item.
+        labels: `kept` (accuracy reported), `doubtful` (never gated), `undefined` (detection only).
+        claimed_rate: share of edges, entries or nodes really edited; re-measured by the evaluation.
+        notes: plain values (norm ratio, flags) printed with the row.
+    """
+
+    name: str
+    severity: str
+    draw: int
+    items: Tensor
+    graph: Graph | None = None
+    node_ids: Tensor | None = None
+    paired: bool = True
+    labels: Literal["kept", "doubtful", "undefined"] = "kept"
+    claimed_rate: float | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShiftOutcome(Outcome):
+    """Shifted sets, and per-property values of all items for strata that the evaluation cuts itself."""
+
+    sets: tuple[ShiftedSet, ...]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Attack(Protocol):
+    """One method, one file: a frozen dataclass whose fields are its hyper-parameters.
+
+    Reads a View, returns an Outcome. Never computes its own metric, prints, reads a file or touches a global seed.
+    """
+
+    id: ClassVar[str]
+    needs: ClassVar[frozenset[Capability]]
+    access: ClassVar[frozenset[Access]]
+
+    def run(self, view: View, task: AttackTask) -> Outcome:
+        """The claim of this attack on what `view` shows."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttackTask:
+    """What the harness asks of an attack beside the view: randomness, budgets, depth.
+
+    Attributes:
+        rng: the attack's only source of NumPy randomness, derived from the cell's key.
+        torch_rng: the same for torch.
+        profile: `quick`, `standard` or `full`.
+        budgets: edit budgets, ascending, in edges (adversarial family; empty elsewhere).
+        tick: progress observer, called with a fraction in [0, 1] or None and a short note.
+    """
+
+    rng: np.random.Generator
+    torch_rng: torch.Generator
+    profile: Profile = "standard"
+    budgets: tuple[int, ...] = ()
+    tick: Callable[[float | None, str], None] = lambda _fraction, _note: None
+
+
+class TrainedModels(Protocol):
+    """Keyed cache of twins: trained once, shared by every cell that needs the same one."""
+
+    def twin(self, target: Target, graph: Graph, seed: int) -> Target:
+        """`target.retrained(graph, seed=seed)`, or the one trained before with equal inputs."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cell:
+    """One (target, defence, probe, seed), with everything its evaluation needs.
+
+    `attacks` are constructed with the user's parameters; `params` are those of the harness itself.
+    """
+
+    target: Target
+    probe: ProbeEntry
+    attacks: tuple[Attack, ...]
+    params: Mapping[str, str]
+    profile: Profile
+    seed: int
+    side: SideKnowledge
+    models: TrainedModels
+    tick: Callable[[float | None, str], None] = lambda _fraction, _note: None
+    key: str = ""
+
+    def rng(self, *words: str) -> np.random.Generator:
+        """A generator that depends on the cell's key and `words` alone: results do not depend on order."""
+        return np.random.default_rng(self._sequence(words))
+
+    def torch_rng(self, *words: str) -> torch.Generator:
+        """The same for torch."""
+        state = self._sequence(words).generate_state(2, np.uint32)
+        return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+
+    def task(self, *words: str, budgets: tuple[int, ...] = ()) -> AttackTask:
+        """An AttackTask whose randomness derives from this cell and `words`."""
+        return AttackTask(self.rng(*words), self.torch_rng(*words), self.profile, budgets, self.tick)
+
+    def _sequence(self, words: tuple[str, ...]) -> np.random.SeedSequence:
+        spread = [int.from_bytes(word.encode()[:64].ljust(4, b"\0"), "little") for word in (self.key, *words)]
+        return np.random.SeedSequence([self.seed, *spread])
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an evaluation answers for one cell; the runner turns it into a row of the document.
+
+    `params` are plain JSON values: resolved budgets, pair counts, controls that ran, attacks and their settings.
+    """
+
+    access: tuple[str, ...]
+    measurements: tuple[Measurement, ...]
+    series: tuple[Series, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    validity: tuple[ValidityRow, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Evaluation(Protocol):
+    """The harness of one family: a function of one cell.
+
+    Raises:
+        SkippedError: the probe does not apply; the message is the reason on the row.
+    """
+
+    def __call__(self, cell: Cell) -> Result:
+        """Runs the attacks and the controls, verifies every claim, measures."""
+        ...
+
+
+S = TypeVar("S")
+
+
+def read_settings(kind: type[S], params: Mapping[str, str], *, owner: str) -> S:
+    """A frozen dataclass of settings filled from `key=value` words, typed by the field's default.
+
+    A list inside a value is written with slashes (`eps=0.01/0.05`) and lands in a tuple field.
+
+    Raises:
+        ConfigError: unknown key (nearest name offered) or a value of the wrong type.
+    """
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, text in params.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            raise ConfigError(f'{owner} has no parameter "{key}". {nearest(name, known)}')
+        default = known[name].default
+        try:
+            values[name] = _convert(text, default)
+        except ValueError:
+            raise ConfigError(
+                f'{owner}: {key}="{text}" cannot be read as {_kind_name(default)}; the default is {default!r}.'
+            ) from None
+    return kind(**values)
+
+
+def _convert(text: str, default: object) -> object:
+    if isinstance(default, bool):
+        if text.lower() not in ("true", "false"):
+            raise ValueError(text)
+        return text.lower() == "true"
+    if isinstance(default, int):
+        return int(text)
+    if isinstance(default, float):
+        return float(text)
+    if isinstance(default, tuple):
+        first = default[0] if default else ""
+        return tuple(_convert(part, first) for part in text.split("/"))
+    return text
+
+
+def _kind_name(default: object) -> str:
+    names = {bool: "true or false", int: "a whole number", float: "a number", tuple: "a list like a/b/c"}
+    return next((name for kind, name in names.items() if isinstance(default, kind)), "a word")

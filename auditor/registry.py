@@ -1,0 +1,176 @@
+"""Finds attacks, defences, reports and loaders, first- and third-party alike, without importing torch.
+
+Each entry point of the groups `auditor.attacks`, `.defenses`, `.reports`, `.loaders` names a *table* in a module that
+imports nothing heavy. The class behind an entry is imported when a cell needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from auditor.errors import ConfigError, nearest
+
+GROUPS = ("attacks", "defenses", "reports", "loaders")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a table: where a method lives and what `list` says about it.
+
+    Attributes:
+        id: kebab-case, the same words as the file.
+        location: `module:attribute`, imported only when needed.
+        summary: one line.
+        family: `privacy`, `adversarial`, `shift` for attacks; the report's or loader's kind elsewhere.
+        probe: the probe this attack belongs to (default: the attack's own id).
+        needs: capability names, so that a plan needs no import.
+    """
+
+    id: str
+    location: str
+    summary: str
+    family: str = ""
+    probe: str = ""
+    needs: tuple[str, ...] = ()
+
+    def load(self) -> Any:
+        """The object behind the entry."""
+        module, _, attribute = self.location.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeEntry:
+    """What the user asks for by id: one attack or a set of attacks with one threat model and one envelope.
+
+    Attributes:
+        id: kebab-case.
+        family: `privacy`, `adversarial` or `shift`.
+        evaluation: `module:function` of the harness.
+        summary: one line.
+        findings: finding ids this probe can raise.
+        tasks: `node`, `graph` or both.
+        cost: rough CPU seconds on a 3,000-node graph, by profile; what `check` estimates with.
+        profiles: profiles that include the probe by default.
+        version: raised when results of the probe change meaning; part of every cell key.
+    """
+
+    id: str
+    family: str
+    evaluation: str
+    summary: str
+    findings: tuple[str, ...]
+    tasks: tuple[str, ...] = ("node",)
+    cost: Mapping[str, float] = field(default_factory=dict)
+    profiles: tuple[str, ...] = ("quick", "standard", "full")
+    version: str = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What one entry point contributes."""
+
+    entries: tuple[Entry, ...] = ()
+    probes: tuple[ProbeEntry, ...] = ()
+
+
+@cache
+def _tables(group: str) -> tuple[Table, ...]:
+    """Tables of one group; one that fails to import warns and is left out, it does not stop the tool."""
+    tables = []
+    for point in sorted(entry_points(group=f"auditor.{group}"), key=lambda p: (p.name != "builtin", p.name)):
+        try:
+            tables.append(point.load())
+        except Exception as error:
+            warnings.warn(f"plug-in {point.name} ({point.value}) could not be imported: {error!r}", stacklevel=2)
+    return tuple(tables)
+
+
+def entries(group: str) -> dict[str, Entry]:
+    """Every entry of a group by id, in table order; the first of two equal ids wins."""
+    return _by_id(entry for table in _tables(group) for entry in table.entries)
+
+
+def probes() -> dict[str, ProbeEntry]:
+    """Every probe by id, in table order."""
+    return _by_id(probe for table in _tables("attacks") for probe in table.probes)
+
+
+def attacks_of(probe: str) -> tuple[Entry, ...]:
+    """The attacks of a probe, in table order."""
+    return tuple(entry for entry in entries("attacks").values() if (entry.probe or entry.id) == probe)
+
+
+def find(group: str, id_: str) -> Entry:
+    """One entry by id.
+
+    Raises:
+        ConfigError: unknown id; the nearest one is offered.
+    """
+    known = entries(group)
+    if id_ not in known:
+        raise ConfigError(f'no {group.removesuffix("s")} is called "{id_}". {nearest(id_, known)}')
+    return known[id_]
+
+
+def find_probe(id_: str) -> ProbeEntry:
+    """One probe by id.
+
+    Raises:
+        ConfigError: unknown id; the nearest one is offered.
+    """
+    known = probes()
+    if id_ not in known:
+        raise ConfigError(f'no probe is called "{id_}". {nearest(id_, known)} "auditor list probes" shows them all.')
+    return known[id_]
+
+
+def load_location(location: str) -> Callable[..., Any]:
+    """The object named `module:attribute`."""
+    return Entry("", location, "").load()  # type: ignore[no-any-return]
+
+
+def parse_spec(text: str) -> tuple[str, dict[str, str]]:
+    """`id` or `id:key=value,key=value` as (id, parameters).
+
+    Raises:
+        ConfigError: a piece without `=`, or a key given twice.
+    """
+    id_, _, rest = text.partition(":")
+    params: dict[str, str] = {}
+    for piece in filter(None, rest.split(",")):
+        key, sign, value = piece.partition("=")
+        if not sign or not key or key in params:
+            raise ConfigError(f'"{piece}" in "{text}" is not one key=value; write {id_}:key=value,key=value.')
+        params[key.strip()] = value.strip()
+    return id_.strip(), params
+
+
+def parse_specs(text: str) -> list[tuple[str, dict[str, str]]]:
+    """A comma list of specs; a piece `key=value` without an id belongs to the id before it."""
+    specs: list[str] = []
+    for piece in filter(None, (part.strip() for part in text.split(","))):
+        head = piece.partition(":")[0]
+        if "=" in head and specs:
+            specs[-1] += ("," if ":" in specs[-1] else ":") + piece
+        else:
+            specs.append(piece)
+    return [parse_spec(spec) for spec in specs]
+
+
+def canonical_spec(id_: str, params: Mapping[str, str]) -> str:
+    """`id:key=value,…` with keys sorted; `id` alone without parameters."""
+    return id_ if not params else f"{id_}:" + ",".join(f"{k}={params[k]}" for k in sorted(params))
+
+
+def _by_id(items: Iterable[Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for item in items:
+        found.setdefault(item.id, item)
+    return found

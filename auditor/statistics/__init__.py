@@ -1,0 +1,1 @@
+"""Intervals, ranking metrics and calibration: thin over scikit-learn and SciPy."""

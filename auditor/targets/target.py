@@ -1,0 +1,202 @@
+"""Target: a trained model, the graph it belongs to, and what it can do."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from auditor.data.graph import Graph, Split, Task
+from auditor.errors import CapabilityError
+from auditor.targets.forward import ForwardAdapter, drop_caches
+
+
+class Capability(StrEnum):
+    """What a target can do; tried on loading, never believed (targets spec 3.3)."""
+
+    LABELS = "LABELS"
+    PROBS = "PROBS"
+    LOGITS = "LOGITS"
+    EMBEDDINGS = "EMBEDDINGS"
+    GRAD_X = "GRAD_X"
+    GRAD_EDGE = "GRAD_EDGE"
+    PARAMS = "PARAMS"
+    RETRAIN = "RETRAIN"
+
+
+class Recipe(Protocol):
+    """How the target was trained: what every twin is trained with."""
+
+    def fit(self, graph: Graph, split: Split, seed: int) -> nn.Module:
+        """A freshly built and trained model, in eval mode."""
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """The `[target.train]` table, for digests and reports."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """A trained model with its graph, split and capabilities. Immutable; `logits` is the whole contract.
+
+    Attributes:
+        name: what the report calls it.
+        graph: the private graph (task `node`) or graphs (task `graph`).
+        split: which items it was trained, selected and tested on.
+        num_classes: C.
+        capabilities: confirmed by trial.
+        kind: how it was given (`factory`, `safetensors`, `state_dict`).
+        digest: sha256 over file bytes, model table or factory, and revision.
+        provenance: file names, hashes, versions; plain values only.
+        model: in eval mode, every parameter frozen. Attacks get a ModelHandle, never this.
+        build: makes a fresh untrained model; None when the target cannot be rebuilt.
+        recipe: trains one; None without `[target.train]`.
+        transform: the feature transform the data went through ("row-normalize" or "none").
+        claimed_accuracy: what target.toml says, checked by a validity row.
+        embedding_layer: module name whose input is the embedding; None for the last message-passing layer.
+    """
+
+    name: str
+    graph: Graph
+    split: Split
+    num_classes: int
+    capabilities: frozenset[Capability]
+    kind: str
+    digest: str
+    provenance: Mapping[str, Any]
+    model: nn.Module
+    build: Callable[[], nn.Module] | None = None
+    recipe: Recipe | None = None
+    transform: str = "none"
+    claimed_accuracy: float | None = None
+    embedding_layer: str | None = None
+    _clean: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self.split.check_fits(self.graph)
+        self.model.eval().requires_grad_(False)
+
+    @property
+    def task(self) -> Task:
+        """`node` or `graph`."""
+        return self.graph.task
+
+    def handle(self) -> ModelHandle:
+        """A private copy of the model, caches dropped, that holds no graph."""
+        return ModelHandle(self.model, embedding_layer=self.embedding_layer)
+
+    def logits(
+        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, batch: Tensor | None = None
+    ) -> Tensor:
+        """Logits of any graph: x [N, F], edge_index [2, E], edge_weight [E], batch [N] -> [N, C] or [B, C].
+
+        Eval mode, caches dropped, gradients flow to any input that asks for them.
+
+        Raises:
+            CapabilityError: an edge weight is given and the model takes none.
+        """
+        return self.handle().logits(x, edge_index, edge_weight, batch)
+
+    def clean_logits(self) -> Tensor:
+        """Logits on the target's own graph, [N, C] or [B, C], no gradient; computed once."""
+        if "logits" not in self._clean:
+            g = self.graph
+            with torch.no_grad():
+                self._clean["logits"] = self.logits(g.x, g.edge_index, g.edge_weight, g.batch)
+        return self._clean["logits"].clone()
+
+    def clean_embeddings(self) -> Tensor:
+        """Input of the last message-passing layer on the target's own graph, [N, d], no gradient."""
+        g = self.graph
+        with torch.no_grad():
+            return self.handle().embeddings(g.x, g.edge_index, g.edge_weight, g.batch)
+
+    def accuracy(self, mask: Tensor | None = None) -> float:
+        """Share of correct items under `mask` (default: test); a non-finite row counts as wrong."""
+        mask = self.split.test if mask is None else mask
+        return float(is_correct(self.clean_logits(), self.graph.y)[mask].double().mean())
+
+    def retrained(self, graph: Graph | None = None, split: Split | None = None, *, seed: int) -> Target:
+        """A twin trained by the target's own recipe on `graph` and `split` (default: its own).
+
+        Raises:
+            CapabilityError: the target has no recipe.
+        """
+        if self.recipe is None:
+            raise CapabilityError(
+                f"{self.name} cannot be retrained: it has no [target.train] table or no way to build a fresh model. "
+                "Add the recipe to target.toml."
+            )
+        graph, split = graph or self.graph, split or self.split
+        return replace(self, graph=graph, split=split, model=self.recipe.fit(graph, split, seed), _clean={})
+
+
+class ModelHandle:
+    """The model alone: a function of graphs that the caller makes. Holds no graph and no cache."""
+
+    def __init__(self, model: nn.Module, *, embedding_layer: str | None = None) -> None:
+        self._model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.dropped_caches = drop_caches(self._model)
+        self._forward = ForwardAdapter(self._model, embedding_layer=embedding_layer)
+        self.calls = 0
+
+    @property
+    def model(self) -> nn.Module:
+        """The private copy, for white-box attacks (access `weights`)."""
+        return self._model
+
+    @property
+    def takes_edge_weight(self) -> bool:
+        """Whether forward has an edge weight argument."""
+        return self._forward.takes_edge_weight
+
+    def logits(
+        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, batch: Tensor | None = None
+    ) -> Tensor:
+        """Same contract as `Target.logits`."""
+        self.calls += 1
+        return self._forward.logits(x, edge_index, edge_weight, batch)
+
+    def embeddings(
+        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, batch: Tensor | None = None
+    ) -> Tensor:
+        """Input of the last message-passing layer, [N, d]; gradients flow.
+
+        Raises:
+            CapabilityError: no message-passing layer was found.
+        """
+        self.calls += 1
+        return self._forward.embeddings(x, edge_index, edge_weight, batch)
+
+
+def is_correct(logits: Tensor, y: Tensor) -> Tensor:
+    """Whether each item is classified right, bool [N]; a row with a non-finite logit is wrong.
+
+    argmax of NaN silently returns a class, hence the explicit check.
+    """
+    return (logits.argmax(dim=1) == y) & torch.isfinite(logits).all(dim=1)
+
+
+def log_probabilities(logits: Tensor) -> Tensor:
+    """Log posteriors in float64, [N, C]; rows that already are probabilities or log-probabilities are recognised."""
+    z = logits.double()
+    if output_kind(logits) == "probs":
+        return z.clamp_min(1e-300).log()
+    return z.log_softmax(dim=1)
+
+
+def output_kind(logits: Tensor) -> str:
+    """`probs` when every row is in [0, 1] and sums to 1 ± 1e-4, `log_probs` for normalised logs, else `logits`."""
+    z = logits.double()
+    ones = torch.ones(z.shape[0], dtype=torch.float64)
+    if bool((z >= 0).all()) and torch.allclose(z.sum(dim=1), ones, atol=1e-4):
+        return "probs"
+    if bool((z <= 1e-6).all()) and torch.allclose(z.exp().sum(dim=1), ones, atol=1e-4):
+        return "log_probs"
+    return "logits"

@@ -1,0 +1,269 @@
+"""Access and View: what an adversary is assumed to hold, and nothing else.
+
+A View is the only thing an attack gets. A privacy View holds no private edge, not even behind a handle: the handles
+it carries hold the model alone, and the evaluation pairs (half of which are edges) are never in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from auditor.data.graph import Graph, Task
+from auditor.errors import AccessError, ConfigError
+from auditor.targets.relaxation import Relaxation
+from auditor.targets.target import ModelHandle, Target, log_probabilities
+
+T = TypeVar("T")
+REFERENCE_PAIRS = 100_000
+
+
+class Access(StrEnum):
+    """The words of the threat model; every result shows the ones it used."""
+
+    WEIGHTS = "weights"
+    POSTERIORS = "posteriors"
+    QUERIES = "queries"
+    EMBEDDINGS = "embeddings"
+    FEATURES = "features"
+    LABELS = "labels"
+    DENSITY = "density"
+    GRAPH = "graph"
+
+
+@dataclass(frozen=True, slots=True)
+class SideKnowledge:
+    """What the user says the adversary knows besides the model (`[access]`).
+
+    Attributes:
+        labels: `all` (default, worst case), `train` (labels of training items only) or `none`.
+        features: whether x is known.
+        density: mean degree rho that the adversary assumes; None means 4. Never computed from the private edges.
+        outputs: `probs` (default) or `logits`: what the served posteriors look like.
+        served_digits: decimals the service rounds to; None for exact.
+    """
+
+    labels: str = "all"
+    features: bool = True
+    density: float | None = None
+    outputs: str = "probs"
+    served_digits: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.labels not in ("all", "train", "none"):
+            raise ConfigError(f'[access] labels is "{self.labels}"; expected "all", "train" or "none".')
+        if self.outputs not in ("probs", "logits"):
+            raise ConfigError(f'[access] outputs is "{self.outputs}"; expected "probs" or "logits".')
+        if self.density is not None and not self.density > 0:
+            raise ConfigError(f"[access] density is {self.density}; expected a mean degree above 0.")
+        if self.served_digits is not None and self.served_digits < 1:
+            raise ConfigError(f"[access] served_digits is {self.served_digits}; expected at least 1.")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What one attack may see. Reading a field whose access was not granted raises AccessError.
+
+    `num_nodes`, `num_classes` and `task` are public. Everything else is a property that names its access.
+    """
+
+    access: frozenset[Access]
+    num_nodes: int
+    num_classes: int
+    task: Task
+    _held: Mapping[str, Any] = field(repr=False)
+
+    def _take(self, name: str, access: Access, kind: type[T]) -> T:
+        if access not in self.access:
+            raise AccessError(
+                f'this attack read {name}, which needs the access "{access}"; it was granted '
+                f"{', '.join(sorted(self.access)) or 'nothing'}. Declare it in the attack's `access`."
+            )
+        value = self._held.get(name)
+        if not isinstance(value, kind):
+            raise AccessError(
+                f"{name} is not part of a view of this family; granted: {', '.join(sorted(self.access))}."
+            )
+        return value
+
+    @property
+    def x(self) -> Tensor:
+        """Features, float32 [N, F] (access `features`)."""
+        return self._take("x", Access.FEATURES, Tensor)
+
+    @property
+    def y(self) -> Tensor:
+        """Labels, int64 [N] or [B], -1 where `known` is False (access `labels`)."""
+        return self._take("y", Access.LABELS, Tensor)
+
+    @property
+    def known(self) -> Tensor:
+        """Which labels are known, bool, shape of `y` (access `labels`)."""
+        return self._take("known", Access.LABELS, Tensor)
+
+    @property
+    def density(self) -> float:
+        """Mean degree the adversary assumes (access `density`)."""
+        return self._take("density", Access.DENSITY, float)
+
+    @property
+    def posteriors(self) -> Tensor:
+        """What the service answers on the private graph, [N, C] (access `posteriors`); `outputs` says which kind."""
+        return self._take("posteriors", Access.POSTERIORS, Tensor)
+
+    @property
+    def outputs(self) -> str:
+        """`probs` or `logits`: the kind of `posteriors`."""
+        return self._take("outputs", Access.POSTERIORS, str)
+
+    @property
+    def served_digits(self) -> int | None:
+        """Decimals that `posteriors` were rounded to, None for exact."""
+        if Access.POSTERIORS not in self.access:
+            raise AccessError('served_digits needs the access "posteriors".')
+        digits = self._held.get("served_digits")
+        return None if digits is None else int(digits)
+
+    @property
+    def model(self) -> ModelHandle:
+        """The model on graphs that the adversary makes (access `weights`); holds no graph."""
+        return self._take("model", Access.WEIGHTS, ModelHandle)
+
+    @property
+    def relaxation(self) -> Relaxation:
+        """The model with a differentiable weight on each edge of graphs the adversary makes (access `weights`)."""
+        return self._take("relaxation", Access.WEIGHTS, Relaxation)
+
+    @property
+    def attacked(self) -> Tensor | None:
+        """Node ids the adversary concentrates on (GraphMI's paper protocol), or None for all nodes."""
+        return self._held.get("attacked")
+
+    @property
+    def reference_pairs(self) -> Tensor:
+        """R: pairs drawn uniformly without the truth, int64 [2, R]; shared by attacks and controls."""
+        value = self._held.get("reference_pairs")
+        if value is None:
+            raise AccessError("reference_pairs belong to privacy views only.")
+        return value  # type: ignore[no-any-return]
+
+    @property
+    def graph(self) -> Graph:
+        """The graph to be edited or moved, labels left out (access `graph`: adversarial and shift families)."""
+        return self._take("graph", Access.GRAPH, Graph)
+
+    @property
+    def train_mask(self) -> Tensor:
+        """Training items, bool (access `graph`)."""
+        return self._take("train_mask", Access.GRAPH, Tensor)
+
+    @property
+    def val_mask(self) -> Tensor:
+        """Validation items, bool (access `graph`)."""
+        return self._take("val_mask", Access.GRAPH, Tensor)
+
+    @property
+    def items(self) -> Tensor:
+        """Ids of the items the result is about: attacked targets, or ID items, int64 (access `graph`)."""
+        return self._take("items", Access.GRAPH, Tensor)
+
+
+def grant_privacy(
+    target: Target,
+    access: frozenset[Access],
+    side: SideKnowledge,
+    rng: np.random.Generator,
+    *,
+    attacked: Tensor | None = None,
+) -> View:
+    """A privacy View: no field equals or encodes the private edges.
+
+    Raises:
+        AccessError: `graph` was asked for; privacy attacks are never granted it.
+    """
+    if Access.GRAPH in access:
+        raise AccessError(
+            'a privacy attack asked for "graph": the private edges are the secret it is measured against.'
+        )
+    graph, held = target.graph, dict[str, Any]()
+    held["reference_pairs"] = uniform_pairs(graph.num_nodes, REFERENCE_PAIRS, rng)
+    held["attacked"] = attacked
+    if Access.FEATURES in access:
+        held["x"] = graph.x.clone()
+    if Access.LABELS in access:
+        known = {
+            "all": torch.ones(graph.num_items, dtype=torch.bool),
+            "train": target.split.train.clone(),
+            "none": torch.zeros(graph.num_items, dtype=torch.bool),
+        }[side.labels]
+        held["known"], held["y"] = known, torch.where(known, graph.y, -1)
+    if Access.DENSITY in access:
+        held["density"] = 4.0 if side.density is None else float(side.density)
+    if Access.POSTERIORS in access:
+        held["posteriors"] = serve(target, side)
+        held["outputs"], held["served_digits"] = side.outputs, side.served_digits
+    if Access.EMBEDDINGS in access:
+        held["embeddings"] = target.clean_embeddings()
+    if Access.WEIGHTS in access:
+        held["model"] = target.handle()
+        held["relaxation"] = Relaxation.choose(target.handle(), num_features=graph.num_features, task=target.task)
+    return View(access, graph.num_nodes, target.num_classes, target.task, held)
+
+
+def grant_graph(target: Target, access: frozenset[Access], *, with_test_labels: bool) -> View:
+    """A View of the adversarial (`with_test_labels`) or shift family: the graph is known, it is what is edited.
+
+    Shift views hold labels of training and validation items only; the graph they carry has its labels blanked.
+    """
+    graph, split = target.graph, target.split
+    blank = Graph(
+        x=graph.x.clone(),
+        edge_index=graph.edge_index.clone(),
+        y=torch.zeros_like(graph.y),
+        edge_weight=None if graph.edge_weight is None else graph.edge_weight.clone(),
+        batch=None if graph.batch is None else graph.batch.clone(),
+        name=graph.name,
+    )
+    held: dict[str, Any] = {
+        "graph": blank,
+        "train_mask": split.train.clone(),
+        "val_mask": split.val.clone(),
+        "items": torch.nonzero(split.test).flatten(),
+    }
+    if Access.FEATURES in access:
+        held["x"] = graph.x.clone()
+    if Access.LABELS in access:
+        known = torch.ones_like(split.train) if with_test_labels else split.train | split.val
+        held["known"], held["y"] = known.clone(), torch.where(known, graph.y, -1)
+    if Access.POSTERIORS in access:
+        held["posteriors"], held["outputs"] = log_probabilities(target.clean_logits()).exp(), "probs"
+    if Access.WEIGHTS in access:
+        held["model"] = target.handle()
+        held["relaxation"] = Relaxation.choose(
+            target.handle(), num_features=graph.num_features, task=target.task, graph=blank
+        )
+    return View(access, graph.num_nodes, target.num_classes, target.task, held)
+
+
+def serve(target: Target, side: SideKnowledge) -> Tensor:
+    """What the service answers on the private graph, float64 [N, C]: probabilities or logits, rounded if it rounds."""
+    logits = target.clean_logits()
+    answer = logits.double() if side.outputs == "logits" else log_probabilities(logits).exp()
+    return answer if side.served_digits is None else answer.round(decimals=side.served_digits)
+
+
+def uniform_pairs(num_nodes: int, count: int, rng: np.random.Generator) -> Tensor:
+    """`count` uniform pairs u < v with replacement, int64 [2, count]; all pairs when there are no more than that."""
+    total = num_nodes * (num_nodes - 1) // 2
+    if total <= count:
+        return torch.combinations(torch.arange(num_nodes)).T.contiguous()
+    u = rng.integers(0, num_nodes, count)
+    v = rng.integers(0, num_nodes - 1, count)
+    v = v + (v >= u)
+    return torch.from_numpy(np.stack([np.minimum(u, v), np.maximum(u, v)]))

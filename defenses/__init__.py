@@ -1,0 +1,1 @@
+"""Defences: one method, one file; `table.py` lists them."""

@@ -1,0 +1,1 @@
+"""Renderings of the audit document; `table.py` lists them."""

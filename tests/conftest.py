@@ -1,0 +1,25 @@
+"""Fixtures shared by every test: the data root, one thread, no network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Reduction order depends on the number of threads."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real graphs; skips where there is none."""
+    given = os.environ.get("AUDITOR_DATA")
+    root = Path(given) if given else Path(__file__).parents[2] / "shared" / "data"
+    if not (root / "INDEX.toml").exists():
+        pytest.skip(f"no real graphs at {root}: set AUDITOR_DATA to a data root")
+    return root
