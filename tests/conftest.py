@@ -17,9 +17,12 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """The folder of real graphs; skips where there is none."""
+    """The folder of real graphs; skips where there is none, fails where AUDITOR_REQUIRE_DATA says it must be there."""
     given = os.environ.get("AUDITOR_DATA")
     root = Path(given) if given else Path(__file__).parents[2] / "shared" / "data"
     if not (root / "INDEX.toml").exists():
-        pytest.skip(f"no real graphs at {root}: set AUDITOR_DATA to a data root")
+        missing = f"no real graphs at {root}: set AUDITOR_DATA to a data root"
+        if os.environ.get("AUDITOR_REQUIRE_DATA"):
+            pytest.fail(missing)
+        pytest.skip(missing)
     return root

@@ -1,0 +1,85 @@
+"""Entry point: keeps the user's folder off our imports, turns every ending into the designed exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from auditor.errors import AuditorError, UsageError
+
+
+def main() -> None:
+    """Runs the command line and exits with its code (0, 1, 2, 3, 4 or 130)."""
+    sys.exit(run())
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """The exit code of one command line; nothing escapes as a traceback."""
+    try:
+        _keep_user_folder_off_path()
+        code = _invoke(arguments)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return 130
+    except BrokenPipeError:
+        # The reader went away; the verdict is still the exit code's to tell, and Python must not flush again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except AuditorError as error:
+        _say(f"error: {error}")
+        return error.exit_code
+    except Exception as error:
+        with tempfile.NamedTemporaryFile("w", prefix="auditor-", suffix=".log", delete=False) as log:
+            traceback.print_exc(file=log)
+        _say(f"internal error: {type(error).__name__}: {error}. The traceback is in {log.name}; please report it.")
+        return 3
+
+
+def _invoke(arguments: list[str] | None) -> int:
+    from auditor.cli.main import app
+
+    try:
+        result = app(args=arguments, standalone_mode=False)
+    except Exception as error:
+        message = getattr(error, "format_message", None)  # every usage error of the command-line library has one
+        if message is None:
+            raise
+        context = getattr(error, "ctx", None)
+        hint = f'\nTry "{context.command_path} --help".' if context is not None else ""
+        _say(f"error: {message()}{hint}")
+        return 2
+    return result if isinstance(result, int) else 0
+
+
+def _keep_user_folder_off_path() -> None:
+    """Drops the current folder from sys.path and checks that `attacks`, `defenses`, `reports` are ours."""
+    here = Path.cwd().resolve()
+    ours = Path(__file__).resolve().parents[1]
+    if here != ours:
+        sys.path[:] = [entry for entry in sys.path if entry and Path(entry).resolve() != here]
+    else:
+        sys.path[:] = [entry for entry in sys.path if entry]
+    import attacks
+    import defenses
+    import reports
+
+    for package in (attacks, defenses, reports):
+        found = Path(package.__file__ or "").resolve().parents[1]
+        if found != ours:
+            raise UsageError(
+                f'the package "{package.__name__}" was found at {found}, auditor itself is at {ours}. Another package '
+                "of that name shadows ours: start auditor from another folder, or remove it from PYTHONPATH."
+            )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201  the last words of a process, before and without Rich
+
+
+if __name__ == "__main__":
+    main()

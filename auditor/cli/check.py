@@ -1,0 +1,61 @@
+"""`auditor check`: loads the target and shows what an audit would do; no attack."""
+
+from __future__ import annotations
+
+import typer
+
+from auditor.cli import options
+
+
+def check(
+    target: options.TargetPath,
+    only: options.Only = None,
+    skip: options.Skip = None,
+    family: options.Family = None,
+    profile: options.Profile = None,
+    seeds: options.Seeds = None,
+    data: options.Data = None,
+    data_root: options.DataRoot = None,
+    trust_pickle: options.TrustPickle = False,
+) -> None:
+    """Load a target, show its validity rows and the plan of cells. Exit 3 when an integrity row fails."""
+    from rich.table import Table
+
+    from auditor.cli.console import stdout
+    from auditor.cli.session import Session
+    from auditor.runner.document import check_validity, target_row
+
+    given = {"only": only, "skip": skip, "family": family, "profile": profile, "seeds": seeds, "data_root": data_root}
+    session = Session.open(target, given)
+    loaded = session.load_target(data=data, trust_pickle=trust_pickle)
+    cells = session.plan(loaded)
+    rows, line = check_validity(loaded), target_row(loaded)
+    console = stdout()
+    clean = line.clean
+    console.print(
+        f"{line.name}: {line.kind}, {line.task} task, digest {line.digest[:12]}, {line.features} features, "
+        f"{line.classes} classes, {line.nodes} nodes, {line.edges} directed edges"
+        + (f", {line.graphs} graphs" if line.task == "graph" else ""),
+        markup=False,
+    )
+    console.print(
+        f"test accuracy {clean['accuracy']:.3f} [{clean['ci'][0]:.3f}, {clean['ci'][1]:.3f}] on {clean['n']} items; "
+        f"constant predictor {clean['constant_predictor']:.3f}; offers {', '.join(line.capabilities)}",
+        markup=False,
+    )
+    table = Table("validity", "kind", "status", "evidence", title_justify="left")
+    for row in rows:
+        table.add_row(row.id, row.kind, row.status, row.evidence)
+    console.print(table)
+    plan_table = Table("probe", "seed", "estimate", "note")
+    for cell in cells:
+        estimate = "–" if cell.skip else f"≈ {cell.estimate_s:.0f} s"
+        plan_table.add_row(cell.request.spec, str(cell.seed), estimate, cell.skip or "planned")
+    console.print(plan_table)
+    planned = [cell for cell in cells if not cell.skip]
+    total = sum(cell.estimate_s for cell in planned)
+    console.print(f"{len(planned)} of {len(cells)} cells would run, about {total:.0f} CPU s on a graph of 3,000 nodes")
+    failed = [row.id for row in rows if row.kind == "integrity" and row.status == "fail"]
+    if failed:
+        console.print(f"NOT TRUSTWORTHY  failed: {', '.join(failed)}", style="bold red")
+        raise typer.Exit(3)

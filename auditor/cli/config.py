@@ -1,0 +1,153 @@
+"""Resolves the options of a run: command line > environment `AUDITOR_*` > file > default."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from auditor.errors import ConfigError, nearest
+
+RUN_TABLES = ("run", "gate", "policy", "access", "suppress")
+DEFAULTS: Mapping[str, Any] = {
+    "profile": "standard",
+    "only": "",
+    "skip": "",
+    "family": "",
+    "seeds": "",
+    "policy": "standard",
+    "fail_on": "",
+    "baseline": "",
+    "out": "",
+    "format": "html",
+    "threads": 1,
+    "data_root": "",
+    "exit_zero": False,
+    "plain": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One resolved option and where it came from."""
+
+    value: Any
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every option of a run, and the tables of the config file that are not options."""
+
+    options: Mapping[str, Setting]
+    tables: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.options[name].value
+
+    def text(self) -> str:
+        """`name = value  # origin`, one per line: what `--print-config` shows."""
+        lines = [f"{name} = {json.dumps(setting.value)}  # {setting.origin}" for name, setting in self.options.items()]
+        lines += [f"{name} = {json.dumps(table, default=str)}  # file" for name, table in self.tables.items()]
+        return "\n".join(lines)
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file; of `[tool.auditor]` when it is a pyproject.toml.
+
+    Raises:
+        ConfigError: unreadable, not TOML, or no `[tool.auditor]` in a pyproject.toml.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}. Give the path of a TOML file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name} is not valid TOML: {error}.") from None
+    if path.name != "pyproject.toml":
+        return document
+    table = document.get("tool", {}).get("auditor")
+    if not isinstance(table, dict):
+        raise ConfigError("pyproject.toml has no [tool.auditor] table; add one, or give an audit.toml.")
+    return table
+
+
+def resolve(given: Mapping[str, Any], tables: Mapping[str, Any]) -> Settings:
+    """Options from all four places.
+
+    Args:
+        given: options of the command line; None means not given.
+        tables: the config file's tables.
+
+    Raises:
+        ConfigError: an unknown key in `[run]`, or a value of the wrong type.
+    """
+    file = tables.get("run", {})
+    if not isinstance(file, dict):
+        raise ConfigError("[run] must be a table of options.")
+    for key in file:
+        if key not in DEFAULTS:
+            raise ConfigError(f'[run] has no option "{key}". {nearest(key, DEFAULTS)}')
+    options = {}
+    for name, default in DEFAULTS.items():
+        variable = f"AUDITOR_{name.upper()}"
+        if given.get(name) is not None:
+            options[name] = Setting(given[name], "command line")
+        elif variable in os.environ:
+            options[name] = Setting(_typed(os.environ[variable], default, variable), f"environment {variable}")
+        elif name in file:
+            options[name] = Setting(_typed(file[name], default, f"[run] {name}"), "file")
+        else:
+            options[name] = Setting(default, "default")
+    return Settings(options, {name: tables[name] for name in RUN_TABLES if name != "run" and name in tables})
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """`0,1,2` as (0, 1, 2).
+
+    Raises:
+        ConfigError: not whole numbers >= 0, or one twice.
+    """
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f'--seeds is "{text}"; expected whole numbers like 0,1,2.') from None
+    if min(seeds) < 0 or max(seeds) >= 2**31 or len(set(seeds)) != len(seeds):
+        raise ConfigError(f'--seeds is "{text}"; expected distinct whole numbers from 0 to 2147483647.')
+    return seeds
+
+
+def side_knowledge(table: Any) -> Any:
+    """`[access]` as SideKnowledge.
+
+    Raises:
+        ConfigError: unknown key or a value out of range.
+    """
+    from auditor.view import SideKnowledge
+
+    known = [f.name for f in fields(SideKnowledge)]
+    for key in table or {}:
+        if key not in known:
+            raise ConfigError(f'[access] has no key "{key}". {nearest(key, known)}')
+    return SideKnowledge(**(table or {}))
+
+
+def _typed(value: Any, default: Any, place: str) -> Any:
+    """`value` in the default's type; lists become comma lists, text is parsed."""
+    if isinstance(default, str) and isinstance(value, list):
+        return ",".join(str(item) for item in value)
+    if isinstance(value, str) and isinstance(default, bool):
+        if value.lower() not in ("0", "1", "true", "false"):
+            raise ConfigError(f'{place} is "{value}"; expected true or false.')
+        return value.lower() in ("1", "true")
+    if isinstance(value, str) and isinstance(default, int):
+        if not value.isdigit():
+            raise ConfigError(f'{place} is "{value}"; expected a whole number.')
+        return int(value)
+    if type(value) is not type(default) and not (isinstance(default, str) and isinstance(value, int)):
+        raise ConfigError(f"{place} is {value!r}; expected {type(default).__name__}.")
+    return str(value) if isinstance(default, str) else value

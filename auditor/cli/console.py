@@ -1,0 +1,69 @@
+"""Where output goes: verdict and tables to stdout, progress and notes to stderr."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from auditor.errors import UsageError
+
+WIDTH = 100
+
+
+def stdout() -> Console:
+    """Console for results: at most 100 columns, colour only where the terminal and NO_COLOR allow it."""
+    console = Console(highlight=False, soft_wrap=False)
+    if console.width > WIDTH or not console.is_terminal:
+        console = Console(highlight=False, soft_wrap=False, width=WIDTH)
+    return console
+
+
+def stderr() -> Console:
+    """Console for progress and notes."""
+    return Console(file=sys.stderr, highlight=False, width=None if sys.stderr.isatty() else WIDTH)
+
+
+def note(text: str) -> None:
+    """One line for the user on stderr, never markup."""
+    stderr().print(text, markup=False, style="dim")
+
+
+def prepare_folder(path: Path) -> Path:
+    """The folder for results, made if missing.
+
+    Raises:
+        UsageError: it is a file, or cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".auditor-write-test"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"cannot write to {path}: {error.strerror}. Choose another folder with -o.") from None
+    return path
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Writes under a temporary name and renames, so that a reader never sees half a file."""
+    raw = content.encode() if isinstance(content, str) else content
+    partial = path.with_name(path.name + ".part")
+    try:
+        partial.write_bytes(raw)
+        partial.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}. Choose another place with -o.") from None
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file named on the command line.
+
+    Raises:
+        UsageError: it does not exist or is a folder.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}. Give the path of an existing file.") from None

@@ -1,0 +1,49 @@
+"""The command line. Verbs import torch only inside the functions that need it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from auditor import __version__
+from auditor.cli.check import check
+from auditor.cli.demo import demo
+from auditor.cli.explain import explain
+from auditor.cli.list import list_
+from auditor.cli.report import report
+from auditor.cli.run import run
+from auditor.cli.train import train
+
+app = typer.Typer(
+    name="auditor",
+    help="Privacy and robustness auditor for trained graph neural networks: every number beside its control.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 passed · 1 gate failed · 2 usage or data · 3 no verdict · 4 target refused · 130 interrupted",
+)
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"gnn-auditor {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("demo")(demo)
+app.command("train")(train)
+app.command("check")(check)
+app.command("run")(run)
+app.command("report")(report)
+app.command("list")(list_)
+app.command("explain")(explain)

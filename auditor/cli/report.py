@@ -1,0 +1,49 @@
+"""`auditor report`: renders an existing audit again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auditor.cli import options
+
+
+def report(
+    audit_json: options.AuditPath,
+    format_: Annotated[str, typer.Option("--format", help="Report formats, comma-separated.")] = "terminal",
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="A file for one format, a folder for several.")
+    ] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="No boxes.")] = False,
+) -> None:
+    """Render an audit in any format; nothing is computed again."""
+    from auditor import registry
+    from auditor.audit import from_bytes
+    from auditor.cli.console import note, prepare_folder, read_file, stdout, write_file
+    from auditor.errors import UsageError
+
+    audit = from_bytes(read_file(audit_json))
+    names = [name.strip() for name in format_.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"--format is empty. Known: {', '.join(registry.entries('reports'))}.")
+    reports = [registry.find("reports", name).load()() for name in names]
+    if len(reports) == 1 and out is None:
+        if names == ["terminal"]:
+            reports[0].print(audit, stdout(), plain=plain)
+        else:
+            rendered = reports[0].render(audit)
+            typer.echo(rendered, nl=False)
+        return
+    if out is None:
+        raise UsageError("several formats need a folder: give -o DIR.")
+    if len(reports) == 1 and not out.is_dir():
+        prepare_folder(out.parent)
+        write_file(out, reports[0].render(audit))
+        note(f"written: {out}")
+        return
+    prepare_folder(out)
+    for each in reports:
+        write_file(out / each.filename, each.render(audit))
+        note(f"written: {out / each.filename}")

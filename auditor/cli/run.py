@@ -1,0 +1,59 @@
+"""`auditor run`: the audit."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from auditor.cli import options
+
+
+def run(
+    target: options.TargetPath,
+    only: options.Only = None,
+    skip: options.Skip = None,
+    family: options.Family = None,
+    profile: options.Profile = None,
+    seeds: options.Seeds = None,
+    policy: Annotated[str | None, typer.Option(help="lenient, standard (default), strict or [policy.NAME].")] = None,
+    fail_on: Annotated[str | None, typer.Option(help="Severity from which a finding fails the gate.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="Accepted findings (auditor-baseline.json).")] = None,
+    out: Annotated[str | None, typer.Option("-o", "--out", help="Folder for audit.json and reports.")] = None,
+    format_: Annotated[str | None, typer.Option("--format", help="Reports to write beside audit.json.")] = None,
+    data: options.Data = None,
+    data_root: options.DataRoot = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Torch threads; part of what a rerun must share.")] = None,
+    exit_zero: Annotated[bool | None, typer.Option("--exit-zero", help="A failed gate exits 0 (dashboards).")] = None,
+    plain: options.Plain = None,
+    trust_pickle: options.TrustPickle = False,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Show options and origins, then stop.")] = False,
+) -> None:
+    """Audit a trained model: attacks, controls, intervals, verdict."""
+    from auditor.cli.session import Session
+
+    given = {
+        "only": only,
+        "skip": skip,
+        "family": family,
+        "profile": profile,
+        "seeds": seeds,
+        "policy": policy,
+        "fail_on": fail_on,
+        "baseline": baseline,
+        "out": out,
+        "format": format_,
+        "data_root": data_root,
+        "threads": threads,
+        "exit_zero": exit_zero,
+        "plain": plain,
+    }
+    session = Session.open(target, given)
+    if print_config:
+        typer.echo(session.settings.text())
+        raise typer.Exit
+    loaded = session.load_target(data=data, trust_pickle=trust_pickle)
+    audit = session.run(loaded, argv=tuple(sys.argv[1:]))
+    session.show(audit)
+    raise typer.Exit(audit.verdict.exit_code)

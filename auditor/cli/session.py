@@ -1,0 +1,151 @@
+"""What `demo`, `check` and `run` share: options, target, plan, audit, reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from auditor import registry
+from auditor.audit import Audit, to_bytes
+from auditor.cli.config import Settings, parse_seeds, read_tables, resolve, side_knowledge
+from auditor.cli.console import note, prepare_folder, stderr, stdout, write_file
+from auditor.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from auditor.policy import Policy
+    from auditor.runner.plan import PlannedCell
+    from auditor.targets.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One command's resolved options on one target path."""
+
+    path: Path
+    settings: Settings
+
+    @classmethod
+    def open(cls, path: Path, given: Mapping[str, Any]) -> Session:
+        """Reads the config file beside or named by `path` and resolves the options.
+
+        Raises:
+            UsageError: the path does not exist.
+            ConfigError: the file or an option is wrong.
+        """
+        if not path.exists():
+            raise UsageError(
+                f"{path} does not exist. Give a folder with target.toml, an audit.toml, or a model file with --data; "
+                '"auditor train" makes a target to try.'
+            )
+        tables = read_tables(path) if path.suffix == ".toml" else {}
+        return cls(path, resolve(given, tables))
+
+    @property
+    def out(self) -> Path | None:
+        """The output folder, if one was asked for."""
+        return Path(self.settings["out"]) if self.settings["out"] else None
+
+    def load_target(self, *, data: str | None = None, trust_pickle: bool = False) -> Target:
+        """The target, loaded with the session's threads and data root."""
+        import torch
+
+        from auditor.data.sources import resolve_root
+        from auditor.targets.load import load_target
+
+        torch.set_num_threads(self.settings["threads"])
+        root = resolve_root(self.settings["data_root"] or None)
+        with stderr().status("loading the target"):
+            return load_target(self.path, data_root=root, data=data, trust_pickle=trust_pickle)
+
+    def policy(self) -> Policy:
+        """The policy that judges, with the file's own thresholds, limits and suppressions."""
+        from auditor.policy import Policy
+
+        tables = self.settings.tables
+        return Policy.from_tables(
+            tables.get("gate", {}),
+            tables.get("policy", {}),
+            tables.get("suppress", []),
+            name=self.settings["policy"],
+            fail_on=self.settings["fail_on"] or None,
+        )
+
+    def seeds(self) -> tuple[int, ...]:
+        """Attack seeds: as given, else the profile's."""
+        from auditor.runner.plan import SEEDS_BY_PROFILE
+
+        return (
+            parse_seeds(self.settings["seeds"])
+            if self.settings["seeds"]
+            else SEEDS_BY_PROFILE[self.settings["profile"]]
+        )
+
+    def plan(self, target: Target) -> tuple[PlannedCell, ...]:
+        """Every cell of the run."""
+        from auditor.runner.plan import choose_probes, plan
+
+        names = ("only", "skip", "family", "profile")
+        requests = choose_probes(**{name: self.settings[name] for name in names})
+        side = side_knowledge(self.settings.tables.get("access"))
+        return plan(target, requests, seeds=self.seeds(), profile=self.settings["profile"], side=side)
+
+    def run(self, target: Target, *, argv: tuple[str, ...]) -> Audit:
+        """Runs the plan, writes `audit.json` and the reports asked for, and returns the audit."""
+        from auditor.cli.progress import observe
+        from auditor.runner.document import RunSettings, run_audit
+
+        out = None if self.out is None else prepare_folder(self.out)
+        formats = self._formats() if out is not None else []
+        cells, policy = self.plan(target), self.policy()
+        if out is not None:
+            (out / "cells.jsonl").unlink(missing_ok=True)
+        kept = {
+            name: setting.value for name, setting in self.settings.options.items() if name not in ("out", "data_root")
+        }
+        run_settings = RunSettings(
+            seeds=self.seeds(),
+            profile=self.settings["profile"],
+            policy=policy,
+            side=side_knowledge(self.settings.tables.get("access")),
+            config={**kept, **self.settings.tables},
+            argv=argv,
+            exit_zero=self.settings["exit_zero"],
+        )
+        baseline = None
+        if self.settings["baseline"]:
+            from auditor.baseline import read_baseline
+            from auditor.cli.console import read_file
+
+            baseline = read_baseline(read_file(Path(self.settings["baseline"])))
+        with observe() as observer:
+            audit = run_audit(target, cells, run_settings, observer=observer, out=out, baseline=baseline)
+        if out is not None:
+            write_file(out / "audit.json", to_bytes(audit))
+            for name in formats:
+                report = registry.find("reports", name).load()()
+                write_file(out / report.filename, report.render(audit))
+        return audit
+
+    def show(self, audit: Audit) -> None:
+        """The terminal report on stdout, and where the files are."""
+        report = registry.find("reports", "terminal").load()()
+        console = stdout()
+        report.print(audit, console, plain=self.settings["plain"])
+        if self.out is not None:
+            files = ["audit.json", *(registry.find("reports", name).load()().filename for name in self._formats())]
+            note("written: " + ", ".join(str(self.out / name) for name in files))
+
+    def _formats(self) -> list[str]:
+        """Report ids to write; `json` is always written and `terminal` is no file.
+
+        Raises:
+            ConfigError: unknown format; the list is shown.
+        """
+        names = [name.strip() for name in str(self.settings["format"]).split(",") if name.strip()]
+        for name in names:
+            if name == "terminal":
+                raise ConfigError("terminal is what is printed, not a file format; leave it out of --format.")
+            registry.find("reports", name)
+        return [name for name in dict.fromkeys(names) if name != "json"]

@@ -1,0 +1,47 @@
+"""`auditor train`: makes a reference target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auditor.cli import options
+
+
+def train(
+    data: Annotated[str, typer.Option(help='Data set by name ("auditor list data") or a graph file.')],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the target.")],
+    arch: Annotated[str, typer.Option(help="gcn, gat, sage or gin (graph sets: gin).")] = "gcn",
+    hidden: Annotated[int | None, typer.Option(min=1, help="Hidden width (default by architecture).")] = None,
+    layers: Annotated[int | None, typer.Option(min=1, help="Message-passing layers (default by task).")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="public, per-class:20, random:0.6/0.2/0.2, prognn, size:25, masks:0 or file:split.npz."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the split and of training.")] = 0,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Training epochs (default by task).")] = None,
+    data_root: options.DataRoot = None,
+    download: Annotated[bool, typer.Option("--download", help="Let PyG download a set the data root lacks.")] = False,
+) -> None:
+    """Train a reference model (GCN, GAT, GraphSAGE, GIN) and save it as safetensors with its target.toml."""
+    from auditor.cli.console import note, prepare_folder, stderr, stdout
+    from auditor.cli.training import describe, train_target
+
+    prepare_folder(out)
+    with stderr().status(f"training {arch} on {data}"):
+        target = train_target(
+            data,
+            out,
+            arch=arch,
+            hidden=hidden,
+            layers=layers,
+            split=split,
+            seed=seed,
+            epochs=epochs,
+            data_root=data_root,
+            download=download,
+        )
+    stdout().print(describe(target), markup=False)
+    note(f'written: {out}/target.toml. Audit it with "auditor run {out}".')

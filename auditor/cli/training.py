@@ -1,0 +1,50 @@
+"""What `train` and `demo` share: data, split and a trained reference target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from auditor.targets.target import Target
+
+
+def train_target(
+    data: str,
+    out: Path,
+    *,
+    arch: str,
+    hidden: int | None = None,
+    layers: int | None = None,
+    split: str | None = None,
+    seed: int = 0,
+    epochs: int | None = None,
+    data_root: str | None = None,
+    download: bool = False,
+) -> Target:
+    """Loads the data, trains, saves to `out`."""
+    import torch
+
+    from auditor.cli.console import note
+    from auditor.data.sources import load_data, resolve_root
+    from auditor.targets.train import train_reference
+
+    torch.set_num_threads(1)  # the same bytes on every machine
+    loaded = load_data(data, root=resolve_root(data_root), download=download, notify=note)
+    return train_reference(
+        loaded, arch, hidden=hidden, layers=layers, split_spec=split, seed=seed, epochs=epochs, out_dir=out
+    )
+
+
+def describe(target: Target) -> str:
+    """Test accuracy with its interval, the constant predictor, the split and its sizes."""
+    from auditor.runner.document import target_row
+
+    row = target_row(target)
+    clean, split = row.clean, row.split
+    return (
+        f"{row.name}: test accuracy {clean['accuracy']:.3f} [{clean['ci'][0]:.3f}, {clean['ci'][1]:.3f}] "
+        f"on {clean['n']} items; constant predictor {clean['constant_predictor']:.3f}\n"
+        f"split {split['spec']} (seed {split['seed']}): {split['train']} train, {split['val']} validation, "
+        f"{split['test']} test"
+    )

@@ -1,0 +1,1 @@
+"""Plan, execution and assembly of an audit."""

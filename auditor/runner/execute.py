@@ -1,0 +1,173 @@
+"""Runs planned cells one after another, each isolated: a crash becomes one row with status `error`.
+
+Randomness derives from the cell's key, so results depend neither on order nor on what else runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from auditor import registry
+from auditor.audit import CellRow
+from auditor.data.graph import Graph
+from auditor.errors import AuditorError, CapabilityError, SkippedError
+from auditor.probe import Cell, Result
+from auditor.runner.plan import PlannedCell
+from auditor.targets.target import Target
+from auditor.view import SideKnowledge
+
+
+class Observer(Protocol):
+    """Watches a run; the core knows no progress bar."""
+
+    def planned(self, cells: Sequence[PlannedCell]) -> None:
+        """The plan, before the first cell."""
+
+    def started(self, cell: PlannedCell) -> None:
+        """One cell begins."""
+
+    def tick(self, fraction: float | None, note: str) -> None:
+        """The running cell is that far."""
+
+    def finished(self, row: CellRow) -> None:
+        """One cell is done, whatever its status."""
+
+
+def run_cells(
+    target: Target,
+    cells: Sequence[PlannedCell],
+    *,
+    side: SideKnowledge,
+    observer: Observer,
+    out: Path | None = None,
+) -> Iterator[CellRow]:
+    """Rows as they finish. With `out`, each row is appended to `out/cells.jsonl` and tracebacks go to `out/errors/`.
+
+    Raises:
+        KeyboardInterrupt: passed on; rows already yielded are kept.
+    """
+    models = TwinCache()
+    observer.planned(cells)
+    for planned in cells:
+        observer.started(planned)
+        row = _run_one(target, planned, side, models, observer.tick, out)
+        if out is not None:
+            with (out / "cells.jsonl").open("a", encoding="utf-8") as record:
+                record.write(row.model_dump_json() + "\n")
+                record.flush()
+                os.fsync(record.fileno())
+        observer.finished(row)
+        yield row
+
+
+class TwinCache:
+    """Twins trained in this run, keyed by target, graph and seed; at most `limit` are kept."""
+
+    def __init__(self, limit: int = 16) -> None:
+        self._twins: dict[tuple[str, str, int], Target] = {}
+        self._limit = limit
+
+    def twin(self, target: Target, graph: Graph, seed: int) -> Target:
+        """See `auditor.probe.TrainedModels`."""
+        key = (target.digest, graph.digest(), seed)
+        if key not in self._twins:
+            while len(self._twins) >= self._limit:
+                self._twins.pop(next(iter(self._twins)))
+            self._twins[key] = target.retrained(graph, seed=seed)
+        return self._twins[key]
+
+
+def _run_one(
+    target: Target,
+    planned: PlannedCell,
+    side: SideKnowledge,
+    models: TwinCache,
+    tick: Callable[[float | None, str], None],
+    out: Path | None,
+) -> CellRow:
+    entry = planned.request.entry
+    row = CellRow(
+        key=planned.key,
+        probe=planned.request.spec,
+        family=entry.family,
+        seed=planned.seed,
+        status="skipped",
+        reason=planned.skip,
+        params=dict(planned.request.params),
+    )
+    if planned.skip:
+        return row
+    start = time.perf_counter()
+    _reset_peak()
+    cell = Cell(
+        target=target,
+        probe=entry,
+        attacks=planned.attacks,
+        params=planned.params,
+        profile=planned.profile,
+        seed=planned.seed,
+        side=side,
+        models=models,
+        tick=tick,
+        key=planned.key,
+    )
+    try:
+        result: Result = registry.load_location(entry.evaluation)(cell)
+    except (SkippedError, CapabilityError) as reason:
+        return row.model_copy(update={"reason": str(reason), "seconds": time.perf_counter() - start})
+    except Exception as error:  # one cell's crash is one row
+        _keep_traceback(out, planned)
+        known = isinstance(error, AuditorError)
+        text = str(error) if known else f"{type(error).__name__}: {error}"
+        return row.model_copy(
+            update={"status": "error", "reason": _one_line(text), "seconds": time.perf_counter() - start}
+        )
+    return row.model_copy(
+        update={
+            "status": "ok",
+            "reason": "",
+            "seconds": time.perf_counter() - start,
+            "peak_rss_mb": _peak_mb(),
+            "access": result.access,
+            "params": {**planned.request.params, **result.params},
+            "measurements": result.measurements,
+            "series": result.series,
+            "artifacts": result.artifacts,
+            "validity": result.validity,
+        }
+    )
+
+
+def _keep_traceback(out: Path | None, planned: PlannedCell) -> None:
+    if out is None:
+        return
+    folder = out / "errors"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{planned.request.entry.id}-{planned.key[:12]}.txt").write_text(traceback.format_exc(), encoding="utf-8")
+
+
+def _one_line(text: str, limit: int = 300) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _reset_peak() -> None:
+    """Resets the kernel's high-water mark of resident memory (Linux); elsewhere peaks stay unknown."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak_mb() -> float | None:
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM"):
+                return round(int(line.split()[1]) / 1024, 1)
+    except OSError:
+        return None
+    return None
