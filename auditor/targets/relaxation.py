@@ -1,37 +1,197 @@
-"""The victim adaptor: a differentiable weight on every edge, for any message-passing model (adversarial spec 2.1)."""
+"""The victim adaptor: a differentiable weight on every edge, for any message-passing model (adversarial spec 2.1).
+
+A weight of 0 must mean "removed" and 1 "there"; otherwise an attack climbs a landscape that is not the model's. The
+first rung of the ladder whose answers agree with really edited graphs is used.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+import torch
 from torch import Tensor
 
 from auditor.data.graph import Graph, Task
+from auditor.errors import CapabilityError
+from auditor.targets.memo import LinearMemo
+from auditor.targets.soft_edges import message_passing_layers, soft_edges
 
 if TYPE_CHECKING:
     from auditor.targets.target import ModelHandle
 
 Rung = Literal["native", "mask", "adaptor", "ranking", "none"]
+Method = Literal["native", "mask", "adaptor"]
+
+MAX_GAP = 1e-4
+DRAWS = 3
+TRIED_EDGES = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Relaxation:
-    """One rung of the ladder, with the gap that chose it."""
+    """One rung of the ladder, with the gap that chose it.
+
+    Attributes:
+        rung: `native`, `mask`, `adaptor`: exact at weights in {0, 1}. `ranking`: a gradient that only orders
+            candidates, every decision belongs on real edges. `none`: no edge gradient at all.
+        gap: max |dz| / max(1, max |z|) of the rung against really edited graphs.
+        handle: a private copy of the model; answers to a fixed x are remembered (see `LinearMemo`).
+        method: the way weights enter (that of the smallest gap when the rung is `ranking`).
+        gaps: (method, gap) of every method that was tried; infinite where it could not run or had no gradient.
+    """
 
     rung: Rung
     gap: float
     handle: ModelHandle
+    method: Method = "native"
+    gaps: tuple[tuple[str, float], ...] = ()
+    _memo: LinearMemo | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self._memo is None:
+            object.__setattr__(self, "_memo", LinearMemo(self.handle.model))
 
     @classmethod
     def choose(cls, handle: ModelHandle, *, num_features: int, task: Task, graph: Graph | None = None) -> Relaxation:
-        """The first rung with gap <= 1e-4 and a non-zero gradient at weight 0, tried on `graph` or a synthetic one."""
-        raise NotImplementedError
+        """The first rung with gap <= 1e-4 and a non-zero gradient at weight 0, tried on `graph` or a synthetic one.
+
+        Args:
+            handle: a private copy of the model that nobody else uses: it is kept, and its linear layers are memoised.
+            num_features: F, the width of the synthetic graph's features.
+            task: `node`, or `graph` for a model that pools.
+            graph: where to try; None (privacy views) for a small seeded graph that holds no private edge.
+        """
+        graph = graph if graph is not None else synthetic_graph(num_features, task)
+        memo = LinearMemo(handle.model)
+        methods: list[Method] = ["native"] if handle.takes_edge_weight else []
+        if message_passing_layers(handle.model):
+            methods += ["mask", "adaptor"]
+        gaps: dict[Method, float] = {}
+        has_gradient: dict[Method, bool] = {}
+        for method in methods:
+            trial = cls("none", 0.0, handle, method, _memo=memo)
+            gaps[method], has_gradient[method] = trial._try_on(graph)
+            if gaps[method] <= MAX_GAP and has_gradient[method]:
+                return cls(method, gaps[method], handle, method, tuple(gaps.items()), memo)
+        usable = [method for method in methods if has_gradient[method]]
+        if not usable:
+            return cls("none", min(gaps.values(), default=float("inf")), handle, "native", tuple(gaps.items()), memo)
+        best = min(usable, key=lambda method: gaps[method])
+        return cls("ranking", gaps[best], handle, best, tuple(gaps.items()), memo)
 
     def logits(self, x: Tensor, edge_index: Tensor, weight: Tensor, batch: Tensor | None = None) -> Tensor:
         """Logits with each arc of edge_index [2, E] scaled by weight [E] in [0, 1]; 0 means the arc is absent."""
-        raise NotImplementedError
+        self._fix(x)
+        if self.method == "native":
+            return self.handle.logits(x, edge_index, weight, batch)
+        with soft_edges(self.handle.model, edge_index, weight, method=self.method):
+            return self.handle.logits(x, edge_index, None, batch)
 
     def embeddings(self, x: Tensor, edge_index: Tensor, weight: Tensor, batch: Tensor | None = None) -> Tensor:
         """The same, input of the last message-passing layer [N, d]."""
-        raise NotImplementedError
+        self._fix(x)
+        if self.method == "native":
+            return self.handle.embeddings(x, edge_index, weight, batch)
+        with soft_edges(self.handle.model, edge_index, weight, method=self.method):
+            return self.handle.embeddings(x, edge_index, None, batch)
+
+    def exact_logits(
+        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, batch: Tensor | None = None
+    ) -> Tensor:
+        """Logits on real edges, nothing relaxed: what every decision of an attack is taken on. No gradient."""
+        self._fix(x)
+        with torch.no_grad():
+            return self.handle.logits(x, edge_index, edge_weight, batch)
+
+    def _fix(self, x: Tensor) -> None:
+        if self._memo is not None:
+            self._memo.fix(x)
+
+    def _try_on(self, graph: Graph) -> tuple[float, bool]:
+        """(gap, whether the gradient at weight 0 is finite and not all zero); (inf, False) if the method cannot run."""
+        rng = torch.Generator().manual_seed(0)
+        gap, moves = 0.0, False
+        try:
+            for draw in range(DRAWS):
+                gap = max(gap, *self._gaps(graph, rng))
+                moves = moves or (draw == 0 and self._gradient_moves(graph, rng))
+        except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, CapabilityError):
+            return float("inf"), False  # a user's model may fail in any of these ways when it is given weights
+        return (gap, moves) if gap == gap else (float("inf"), moves)
+
+    def _gaps(self, graph: Graph, rng: torch.Generator) -> tuple[float, float, float]:
+        """The three differences of spec 2.1 for one draw."""
+        x, edges, base, batch = graph.x, graph.edge_index, graph.edge_weight, graph.batch
+        ones = torch.ones(edges.shape[1]) if base is None else base
+        clean = self.exact_logits(x, edges, base, batch)
+        with torch.no_grad():
+            all_there = self.logits(x, edges, ones, batch)
+            extra = _non_edges(graph, rng)
+            appended = torch.cat([ones, torch.zeros(extra.shape[1])])
+            not_there = self.logits(x, torch.cat([edges, extra], dim=1), appended, batch)
+            gone = _some_edges(graph, rng)
+            zeroed = self.logits(x, edges, torch.where(gone, 0.0, ones), batch)
+        removed = self.exact_logits(x, edges[:, ~gone], None if base is None else base[~gone], batch)
+        return _distance(all_there, clean), _distance(not_there, clean), _distance(zeroed, removed)
+
+    def _gradient_moves(self, graph: Graph, rng: torch.Generator) -> bool:
+        """Whether a random functional of the logits has a finite, non-zero gradient at non-edges of weight 0."""
+        extra = _non_edges(graph, rng)
+        if not extra.shape[1]:
+            extra = graph.edge_index[:, :TRIED_EDGES]
+        edges = torch.cat([graph.edge_index, extra], dim=1)
+        ones = torch.ones(graph.num_edges) if graph.edge_weight is None else graph.edge_weight
+        new = torch.zeros(extra.shape[1], requires_grad=True)
+        z = self.logits(graph.x, edges, torch.cat([ones, new]), graph.batch)
+        if not z.requires_grad:
+            return False
+        mix = torch.randn(z.shape, generator=rng, dtype=z.dtype)
+        (gradient,) = torch.autograd.grad((z * mix).sum(), new, allow_unused=True)
+        return gradient is not None and bool(torch.isfinite(gradient).all()) and bool((gradient != 0).any())
+
+
+def synthetic_graph(num_features: int, task: Task, *, seed: int = 0) -> Graph:
+    """A small graph (or eight) with random edges and sparse signed features, the same for every model of this width."""
+    rng = torch.Generator().manual_seed(seed)
+    graphs, size = (8, 12) if task == "graph" else (1, 64)
+    pairs = torch.combinations(torch.arange(size)).T  # [2, size (size - 1) / 2]
+    edges = []
+    for b in range(graphs):
+        chosen = pairs[:, torch.rand(pairs.shape[1], generator=rng) < 4 / size] + b * size
+        edges.append(torch.cat([chosen, chosen.flip(0)], dim=1))
+    x = torch.randn(graphs * size, num_features, generator=rng)  # signed: a max over masked messages must show its gap
+    x *= torch.rand(x.shape, generator=rng) < 0.2
+    batch = torch.arange(graphs).repeat_interleave(size) if task == "graph" else None
+    y = torch.zeros(graphs if task == "graph" else size, dtype=torch.int64)
+    return Graph(x, torch.cat(edges, dim=1), y, batch=batch, name="synthetic")
+
+
+def _non_edges(graph: Graph, rng: torch.Generator) -> Tensor:
+    """Up to 64 random pairs that are no edges, both arcs of each, inside one graph, int64 [2, K]."""
+    n = graph.num_nodes
+    tries = torch.randint(n, (2, 16 * TRIED_EDGES), generator=rng)
+    if graph.batch is not None:  # the partner comes from the same graph
+        first = torch.searchsorted(graph.batch, graph.batch[tries[0]])
+        size = torch.bincount(graph.batch)[graph.batch[tries[0]]]
+        tries[1] = first + (torch.rand(tries.shape[1], generator=rng) * size).long()
+    u, v = tries.min(dim=0).values, tries.max(dim=0).values
+    keys = torch.unique((u * n + v)[u != v])
+    keys = keys[~torch.isin(keys, graph.pair_keys())]
+    keys = keys[torch.randperm(keys.numel(), generator=rng)][:TRIED_EDGES]
+    u, v = keys // n, keys % n
+    return torch.stack([torch.cat([u, v]), torch.cat([v, u])])
+
+
+def _some_edges(graph: Graph, rng: torch.Generator) -> Tensor:
+    """Which arcs belong to 64 random edges (at most half of all), bool [E]; self-loops never."""
+    keys = graph.pair_keys()
+    count = min(TRIED_EDGES, keys.numel() // 2)
+    chosen = keys[torch.randperm(keys.numel(), generator=rng)[:count]]
+    u, v = graph.edge_index.min(dim=0).values, graph.edge_index.max(dim=0).values
+    return torch.isin(u * graph.num_nodes + v, chosen)
+
+
+def _distance(a: Tensor, b: Tensor) -> float:
+    """Max |a - b| / max(1, max |b|); NaN when either is."""
+    return float((a - b).abs().max() / b.abs().max().clamp_min(1.0))
