@@ -170,6 +170,57 @@ class Cell:
         return np.random.SeedSequence([self.seed, *spread])
 
 
+@runtime_checkable
+class Defense(Protocol):
+    """One defence, one file: a frozen dataclass whose fields are its parameters (`id:key=value,…` on the command line).
+
+    `fit` trains by the target's own recipe (architecture built afresh from `seed`, optimiser, epochs) or wraps the
+    trained model, and returns a new Target whose recipe refits the defence. Nothing is printed, no global seed touched.
+    """
+
+    id: ClassVar[str]
+    version: ClassVar[str]
+    needs: ClassVar[frozenset[Capability]]
+    tasks: ClassVar[tuple[str, ...]]
+
+    def fit(self, target: Target, task: DefenseTask) -> Target:
+        """The defended target, `Target.defense` set.
+
+        Raises:
+            SkippedError: the defence does not apply to this target; the message is the reason.
+        """
+        ...
+
+    def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
+        """The defended target rebuilt from what `fit` saved (its model's state dict); nothing is trained.
+
+        Raises:
+            LoadError: the tensors do not fit each other or this defence.
+        """
+        ...
+
+    def controls(self) -> tuple[str, ...]:
+        """Specs of the defences that lack only the idea, strongest statement first; `compare` adds them by itself."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DefenseTask:
+    """What a defence gets beside the target.
+
+    Attributes:
+        seed: of initial weights, batch order, partition: one seed means paired runs for every defence.
+        models: shared cache of trained models.
+        group: a named group column, int64 [items], for `group-balanced`; None when the user named none.
+        tick: progress observer.
+    """
+
+    seed: int
+    models: TrainedModels
+    group: Tensor | None = None
+    tick: Callable[[float | None, str], None] = lambda _fraction, _note: None
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What an evaluation answers for one cell; the runner turns it into a row of the document.

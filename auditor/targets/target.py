@@ -29,6 +29,27 @@ class Capability(StrEnum):
     RETRAIN = "RETRAIN"
 
 
+@dataclass(frozen=True, slots=True)
+class DefenseTag:
+    """What made a target a defended one.
+
+    Attributes:
+        spec: the defence in canonical form (`joint-cluster:tau=0.5`).
+        version: of the defence's method; another version is another defence.
+        seed: of the fit.
+        base: digest of the undefended target.
+        guarantee: the Guarantee as plain values, None without one.
+        notes: plain values for the report (ESS, occupancies, partition name and version).
+    """
+
+    spec: str
+    version: str
+    seed: int
+    base: str
+    guarantee: Mapping[str, Any] | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Recipe(Protocol):
     """How the target was trained: what every twin is trained with."""
 
@@ -60,6 +81,7 @@ class Target:
         transform: the feature transform the data went through ("row-normalize" or "none").
         claimed_accuracy: what target.toml says, checked by a validity row.
         embedding_layer: module name whose input is the embedding; None for the last message-passing layer.
+        defense: what defended it; None for a target as it was given.
     """
 
     name: str
@@ -76,6 +98,7 @@ class Target:
     transform: str = "none"
     claimed_accuracy: float | None = None
     embedding_layer: str | None = None
+    defense: DefenseTag | None = None
     _clean: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
