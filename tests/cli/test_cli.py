@@ -1,0 +1,224 @@
+"""The command line through a real process: exit codes, bad input, import budget."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from auditor.audit import canonical, from_bytes
+
+
+def auditor(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", **environment}
+    return subprocess.run(
+        [sys.executable, "-m", "auditor", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=env,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("target") / "demo-gcn"
+    done = auditor("train", "--data", "demo", "--arch", "gcn", "--hidden", "8", "--epochs", "60", "-o", folder)
+    assert done.returncode == 0, done.stderr
+    assert "test accuracy" in done.stdout
+    assert "constant predictor" in done.stdout
+    return folder
+
+
+def test_run_writes_document_and_page_and_ends_with_the_verdict(target: Path, tmp_path: Path) -> None:
+    done = auditor("run", target, "--only", "posterior-similarity,strata", "--profile", "quick", "-o", tmp_path / "out")
+    assert done.returncode in (0, 1), done.stderr
+    audit = from_bytes((tmp_path / "out" / "audit.json").read_bytes())
+    assert audit.verdict.exit_code == done.returncode
+    assert {cell.status for cell in audit.cells} == {"ok"}
+    assert audit.verdict.status in done.stdout.strip().splitlines()[-1]
+    assert "<html" in (tmp_path / "out" / "audit.html").read_text()[:2000]
+    assert max(len(line) for line in done.stdout.splitlines()) <= 100
+    assert "posterior-similarity" in done.stderr
+
+
+def test_two_runs_agree_byte_for_byte_but_for_times(target: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        auditor(
+            "run", target, "--only", "posterior-similarity", "--profile", "quick", "--seeds", "0", "-o", tmp_path / name
+        )
+    a, b = (from_bytes((tmp_path / name / "audit.json").read_bytes()) for name in ("a", "b"))
+    assert canonical(a) == canonical(b)
+
+
+def test_strict_policy_fails_the_gate_and_exit_zero_does_not(target: Path) -> None:
+    options = ("--only", "strata", "--profile", "quick", "--fail-on", "low")
+    strict = auditor("run", target, *options)
+    lenient = auditor("run", target, *options, "--exit-zero")
+    assert (strict.returncode, lenient.returncode) in {(1, 0), (0, 0)}
+    assert ("FAILED" in strict.stdout) == (strict.returncode == 1)
+
+
+def test_report_renders_again_without_computing(target: Path, tmp_path: Path) -> None:
+    auditor("run", target, "--only", "strata", "--profile", "quick", "-o", tmp_path)
+    page = tmp_path / "again.html"
+    assert auditor("report", tmp_path / "audit.json", "--format", "html", "-o", page).returncode == 0
+    assert page.read_bytes() == (tmp_path / "audit.html").read_bytes()
+    assert "strata" in auditor("report", tmp_path / "audit.json").stdout
+
+
+def test_check_shows_validity_and_plan_and_runs_no_attack(target: Path) -> None:
+    done = auditor("check", target)
+    assert done.returncode == 0, done.stderr
+    assert "deterministic" in done.stdout
+    assert "structure-evasion" in done.stdout
+
+
+def _npz(path: Path, **changes: np.ndarray) -> Path:
+    rng = np.random.default_rng(0)
+    arrays = {
+        "x": rng.random((60, 64), dtype=np.float32),
+        "edge_index": rng.integers(0, 60, (2, 150)),
+        "y": np.arange(60) % 4,
+    }
+    np.savez(path, **{**arrays, **changes})
+    return path
+
+
+class Exploit:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch SENTINEL",)
+
+
+def _with_data(target: Path, folder: Path, graph: Path) -> Path:
+    text = (target / "target.toml").read_text()
+    head, _, rest = text.partition("[data]")
+    tail = "[" + rest.partition("\n[")[2] if "\n[" in rest else ""
+    folder.mkdir()
+    for name in ("model.safetensors", "model.ref.safetensors"):
+        (folder / name).write_bytes((target / name).read_bytes())
+    (folder / "target.toml").write_text(f'{head}[data]\npath = "{graph}"\nsplit = "random:0.6/0.2/0.2"\n\n{tail}')
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"x": np.full((60, 64), np.nan, dtype=np.float32)}, "finite"),
+        ({"x": np.zeros((60, 7), dtype=np.float32)}, "64"),
+        ({"edge_index": np.array([[0, 60], [1, 2]])}, "0, 60)"),
+        ({"edge_index": np.array([[0.5, 1.0], [1.0, 2.0]])}, "int64"),
+        ({"y": np.arange(60) % 9}, "9"),
+    ],
+)
+def test_bad_graph_exits_2_in_words(target: Path, tmp_path: Path, changes: dict[str, np.ndarray], words: str) -> None:
+    folder = _with_data(target, tmp_path / "t", _npz(tmp_path / "graph.npz", **changes))
+    done = auditor("run", folder, "--only", "strata")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_pickled_module_is_refused_and_nothing_runs(target: Path, tmp_path: Path) -> None:
+    folder = _with_data(target, tmp_path / "t", _npz(tmp_path / "graph.npz"))
+    (folder / "model.safetensors").write_bytes(pickle.dumps(Exploit()))
+    done = auditor("run", folder, "--only", "strata", cwd=tmp_path)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert not (tmp_path / "SENTINEL").exists()
+    torch.save(torch.nn.Linear(2, 2), folder / "model.safetensors")
+    whole = auditor("run", folder, "--only", "strata", cwd=tmp_path)
+    assert whole.returncode == 4
+    assert "safetensors" in whole.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("run", "nowhere"), 2, "does not exist"),
+        (("run", "TARGET", "--only", "grafmi"), 2, 'Did you mean "graphmi"'),
+        (("run", "TARGET", "--only", "strata:bins=2"), 2, "no parameter"),
+        (("run", "TARGET", "--profile", "quik"), 2, "quick"),
+        (("run", "TARGET", "--seeds", "0,0"), 2, "distinct"),
+        (("run", "TARGET", "--policy", "stric"), 2, "strict"),
+        (("run", "TARGET", "--format", "pdf", "-o", "out"), 2, "pdf"),
+        (("run", "TARGET", "--threads", "0"), 2, "threads"),
+        (("train", "--data", "corra", "-o", "out"), 2, "cora"),
+        (("train", "--data", "demo", "--arch", "gnc", "-o", "out"), 2, "gcn"),
+        (("train", "--data", "demo", "--split", "per-clas:3", "-o", "out"), 2, "per-class"),
+        (("report", "missing.json"), 2, "missing.json"),
+        (("list", "probs"), 2, "probes"),
+        (("explain", "grafmi"), 2, "graphmi"),
+        (("frobnicate",), 2, "frobnicate"),
+    ],
+)
+def test_wrong_input_exits_2_and_helps(
+    target: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    done = auditor(*(str(target) if word == "TARGET" else word for word in arguments), cwd=tmp_path)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_unknown_key_in_target_toml_offers_the_nearest(target: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    folder.mkdir()
+    for file in target.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    text = (folder / "target.toml").read_text().replace("hidden_channels", "hiden_channels")
+    (folder / "target.toml").write_text(text)
+    done = auditor("run", folder)
+    assert done.returncode == 2, done.stderr
+    assert "hiden_channels" in done.stderr
+    assert "hidden_channels" in done.stderr
+
+
+def test_skipped_probe_asked_for_by_name_is_no_verdict(tmp_path: Path) -> None:
+    target = tmp_path / "g"
+    auditor("train", "--data", "demo", "--epochs", "2", "-o", target)
+    text = (target / "target.toml").read_text()
+    recipe = text.index("[target.train]")
+    (target / "target.toml").write_text(text[:recipe])
+    done = auditor("run", target, "--only", "strata", "--profile", "quick")
+    assert done.returncode in (0, 1, 3), done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("list", "probes"),
+        ("list", "data"),
+        ("list", "findings"),
+        ("list", "schema"),
+        ("explain", "graphmi"),
+        ("run", "--help"),
+    ],
+)
+def test_light_verbs_import_no_torch(arguments: tuple[str, ...]) -> None:
+    code = (
+        "import sys; from auditor.__main__ import run; code = run(sys.argv[1:]); "
+        "heavy = {'torch', 'torch_geometric', 'sklearn', 'matplotlib', 'scipy'} & set(sys.modules); "
+        "sys.exit(99 if heavy else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_schema_is_json() -> None:
+    assert json.loads(auditor("list", "schema").stdout)["title"] == "Audit"
+
+
+def test_folder_with_an_attacks_package_does_not_shadow_ours(tmp_path: Path) -> None:
+    (tmp_path / "attacks").mkdir()
+    (tmp_path / "attacks" / "__init__.py").write_text("raise RuntimeError('theirs')")
+    done = auditor("list", "probes", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
