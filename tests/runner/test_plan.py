@@ -8,10 +8,13 @@ import pytest
 
 from auditor import registry
 from auditor.errors import ConfigError
+from auditor.probe import Profile
 from auditor.runner.plan import ProbeRequest, build_attacks, choose_probes, plan
 from auditor.targets.target import Capability
 from auditor.view import SideKnowledge
 from tests.toys import toy_target
+
+PUBLIC = SideKnowledge()
 
 
 @pytest.mark.parametrize(
@@ -67,10 +70,8 @@ def test_node_probe_is_skipped_on_a_graph_classifier() -> None:
 def test_key_depends_on_everything_that_changes_the_result() -> None:
     target = toy_target(epochs=5)
 
-    def key(only: str = "strata", seed: int = 0, profile: str = "quick", side: SideKnowledge | None = None) -> str:
-        return plan(target, choose_probes(only=only), seeds=(seed,), profile=profile, side=side or SideKnowledge())[
-            0
-        ].key  # type: ignore[arg-type]
+    def key(only: str = "strata", seed: int = 0, profile: Profile = "quick", side: SideKnowledge = PUBLIC) -> str:
+        return plan(target, choose_probes(only=only), seeds=(seed,), profile=profile, side=side)[0].key
 
     keys = {key(), key(only="corruption"), key(seed=1), key(profile="full"), key(side=SideKnowledge(labels="train"))}
     assert len(keys) == 5
