@@ -174,6 +174,7 @@ class Finding(Model):
     defense: str = "none"
     measurement: str
     subset: str = ""
+    scale: Scale = "other"
     cells: tuple[str, ...]
     value: Number
     ci: Interval | None

@@ -1,0 +1,74 @@
+"""Severity bands per scale: which effect counts as low, medium, high or critical.
+
+The bands are our choice, since no standard scale exists for measured leakage; `[gate.thresholds]` overrides them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from pydantic import Field, model_validator
+
+from auditor.audit import Confidence, Model, Severity
+
+Level = Literal["low", "medium", "high", "critical"]
+
+SEVERITIES: Final[tuple[Severity, ...]] = ("none", "low", "medium", "high", "critical")
+LEVELS: Final[tuple[Level, ...]] = ("low", "medium", "high", "critical")
+CONFIDENCES: Final[tuple[Confidence, ...]] = ("low", "medium", "high")
+
+
+class Bands(Model):
+    """Lower edges of the bands of one scale, as fractions; None: the scale has no such band.
+
+    An edge of 0 is open (an effect of exactly 0 is none), every other edge belongs to its band.
+    """
+
+    low: float | None = Field(default=0.0, ge=0, le=1)
+    medium: float | None = Field(default=None, ge=0, le=1)
+    high: float | None = Field(default=None, ge=0, le=1)
+    critical: float | None = Field(default=None, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _decreasing(self) -> Bands:
+        edges = [(level, edge) for level in LEVELS if (edge := self.edge(level)) is not None]
+        for (below, low), (above, high) in itertools.pairwise(edges):
+            if not low < high:
+                raise ValueError(f"{above} = {high:g} is not above {below} = {low:g}")
+        return self
+
+    def edge(self, level: Level) -> float | None:
+        """Lower edge of the band `level`."""
+        return {"low": self.low, "medium": self.medium, "high": self.high, "critical": self.critical}[level]
+
+    def severity(self, effect: float) -> Severity:
+        """Band of an effect; the highest band whose edge it reaches."""
+        reached: Severity = "none"
+        for level in LEVELS:
+            edge = self.edge(level)
+            if edge is not None and reaches(effect, edge):
+                reached = level
+        return reached
+
+
+_EFFECT = Bands(low=0.0, medium=0.10, high=0.25, critical=0.40)
+BANDS: Final[Mapping[str, Bands]] = {
+    "auc": _EFFECT,
+    "accuracy": _EFFECT,
+    "gap": _EFFECT,
+    "tpr": Bands(low=0.0, medium=0.03, high=0.10, critical=0.25),
+    "calibration": Bands(low=0.05, medium=0.10, high=0.25, critical=None),
+}
+"""Scales judged by bands. `claim` and `artifact` have rules of their own; `other` is judged by a named limit only."""
+
+
+def reaches(effect: float, edge: float) -> bool:
+    """Whether an effect is at or above an edge; above it where the edge is 0."""
+    return effect > edge if edge == 0 else effect >= edge
+
+
+def rank(severity: Severity) -> int:
+    """0 for none … 4 for critical."""
+    return SEVERITIES.index(severity)

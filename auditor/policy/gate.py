@@ -1,0 +1,56 @@
+"""Judges an existing audit again: a pure function of document, policy, baseline and day."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Collection
+
+from auditor.audit import Audit
+from auditor.baseline import Baseline
+from auditor.policy.judge import judge
+from auditor.policy.rules import Policy
+from auditor.policy.verdict import coverage_of, verdict_of
+from auditor.registry import parse_specs
+
+
+def gate(
+    audit: Audit,
+    policy: Policy,
+    baseline: Baseline | None = None,
+    *,
+    as_of: datetime.date,
+    named: Collection[str] | None = None,
+    exit_zero: bool = False,
+) -> Audit:
+    """The audit with findings, coverage and verdict by `policy`; cells and validity stay as they were measured.
+
+    Args:
+        audit: an audit document, whatever it was judged by before.
+        policy: what fails now.
+        baseline: accepted findings.
+        as_of: the day (UTC) on which acceptances are checked.
+        named: probes that were asked for by name; read from the audit's own config by default.
+        exit_zero: turns exit code 1 into 0.
+    """
+    cells, target = audit.cells, audit.target.name
+    findings = judge(cells, audit.validity, target, policy, as_of=as_of, baseline=baseline)
+    coverage = coverage_of(cells, audit.coverage.planned)
+    verdict = verdict_of(
+        findings,
+        cells,
+        coverage,
+        policy,
+        named=asked_by_name(audit) if named is None else named,
+        exit_zero=exit_zero,
+        baseline=baseline,
+        target_name=target,
+        as_of=as_of,
+    )
+    return audit.model_copy(update={"findings": findings, "coverage": coverage, "verdict": verdict})
+
+
+def asked_by_name(audit: Audit) -> frozenset[str]:
+    """Probes the run was asked for by name, as its config recorded them."""
+    run = audit.config.get("run", audit.config)
+    only = run.get("only", "") if isinstance(run, dict) else ""
+    return frozenset(id_ for id_, _ in parse_specs(only)) if isinstance(only, str) else frozenset()
