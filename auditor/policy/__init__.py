@@ -1,8 +1,8 @@
 """Judges an audit: bands, severity, confidence, status, verdict. Pure functions of the document; imports no torch."""
 
 from auditor.policy.gate import gate
-from auditor.policy.judge import judge
+from auditor.policy.judge import gates, judge
 from auditor.policy.rules import Policy, Suppress
 from auditor.policy.verdict import coverage_of, verdict_of
 
-__all__ = ["Policy", "Suppress", "coverage_of", "gate", "judge", "verdict_of"]
+__all__ = ["Policy", "Suppress", "coverage_of", "gate", "gates", "judge", "verdict_of"]

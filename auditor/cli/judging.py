@@ -1,0 +1,74 @@
+"""What `gate` and `baseline` share: an audit judged again by the policy of the command line and the config file."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from auditor.cli.config import read_tables
+from auditor.cli.console import read_file
+from auditor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from auditor.audit import Audit
+    from auditor.baseline import Baseline
+    from auditor.policy import Policy
+
+PolicyName = Annotated[str, typer.Option("--policy", help="lenient, standard, strict or [policy.NAME] of --config.")]
+FailOn = Annotated[
+    str | None, typer.Option("--fail-on", help="Severity from which a finding fails: low, medium, high, critical.")
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="audit.toml with [gate], [policy.NAME] and [[suppress]].")
+]
+BaselinePath = Annotated[Path | None, typer.Option("--baseline", help="Accepted findings (auditor-baseline.json).")]
+AsOf = Annotated[
+    str | None,
+    typer.Option("--as-of", metavar="DATE", help="Day on which expiry dates are checked (default: today, UTC)."),
+]
+
+
+def read_day(text: str | None, option: str) -> datetime.date:
+    """The day an option names; today in UTC when it was not given.
+
+    Raises:
+        ConfigError: not a date.
+    """
+    if text is None:
+        return datetime.datetime.now(datetime.UTC).date()
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f'{option} is "{text}"; expected a date such as 2027-01-31.') from None
+
+
+def read_policy(name: str, fail_on: str | None, config: Path | None, as_of: datetime.date) -> Policy:
+    """The policy of the command line and the config file."""
+    from auditor.policy import Policy
+
+    tables = {} if config is None else read_tables(config)
+    return Policy.from_tables(
+        tables.get("gate", {}),
+        tables.get("policy", {}),
+        tables.get("suppress", ()),
+        name=name,
+        fail_on=fail_on,
+        as_of=as_of,
+    )
+
+
+def read_audit(path: Path) -> Audit:
+    """An audit document from a file."""
+    from auditor.audit import from_bytes
+
+    return from_bytes(read_file(path))
+
+
+def read_baseline_file(path: Path | None) -> Baseline | None:
+    """A baseline from a file; None when no path was given."""
+    from auditor.baseline import read_baseline
+
+    return None if path is None else read_baseline(read_file(path))
