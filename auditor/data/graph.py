@@ -76,16 +76,35 @@ class Graph:
         """Distinct arcs as int64 keys u * N + v, sorted."""
         u, v = self.edge_index[0], self.edge_index[1]
         keys = u * self.num_nodes + v
-        return torch.unique(keys if include_loops else keys[u != v])
+        distinct: Tensor = torch.unique(keys if include_loops else keys[u != v])
+        return distinct
 
     def pair_keys(self) -> Tensor:
         """Distinct unordered pairs as int64 keys min * N + max, sorted; loops left out. E of the privacy family."""
         u, v = self.edge_index.min(dim=0).values, self.edge_index.max(dim=0).values
-        return torch.unique((u * self.num_nodes + v)[u != v])
+        distinct: Tensor = torch.unique((u * self.num_nodes + v)[u != v])
+        return distinct
 
     def with_edges(self, edge_index: Tensor, edge_weight: Tensor | None = None) -> Graph:
         """The same nodes with other edges."""
         return replace(self, edge_index=edge_index, edge_weight=edge_weight)
+
+    def induced(self, node_ids: Tensor) -> Graph:
+        """The subgraph on `node_ids` (int64, distinct, ascending), nodes and graphs renumbered in their old order.
+
+        Edges with both ends inside stay, in their old order; graphs without a node left vanish.
+        """
+        place = torch.full((self.num_nodes,), -1, dtype=torch.int64)
+        place[node_ids] = torch.arange(len(node_ids))
+        kept = (place[self.edge_index] >= 0).all(dim=0)
+        weight = None if self.edge_weight is None else self.edge_weight[kept]
+        batch, items = None, node_ids
+        if self.batch is not None:
+            items, batch = torch.unique(self.batch[node_ids], return_inverse=True)
+        edge_index = place[self.edge_index[:, kept]]
+        return replace(
+            self, x=self.x[node_ids], edge_index=edge_index, y=self.y[items], edge_weight=weight, batch=batch
+        )
 
     def digest(self) -> str:
         """sha256 over shapes and bytes of every tensor, in a fixed order."""

@@ -1,0 +1,56 @@
+"""What a reader makes of raw files, before it is checked and completed into a Graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+
+@dataclass(slots=True)
+class Raw:
+    """The tensors of one data set as read.
+
+    Attributes:
+        edge_index: int64 [2, E].
+        y: labels [N] or [B].
+        x: features [N, F], or None when the set has none.
+        edge_weight: [E] or None.
+        batch: int64 [N] for a set of graphs.
+        masks: `train`, `val`, `test` -> bool [N], or [N, K] for K public splits; empty when there are none.
+        masks_from: `public`, or `prognn` for the splits of the Pro-GNN study.
+        notes: what was changed on the way, in words.
+    """
+
+    edge_index: Tensor
+    y: Tensor
+    x: Tensor | None = None
+    edge_weight: Tensor | None = None
+    batch: Tensor | None = None
+    masks: dict[str, Tensor] = field(default_factory=dict)
+    masks_from: str = "public"
+    notes: list[str] = field(default_factory=list)
+
+
+def to_tensor(array: npt.NDArray[np.generic], dtype: torch.dtype) -> Tensor:
+    """A contiguous copy of `array` as a tensor of `dtype`."""
+    return torch.from_numpy(np.array(array, order="C")).to(dtype)
+
+
+def coalesced(edge_index: Tensor, num_nodes: int) -> Tensor:
+    """Distinct arcs, sorted by source, then target; int64 [2, E]."""
+    keys = torch.unique(edge_index[0] * num_nodes + edge_index[1])
+    return torch.stack([keys // num_nodes, keys % num_nodes])
+
+
+def without_loops(edge_index: Tensor) -> Tensor:
+    """The arcs that join two different nodes."""
+    return edge_index[:, edge_index[0] != edge_index[1]]
+
+
+def symmetrised(edge_index: Tensor, num_nodes: int) -> Tensor:
+    """Every arc in both directions, each once, sorted; int64 [2, E]."""
+    return coalesced(torch.cat([edge_index, edge_index.flip(0)], dim=1), num_nodes)

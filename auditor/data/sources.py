@@ -1,0 +1,247 @@
+"""Data sets by name or path: raw files in, one checked Graph with its public masks out."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from auditor.data import catalogue, demo, files, npz, planetoid, roots, text, tudataset
+from auditor.data.catalogue import DataEntry
+from auditor.data.deeprobust import read_deeprobust
+from auditor.data.graph import Graph, Split
+from auditor.data.raw import Raw
+from auditor.data.roots import Notify, resolve_root
+from auditor.errors import ConfigError, DataError, GraphError, nearest
+
+__all__ = ["LoadedData", "apply_transform", "load_data", "resolve_root"]
+
+PARTS = ("train", "val", "test")
+TRANSFORMS = ("none", "row-normalize")
+MAX_IDENTITY = 10_000  # nodes without features get an N x N identity, up to here
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedData:
+    """A graph with what its publishers, or its owner, said about it.
+
+    Attributes:
+        graph: checked, features transformed.
+        masks: `train`, `val`, `test` -> bool [N] or [B]; [N, K] for K public splits; empty when there are none.
+        default_split: what `make_split` gets when the user names nothing.
+        name: as asked for, lower case; the file's stem for a file.
+        digest: sha256 over the raw files (the generated graph for built-in ones).
+        notes: what a reader of the report should know, in words.
+        is_bag_of_words: features count words, or are many zeros and ones: `train` row-normalises them by default.
+        has_identity_features: features only name the node.
+        masks_from: `public` or `prognn`.
+        transform: what `graph.x` went through.
+    """
+
+    graph: Graph
+    masks: Mapping[str, Tensor]
+    default_split: str
+    name: str
+    digest: str
+    notes: tuple[str, ...] = ()
+    is_bag_of_words: bool = False
+    has_identity_features: bool = False
+    masks_from: str = "public"
+    transform: str = "none"
+
+
+def load_data(
+    name_or_path: str,
+    *,
+    root: Path | None = None,
+    cache: Path | None = None,
+    transform: str = "none",
+    download: bool = False,
+    notify: Notify = lambda _: None,
+) -> LoadedData:
+    """The data set of that name, or the graph in that file.
+
+    Args:
+        name_or_path: a name of `auditor list data` in any case, or a path to .npz, .pt or .safetensors.
+        root: data root, see `resolve_root`; never written. None lets what is missing be downloaded into the cache.
+        cache: where downloads go; None for `AUDITOR_CACHE`, else the user's cache.
+        transform: `none` or `row-normalize`.
+        download: allow the cache and the network although a root was given.
+        notify: told in one sentence before anything is downloaded.
+
+    Raises:
+        DataError: unknown name, missing or unreadable files.
+        GraphError: the graph breaks an invariant of Graph.
+        SplitError: its masks overlap, are empty, or do not fit it.
+        RefusedError: reading a file would execute what is inside.
+        ConfigError: unknown transform.
+    """
+    check_transform(transform)
+    path = Path(name_or_path).expanduser()
+    looks_like_file = path.suffix.lower() in {".npz", ".pt", ".pth", ".safetensors"} or path.is_absolute()
+    if looks_like_file or (path.exists() and not _is_known(name_or_path)):
+        raw = files.read_file(path)
+        name, digest, entry = path.stem, roots.digest_files([path]), None
+    else:
+        asked, _, variant = name_or_path.strip().lower().partition(":")
+        entry = catalogue.find(asked)
+        name = f"{asked}:{variant}" if variant else asked
+        raw, digest = _read_named(entry, variant, root, cache, download, notify)
+    return _complete(raw, name, digest, entry, transform)
+
+
+def apply_transform(graph: Graph, transform: str) -> Graph:
+    """The graph with features transformed: `row-normalize` divides each row by its sum, rows that sum to 0 stay.
+
+    Raises:
+        ConfigError: unknown transform.
+    """
+    check_transform(transform)
+    if transform == "none":
+        return graph
+    return replace(graph, x=normalise_rows(graph.x))
+
+
+def normalise_rows(x: Tensor) -> Tensor:
+    """Rows divided by their sum, as PyG's `NormalizeFeatures`; x [N, F] -> [N, F].
+
+    Differentiable, so that probes which change features can re-apply it. Rows are shifted to a minimum of 0 first only
+    where the whole matrix has negative entries, which is what PyG does.
+    """
+    shifted = x - x.min() if x.numel() and bool(x.min() < 0) else x
+    return shifted / shifted.sum(dim=-1, keepdim=True).clamp(min=1.0)
+
+
+def check_transform(transform: str) -> None:
+    """Raises ConfigError for a transform that does not exist."""
+    if transform not in TRANSFORMS:
+        raise ConfigError(
+            f'transform = "{transform}"; expected one of {", ".join(TRANSFORMS)}. {nearest(transform, TRANSFORMS)}'
+        )
+
+
+def _is_known(name: str) -> bool:
+    return any(entry.id == name.strip().lower().partition(":")[0] for entry in catalogue.CATALOGUE)
+
+
+def _read_named(
+    entry: DataEntry, variant: str, root: Path | None, cache: Path | None, download: bool, notify: Notify
+) -> tuple[Raw, str]:
+    """The raw tensors and the digest of what they were read from."""
+    if variant and entry.reader != "deeprobust":
+        raise DataError(
+            f'"{entry.id}:{variant}": {entry.id} has no variants; expected the plain name. Variants such as '
+            ":metattack=0.25 belong to deeprobust/cora, deeprobust/citeseer, deeprobust/polblogs, deeprobust/pubmed."
+        )
+    if entry.reader == "rdkit":
+        raise DataError(
+            f"{entry.id} is stored as SMILES and cannot be read without rdkit, which auditor does not use; expected a "
+            "graph. Convert it once with torch_geometric.datasets.MoleculeNet and save the graphs as one .npz or .pt "
+            "with batch."
+        )
+    if entry.reader == "demo":
+        return demo.read_demo(), roots.digest_files([demo.DEMO_FILE])
+    if entry.reader == "karate":
+        return _karate()
+    if entry.reader == "deeprobust":
+        return read_deeprobust(entry.id.partition("/")[2], variant, root)
+    folder = roots.raw_folder(entry, root, cache, download=download, notify=notify)
+    paths = [folder / file for file in entry.files]
+    try:
+        return READERS[entry.reader](folder, entry), roots.digest_files(paths)
+    except (ValueError, IndexError, KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{entry.id}: the raw files in {folder} cannot be read ({type(error).__name__}: {error}); expected the "
+            "files as published. Fetch them again."
+        ) from error
+
+
+READERS: Mapping[str, Callable[[Path, DataEntry], Raw]] = {
+    "planetoid": lambda folder, entry: planetoid.read_planetoid(folder, entry.prefix),
+    "airports": lambda folder, entry: text.read_airports(folder, entry.prefix),
+    "polblogs": lambda folder, _: text.read_polblogs(folder),
+    "geom": lambda folder, entry: text.read_geom(folder, entry.prefix),
+    "blogcatalog": lambda folder, _: text.read_blogcatalog(folder),
+    "csr": lambda folder, entry: npz.read_csr_set(folder / entry.files[0]),
+    "twitch": lambda folder, entry: npz.read_twitch(folder / entry.files[0]),
+    "tu": lambda folder, entry: tudataset.read_tu(folder, entry.prefix),
+    "tu-zip": lambda folder, entry: tudataset.read_tu_zip(folder / entry.files[0], entry.prefix),
+    "collab": lambda folder, entry: tudataset.read_collab(folder / entry.files[0]),
+}
+
+
+def _karate() -> tuple[Raw, str]:
+    from torch_geometric.datasets import KarateClub
+
+    data = KarateClub()[0]
+    graph = Graph(data.x, data.edge_index, data.y, name="karate")
+    return Raw(data.edge_index, data.y), graph.digest()
+
+
+def _complete(raw: Raw, name: str, digest: str, entry: DataEntry | None, transform: str) -> LoadedData:
+    """Features for those without, notes, checks of graph and masks."""
+    notes = list(raw.notes)
+    x, identity = _features(raw, name, notes)
+    graph = Graph(x, raw.edge_index, raw.y, raw.edge_weight, raw.batch, name)
+    columns = raw.masks["train"].shape[1] if raw.masks and raw.masks["train"].dim() == 2 else 1
+    for column in range(columns if raw.masks else 0):
+        train, val, test = (m[:, column] if m.dim() == 2 else m for m in (raw.masks[part] for part in PARTS))
+        Split(train, val, test, spec=raw.masks_from).check_fits(graph)
+    if raw.masks:
+        default = raw.masks_from if columns == 1 else "masks:0"
+    else:
+        default = "per-class:20" if graph.task == "node" else "random:0.6/0.2/0.2"
+    _describe(graph, notes)
+    words = entry.bag_of_words if entry is not None else _looks_like_words(x)
+    return LoadedData(
+        graph=apply_transform(graph, transform),
+        masks=raw.masks,
+        default_split=(entry.default_split if entry is not None else "") or default,
+        name=name,
+        digest=digest,
+        notes=tuple(notes),
+        is_bag_of_words=words and not identity,
+        has_identity_features=identity,
+        masks_from=raw.masks_from,
+        transform=transform,
+    )
+
+
+def _features(raw: Raw, name: str, notes: list[str]) -> tuple[Tensor, bool]:
+    """Features and whether they are an identity: nodes without any get one, graphs get a column of ones."""
+    if raw.x is not None and (raw.x.dim() != 2 or raw.x.shape[1] > 0):
+        n = raw.x.shape[0]
+        identity = raw.x.dim() == 2 and n > 1 and raw.x.shape == (n, n) and torch.equal(raw.x, torch.eye(n))
+        return raw.x, identity
+    if raw.batch is not None:
+        notes.append("no node features: a constant column of ones")
+        return torch.ones(raw.batch.shape[0], 1), False
+    n = raw.y.shape[0]
+    if n > MAX_IDENTITY:
+        raise GraphError(
+            f"{name} has {n} nodes and no features; expected features, since the identity that replaces them is N × N "
+            f"and stops at {MAX_IDENTITY} nodes. Give x, for instance one-hot degrees."
+        )
+    notes.append("no node features: the identity, which only names each node")
+    return torch.eye(n), True
+
+
+def _describe(graph: Graph, notes: list[str]) -> None:
+    """Notes on structure: no edges, directions, duplicates."""
+    if graph.num_edges == 0:
+        notes.append("no edges: nothing structural can be measured")
+        return
+    duplicates = graph.num_edges - int(graph.arc_keys().shape[0])
+    if duplicates:
+        notes.append(f"{duplicates} duplicate edges are kept as given")
+    if not graph.is_undirected:
+        notes.append("directed edges are kept; structural privacy counts unordered pairs")
+
+
+def _looks_like_words(x: Tensor) -> bool:
+    """Many zero-or-one features, mostly zero: what row-normalising was made for."""
+    return x.dim() == 2 and x.shape[1] >= 16 and bool(((x == 0) | (x == 1)).all()) and float(x.mean()) < 0.5

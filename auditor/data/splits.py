@@ -1,0 +1,253 @@
+"""Splits by name: public masks, or drawn by label from a seed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from auditor.data.graph import Split
+from auditor.data.npz import MASKS, read_arrays
+from auditor.data.sources import LoadedData
+from auditor.errors import ConfigError, SplitError, nearest
+
+FORMS = ("public", "per-class:20", "random:0.6/0.2/0.2", "prognn", "size:25", "masks:0", "file:split.npz")
+Indices = npt.NDArray[np.int64]
+
+
+def make_split(spec: str, data: LoadedData, seed: int) -> Split:
+    """The split that `spec` names; the same items for the same seed, whatever else is random.
+
+    Args:
+        spec: `public`, `per-class:k`, `random:a/b/c`, `prognn`, `size:n`, `masks:i` or `file:path.npz`;
+            empty for the data's default.
+        data: what `load_data` returned.
+        seed: where drawn splits are drawn; >= 0. Unused by splits that are given.
+
+    Raises:
+        ConfigError: the spec cannot be understood.
+        SplitError: it cannot be had from this data.
+    """
+    spec = spec.strip() or data.default_split
+    form, _, argument = spec.partition(":")
+    maker = MAKERS.get(form)
+    if maker is None:
+        raise ConfigError(
+            f'split = "{spec}"; expected one of {", ".join(FORMS)}. '
+            f"{nearest(form, (f.partition(':')[0] for f in FORMS))}"
+        )
+    if seed < 0:
+        raise ConfigError(f"split_seed = {seed}; expected an integer from 0. Give another seed.")
+    split = maker(argument, spec, data, seed)
+    split.check_fits(data.graph)
+    return split
+
+
+def _public(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
+    _no_argument(argument, spec)
+    if not data.masks or data.masks_from != "public":
+        raise SplitError(
+            f'split = "public", but {data.name} comes without public masks; expected masks in the data. '
+            f'Use its default, split = "{data.default_split}", or another of {", ".join(FORMS[1:3])}.'
+        )
+    if data.masks["train"].dim() == 2:
+        count = data.masks["train"].shape[1]
+        raise SplitError(
+            f'split = "public", but {data.name} has {count} public splits; expected the number of one. '
+            f'Use split = "masks:0" to "masks:{count - 1}".'
+        )
+    return _given(data.masks, spec)
+
+
+def _prognn(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
+    _no_argument(argument, spec)
+    if data.masks_from != "prognn":
+        raise SplitError(
+            f'split = "prognn", but {data.name} is no set of the DeepRobust pack; expected one of deeprobust/cora, '
+            f'deeprobust/citeseer, deeprobust/polblogs, deeprobust/pubmed. Use split = "{data.default_split}" here.'
+        )
+    return _given(data.masks, spec)
+
+
+def _masks(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
+    index = _whole(argument, spec, "masks:0", least=0)
+    if not data.masks:
+        raise SplitError(
+            f'split = "{spec}", but {data.name} comes without masks; expected masks in the data. '
+            f'Use split = "{data.default_split}".'
+        )
+    columns = {name: mask if mask.dim() == 2 else mask[:, None] for name, mask in data.masks.items()}
+    count = columns["train"].shape[1]
+    if index >= count:
+        raise SplitError(
+            f'split = "{spec}", but {data.name} has {count} set(s) of masks; expected a number from 0 to {count - 1}. '
+            'Use one of these, such as "masks:0".'
+        )
+    return _given({name: mask[:, index] for name, mask in columns.items()}, spec)
+
+
+def _file(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
+    path = Path(argument).expanduser()
+    if not argument or not path.is_file():
+        raise SplitError(
+            f'split = "{spec}": there is no file "{argument}"; expected an .npz with train_mask, val_mask and '
+            "test_mask. Correct the path, which is relative to the folder that auditor was started in."
+        )
+    plain = ("train", "val", "test")
+    arrays = read_arrays(path, (*MASKS, *plain))
+    masks: dict[str, Tensor] = {}
+    for part in plain:
+        found = arrays.get(f"{part}_mask", arrays.get(part))
+        if found is None and part == "val":
+            masks[part] = torch.zeros(data.graph.num_items, dtype=torch.bool)
+            continue
+        if found is None:
+            raise SplitError(
+                f"{path.name} holds {', '.join(sorted(arrays)) or 'no masks'}; expected train_mask and test_mask."
+            )
+        is_mask = f"{part}_mask" in arrays or found.dtype == np.bool_
+        masks[part] = (
+            _as_mask(found, path.name, part) if is_mask else _as_ids(found, path.name, part, data.graph.num_items)
+        )
+    return _given(masks, spec)
+
+
+def _per_class(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
+    """Picks k training items a class, a quarter of each class's rest to validate, the others to test."""
+    k = _whole(argument, spec, "per-class:20", least=1)
+    y = data.graph.y.numpy()
+    rng = np.random.default_rng(seed)
+    counts = np.bincount(y)
+    short = [c for c in np.unique(y) if counts[c] < k + 2]
+    if short:
+        most = int(counts[np.unique(y)].min()) - 2
+        raise SplitError(
+            f'split = "{spec}", but class {short[0]} of {data.name} has {counts[short[0]]} items; expected at least '
+            f"{k + 2} in every class, {k} to train on and two to validate and test. "
+            + (f'Use "per-class:{most}" or "random:0.6/0.2/0.2".' if most >= 1 else 'Use "random:0.6/0.2/0.2".')
+        )
+    parts: list[list[Indices]] = [[], [], []]
+    for c in np.unique(y):
+        members = rng.permutation(np.flatnonzero(y == c))
+        validate = k + max(1, (len(members) - k) // 4)
+        for part, chosen in zip(parts, np.split(members, [k, validate]), strict=True):
+            part.append(chosen)
+    return _drawn(parts, len(y), spec, seed)
+
+
+def _random(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
+    try:
+        shares = [float(part) for part in argument.split("/")]
+    except ValueError:
+        shares = []
+    if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6 or shares[0] == 0 or shares[2] == 0:
+        raise ConfigError(
+            f'split = "{spec}"; expected three shares that add to 1, train and test above 0. Write '
+            '"random:0.6/0.2/0.2".'
+        )
+    y = data.graph.y.numpy()
+    return _drawn(_stratified(np.arange(len(y)), y, shares[:2], np.random.default_rng(seed)), len(y), spec, seed)
+
+
+def _size(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
+    """Trains and validates on graphs of at most n nodes, tests on all others (L2R's size split).
+
+    Of the small graphs, floor(.9 * small) are drawn, a tenth of them validate; the rest join the large ones in the
+    test.
+    """
+    largest = _whole(argument, spec, "size:25", least=1)
+    if data.graph.batch is None:
+        raise SplitError(
+            f'split = "{spec}", but {data.name} is one graph; expected a set of graphs, which have sizes. '
+            f'Use split = "{data.default_split}".'
+        )
+    sizes = torch.bincount(data.graph.batch).numpy()
+    small, large = np.flatnonzero(sizes <= largest), np.flatnonzero(sizes > largest)
+    drawn = (9 * len(small)) // 10
+    if drawn < 10 or not len(large):
+        raise SplitError(
+            f'split = "{spec}": {len(small)} graphs of {data.name} have at most {largest} nodes, {len(large)} have '
+            f"more; expected at least 12 small ones and one large. Sizes reach from {sizes.min()} to {sizes.max()}: "
+            "choose a number between."
+        )
+    shares = [(drawn - drawn // 10) / len(small), (drawn // 10) / len(small)]
+    parts = _stratified(small, data.graph.y.numpy(), shares, np.random.default_rng(seed))
+    parts[2].append(large)
+    return _drawn(parts, len(sizes), spec, seed)
+
+
+def _stratified(items: Indices, y: Indices, shares: list[float], rng: np.random.Generator) -> list[list[Indices]]:
+    """`items` in three parts, each class in proportion and with a training item; totals are the rounded shares.
+
+    Bounds are rounded on the running total of the classes, so that rounding does not add up.
+    """
+    parts: list[list[Indices]] = [[], [], []]
+    edges = np.cumsum(shares)
+    seen = 0
+    for c in np.unique(y[items]):
+        members = rng.permutation(items[y[items] == c])
+        low, high = (int(np.floor(e * (seen + len(members)) + 0.5)) - int(np.floor(e * seen + 0.5)) for e in edges)
+        seen += len(members)
+        low = max(low, 1)  # a class that is never trained on cannot be tested
+        for part, chosen in zip(parts, np.split(members, [low, max(high, low)]), strict=True):
+            part.append(chosen)
+    return parts
+
+
+def _drawn(parts: list[list[Indices]], items: int, spec: str, seed: int) -> Split:
+    train, val, test = (_member_mask(np.concatenate(part), items) for part in parts)
+    return Split(train, val, test, spec=spec, seed=seed)
+
+
+def _member_mask(ids: Indices, items: int) -> Tensor:
+    mask = torch.zeros(items, dtype=torch.bool)
+    mask[torch.from_numpy(ids)] = True
+    return mask
+
+
+def _given(masks: Mapping[str, Tensor], spec: str) -> Split:
+    return Split(masks["train"], masks["val"], masks["test"], spec=spec)
+
+
+def _as_mask(array: npt.NDArray[np.generic], name: str, part: str) -> Tensor:
+    if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
+        raise SplitError(
+            f"{name}: {part}_mask is {array.dtype} with values other than 0 and 1; expected booleans, one per item. "
+            f"For a list of ids, name it {part}."
+        )
+    return torch.from_numpy(array.astype(np.bool_))
+
+
+def _as_ids(array: npt.NDArray[np.generic], name: str, part: str, items: int) -> Tensor:
+    if array.dtype.kind not in "iu" or array.ndim != 1 or (array.size and not 0 <= array.min() <= array.max() < items):
+        raise SplitError(
+            f"{name}: {part} is {array.dtype} {list(array.shape)}; expected ids of items from 0 to {items - 1}. "
+            f"For booleans, name it {part}_mask."
+        )
+    return _member_mask(array.astype(np.int64), items)
+
+
+def _whole(argument: str, spec: str, example: str, *, least: int) -> int:
+    if not argument.isdecimal() or int(argument) < least:
+        raise ConfigError(f'split = "{spec}"; expected a whole number from {least}. Write, for instance, "{example}".')
+    return int(argument)
+
+
+def _no_argument(argument: str, spec: str) -> None:
+    if argument:
+        raise ConfigError(f'split = "{spec}" takes nothing after the colon. Write "{spec.partition(":")[0]}".')
+
+
+MAKERS: dict[str, Callable[[str, str, LoadedData, int], Split]] = {
+    "public": _public,
+    "per-class": _per_class,
+    "random": _random,
+    "prognn": _prognn,
+    "size": _size,
+    "masks": _masks,
+    "file": _file,
+}
