@@ -26,7 +26,7 @@ def drop_caches(model: nn.Module) -> list[str]:
                 setattr(module, cache, None)
                 held.append(name or type(module).__name__)
         if getattr(module, "cached", False) is True:
-            module.cached = False  # type: ignore[assignment]
+            module.cached = False
     return held
 
 
@@ -84,13 +84,14 @@ class ForwardAdapter:
 
     def _find_embedding_layer(self) -> nn.Module:
         if self._embedding_layer is not None:
-            modules = dict(self._model.named_modules())
+            modules: dict[str, nn.Module] = dict(self._model.named_modules())
             if self._embedding_layer not in modules:
                 raise CapabilityError(
-                    f"embedding_layer {self._embedding_layer!r} is not in the model; it has {', '.join(filter(None, modules))}."
+                    f"embedding_layer {self._embedding_layer!r} is not in the model; "
+                    f"it has {', '.join(filter(None, modules))}."
                 )
             return modules[self._embedding_layer]
-        layers = [m for m in self._model.modules() if isinstance(m, MessagePassing)]
+        layers: list[nn.Module] = [m for m in self._model.modules() if isinstance(m, MessagePassing)]
         if not layers:
             raise CapabilityError(f"{type(self._model).__name__} has no message-passing layer to take embeddings from.")
         return layers[-1]

@@ -1,0 +1,84 @@
+"""What a target can do: tried on a small slice of its graph, never believed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from auditor.data.graph import Graph
+from auditor.errors import CapabilityError
+from auditor.targets.relaxation import Relaxation
+from auditor.targets.slices import GraphSlices
+from auditor.targets.target import Capability, ModelHandle, output_kind
+
+SLICE_NODES = 16
+EDGE_RUNGS = ("native", "mask", "adaptor", "ranking")
+# A user's forward may fail in any of these ways when it is asked for what it cannot do.
+_TRIAL_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, CapabilityError)
+
+
+def try_capabilities(handle: ModelHandle, graph: Graph, *, has_recipe: bool) -> frozenset[Capability]:
+    """The capabilities that a trial on at most about 16 nodes confirms.
+
+    Args:
+        handle: the model; a private copy of it is used up by the edge trial.
+        graph: where the slice is taken from.
+        has_recipe: whether a fresh model can be built and `[target.train]` is there.
+    """
+    part = small_slice(graph)
+    with torch.no_grad():
+        clean = handle.logits(part.x, part.edge_index, part.edge_weight, part.batch)
+    found = {Capability.LABELS, Capability.PROBS}
+    if output_kind(clean) != "probs":
+        found.add(Capability.LOGITS)
+    if any(True for _ in handle.model.parameters()):
+        found.add(Capability.PARAMS)
+    if _has_feature_gradient(handle, part):
+        found.add(Capability.GRAD_X)
+    if _has_embeddings(handle, part):
+        found.add(Capability.EMBEDDINGS)
+    rung = Relaxation.choose(
+        ModelHandle(handle.model), num_features=graph.num_features, task=graph.task, graph=part
+    ).rung
+    if rung in EDGE_RUNGS:
+        found.add(Capability.GRAD_EDGE)
+    if has_recipe:
+        found.add(Capability.RETRAIN)
+    return frozenset(found)
+
+
+def small_slice(graph: Graph, size: int = SLICE_NODES) -> Graph:
+    """The subgraph on about `size` nodes that lie along the first edges (node task), or the first two graphs.
+
+    Labels come along because a Graph has them; nothing here reads them.
+    """
+    if graph.batch is not None:
+        return GraphSlices(graph).take(torch.arange(min(2, graph.num_items)))
+    ends = graph.edge_index.T.reshape(-1)[: 64 * size]
+    order = torch.cat([ends, torch.arange(min(size, graph.num_nodes))]).tolist()
+    nodes = torch.tensor(sorted(list(dict.fromkeys(order))[:size]))
+    position = torch.full((graph.num_nodes,), -1)
+    position[nodes] = torch.arange(nodes.shape[0])
+    edges = position[graph.edge_index]
+    inside = (edges >= 0).all(dim=0)
+    weight = None if graph.edge_weight is None else graph.edge_weight[inside]
+    return Graph(graph.x[nodes], edges[:, inside], graph.y[nodes], weight, name=graph.name)
+
+
+def _has_feature_gradient(handle: ModelHandle, part: Graph) -> bool:
+    x = part.x.clone().requires_grad_(True)
+    try:
+        out = handle.logits(x, part.edge_index, part.edge_weight, part.batch)
+        gradient: Tensor | None = torch.autograd.grad(out.square().sum(), x, allow_unused=True)[0]
+    except _TRIAL_ERRORS:
+        return False
+    return gradient is not None and bool(torch.isfinite(gradient).all() and gradient.any())
+
+
+def _has_embeddings(handle: ModelHandle, part: Graph) -> bool:
+    try:
+        with torch.no_grad():
+            h = handle.embeddings(part.x, part.edge_index, part.edge_weight, part.batch)
+    except _TRIAL_ERRORS:
+        return False
+    return h.dim() == 2 and h.shape[0] == part.num_nodes and bool(torch.isfinite(h).all())

@@ -1,0 +1,146 @@
+"""`target.toml`: what a target is made of, read and written. Imports no torch.
+
+An `audit.toml` (or `[tool.auditor]` in `pyproject.toml`) may hold the same tables beside those of the run; the latter
+are kept as they are and checked by whoever uses them.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from auditor.errors import ConfigError, UsageError, nearest
+
+FILE_NAME = "target.toml"
+MAX_BYTES = 1 << 20
+
+
+class Table(BaseModel):
+    """Frozen and strict: unknown keys are refused, "0" is not 0."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class TrainTable(Table):
+    """`[target.train]`: the recipe, which gives RETRAIN."""
+
+    optimizer: Literal["adam", "sgd"] = "adam"
+    lr: Annotated[float, Field(gt=0)] = 0.01
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    epochs: Annotated[int, Field(ge=1)] = 200
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class TargetTable(Table):
+    """`[target]`: the files, or the factory, and what is claimed of them. Paths are relative to the file."""
+
+    name: str | None = None
+    kind: str | None = None
+    factory: str | None = None
+    root: str | None = None
+    weights: str | None = None
+    sha256: Annotated[str | None, Field(pattern="^[0-9a-fA-F]{64}$")] = None
+    reference: str | None = None
+    claimed_accuracy: Annotated[float | None, Field(ge=0, le=1)] = None
+    embedding_layer: str | None = None
+    train: TrainTable | None = None
+
+
+class DataTable(Table):
+    """`[data]`: which graph, and which items of it are training, validation and test items."""
+
+    name: str | None = None
+    path: str | None = None
+    root: str | None = None
+    split: str | None = None
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    transform: Literal["none", "row-normalize"] = "none"
+
+
+class TargetFile(Table):
+    """The whole file. `model` is checked against the constructor it names, when the model is built."""
+
+    target: TargetTable = Field(default_factory=TargetTable)
+    model: dict[str, Any] | None = None
+    data: DataTable = Field(default_factory=DataTable)
+    defense: dict[str, Any] | None = None
+    # Tables of an audit.toml that other parts read and check.
+    access: dict[str, Any] | None = None
+    run: dict[str, Any] | None = None
+    gate: dict[str, Any] | None = None
+    policy: dict[str, Any] | None = None
+    defenses: dict[str, Any] | None = None
+    suppress: list[dict[str, Any]] | None = None
+
+
+def read_target_file(path: Path) -> TargetFile:
+    """The tables of a `target.toml`, `audit.toml` or `pyproject.toml`.
+
+    Raises:
+        UsageError: the file is missing or a folder.
+        ConfigError: not TOML, or a key or value that is not known (the nearest name is offered).
+    """
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise UsageError(f"{path} {what}; expected a TOML file with [target] and [data]. Check the path.")
+    if path.stat().st_size > MAX_BYTES:
+        raise ConfigError(f"{path} has {path.stat().st_size} bytes; expected a config file of at most {MAX_BYTES}.")
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}. Correct the file.") from None
+    if path.name == "pyproject.toml":
+        document = document.get("tool", {}).get("auditor", {})
+    return parse_target_file(document, where=path.name)
+
+
+def parse_target_file(document: Mapping[str, Any], *, where: str) -> TargetFile:
+    """Checked tables from a parsed document; `where` names it in messages."""
+    try:
+        file = TargetFile.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_explain(error, document)}") from None
+    if file.data.name is not None and file.data.path is not None:
+        raise ConfigError(f"{where}: [data] has both name and path; expected one of them. Remove the other.")
+    return file
+
+
+def write_target_file(path: Path, file: TargetFile) -> None:
+    """Writes the tables as TOML, keys that are not set left out."""
+    path.write_bytes(tomli_w.dumps(file.model_dump(exclude_none=True)).encode())
+
+
+def _explain(error: ValidationError, document: Mapping[str, Any]) -> str:
+    """The first problem in our words: place, value seen, what was expected."""
+    first = error.errors(include_url=False)[0]
+    *path, key = [str(part) for part in first["loc"]] or [""]
+    place = f"[{'.'.join(path)}] " if path else ""
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(path)
+        kind = "table" if not path and isinstance(document.get(key), Mapping) else "key"
+        return f'{place}has an unknown {kind} "{key}". {nearest(key, known)}'.replace("  ", " ").strip()
+    message = first["msg"][0].lower() + first["msg"][1:]
+    return f"{place}{key} is {_short(first.get('input'))}; {message}. Correct the value or drop the key."
+
+
+def _fields_at(path: list[str]) -> list[str]:
+    """Names that the table at `path` may hold."""
+    tables: dict[tuple[str, ...], type[Table]] = {
+        (): TargetFile,
+        ("target",): TargetTable,
+        ("target", "train"): TrainTable,
+        ("data",): DataTable,
+    }
+    kind = tables.get(tuple(path))
+    return [] if kind is None else list(kind.model_fields)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

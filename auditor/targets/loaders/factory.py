@@ -1,0 +1,199 @@
+"""Loader `factory`: the user's own `build()`, trusted because the user chose to run it, and a file of weights."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+from torch_geometric.data import Batch, Data
+
+from auditor.errors import LoadError, nearest
+from auditor.targets.loaded import LoadedModel, Request, describe_weights, digest_of
+from auditor.targets.realm import Realm, contain, with_forward
+from auditor.targets.rng import forked_rng
+from auditor.targets.weights import fit_weights, read_weights
+
+
+def load(request: Request) -> LoadedModel:
+    """The module that `build()` returns, with the weights of `[target]`.
+
+    Raises:
+        LoadError: the factory is not found, raises, or returns no module; the weights are missing or do not fit.
+        RefusedError: the weights would have to be unpickled to be read.
+    """
+    spec = request.file.target.factory or ""
+    path = request.weights_path()
+    weights = read_weights(request.weights_bytes(), path.name)
+    root = (request.folder / (request.file.target.root or ".")).resolve()
+    build_theirs, realm, source = _find_factory(spec, request.folder, root)
+
+    def build_raw() -> tuple[nn.Module, Any]:
+        return _call(build_theirs, realm, spec)
+
+    def build() -> nn.Module:
+        model, adapter = build_raw()
+        return _to_contract(model, adapter, realm)
+
+    model, adapter = build_raw()
+    fit_weights(model, weights.tensors, file=path.name, table=f"factory {spec}")
+    code = hashlib.sha256(source.read_bytes()).hexdigest()
+    provenance = describe_weights(path, weights) | {"factory": spec, "factory_sha256": code}
+    if realm.collisions:
+        provenance["own_packages"] = list(realm.collisions)
+    return LoadedModel(
+        model=_to_contract(model, adapter, realm),
+        build=build,
+        kind="factory",
+        digest=digest_of(weights.sha256, {"factory": spec, "code": code}),
+        provenance=provenance,
+    )
+
+
+def _find_factory(spec: str, folder: Path, root: Path) -> tuple[Callable[[], Any], Realm, Path]:
+    """The function, the realm it runs in, and the file it is written in."""
+    place, _, name = spec.rpartition(":")
+    if not place or not name.isidentifier():
+        raise LoadError(
+            f'[target] factory is "{spec}"; expected "package.module:function" or "path/file.py:function". '
+            "Name the function that builds the model."
+        )
+    if place.endswith(".py"):
+        file = (folder / place).resolve()
+        if not file.is_file():
+            raise LoadError(f"factory {spec}: {place} does not exist beside the config file. Correct the path.")
+        realm = Realm.of(root, file.parent)
+        module = _import(lambda: _import_file(file), realm, spec)
+    else:
+        realm = Realm.of(root)
+        if place.partition(".")[0] == "auditor" and realm.owns("auditor"):
+            raise LoadError(
+                f"factory {spec} is in a package called auditor, which is this tool's own name, so that one of the two "
+                f'would shadow the other. Give the file instead: factory = "{place.replace(".", "/")}.py:{name}".'
+            )
+        module = _import(lambda: importlib.import_module(place), realm, spec)
+    build = getattr(module, name, None)
+    if not callable(build):
+        known = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
+        raise LoadError(f"factory {spec}: {place} has no function {name}. {nearest(name, known)}")
+    return build, realm, Path(str(module.__file__))
+
+
+def _import(load_module: Callable[[], ModuleType], realm: Realm, spec: str) -> ModuleType:
+    importlib.invalidate_caches()
+    try:
+        with forked_rng(), realm.entered():
+            return load_module()
+    except (Exception, SystemExit) as error:
+        raise LoadError(
+            f"factory {spec} could not be imported: {_what(error)}. Expected a module that imports from "
+            "[target] root (default: the folder of the config file). Correct root, or the module."
+        ) from None
+
+
+def _import_file(file: Path) -> ModuleType:
+    """A module from a file, under a name of its own: two targets may both have a model.py."""
+    name = f"_factory_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file.name} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _call(build: Callable[[], Any], realm: Realm, spec: str) -> tuple[nn.Module, Any]:
+    """(module, adapter or None) that `build()` returns."""
+    try:
+        with forked_rng(), realm.entered():
+            built = build()
+    except (Exception, SystemExit) as error:
+        raise LoadError(
+            f"factory {spec} raised {_what(error)}. Expected it to build the model without arguments. Correct the "
+            "function, or name one that needs none."
+        ) from None
+    module, adapter = built if isinstance(built, tuple) and len(built) == 2 else (built, None)
+    if not isinstance(module, nn.Module) or not (adapter is None or callable(adapter)):
+        raise LoadError(
+            f"factory {spec} returned {_name(built)}; expected an nn.Module, or (module, adapter) where "
+            "adapter(module, x, edge_index, edge_weight, batch) gives the logits. Return the model."
+        )
+    return module, adapter
+
+
+def _name(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(type(part).__name__ for part in value)})"
+    return f"a {type(value).__name__}"
+
+
+def _what(error: BaseException) -> str:
+    """The error and the line of the user's code it came from."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def _to_contract(model: nn.Module, adapter: Any, realm: Realm) -> nn.Module:
+    """The module, callable as model(x, edge_index, edge_weight, batch), running inside its realm."""
+    if adapter is not None:
+        return contain(Adapted(model, adapter), realm)
+    if _takes_data(model):
+        model = with_forward(model, _from_tensors)
+    return contain(model, realm)
+
+
+class Adapted(nn.Module):
+    """A module called through the adapter its factory came with."""
+
+    def __init__(self, model: nn.Module, adapter: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.model = model
+        self.adapter = adapter
+
+    def forward(
+        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, batch: Tensor | None = None
+    ) -> Tensor:
+        """Logits, [N, C] or [B, C]."""
+        return self.adapter(self.model, x, edge_index, edge_weight, batch)
+
+
+def _takes_data(model: nn.Module) -> bool:
+    """Whether forward takes one PyG `Data` instead of tensors."""
+    parameters = inspect.signature(model.forward).parameters
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    required = [p for p in parameters.values() if p.default is p.empty and p.kind in positional]
+    return len(required) == 1 and "edge_index" not in parameters and "x" not in parameters
+
+
+def _from_tensors(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A forward of tensors from one of `Data`; `edge_weight` and `edge_attr` are None when there are none."""
+
+    def from_tensors(
+        self: nn.Module,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_weight: Tensor | None = None,
+        batch: Tensor | None = None,
+    ) -> Any:
+        content = {"x": x, "edge_index": edge_index, "edge_weight": edge_weight, "edge_attr": None}
+        if batch is None:
+            return forward(self, Data(**content, batch=None, num_nodes=x.shape[0]))
+        ptr = functional.pad(batch.bincount().cumsum(0), (1, 0))
+        return forward(self, Batch(**content, batch=batch, ptr=ptr))
+
+    return from_tensors

@@ -1,0 +1,16 @@
+"""Loader `safetensors`: weights that cannot execute code, and a `[model]` table."""
+
+from __future__ import annotations
+
+from auditor.targets.loaded import LoadedModel, Request
+from auditor.targets.loaders.tabled import load_tabled
+
+
+def load(request: Request) -> LoadedModel:
+    """The model of `[model]` with the tensors of a safetensors file.
+
+    Raises:
+        LoadError: missing, malformed, not finite, or not what the table builds.
+        ConfigError: there is no `[model]` table, or it cannot be built.
+    """
+    return load_tabled(request, kind="safetensors")

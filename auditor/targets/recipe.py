@@ -1,0 +1,114 @@
+"""How a target is trained: one function that fits the reference, every twin and every defence's base alike."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from auditor.data.graph import Graph, Split
+from auditor.targets.forward import ForwardAdapter
+from auditor.targets.rng import forked_rng
+from auditor.targets.slices import GraphSlices
+from auditor.targets.target import is_correct
+
+Optimizer = Literal["adam", "sgd"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRecipe:
+    """A model builder and the `[target.train]` table (see `auditor.targets.target.Recipe`).
+
+    Attributes:
+        build: makes a fresh model, drawing from torch's global generator (which `fit` forks and seeds).
+        optimizer: `adam` or `sgd`.
+        lr: learning rate.
+        weight_decay: L2 penalty on every parameter.
+        epochs: passes over the training items; the checkpoint with the best validation accuracy is kept.
+        batch_size: graphs a step (task `graph` only).
+        seed: what the target itself was trained with; `fit` is told its own.
+    """
+
+    build: Callable[[], nn.Module]
+    optimizer: Optimizer = "adam"
+    lr: float = 0.01
+    weight_decay: float = 5e-4
+    epochs: int = 200
+    batch_size: int = 64
+    seed: int = 0
+
+    def describe(self) -> Mapping[str, Any]:
+        """The `[target.train]` table."""
+        names = ("optimizer", "lr", "weight_decay", "epochs", "batch_size", "seed")
+        return {name: getattr(self, name) for name in names}
+
+    def _optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.SGD
+        return kind(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+
+    def fit(self, graph: Graph, split: Split, seed: int) -> nn.Module:
+        """A freshly built and trained model, in eval mode, frozen; the same for the same inputs and seed.
+
+        The checkpoint with the best validation accuracy is kept, ties going to the lower validation loss; without
+        validation items, the last one. The caller's global generators are left as they were.
+        """
+        split.check_fits(graph)
+        with forked_rng(seed):
+            model = self.build()
+            model.requires_grad_(True)
+            optimizer = self._optimizer(model)
+            forward = ForwardAdapter(model)
+            steps = _steps(graph, split.train, self.batch_size)
+            validation = None if not split.val.any() else _items(graph, split.val)
+            best: tuple[float, float] | None = None
+            kept: dict[str, Tensor] | None = None
+            for _ in range(self.epochs):
+                model.train()
+                for part, mask in steps():
+                    optimizer.zero_grad()
+                    out = forward.logits(part.x, part.edge_index, part.edge_weight, part.batch)
+                    functional.cross_entropy(out[mask], part.y[mask]).backward()  # type: ignore[no-untyped-call]
+                    optimizer.step()
+                if validation is not None:
+                    score = _score(model, forward, *validation)
+                    if best is None or score > best:
+                        best, kept = score, copy.deepcopy(model.state_dict())
+            if kept is not None:
+                model.load_state_dict(kept)
+        return model.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def _score(model: nn.Module, forward: ForwardAdapter, part: Graph, mask: Tensor) -> tuple[float, float]:
+    """(accuracy, -loss) on the items of `mask`, in eval mode; a non-finite loss loses every tie."""
+    model.eval()
+    out = forward.logits(part.x, part.edge_index, part.edge_weight, part.batch)[mask]
+    accuracy = float(is_correct(out, part.y[mask]).double().mean())
+    loss = float(functional.cross_entropy(out, part.y[mask]))
+    return accuracy, -loss if loss == loss else -float("inf")
+
+
+def _items(graph: Graph, mask: Tensor) -> tuple[Graph, Tensor]:
+    """What must be forwarded to classify the items of `mask`: the one graph, or those graphs alone."""
+    if graph.batch is None:
+        return graph, mask
+    ids = torch.nonzero(mask).flatten()
+    return GraphSlices(graph).take(ids), torch.ones(ids.shape[0], dtype=torch.bool)
+
+
+def _steps(graph: Graph, train: Tensor, batch_size: int) -> Callable[[], Iterator[tuple[Graph, Tensor]]]:
+    """The steps of one epoch, drawn again at each call: the one graph, or its training graphs in random batches."""
+    if graph.batch is None:
+        return lambda: iter([(graph, train)])
+    slices, ids = GraphSlices(graph), torch.nonzero(train).flatten()
+
+    def epoch() -> Iterator[tuple[Graph, Tensor]]:
+        for chunk in torch.split(ids[torch.randperm(ids.shape[0])], batch_size):
+            yield slices.take(chunk), torch.ones(chunk.shape[0], dtype=torch.bool)
+
+    return epoch
