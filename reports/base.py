@@ -1,0 +1,23 @@
+"""What a report format is: a pure rendering of one audit document."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from auditor.audit import Audit
+
+
+class Reporter(Protocol):
+    """Renders an audit: no clock, no network, no printing; the same audit gives the same bytes.
+
+    Attributes:
+        id: the word after `--format`.
+        filename: name of the file inside an output folder.
+    """
+
+    id: str
+    filename: str
+
+    def render(self, audit: Audit) -> str | bytes:
+        """The whole report."""
+        ...

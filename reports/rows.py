@@ -1,0 +1,317 @@
+"""What every format shows, in one order: judged rows, answers per family, what was not tested, what to do next.
+
+Nothing is measured or judged here: seeds are joined as the policy joined them, everything else is read off the document.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from auditor.audit import Advantage, Audit, CellRow, Control, Finding, Interval, Series, ValidityRow
+from auditor.joined import Joined, join_cells
+from auditor.taxonomy import advice_of
+from reports.words import FAMILIES, QUESTIONS, advantage, control, counted, interval, measured, number
+
+SEVERITIES = ("none", "low", "medium", "high", "critical")
+_STATUS_ORDER = ("fail", "inconclusive", "accepted", "pass")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One number joined over seeds, with its judgement where it was judged.
+
+    Attributes:
+        family, probe, defense, measurement, subset, finding_id, access: where it comes from.
+        value, ci, control, advantage: the numbers, joined over seeds.
+        n: items behind one seed's number.
+        seeds: how many seeds.
+        text: the sentence for people.
+        finding: the judgement; None for a measurement that is shown and not judged.
+    """
+
+    family: str
+    probe: str
+    defense: str
+    measurement: str
+    subset: str
+    finding_id: str
+    access: tuple[str, ...]
+    value: float | None
+    ci: Interval | None
+    control: Control | None
+    controls: tuple[Control, ...]
+    advantage: Advantage | None
+    n: int | None
+    seeds: int
+    text: str
+    finding: Finding | None = None
+
+    @property
+    def status(self) -> str:
+        """Status word; `shown` for what is not judged."""
+        return self.finding.status if self.finding else "shown"
+
+    @property
+    def is_quiet(self) -> bool:
+        """A pass with nothing proven: it may be left out where space is short."""
+        return self.finding is not None and self.finding.status == "pass" and self.finding.severity == "none"
+
+    @property
+    def source(self) -> str:
+        """Probe, and the defence it was run on."""
+        return self.probe if self.defense == "none" else f"{self.probe} on {self.defense}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One of the questions, answered by the worst judged row of its family."""
+
+    family: str
+    title: str
+    question: str
+    status: str
+    text: str
+    row: Row | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something that was asked for and gave no number."""
+
+    probe: str
+    family: str
+    status: str
+    reason: str
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One series to draw, and the seeds whose like is left to `audit.json`."""
+
+    family: str
+    probe: str
+    defense: str
+    seed: int
+    other_seeds: tuple[int, ...]
+    series: Series
+
+
+def families(audit: Audit) -> tuple[str, ...]:
+    """Families of the document: the three questions first, others in the order they appear."""
+    return tuple(dict.fromkeys((*FAMILIES, *(cell.family for cell in audit.cells))))
+
+
+def judged_rows(audit: Audit, family: str | None = None) -> list[Row]:
+    """Every finding with the numbers behind it, worst first."""
+    joined = {_place(j.finding, j.defense, j.probe, j.name, j.subset): j for j in join_cells(audit.cells, "")}
+    cells = {cell.key: cell for cell in audit.cells}
+    rows = [
+        _from_finding(f, cells[f.cells[0]], joined.get(_place(f.id, f.defense, f.probe, f.measurement, f.subset)))
+        for f in audit.findings
+    ]
+    return sorted((row for row in rows if family in (None, row.family)), key=_worst_first)
+
+
+def other_rows(audit: Audit, family: str | None = None) -> list[Row]:
+    """Every measurement that no finding judges, in document order."""
+    taken = {_place(f.id, f.defense, f.probe, f.measurement, f.subset) for f in audit.findings}
+    return [
+        _from_joined(j)
+        for j in join_cells(audit.cells, "")
+        if _place(j.finding, j.defense, j.probe, j.name, j.subset) not in taken and family in (None, j.family)
+    ]
+
+
+def answers(audit: Audit) -> list[Answer]:
+    """The three questions of an audit, whether they were asked or not."""
+    return [_answer(audit, family) for family in FAMILIES]
+
+
+def gaps(audit: Audit) -> list[Gap]:
+    """Cells that were skipped, crashed or timed out, equal reasons of several seeds in one line."""
+    found: dict[tuple[str, str, str, str], list[int]] = {}
+    for cell in audit.cells:
+        if cell.status != "ok":
+            name = cell.probe if cell.defense == "none" else f"{cell.probe} on {cell.defense}"
+            found.setdefault((name, cell.family, cell.status, cell.reason or "no reason given"), []).append(cell.seed)
+    return [Gap(*key, seeds=tuple(seeds)) for key, seeds in found.items()]
+
+
+def charts(audit: Audit, family: str) -> list[Chart]:
+    """The series of the first seed of each probe and defence."""
+    found: dict[tuple[str, str, str], list[tuple[CellRow, Series]]] = {}
+    for cell in audit.cells:
+        if cell.status == "ok" and cell.family == family:
+            for series in cell.series:
+                found.setdefault((cell.probe, cell.defense, series.id), []).append((cell, series))
+    return [
+        Chart(family, probe, defense, pairs[0][0].seed, tuple(cell.seed for cell, _ in pairs[1:]), pairs[0][1])
+        for (probe, defense, _), pairs in found.items()
+    ]
+
+
+def next_steps(audit: Audit) -> list[tuple[str, tuple[str, ...]]]:
+    """What to do, worst first: advice, and the finding ids it answers."""
+    steps: dict[str, list[str]] = {}
+    for row in judged_rows(audit):
+        if row.status == "fail" or (row.status == "inconclusive" and not row.is_quiet):
+            advice = advice_of(row.finding_id)
+            if row.status == "inconclusive":
+                advice = "Settle what is open: more items, more seeds or profile full (each row says how many)."
+            if advice and row.finding_id not in steps.setdefault(advice, []):
+                steps[advice].append(row.finding_id)
+    if any(gap.status in ("error", "timeout") for gap in gaps(audit)):
+        steps["Find out why probes crashed or timed out; until they run, a pass is not proven."] = []
+    if any(row.status == "fail" for row in validity(audit)):
+        steps["Mend the failed checks under “Can this audit be trusted?” and run the audit again."] = []
+    return [(advice, tuple(ids)) for advice, ids in steps.items()]
+
+
+def validity(audit: Audit) -> list[ValidityRow]:
+    """Validity rows of the document and of its cells, failed ones first, repeated ones once."""
+    rows = dict.fromkeys(
+        (row.id, row.kind, row.status, row.evidence, row.touches)
+        for row in (*audit.validity, *(row for cell in audit.cells for row in cell.validity))
+    )
+    order = ("fail", "warn", "not_checked", "pass")
+    listed = [ValidityRow(id=i, kind=k, status=s, evidence=e, touches=t) for i, k, s, e, t in rows]
+    return sorted(listed, key=lambda row: order.index(row.status))
+
+
+def headline(audit: Audit) -> str:
+    """The verdict's line without its status word."""
+    status, lines = audit.verdict.status, audit.verdict.lines
+    if lines:
+        return lines[0].removeprefix(status).strip(" ·")
+    failing = sum(finding.status == "fail" for finding in audit.findings)
+    return f"{counted(failing, 'finding')} at or above {audit.verdict.fail_on} · {coverage(audit)}"
+
+
+def verdict_lines(audit: Audit) -> list[str]:
+    """The verdict's further lines, without those that only repeat a cell of `gaps`."""
+    told = [(gap.probe, gap.reason) for gap in gaps(audit)]
+    return [
+        line for line in audit.verdict.lines[1:] if not any(probe in line and reason in line for probe, reason in told)
+    ]
+
+
+def coverage(audit: Audit) -> str:
+    """`40 of 41 cells gave a result · 1 skipped`."""
+    c = audit.coverage
+    parts = [f"{c.ok} of {counted(c.planned, 'planned cell')} gave a result"]
+    parts += [
+        f"{count} {word}"
+        for word, count in (("skipped", c.skipped), ("crashed", c.error), ("timed out", c.timeout))
+        if count
+    ]
+    absent = c.planned - c.ok - c.skipped - c.error - c.timeout
+    return " · ".join(parts + ([f"{absent} never started or finished"] if absent > 0 else []))
+
+
+def target_facts(audit: Audit) -> str:
+    """Kind, task and sizes of the target in one line."""
+    t = audit.target
+    sizes = [counted(t.graphs, "graph")] if t.graphs > 1 else []
+    sizes += [counted(t.nodes, "node"), counted(t.edges, "edge"), counted(t.features, "feature")]
+    sizes += [f"{t.classes} classes"]
+    return f"{t.kind}, {t.task} classification · " + ", ".join(sizes)
+
+
+def clean_facts(audit: Audit) -> str:
+    """Accuracy without any attack, beside the constant predictor; empty when it was not measured."""
+    clean = audit.target.clean
+    value = clean.get("accuracy")
+    if not isinstance(value, int | float):
+        return ""
+    text = f"test accuracy {number(value)}"
+    ci = clean.get("ci")
+    if isinstance(ci, list | tuple) and len(ci) == 2:
+        text += " " + interval(Interval(lo=ci[0], hi=ci[1]))
+    n, constant = clean.get("n"), clean.get("constant_predictor")
+    text += f" on {n:,} items" if isinstance(n, int) else ""
+    return text + (f", always the commonest class {number(constant)}" if isinstance(constant, int | float) else "")
+
+
+def _answer(audit: Audit, family: str) -> Answer:
+    rows = judged_rows(audit, family)
+    if rows:
+        worst = rows[0]
+        return Answer(family, FAMILIES[family], QUESTIONS[family], worst.status, worst.text, worst)
+    cells = [cell for cell in audit.cells if cell.family == family]
+    missing = [gap for gap in gaps(audit) if gap.family == family]
+    if missing:
+        text = "Not answered: " + "; ".join(f"{gap.probe} {gap.status}: {gap.reason}" for gap in missing[:3])
+    elif cells:
+        text = "Measured, not judged: no number of this family is one that the policy judges."
+    else:
+        text = "Not asked: no probe of this family was in this run."
+    return Answer(family, FAMILIES[family], QUESTIONS[family], "not tested" if not cells else "no answer", text, None)
+
+
+def _from_finding(finding: Finding, cell: CellRow, joined: Joined | None) -> Row:
+    return Row(
+        family=cell.family,
+        probe=finding.probe,
+        defense=finding.defense,
+        measurement=finding.measurement,
+        subset=finding.subset,
+        finding_id=finding.id,
+        access=finding.access,
+        value=finding.value,
+        ci=finding.ci,
+        control=finding.control,
+        controls=() if joined is None else joined.rows[0].controls,
+        advantage=finding.advantage,
+        n=None if joined is None else joined.n,
+        seeds=len(finding.cells),
+        text=finding.reason,
+        finding=finding,
+    )
+
+
+def _from_joined(joined: Joined) -> Row:
+    return Row(
+        family=joined.family,
+        probe=joined.probe,
+        defense=joined.defense,
+        measurement=joined.name,
+        subset=joined.subset,
+        finding_id=joined.finding,
+        access=joined.access,
+        value=joined.value,
+        ci=joined.ci,
+        control=joined.control,
+        controls=joined.rows[0].controls,
+        advantage=joined.advantage,
+        n=joined.n,
+        seeds=joined.seeds,
+        text=joined.text,
+    )
+
+
+def sentence(row: Row) -> str:
+    """The row's own sentence, or its numbers in words."""
+    if row.text:
+        return row.text
+    text = f"{row.source}: {measured(row.measurement, row.subset)} is {number(row.value)} {interval(row.ci)}".rstrip()
+    if row.control is not None:
+        text += f" beside {control(row.control)}: {advantage(row.advantage)}"
+    return text
+
+
+def _place(*words: str) -> tuple[str, ...]:
+    return words
+
+
+def _worst_first(row: Row) -> tuple[int, int, int, float]:
+    finding = row.finding
+    if finding is None:
+        return len(_STATUS_ORDER), 0, 0, 0.0
+    found = None if row.advantage is None else row.advantage.value
+    return (
+        _STATUS_ORDER.index(finding.status),
+        -SEVERITIES.index(finding.severity),
+        -SEVERITIES.index(finding.severity_upper),
+        float("inf") if found is None else -found,
+    )
