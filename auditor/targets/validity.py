@@ -1,0 +1,373 @@
+"""The pre-flight: would an audit of this target mean anything? One row per question (targets spec 3.3).
+
+Kinds: `integrity` spoils everything it touches, `strength` only a pass, `warning` only warns. Thresholds are read on
+the scale s = max(1, max |logits|).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from auditor.audit import ValidityRow
+from auditor.data.graph import Graph
+from auditor.errors import CapabilityError
+from auditor.statistics.intervals import wilson
+from auditor.targets.relaxation import Relaxation
+from auditor.targets.rng import forked_rng
+from auditor.targets.slices import GraphSlices
+from auditor.targets.target import Capability, ModelHandle, Target, is_correct, output_kind
+
+FORWARDS = 5
+SUMMATION_TOLERANCE, RELABELLING_TOLERANCE, DEPENDENCE, SATURATED = 1e-5, 1e-4, 1e-6, 1e-6
+GRADIENT_TARGETS, MAX_ZERO_GRADIENTS = 200, 0.05
+GRADIENT_WORK = 400_000_000  # feature entries differentiated in all: fewer targets on wide graphs
+RELAXED_EDGES = 10
+LONE_GRAPHS = 10
+# Probes that tell edges by what they do to the output, or edit them.
+LINKS = ("graphmi", "posterior-similarity")
+STRUCTURE = ("structure-evasion",)
+GRADIENT_BASED = ("graphmi", "structure-evasion")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trial:
+    """What every row is made from: the target, one private copy of its model, its clean logits and randomness."""
+
+    target: Target
+    handle: ModelHandle
+    clean: Tensor
+    scale: float
+    rng: np.random.Generator
+
+    def run(self, graph: Graph) -> Tensor:
+        with torch.no_grad():
+            return self.handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch)
+
+    def distance(self, logits: Tensor, other: Tensor | None = None) -> float:
+        """Largest difference to the clean logits (or `other`), NaN counting as infinite."""
+        difference = (logits - (self.clean if other is None else other)).abs()
+        return float(difference.nan_to_num(nan=float("inf")).max())
+
+
+def validity_rows(target: Target, rng: np.random.Generator) -> tuple[ValidityRow, ...]:
+    """Every row that applies to `target`; the model, the graph and the global generators are left as they were."""
+    with forked_rng():  # a model that draws in eval mode draws from them
+        return _rows(target, rng)
+
+
+def _rows(target: Target, rng: np.random.Generator) -> tuple[ValidityRow, ...]:
+    handle = target.handle()
+    clean = target.clean_logits()
+    finite = clean[torch.isfinite(clean)]
+    scale = max(1.0, float(finite.abs().max()) if finite.numel() else 1.0)
+    trial = _Trial(target, handle, clean, scale, rng)
+    rows = [_deterministic(trial), _finite(trial), _reference(trial), _clean_accuracy(trial), _equivariant(trial)]
+    if target.task == "graph":
+        rows.append(_batch_independent(trial))
+    rows += [_split(trial), _edge_dependence(trial), _beats_constant(trial), _gradient(trial), _output_scale(trial)]
+    rows += [_output_kind(trial), _relaxation_gap(trial), _graph_hygiene(trial)]
+    return tuple(rows)
+
+
+def _deterministic(trial: _Trial) -> ValidityRow:
+    worst = max(trial.distance(trial.run(trial.target.graph)) for _ in range(FORWARDS))
+    failed = worst > SUMMATION_TOLERANCE * trial.scale
+    return ValidityRow(
+        id="deterministic",
+        kind="integrity",
+        status="fail" if failed else "warn" if worst > 0 else "pass",
+        evidence=f"{FORWARDS} forwards in eval mode differ by at most {worst:.2g} on logits up to {trial.scale:.3g}"
+        + ("; something is drawn at random (dropout left on?)" if failed else ""),
+    )
+
+
+def _finite(trial: _Trial) -> ValidityRow:
+    bad = int((~torch.isfinite(trial.clean)).any(dim=1).sum())
+    return ValidityRow(
+        id="finite",
+        kind="integrity",
+        status="fail" if bad else "pass",
+        evidence=f"{bad} of {trial.clean.shape[0]} items have a NaN or infinite logit",
+    )
+
+
+def _reference(trial: _Trial) -> ValidityRow:
+    stored = trial.target.provenance.get("reference")
+    if stored is None:
+        evidence = "no reference file: nothing proves that the rebuilt model is the saved one"
+        return ValidityRow(id="reference", kind="integrity", status="not_checked", evidence=evidence)
+    difference, scale = stored["difference"], stored["scale"]
+    agrees = difference <= RELABELLING_TOLERANCE * scale
+    return ValidityRow(
+        id="reference",
+        kind="integrity",
+        status="pass" if agrees else "fail",
+        evidence=f"stored and recomputed logits differ by {difference:.2g} on a scale of {scale:.3g}",
+    )
+
+
+def _clean_accuracy(trial: _Trial) -> ValidityRow:
+    target = trial.target
+    measured, n = target.accuracy(), target.split.sizes[2]
+    if target.claimed_accuracy is None:
+        evidence = f"test accuracy {measured:.4f} on {n} items; nothing is claimed to compare it with"
+        return ValidityRow(id="clean-accuracy", kind="integrity", status="not_checked", evidence=evidence)
+    difference = abs(measured - target.claimed_accuracy)
+    failed = difference > max(1 / n, 0.0005) + 1e-9
+    return ValidityRow(
+        id="clean-accuracy",
+        kind="integrity",
+        status="fail" if failed else "pass",
+        evidence=f"test accuracy {measured:.4f} on {n} items, {target.claimed_accuracy:.4f} claimed"
+        + ("; another split, feature scaling or model flag than in training?" if failed else ""),
+    )
+
+
+def _equivariant(trial: _Trial) -> ValidityRow:
+    """Relabels nodes (inside each graph) and reorders edges."""
+    graph = trial.target.graph
+    n = graph.num_nodes
+    order = torch.from_numpy(trial.rng.permutation(n))
+    if graph.batch is not None:
+        order = order[torch.argsort(graph.batch[order], stable=True)]  # still graph by graph
+    place = torch.empty(n, dtype=torch.long)
+    place[order] = torch.arange(n)  # old id -> new id
+    edges = torch.from_numpy(trial.rng.permutation(graph.num_edges))
+    weight = None if graph.edge_weight is None else graph.edge_weight[edges]
+    y = graph.y[order] if graph.batch is None else graph.y
+    moved = Graph(graph.x[order], place[graph.edge_index[:, edges]], y, weight, graph.batch, graph.name)
+    expected = trial.clean[order] if graph.batch is None else trial.clean
+    worst = trial.distance(trial.run(moved), expected)
+    failed = worst > RELABELLING_TOLERANCE * trial.scale
+    return ValidityRow(
+        id="equivariant",
+        kind="integrity",
+        status="fail" if failed else "pass",
+        evidence=f"relabelling nodes and reordering edges moves logits by at most {worst:.2g}"
+        + ("; the model knows nodes by their position, or keeps state" if failed else ""),
+    )
+
+
+def _batch_independent(trial: _Trial) -> ValidityRow:
+    graph = trial.target.graph
+    count = min(LONE_GRAPHS, graph.num_items)
+    ids = np.sort(trial.rng.choice(graph.num_items, count, replace=False))
+    slices = GraphSlices(graph)
+    worst = max(trial.distance(trial.run(slices.take(torch.tensor([i]))), trial.clean[i : i + 1]) for i in ids)
+    failed = worst > RELABELLING_TOLERANCE * trial.scale
+    return ValidityRow(
+        id="batch-independent",
+        kind="integrity",
+        status="fail" if failed else "pass",
+        evidence=f"{count} graphs alone and inside their batch differ by at most {worst:.2g}"
+        + ("; batch statistics are used in eval mode" if failed else ""),
+    )
+
+
+def _split(trial: _Trial) -> ValidityRow:
+    y, split = trial.target.graph.y, trial.target.split
+    strange = sorted(set(y[split.test].tolist()) - set(y[split.train].tolist()))
+    evidence = f"{split.spec}: {split.sizes[0]} train, {split.sizes[1]} validation, {split.sizes[2]} test items"
+    if strange:
+        evidence += f"; classes {strange} are tested and never trained on"
+    return ValidityRow(id="split", kind="integrity", status="fail" if strange else "pass", evidence=evidence)
+
+
+def _edge_dependence(trial: _Trial) -> ValidityRow:
+    graph, touches = trial.target.graph, (*LINKS, *STRUCTURE)
+    if not graph.num_edges:
+        evidence = "the graph has no edges"
+        return ValidityRow(
+            id="edge-dependence", kind="integrity", status="not_checked", evidence=evidence, touches=touches
+        )
+    keep = torch.from_numpy(trial.rng.random(graph.num_edges) >= 0.1)
+    keep[int(trial.rng.integers(graph.num_edges))] = False  # on a tiny graph the draw may keep everything
+    weight = graph.edge_weight
+    dropped = graph.with_edges(graph.edge_index[:, keep], None if weight is None else weight[keep])
+    none = graph.with_edges(graph.edge_index[:, :0], None if weight is None else weight[:0])
+    edits = {"drop of 10 %": dropped, "drop of all": none, "rewiring": _rewired(graph, trial.rng)}
+    moved = {name: trial.distance(trial.run(edited)) for name, edited in edits.items()}
+    blind = max(moved.values()) <= DEPENDENCE * trial.scale
+    held = trial.handle.dropped_caches
+    evidence = "logits move by at most " + ", ".join(f"{value:.2g} ({name})" for name, value in moved.items())
+    if blind:
+        evidence += "; an MLP in disguise, or a cached adjacency"
+    if held:
+        evidence += f"; a cached adjacency was dropped from {', '.join(held)}"
+    return ValidityRow(
+        id="edge-dependence",
+        kind="integrity",
+        status="fail" if blind else "warn" if held else "pass",
+        evidence=evidence,
+        touches=touches,
+    )
+
+
+def _rewired(graph: Graph, rng: np.random.Generator) -> Graph:
+    """Every edge gets another end, inside its own graph."""
+    if graph.batch is None:
+        ends = torch.from_numpy(rng.integers(0, graph.num_nodes, graph.num_edges))
+    else:
+        sizes = torch.bincount(graph.batch)
+        owner = graph.batch[graph.edge_index[0]]
+        offset = torch.from_numpy(rng.random(graph.num_edges)) * sizes[owner]
+        ends = (sizes.cumsum(0) - sizes)[owner] + offset.long().clamp(max=sizes[owner] - 1)
+    return graph.with_edges(torch.stack([graph.edge_index[0], ends]), graph.edge_weight)
+
+
+def _beats_constant(trial: _Trial) -> ValidityRow:
+    target, n = trial.target, trial.target.split.sizes[2]
+    y = target.graph.y
+    majority = int(y[target.split.train].bincount().argmax())
+    constant = float((y[target.split.test] == majority).double().mean())
+    right = int(is_correct(trial.clean, y)[target.split.test].sum())
+    lo, hi = wilson(right, n)
+    return ValidityRow(
+        id="beats-constant",
+        kind="strength",
+        status="pass" if lo > constant else "fail",
+        evidence=f"test accuracy {right / n:.3f} [{lo:.3f}, {hi:.3f}], constant predictor {constant:.3f}"
+        + ("" if lo > constant else "; there is nothing to lose"),
+        touches=("adversarial", "shift"),
+    )
+
+
+def _gradient(trial: _Trial) -> ValidityRow:
+    """The share of test items whose loss has no gradient to the features, and whether edges have one at all."""
+    target, graph = trial.target, trial.target.graph
+    test = torch.nonzero(target.split.test).flatten().numpy()
+    affordable = max(25, GRADIENT_WORK // max(1, graph.x.numel())) if graph.batch is None else len(test)
+    count = min(GRADIENT_TARGETS, affordable, len(test))
+    ids = torch.from_numpy(np.sort(trial.rng.choice(test, count, replace=False)))
+    if graph.batch is not None:  # only these graphs are run
+        graph, ids = GraphSlices(graph).take(ids), torch.arange(count)
+    x = graph.x.clone().requires_grad_(True)
+    out = trial.handle.logits(x, graph.edge_index, graph.edge_weight, graph.batch)
+    losses = functional.cross_entropy(out[ids], graph.y[ids], reduction="none")
+    zero = count
+    if losses.requires_grad and graph.batch is not None:
+        total = torch.autograd.grad(losses.sum(), x, allow_unused=True)[0]  # graphs share no node: one pass for all
+        if total is not None:
+            size = total.abs().sum(dim=1).nan_to_num(0.0, posinf=0.0)
+            zero = int((torch.zeros(count).index_add_(0, graph.batch, size) == 0).sum())
+    elif losses.requires_grad:
+        gradients = (torch.autograd.grad(loss, x, retain_graph=True, allow_unused=True)[0] for loss in losses)
+        zero = sum(g is None or not bool(torch.isfinite(g).all() and g.any()) for g in gradients)
+    edges = Capability.GRAD_EDGE in target.capabilities
+    failed = zero > MAX_ZERO_GRADIENTS * count or not edges
+    return ValidityRow(
+        id="gradient",
+        kind="strength",
+        status="fail" if failed else "pass",
+        evidence=f"{zero} of {count} test items have no gradient to the features; "
+        + ("edges have one" if edges else "edges have none"),
+        touches=GRADIENT_BASED,
+    )
+
+
+def _output_scale(trial: _Trial) -> ValidityRow:
+    top = trial.clean.double().softmax(dim=1).max(dim=1).values
+    share = float((top > 1 - SATURATED).double().mean())
+    return ValidityRow(
+        id="output-scale",
+        kind="strength",
+        status="fail" if share > 0.5 else "pass",
+        evidence=f"{share:.1%} of the items have a largest probability above 1 - 1e-6"
+        + ("; saturated outputs hide differences and gradients" if share > 0.5 else ""),
+        touches=(*GRADIENT_BASED, "privacy"),
+    )
+
+
+def _output_kind(trial: _Trial) -> ValidityRow:
+    kind = trial.target.provenance.get("outputs", output_kind(trial.clean))
+    return ValidityRow(
+        id="output-kind",
+        kind="warning",
+        status="warn" if kind == "probs" else "pass",
+        evidence="the model returns probabilities; their logarithm is used as logits"
+        if kind == "probs"
+        else "the model returns " + ("log-probabilities" if output_kind(trial.clean) == "log_probs" else "logits"),
+        touches=("privacy", "shift"),
+    )
+
+
+def _relaxation_gap(trial: _Trial) -> ValidityRow:
+    """Whether weights of 1 and 0 mean "there" and "removed"."""
+    target, graph = trial.target, trial.target.graph
+    rung = Relaxation.choose(target.handle(), num_features=graph.num_features, task=target.task, graph=graph)
+    exact = rung.rung in ("native", "mask", "adaptor")
+    evidence = f"edge relaxation: {rung.rung}, largest difference to really edited edges {rung.gap:.2g} of the scale"
+    native = _native_gaps(trial)
+    if native is not None:
+        evidence += f"; its own edge_weight: {native[0]:.2g} at weight 1, {native[1]:.2g} at weight 0 against removal"
+        exact = exact and native[0] <= SUMMATION_TOLERANCE * trial.scale and native[1] <= 1e-4 * trial.scale
+    if not exact:
+        evidence += "; approximate, every result is verified on real edges"
+    return ValidityRow(
+        id="relaxation-gap",
+        kind="warning",
+        status="pass" if exact else "warn",
+        evidence=evidence,
+        touches=GRADIENT_BASED,
+    )
+
+
+def _native_gaps(trial: _Trial) -> tuple[float, float] | None:
+    """Logit differences of weight 1 against None and weight 0 against removal; None without an edge weight argument."""
+    graph = trial.target.graph
+    if not trial.handle.takes_edge_weight or not graph.num_edges or graph.edge_weight is not None:
+        return None
+    gone = torch.zeros(graph.num_edges, dtype=torch.bool)
+    gone[torch.from_numpy(trial.rng.permutation(graph.num_edges)[:RELAXED_EDGES])] = True
+    ones = torch.ones(graph.num_edges)
+    try:
+        at_one = trial.run(graph.with_edges(graph.edge_index, ones))
+        at_zero = trial.run(graph.with_edges(graph.edge_index, torch.where(gone, 0.0, ones)))
+    except (RuntimeError, ValueError, TypeError, CapabilityError):
+        return None  # the argument is there and the model refuses it
+    removed = trial.run(graph.with_edges(graph.edge_index[:, ~gone]))
+    return trial.distance(at_one), trial.distance(at_zero, removed)
+
+
+def _graph_hygiene(trial: _Trial) -> ValidityRow:
+    graph = trial.target.graph
+    loops = int((graph.edge_index[0] == graph.edge_index[1]).sum())
+    arcs = graph.arc_keys(include_loops=False)
+    reverse = (arcs % graph.num_nodes) * graph.num_nodes + arcs // graph.num_nodes
+    one_way = int((~torch.isin(arcs, reverse)).sum())
+    duplicates = graph.num_edges - int(graph.arc_keys().numel())
+    touched = torch.zeros(graph.num_nodes, dtype=torch.bool)
+    proper = graph.edge_index[:, graph.edge_index[0] != graph.edge_index[1]]
+    touched[proper.flatten()] = True
+    constant = int((graph.x == graph.x[0]).all(dim=0).sum())
+    counts = {
+        "duplicate edges": duplicates,
+        "self-loops": loops,
+        "edges without their reverse": one_way,
+        "isolated nodes": int((~touched).sum()),
+        f"of {graph.num_features} features constant": constant,
+    }
+    seen = [f"{value} {name}" for name, value in counts.items() if value]
+    matters = duplicates + loops + one_way > 0 or not bool(touched.all()) or constant == graph.num_features
+    if _is_identity(graph.x):
+        matters = True
+        seen.append("features are the identity: they name the node")
+    return ValidityRow(
+        id="graph-hygiene",
+        kind="warning",
+        status="warn" if matters else "pass",
+        evidence=", ".join(seen) or "no duplicates, self-loops, one-way edges, isolated nodes or constant features",
+        touches=(*LINKS, *STRUCTURE),
+    )
+
+
+def _is_identity(x: Tensor) -> bool:
+    """Whether each row holds a single 1 and no two rows share its column."""
+    if x.shape[0] != x.shape[1] or not bool(((x == 0) | (x == 1)).all()):
+        return False
+    return bool((x.sum(dim=0) == 1).all() and (x.sum(dim=1) == 1).all())
