@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import tempfile
@@ -64,15 +65,12 @@ def _keep_user_folder_off_path() -> None:
         sys.path[:] = [entry for entry in sys.path if entry and Path(entry).resolve() != here]
     else:
         sys.path[:] = [entry for entry in sys.path if entry]
-    import attacks
-    import defenses
-    import reports
-
-    for package in (attacks, defenses, reports):
+    for name in ("attacks", "defenses", "reports"):
+        package = importlib.import_module(name)
         found = Path(package.__file__ or "").resolve().parents[1]
         if found != ours:
             raise UsageError(
-                f'the package "{package.__name__}" was found at {found}, auditor itself is at {ours}. Another package '
+                f'the package "{name}" was found at {found}, auditor itself is at {ours}. Another package '
                 "of that name shadows ours: start auditor from another folder, or remove it from PYTHONPATH."
             )
 

@@ -7,9 +7,12 @@ from typing import Annotated
 import typer
 
 from auditor import __version__
+from auditor.cli.baseline import app as baseline
 from auditor.cli.check import check
 from auditor.cli.demo import demo
+from auditor.cli.diff import diff
 from auditor.cli.explain import explain
+from auditor.cli.gate import gate
 from auditor.cli.list import list_
 from auditor.cli.report import report
 from auditor.cli.run import run
@@ -44,6 +47,9 @@ app.command("demo")(demo)
 app.command("train")(train)
 app.command("check")(check)
 app.command("run")(run)
+app.command("gate")(gate)
+app.add_typer(baseline)
+app.command("diff")(diff)
 app.command("report")(report)
 app.command("list")(list_)
 app.command("explain")(explain)

@@ -153,7 +153,8 @@ def _reason_to_skip(target: Target, probe: ProbeEntry, entries: Sequence[Entry],
         return f"{probe.id} audits {' and '.join(probe.tasks)} classifiers; {target.name} classifies {target.task}s"
     demanding = [attack for attack in attacks if attack.needs]
     if demanding and not any(attack.needs <= target.capabilities for attack in demanding):
-        missing = sorted(min((frozenset(a.needs - target.capabilities) for a in demanding), key=len))
+        lacking: list[list[str]] = [sorted(attack.needs - target.capabilities) for attack in demanding]
+        missing = min(lacking, key=len)
         offered = ", ".join(sorted(target.capabilities)) or "nothing"
         return f"needs {', '.join(missing)}; {target.name} offers {offered}"
     return "" if entries else f"no attack is registered for {probe.id}"
