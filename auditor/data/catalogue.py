@@ -22,6 +22,7 @@ class DataEntry:
         pyg_kwargs: what that class is called with.
         pyg_folder: where that class keeps `raw/`, below the root that it is given; PyG's exact case.
         files: raw files that must exist.
+        otherwise: or these in their place, as PyG downloads them.
         prefix: what the raw files' names begin with, where a reader needs it.
         bag_of_words: whether the features count words, so that `train` row-normalises them.
         default_split: used when none is named; empty for the rule (public masks, else per class or random).
@@ -37,6 +38,7 @@ class DataEntry:
     pyg_kwargs: dict[str, str] = field(default_factory=dict)
     pyg_folder: str = ""
     files: tuple[str, ...] = ()
+    otherwise: tuple[str, ...] = ()
     prefix: str = ""
     bag_of_words: bool = False
     default_split: str = ""
@@ -48,7 +50,7 @@ def _planetoid(name: str, summary: str) -> DataEntry:
     parts = ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index")
     return DataEntry(
         name.lower(), "node", summary, "planetoid", f"planetoid/{name}", "Planetoid", {"name": name}, name,
-        tuple(prefix + part for part in parts), name.lower(), bag_of_words=True,
+        tuple(prefix + part for part in parts), prefix=name.lower(), bag_of_words=True,
     )  # fmt: skip
 
 
@@ -57,7 +59,16 @@ def _airports(name: str) -> DataEntry:
     files = (f"{low}-airports.edgelist", f"labels-{low}-airports.txt")
     summary = f"flights between airports of {name}; label = activity quartile, identity features"
     return DataEntry(
-        f"airports_{low}", "node", summary, "airports", f"airports/{low}", "Airports", {"name": name}, low, files, low
+        f"airports_{low}",
+        "node",
+        summary,
+        "airports",
+        f"airports/{low}",
+        "Airports",
+        {"name": name},
+        low,
+        files,
+        prefix=low,
     )
 
 
@@ -78,7 +89,7 @@ def _geom(id: str, pyg_class: str, name: str, prefix: str, place: str, folder: s
     files = ("out1_node_feature_label.txt", "out1_graph_edges.txt", *splits)
     kwargs = {"name": name} if name else {}
     return DataEntry(
-        id, "node", summary, "geom", place, pyg_class, kwargs, folder, files, prefix, bag_of_words=True
+        id, "node", summary, "geom", place, pyg_class, kwargs, folder, files, prefix=prefix, bag_of_words=True
     )  # fmt: skip
 
 
@@ -91,10 +102,16 @@ def _twitch(name: str) -> DataEntry:
 
 
 def _tu(name: str, summary: str, *, node_labels: bool = True) -> DataEntry:
-    parts = ("A", "graph_indicator", "graph_labels") + (("node_labels",) if node_labels else ())
-    files = tuple(f"{name}_{part}.txt" for part in parts)
     id = "tu_" + name.lower().replace("-", "_")
-    return DataEntry(id, "graph", summary, "tu", f"tudataset/{name}", "TUDataset", {"name": name}, name, files, name)
+    return DataEntry(
+        id, "graph", summary, "tu", f"tudataset/{name}", "TUDataset", {"name": name}, name,
+        _tu_files(name, node_labels=node_labels), prefix=name,
+    )  # fmt: skip
+
+
+def _tu_files(name: str, *, node_labels: bool) -> tuple[str, ...]:
+    parts = ("A", "graph_indicator", "graph_labels") + (("node_labels",) if node_labels else ())
+    return tuple(f"{name}_{part}.txt" for part in parts)
 
 
 CATALOGUE: tuple[DataEntry, ...] = (
@@ -140,7 +157,7 @@ CATALOGUE: tuple[DataEntry, ...] = (
     _tu("IMDB-BINARY", "1,000 casts of films, 2 genres, no features", node_labels=False),
     DataEntry(
         "tu_dd", "graph", "1,178 proteins with up to 5,748 nodes, enzyme or not", "tu-zip", "tudataset_zip",
-        "TUDataset", {"name": "DD"}, "DD", ("DD.zip",), "DD",
+        "TUDataset", {"name": "DD"}, "DD", ("DD.zip",), _tu_files("DD", node_labels=True), prefix="DD",
     ),
     DataEntry(
         "tu_collab", "graph", "5,000 collaborations of physicists, 3 fields, no features", "collab", "collab",

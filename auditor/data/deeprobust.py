@@ -42,18 +42,18 @@ def read_deeprobust(name: str, variant: str, root: Path | None) -> tuple[Raw, st
     paths = [root / entry["splits"]]
     if "file" in entry:
         paths.append(root / entry["file"])
-        _must_exist(paths, name)
+        _must_exist(paths, name, root)
         edges, x, y = _largest_component(paths[-1])
     else:
         folder = raw_folder(find(name), root, None, download=False, notify=lambda _: None)
-        _must_exist(paths, name)
+        _must_exist(paths, name, root)
         paths += [folder / file for file in find(name).files]
         clean = read_planetoid(folder, name)
         edges, x, y = clean.edge_index, clean.x, clean.y
     notes = []
     if variant:
         perturbed = root / _variant_file(name, variant, entry)
-        _must_exist([perturbed], name)
+        _must_exist([perturbed], name, root)
         paths.append(perturbed)
         before, edges = edges.shape[1], _perturbed_edges(perturbed, y.shape[0])
         notes.append(f"poisoned by {variant}: {edges.shape[1] // 2} edges, {before // 2} in the clean graph")
@@ -122,7 +122,10 @@ def _variant_file(name: str, variant: str, entry: dict[str, str]) -> str:
     return f"{head}{rate}{tail}"
 
 
-def _must_exist(paths: list[Path], name: str) -> None:
+def _must_exist(paths: list[Path], name: str, root: Path) -> None:
+    outside = [str(path) for path in paths if root not in path.parents or ".." in path.parts]
+    if outside:
+        raise DataError(f"deeprobust/{name}: INDEX.toml points to {outside[0]}, outside the root. Correct the entry.")
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
         raise DataError(

@@ -58,6 +58,11 @@ def read_file(path: Path) -> Raw:
 def _from_npz(path: Path) -> Raw:
     arrays = read_arrays(path, (*PLAIN, *MASKS, *sparse_keys()))
     raw = from_plain(arrays, path.name) if "adj_data" not in arrays else from_sparse(arrays, path.name)
+    words = [key for key in MASKS if key in arrays and arrays[key].dtype.kind not in "biuf"]
+    if words:
+        raise SplitError(
+            f"{path.name}: {words[0]} is {arrays[words[0]].dtype}; expected booleans [N]. Save it as bool."
+        )
     raw.masks = masks_from({key: torch.from_numpy(arrays[key].copy()) for key in MASKS if key in arrays}, path.name)
     return raw
 
@@ -99,7 +104,7 @@ def _from_torch(path: Path) -> Raw:
     if not isinstance(tensors, Mapping):
         raise GraphError(
             f"{path.name} holds a {type(loaded).__name__}; expected PyG's Data or a dictionary of tensors. "
-            "Save one graph, or many as one Batch with a batch vector, in a dictionary."
+            "Save one graph, or many side by side as a dictionary with x, edge_index, y and batch."
         )
     return _from_tensors(tensors, path.name)
 

@@ -16,6 +16,7 @@ from auditor.data.raw import Raw, symmetrised, to_tensor, without_loops
 from auditor.errors import GraphError
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+MAX_DENSE_BYTES = 16 * 2**30
 PLAIN = ("x", "edge_index", "y", "edge_weight", "batch")
 MASKS = ("train_mask", "val_mask", "test_mask")
 SPARSE = ("data", "indices", "indptr", "shape")
@@ -59,7 +60,8 @@ def read_csr_set(path: Path) -> Raw:
     Source: Bojchevski and Günnemann, ICLR 2018; Shchur et al., "Pitfalls of Graph Neural Network Evaluation", 2018.
     """
     raw = from_sparse(read_arrays(path, sparse_keys()), path.name)
-    assert raw.x is not None
+    if raw.x is None:
+        raise GraphError(f"{path.name} lacks attr_data; expected features. Fetch the file again.")
     raw.x[raw.x > 0] = 1.0
     raw.edge_index = symmetrised(without_loops(raw.edge_index), raw.y.shape[0])
     raw.edge_weight = None
@@ -99,7 +101,9 @@ def from_sparse(arrays: Arrays, name: str) -> Raw:
             f"{name} lacks {', '.join(missing)}; expected adj_data, adj_indices, adj_indptr, adj_shape, the same with "
             "attr_ for features, and labels. Save all of them."
         )
-    adjacency = _matrix(arrays, "adj", name).tocoo()
+    adjacency = _matrix(arrays, "adj", name)
+    adjacency.eliminate_zeros()  # a stored zero is no edge
+    adjacency = adjacency.tocoo()
     rows, columns = int(adjacency.shape[0]), int(adjacency.shape[1])
     labels = arrays["labels"]
     if rows != columns or labels.shape[:1] != (rows,):
@@ -109,7 +113,15 @@ def from_sparse(arrays: Arrays, name: str) -> Raw:
         )
     edge_index = to_tensor(np.stack([adjacency.row, adjacency.col]), torch.int64)
     weight = to_tensor(adjacency.data, torch.float32)
-    x = to_tensor(_matrix(arrays, "attr", name).toarray(), torch.float32) if "attr_data" in arrays else None
+    x = None
+    if "attr_data" in arrays:
+        features = _matrix(arrays, "attr", name)
+        if 4 * features.shape[0] * features.shape[1] > MAX_DENSE_BYTES:
+            raise GraphError(
+                f"{name}: features of {features.shape[0]} × {features.shape[1]} take more than 16 GiB when dense; "
+                "expected fewer. Keep the most frequent columns."
+            )
+        x = to_tensor(features.toarray(), torch.float32)
     return Raw(
         edge_index, integers(labels, "labels", name), x, edge_weight=None if bool((weight == 1).all()) else weight
     )
@@ -129,9 +141,18 @@ def from_plain(arrays: Arrays, name: str) -> Raw:
             "these names."
         )
     x = arrays.get("x")
-    if x is not None and (x.dtype.kind not in "fiub"):
-        raise GraphError(f"{name}: x is {x.dtype}; expected numbers [N, F]. Encode the features before the audit.")
+    if x is not None and (x.dtype.kind not in "fiub" or x.ndim != 2):
+        raise GraphError(
+            f"{name}: x is {x.dtype} {list(x.shape)}; expected numbers [N, F]. Encode the features before the audit."
+        )
+    if arrays["y"].ndim != 1:
+        raise GraphError(
+            f"{name}: y has the shape {list(arrays['y'].shape)}; expected one class index per item, [N] or [B]. "
+            "For one-hot labels, save y.argmax(axis=1); multi-label targets are not audited."
+        )
     weight = arrays.get("edge_weight")
+    if weight is not None and weight.dtype.kind not in "fiu":
+        raise GraphError(f"{name}: edge_weight is {weight.dtype}; expected numbers [E]. Save it as float32.")
     return Raw(
         integers(arrays["edge_index"], "edge_index", name),
         integers(arrays["y"], "y", name),

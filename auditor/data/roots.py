@@ -71,7 +71,7 @@ def raw_folder(entry: DataEntry, root: Path | None, cache: Path | None, *, downl
     for folder in looked:
         if not missing_files(folder, entry):
             return folder
-    if root is None or download:
+    if (root is None or download) and entry.pyg_class:
         place = resolve_cache(cache)
         if root is not None and (place == root or root in place.parents or place in root.parents):
             raise DataError(
@@ -81,14 +81,16 @@ def raw_folder(entry: DataEntry, root: Path | None, cache: Path | None, *, downl
         folder = place / "pyg" / entry.pyg_class / entry.pyg_folder / "raw"
         if not missing_files(folder, entry):
             return folder
-        if entry.pyg_class and not entry.files[0].endswith(".zip"):
-            _download(entry, place / "pyg" / entry.pyg_class, notify)
+        _download(entry, place / "pyg" / entry.pyg_class, notify)
         looked.append(folder)
-    else:
-        place = None
     for folder in looked:
         if not missing_files(folder, entry):
             return folder
+    if not looked:
+        raise DataError(
+            f"{entry.id} cannot be downloaded; expected {', '.join(entry.files)} in a data root. Name one with "
+            "--data-root."
+        )
     absent = missing_files(looked[0], entry)
     raise DataError(
         f"{entry.id}: raw files are missing ({', '.join(absent[:3])}{', …' if len(absent) > 3 else ''}); expected "
@@ -138,8 +140,17 @@ def index_entries(root: Path, kind: str) -> list[dict[str, Any]]:
 
 
 def missing_files(folder: Path, entry: DataEntry) -> list[str]:
-    """The raw files that `folder` lacks."""
-    return [name for name in entry.files if not (folder / name).is_file()]
+    """The raw files that `folder` lacks; none when either form of the set is complete."""
+    return [] if present_files(folder, entry) else [name for name in entry.files if not (folder / name).is_file()]
+
+
+def present_files(folder: Path, entry: DataEntry) -> list[Path]:
+    """The raw files of the form that is complete in `folder`; none when neither is."""
+    for form in (entry.files, entry.otherwise):
+        paths = [folder / name for name in form]
+        if paths and all(path.is_file() for path in paths):
+            return paths
+    return []
 
 
 def digest_files(paths: list[Path]) -> str:

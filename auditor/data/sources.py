@@ -95,25 +95,28 @@ def load_data(
 
 
 def apply_transform(graph: Graph, transform: str) -> Graph:
-    """The graph with features transformed: `row-normalize` divides each row by its sum, rows that sum to 0 stay.
+    """The graph with features transformed: `row-normalize` divides each row by its sum where that exceeds 1.
 
     Raises:
-        ConfigError: unknown transform.
+        ConfigError: unknown transform, or negative features.
     """
     check_transform(transform)
     if transform == "none":
         return graph
+    if graph.x.numel() and float(graph.x.min()) < 0:
+        raise ConfigError(
+            f'transform = "row-normalize", but features of {graph.name} reach {float(graph.x.min()):.3g}; expected '
+            'none below 0, since row sums could vanish. Set transform = "none", or scale the features before the audit.'
+        )
     return replace(graph, x=normalise_rows(graph.x))
 
 
 def normalise_rows(x: Tensor) -> Tensor:
-    """Rows divided by their sum, as PyG's `NormalizeFeatures`; x [N, F] -> [N, F].
+    """Rows divided by max(1, their sum), as PyG's `NormalizeFeatures` does where the least feature is 0.
 
-    Differentiable, so that probes which change features can re-apply it. Rows are shifted to a minimum of 0 first only
-    where the whole matrix has negative entries, which is what PyG does.
+    Differentiable and row by row, so that probes which change features can re-apply it; x [N, F] >= 0 -> [N, F].
     """
-    shifted = x - x.min() if x.numel() and bool(x.min() < 0) else x
-    return shifted / shifted.sum(dim=-1, keepdim=True).clamp(min=1.0)
+    return x / x.sum(dim=-1, keepdim=True).clamp(min=1.0)
 
 
 def check_transform(transform: str) -> None:
@@ -147,12 +150,12 @@ def _read_named(
         return demo.read_demo(), roots.digest_files([demo.DEMO_FILE])
     if entry.reader == "karate":
         return _karate()
-    if entry.reader == "deeprobust":
-        return read_deeprobust(entry.id.partition("/")[2], variant, root)
-    folder = roots.raw_folder(entry, root, cache, download=download, notify=notify)
-    paths = [folder / file for file in entry.files]
+    folder = root
     try:
-        return READERS[entry.reader](folder, entry), roots.digest_files(paths)
+        if entry.reader == "deeprobust":
+            return read_deeprobust(entry.id.partition("/")[2], variant, root)
+        folder = roots.raw_folder(entry, root, cache, download=download, notify=notify)
+        return READERS[entry.reader](folder, entry), roots.digest_files(roots.present_files(folder, entry))
     except (ValueError, IndexError, KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{entry.id}: the raw files in {folder} cannot be read ({type(error).__name__}: {error}); expected the "
@@ -169,7 +172,7 @@ READERS: Mapping[str, Callable[[Path, DataEntry], Raw]] = {
     "csr": lambda folder, entry: npz.read_csr_set(folder / entry.files[0]),
     "twitch": lambda folder, entry: npz.read_twitch(folder / entry.files[0]),
     "tu": lambda folder, entry: tudataset.read_tu(folder, entry.prefix),
-    "tu-zip": lambda folder, entry: tudataset.read_tu_zip(folder / entry.files[0], entry.prefix),
+    "tu-zip": lambda folder, entry: tudataset.read_tu_either(folder, entry.prefix),
     "collab": lambda folder, entry: tudataset.read_collab(folder / entry.files[0]),
 }
 
@@ -204,7 +207,7 @@ def _complete(raw: Raw, name: str, digest: str, entry: DataEntry | None, transfo
         name=name,
         digest=digest,
         notes=tuple(notes),
-        is_bag_of_words=words and not identity,
+        is_bag_of_words=words and not identity and bool(x.min() >= 0),
         has_identity_features=identity,
         masks_from=raw.masks_from,
         transform=transform,

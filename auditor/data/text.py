@@ -67,6 +67,8 @@ def read_blogcatalog(folder: Path) -> Raw:
     Source: Yang et al., "PANE: scalable and effective attributed network embedding", VLDB Journal 2023 (data set).
     """
     with np.load(folder / "attrs.npz", allow_pickle=False) as arrays:
+        if bytes(arrays["format"]) != b"csr":
+            raise ValueError(f"attrs.npz is in format {arrays['format']}, expected csr")
         matrix = scipy.sparse.csr_matrix(
             (arrays["data"], arrays["indices"], arrays["indptr"]), shape=tuple(arrays["shape"])
         )

@@ -43,6 +43,12 @@ def read_tu_zip(archive: Path, prefix: str) -> Raw:
         return _assemble(part_of)
 
 
+def read_tu_either(folder: Path, prefix: str) -> Raw:
+    """From `<prefix>.zip` where it lies in `folder`, else from its text files."""
+    archive = folder / f"{prefix}.zip"
+    return read_tu_zip(archive, prefix) if archive.is_file() else read_tu(folder, prefix)
+
+
 def read_collab(path: Path) -> Raw:
     """COLLAB from packed arrays: `num_nodes`, `y` [B]; `edge_ptr` [B + 1]; `edge_index` [2, E], local ids, u < v."""
     with np.load(path, allow_pickle=False) as arrays:
