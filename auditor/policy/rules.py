@@ -118,8 +118,9 @@ class Policy(Model):
             raise ConfigError(f'no policy is called "{name}". {nearest(name, known)}')
         today = as_of or datetime.datetime.now(datetime.UTC).date()
         values: dict[str, Any] = {"thresholds": dict(BANDS), "limits": dict(LIMITS)}
-        checked = {own: _read(table, f"[policy.{own}]") for own, table in policies.items()}
-        layers = [_read(gate, "[gate]")]
+        layers = [_read(gate, "[gate]", BANDS)]
+        base = layers[0].get("thresholds", BANDS)
+        checked = {own: _read(table, f"[policy.{own}]", base) for own, table in policies.items()}
         if name in policies:
             layers.append(checked[name])
         elif name != "standard":
@@ -140,8 +141,8 @@ def known_findings() -> tuple[str, ...]:
     return tuple(sorted(raised | set(FINDING_IDS)))
 
 
-def _read(table: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The keys of `[gate]` as fields of Policy."""
+def _read(table: Mapping[str, Any], where: str, base: Mapping[str, Bands]) -> dict[str, Any]:
+    """The keys of `[gate]` as fields of Policy; thresholds change some edges of `base`."""
     choices = {"fail_on": LEVELS, "min_confidence": CONFIDENCES, "inconclusive": get_args(InconclusiveMode)}
     fields: dict[str, Any] = {}
     limits: dict[str, float | None] = {}
@@ -149,7 +150,7 @@ def _read(table: Mapping[str, Any], where: str) -> dict[str, Any]:
         if key in choices:
             fields[key] = _choice(value, choices[key], f"{where} {key}")
         elif key == "thresholds":
-            fields[key] = _thresholds(value, f"{where[:-1]}.thresholds]")
+            fields[key] = _thresholds(value, f"{where[:-1]}.thresholds]", base)
         elif key in LIMITS:
             limits[key] = _limit(key, value, where)
         else:
@@ -179,13 +180,13 @@ def _limit(key: str, value: object, where: str) -> float | None:
     return value / 100 if points else float(value)
 
 
-def _thresholds(table: object, where: str) -> dict[str, Bands]:
+def _thresholds(table: object, where: str, base: Mapping[str, Bands]) -> dict[str, Bands]:
     if not isinstance(table, Mapping):
         raise ConfigError(f"{where} is {table!r}; expected a table such as auc = {{ high = 0.25 }}.")
-    result = {}
+    result = dict(base)
     for scale, edges in table.items():
-        if scale not in BANDS:
-            raise ConfigError(f'{where} has no scale "{scale}". {nearest(str(scale), BANDS)}')
+        if scale not in base:
+            raise ConfigError(f'{where} has no scale "{scale}". {nearest(str(scale), base)}')
         if not isinstance(edges, Mapping):
             raise ConfigError(f"{where} {scale} is {edges!r}; expected a table such as {{ high = 0.25 }}.")
         for level, edge in edges.items():
@@ -194,7 +195,7 @@ def _thresholds(table: object, where: str) -> dict[str, Bands]:
             if isinstance(edge, bool) or not isinstance(edge, int | float):
                 raise ConfigError(f"{where} {scale}.{level} is {edge!r}; expected a fraction from 0 to 1.")
         try:
-            result[str(scale)] = Bands(**{**BANDS[scale].model_dump(), **edges})
+            result[str(scale)] = Bands(**{**base[scale].model_dump(), **edges})
         except ValidationError as error:
             raise ConfigError(
                 f"{where} {scale}: {error.errors()[0]['msg']}; bands are fractions and decrease from critical to low."

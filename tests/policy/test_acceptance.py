@@ -1,0 +1,163 @@
+"""Baseline and suppress: expiry, worse than accepted, stale, coverage lost, and what they cannot silence."""
+
+from __future__ import annotations
+
+import datetime
+import json
+
+import pytest
+
+from auditor.audit import CellRow
+from auditor.baseline import Baseline, accept, read_baseline, to_bytes
+from auditor.errors import UsageError
+from auditor.policy import Policy, gate, gates
+from tests.policy.samples import TARGET, TODAY, audit_of, cell, measurement, row
+
+DAY = datetime.timedelta(days=1)
+LAST = datetime.date(2027, 1, 31)
+
+
+def accepted_of(cells: list[CellRow], policy: Policy | None = None, expires: datetime.date = LAST) -> Baseline:
+    policy = policy or Policy()
+    judged = gate(audit_of(cells), policy, as_of=TODAY)
+    failing = [finding for finding in judged.findings if gates(finding, policy)]
+    return accept(judged, failing, reason="known, ticket 12", by="Ada", created=TODAY, expires=expires)
+
+
+LEAK = [cell(measurement(0.3, 0.26, 0.34)), cell(measurement(0.0, -0.1, 0.05), probe="strata", family="shift")]
+
+
+def test_accepted_until_the_last_day_and_not_after() -> None:
+    baseline = accepted_of(LEAK)
+    for day, code in ((TODAY, 0), (LAST, 0), (LAST + DAY, 1)):
+        judged = gate(audit_of(LEAK), Policy(), baseline, as_of=day)
+        assert judged.verdict.exit_code == code, day
+    assert any("accepted until 2027-01-31: expired" in line for line in judged.verdict.lines)
+    assert "accepted until 2027-01-31: expired" in judged.findings[0].reason
+
+
+def test_accepted_findings_stay_in_the_document_with_their_reason() -> None:
+    judged = gate(audit_of(LEAK), Policy(), accepted_of(LEAK), as_of=TODAY)
+    first = judged.findings[0]
+    assert first.status == "accepted"
+    assert first.accepted_by == "baseline: known, ticket 12 (Ada, until 2027-01-31)"
+    assert judged.verdict.counts["accepted"] == 1
+    assert "1 accepted" in judged.verdict.lines[0]
+
+
+def test_worse_than_accepted_fails_and_says_by_how_much() -> None:
+    worse = [cell(measurement(0.38, 0.35, 0.39)), LEAK[1]]
+    judged = gate(audit_of(worse), Policy(), accepted_of(LEAK), as_of=TODAY)
+    assert judged.verdict.exit_code == 1
+    assert "worse than accepted: 0.38 [0.35, 0.39] > 0.34" in judged.findings[0].reason
+    band = [cell(measurement(0.42, 0.40, 0.44)), LEAK[1]]  # lower bound inside the accepted interval, band above
+    known = accepted_of([cell(measurement(0.4, 0.39, 0.41)), LEAK[1]])
+    judged = gate(audit_of(band), Policy(), known, as_of=TODAY)
+    assert "is critical, accepted was high" in judged.findings[0].reason
+    assert judged.verdict.exit_code == 1
+
+
+def test_retraining_does_not_lose_the_acceptance() -> None:
+    again = [cell(measurement(0.29, 0.255, 0.325), seed=7, key="another"), LEAK[1]]
+    assert gate(audit_of(again), Policy(), accepted_of(LEAK), as_of=TODAY).verdict.exit_code == 0
+
+
+def test_another_target_is_not_accepted() -> None:
+    judged = gate(audit_of(LEAK, target="other"), Policy(), accepted_of(LEAK), as_of=TODAY)
+    assert judged.verdict.exit_code == 1
+
+
+@pytest.mark.parametrize("status", ["skipped", "error", "timeout", None])
+def test_a_cell_that_the_baseline_has_and_this_run_lost_is_no_verdict(status: str | None) -> None:
+    fine = [cell(measurement(0.0, -0.1, 0.05)), LEAK[1]]
+    baseline = accepted_of(fine)
+    assert baseline.accepted == ()
+    lost = [fine[0]] if status is None else [fine[0], fine[1].model_copy(update={"status": status, "reason": "gone"})]
+    judged = gate(audit_of(lost), Policy(), baseline, as_of=TODAY)
+    assert judged.verdict.exit_code == 3
+    assert any(line == "coverage lost: strata ran for the baseline and not here" for line in judged.verdict.lines)
+    assert gate(audit_of(fine), Policy(), baseline, as_of=TODAY).verdict.exit_code == 0
+    if status == "skipped":  # without the baseline nobody would have noticed
+        assert gate(audit_of(lost), Policy(), as_of=TODAY).verdict.exit_code == 0
+
+
+def test_stale_entries_are_named() -> None:
+    fixed = [cell(measurement(0.0, -0.1, 0.05)), LEAK[1]]
+    lines = gate(audit_of(fixed), Policy(), accepted_of(LEAK), as_of=TODAY).verdict.lines
+    assert any("stale" in line and "no longer fails" in line for line in lines)
+    gone = [LEAK[1]]
+    lines = gate(audit_of(gone), Policy(), accepted_of(LEAK), as_of=TODAY).verdict.lines
+    assert any("stale" in line and "not in this audit" in line for line in lines)
+
+
+def suppressing(pattern: str = "privacy-link-*", expires: datetime.date = LAST, **more: str) -> Policy:
+    rule = {"id": pattern, "target": TARGET, "reason": "known", "expires": expires, **more}
+    return Policy.from_tables({}, {}, [rule], as_of=TODAY)
+
+
+def test_suppress_accepts_by_pattern_until_its_last_day() -> None:
+    for day, code in ((LAST, 0), (LAST + DAY, 1)):
+        judged = gate(audit_of(LEAK), suppressing(), as_of=day)
+        assert judged.verdict.exit_code == code
+    assert "expired" in judged.findings[0].reason
+    assert gate(audit_of(LEAK), suppressing("shift-*"), as_of=TODAY).verdict.exit_code == 1
+    assert gate(audit_of(LEAK), suppressing(defense="l2r"), as_of=TODAY).verdict.exit_code == 1
+    assert gate(audit_of(LEAK, target="x"), suppressing(), as_of=TODAY).verdict.exit_code == 1
+
+
+def test_a_suppress_that_matches_nothing_is_stale() -> None:
+    lines = gate(audit_of(LEAK), suppressing("shift-gap"), as_of=TODAY).verdict.lines
+    assert any(line.startswith("stale: suppress shift-gap") for line in lines)
+
+
+def test_suppress_cannot_silence_a_missing_verdict() -> None:
+    broken = audit_of([cell(measurement(0.0, -0.1, 0.05))], validity=[row("fail", "strength")])
+    assert gate(broken, suppressing(), as_of=TODAY).verdict.exit_code == 3
+    crashed = audit_of([*LEAK, cell(probe="graphmi", status="error", reason="out of memory")])
+    judged = gate(crashed, suppressing(), as_of=TODAY)
+    assert judged.findings[0].status == "accepted"
+    assert judged.verdict.exit_code == 3
+
+
+def test_baseline_file_survives_a_round_trip() -> None:
+    baseline = accepted_of(LEAK)
+    assert read_baseline(to_bytes(baseline)) == baseline
+    assert to_bytes(read_baseline(to_bytes(baseline))) == to_bytes(baseline)
+
+
+def _twice(document: dict) -> None:
+    document["accepted"] *= 2
+
+
+def _no_reason(document: dict) -> None:
+    del document["accepted"][0]["reason"]
+
+
+def _other_kind(document: dict) -> None:
+    document["kind"] = "audit"
+
+
+def _next_major(document: dict) -> None:
+    document["schema_version"] = "2.0"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_twice, "twice"),
+        (_no_reason, "reason: Field required"),
+        (_other_kind, "not a baseline"),
+        (_next_major, "has schema 2.0"),
+    ],
+)
+def test_bad_baselines_are_refused_in_words(spoil, message: str) -> None:
+    document = json.loads(to_bytes(accepted_of(LEAK)))
+    spoil(document)
+    with pytest.raises(UsageError, match=message):
+        read_baseline(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{", b"\xff\xfe"])
+def test_what_is_not_json_is_no_baseline(raw: bytes) -> None:
+    with pytest.raises(UsageError):
+        read_baseline(raw)

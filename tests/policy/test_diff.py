@@ -1,0 +1,86 @@
+"""Diff of two audits: worse and better only where the intervals say so."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from auditor.diff import diff
+from tests.policy.samples import audit_of, cell, measurement
+
+
+def audit(value: float | None, half: float = 0.03, **more):
+    lo, hi = (None, None) if value is None else (value - half, value + half)
+    return audit_of([cell(measurement(value, lo, hi), **more)])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "change", "code"),
+    [(0.2, 0.3, "worse", 1), (0.3, 0.2, "better", 0), (0.2, 0.24, "same", 0), (0.2, 0.2, "same", 0)],
+)
+def test_a_change_counts_only_beyond_the_joint_half_width(old, new, change, code) -> None:
+    found = diff(audit(old), audit(new))
+    (row,) = found.rows
+    assert (row.change, found.exit_code) == (change, code)
+    assert row.difference == pytest.approx(new - old)
+    assert row.half_width == pytest.approx(0.03 * math.sqrt(2))  # .0424
+
+
+def test_overlapping_intervals_can_still_be_a_change() -> None:
+    (row,) = diff(audit(0.20), audit(0.25)).rows  # [.17, .23] and [.22, .28] overlap, .05 > .0424
+    assert row.change == "worse"
+
+
+def test_new_and_gone() -> None:
+    old, new = audit(0.2), audit(0.2, probe="strata")
+    found = diff(old, new)
+    assert {row.change for row in found.rows} == {"new", "gone"}
+    assert found.exit_code == 3
+    assert diff(audit_of([]), new).exit_code == 0
+
+
+def test_worse_comes_before_gone() -> None:
+    old = audit_of([cell(measurement(0.1, 0.09, 0.11)), cell(measurement(0.1, 0.0, 0.2), probe="strata")])
+    assert diff(old, audit(0.3, 0.01)).exit_code == 1
+
+
+def test_a_shown_number_that_got_worse_does_not_fail() -> None:
+    old, new = (audit_of([cell(measurement(v, v - 0.01, v + 0.01, primary=False))]) for v in (0.1, 0.5))
+    found = diff(old, new)
+    assert (found.rows[0].change, found.exit_code) == ("worse", 0)
+
+
+def test_other_parameters_are_another_measurement() -> None:
+    found = diff(audit(0.2, params={"budgets": [5]}), audit(0.9, params={"budgets": [9]}))
+    assert found.rows[0].change == "redefined"
+    assert "budgets" in found.rows[0].reason
+    assert found.exit_code == 0
+    assert diff(audit(0.2, params={"seconds": 1}), audit(0.9, params={"seconds": 2})).rows[0].change == "worse"
+
+
+def test_what_differs_between_seeds_of_one_audit_defines_nothing() -> None:
+    def two(offset: int, value: float):
+        cells = [
+            cell(measurement(value, value - 0.01, value + 0.01), seed=s, params={"pairs": s + offset}) for s in (0, 1)
+        ]
+        return audit_of(cells)
+
+    assert diff(two(0, 0.2), two(5, 0.5)).rows[0].change == "worse"
+
+
+def test_open_intervals_prove_no_change() -> None:
+    old = audit_of([cell(measurement(0.1, 0.05, None))])
+    assert diff(old, audit(0.5)).rows[0].change == "same"
+
+
+def test_a_lost_control_is_redefined() -> None:
+    assert diff(audit(0.2), audit(None)).rows[0].change == "redefined"
+
+
+def test_seeds_are_joined_before_they_are_compared() -> None:
+    old = audit_of([cell(measurement(v, v - 0.01, v + 0.01), seed=s) for s, v in enumerate((0.1, 0.3))])
+    new = audit_of([cell(measurement(v, v - 0.01, v + 0.01), seed=s) for s, v in enumerate((0.2, 0.4))])
+    (row,) = diff(old, new).rows
+    assert row.difference == pytest.approx(0.1)
+    assert row.change == "same"  # two seeds .2 apart prove nothing
