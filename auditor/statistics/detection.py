@@ -1,0 +1,65 @@
+"""How well a score tells in-distribution items (positive, higher score) from shifted ones.
+
+Infinite scores are allowed: metrics read ranks only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+Floats = NDArray[np.float64]
+
+
+def auroc(id_scores: Floats, shifted_scores: Floats) -> float:
+    """Probability that an ID item scores above a shifted one, ties counted half."""
+    truth, ranks = _pool(id_scores, shifted_scores)
+    return float(roc_auc_score(truth, ranks))
+
+
+def aupr(id_scores: Floats, shifted_scores: Floats) -> float:
+    """Average precision with ID as the positive class; its chance level is n_ID / (n_ID + n_shifted)."""
+    truth, ranks = _pool(id_scores, shifted_scores)
+    return float(average_precision_score(truth, ranks))
+
+
+def fpr95(id_scores: Floats, shifted_scores: Floats) -> float:
+    """Share of shifted items at or above the 5 % quantile (lower value) of the ID scores."""
+    threshold = np.sort(id_scores)[int(np.floor(0.05 * (len(id_scores) - 1)))]
+    return float((shifted_scores >= threshold).mean())
+
+
+def auroc_replicates(
+    id_scores: Floats, shifted_scores: Floats, id_weights: Iterator[Floats], shifted_weights: Iterator[Floats]
+) -> Floats:
+    """AUROC under item weights, one value per replicate.
+
+    Args:
+        id_scores: [n].
+        shifted_scores: [m].
+        id_weights: blocks of replicates, [b, n] each.
+        shifted_weights: the same replicates for the shifted items, [b, m] each; equal blocks when items are paired.
+
+    Returns:
+        [B], NaN where one side has no weight.
+    """
+    order = np.argsort(shifted_scores, kind="stable")
+    ordered = shifted_scores[order]
+    below = np.searchsorted(ordered, id_scores, side="left")
+    upto = np.searchsorted(ordered, id_scores, side="right")
+    parts = []
+    for w, v in zip(id_weights, shifted_weights, strict=True):
+        mass = np.concatenate([np.zeros((len(v), 1)), np.cumsum(v[:, order], axis=1)], axis=1)
+        wins = (w * (mass[:, below] + mass[:, upto])).sum(axis=1) / 2
+        total = w.sum(axis=1) * mass[:, -1]
+        parts.append(np.divide(wins, total, out=np.full(len(w), np.nan), where=total > 0))
+    return np.concatenate(parts)
+
+
+def _pool(id_scores: Floats, shifted_scores: Floats) -> tuple[NDArray[np.int64], Floats]:
+    truth = np.concatenate([np.ones(len(id_scores)), np.zeros(len(shifted_scores))]).astype(np.int64)
+    return truth, rankdata(np.concatenate([id_scores, shifted_scores]))

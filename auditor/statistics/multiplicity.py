@@ -1,0 +1,31 @@
+"""Holm's correction and the bootstrap p-value it is fed with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values in the order given: reject at level a where the adjusted value is <= a.
+
+    Source: Holm, "A simple sequentially rejective multiple test procedure", 1979.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(steps, 1.0)
+    return [float(value) for value in adjusted]
+
+
+def bootstrap_p(replicates: NDArray[np.float64], threshold: float) -> float:
+    """One-sided p of "the true value is at most `threshold`": (1 + #{replicate <= threshold}) / (B + 1)."""
+    return float((1 + (replicates <= threshold).sum()) / (len(replicates) + 1))
+
+
+def replicates_for(gates: int) -> int:
+    """B = max(1000, 80 m): with fewer, no p-value of m gates could survive Holm at .025."""
+    return max(1000, 80 * gates)
