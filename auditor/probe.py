@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -85,9 +85,16 @@ class ShiftedSet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShiftOutcome(Outcome):
-    """Shifted sets, and per-property values of all items for strata that the evaluation cuts itself."""
+    """Shifted sets, and what they were cut by.
 
-    sets: tuple[ShiftedSet, ...]
+    Attributes:
+        sets: may be made one at a time while they are read: an edited copy of the features is large.
+        properties: value of each property for all items, float64 [num_items]; what strata are checked against.
+        notes: plain values for the report (what was skipped, and why).
+    """
+
+    sets: Iterable[ShiftedSet]
+    properties: Mapping[str, Tensor] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -116,6 +123,9 @@ class AttackTask:
         torch_rng: the same for torch.
         profile: `quick`, `standard` or `full`.
         budgets: edit budgets, ascending, in edges (adversarial family; empty elsewhere).
+        node_caps: largest number of flips at each node, int64 [N]; None for no cap.
+        item_budgets: task `graph`: for each of `budgets`, the flips allowed in each graph of `view.items`, int64 [n];
+            their sum is the budget.
         tick: progress observer, called with a fraction in [0, 1] or None and a short note.
     """
 
@@ -123,6 +133,8 @@ class AttackTask:
     torch_rng: torch.Generator
     profile: Profile = "standard"
     budgets: tuple[int, ...] = ()
+    node_caps: Tensor | None = None
+    item_budgets: tuple[Tensor, ...] = ()
     tick: Callable[[float | None, str], None] = lambda _fraction, _note: None
 
 
@@ -163,7 +175,7 @@ class Cell:
 
     def task(self, *words: str, budgets: tuple[int, ...] = ()) -> AttackTask:
         """An AttackTask whose randomness derives from this cell and `words`."""
-        return AttackTask(self.rng(*words), self.torch_rng(*words), self.profile, budgets, self.tick)
+        return AttackTask(self.rng(*words), self.torch_rng(*words), self.profile, budgets, tick=self.tick)
 
     def _sequence(self, words: tuple[str, ...]) -> np.random.SeedSequence:
         spread = [int.from_bytes(word.encode()[:64].ljust(4, b"\0"), "little") for word in (self.key, *words)]

@@ -1,0 +1,57 @@
+"""Blind edits of the features, at the tensor handed to the model; edges untouched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attacks.shift.edit import Edit
+from auditor.data.graph import Graph
+
+
+def mask_features(graph: Graph, rate: float, rng: np.random.Generator) -> Edit:
+    """Zeroes each entry of x with probability `rate`, all nodes; claims the share of non-zero entries it hit."""
+    hit = torch.from_numpy(rng.random(graph.x.shape, dtype=np.float32) < rate)
+    filled = graph.x != 0
+    claimed = int((hit & filled).sum()) / max(int(filled.sum()), 1)
+    return Edit(replace(graph, x=graph.x.masked_fill(hit, 0.0)), claimed_rate=claimed)
+
+
+def add_noise(graph: Graph, scale: float, rng: np.random.Generator, *, sigma: Tensor) -> Edit:
+    """Adds scale · sigma · e to every entry of x, e ~ N(0, 1).
+
+    `norm_ratio` = mean ‖x_v‖ / mean ‖noise_v‖: "noise × 1" is many times the row of a sparse graph, so that scales are
+    comparable inside a data set only. `leaves_domain` marks binary features that real data could not hold.
+    """
+    noise = torch.from_numpy(rng.standard_normal(graph.x.shape, dtype=np.float32)) * (scale * sigma)
+    size = float(noise.norm(dim=1).mean())
+    notes = {
+        "norm_ratio": float(graph.x.norm(dim=1).mean()) / size if size else None,
+        "leaves_domain": is_binary(graph.x),
+    }
+    return Edit(replace(graph, x=graph.x + noise), notes=notes)
+
+
+def noise_sigma(graph: Graph, train_nodes: Tensor) -> Tensor:
+    """Unit of the noise: mean |non-zero entry| when fewer than half the entries are so, else per-feature train sd.
+
+    Args:
+        graph: all features, [N, F].
+        train_nodes: nodes the model was trained on, bool [N].
+
+    Returns:
+        [1] or [F].
+    """
+    filled = graph.x != 0
+    if 2 * int(filled.sum()) < graph.x.numel():
+        return graph.x.abs().sum().div(max(int(filled.sum()), 1)).reshape(1)
+    return graph.x[train_nodes].std(dim=0, correction=0)
+
+
+def is_binary(x: Tensor) -> bool:
+    """Whether each row holds 0 and one other value only: binary or one-hot, also after row normalisation."""
+    top = x.max(dim=1, keepdim=True).values
+    return bool(((x == 0) | (x == top)).all())
