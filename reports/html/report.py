@@ -1,0 +1,188 @@
+"""The page a privacy officer gets by mail: one file, no script, nothing loaded, light and dark."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from auditor.audit import Audit
+from reports import rows as read
+from reports import words
+from reports.html.charts import Drawing, overview_drawing, series_drawing
+from reports.neutral import neutral
+from reports.rows import Answer, Row
+
+SVG_BYTES = 190_000  # beyond this a page shows further charts as tables only, to stay below 300 kB
+
+_TONES = {
+    "FAILED": "fail",
+    "fail": "fail",
+    "error": "fail",
+    "timeout": "fail",
+    "INCOMPLETE": "inconclusive",
+    "inconclusive": "inconclusive",
+    "warn": "inconclusive",
+    "skipped": "inconclusive",
+    "accepted": "accepted",
+    "PASSED": "pass",
+    "pass": "pass",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ChartOnPage:
+    """A drawing with where it comes from; `svg` is empty where only the table is shown."""
+
+    svg: Markup
+    title: str
+    source: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyOnPage:
+    """One family's section."""
+
+    id: str
+    title: str
+    question: str
+    is_other: bool
+    answer: Answer | None
+    judged: list[Row]
+    others: list[Row]
+    charts: list[ChartOnPage]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Judged rows of each defence side by side."""
+
+    defenses: list[str]
+    lines: list[tuple[str, list[Row | None]]]
+
+
+class HtmlReport:
+    """One self-contained page with charts."""
+
+    id = "html"
+    filename = "audit.html"
+
+    def render(self, audit: Audit) -> str:
+        """The page; every string of the document is escaped by the template engine."""
+        safe = neutral(audit)
+        folder = files("reports.html")
+        style = folder.joinpath("style.css").read_text(encoding="utf-8")
+        source = folder.joinpath("page.html.j2").read_text(encoding="utf-8")
+        # No loader: the template can include nothing. Undefined names are errors, not blanks.
+        environment = Environment(
+            autoescape=True, undefined=StrictUndefined, trim_blocks=False, keep_trailing_newline=True
+        )
+        page = environment.from_string(source)
+        return page.render(
+            audit=safe,
+            style=Markup(style),
+            tone=lambda status: _TONES.get(status, "none"),
+            band=words.band,
+            number=words.number,
+            interval=words.interval,
+            measured=words.measured,
+            holders=words.holders,
+            counted=words.counted,
+            sentence=read.sentence,
+            headline=read.headline(safe),
+            verdict_lines=read.verdict_lines(safe),
+            coverage=read.coverage(safe),
+            target_facts=read.target_facts(safe),
+            clean_facts=read.clean_facts(safe),
+            answers=read.answers(safe),
+            steps=read.next_steps(safe),
+            validity=read.validity(safe),
+            families=_families(safe),
+            matrix=_matrix(safe),
+            guarantees=_guarantees(safe),
+            gaps=read.gaps(safe),
+            unasked=[answer.title.lower() for answer in read.answers(safe) if answer.status == "not tested"],
+            config=_config(safe),
+        )
+
+
+def _families(audit: Audit) -> list[FamilyOnPage]:
+    answers = {answer.family: answer for answer in read.answers(audit)}
+    room = SVG_BYTES
+    sections = []
+    for index, family in enumerate(read.families(audit)):
+        charts = []
+        for drawing, source in _drawings(audit, family, index):
+            room -= len(drawing.svg)
+            svg = Markup(drawing.svg if room >= 0 else "")
+            charts.append(ChartOnPage(svg, drawing.title, source, drawing.header, drawing.rows, drawing.note))
+        sections.append(
+            FamilyOnPage(
+                id=family,
+                title=words.FAMILIES.get(family, family),
+                question=words.QUESTIONS.get(family, ""),
+                is_other=family not in words.FAMILIES,
+                answer=answers.get(family),
+                judged=read.judged_rows(audit, family),
+                others=read.other_rows(audit, family),
+                charts=charts,
+            )
+        )
+    return sections
+
+
+def _drawings(audit: Audit, family: str, index: int) -> Iterator[tuple[Drawing, str]]:
+    overview = overview_drawing(f"overview-{index}", family, read.judged_rows(audit, family))
+    if overview is not None:
+        yield overview, "every judged number, worst first"
+    for number, chart in enumerate(read.charts(audit, family)):
+        source = chart.probe if chart.defense == "none" else f"{chart.probe} on {chart.defense}"
+        if chart.other_seeds:
+            source += f", seed {chart.seed}; {words.counted(len(chart.other_seeds), 'more seed')} in audit.json"
+        drawing = series_drawing(f"chart-{index}-{number}", chart.series)
+        yield replace(drawing, title=drawing.title or chart.series.id), source
+
+
+def _matrix(audit: Audit) -> Matrix | None:
+    """Judged numbers by defence; None without a defence."""
+    rows = read.judged_rows(audit)
+    defenses = sorted({row.defense for row in rows}, key=lambda name: (name != "none", name))
+    if defenses in ([], ["none"]):
+        return None
+    lines: dict[tuple[str, str, str], dict[str, Row]] = {}
+    for row in rows:
+        lines.setdefault((row.probe, row.measurement, row.subset), {})[row.defense] = row
+    named = ["no defence" if name == "none" else name for name in defenses]
+    listed: list[tuple[str, list[Row | None]]] = [
+        (f"{probe} · {words.measured(name, subset)}", [found.get(defense) for defense in defenses])
+        for (probe, name, subset), found in lines.items()
+    ]
+    return Matrix(named, listed)
+
+
+def _guarantees(audit: Audit) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Each defence's guarantee once, all of its facts: never a bare epsilon."""
+    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for cell in audit.cells:
+        if cell.guarantee:
+            facts = [(key.replace("_", " "), _plain(value)) for key, value in cell.guarantee.items()]
+            found.setdefault((cell.defense, json.dumps(facts)), facts)
+    return [(name, facts) for (name, _), facts in found.items()]
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return words.number(value) if isinstance(value, float) else str(value)
+
+
+def _config(audit: Audit) -> str:
+    facts = {"config": audit.config, "split": audit.target.split, "provenance": audit.target.provenance}
+    return json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=False, default=str)
