@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -85,12 +84,10 @@ def _from_torch(path: Path) -> Raw:
     from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
     from torch_geometric.data.storage import GlobalStorage
 
+    # Leaving the context unregisters what it was given, so what PyG registered itself must stay out of it.
+    classes = {Data, DataEdgeAttr, DataTensorAttr, GlobalStorage} - set(torch.serialization.get_safe_globals())
     try:
-        with (
-            warnings.catch_warnings(),
-            torch.serialization.safe_globals([Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]),
-        ):
-            warnings.simplefilter("ignore", FutureWarning)
+        with torch.serialization.safe_globals(list(classes)):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).split("\n")[-1] if "Unsupported" in str(error) else str(error).split("\n")[0]

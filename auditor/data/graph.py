@@ -157,8 +157,8 @@ class Split:
         """Raises SplitError when the masks do not have one entry per item of `graph`."""
         if self.train.shape[0] != graph.num_items:
             raise SplitError(
-                f"the masks have {self.train.shape[0]} entries, {graph.name} has {graph.num_items} items. "
-                "Give masks with one entry per item, in the order of y."
+                f"the masks have {self.train.shape[0]} entries, {graph.name} has {graph.num_items} items; expected one "
+                "entry per item. Give masks in the order of y."
             )
 
 

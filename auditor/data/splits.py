@@ -144,7 +144,8 @@ def _random(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
         shares = [float(part) for part in argument.split("/")]
     except ValueError:
         shares = []
-    if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6 or shares[0] == 0 or shares[2] == 0:
+    fits = len(shares) == 3 and min(shares) >= 0 and abs(sum(shares) - 1) < 1e-6 and shares[0] > 0 and shares[2] > 0
+    if not fits:  # asked this way round, since every comparison with NaN is false
         raise ConfigError(
             f'split = "{spec}"; expected three shares that add to 1, train and test above 0. Write '
             '"random:0.6/0.2/0.2".'
