@@ -52,6 +52,11 @@ class Joined:
         return len(self.rows)
 
     @property
+    def averaged(self) -> tuple[float, ...]:
+        """Advantages the mean was taken over; empty for one seed and where the worst seed is the result."""
+        return self.spread if self.worst_seed is None else ()
+
+    @property
     def primary(self) -> bool:
         """Whether any seed calls it primary."""
         return any(row.primary for row in self.rows)

@@ -36,7 +36,7 @@ def exit_code(cells: list[CellRow], policy: Policy) -> int:
     return verdict_of(findings, cells, coverage_of(cells, len(cells)), policy).exit_code
 
 
-@pytest.mark.parametrize(("k", "seed_sd"), [(1, 0.0), (3, 0.005)])
+@pytest.mark.parametrize(("k", "seed_sd"), [(1, 0.0), (3, 0.005), (3, 0.2)])
 def test_null_audit_fails_in_at_most_5_percent(k: int, seed_sd: float) -> None:
     rng = np.random.default_rng(11)
     failed = sum(exit_code(simulated(rng, k, seed_sd), STRICT) == 1 for _ in range(400))
