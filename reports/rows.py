@@ -1,6 +1,6 @@
 """What every format shows, in one order: judged rows, answers per family, what was not tested, what to do next.
 
-Nothing is measured or judged here: seeds are joined as the policy joined them, everything else is read off the document.
+Nothing is measured or judged here: seeds are joined as the policy joined them, all else is read off the document.
 """
 
 from __future__ import annotations

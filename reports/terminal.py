@@ -237,5 +237,3 @@ def _grid(*widths: int) -> Table:
 
 def _status(word: str, style: str | None = None) -> Text:
     return Text(word, style=_STYLE.get(style or word, ""))
-
-

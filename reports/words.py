@@ -88,6 +88,11 @@ def band(severity: str, upper: str) -> str:
     return severity if severity == upper else f"{severity} (≤ {upper})"
 
 
-def counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str, plural: str = "") -> str:
     """`1 finding`, `3 findings`."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def moment(iso: str | None) -> str:
+    """`2026-11-20 12:00:00 UTC`; empty for no time."""
+    return (iso or "").replace("T", " ").replace("+00:00", " UTC")

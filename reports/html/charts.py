@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from auditor.audit import Curve, Series
+from auditor.audit import Advantage, Curve, Series
 from reports.html.svg import ROLES, draw
 from reports.rows import Row
 from reports.words import FAMILIES, counted, interval, measured, number
@@ -77,29 +77,27 @@ def series_drawing(chart_id: str, series: Series) -> Drawing:
 
 
 def overview_drawing(chart_id: str, family: str, rows: Sequence[Row]) -> Drawing | None:
-    """Judged advantages of a family, value and interval beside zero (the control); None when there is nothing to draw."""
-    drawn = [row for row in rows if row.advantage is not None and row.advantage.value is not None][:OVERVIEW_ROWS]
+    """Judged advantages of a family with intervals, beside zero (the control); None when there is nothing to draw."""
+    known = [(row, found) for row in rows if (found := row.advantage) is not None and found.value is not None]
+    drawn = known[:OVERVIEW_ROWS]
     if not drawn:
         return None
     title = f"{FAMILIES.get(family, family)}: how much beyond the control"
-    worst = drawn[0]
-    found = worst.advantage
+    worst, found = drawn[0]
     description = (
         f"Worst: {worst.source}, {measured(worst.measurement, worst.subset)}, "
-        f"{number(found and found.value, signed=True)} {interval(found and found.ci, signed=True)}: {worst.status}."
+        f"{number(found.value, signed=True)} {interval(found.ci, signed=True)}: {worst.status}."
     )
-    svg = draw(
-        chart_id, title, description, (WIDTH, 58 + 38.0 * len(drawn)), lambda figure: _overview(figure, drawn)
-    )
+    svg = draw(chart_id, title, description, (WIDTH, 72 + 38.0 * len(drawn)), lambda figure: _overview(figure, drawn))
     table = tuple(
         (
             row.source,
             measured(row.measurement, row.subset),
-            number(row.advantage and row.advantage.value, signed=True),
-            interval(row.advantage and row.advantage.ci, signed=True),
+            number(found.value, signed=True),
+            interval(found.ci, signed=True),
             row.status,
         )
-        for row in drawn
+        for row, found in drawn
     )
     left_out = len(rows) - len(drawn)
     note = f"{counted(left_out, 'further row')} in the table of findings" if left_out > 0 else ""
@@ -127,7 +125,8 @@ def _points(curve: Curve) -> _Points:
 
     def pick(values: Sequence[float | None]) -> tuple[float, ...]:
         # An open or missing bound is drawn as no band at that point.
-        return tuple(float(y) if (v := values[i]) is None else float(v) for i in thinned if (y := curve.y[i]) is not None)
+        found = [(values[i], curve.y[i]) for i in thinned]
+        return tuple(float(v if v is not None else y) for v, y in found if y is not None)
 
     return _Points(
         curve,
@@ -142,7 +141,7 @@ def _points(curve: Curve) -> _Points:
 
 
 def _table_rows(points: _Points) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for i, (x, y) in enumerate(zip(points.x, points.y, strict=True)):
         at = points.labels[i] if points.labels else number(x)
         band = f"[{number(points.lo[i])}, {number(points.hi[i])}]" if points.lo else "–"
@@ -251,24 +250,20 @@ def _reliability(axes: Axes, series: Series, curves: Sequence[_Points]) -> None:
     _finish(axes, series)
 
 
-def _overview(figure: Figure, rows: Sequence[Row]) -> None:
+def _overview(figure: Figure, rows: Sequence[tuple[Row, Advantage]]) -> None:
     axes = figure.add_subplot()
     bounds = [0.0]
-    for row in rows:
-        if row.advantage is not None and row.advantage.value is not None:
-            ends = (row.advantage.ci.lo, row.advantage.ci.hi)
-            bounds += [row.advantage.value, *(end for end in ends if end is not None)]
+    for _, found in rows:
+        bounds += [end for end in (found.value, found.ci.lo, found.ci.hi) if end is not None]
     room = 0.06 * (max(bounds) - min(bounds) or 0.1)
     left, right = min(bounds) - room, max(bounds) + room
     axes.axvline(0, color=ROLES["control"], linewidth=1.6, linestyle="--")
-    for k, row in enumerate(rows):
-        found, color = row.advantage, ROLES.get(row.status, ROLES["value"])
-        if found is None or found.value is None:
-            continue
+    for k, (row, found) in enumerate(rows):
+        color = ROLES.get(row.status, ROLES["value"])
         lo = left if found.ci.lo is None else found.ci.lo
         hi = right if found.ci.hi is None else found.ci.hi
         axes.hlines(k, lo, hi, color=color, linewidth=3, alpha=0.45)
-        axes.scatter([found.value], [k], s=44, color=color, zorder=3)
+        axes.scatter([found.value or 0.0], [k], s=44, color=color, zorder=3)
         if row.finding is not None and row.finding.threshold is not None and left < row.finding.threshold < right:
             axes.vlines(row.finding.threshold, k - 0.2, k + 0.2, color=ROLES["ink"], linewidth=1.6)
         text = f"{row.source} · {measured(row.measurement, row.subset)}"
@@ -284,7 +279,7 @@ def _overview(figure: Figure, rows: Sequence[Row]) -> None:
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("advantage over the control (dashed: none; short bar: the gate's threshold)")
+    axes.set_xlabel("advantage over the control\ndashed: none · upright bar: threshold of the gate")
 
 
 def _finish(axes: Axes, series: Series) -> None:

@@ -18,6 +18,7 @@ from reports.neutral import neutral
 from reports.rows import Answer, Row
 
 SVG_BYTES = 190_000  # beyond this a page shows further charts as tables only, to stay below 300 kB
+QUIET_ROWS = 4  # passes with nothing proven that a family shows in full; the others are folded
 
 _TONES = {
     "FAILED": "fail",
@@ -56,6 +57,7 @@ class FamilyOnPage:
     is_other: bool
     answer: Answer | None
     judged: list[Row]
+    quiet: list[Row]
     others: list[Row]
     charts: list[ChartOnPage]
 
@@ -101,6 +103,7 @@ class HtmlReport:
             coverage=read.coverage(safe),
             target_facts=read.target_facts(safe),
             clean_facts=read.clean_facts(safe),
+            started=words.moment(safe.started),
             answers=read.answers(safe),
             steps=read.next_steps(safe),
             validity=read.validity(safe),
@@ -118,6 +121,8 @@ def _families(audit: Audit) -> list[FamilyOnPage]:
     room = SVG_BYTES
     sections = []
     for index, family in enumerate(read.families(audit)):
+        judged = read.judged_rows(audit, family)
+        loud, quiet = [row for row in judged if not row.is_quiet], [row for row in judged if row.is_quiet]
         charts = []
         for drawing, source in _drawings(audit, family, index):
             room -= len(drawing.svg)
@@ -130,7 +135,8 @@ def _families(audit: Audit) -> list[FamilyOnPage]:
                 question=words.QUESTIONS.get(family, ""),
                 is_other=family not in words.FAMILIES,
                 answer=answers.get(family),
-                judged=read.judged_rows(audit, family),
+                judged=[*loud, *quiet[:QUIET_ROWS]],
+                quiet=quiet[QUIET_ROWS:],
                 others=read.other_rows(audit, family),
                 charts=charts,
             )

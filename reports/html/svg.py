@@ -68,7 +68,9 @@ _FONT_SHORTHAND = re.compile(r"font:\s*(?:[a-z]+\s+|\d{3}\s+)*([\d.]+)px[^;]*;?\
 _HREF = "{http://www.w3.org/1999/xlink}href"
 
 
-def draw(chart_id: str, title: str, description: str, size: tuple[float, float], paint: Callable[[Figure], None]) -> str:
+def draw(
+    chart_id: str, title: str, description: str, size: tuple[float, float], paint: Callable[[Figure], None]
+) -> str:
     """Inline SVG of a chart.
 
     Args:

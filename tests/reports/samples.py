@@ -313,9 +313,12 @@ def _document() -> dict[str, Any]:
         series=[_severity()],
     )
     crashed = _cell(
-        "features-evasion", "adversarial", status="error", reason="RuntimeError: mat1 and mat2 shapes cannot be multiplied"
+        "features-evasion",
+        "adversarial",
+        status="error",
+        reason="RuntimeError: mat1 and mat2 do not fit",
     )
-    skipped = _cell("membership", "privacy", status="skipped", reason="needs REFERENCES: no reference models were given")
+    skipped = _cell("membership", "privacy", status="skipped", reason="needs REFERENCES: none were given")
     slow = _cell("injection", "adversarial", status="timeout", reason="no result after 600 s")
     cells = [graphmi, stealing, evasion, strata, corruption, crashed, skipped, slow]
     accepted = "baseline: ticket 12, fixed in the next release (privacy team, until 2027-06-30)"
@@ -374,8 +377,8 @@ def _document() -> dict[str, Any]:
             "fail_on": "high",
             "counts": {"pass": 8, "fail": 1, "inconclusive": 1, "accepted": 1, "untrusted": 0},
             "lines": [
-                "FAILED  1 finding at or above high or beyond a named limit · 1 accepted · 1 inconclusive · 5 of 8 cells",
-                "features-evasion seed 0 ended in error: RuntimeError: mat1 and mat2 shapes cannot be multiplied",
+                "FAILED  1 finding at or above high or beyond a limit · 1 accepted · 1 inconclusive · 5 of 8 cells",
+                "features-evasion seed 0 ended in error: RuntimeError: mat1 and mat2 do not fit",
                 "injection seed 0 ended in timeout: no result after 600 s",
             ],
         },
@@ -428,21 +431,42 @@ def several_seeds() -> Audit:
 
 def hostile() -> Audit:
     """Every free string of the realistic audit is an attack on its reader."""
-    fixed = {"status", "severity", "severity_upper", "confidence", "direction", "scale", "role", "task", "fail_on"}
+    document = _document()
+    for row in (document["target"], *document["cells"], *document["findings"], *document["validity"]):
+        _poison(row)
+    for cell in document["cells"]:
+        for row in (*cell.get("measurements", []), *cell.get("series", [])):
+            _poison(row)
+        for row in (c for series in cell.get("series", []) for c in series["curves"]):
+            _poison(row)
+    for name in ("tool", "environment", "config"):
+        document[name][f"key{HOSTILE}"] = HOSTILE
+    document["argv"] = ["run", HOSTILE]
+    document["verdict"]["lines"] = [f"FAILED {HOSTILE}", HOSTILE]
+    document["coverage"]["missing"] = [HOSTILE]
+    return _read(document)
 
-    def poison(value: Any, name: str) -> Any:
+
+def _poison(row: dict[str, Any]) -> None:
+    """Adds the hostile text to every free string of one object; ids that must agree keep agreeing."""
+    fixed = (
+        "status",
+        "severity",
+        "severity_upper",
+        "confidence",
+        "direction",
+        "scale",
+        "role",
+        "task",
+        "key",
+        "family",
+    )
+    for name, value in row.items():
+        if name in (*fixed, "cells", "fingerprint") or (name == "kind" and "nodes" not in row):
+            continue
         if isinstance(value, str):
-            known = name in fixed or name in {"key", "cells", "schema_version", "fingerprint", "family"}
-            return value if known else f"{value}{HOSTILE}"
-        if isinstance(value, dict):
-            return {
-                k: item if k == "kind" and "nodes" not in value else poison(item, "cells" if k == "cells" and name == "finding" else k)
-                for k, item in value.items()
-            }
-        if isinstance(value, list):
-            if name == "cells" and value and isinstance(value[0], str):
-                return value
-            return [poison(item, name if name != "cells" else "cell") for item in value]
-        return value
-
-    return _read(poison(_document(), ""))
+            row[name] = value + HOSTILE
+        elif isinstance(value, list) and value and isinstance(value[0], str):
+            row[name] = [item + HOSTILE for item in value]
+        elif isinstance(value, dict) and isinstance(value.get("name"), str):
+            row[name] = {**value, "name": value["name"] + HOSTILE}
