@@ -95,12 +95,14 @@ TABLE = Table(
             "attacks.shift.strata:Strata",
             "degree, PageRank, distance to training items, clustering, size, density",
             "shift",
+            needs=("LABELS",),
         ),
         Entry(
             "corruption",
             "attacks.shift.corruption:Corruption",
             "edge-drop, edge-add, feature-mask, feature-noise, node-drop, crop",
             "shift",
+            needs=("LABELS",),
         ),
     ),
 )

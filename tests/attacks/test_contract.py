@@ -70,6 +70,8 @@ def digest(outcome: Outcome) -> str:
     def add(value: Any) -> None:
         if isinstance(value, Tensor):
             sha.update(value.detach().contiguous().numpy().tobytes())
+        elif isinstance(value, ShiftOutcome):  # its sets may be made while they are read
+            add([list(value.sets), dict(value.properties), value.notes])
         elif dataclasses.is_dataclass(value):
             for field in dataclasses.fields(value):
                 add(getattr(value, field.name))
