@@ -21,10 +21,14 @@ _NEXT = 'Write one with "auditor baseline write AUDIT.json --reason … --expire
 
 
 class Accepted(Model):
-    """One accepted finding. `hi` is the upper bound of the accepted advantage; None when it was open."""
+    """One accepted finding: `what` says for people what the fingerprint stands for; `hi` is the accepted upper bound.
+
+    `hi` is None where the accepted advantage was open above.
+    """
 
     fingerprint: str
     id: str
+    what: str = ""
     severity: Severity
     hi: Number
     reason: str
@@ -79,6 +83,7 @@ def accept(
         Accepted(
             fingerprint=finding.fingerprint,
             id=finding.id,
+            what=" ".join(filter(None, (finding.probe, finding.measurement, finding.subset, _on(finding)))),
             severity=finding.severity,
             hi=None if finding.advantage is None else finding.advantage.ci.hi,
             reason=reason,
@@ -91,6 +96,10 @@ def accept(
     ran = dict.fromkeys((cell.defense, cell.probe) for cell in audit.cells if cell.status == "ok")
     cells = tuple(BaselineCell(target=audit.target.name, defense=defense, probe=probe) for defense, probe in ran)
     return Baseline(policy=audit.verdict.policy, fail_on=audit.verdict.fail_on, accepted=tuple(accepted), cells=cells)
+
+
+def _on(finding: Finding) -> str:
+    return "" if finding.defense == "none" else f"on {finding.defense}"
 
 
 def to_bytes(baseline: Baseline) -> bytes:

@@ -70,8 +70,10 @@ def show(
         left = (entry.expires - day).days
         bound = "open" if entry.hi is None else f"{entry.hi:.3f}"
         days = str(left) if left >= 0 else f"expired {entry.expires.isoformat()}"
+        name = "\n".join(filter(None, (_one_line(entry.id), _one_line(entry.what))))
         # Text, not markup: reason and name come from a file.
-        table.add_row(*(Text(_one_line(w)) for w in (entry.id, entry.severity, bound, days, entry.reason, entry.by)))
+        words = (entry.severity, bound, days, entry.reason, entry.by)
+        table.add_row(Text(name), *(Text(_one_line(word)) for word in words))
     console = stdout()
     console.print(table)
     console.print(
