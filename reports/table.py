@@ -9,5 +9,11 @@ TABLE = Table(
         ),
         Entry("json", "reports.json:JsonReport", "the audit document itself, canonical bytes", "data"),
         Entry("html", "reports.html.report:HtmlReport", "one self-contained page with charts", "page"),
+        Entry(
+            "markdown", "reports.markdown:MarkdownReport", "verdict and worst findings for a CI step summary", "text"
+        ),
+        Entry("sarif", "reports.sarif:SarifReport", "SARIF 2.1.0 for code scanning", "data"),
+        Entry("junit", "reports.junit:JunitReport", "JUnit XML, one case per judged finding", "data"),
+        Entry("csv", "reports.csv:CsvReport", "one row per measurement and seed", "data"),
     )
 )

@@ -1,0 +1,134 @@
+"""The audit for a merge request or a CI step summary: verdict, answers, the worst findings, what was not tested."""
+
+from __future__ import annotations
+
+import re
+
+from auditor.audit import Audit
+from reports import rows as read
+from reports.neutral import neutral
+from reports.rows import Row
+from reports.words import advantage, band, control, holders, interval, measured, number
+
+FINDINGS = 20
+BYTES = 60_000
+_LISTED = 30
+# What GitHub's dialect reads as markup: anywhere, at the start of a line or item, and where it would make a link.
+_SPECIAL = re.compile(r"([\\`*_\[\]#!|~$@])|^([-+=])|^(?=\d+[.)])|(?<=:)(?=//)|(?<=www)(?=\.)", re.I)
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+
+class MarkdownReport:
+    """GitHub-flavoured Markdown of at most 60 kB."""
+
+    id = "markdown"
+    filename = "audit.md"
+
+    def render(self, audit: Audit) -> str:
+        """The report; every string of the document is escaped."""
+        safe = neutral(audit)
+        lines = [
+            f"# {safe.verdict.status}: audit of {escape(safe.target.name)}",
+            "",
+            f"**{escape(read.headline(safe))}**",
+            "",
+            f"{escape(read.target_facts(safe))}  ",
+            *([f"{escape(read.clean_facts(safe))}  "] if read.clean_facts(safe) else []),
+            f"{escape(read.coverage(safe))} · policy {escape(safe.verdict.policy)}, "
+            f"fails from {escape(safe.verdict.fail_on)} · exit code {safe.verdict.exit_code}",
+            "",
+            *(f"- {escape(line)}" for line in read.verdict_lines(safe)[:_LISTED]),
+            "",
+        ]
+        lines += _answers(safe)
+        lines += _findings(safe)
+        lines += _lists(safe)
+        return _fit(lines)
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return _SPECIAL.sub(lambda found: f"\\{found[0]}", text).translate(_ENTITIES)
+
+
+def _answers(audit: Audit) -> list[str]:
+    lines = ["| | | |", "|---|---|---|"]
+    lines += [f"| **{a.title}** | {a.status} | {escape(a.text)} |" for a in read.answers(audit)]
+    return [*lines, ""]
+
+
+def _findings(audit: Audit) -> list[str]:
+    rows = read.judged_rows(audit)
+    if not rows:
+        return []
+    lines = [
+        "## Findings",
+        "",
+        "| probe | measured | adversary holds | value | control | advantage, 95 % | severity | status |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [_line(row) for row in rows[:FINDINGS]]
+    if len(rows) > FINDINGS:
+        lines += ["", f"and {len(rows) - FINDINGS} more in audit.json, none worse than these"]
+    return [*lines, ""]
+
+
+def _line(row: Row) -> str:
+    finding = row.finding
+    assert finding is not None  # judged rows only
+    cells = (
+        row.source,
+        measured(row.measurement, row.subset),
+        holders(row.access),
+        f"{number(row.value)} {interval(row.ci)}".strip(),
+        control(row.control),
+        advantage(row.advantage),
+        band(finding.severity, finding.severity_upper),
+        finding.status + (" (untrusted)" if finding.untrusted else ""),
+    )
+    return "| " + " | ".join(escape(cell) for cell in cells) + " |"
+
+
+def _lists(audit: Audit) -> list[str]:
+    accepted = [row for row in read.judged_rows(audit) if row.status == "accepted" and row.finding]
+    sections = {
+        "What to do next": [
+            escape(advice) + (f" ({', '.join(map(escape, ids))})" if ids else "")
+            for advice, ids in read.next_steps(audit)
+        ],
+        "Accepted": [
+            f"{escape(row.finding_id)}, {escape(measured(row.measurement, row.subset))}: "
+            + escape((row.finding and row.finding.accepted_by) or "no reason recorded")
+            for row in accepted
+        ],
+        "Checks that did not pass": [
+            f"{row.status.replace('_', ' ')}: {escape(row.id)}: {escape(row.evidence)}"
+            for row in read.validity(audit)
+            if row.status != "pass"
+        ],
+        "Not tested": [
+            f"{gap.status}: {escape(gap.probe)}: {escape(gap.reason)}"
+            + (f" ({len(gap.seeds)} seeds)" if len(gap.seeds) > 1 else "")
+            for gap in read.gaps(audit)
+        ],
+    }
+    lines = []
+    for title, items in sections.items():
+        if items:
+            lines += [f"## {title}", "", *(f"- {item}" for item in items[:_LISTED])]
+            lines += [f"- and {len(items) - _LISTED} more"] if len(items) > _LISTED else []
+            lines.append("")
+    return lines
+
+
+def _fit(lines: list[str]) -> str:
+    """Whole lines up to the limit: a cut line could leave markup open."""
+    notice = "\nThe rest does not fit here: audit.json\n"
+    room = BYTES - len(notice)
+    kept: list[str] = []
+    for line in lines:
+        room -= len(line.encode()) + 1
+        if room < 0:
+            return "\n".join(kept) + notice
+        kept.append(line)
+    return "\n".join(kept).rstrip() + "\n"
