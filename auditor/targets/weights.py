@@ -256,7 +256,7 @@ def _foreign_globals(pickle: bytes) -> list[str]:
         return [f"{len(pickle) - end} bytes after the end of the pickle"]
     if tuples > 10 * tensors + 1000:
         return [f"{tuples} tuples for {tensors} tensors"]
-    return sorted({n for n in found if not _in_state_dict(n)})
+    return list(dict.fromkeys(n for n in found if not _in_state_dict(n)))
 
 
 def _in_state_dict(name: str) -> bool:

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from auditor.data.sources import load_data
+from auditor.errors import ConfigError, SplitError
+from auditor.targets.config import read_target_file
+from auditor.targets.load import load_target
+from auditor.targets.reference import synthetic_inputs
+from auditor.targets.target import Capability
+from auditor.targets.train import model_table, train_reference
+from tests.targets.projects import write_graph
+from tests.toys import small_graphs
+
+DEMO = load_data("demo")
+
+
+@pytest.mark.parametrize("arch", ["gcn", "gat", "sage", "gin"])
+def test_what_is_trained_loads_again_as_the_same_target(arch: str, tmp_path: Path) -> None:
+    trained = train_reference(DEMO, arch, out_dir=tmp_path, epochs=20)
+    loaded = load_target(tmp_path)
+    assert loaded.digest == trained.digest
+    assert torch.equal(loaded.clean_logits(), trained.clean_logits())
+    assert loaded.split.sizes == trained.split.sizes
+    assert loaded.name == f"demo-{arch}"
+    assert loaded.capabilities == frozenset(Capability)
+    assert loaded.claimed_accuracy == pytest.approx(loaded.accuracy(), abs=1e-6)
+    assert {file.name for file in tmp_path.iterdir()} == {"target.toml", "model.safetensors", "model.ref.safetensors"}
+
+
+def test_a_twin_with_the_target_s_own_seed_is_the_target(tmp_path: Path) -> None:
+    trained = train_reference(DEMO, "gcn", out_dir=tmp_path, epochs=20, seed=4)
+    assert torch.equal(trained.retrained(seed=4).clean_logits(), trained.clean_logits())
+
+
+def test_same_seed_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        train_reference(DEMO, "gcn", out_dir=tmp_path / name, epochs=5, seed=1)
+    for file in ("target.toml", "model.safetensors", "model.ref.safetensors"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_graph_data_from_a_file_is_found_again_beside_the_target(tmp_path: Path) -> None:
+    write_graph(tmp_path / "graphs.npz", small_graphs())
+    data = load_data(str(tmp_path / "graphs.npz"))
+    trained = train_reference(
+        data, "gin", out_dir=tmp_path / "t", epochs=3, hidden=8, source=str(tmp_path / "graphs.npz")
+    )
+    assert read_target_file(tmp_path / "t" / "target.toml").data.path == "../graphs.npz"
+    assert torch.equal(load_target(tmp_path / "t").clean_logits(), trained.clean_logits())
+    assert trained.task == "graph"
+
+
+def test_the_spec_s_defaults_are_the_defaults() -> None:
+    assert model_table("gcn", "node", 10, 3) == {
+        "class": "GCN",
+        "in_channels": 10,
+        "hidden_channels": 16,
+        "num_layers": 2,
+        "out_channels": 3,
+        "dropout": 0.5,
+    }
+    gat = model_table("gat", "node", 10, 3)
+    assert (gat["hidden_channels"], gat["heads"]) == (64, 8)
+    gin = model_table("gin", "graph", 10, 3)
+    assert (gin["hidden_channels"], gin["num_layers"], gin["readout"]) == (32, 3, "add")
+
+
+def test_unknown_names_offer_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match='Did you mean "gcn"'):
+        train_reference(DEMO, "gcnn", out_dir=tmp_path)
+    with pytest.raises(ConfigError, match="multiple of 8"):
+        train_reference(DEMO, "gat", out_dir=tmp_path, hidden=12)
+    with pytest.raises((ConfigError, SplitError)):
+        train_reference(DEMO, "gcn", out_dir=tmp_path, split_spec="prognn")
+    assert not list(tmp_path.iterdir()), "nothing is written before the training"
+
+
+def test_the_reference_holds_a_synthetic_graph_only(tmp_path: Path) -> None:
+    train_reference(DEMO, "gcn", out_dir=tmp_path, epochs=2)
+    with safe_open(tmp_path / "model.ref.safetensors", "pt") as stored:
+        assert set(stored.keys()) == {"x", "edge_index", "logits"}
+        assert stored.get_tensor("x").shape == (32, DEMO.graph.num_features)
+        edges = stored.get_tensor("edge_index")
+    assert 31 not in edges  # one node is isolated
+    assert 0.06 < edges.shape[1] / (31 * 30) < 0.2  # Erdős–Rényi, p = 0.12
+
+
+def test_graph_references_keep_edges_inside_each_graph() -> None:
+    inputs = synthetic_inputs(3, "graph")
+    batch, edges = inputs["batch"], inputs["edge_index"]
+    assert torch.equal(batch[edges[0]], batch[edges[1]])
+    assert batch.bincount().tolist() == [8, 8, 8, 8]

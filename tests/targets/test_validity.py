@@ -1,0 +1,241 @@
+"""Each row has a target that fails it and one that passes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from auditor.audit import ValidityRow
+from auditor.data.graph import Graph, Split
+from auditor.targets.target import Capability, Target
+from auditor.targets.validity import validity_rows
+from tests.toys import sbm_graph, small_graphs, toy_target
+
+GCN = toy_target("gcn")
+GIN = toy_target("graph-gin")
+
+
+def rows_of(target: Target) -> dict[str, ValidityRow]:
+    return {row.id: row for row in validity_rows(target, np.random.default_rng(0))}
+
+
+class Wrapped(nn.Module):
+    """The trained model, and something done to its answer."""
+
+    def __init__(self, model: nn.Module, change: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.model, self.change = model, change
+
+    def forward(self, x, edge_index, edge_weight=None, batch=None):
+        extra: dict[str, Any] = {} if batch is None else {"batch": batch}
+        if edge_weight is not None:
+            extra["edge_weight"] = edge_weight
+        return self.change(self.model(x, edge_index, **extra), x=x, edge_index=edge_index, batch=batch)
+
+
+def changed(change: Callable[..., torch.Tensor], target: Target = GCN, **fields: Any) -> Target:
+    model = Wrapped(copy.deepcopy(target.model), change)
+    return replace(target, model=model, _clean={}, **fields)
+
+
+def noise(out, **_):
+    return out + 0.01 * torch.randn_like(out)
+
+
+def nan_row(out, **_):
+    bad = torch.zeros_like(out)
+    bad[3, 1] = float("nan")
+    return out + bad
+
+
+def positional(out, **_):
+    return out + torch.linspace(0, 1, out.shape[0])[:, None] * torch.tensor([1.0, -1.0, 0.0])
+
+
+def batch_statistics(out, **_):
+    return out - out.mean(dim=0)
+
+
+def saturated(out, **_):
+    return 1e4 * out
+
+
+def detached(out, **_):
+    return out.detach()
+
+
+def cached(out, *, edge_index, **_):
+    """Pretends to use the edges and answers from a constant."""
+    return out.detach() * 0 + torch.linspace(-1, 1, 3) + 0 * edge_index.sum()
+
+
+def scaled_weights() -> Target:
+    class Scaled(Wrapped):
+        def forward(self, x, edge_index, edge_weight=None):
+            weight = None if edge_weight is None else 0.5 * edge_weight + 0.2
+            return self.model(x, edge_index, edge_weight=weight)
+
+    return replace(GCN, model=Scaled(copy.deepcopy(GCN.model), noise), _clean={})
+
+
+def cached_layer() -> Target:
+    from torch_geometric.nn import GCNConv
+
+    class Cached(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = GCNConv(GCN.graph.num_features, 3, cached=True)
+
+        def forward(self, x, edge_index):
+            return self.conv(x, edge_index)
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Cached()
+    with torch.no_grad():
+        model(GCN.graph.x, GCN.graph.edge_index)
+    return replace(GCN, model=model, _clean={})
+
+
+def untested_class() -> Target:
+    y = GCN.graph.y
+    train = GCN.split.train & (y != 2)
+    return replace(GCN, split=Split(train, GCN.split.val, GCN.split.test))
+
+
+def untrained() -> Target:
+    def constant(out, **_):
+        return 0 * out + torch.tensor([0.0, 1.0, 0.0]) + 0.01 * out
+
+    return changed(constant)
+
+
+def hygiene() -> Target:
+    g = GCN.graph
+    extra = torch.tensor([[0, 0, 5], [0, 1, 5]])  # a loop, an edge one way (at least), a loop
+    return replace(GCN, graph=replace(g, edge_index=torch.cat([g.edge_index, extra, extra], dim=1)), _clean={})
+
+
+def tidy() -> Target:
+    """No isolated node: a ring through everybody."""
+    n = 120
+    ring = torch.stack([torch.arange(n), (torch.arange(n) + 1) % n])
+    edges = torch.cat([ring, ring.flip(0)], dim=1)
+    return replace(GCN, graph=replace(sbm_graph(), edge_index=edges), _clean={})
+
+
+def probabilities() -> Target:
+    return replace(GCN, provenance={"outputs": "probs"})
+
+
+REFERENCE = {"reference": {"difference": 0.0, "scale": 3.0}}
+CASES: dict[str, tuple[Callable[[], Target], str, Callable[[], Target]]] = {
+    "deterministic": (lambda: changed(noise), "fail", lambda: GCN),
+    "finite": (lambda: changed(nan_row), "fail", lambda: GCN),
+    "reference": (
+        lambda: replace(GCN, provenance={"reference": {"difference": 0.1, "scale": 3.0}}),
+        "fail",
+        lambda: replace(GCN, provenance=REFERENCE),
+    ),
+    "clean-accuracy": (
+        lambda: replace(GCN, claimed_accuracy=GCN.accuracy() - 0.05),
+        "fail",
+        lambda: replace(GCN, claimed_accuracy=GCN.accuracy()),
+    ),
+    "equivariant": (lambda: changed(positional), "fail", lambda: GCN),
+    "batch-independent": (lambda: changed(batch_statistics, GIN), "fail", lambda: GIN),
+    "split": (untested_class, "fail", lambda: GCN),
+    "edge-dependence": (lambda: toy_target("mlp"), "fail", lambda: GCN),
+    "beats-constant": (untrained, "fail", lambda: GCN),
+    "gradient": (lambda: changed(detached), "fail", lambda: GCN),
+    "output-scale": (lambda: changed(saturated), "fail", lambda: GCN),
+    "output-kind": (probabilities, "warn", lambda: GCN),
+    "relaxation-gap": (scaled_weights, "warn", lambda: GCN),
+    "graph-hygiene": (hygiene, "warn", tidy),
+}
+
+
+@pytest.mark.parametrize("id_", CASES)
+def test_a_row_fails_where_it_must_and_passes_where_it_may(id_: str) -> None:
+    broken, status, sound = CASES[id_]
+    bad, good = rows_of(broken())[id_], rows_of(sound())[id_]
+    assert bad.status == status
+    assert good.status == "pass"
+    assert bad.evidence != good.evidence
+
+
+def test_every_row_of_the_table_is_here_and_of_its_kind() -> None:
+    kinds = {row.id: row.kind for row in rows_of(GIN).values()}
+    assert set(kinds) == set(CASES)
+    assert {i for i, kind in kinds.items() if kind == "strength"} == {"beats-constant", "gradient", "output-scale"}
+    assert {i for i, kind in kinds.items() if kind == "warning"} == {"output-kind", "relaxation-gap", "graph-hygiene"}
+    assert "batch-independent" not in rows_of(GCN)
+
+
+def test_without_a_reference_or_a_claim_nothing_is_checked() -> None:
+    rows = rows_of(GCN)
+    assert rows["reference"].status == rows["clean-accuracy"].status == "not_checked"
+
+
+def test_a_cached_adjacency_is_dropped_and_told() -> None:
+    row = rows_of(cached_layer())["edge-dependence"]
+    assert row.status == "warn"
+    assert "cached adjacency was dropped from conv" in row.evidence
+
+
+def test_a_model_that_answers_from_a_constant_is_blind_to_edges() -> None:
+    row = rows_of(changed(cached))["edge-dependence"]
+    assert row.status == "fail"
+    assert set(row.touches) == {"graphmi", "posterior-similarity", "structure-evasion"}
+
+
+def test_models_without_edge_gradients_fail_the_gradient_row() -> None:
+    target = replace(GCN, capabilities=GCN.capabilities - {Capability.GRAD_EDGE})
+    assert rows_of(target)["gradient"].status == "fail"
+
+
+def test_counts_of_the_graph_are_exact() -> None:
+    graph = Graph(
+        x=torch.eye(6),
+        edge_index=torch.tensor([[0, 1, 1, 0, 2, 3, 4], [1, 0, 2, 1, 2, 3, 5]]),
+        y=torch.tensor([0, 1, 0, 1, 0, 1]),
+    )
+    ids = torch.arange(6)
+    split = Split(ids < 2, ids < 0, ids >= 2)
+    target = replace(
+        toy_target("gcn", graph=sbm_graph(n=60, seed=1)), graph=graph, split=split, num_classes=2, _clean={}
+    )
+    target = replace(target, model=toy_target("gcn", graph=graph, epochs=1).model)
+    evidence = rows_of(target)["graph-hygiene"].evidence
+    assert evidence == (
+        "1 duplicate edges, 2 self-loops, 2 edges without their reverse, 1 isolated nodes, "
+        "features are the identity: they name the node"
+    )
+
+
+def test_rows_change_nothing_and_repeat() -> None:
+    digest, state = GIN.graph.digest(), {k: v.clone() for k, v in GIN.model.state_dict().items()}
+    before = torch.get_rng_state()
+    first = rows_of(GIN)
+    assert rows_of(changed(noise))["deterministic"].status == "fail"
+    assert torch.equal(torch.get_rng_state(), before)
+    assert first == rows_of(GIN)
+    assert GIN.graph.digest() == digest
+    assert all(torch.equal(value, GIN.model.state_dict()[key]) for key, value in state.items())
+
+
+def test_graph_gradients_in_one_pass_are_those_taken_one_by_one() -> None:
+    graphs = small_graphs(12)
+    x = graphs.x.clone().requires_grad_(True)
+    out = GIN.logits(x, graphs.edge_index, None, graphs.batch)
+    losses = torch.nn.functional.cross_entropy(out, graphs.y, reduction="none")
+    together = torch.autograd.grad(losses.sum(), x, retain_graph=True)[0]
+    one_by_one = sum(torch.autograd.grad(loss, x, retain_graph=True)[0] for loss in losses)
+    torch.testing.assert_close(together, one_by_one)
