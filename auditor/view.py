@@ -7,7 +7,7 @@ it carries hold the model alone, and the evaluation pairs (half of which are edg
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -167,6 +167,10 @@ class View:
     def val_mask(self) -> Tensor:
         """Validation items, bool (access `graph`)."""
         return self._take("val_mask", Access.GRAPH, Tensor)
+
+    def with_items(self, items: Tensor) -> View:
+        """The same view about fewer items, int64 [n] (access `graph`)."""
+        return replace(self, _held={**self._held, "items": items})
 
     @property
     def items(self) -> Tensor:

@@ -1,0 +1,194 @@
+"""Which edges of a graph can be toggled, and the graph after toggling some.
+
+A set of flips S is a set of keys: min * N + max for an undirected graph, u * N + v for a directed one (int64; exact for
+N <= 3.0e9). G + S has every edge of S that was absent and lacks every one that was there. Self-loops stay as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from auditor.data.graph import Graph
+
+
+def canonical_graph(graph: Graph) -> Graph:
+    """The graph with each arc once (first weight kept), self-loops kept; `graph` itself when it has no duplicates."""
+    keys = graph.edge_index[0] * graph.num_nodes + graph.edge_index[1]
+    distinct, place = torch.unique(keys, return_inverse=True)
+    if distinct.numel() == keys.numel():
+        return graph
+    first = torch.full((distinct.numel(),), keys.numel()).scatter_reduce(0, place, torch.arange(keys.numel()), "amin")
+    first = torch.sort(first).values
+    weight = None if graph.edge_weight is None else graph.edge_weight[first]
+    return graph.with_edges(graph.edge_index[:, first], weight)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EdgeSpace:
+    """The flippable pairs (undirected) or arcs (directed) of a canonical graph.
+
+    Attributes:
+        graph: canonical, see `canonical_graph`.
+        directed: whether a flip is an arc; False when every arc has its reverse.
+        existing: keys of the edges that are there, sorted int64 [m], self-loops left out.
+        places: where each of them is stored in edge_index, int64 [m, 2], or [m, 1] when directed.
+    """
+
+    graph: Graph
+    directed: bool
+    existing: Tensor
+    places: Tensor
+
+    @classmethod
+    def of(cls, graph: Graph) -> EdgeSpace:
+        """The space of `graph`, made canonical first."""
+        graph = canonical_graph(graph)
+        directed = not graph.is_undirected
+        places = torch.nonzero(graph.edge_index[0] != graph.edge_index[1]).flatten()
+        keys, order = torch.sort(_keys(graph.edge_index[:, places], graph.num_nodes, directed), stable=True)
+        places = places[order].view(-1, 1 if directed else 2)
+        return cls(graph, directed, keys[:: 1 if directed else 2].contiguous(), places)
+
+    @property
+    def m(self) -> int:
+        """Number of edges that are there."""
+        return int(self.existing.numel())
+
+    @property
+    def num_ordered(self) -> int:
+        """Ordered pairs u != v inside one graph."""
+        sizes = self._sizes()
+        return int((sizes * (sizes - 1)).sum())
+
+    @property
+    def num_pairs(self) -> int:
+        """Everything that can be toggled: pairs, or arcs when directed."""
+        return self.num_ordered if self.directed else self.num_ordered // 2
+
+    def exists(self, keys: Tensor) -> Tensor:
+        """Which keys are edges of the graph, bool [K]."""
+        return torch.isin(keys, self.existing)
+
+    def ends(self, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Both end nodes of each key, int64 [K] each."""
+        return keys // self.graph.num_nodes, keys % self.graph.num_nodes
+
+    def arcs(self, keys: Tensor) -> Tensor:
+        """The arcs behind the keys, int64 [2, 2K] (all u -> v, then all v -> u), or [2, K] when directed."""
+        u, v = self.ends(keys)
+        return torch.stack([u, v]) if self.directed else torch.stack([torch.cat([u, v]), torch.cat([v, u])])
+
+    def toggled(self, keys: Tensor) -> Graph:
+        """The graph with these distinct edges toggled; a new edge gets weight 1, or the median of a weighted graph."""
+        graph, there = self.graph, self.exists(keys)
+        gone = self.places[torch.searchsorted(self.existing, keys[there])].flatten()
+        keep = torch.ones(graph.num_edges, dtype=torch.bool)
+        keep[gone] = False
+        new = self.arcs(keys[~there])
+        weight = graph.edge_weight
+        if weight is not None:
+            weight = torch.cat([weight[keep], weight.median().expand(new.shape[1])])
+        return graph.with_edges(torch.cat([graph.edge_index[:, keep], new], dim=1), weight)
+
+    def sample(self, count: int, rng: np.random.Generator, *, among: Tensor | None = None) -> Tensor:
+        """About `count` distinct uniform keys (with replacement, then made unique); all keys when there are no more.
+
+        Args:
+            count: how many to draw.
+            rng: the only source of randomness.
+            among: node ids, int64; one end of each pair then comes from these (task `node` only).
+
+        Returns:
+            Sorted int64 [<= count].
+        """
+        n = self.graph.num_nodes
+        if among is None:
+            if self.num_pairs <= count:
+                return _distinct(self._keys_at(torch.arange(self.num_ordered)))
+            return _distinct(self._keys_at(torch.from_numpy(rng.integers(0, self.num_ordered, count))))
+        u = among[torch.from_numpy(rng.integers(0, among.numel(), count))]
+        v = torch.from_numpy(rng.integers(0, n - 1, count))
+        v = v + (v >= u).long()
+        if self.directed:
+            swap = torch.from_numpy(rng.random(count) < 0.5)
+            u, v = torch.where(swap, v, u), torch.where(swap, u, v)
+        return _distinct(_keys(torch.stack([u, v]), n, self.directed))
+
+    def draw(self, count: int, rng: np.random.Generator) -> Tensor:
+        """Exactly `count` distinct uniform keys in random order, int64 [count]; every prefix is uniform too.
+
+        Raises:
+            ValueError: there are fewer than `count` pairs.
+        """
+        if count > self.num_pairs:
+            raise ValueError(f"{count} flips asked for, the graph has {self.num_pairs} pairs")
+        if 2 * count > self.num_pairs:
+            every = _distinct(self._keys_at(torch.arange(self.num_ordered)))
+            return every[torch.from_numpy(rng.permutation(every.numel())[:count])]
+        drawn = np.empty(0, dtype=np.int64)
+        while drawn.size < count:
+            more = torch.from_numpy(rng.integers(0, self.num_ordered, 2 * count + 16))
+            drawn = np.concatenate([drawn, self._keys_at(more).numpy()])
+            drawn = drawn[np.sort(np.unique(drawn, return_index=True)[1])]
+        return torch.from_numpy(drawn[:count].copy())
+
+    def _sizes(self) -> Tensor:
+        """Nodes of each graph, int64 [B]."""
+        batch = self.graph.batch
+        return torch.tensor([self.graph.num_nodes]) if batch is None else torch.bincount(batch)
+
+    def _keys_at(self, places: Tensor) -> Tensor:
+        """Keys of the given places in the list of ordered pairs u != v, graph by graph."""
+        sizes = self._sizes()
+        ends = torch.cumsum(sizes * (sizes - 1), dim=0)
+        b = torch.searchsorted(ends, places, right=True)
+        local = places - (ends - sizes * (sizes - 1))[b]
+        first = (torch.cumsum(sizes, dim=0) - sizes)[b]
+        u, v = local // (sizes[b] - 1), local % (sizes[b] - 1)
+        v = v + (v >= u).long()
+        return _keys(torch.stack([u + first, v + first]), self.graph.num_nodes, self.directed)
+
+
+def select_graphs(graph: Graph, items: Tensor) -> tuple[Graph, Tensor]:
+    """Some of many graphs side by side: (the graphs, in the order of sorted `items`; original node ids int64 [N']).
+
+    Args:
+        graph: task `graph`.
+        items: graph ids, int64 [n], distinct.
+    """
+    if graph.batch is None:
+        raise ValueError("select_graphs needs many graphs; this is one")
+    chosen = torch.zeros(graph.num_items, dtype=torch.bool)
+    chosen[items] = True
+    nodes = torch.nonzero(chosen[graph.batch]).flatten()
+    place = torch.full((graph.num_nodes,), -1)
+    place[nodes] = torch.arange(nodes.numel())
+    inside = chosen[graph.batch][graph.edge_index[0]]
+    rank = torch.cumsum(chosen.long(), dim=0) - 1
+    part = Graph(
+        graph.x[nodes],
+        place[graph.edge_index[:, inside]],
+        graph.y[chosen],
+        None if graph.edge_weight is None else graph.edge_weight[inside],
+        rank[graph.batch[nodes]],
+        graph.name,
+    )
+    return part, nodes
+
+
+def _keys(arcs: Tensor, n: int, directed: bool) -> Tensor:
+    """The key of each arc: u * N + v, the smaller end first unless directed."""
+    if directed:
+        return arcs[0] * n + arcs[1]
+    low, high = torch.aminmax(arcs, dim=0)
+    return low * n + high
+
+
+def _distinct(keys: Tensor) -> Tensor:
+    """Each key once, sorted."""
+    once: Tensor = torch.unique(keys)
+    return once

@@ -1,0 +1,145 @@
+"""Re-checks every claimed flip set on the really edited graph. Imports no attack and believes none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from auditor.data.edits import EdgeSpace
+from auditor.data.graph import Graph
+from auditor.errors import EvaluationError
+from auditor.probe import FlipSet
+from auditor.targets.target import ModelHandle, Target, is_correct
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verified:
+    """What the model says on one edited graph.
+
+    Attributes:
+        correct: which attacked items are right, bool [n]; a row that is not finite is wrong.
+        finite: whether every logit of the attacked items is.
+        additions: edges that were added.
+        deletions: edges that were removed.
+        flips: flips spent on each attacked graph, int64 [n] (task `graph`); None for one graph.
+    """
+
+    correct: Bools
+    finite: bool
+    additions: int
+    deletions: int
+    flips: NDArray[np.int64] | None = None
+
+    @property
+    def accuracy(self) -> float:
+        """Share of attacked items that are right."""
+        return float(self.correct.mean())
+
+
+class Verifier:
+    """Holds the clean graph and a second copy of the model; edits the one, asks the other.
+
+    Args:
+        target: under audit; nothing of it is changed.
+        items: attacked items, int64 [n].
+        node_caps: largest number of flips at each node, int64 [N]; None for no cap.
+    """
+
+    def __init__(self, target: Target, items: Tensor, *, node_caps: Tensor | None = None) -> None:
+        self.space = EdgeSpace.of(target.graph)
+        self._handle: ModelHandle = target.handle()
+        self._y, self._items, self._caps = target.graph.y[items], items, node_caps
+
+    def clean(self) -> Verified:
+        """The canonical graph, nothing flipped."""
+        return self._ask(self.space.graph, torch.empty(0, dtype=torch.int64))
+
+    def check(self, claim: FlipSet, *, item_budgets: Tensor | None = None) -> Verified:
+        """The claim on the really edited graph.
+
+        Args:
+            claim: keys and the budget they were found under.
+            item_budgets: flips allowed in each attacked graph, int64 [n] (task `graph`).
+
+        Raises:
+            EvaluationError: the claim breaks a rule (distinct keys, budget, caps, range, no self-loop, one graph).
+        """
+        self._check_keys(claim)
+        keys = claim.keys
+        u, v = self.space.ends(keys)
+        if self._caps is not None:
+            spent = torch.bincount(torch.cat([u, v]), minlength=self.space.graph.num_nodes)
+            over = torch.nonzero(spent > self._caps).flatten()
+            if over.numel():
+                node = int(over[0])
+                raise EvaluationError(f"{int(spent[node])} flips at node {node}, cap {int(self._caps[node])}")
+        spent_items = self._check_items(u, v, item_budgets)
+        edited = self.space.toggled(keys)
+        self._check_edit(edited, keys)
+        return self._ask(edited, keys, spent_items)
+
+    def _check_keys(self, claim: FlipSet) -> None:
+        keys, n = claim.keys, self.space.graph.num_nodes
+        if keys.dtype != torch.int64 or keys.dim() != 1:
+            raise EvaluationError(f"keys are {keys.dtype} {list(keys.shape)}; expected int64 [k]")
+        if torch.unique(keys).numel() != keys.numel():
+            raise EvaluationError(f"{keys.numel() - torch.unique(keys).numel()} flips are listed twice")
+        if keys.numel() > claim.budget:
+            raise EvaluationError(f"{keys.numel()} flips, budget {claim.budget}")
+        if keys.numel() and (int(keys.min()) < 0 or int(keys.max()) >= n * n):
+            raise EvaluationError(f"keys from {int(keys.min())} to {int(keys.max())}; expected [0, {n * n})")
+        u, v = self.space.ends(keys)
+        if bool((u == v).any()):
+            raise EvaluationError(f"{int((u == v).sum())} flips are self-loops")
+        if not self.space.directed and bool((u > v).any()):
+            raise EvaluationError("keys of an undirected graph must be min * N + max")
+
+    def _check_items(self, u: Tensor, v: Tensor, item_budgets: Tensor | None) -> NDArray[np.int64] | None:
+        """Flips spent on each attacked graph; none may join two graphs, touch another one, or exceed its budget."""
+        batch = self.space.graph.batch
+        if batch is None:
+            return None
+        if not torch.equal(batch[u], batch[v]):
+            raise EvaluationError(f"{int((batch[u] != batch[v]).sum())} flips join two graphs")
+        spent = torch.bincount(batch[u], minlength=self.space.graph.num_items)
+        if int(spent.sum()) != int(spent[self._items].sum()):
+            raise EvaluationError("flips touch graphs that are not attacked")
+        if item_budgets is not None and bool((spent[self._items] > item_budgets).any()):
+            worst = int((spent[self._items] - item_budgets).argmax())
+            raise EvaluationError(
+                f"{int(spent[self._items][worst])} flips in graph {int(self._items[worst])}, "
+                f"budget {int(item_budgets[worst])}"
+            )
+        return spent[self._items].numpy()
+
+    def _check_edit(self, edited: Graph, keys: Tensor) -> None:
+        """The edited graph differs from the clean one at exactly these keys, and is as symmetric as it was."""
+        clean = self.space.graph
+
+        def arcs(graph: Graph) -> Tensor:
+            return graph.arc_keys(include_loops=False) if self.space.directed else graph.pair_keys()
+
+        all_keys, count = torch.unique(torch.cat([arcs(clean), arcs(edited)]), return_counts=True)
+        differing = all_keys[count == 1]
+        if not torch.equal(differing, torch.sort(keys).values) or (
+            not self.space.directed and not edited.is_undirected
+        ):
+            raise EvaluationError(f"the edited graph differs at {differing.numel()} edges, {keys.numel()} were flipped")
+
+    def _ask(self, graph: Graph, keys: Tensor, flips: NDArray[np.int64] | None = None) -> Verified:
+        with torch.no_grad():
+            logits = self._handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch)[self._items]
+        deletions = int(self.space.exists(keys).sum())
+        return Verified(
+            correct=is_correct(logits, self._y).numpy(),
+            finite=bool(torch.isfinite(logits).all()),
+            additions=keys.numel() - deletions,
+            deletions=deletions,
+            flips=flips,
+        )
