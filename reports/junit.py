@@ -6,8 +6,7 @@ import xml.etree.ElementTree as ET
 
 from auditor.audit import Audit
 from reports import rows as read
-from reports.neutral import neutral
-from reports.rows import Gap, Row
+from reports.rows import Gap, Reading, Row
 from reports.words import FAMILIES, band, measured
 
 
@@ -19,13 +18,14 @@ class JunitReport:
 
     def render(self, audit: Audit) -> str:
         """The XML document; characters that XML forbids were removed with the other control characters."""
-        safe = neutral(audit)
+        reading = Reading.of(audit)
+        safe = reading.audit
         root = ET.Element("testsuites", name=f"auditor {safe.target.name}")
         totals = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
         every_gap = read.gaps(safe)
         seconds = {cell.key: cell.seconds for cell in safe.cells}
         for family in read.families(safe):
-            rows = read.judged_rows(safe, family)
+            rows = reading.judged_in(family)
             missing = [gap for gap in every_gap if gap.family == family]
             if not rows and not missing:
                 continue

@@ -6,15 +6,14 @@ import re
 
 from auditor.audit import Audit
 from reports import rows as read
-from reports.neutral import neutral
-from reports.rows import Row
+from reports.rows import Reading, Row
 from reports.words import advantage, band, control, holders, interval, measured, number
 
 FINDINGS = 20
 BYTES = 60_000
 _LISTED = 30
 # What GitHub's dialect reads as markup: anywhere, at the start of a line or item, and where it would make a link.
-_SPECIAL = re.compile(r"([\\`*_\[\]#!|~$@])|^([-+=])|^(?=\d+[.)])|(?<=:)(?=//)|(?<=www)(?=\.)", re.I)
+_SPECIAL = re.compile(r"([\\`*_\[\]#!|~$@])|^([-+=])|(?<=\d)(?=[.)]\s)|(?<=:)(?=//)|(?<=www)(?=\.)", re.I)
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
@@ -26,7 +25,8 @@ class MarkdownReport:
 
     def render(self, audit: Audit) -> str:
         """The report; every string of the document is escaped."""
-        safe = neutral(audit)
+        reading = Reading.of(audit)
+        safe = reading.audit
         lines = [
             f"# {safe.verdict.status}: audit of {escape(safe.target.name)}",
             "",
@@ -40,9 +40,9 @@ class MarkdownReport:
             *(f"- {escape(line)}" for line in read.verdict_lines(safe)[:_LISTED]),
             "",
         ]
-        lines += _answers(safe)
-        lines += _findings(safe)
-        lines += _lists(safe)
+        lines += _answers(reading)
+        lines += _findings(reading)
+        lines += _lists(reading)
         return _fit(lines)
 
 
@@ -51,14 +51,14 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(lambda found: f"\\{found[0]}", text).translate(_ENTITIES)
 
 
-def _answers(audit: Audit) -> list[str]:
+def _answers(reading: Reading) -> list[str]:
     lines = ["| | | |", "|---|---|---|"]
-    lines += [f"| **{a.title}** | {a.status} | {escape(a.text)} |" for a in read.answers(audit)]
+    lines += [f"| **{a.title}** | {a.status} | {escape(a.text)} |" for a in read.answers(reading)]
     return [*lines, ""]
 
 
-def _findings(audit: Audit) -> list[str]:
-    rows = read.judged_rows(audit)
+def _findings(reading: Reading) -> list[str]:
+    rows = reading.judged
     if not rows:
         return []
     lines = [
@@ -89,12 +89,12 @@ def _line(row: Row) -> str:
     return "| " + " | ".join(escape(cell) for cell in cells) + " |"
 
 
-def _lists(audit: Audit) -> list[str]:
-    accepted = [row for row in read.judged_rows(audit) if row.status == "accepted" and row.finding]
+def _lists(reading: Reading) -> list[str]:
+    accepted = [row for row in reading.judged if row.status == "accepted" and row.finding]
     sections = {
         "What to do next": [
             escape(advice) + (f" ({', '.join(map(escape, ids))})" if ids else "")
-            for advice, ids in read.next_steps(audit)
+            for advice, ids in read.next_steps(reading)
         ],
         "Accepted": [
             f"{escape(row.finding_id)}, {escape(measured(row.measurement, row.subset))}: "
@@ -103,13 +103,13 @@ def _lists(audit: Audit) -> list[str]:
         ],
         "Checks that did not pass": [
             f"{row.status.replace('_', ' ')}: {escape(row.id)}: {escape(row.evidence)}"
-            for row in read.validity(audit)
+            for row in read.validity(reading.audit)
             if row.status != "pass"
         ],
         "Not tested": [
             f"{gap.status}: {escape(gap.probe)}: {escape(gap.reason)}"
             + (f" ({len(gap.seeds)} seeds)" if len(gap.seeds) > 1 else "")
-            for gap in read.gaps(audit)
+            for gap in read.gaps(reading.audit)
         ],
     }
     lines = []

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from auditor.audit import Advantage, Audit, CellRow, Control, Finding, Interval, Series, ValidityRow
 from auditor.joined import Joined, join_cells
 from auditor.taxonomy import advice_of
+from reports.neutral import neutral
 from reports.words import FAMILIES, QUESTIONS, advantage, control, counted, interval, measured, number
 
 SEVERITIES = ("none", "low", "medium", "high", "critical")
@@ -97,35 +98,50 @@ class Chart:
     series: Series
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An audit made ready for people: text neutralised, seeds joined once.
+
+    Attributes:
+        audit: the document with every string neutralised.
+        judged: every finding with the numbers behind it, worst first.
+        others: every measurement that no finding judges, in document order.
+    """
+
+    audit: Audit
+    judged: tuple[Row, ...]
+    others: tuple[Row, ...]
+
+    @classmethod
+    def of(cls, audit: Audit) -> Reading:
+        """The one way from a document to what a format may show."""
+        safe = neutral(audit)
+        joined = {_place(j.finding, j.defense, j.probe, j.name, j.subset): j for j in join_cells(safe.cells, "")}
+        cells = {cell.key: cell for cell in safe.cells}
+        judged = []
+        for f in safe.findings:
+            place = _place(f.id, f.defense, f.probe, f.measurement, f.subset)
+            judged.append(_from_finding(f, cells[f.cells[0]], joined.pop(place, None)))
+        others = tuple(_from_joined(j) for j in joined.values())
+        return cls(safe, tuple(sorted(judged, key=_worst_first)), others)
+
+    def judged_in(self, family: str) -> list[Row]:
+        """Judged rows of one family, worst first."""
+        return [row for row in self.judged if row.family == family]
+
+    def others_in(self, family: str) -> list[Row]:
+        """Rows of one family that are shown and not judged."""
+        return [row for row in self.others if row.family == family]
+
+
 def families(audit: Audit) -> tuple[str, ...]:
     """Families of the document: the three questions first, others in the order they appear."""
     return tuple(dict.fromkeys((*FAMILIES, *(cell.family for cell in audit.cells))))
 
 
-def judged_rows(audit: Audit, family: str | None = None) -> list[Row]:
-    """Every finding with the numbers behind it, worst first."""
-    joined = {_place(j.finding, j.defense, j.probe, j.name, j.subset): j for j in join_cells(audit.cells, "")}
-    cells = {cell.key: cell for cell in audit.cells}
-    rows = [
-        _from_finding(f, cells[f.cells[0]], joined.get(_place(f.id, f.defense, f.probe, f.measurement, f.subset)))
-        for f in audit.findings
-    ]
-    return sorted((row for row in rows if family in (None, row.family)), key=_worst_first)
-
-
-def other_rows(audit: Audit, family: str | None = None) -> list[Row]:
-    """Every measurement that no finding judges, in document order."""
-    taken = {_place(f.id, f.defense, f.probe, f.measurement, f.subset) for f in audit.findings}
-    return [
-        _from_joined(j)
-        for j in join_cells(audit.cells, "")
-        if _place(j.finding, j.defense, j.probe, j.name, j.subset) not in taken and family in (None, j.family)
-    ]
-
-
-def answers(audit: Audit) -> list[Answer]:
+def answers(reading: Reading) -> list[Answer]:
     """The three questions of an audit, whether they were asked or not."""
-    return [_answer(audit, family) for family in FAMILIES]
+    return [_answer(reading, family) for family in FAMILIES]
 
 
 def gaps(audit: Audit) -> list[Gap]:
@@ -151,19 +167,19 @@ def charts(audit: Audit, family: str) -> list[Chart]:
     ]
 
 
-def next_steps(audit: Audit) -> list[tuple[str, tuple[str, ...]]]:
+def next_steps(reading: Reading) -> list[tuple[str, tuple[str, ...]]]:
     """What to do, worst first: advice, and the finding ids it answers."""
     steps: dict[str, list[str]] = {}
-    for row in judged_rows(audit):
+    for row in reading.judged:
         if row.status == "fail" or (row.status == "inconclusive" and not row.is_quiet):
             advice = advice_of(row.finding_id)
             if row.status == "inconclusive":
                 advice = "Settle what is open: more items, more seeds or profile full (each row says how many)."
             if advice and row.finding_id not in steps.setdefault(advice, []):
                 steps[advice].append(row.finding_id)
-    if any(gap.status in ("error", "timeout") for gap in gaps(audit)):
+    if any(gap.status in ("error", "timeout") for gap in gaps(reading.audit)):
         steps["Find out why probes crashed or timed out; until they run, a pass is not proven."] = []
-    if any(row.status == "fail" for row in validity(audit)):
+    if any(row.status == "fail" for row in validity(reading.audit)):
         steps["Mend the failed checks under “Can this audit be trusted?” and run the audit again."] = []
     return [(advice, tuple(ids)) for advice, ids in steps.items()]
 
@@ -233,13 +249,13 @@ def clean_facts(audit: Audit) -> str:
     return text + (f", always the commonest class {number(constant)}" if isinstance(constant, int | float) else "")
 
 
-def _answer(audit: Audit, family: str) -> Answer:
-    rows = judged_rows(audit, family)
+def _answer(reading: Reading, family: str) -> Answer:
+    rows = reading.judged_in(family)
     if rows:
         worst = rows[0]
         return Answer(family, FAMILIES[family], QUESTIONS[family], worst.status, worst.text, worst)
-    cells = [cell for cell in audit.cells if cell.family == family]
-    missing = [gap for gap in gaps(audit) if gap.family == family]
+    cells = [cell for cell in reading.audit.cells if cell.family == family]
+    missing = [gap for gap in gaps(reading.audit) if gap.family == family]
     if missing:
         text = "Not answered: " + "; ".join(f"{gap.probe} {gap.status}: {gap.reason}" for gap in missing[:3])
     elif cells:

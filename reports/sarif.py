@@ -15,8 +15,7 @@ from urllib.parse import quote
 from auditor.audit import Audit, Finding
 from auditor.taxonomy import taxon
 from reports import rows as read
-from reports.neutral import neutral
-from reports.rows import SEVERITIES, Row
+from reports.rows import SEVERITIES, Reading, Row
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _SECURITY_SEVERITY = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "2.0", "none": "0.0"}
@@ -30,8 +29,9 @@ class SarifReport:
 
     def render(self, audit: Audit) -> str:
         """The log as JSON with sorted keys."""
-        safe = neutral(audit)
-        rows = [row for row in read.judged_rows(safe) if row.status != "pass"]
+        reading = Reading.of(audit)
+        safe = reading.audit
+        rows = [row for row in reading.judged if row.status != "pass"]
         rules = _rules(rows)
         index = {rule["id"]: i for i, rule in enumerate(rules)}
         location = _location(safe)

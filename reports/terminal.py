@@ -14,8 +14,7 @@ from rich.text import Text
 
 from auditor.audit import Audit
 from reports import rows as read
-from reports.neutral import neutral
-from reports.rows import Row
+from reports.rows import Reading, Row
 from reports.words import FAMILIES, QUESTIONS, band, holders, interval, measured, number
 
 WIDTH = 100
@@ -69,20 +68,21 @@ class TerminalReport:
 
     def print(self, audit: Audit, console: Console, *, plain: bool = False) -> None:
         """Writes the report to a console; no user text is read as markup."""
-        safe = neutral(audit)
+        reading = Reading.of(audit)
         width = min(console.width, WIDTH)
-        for part in _parts(safe, plain=plain):
+        for part in _parts(reading, plain=plain):
             console.print(part, width=width, markup=False, emoji=False, highlight=False)
 
 
-def _parts(audit: Audit, *, plain: bool) -> Iterable[RenderableType]:
+def _parts(reading: Reading, *, plain: bool) -> Iterable[RenderableType]:
+    audit = reading.audit
     yield from _head(audit)
     yield from _trust(audit)
     for family in read.families(audit):
-        yield from _family(audit, family, plain=plain)
+        yield from _family(reading, family, plain=plain)
     yield from _gaps(audit)
-    yield from _answers(audit, plain=plain)
-    yield from _steps(audit)
+    yield from _answers(reading, plain=plain)
+    yield from _steps(reading)
     yield from _verdict(audit)
 
 
@@ -112,9 +112,9 @@ def _trust(audit: Audit) -> Iterable[RenderableType]:
         yield lines
 
 
-def _family(audit: Audit, family: str, *, plain: bool) -> Iterable[RenderableType]:
-    judged = read.judged_rows(audit, family)
-    others = read.other_rows(audit, family)
+def _family(reading: Reading, family: str, *, plain: bool) -> Iterable[RenderableType]:
+    judged = reading.judged_in(family)
+    others = reading.others_in(family)
     if not judged and not others:
         return
     loud = [row for row in judged if not row.is_quiet]
@@ -184,10 +184,10 @@ def _gaps(audit: Audit) -> Iterable[RenderableType]:
     yield lines
 
 
-def _answers(audit: Audit, *, plain: bool) -> Iterable[RenderableType]:
+def _answers(reading: Reading, *, plain: bool) -> Iterable[RenderableType]:
     yield Text("") if plain else Padding(Rule(style="dim"), (1, 0, 0, 0))
     lines = _grid(12, 14)
-    for answer in read.answers(audit):
+    for answer in read.answers(reading):
         row = answer.row
         if row is None or row.finding is None:
             lines.add_row(Text(answer.title, style="bold"), Text(answer.status, style="dim"), Text(answer.text))
@@ -202,8 +202,8 @@ def _answers(audit: Audit, *, plain: bool) -> Iterable[RenderableType]:
     yield lines
 
 
-def _steps(audit: Audit) -> Iterable[RenderableType]:
-    steps = read.next_steps(audit)
+def _steps(reading: Reading) -> Iterable[RenderableType]:
+    steps = read.next_steps(reading)
     if not steps:
         return
     yield Text.assemble("\n", ("What would help", "bold"))

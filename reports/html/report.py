@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
@@ -14,10 +15,11 @@ from auditor.audit import Audit
 from reports import rows as read
 from reports import words
 from reports.html.charts import Drawing, overview_drawing, series_drawing
-from reports.neutral import neutral
-from reports.rows import Answer, Row
+from reports.rows import Answer, Reading, Row
 
-SVG_BYTES = 190_000  # beyond this a page shows further charts as tables only, to stay below 300 kB
+CHART_BYTES = 190_000  # charts with their tables; what comes later is left to audit.json, to stay below 300 kB
+LOUD_ROWS = 40  # judged rows that a family shows in full, worst first
+FOLDED_ROWS = 60
 QUIET_ROWS = 4  # passes with nothing proven that a family shows in full; the others are folded
 
 _TONES = {
@@ -37,7 +39,7 @@ _TONES = {
 
 @dataclass(frozen=True, slots=True)
 class ChartOnPage:
-    """A drawing with where it comes from; `svg` is empty where only the table is shown."""
+    """A drawing with where it comes from."""
 
     svg: Markup
     title: str
@@ -60,6 +62,7 @@ class FamilyOnPage:
     quiet: list[Row]
     others: list[Row]
     charts: list[ChartOnPage]
+    charts_left_out: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,8 @@ class HtmlReport:
 
     def render(self, audit: Audit) -> str:
         """The page; every string of the document is escaped by the template engine."""
-        safe = neutral(audit)
+        reading = Reading.of(audit)
+        safe = reading.audit
         folder = files("reports.html")
         style = folder.joinpath("style.css").read_text(encoding="utf-8")
         source = folder.joinpath("page.html.j2").read_text(encoding="utf-8")
@@ -97,6 +101,7 @@ class HtmlReport:
             measured=words.measured,
             holders=words.holders,
             counted=words.counted,
+            folded_rows=FOLDED_ROWS,
             sentence=read.sentence,
             headline=read.headline(safe),
             verdict_lines=read.verdict_lines(safe),
@@ -104,30 +109,42 @@ class HtmlReport:
             target_facts=read.target_facts(safe),
             clean_facts=read.clean_facts(safe),
             started=words.moment(safe.started),
-            answers=read.answers(safe),
-            steps=read.next_steps(safe),
+            answers=read.answers(reading),
+            steps=read.next_steps(reading),
             validity=read.validity(safe),
-            families=_families(safe),
-            matrix=_matrix(safe),
+            families=_families(reading),
+            matrix=_matrix(reading),
             guarantees=_guarantees(safe),
             gaps=read.gaps(safe),
-            unasked=[answer.title.lower() for answer in read.answers(safe) if answer.status == "not tested"],
+            unasked=[answer.title.lower() for answer in read.answers(reading) if answer.status == "not tested"],
             config=_config(safe),
         )
 
 
-def _families(audit: Audit) -> list[FamilyOnPage]:
-    answers = {answer.family: answer for answer in read.answers(audit)}
-    room = SVG_BYTES
+def _families(reading: Reading) -> list[FamilyOnPage]:
+    audit = reading.audit
+    answers = {answer.family: answer for answer in read.answers(reading)}
+    room = CHART_BYTES
     sections = []
     for index, family in enumerate(read.families(audit)):
-        judged = read.judged_rows(audit, family)
+        judged = reading.judged_in(family)
         loud, quiet = [row for row in judged if not row.is_quiet], [row for row in judged if row.is_quiet]
-        charts = []
-        for drawing, source in _drawings(audit, family, index):
-            room -= len(drawing.svg)
-            svg = Markup(drawing.svg if room >= 0 else "")
-            charts.append(ChartOnPage(svg, drawing.title, source, drawing.header, drawing.rows, drawing.note))
+        charts, left_out = [], 0
+        for source, make in _drawings(audit, family, index, judged):
+            if room <= 0:
+                left_out += 1
+                continue
+            drawing = make()
+            if drawing is None:
+                continue
+            size = len(drawing.svg) + sum(60 + sum(map(len, line)) for line in drawing.rows)
+            room -= size
+            if room < 0:
+                left_out += 1
+                continue
+            charts.append(
+                ChartOnPage(Markup(drawing.svg), drawing.title, source, drawing.header, drawing.rows, drawing.note)
+            )
         sections.append(
             FamilyOnPage(
                 id=family,
@@ -135,30 +152,31 @@ def _families(audit: Audit) -> list[FamilyOnPage]:
                 question=words.QUESTIONS.get(family, ""),
                 is_other=family not in words.FAMILIES,
                 answer=answers.get(family),
-                judged=[*loud, *quiet[:QUIET_ROWS]],
-                quiet=quiet[QUIET_ROWS:],
-                others=read.other_rows(audit, family),
+                judged=[*loud[:LOUD_ROWS], *quiet[:QUIET_ROWS]],
+                quiet=[*loud[LOUD_ROWS:], *quiet[QUIET_ROWS:]],
+                others=reading.others_in(family),
                 charts=charts,
+                charts_left_out=left_out,
             )
         )
     return sections
 
 
-def _drawings(audit: Audit, family: str, index: int) -> Iterator[tuple[Drawing, str]]:
-    overview = overview_drawing(f"overview-{index}", family, read.judged_rows(audit, family))
-    if overview is not None:
-        yield overview, "every judged number, worst first"
+def _drawings(
+    audit: Audit, family: str, index: int, judged: list[Row]
+) -> Iterator[tuple[str, Callable[[], Drawing | None]]]:
+    """Where each chart of a family comes from, and how to draw it: what does not fit is never drawn."""
+    yield "every judged number, worst first", partial(overview_drawing, f"overview-{index}", family, judged)
     for number, chart in enumerate(read.charts(audit, family)):
         source = chart.probe if chart.defense == "none" else f"{chart.probe} on {chart.defense}"
         if chart.other_seeds:
             source += f", seed {chart.seed}; {words.counted(len(chart.other_seeds), 'more seed')} in audit.json"
-        drawing = series_drawing(f"chart-{index}-{number}", chart.series)
-        yield replace(drawing, title=drawing.title or chart.series.id), source
+        yield source, partial(series_drawing, f"chart-{index}-{number}", chart.series)
 
 
-def _matrix(audit: Audit) -> Matrix | None:
+def _matrix(reading: Reading) -> Matrix | None:
     """Judged numbers by defence; None without a defence."""
-    rows = read.judged_rows(audit)
+    rows = reading.judged
     defenses = sorted({row.defense for row in rows}, key=lambda name: (name != "none", name))
     if defenses in ([], ["none"]):
         return None
