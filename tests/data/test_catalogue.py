@@ -41,6 +41,10 @@ def test_every_set_of_the_index_is_known(data_root: Path) -> None:
     assert {find(name).id for name in names} == set(names)
 
 
+def test_names_are_found_in_any_case() -> None:
+    assert find(" CiteSeer ").id == "citeseer"
+
+
 def test_an_unknown_name_offers_the_nearest() -> None:
     with pytest.raises(DataError, match='Did you mean "cora"'):
         load_data("corra")

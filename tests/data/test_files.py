@@ -72,6 +72,14 @@ def test_sparse_rows_give_the_graph_of_the_plain_layout(tmp_path: Path) -> None:
     assert torch.equal(a.arc_keys(), b.arc_keys())
 
 
+def test_a_stored_zero_is_no_edge(tmp_path: Path) -> None:
+    arrays = sparse()
+    arrays["adj_data"][:2] = 0
+    data = load_data(str(_npz(tmp_path / "g.npz", arrays)))
+    assert data.graph.num_edges == 8
+    assert data.graph.edge_weight is None
+
+
 def test_reading_a_pt_file_leaves_the_list_of_safe_classes_as_it_was(tmp_path: Path) -> None:
     before = set(torch.serialization.get_safe_globals())
     torch.save(Data(**{key: torch.from_numpy(value.copy()) for key, value in good().items()}), tmp_path / "g.pt")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def _compare(name: str, data_root: Path, tmp_path: Path) -> None:
         assert torch.equal(mask, theirs[f"{part}_mask"])
 
 
-@pytest.mark.parametrize("name", ["tu_mutag", "webkb_cornell", "cora"])
+@pytest.mark.parametrize("name", ["tu_mutag", "webkb_cornell", "cora", "actor", "citeseer_full"])
 def test_the_reader_agrees_with_pyg(name: str, data_root: Path, tmp_path: Path) -> None:
     _compare(name, data_root, tmp_path)
 
@@ -45,7 +46,7 @@ def test_the_reader_agrees_with_pyg(name: str, data_root: Path, tmp_path: Path) 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["tu_enzymes", "tu_proteins", "tu_aids", "actor", "webkb_wisconsin", "citeseer_full", "twitch_pt", "citeseer"],
+    ["tu_enzymes", "tu_proteins", "tu_aids", "webkb_wisconsin", "amazon_computers", "twitch_pt", "citeseer"],
 )
 def test_the_reader_agrees_with_pyg_on_larger_sets(name: str, data_root: Path, tmp_path: Path) -> None:
     _compare(name, data_root, tmp_path)
@@ -60,3 +61,32 @@ def test_airports_agree_with_pyg_up_to_direction(data_root: Path, tmp_path: Path
     assert torch.equal(ours.y, theirs.y)
     u, v = theirs.edge_index.min(dim=0).values, theirs.edge_index.max(dim=0).values
     assert torch.equal(ours.pair_keys(), torch.unique((u * ours.num_nodes + v)[u != v]))
+
+
+def _write_tu(folder: Path) -> None:
+    """Two graphs: a triangle with a loop and a doubled arc, and one edge; labels -1 and 1."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {
+        "A": "1, 2\n2, 1\n2, 3\n3, 2\n1, 3\n3, 1\n1, 2\n2, 2\n4, 5\n5, 4\n",
+        "graph_indicator": "1\n1\n1\n2\n2\n",
+        "graph_labels": "1\n-1\n",
+        "node_labels": "3\n5\n3\n4\n4\n",
+    }
+    for part, content in parts.items():
+        (folder / f"DD_{part}.txt").write_text(content)
+
+
+def test_tu_text_and_zip_give_the_same_graphs_without_loops_and_doubles(tmp_path: Path) -> None:
+    _write_tu(tmp_path / "text" / "DD" / "raw")
+    text = load_data("tu_dd", root=tmp_path / "text")
+    zipped = tmp_path / "zip" / "tudataset_zip"
+    zipped.mkdir(parents=True)
+    with zipfile.ZipFile(zipped / "DD.zip", "w") as archive:
+        for path in (tmp_path / "text" / "DD" / "raw").iterdir():
+            archive.write(path, f"DD/{path.name}")
+    archived = load_data("tu_dd", root=tmp_path / "zip")
+    assert text.graph.digest() == archived.graph.digest()
+    graph = text.graph
+    assert graph.edge_index.t().tolist() == [[0, 1], [0, 2], [1, 0], [1, 2], [2, 0], [2, 1], [3, 4], [4, 3]]
+    assert graph.y.tolist() == [1, 0]
+    assert graph.x.tolist() == [[1, 0, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0], [0, 1, 0]]

@@ -7,11 +7,13 @@ import tomllib
 from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 import torch_geometric.datasets
 from torch_geometric.transforms import NormalizeFeatures
 
+from auditor.data.graph import Graph
 from auditor.data.roots import resolve_cache
 from auditor.data.sources import apply_transform, load_data, resolve_root
 from auditor.data.splits import make_split
@@ -63,6 +65,7 @@ def test_the_deeprobust_pack_is_the_published_component(name: str, nodes: int, e
     data = load_data(f"deeprobust/{name}", root=data_root)
     assert data.graph.num_nodes == nodes
     assert data.graph.pair_keys().shape[0] == edges
+    assert data.graph.num_edges == 2 * edges  # no self-loops left
     assert make_split("", data, 0).spec == "prognn"
     with pytest.raises(Exception, match="without public masks"):
         make_split("public", data, 0)
@@ -261,6 +264,16 @@ def test_a_root_that_is_no_folder_or_a_loop_is_named(tmp_path: Path, monkeypatch
         resolve_root()
 
 
+@pytest.mark.parametrize(("least", "words"), [(0.0, True), (-1.0, False)])
+def test_a_reduced_form_of_a_word_set_is_no_bag_of_words(least: float, words: bool, tmp_path: Path) -> None:
+    """PyG serves Twitch with 128 real-valued features in place of the words."""
+    raw = tmp_path / "PT" / "raw"
+    raw.mkdir(parents=True)
+    features = np.array([[least, 1.0], [0.5, 0.0], [0.0, 0.0]])
+    np.savez(raw / "PT.npz", features=features, target=np.array([0, 1, 0]), edges=np.array([[0, 1], [1, 0]]))
+    assert load_data("twitch_pt", root=tmp_path).is_bag_of_words == words
+
+
 def test_karate_needs_nothing(no_network: list[str]) -> None:
     data = load_data("karate")
     assert (data.graph.num_nodes, data.graph.num_edges) == (34, 156)
@@ -275,6 +288,14 @@ def test_row_normalize_is_that_of_pyg(data_root: Path) -> None:
     assert torch.allclose(ours.graph.x, theirs, atol=0, rtol=1e-6)
     assert ours.transform == "row-normalize"
     assert data.digest == ours.digest
+
+
+def test_rows_that_sum_to_less_than_one_stay() -> None:
+    x = torch.tensor([[0.0, 0.0], [0.2, 0.2], [3.0, 1.0]])
+    graph = Graph(x, torch.zeros(2, 0, dtype=torch.int64), torch.tensor([0, 1, 0]))
+    expected = NormalizeFeatures()(torch_geometric.data.Data(x=x.clone())).x
+    assert torch.equal(apply_transform(graph, "row-normalize").x, expected)
+    assert expected.tolist()[2] == [0.75, 0.25]
 
 
 def test_row_normalize_refuses_negative_features() -> None:
