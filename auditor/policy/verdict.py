@@ -153,6 +153,8 @@ def _stale(
 def _headline(status: str, failing: int, counts: Counter[str], coverage: Coverage, policy: Policy) -> str:
     number = "no finding" if not failing else f"{failing} finding{'s' if failing > 1 else ''}"
     parts = [f"{status}  {number} at or above {policy.fail_on} or beyond a named limit"]
+    if policy.inconclusive == "fail":
+        parts[0] += ", inconclusive ones counted"
     parts += [f"{counts[word]} {word}" for word in ("accepted", "inconclusive") if counts[word]]
     parts.append(f"{coverage.ok} of {coverage.planned} cells")
     return " · ".join(parts)
