@@ -170,11 +170,14 @@ CATALOGUE: tuple[DataEntry, ...] = (
     *(
         DataEntry(
             f"deeprobust/{name}", "node",
-            f"{name}, largest component, Pro-GNN split; poisoned with `:metattack=0.25` or `:nettack=5.0`",
+            f"{name}, largest component, Pro-GNN split; poisoned with {poisons}",
             "deeprobust",
             bag_of_words=name != "polblogs", default_split="prognn", needs="data root",
         )
-        for name in ("cora", "citeseer", "polblogs", "pubmed")
+        for name, poisons in (
+            *((name, "`:metattack=0.25` or `:nettack=5.0`") for name in ("cora", "citeseer", "polblogs")),
+            ("pubmed", "`:metattack=0.25`"),
+        )
     ),
 )  # fmt: skip
 
