@@ -1,0 +1,151 @@
+"""Any model whose message passing is plain GCN layers, run on an adjacency given as a linear operator.
+
+The user's own forward runs, activations, norms and residuals included; only its GCN layers are replaced by
+D^-1/2 (A + I) D^-1/2 (X W) with A behind a `multiply`. The gradient with respect to *every* pair of nodes then has low
+rank and is returned as two thin factors, so that a dense attack updates A with one matrix product, and a sparse one
+reads off the pairs it holds. Nothing here allocates N × N.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.nn import GCNConv, MessagePassing
+
+from auditor.targets.target import ModelHandle
+
+Multiply = Callable[[Tensor], Tensor]
+MAX_GAP = 1e-4
+
+
+@dataclass(slots=True, eq=False)
+class _Ledger:
+    """What one forward and backward leave behind: per layer, P = D^-1/2 dL/dout and Q = D^-1/2 X W."""
+
+    multiply: Multiply
+    factors: list[tuple[Tensor, Tensor]]
+
+
+class _Aggregate(torch.autograd.Function):
+    """S · (A (S H) + S H) with S = diag(scale) and A symmetric, given by a product.
+
+    The gradient with respect to A is not materialised: its factors are written to the ledger.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, scale: Tensor, ledger: _Ledger) -> Tensor:
+        scaled = scale[:, None] * h  # [N, H]
+        inner = ledger.multiply(scaled) + scaled
+        ctx.save_for_backward(h, scale, scaled, inner)
+        ctx.ledger = ledger
+        return scale[:, None] * inner
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, None]:
+        h, scale, scaled, inner = ctx.saved_tensors
+        p = scale[:, None] * grad  # dL/d(A (S H))
+        ctx.ledger.factors.append((p, scaled))
+        back = ctx.ledger.multiply(p) + p  # A is symmetric
+        grad_scale = (grad * inner).sum(dim=1) + (back * h).sum(dim=1)
+        return scale[:, None] * back, grad_scale, None
+
+
+class GcnStack:
+    """A private copy of a GCN-like model that runs on `multiply` and the degrees of A."""
+
+    def __init__(self, handle: ModelHandle, x: Tensor) -> None:
+        self._handle = copy.deepcopy(handle)
+        self._x = x
+        self._projected: dict[int, Tensor] = {}  # x W of each layer that reads x: the same in every step
+        self._inputs: list[Tensor] = []
+        self._scale: Tensor = torch.empty(0)
+        self._ledger = _Ledger(lambda h: h, [])
+        for layer in _layers(self._handle.model):
+            layer.forward = partial(self._layer, layer)
+
+    @classmethod
+    def of(cls, handle: ModelHandle, x: Tensor) -> GcnStack | None:
+        """The stack, or None when a layer is not a plain GCN layer or the copy does not answer as the model does."""
+        layers = _layers(handle.model)
+        if not layers or not all(type(layer) is GCNConv and _is_plain(layer) for layer in layers):
+            return None
+        stack = cls(handle, x)
+        return stack if stack._agrees_with(handle) else None
+
+    def logits(self, multiply: Multiply, degrees: Tensor) -> Tensor:
+        """Logits on A, [N, C], ready for `pair_factors`; `degrees` [N] are the row sums of A, without loops."""
+        self._inputs.clear()
+        self._ledger = _Ledger(multiply, [])
+        self._scale = (degrees.detach() + 1).rsqrt().requires_grad_(True)
+        return self._handle.logits(self._x, torch.empty(2, 0, dtype=torch.int64))
+
+    def pair_factors(self, loss: Tensor) -> tuple[Tensor, Tensor]:
+        """(L, R), [N, K] each: dL/da_uv of an undirected pair is (L R^T)_uv, for edges and non-edges alike."""
+        if not loss.requires_grad:  # the model never looked at its edges
+            empty = self._x.new_zeros(self._x.shape[0], 1)
+            return empty, empty
+        (grad_scale,) = torch.autograd.grad(loss, self._scale)
+        node = -0.5 * grad_scale * self._scale.detach() ** 3  # through the degree: d (d + 1)^-1/2 / dd
+        ones = torch.ones_like(node)
+        p = torch.cat([part[0] for part in self._ledger.factors], dim=1)
+        q = torch.cat([part[1] for part in self._ledger.factors], dim=1)
+        left = torch.cat([p, q, node[:, None], ones[:, None]], dim=1)
+        right = torch.cat([q, p, ones[:, None], node[:, None]], dim=1)
+        return left.detach(), right.detach()
+
+    def embeddings(self, multiply: Multiply, degrees: Tensor, *, first: bool = False) -> Tensor:
+        """Input of the last layer, [N, d]; `first`: output of the first layer as the second one sees it."""
+        with torch.no_grad():
+            self.logits(multiply, degrees)
+        return self._inputs[1 if first and len(self._inputs) > 1 else -1].detach()
+
+    def _layer(self, layer: GCNConv, x: Tensor, *_edges: object, **_more: object) -> Tensor:
+        self._inputs.append(x)
+        h = self._project(layer, x)
+        out: Tensor = _Aggregate.apply(h, self._scale, self._ledger)  # type: ignore[no-untyped-call]
+        return out if layer.bias is None else out + layer.bias
+
+    def _project(self, layer: GCNConv, x: Tensor) -> Tensor:
+        if x.data_ptr() != self._x.data_ptr() or x.shape != self._x.shape:
+            return layer.lin(x)  # type: ignore[no-any-return]
+        if id(layer) not in self._projected:
+            self._projected[id(layer)] = layer.lin(x)
+        return self._projected[id(layer)]
+
+    def _agrees_with(self, handle: ModelHandle) -> bool:
+        """Whether both answer alike on a random graph over the nodes of x (drawn here; it holds no private edge)."""
+        n = self._x.shape[0]
+        rng = torch.Generator().manual_seed(0)
+        pairs = torch.randint(n, (2, 3 * n), generator=rng)
+        keys = torch.unique(pairs.min(dim=0).values * n + pairs.max(dim=0).values)
+        u, v = keys // n, keys % n
+        u, v = u[u != v], v[u != v]
+        arcs = torch.stack([torch.cat([u, v]), torch.cat([v, u])])
+        degrees = torch.bincount(arcs[1], minlength=n).to(self._x.dtype)
+
+        def multiply(h: Tensor) -> Tensor:
+            return torch.zeros_like(h).index_add_(0, arcs[1], h[arcs[0]])
+
+        with torch.no_grad():
+            expected = handle.logits(self._x, arcs)
+            try:
+                found = self.logits(multiply, degrees)
+            except (RuntimeError, ValueError, TypeError, IndexError):
+                return False  # the forward does something with its edges that an empty graph cannot stand for
+        if found.shape != expected.shape:
+            return False
+        return float((found - expected).abs().max()) <= MAX_GAP * max(1.0, float(expected.abs().max()))
+
+
+def _layers(model: nn.Module) -> list[Any]:
+    return [module for module in model.modules() if isinstance(module, MessagePassing)]
+
+
+def _is_plain(layer: GCNConv) -> bool:
+    return bool(layer.normalize and layer.add_self_loops and not layer.improved)

@@ -1,0 +1,185 @@
+"""GraphMI: rebuilds the training edges from the weights, by descending on a graph that explains the known labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from attacks.privacy.gcn_stack import GcnStack
+from attacks.privacy.soft_graphs import CandidateGraph, DenseGraph, Objective, SoftGraph, pair_keys
+from auditor.errors import ConfigError, SkippedError, nearest
+from auditor.probe import AttackTask, LinkOutcome
+from auditor.statistics.pair_scores import row_cosine, unit_rows
+from auditor.targets.target import Capability
+from auditor.view import Access, View
+
+FORMS = ("auto", "dense", "knn")
+PROTOCOLS = ("full-graph", "paper")
+DENSE_NODES = 4096
+ALL_PAIRS_NODES = 512  # every pair as a candidate, for models without a dense form
+ROWS = 512
+REFILL_EVERY = 20
+EXACT_RUNGS = ("native", "mask", "adaptor")
+
+
+@dataclass(frozen=True, slots=True)
+class GraphMI:
+    """Finds edge weights under which the model gives the known labels, and compares the embeddings they lead to.
+
+    L(a) = mean CE at the known labels + alpha |a|_2 + beta smooth(a), the last in the second half of the steps;
+    projected on [0, 1] with sum a <= b. Then score(u, v) = max(0, cos(H_u, H_v)), H = embeddings on the final a.
+
+    Args:
+        form: `dense` (every pair; N <= 4096 and GCN layers only), `knn` (candidates), `auto`: dense in the `full`
+            profile and where features do not tell nodes apart, knn elsewhere.
+        protocol: `full-graph` (CE on all known labels, b = rho N / 2), or `paper`: CE on the attacked nodes S only,
+            b = (rho / N) |S|² / 2, dense, H of the first layer on the a *before* the last update.
+        k: candidates per node and source, knn form: nearest by the embedding on no edges, nearest by features, and
+            from the second step on, every 20 steps, the pairs of the largest descent (GCN layers only; without this
+            refill the candidate form stays far below the dense one).
+        steps: T. eta: step size. alpha, beta: weights of the two penalties (the authors' code).
+
+    Source: Zhang et al., "GraphMI: Extracting Private Graph Data from Graph Neural Networks", IJCAI 2021
+    (arXiv 2106.02820). All labels and a budget from the assumed density are ours; `protocol = paper` is theirs.
+    """
+
+    id: ClassVar[str] = "graphmi"
+    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.PARAMS, Capability.GRAD_EDGE})
+    access: ClassVar[frozenset[Access]] = frozenset({Access.WEIGHTS, Access.FEATURES, Access.LABELS, Access.DENSITY})
+
+    form: str = "auto"
+    protocol: str = "full-graph"
+    k: int = 20
+    steps: int = 100
+    eta: float = 0.1
+    alpha: float = 1e-3
+    beta: float = 1e-4
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("form", self.form, FORMS), ("protocol", self.protocol, PROTOCOLS)):
+            if value not in known:
+                raise ConfigError(f'{self.id}: {name} is "{value}". {nearest(value, known)}')
+        for name, least, number in (("k", 1, self.k), ("steps", 1, self.steps)):
+            if number < least:
+                raise ConfigError(f"{self.id}: {name} is {number}; expected at least {least}.")
+        if not (self.eta > 0 and self.alpha >= 0 and self.beta >= 0):
+            raise ConfigError(
+                f"{self.id}: expected eta > 0 and alpha, beta >= 0; got {self.eta}, {self.alpha}, {self.beta}."
+            )
+
+    def run(self, view: View, task: AttackTask) -> LinkOutcome:
+        """Descends, and returns the scorer with notes on the form, the candidates and the loss.
+
+        Raises:
+            SkippedError: no label is known, or the model offers no differentiable edge weight.
+        """
+        if not view.known.any():
+            raise SkippedError("GraphMI descends on the loss at known labels; none is known. Grant labels.")
+        n = view.num_nodes
+        nodes = torch.nonzero(view.known).flatten()
+        budget = view.density * n / 2
+        if self.protocol == "paper":
+            attacked = torch.arange(n) if view.attacked is None else view.attacked
+            nodes = attacked[view.known[attacked]]
+            budget = view.density / n * attacked.shape[0] ** 2 / 2
+        objective = Objective(view.y, nodes, budget, self.eta, self.alpha, self.beta)
+        graph, notes = self._graph(view, task, objective)
+        h, losses = self._descend(graph, task)
+        if isinstance(graph, CandidateGraph):
+            notes["candidates_end"] = graph.pairs.shape[1]
+        notes |= {"loss_start": losses[0], "loss_end": losses[-1], "budget": budget, "labels_used": int(nodes.numel())}
+        if graph.is_empty:
+            notes["warning"] = "no gradient to follow: the model explains the labels without any edge"
+        cosine = row_cosine(h)
+        return LinkOutcome(lambda pairs: cosine(pairs).clamp_min(0.0), notes)
+
+    def _descend(self, graph: SoftGraph, task: AttackTask) -> tuple[Tensor, list[float]]:
+        """The embeddings the score is read from, [N, d], and the cross-entropy before each step."""
+        losses, before = [], torch.empty(0)
+        for t in range(self.steps):
+            if isinstance(graph, CandidateGraph) and (t == 1 or t % REFILL_EVERY == 0):
+                graph.refill(self.k)
+            if self.protocol == "paper" and t == self.steps - 1:
+                before = graph.embeddings(first=True)
+            losses.append(graph.step(smooth=2 * t >= self.steps))
+            if t % 10 == 9:
+                task.tick((t + 1) / self.steps, f"graphmi step {t + 1}/{self.steps}")
+        return (before if self.protocol == "paper" else graph.embeddings()), losses
+
+    def _graph(self, view: View, task: AttackTask, objective: Objective) -> tuple[SoftGraph, dict[str, Any]]:
+        """The state to descend on, by the form asked for and what the model allows."""
+        x, n = view.x, view.num_nodes
+        stack = GcnStack.of(view.model, x)
+        if stack is None and view.relaxation.rung not in EXACT_RUNGS:
+            raise SkippedError(
+                f"GraphMI needs a differentiable edge weight whose 0 means no edge; this model offers "
+                f'"{view.relaxation.rung}" (gap {view.relaxation.gap:.1e}).'
+            )
+        flat = _is_flat(x, view.reference_pairs)
+        wants_dense = (
+            self.form == "dense"
+            or self.protocol == "paper"
+            or (self.form == "auto" and (flat or task.profile == "full"))
+        )
+        if wants_dense and stack is not None and n <= DENSE_NODES:
+            return DenseGraph(stack, x, objective), {"form": "dense", "candidates": n * (n - 1) // 2}
+        if wants_dense and n <= ALL_PAIRS_NODES:
+            pairs = torch.combinations(torch.arange(n)).T.contiguous()
+            graph = CandidateGraph(stack or view.relaxation, x, pairs, objective)
+            return graph, {"form": "dense", "candidates": pairs.shape[1]}
+        pairs = self._candidates(view, stack, flat)
+        notes: dict[str, Any] = {"form": "knn", "candidates": pairs.shape[1]}
+        if self.form == "dense" or self.protocol == "paper":
+            limit = f"{DENSE_NODES} nodes" if stack is not None else f"{ALL_PAIRS_NODES} nodes without plain GCN layers"
+            notes["note"] = f"the dense form ends at {limit}; candidates were used"
+        elif stack is None:
+            notes["note"] = "candidates stay as found: only plain GCN layers tell the gradient at every pair"
+        return CandidateGraph(stack or view.relaxation, x, pairs, objective), notes
+
+    def _candidates(self, view: View, stack: GcnStack | None, flat: bool) -> Tensor:
+        """Union over nodes of the k nearest by embedding on no edges and the k nearest by features, int64 [2, M]."""
+        x, n = view.x, view.num_nodes
+        if stack is not None:
+            h = stack.embeddings(torch.zeros_like, torch.zeros(n, dtype=x.dtype))
+        else:
+            with torch.no_grad():
+                h = view.relaxation.embeddings(x, torch.empty(2, 0, dtype=torch.int64), torch.empty(0))
+        keys = [_nearest(h, self.k)] if flat else [_nearest(h, self.k), _nearest(x, self.k)]
+        merged = torch.unique(torch.cat(keys))
+        return torch.stack([merged // n, merged % n])
+
+
+def _is_flat(x: Tensor, pairs: Tensor) -> bool:
+    """Whether the cosine of features is the same for all of 10,000 pairs: identity or constant features."""
+    some = pairs[:, torch.linspace(0, pairs.shape[1] - 1, min(10_000, pairs.shape[1])).long()]
+    if float((x != 0).float().mean()) < 0.1:
+        rows = csr_array(unit_rows(x).float().numpy())
+        u, v = some.numpy()
+        cosine = np.asarray(rows[u].multiply(rows[v]).sum(axis=1)).reshape(-1)
+    else:
+        cosine = row_cosine(x)(some).numpy()
+    return bool(np.ptp(cosine) < 1e-6)
+
+
+def _nearest(rows: Tensor, k: int) -> Tensor:
+    """Keys of the pairs of each node with the k rows of largest cosine, itself excluded; in blocks of 512 × N."""
+    unit = unit_rows(rows).float()
+    n, k = unit.shape[0], min(k, unit.shape[0] - 1)
+    sparse = csr_array(unit.numpy()) if float((unit != 0).float().mean()) < 0.1 else None
+    keys = []
+    for start in range(0, n, ROWS):
+        ids = torch.arange(start, min(start + ROWS, n))
+        if sparse is None:
+            cosine = unit[ids] @ unit.T
+        else:
+            cosine = torch.from_numpy((sparse[start : start + ROWS] @ sparse.T).toarray())
+        cosine[torch.arange(ids.shape[0]), ids] = -2.0
+        best = cosine.topk(k, dim=1).indices
+        keys.append(pair_keys(ids.repeat_interleave(k), best.reshape(-1), n))
+    merged: Tensor = torch.unique(torch.cat(keys))
+    return merged

@@ -1,0 +1,202 @@
+"""What the same adversary guesses about edges without the model: scores from features and labels alone.
+
+None of these reads the private graph. Two more comparisons need a model and are made in `link_twins`: an untrained
+network of the same shape, and a twin trained on a rewired graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor, nn
+from torch.nn import functional
+
+from auditor.statistics.pair_scores import (
+    PairScore,
+    in_blocks,
+    log_posterior_similarity,
+    row_cosine,
+    unit_rows,
+)
+from auditor.targets.rng import forked_rng
+
+SPARSE = 0.1  # share of non-zero features below which rows are multiplied as sparse ones
+BLOCK = 65_536
+FLAT = 1e-6  # a spread below this, relative to the mean, is rounding
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Knowledge:
+    """Side knowledge of an adversary without the model.
+
+    Attributes:
+        x: features [N, F], or None.
+        y: labels int64 [N], -1 where unknown, or None.
+        num_classes: C.
+        reference_pairs: R, int64 [2, R]: where a score's mean and spread are taken, never on the evaluated pairs.
+    """
+
+    x: Tensor | None
+    y: Tensor | None
+    num_classes: int
+    reference_pairs: Tensor
+
+    @property
+    def words(self) -> str:
+        """What is known, in words."""
+        known = [word for word, value in (("features", self.x), ("labels", self.y)) if value is not None]
+        return " and ".join(known) or "nothing"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Control:
+    """One control: the mean of its scores' metrics is what is printed (several draws of one thing).
+
+    Attributes:
+        name: its id in the document.
+        scores: one scorer, or one per draw.
+        counterfactual: whether it is a twin on a rewired graph; such a control can lower what is proven, never clear.
+    """
+
+    name: str
+    scores: tuple[PairScore, ...] = field(repr=False)
+    counterfactual: bool = False
+
+
+def no_model_controls(knowledge: Knowledge, *, with_mlp: bool, seed: int) -> list[Control]:
+    """Every control that the side knowledge allows; none without any, and then the control is chance.
+
+    Both forms of the feature cosine run, since either can be the stronger one.
+    """
+    controls, x, y, r = [], knowledge.x, knowledge.y, knowledge.reference_pairs
+    features: dict[str, PairScore] = {}
+    if x is not None:
+        features = {"features": feature_cosine(x), "features-standardised": standardised_cosine(x)}
+        controls += [Control(name, (score,)) for name, score in features.items()]
+    if y is None or not bool((y >= 0).any()):
+        return controls
+    known = y >= 0
+    fill = x is not None and float(known.double().mean()) < 0.8
+    mlp = mlp_log_posteriors(x, y, knowledge.num_classes, seed=seed) if x is not None and (fill or with_mlp) else None
+    filled = y if mlp is None or not fill else torch.where(known, y, mlp.argmax(dim=1))
+    labels = label_agreement(filled, knowledge.num_classes)
+    controls.append(Control("labels", (labels,)))
+    by_labels = standardise(labels, r)
+    for name, score in features.items():
+        controls.append(Control(f"{name}+labels", (_sum(standardise(score, r), by_labels),)))
+    if mlp is not None and with_mlp:
+        nodes = torch.unique(r[0])[:512]
+        controls.append(Control("mlp", (log_posterior_similarity(mlp, neighbourhood=nodes),)))
+    return controls
+
+
+def feature_cosine(x: Tensor) -> PairScore:
+    """Cosine of raw features; a zero row scores 0."""
+    unit = unit_rows(x)
+    if float((x != 0).double().mean()) > SPARSE:
+        return row_cosine(x)
+    rows = csr_array(unit.numpy())
+    return _blockwise(lambda u, v: _row_products(rows, rows, u, v))
+
+
+def standardised_cosine(x: Tensor) -> PairScore:
+    """Cosine after every column has mean 0 and deviation 1, constant columns dropped.
+
+    Expanded as <x_u, x_v>_w - c_u - c_v + c with w = 1 / var, so that sparse features stay sparse.
+    """
+    h = x.double()
+    mean, deviation = h.mean(dim=0), h.std(dim=0, correction=0)
+    kept = deviation > FLAT * mean.abs().clamp_min(1e-12)
+    if not bool(kept.any()):
+        return lambda pairs: torch.zeros(pairs.shape[1], dtype=torch.float64)
+    h, mean, deviation = h[:, kept], mean[kept], deviation[kept]
+    if float((x != 0).double().mean()) > SPARSE:
+        return row_cosine((h - mean) / deviation)
+    scaled = csr_array((h / deviation).numpy())
+    center = (mean / deviation).numpy()
+    to_center, square = np.asarray(scaled @ center), float(center @ center)
+    norm = np.sqrt(np.maximum(np.asarray(scaled.multiply(scaled).sum(axis=1)).ravel() - 2 * to_center + square, 0))
+    norm = np.where(norm > 0, norm, np.inf)  # a row at the mean scores 0
+
+    def score(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        inner = _row_products(scaled, scaled, u, v) - to_center[u] - to_center[v] + square
+        return np.asarray(inner / (norm[u] * norm[v]))
+
+    return _blockwise(score)
+
+
+def label_agreement(y: Tensor, num_classes: int) -> PairScore:
+    """1[y_u = y_v]; with one label unknown the prior of the known one, with both unknown the chance of agreement."""
+    known = y[y >= 0]
+    prior = torch.bincount(known, minlength=num_classes).double() / known.shape[0]
+    padded = torch.cat([prior, torch.zeros(1, dtype=torch.float64)])  # index -1 is looked up but not used
+    both = float((prior**2).sum())
+
+    def score(pairs: Tensor) -> Tensor:
+        a, b = y[pairs[0]], y[pairs[1]]
+        one = torch.where(a < 0, padded[b], padded[a])
+        guess = torch.where((a < 0) & (b < 0), both, one)
+        return torch.where((a >= 0) & (b >= 0), (a == b).double(), guess)
+
+    return in_blocks(score, 4)
+
+
+def standardise(score: PairScore, reference: Tensor) -> PairScore:
+    """z(s) = (s - mean over R) / deviation over R; 0 everywhere where the score is constant on R.
+
+    Moments come from uniform pairs: those of a balanced set would weaken the control and enlarge the leak.
+    """
+    values = score(reference)
+    mean, deviation = float(values.mean()), float(values.std())
+    if not deviation > FLAT * max(abs(mean), FLAT):
+        return lambda pairs: torch.zeros(pairs.shape[1], dtype=torch.float64)
+    return lambda pairs: (score(pairs) - mean) / deviation
+
+
+def mlp_log_posteriors(x: Tensor, y: Tensor, num_classes: int, *, seed: int) -> Tensor:
+    """Log-posteriors float64 [N, C] of a two-layer network without edges, trained on the known labels.
+
+    64 hidden units, dropout 0.5, Adam 0.01, weight decay 5e-4, 200 epochs on all known nodes at once.
+    """
+    known = torch.nonzero(y >= 0).flatten()
+    inputs, targets = x[known], y[known]
+    with forked_rng(seed):
+        model = nn.Sequential(
+            nn.Dropout(0.5), nn.Linear(x.shape[1], 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, num_classes)
+        )
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=5e-4)
+        for _ in range(200):
+            optimizer.zero_grad()
+            functional.cross_entropy(model(inputs), targets).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    with torch.no_grad():
+        log_p: Tensor = model.eval()(x).double().log_softmax(dim=1)
+    return log_p
+
+
+def is_identity(x: Tensor) -> bool:
+    """Whether features only name the node: one non-zero a row, no column shared."""
+    return bool(((x != 0).sum(dim=1) == 1).all()) and bool(((x != 0).sum(dim=0) <= 1).all())
+
+
+def _sum(first: PairScore, second: PairScore) -> PairScore:
+    return lambda pairs: first(pairs) + second(pairs)
+
+
+def _blockwise(score: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> PairScore:
+    """A score of node ids as one of pair tensors, `BLOCK` pairs at a time."""
+
+    def of_pairs(pairs: Tensor) -> Tensor:
+        u, v = pairs.numpy()
+        parts = [score(u[i : i + BLOCK], v[i : i + BLOCK]) for i in range(0, u.shape[0], BLOCK)]
+        return torch.from_numpy(np.concatenate(parts) if parts else np.empty(0))
+
+    return of_pairs
+
+
+def _row_products(first: csr_array, second: csr_array, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    return np.asarray(first[u].multiply(second[v]).sum(axis=1)).reshape(-1)

@@ -1,0 +1,237 @@
+"""The pairs that link probes are judged on: all edges or a sample, against uniform non-edges, and subsets of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from auditor.data.graph import Graph
+from auditor.errors import GraphError, SkippedError
+
+Ints = NDArray[np.int64]
+MAX_POSITIVES = 200_000
+MIN_POSITIVES = 10  # below, a subset says nothing
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairSet:
+    """Pairs u < v with the truth, drawn once per cell and never shown to an attack.
+
+    Attributes:
+        subset: its name in the document (`prior`, `prior/intra-class`).
+        pairs: int64 [2, P].
+        is_edge: bool [P].
+        inclusion: inverse inclusion weight, float64 [P]: what one sampled pair stands for.
+    """
+
+    subset: str
+    pairs: Ints
+    is_edge: NDArray[np.bool_]
+    inclusion: NDArray[np.float64]
+
+    @property
+    def positives(self) -> int:
+        """Number of edges."""
+        return int(self.is_edge.sum())
+
+    @property
+    def negatives(self) -> int:
+        """Number of non-edges."""
+        return int((~self.is_edge).sum())
+
+    @property
+    def tensor(self) -> Tensor:
+        """The pairs as a tensor, int64 [2, P]."""
+        return torch.from_numpy(self.pairs)
+
+    def keep(self, mask: NDArray[np.bool_], subset: str) -> PairSet:
+        """The pairs under `mask` [P], under another name."""
+        return PairSet(subset, self.pairs[:, mask], self.is_edge[mask], self.inclusion[mask])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """E: the private edges, undirected, without loops, as sorted keys u * N + v with u < v."""
+
+    keys: Ints
+    num_nodes: int
+
+    @classmethod
+    def of(cls, graph: Graph) -> Truth:
+        """E of a graph.
+
+        Raises:
+            GraphError: the graph has no edge.
+            SkippedError: more than half of all pairs are edges, so that there are too few negatives to rank.
+        """
+        keys, n = graph.pair_keys().numpy().astype(np.int64), graph.num_nodes
+        if keys.size == 0:
+            raise GraphError(f"{graph.name} has no edge besides self-loops; a link probe needs edges to look for.")
+        if keys.size > n * (n - 1) // 4:
+            raise SkippedError(
+                f"{keys.size} of {n * (n - 1) // 2} pairs are edges: above half there are too few non-edges to rank."
+            )
+        return cls(keys, n)
+
+    @property
+    def pairs(self) -> Ints:
+        """The edges as [2, |E|]."""
+        return np.stack([self.keys // self.num_nodes, self.keys % self.num_nodes])
+
+    def holds(self, pairs: Ints) -> NDArray[np.bool_]:
+        """Which pairs u < v are edges, bool [P]."""
+        return contains(self.keys, pairs[0] * self.num_nodes + pairs[1])
+
+    def degrees(self) -> Ints:
+        """Degree of each node, [N]."""
+        return np.bincount(self.pairs.reshape(-1), minlength=self.num_nodes)
+
+
+def contains(sorted_keys: Ints, keys: Ints) -> NDArray[np.bool_]:
+    """Which of `keys` are among `sorted_keys`."""
+    if sorted_keys.size == 0:
+        return np.zeros(keys.shape, dtype=np.bool_)
+    at = np.minimum(np.searchsorted(sorted_keys, keys), sorted_keys.size - 1)
+    return np.asarray(sorted_keys[at] == keys)
+
+
+def prior_pairs(truth: Truth, negatives: int, rng: np.random.Generator) -> PairSet:
+    """PRIOR: every edge (or 200,000 of them) against `negatives` uniform non-edges (all, if there are fewer)."""
+    every = truth.num_nodes * (truth.num_nodes - 1) // 2 - truth.keys.size
+    positive = truth.keys
+    if positive.size > MAX_POSITIVES:
+        positive = np.sort(rng.choice(positive, MAX_POSITIVES, replace=False))
+    negative = _non_edges(truth, max(negatives, min(positive.size, MAX_POSITIVES)), rng)
+    return _assemble("prior", truth, positive, negative, truth.keys.size, every)
+
+
+def intra_class_pairs(truth: Truth, y: Ints, negatives: int, rng: np.random.Generator) -> PairSet | None:
+    """Pairs of one class, with negatives of their own; None with too few of either side.
+
+    An average over all pairs flatters an attack through class homophily; here the class tells nothing.
+    """
+    pairs = truth.pairs
+    inside = y[pairs[0]] == y[pairs[1]]
+    positive = truth.keys[inside]
+    sizes = np.bincount(y)
+    every = int((sizes * (sizes - 1) // 2).sum()) - positive.size
+    if positive.size < MIN_POSITIVES or every < MIN_POSITIVES:
+        return None
+    if positive.size > MAX_POSITIVES:
+        positive = np.sort(rng.choice(positive, MAX_POSITIVES, replace=False))
+    negative = _intra_class_non_edges(truth, y, min(negatives, every), every, rng)
+    return _assemble("prior/intra-class", truth, positive, negative, int(inside.sum()), every)
+
+
+def balanced_of(prior: PairSet, rng: np.random.Generator) -> PairSet:
+    """BAL: the edges of PRIOR and as many of its non-edges (all of them, where there are fewer)."""
+    negative = np.flatnonzero(~prior.is_edge)
+    chosen = np.sort(rng.choice(negative, min(prior.positives, negative.size), replace=False))
+    mask = prior.is_edge.copy()
+    mask[chosen] = True
+    part = prior.keep(mask, "balanced")
+    return PairSet(part.subset, part.pairs, part.is_edge, np.ones(part.is_edge.shape))
+
+
+def degree_subsets(prior: PairSet, truth: Truth) -> list[PairSet]:
+    """Pairs whose smaller degree is in the lowest or the highest quartile of that of the edges."""
+    degrees = truth.degrees()
+    least = np.minimum(degrees[prior.pairs[0]], degrees[prior.pairs[1]])
+    low, high = np.quantile(least[prior.is_edge], (0.25, 0.75))
+    parts = [prior.keep(least <= low, "prior/low-degree"), prior.keep(least >= high, "prior/high-degree")]
+    return [part for part in parts if is_enough(part)]
+
+
+def same_component_of(prior: PairSet, truth: Truth) -> PairSet | None:
+    """Pairs inside one connected component, when there are more than 20 (between molecules a non-edge is trivial)."""
+    from scipy.sparse import coo_array  # scipy is slow to import; only this subset needs it
+    from scipy.sparse.csgraph import connected_components
+
+    u, v = truth.pairs
+    matrix = coo_array((np.ones(u.size), (u, v)), shape=(truth.num_nodes, truth.num_nodes)).tocsr()
+    count, member = connected_components(matrix, directed=False)
+    if count <= 20:
+        return None
+    part = prior.keep(member[prior.pairs[0]] == member[prior.pairs[1]], "prior/same-component")
+    return part if is_enough(part) else None
+
+
+def pairs_inside(nodes: Ints, truth: Truth, subset: str) -> PairSet:
+    """T10: every pair u < v of the attacked nodes."""
+    ids = np.sort(nodes)
+    u, v = np.triu_indices(ids.size, 1)
+    pairs = np.stack([ids[u], ids[v]])
+    return PairSet(subset, pairs, truth.holds(pairs), np.ones(pairs.shape[1]))
+
+
+def is_enough(pairs: PairSet) -> bool:
+    """Whether both sides have at least ten pairs."""
+    return min(pairs.positives, pairs.negatives) >= MIN_POSITIVES
+
+
+def _assemble(subset: str, truth: Truth, positive: Ints, negative: Ints, edges: int, non_edges: int) -> PairSet:
+    keys = np.concatenate([positive, negative])
+    is_edge = np.arange(keys.size) < positive.size
+    weight = np.where(is_edge, edges / max(1, positive.size), non_edges / max(1, negative.size))
+    return PairSet(subset, np.stack([keys // truth.num_nodes, keys % truth.num_nodes]), is_edge, weight)
+
+
+def _non_edges(truth: Truth, count: int, rng: np.random.Generator) -> Ints:
+    """`count` distinct uniform non-edges in random order, as keys; all of them when there are no more."""
+    n = truth.num_nodes
+    every = n * (n - 1) // 2 - truth.keys.size
+    if every <= 2 * count and n * n <= 50 * MAX_POSITIVES:  # nearly all: list them, at most 10^7
+        u, v = np.triu_indices(n, 1)
+        keys = (u * n + v).astype(np.int64)
+        keys = keys[~contains(truth.keys, keys)]
+        return keys if every <= count else np.asarray(rng.choice(keys, count, replace=False))
+
+    def draw(size: int) -> Ints:
+        u, v = rng.integers(0, n, size), rng.integers(0, n - 1, size)
+        v = v + (v >= u)
+        return np.minimum(u, v) * n + np.maximum(u, v)
+
+    return _distinct_non_edges(truth, draw, min(count, every))
+
+
+def _intra_class_non_edges(truth: Truth, y: Ints, count: int, every: int, rng: np.random.Generator) -> Ints:
+    """`count` distinct uniform non-edges inside classes, as keys."""
+    n = truth.num_nodes
+    order, sizes = np.argsort(y, kind="stable"), np.bincount(y)
+    if every <= 2 * count:  # nearly all: list them class by class
+        parts = []
+        for ids in np.split(order, np.cumsum(sizes)[:-1]):
+            a, b = np.triu_indices(ids.size, 1)
+            parts.append(np.minimum(ids[a], ids[b]) * n + np.maximum(ids[a], ids[b]))
+        keys = np.concatenate(parts).astype(np.int64)
+        keys = keys[~contains(truth.keys, keys)]
+        return keys if every <= count else np.asarray(rng.choice(keys, count, replace=False))
+    start = np.cumsum(sizes) - sizes
+    share = sizes * (sizes - 1.0)
+    share /= share.sum()
+
+    def draw(size: int) -> Ints:
+        c = rng.choice(sizes.size, size, p=share)
+        a, b = rng.integers(0, sizes[c]), rng.integers(0, np.maximum(sizes[c] - 1, 1))
+        b = b + (b >= a)
+        u, v = order[start[c] + a], order[start[c] + b]
+        return np.asarray(np.minimum(u, v) * n + np.maximum(u, v))
+
+    return _distinct_non_edges(truth, draw, count)
+
+
+def _distinct_non_edges(truth: Truth, draw: Callable[[int], Ints], count: int) -> Ints:
+    """Rejection: draws keys until `count` distinct non-edges are there, in the order they came (a random order)."""
+    found = np.empty(0, dtype=np.int64)
+    while found.size < count:
+        new = draw(int(1.2 * (count - found.size)) + 64)
+        new = new[~contains(truth.keys, new)]
+        merged = np.concatenate([found, new])
+        _, first = np.unique(merged, return_index=True)
+        found = merged[np.sort(first)]
+    return found[:count]
