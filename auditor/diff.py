@@ -12,8 +12,11 @@ from auditor.joined import Joined, join_cells
 Change = Literal["worse", "better", "same", "new", "gone", "redefined"]
 CHANGES: tuple[Change, ...] = ("worse", "gone", "redefined", "new", "better", "same")
 
-RUN_KEYS = frozenset({"perturbations", "files", "seconds", "draw", "seed", "seeds"})
-"""Keys of a cell's parameters that belong to one run, not to the definition of what was measured."""
+DEFINING = ("attack", "attacks", "labels", "density", "features", "controls", "draws", "protocol")
+"""Keys of a cell's parameters that say how a number was measured; the others record what came out on the way.
+
+Settings that the user wrote are part of the probe's name, and budgets of the subset's.
+"""
 
 
 class DiffRow(Model):
@@ -74,13 +77,15 @@ class Diff(Model):
 def diff(old: Audit, new: Audit) -> Diff:
     """Compares two audits; rows in the order worse, gone, redefined, new, better, same, then as the audits list them.
 
-    Numbers are compared only when the same thing was measured in the same way: equal fingerprint and equal parameters.
+    Numbers are compared only when the same thing was measured in the same way: equal fingerprint, profile, access and
+    defining parameters.
     The half-width sqrt(h_new² + h_old²) takes both as independent, which is wider than the truth when they share items
     and less blunt than asking that intervals do not overlap.
     """
     before = {joined.fingerprint: joined for joined in join_cells(old.cells, old.target.name)}
     after = {joined.fingerprint: joined for joined in join_cells(new.cells, new.target.name)}
-    rows = [_row(before.get(key), after.get(key)) for key in dict.fromkeys((*before, *after))]
+    deeper = ("profile",) if old.profile != new.profile else ()
+    rows = [_row(before.get(key), after.get(key), deeper) for key in dict.fromkeys((*before, *after))]
     return Diff(
         old_target=old.target.name,
         new_target=new.target.name,
@@ -88,11 +93,11 @@ def diff(old: Audit, new: Audit) -> Diff:
     )
 
 
-def _row(old: Joined | None, new: Joined | None) -> DiffRow:
+def _row(old: Joined | None, new: Joined | None, deeper: tuple[str, ...]) -> DiffRow:
     known = new or old
     if known is None:
         raise ValueError("a row needs an old or a new measurement")
-    change, difference, width, reason = _compare(old, new)
+    change, difference, width, reason = _compare(old, new, deeper)
     return DiffRow(
         fingerprint=known.fingerprint,
         id=known.finding,
@@ -110,14 +115,16 @@ def _row(old: Joined | None, new: Joined | None) -> DiffRow:
     )
 
 
-def _compare(old: Joined | None, new: Joined | None) -> tuple[Change, float | None, float | None, str]:
+def _compare(
+    old: Joined | None, new: Joined | None, deeper: tuple[str, ...]
+) -> tuple[Change, float | None, float | None, str]:
     """Change, difference, half-width, and why there is no comparison."""
     if old is None:
         return "new", None, None, ""
     if new is None:
         return "gone", None, None, ""
-    if other := _different_parameters(old, new):
-        return "redefined", None, None, f"parameters differ: {', '.join(other)}"
+    if other := (*deeper, *_redefined(old, new)):
+        return "redefined", None, None, f"measured in another way: {', '.join(other)}"
     if (old.advantage is None) != (new.advantage is None):
         return "redefined", None, None, "only one of the two has a control"
     if old.advantage is None or new.advantage is None:
@@ -135,22 +142,12 @@ def _half_width(advantage: Advantage) -> float | None:
     return None if lo is None or hi is None else (hi - lo) / 2
 
 
-def _different_parameters(old: Joined, new: Joined) -> tuple[str, ...]:
-    """Names of parameters that define the measurement and differ between two audits.
-
-    What varies between the seeds of one audit is a result of the run, not a definition, and is left out.
-    """
-    before, after = _definition(old.cells), _definition(new.cells)
-    drawn = _varying(old.cells) | _varying(new.cells)
-    return tuple(sorted(k for k in (before.keys() | after.keys()) - drawn if before.get(k) != after.get(k)))
+def _redefined(old: Joined, new: Joined) -> tuple[str, ...]:
+    """What defines the measurement and differs between two audits."""
+    before, after = _definition(old.cells[0]), _definition(new.cells[0])
+    return tuple(name for name in before if before[name] != after[name])
 
 
-def _definition(cells: tuple[CellRow, ...]) -> dict[str, Any]:
-    return {key: value for key, value in cells[0].params.items() if key not in RUN_KEYS}
-
-
-def _varying(cells: tuple[CellRow, ...]) -> set[str]:
-    first = cells[0].params
-    return {
-        key for cell in cells[1:] for key in cell.params.keys() | first.keys() if cell.params.get(key) != first.get(key)
-    }
+def _definition(cell: CellRow) -> dict[str, Any]:
+    """How a number was measured: the adversary's access and the defining parameters; equal in all seeds of an audit."""
+    return {"access": cell.access, **{key: cell.params.get(key) for key in DEFINING}}

@@ -168,10 +168,10 @@ def _threshold(joined: Joined, policy: Policy) -> Threshold:
     bands = policy.thresholds.get(joined.scale)
     if bands is None:
         return Threshold(None, policy.fail_on)
-    edge_or_none = bands.edge(policy.fail_on)
-    return Threshold(
-        math.inf if edge_or_none is None else edge_or_none, policy.fail_on, corrected=joined.p_adjusted is not None
-    )
+    band = bands.edge(policy.fail_on)
+    # A p-value answers for the limit it was made for; with that limit off, it answers for nothing here.
+    corrected = joined.p_adjusted is not None and limit is None
+    return Threshold(math.inf if band is None else band, policy.fail_on, corrected=corrected)
 
 
 def _judge_one(joined: Joined, threshold: Threshold, trust: Trust, policy: Policy) -> Judged:

@@ -51,22 +51,30 @@ def test_a_shown_number_that_got_worse_does_not_fail() -> None:
     assert (found.rows[0].change, found.exit_code) == ("worse", 0)
 
 
-def test_other_parameters_are_another_measurement() -> None:
-    found = diff(audit(0.2, params={"budgets": [5]}), audit(0.9, params={"budgets": [9]}))
-    assert found.rows[0].change == "redefined"
-    assert "budgets" in found.rows[0].reason
-    assert found.exit_code == 0
-    assert diff(audit(0.2, params={"seconds": 1}), audit(0.9, params={"seconds": 2})).rows[0].change == "worse"
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        ({"params": {"attack": {"graphmi": {"steps": 9}}}}, "attack"),
+        ({"params": {"controls": ["labels"]}}, "controls"),
+        ({"access": ("posteriors", "features")}, "access"),
+    ],
+)
+def test_what_was_measured_in_another_way_is_never_compared(more, word: str) -> None:
+    found = diff(audit(0.2), audit(0.9, **more))
+    assert (found.rows[0].change, found.exit_code) == ("redefined", 0)
+    assert word in found.rows[0].reason
 
 
-def test_what_differs_between_seeds_of_one_audit_defines_nothing() -> None:
-    def two(offset: int, value: float):
-        cells = [
-            cell(measurement(value, value - 0.01, value + 0.01), seed=s, params={"pairs": s + offset}) for s in (0, 1)
-        ]
-        return audit_of(cells)
+def test_another_profile_is_another_measurement() -> None:
+    deeper = audit(0.9).model_copy(update={"profile": "full"})
+    (row,) = diff(audit(0.2), deeper).rows
+    assert row.change == "redefined"
+    assert "profile" in row.reason
 
-    assert diff(two(0, 0.2), two(5, 0.5)).rows[0].change == "worse"
+
+def test_what_came_out_on_the_way_defines_nothing() -> None:
+    old, new = audit(0.2, params={"notes": {"loss": 1.0}}), audit(0.9, params={"notes": {"loss": 2.0}, "pairs": 7})
+    assert diff(old, new).rows[0].change == "worse"
 
 
 def test_open_intervals_prove_no_change() -> None:

@@ -177,6 +177,8 @@ def test_another_limit_than_the_harness_corrected_for_ignores_its_p_value() -> N
 
 def test_a_limit_switched_off_leaves_the_band() -> None:
     policy = Policy.from_tables({"max_gap_pt": False}, {}, ())
+    below = [cell(measurement(0.08, 0.05, 0.11, p_adjusted=1.0, **GAP))]  # p is about 0.10, the threshold now is 0
+    assert finding(below, policy.model_copy(update={"fail_on": "low"})).status == "fail"
     assert finding([cell(measurement(0.15, 0.12, 0.18, p_adjusted=0.001, **GAP))], policy).status == "pass"
 
 
