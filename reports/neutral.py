@@ -38,10 +38,11 @@ def _walk(value: Any, limit: int) -> Any:
     if isinstance(value, str):
         return neutral_text(value, limit=limit)
     if isinstance(value, dict):
+        # Sorted, as in audit.json: a report of the document in hand and of the one read back are the same bytes.
         return {
             _walk(key, NAME_LIMIT): _walk(item, TEXT_LIMIT if key in _LONG_FIELDS else limit)
-            for key, item in value.items()
+            for key, item in sorted(value.items())
         }
     if isinstance(value, list | tuple):
-        return tuple(_walk(item, limit) for item in value)
+        return [_walk(item, limit) for item in value]
     return value

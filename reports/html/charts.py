@@ -152,7 +152,7 @@ def _table_rows(points: _Points) -> list[tuple[str, ...]]:
 def _roc(axes: Axes, series: Series, curves: Sequence[_Points]) -> None:
     """True against false positives; the low false-positive end is what matters, hence the logarithm."""
     positive = [x for curve in curves for x in curve.x if x > 0]
-    left = 10.0 ** math.floor(math.log10(max(min(positive, default=1e-3), 1e-6)))
+    left = min(10.0 ** math.floor(math.log10(max(min(positive, default=1e-3), 1e-6))), 0.1)
     axes.set_xscale("log")
     steps = [10 ** (math.log10(left) * (1 - k / 40)) for k in range(41)]
     axes.plot(steps, steps, color=ROLES["muted"], linewidth=1, linestyle=(0, (1, 2)), label="guessing")
