@@ -28,7 +28,7 @@ def detector_scores(logits: Tensor, graph: Graph, *, has_logits: bool = True) ->
     """
     finite = torch.isfinite(logits).all(dim=1)
     safe = torch.where(finite.unsqueeze(1), logits.double(), torch.zeros((), dtype=torch.float64))
-    scores = {"msp": log_posteriors(logits).max(dim=1).values}
+    scores = {"msp": largest_log_posterior(log_posteriors(logits))}
     if has_logits and energy_undefined(logits) is None:
         scores["max-logit"] = safe.max(dim=1).values
         scores["energy"] = safe.logsumexp(dim=1)
@@ -45,6 +45,13 @@ def log_posteriors(logits: Tensor) -> Tensor:
     if finite.any():
         out[finite] = log_probabilities(logits[finite])
     return out
+
+
+def largest_log_posterior(log_p: Tensor) -> Tensor:
+    """max_c log p_c as −log(1 + sum of the other odds), float64 [n]: sure answers do not all round to 0 and tie."""
+    top, winner = log_p.max(dim=1, keepdim=True)
+    others = log_p.scatter(1, winner, -torch.inf).logsumexp(dim=1)
+    return -torch.nn.functional.softplus(others - top.squeeze(1))
 
 
 def energy_undefined(logits: Tensor) -> str | None:
