@@ -250,12 +250,12 @@ def _foreign_globals(pickle: bytes) -> list[str]:
                 strings.append(memo.get(int(str(argument)), ""))
             tuples += name in _TUPLES
             tensors += name == "BINPERSID"
+            if tuples > 10 * tensors + 1000:  # about five per tensor are honest
+                return [f"{tuples} tuples for {tensors} tensors"]
     except (ValueError, IndexError, UnicodeDecodeError, OverflowError) as error:
         return [f"a malformed pickle ({error})"]
     if end != len(pickle):
         return [f"{len(pickle) - end} bytes after the end of the pickle"]
-    if tuples > 10 * tensors + 1000:
-        return [f"{tuples} tuples for {tensors} tensors"]
     return list(dict.fromkeys(n for n in found if not _in_state_dict(n)))
 
 

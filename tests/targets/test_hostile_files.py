@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pickle
@@ -19,6 +20,7 @@ import torch
 from safetensors.torch import save, save_file
 
 from auditor.errors import LoadError, RefusedError, TargetError
+from auditor.targets import weights
 from auditor.targets.load import load_target
 from auditor.targets.weights import kind_of, read_weights
 from tests.targets.projects import Project
@@ -167,6 +169,30 @@ def test_the_payload_would_have_left_its_mark(tmp_path: Path) -> None:
     """The positive control of every sentinel above."""
     pickle.loads(evil(tmp_path / "executed"))
     assert (tmp_path / "executed").exists()
+
+
+UNPICKLING = [name for name in list(HOSTILE)[:22] if "nested" not in name and "bomb" not in name]
+
+
+@pytest.mark.parametrize("name", UNPICKLING)
+def test_the_weights_only_loader_holds_without_the_scan(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two barriers, each of which holds alone: here the reading of opcodes is switched off."""
+    sentinel = tmp_path / "executed"
+    raw = HOSTILE[name](sentinel)
+    monkeypatch.setattr(weights, "_foreign_globals", lambda _pickle: [])
+    with contextlib.suppress(TargetError):  # what is harmless without its payload may load
+        read_weights(raw, "w")
+    assert not sentinel.exists()
+
+
+NO_PICKLE = {"legacy tar", "odd persistent id", "exported program"}
+
+
+@pytest.mark.parametrize("name", [name for name in UNPICKLING if name not in NO_PICKLE])
+def test_the_scan_holds_without_the_loader(name: str, tmp_path: Path) -> None:
+    assert kind_of(HOSTILE[name](tmp_path / "executed"), "w") in ("pickled_module", "pickle")
 
 
 def test_a_whole_module_is_refused_with_what_why_and_what_to_do(tmp_path: Path) -> None:

@@ -44,6 +44,16 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
+def test_a_drawn_split_is_drawn_again_on_loading(tmp_path: Path) -> None:
+    trained = train_reference(DEMO, "gcn", out_dir=tmp_path, epochs=2, seed=3, split_spec="random:0.5/0.2/0.3")
+    loaded = load_target(tmp_path)
+    assert loaded.split.spec == "random:0.5/0.2/0.3"
+    for part in ("train", "val", "test"):
+        assert torch.equal(getattr(loaded.split, part), getattr(trained.split, part))
+    other = train_reference(DEMO, "gcn", out_dir=tmp_path, epochs=2, seed=4, split_spec="random:0.5/0.2/0.3")
+    assert not torch.equal(other.split.train, trained.split.train)
+
+
 def test_graph_data_from_a_file_is_found_again_beside_the_target(tmp_path: Path) -> None:
     write_graph(tmp_path / "graphs.npz", small_graphs())
     data = load_data(str(tmp_path / "graphs.npz"))
