@@ -1,5 +1,38 @@
-"""Every built-in defence, one line each. None has landed yet: `auditor list defenses` says so."""
+"""Every built-in defence, one line each. Imports nothing heavy."""
 
-from auditor.registry import Table
+from auditor.registry import Entry, Table
 
-TABLE = Table()
+HEAD = ("EMBEDDINGS", "PARAMS")
+
+TABLE = Table(
+    entries=(
+        Entry(
+            "l2r",
+            "defenses.l2r.method:L2R",
+            "L2R-GNN: weighs training items so that embedding dimensions become independent",
+            "shift",
+            needs=HEAD,
+        ),
+        Entry(
+            "uniform-refit",
+            "defenses.uniform_refit:UniformRefit",
+            "control: refits the last layer with equal weights",
+            "shift",
+            needs=HEAD,
+        ),
+        Entry(
+            "random-weights",
+            "defenses.random_weights:RandomWeights",
+            "control: random weights with the effective sample size of their twin",
+            "shift",
+            needs=HEAD,
+        ),
+        Entry(
+            "group-balanced",
+            "defenses.group_balanced:GroupBalanced",
+            "every named group weighs the same; refits the last layer",
+            "shift",
+            needs=HEAD,
+        ),
+    )
+)

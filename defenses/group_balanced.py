@@ -1,0 +1,85 @@
+"""The defence to recommend when a group can be named: every group weighs the same."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from auditor.errors import ConfigError, nearest
+from auditor.probe import DefenseTask
+from auditor.targets.target import Capability, Target
+from defenses.fitting import rebuilt, refit_trained, train_afresh
+from defenses.l2r.diagnostics import weight_notes
+from defenses.l2r.items import balanced_weights, freeze, group_cells
+from defenses.l2r.method import refitted
+from defenses.l2r.training import FixedWeights, train_weighted
+
+REFITS = ("head", "full")
+BY = ("group", "attribute")
+
+
+@dataclass(frozen=True, slots=True)
+class GroupBalanced:
+    """w_n proportional to 1 / N of the item's group, then a refit of the head or a full training.
+
+    With the true groups of a generator it is the oracle that `l2r` is measured against.
+
+    Attributes:
+        refit: `head` refits the last layer of the trained model; `full` trains from scratch.
+        by: `group` when the column names the groups, that is (class, spurious attribute) cells; `attribute` when it
+            names the attribute alone, which is then crossed with the class.
+
+    Source: Kirichenko et al., "Last layer re-training is sufficient for robustness to spurious correlations", ICLR 2023
+    (refit of the last layer); Idrissi et al., CLeaR 2022 (balancing groups).
+    """
+
+    refit: str = "head"
+    by: str = "group"
+
+    id: ClassVar[str] = "group-balanced"
+    version: ClassVar[str] = "1"
+    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.EMBEDDINGS, Capability.PARAMS})
+    tasks: ClassVar[tuple[str, ...]] = ("node", "graph")
+
+    def __post_init__(self) -> None:
+        for name, known in (("refit", REFITS), ("by", BY)):
+            if getattr(self, name) not in known:
+                raise ConfigError(
+                    f'group-balanced: {name} = "{getattr(self, name)}". {nearest(getattr(self, name), known)}'
+                )
+
+    def fit(self, target: Target, task: DefenseTask) -> Target:
+        """See `auditor.probe.Defense`; a missing, constant or incomplete group column is a ConfigError."""
+        return refit_trained(self, target, task) if self.refit == "head" else train_afresh(self, target, task)
+
+    def train(self, base: Target, task: DefenseTask) -> tuple[nn.Module, Mapping[str, Any]]:
+        """See `defenses.fitting.Trains`."""
+        start = time.perf_counter()
+        notes: dict[str, Any]
+        if self.refit == "head":
+            frozen = freeze(base)
+            items, y = frozen.items, frozen.y
+            cells, notices = group_cells(task.group, base.graph, items, crossed=self.by == "attribute")
+            w = balanced_weights(cells)
+            model, notes = refitted(base, frozen, w)
+        else:
+            items = base.split.train.nonzero().flatten()
+            y = base.graph.y[items]
+            cells, notices = group_cells(task.group, base.graph, items, crossed=self.by == "attribute")
+            w = balanced_weights(cells)
+            model, _ = train_weighted(base, FixedWeights(w, from_start=True), seed=task.seed, tick=task.tick)
+            notes = {}
+        own = {**weight_notes(w, y, cells), "groups": int(cells.max()) + 1, "notices": list(notices)}
+        return model, {**notes, **own, "seconds": time.perf_counter() - start}
+
+    def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
+        """See `auditor.probe.Defense`."""
+        return rebuilt(self, base, tensors, task, head=self.refit == "head")
+
+    def controls(self) -> tuple[str, ...]:
+        """The same refit or training with equal weights."""
+        return ("uniform-refit",) if self.refit == "head" else ("l2r:mode=erm",)

@@ -1,0 +1,186 @@
+"""L2R-GNN as a defence: `l2r`, modes `head`, `erm`, `all`, `l2r`, `l2r-bi`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from auditor.errors import ConfigError, nearest
+from auditor.probe import DefenseTask
+from auditor.targets.target import Capability, Target
+from defenses.fitting import rebuilt, refit_trained, spec_of, train_afresh
+from defenses.l2r.dependence import all_pairs, standardised
+from defenses.l2r.diagnostics import dependence_notes, weight_notes
+from defenses.l2r.head import refit, with_head
+from defenses.l2r.items import FrozenHead, freeze
+from defenses.l2r.learned import LearnedWeights, learn_frozen
+from defenses.l2r.objective import Objective
+from defenses.l2r.training import EqualWeights, Schedule, train_weighted
+
+MODES = ("head", "erm", "all", "l2r", "l2r-bi")
+MEMORIES = ("auto", "exact", "fifo", "momentum")
+HEAD_STEPS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class L2R:
+    """Learns one weight per training item that makes embedding dimensions independent, and trains on weighted items.
+
+    The groups are not told to it. A mitigation to try, with its effect measured: the weights go the right way, accuracy
+    under shift need not follow. Choices where the paper is silent: class-wise softmax, K = 3, k = 4, lam = .3, the
+    weighted covariance, ESS floor, warm-up, exact memory.
+
+    Attributes:
+        mode: `head` refits the last layer of the trained model; the others train from scratch: `erm` with equal weights
+            (the baseline), `all` decorrelates all pairs of dimensions, `l2r` those in different clusters, `l2r-bi` with
+            the validation term on top.
+        lam: price of variance, > 0.
+        features: K, random features per dimension, >= 1.
+        clusters: k >= 2, of the clustered modes.
+        gamma: weight of the validation term, `l2r-bi` only.
+        memory: `auto` sees all items at once while N d K <= 2e7 and uses `fifo` above; `momentum` as published.
+        normalise: `class` keeps the mass of each class; `global` as in StableNet.
+        form: `covariance` or `paper`, see `dependence`.
+        ess: least ESS / N, in (0, 1).
+
+    Source: Chen et al., "Learning to Reweight for Graph Neural Network", AAAI 2024 (a reconstruction).
+    """
+
+    mode: str = "head"
+    lam: float = 0.3
+    features: int = 3
+    clusters: int = 4
+    gamma: float = 0.3
+    memory: str = "auto"
+    normalise: str = "class"
+    form: str = "covariance"
+    ess: float = 0.5
+
+    id: ClassVar[str] = "l2r"
+    version: ClassVar[str] = "1"
+    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.EMBEDDINGS, Capability.PARAMS})
+    tasks: ClassVar[tuple[str, ...]] = ("node", "graph")
+
+    def __post_init__(self) -> None:
+        for name, known in (
+            ("mode", MODES),
+            ("memory", MEMORIES),
+            ("normalise", ("class", "global")),
+            ("form", ("covariance", "paper")),
+        ):
+            if getattr(self, name) not in known:
+                raise ConfigError(f'l2r: {name} = "{getattr(self, name)}". {nearest(getattr(self, name), known)}')
+        if not self.lam > 0:
+            raise ConfigError(f"l2r: lam = {self.lam}; expected above 0, since variance must cost something.")
+        if self.features < 1:
+            raise ConfigError(f"l2r: features = {self.features}; expected at least one per dimension.")
+        if not 0 < self.ess < 1:
+            raise ConfigError(f"l2r: ess = {self.ess}; expected a share between 0 and 1.")
+        if self.mode in ("l2r", "l2r-bi") and self.clusters < 2:
+            raise ConfigError(f"l2r: clusters = {self.clusters}; expected at least 2. mode=all does without.")
+
+    @property
+    def objective(self) -> Objective:
+        """Of the weights."""
+        return Objective(
+            self.lam,
+            self.features,
+            "class" if self.normalise == "class" else "global",
+            "covariance" if self.form == "covariance" else "paper",
+            self.ess,
+            gamma=self.gamma if self.mode == "l2r-bi" else 0.0,
+        )
+
+    def fit(self, target: Target, task: DefenseTask) -> Target:
+        """See `auditor.probe.Defense`."""
+        return refit_trained(self, target, task) if self.mode == "head" else train_afresh(self, target, task)
+
+    def train(self, base: Target, task: DefenseTask) -> tuple[nn.Module, Mapping[str, Any]]:
+        """See `defenses.fitting.Trains`."""
+        start = time.perf_counter()
+        model, notes = self._head(base, task) if self.mode == "head" else self._end_to_end(base, task)
+        return model, {**notes, "seconds": time.perf_counter() - start}
+
+    def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
+        """See `auditor.probe.Defense`."""
+        return rebuilt(self, base, tensors, task, head=self.mode == "head")
+
+    def controls(self) -> tuple[str, ...]:
+        """Refit or training with equal weights; then the same variance without the idea."""
+        if self.mode == "erm":
+            return ()
+        first = "uniform-refit" if self.mode == "head" else "l2r:mode=erm"
+        own = spec_of(self).partition(":")[2]
+        given = [f"mode={self.mode}", *(piece for piece in own.split(",") if piece and not piece.startswith("mode="))]
+        return first, f"random-weights:{','.join(sorted(given))}"
+
+    def head_weights(self, frozen: FrozenHead, seed: int) -> tuple[Tensor, Mapping[str, Any]]:
+        """Weights of mode `head` for the items of a frozen head, float64 [n], and notes of the fit."""
+        rng = torch.Generator().manual_seed(seed)
+        return learn_frozen(
+            self.objective, frozen.z, frozen.y, steps=HEAD_STEPS, memory=self.memory, batch_size=256, rng=rng
+        )
+
+    def _head(self, base: Target, task: DefenseTask) -> tuple[nn.Module, Mapping[str, Any]]:
+        frozen = freeze(base)
+        w, notes = self.head_weights(frozen, task.seed)
+        live_z, _ = standardised(frozen.z)
+        measured = dependence_notes(
+            live_z,
+            w,
+            frozen.y,
+            all_pairs(live_z.shape[1]),
+            self.objective,
+            steps=HEAD_STEPS,
+            rng=torch.Generator().manual_seed(task.seed + 1),
+        )
+        groups = None if task.group is None else task.group[frozen.items]
+        model, own = refitted(base, frozen, w)
+        return model, {**own, **notes, **weight_notes(w, frozen.y, groups), **measured}
+
+    def _end_to_end(self, base: Target, task: DefenseTask) -> tuple[nn.Module, Mapping[str, Any]]:
+        if self.mode == "erm":
+            return train_weighted(base, EqualWeights(), seed=task.seed, tick=task.tick)[0], {}
+        y = base.graph.y[base.split.train]
+        weights = LearnedWeights(
+            self.objective,
+            y,
+            0 if self.mode == "all" else self.clusters,
+            self.memory,
+            Schedule.of(base).batch_size,
+            torch.Generator().manual_seed(task.seed),
+            np.random.default_rng(task.seed),
+        )
+        model, encoder = train_weighted(base, weights, seed=task.seed, tick=task.tick)
+        w = weights.final()
+        live_z, live = standardised(encoder.embed(encoder.train)[0])
+        measured = dependence_notes(
+            live_z,
+            w,
+            y,
+            weights.pairs(live),
+            self.objective,
+            steps=HEAD_STEPS,
+            rng=torch.Generator().manual_seed(task.seed + 1),
+        )
+        groups = None if task.group is None else task.group[encoder.train.items]
+        return model, {**(weights.notes or {}), **weight_notes(w, y, groups), **measured}
+
+
+def refitted(base: Target, frozen: FrozenHead, w: Tensor | None) -> tuple[nn.Module, dict[str, Any]]:
+    """The base's model with its head refitted on weighted items, and notes: items, convergence, interpolation."""
+    layer, converged = refit(frozen.z, frozen.y, w, frozen.layer)
+    notes: dict[str, Any] = {
+        "refit_items": int(frozen.y.shape[0]),
+        "refit_on": "validation" if frozen.on_validation else "train",
+        "train_accuracy": round(frozen.train_accuracy, 6),
+        "interpolates": frozen.interpolates,
+        "converged": converged,
+    }
+    return with_head(base.model, frozen.head, layer), notes

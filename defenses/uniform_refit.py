@@ -1,0 +1,48 @@
+"""The control of every head mode: the same refit of the last layer with equal weights."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from auditor.probe import DefenseTask
+from auditor.targets.target import Capability, Target
+from defenses.fitting import rebuilt, refit_trained
+from defenses.l2r.items import freeze
+from defenses.l2r.method import refitted
+
+
+@dataclass(frozen=True, slots=True)
+class UniformRefit:
+    """Refits the last linear layer by logistic regression, every item weighing the same.
+
+    What this gains over the trained model is the refit's, not the weights': a reweighting that refits the head is
+    judged against it.
+    """
+
+    id: ClassVar[str] = "uniform-refit"
+    version: ClassVar[str] = "1"
+    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.EMBEDDINGS, Capability.PARAMS})
+    tasks: ClassVar[tuple[str, ...]] = ("node", "graph")
+
+    def fit(self, target: Target, task: DefenseTask) -> Target:
+        """See `auditor.probe.Defense`."""
+        return refit_trained(self, target, task)
+
+    def train(self, base: Target, task: DefenseTask) -> tuple[nn.Module, Mapping[str, Any]]:
+        """See `defenses.fitting.Trains`."""
+        start = time.perf_counter()
+        model, notes = refitted(base, freeze(base), None)
+        return model, {**notes, "seconds": time.perf_counter() - start}
+
+    def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
+        """See `auditor.probe.Defense`."""
+        return rebuilt(self, base, tensors, task, head=True)
+
+    def controls(self) -> tuple[str, ...]:
+        """It is a control itself."""
+        return ()
