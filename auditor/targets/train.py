@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save_file
 
+from auditor.data.catalogue import CATALOGUE
 from auditor.data.splits import make_split
 from auditor.errors import ConfigError, nearest
 from auditor.targets.config import FILE_NAME, DataTable, TargetFile, TargetTable, TrainTable, write_target_file
@@ -53,7 +54,7 @@ def train_reference(
         seed: of initialisation, dropout and batches, and of a drawn split.
         epochs: default 200 (graph task 100).
         transform: default `row-normalize` for bag-of-words features, else `none`.
-        source: how the data was named by the user; default its own name.
+        source: how the user named the data; needed for a file, default the name of a data set.
 
     Raises:
         ConfigError: an architecture or size that cannot be built.
@@ -61,6 +62,7 @@ def train_reference(
     """
     from auditor.data.sources import apply_transform
 
+    place = _place(source, data.name, out_dir)
     if data.transform != "none":
         transform = data.transform
     else:
@@ -87,7 +89,7 @@ def train_reference(
             train=train,
         ),
         model=table,
-        data=_data_table(source or data.name, out_dir, spec, seed, transform),
+        data=DataTable.model_validate({**place, "split": spec, "split_seed": seed, "transform": transform}),
     )
     write_target_file(out_dir / FILE_NAME, file)
     return assemble(load_model(Request(file, out_dir)), file, out_dir, data)
@@ -133,10 +135,14 @@ def _train_table(task: str, seed: int, epochs: int | None) -> TrainTable:
     return TrainTable(weight_decay=5e-4, epochs=epochs or 200, seed=seed)
 
 
-def _data_table(source: str, out_dir: Path, split: str, seed: int, transform: Any) -> DataTable:
+def _place(source: str | None, name: str, out_dir: Path) -> dict[str, Any]:
     """How to find the data again: a name, or a path relative to the target's folder."""
-    path = Path(source)
-    place: dict[str, Any] = {"name": source}
-    if path.is_file():
-        place = {"path": os.path.relpath(path.resolve(), out_dir.resolve())}
-    return DataTable(**place, split=split, split_seed=seed, transform=transform)
+    if source is not None and Path(source).is_file():
+        return {"path": os.path.relpath(Path(source).resolve(), out_dir.resolve())}
+    known = source or name
+    if not any(entry.id == known.lower().partition(":")[0] for entry in CATALOGUE):
+        raise ConfigError(
+            f'the target could not be loaded again: "{known}" is no data set, and no path to its file was given. '
+            "Give the path that the graph was loaded from."
+        )
+    return {"name": known}
