@@ -229,7 +229,7 @@ def target_facts(audit: Audit) -> str:
     """Kind, task and sizes of the target in one line."""
     t = audit.target
     sizes = [counted(t.graphs, "graph")] if t.graphs > 1 else []
-    sizes += [counted(t.nodes, "node"), counted(t.edges, "edge"), counted(t.features, "feature")]
+    sizes += [counted(t.nodes, "node"), counted(t.edges, "directed edge"), counted(t.features, "feature")]
     sizes += [f"{t.classes} classes"]
     return f"{t.kind}, {t.task} classification · " + ", ".join(sizes)
 

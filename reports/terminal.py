@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 
-from rich import box
 from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.rule import Rule
@@ -18,7 +17,7 @@ from reports.rows import Reading, Row
 from reports.words import FAMILIES, QUESTIONS, band, holders, interval, measured, number
 
 WIDTH = 100
-_QUIET_SHOWN = 3  # passes with nothing proven that a family still shows, so that a clean audit is no empty page
+_PASSING_SHOWN = 4  # worst first; the others are counted
 _UNJUDGED_SHOWN = 3
 _GAPS_SHOWN = 12
 _LINES_SHOWN = 6
@@ -87,14 +86,11 @@ def _parts(reading: Reading, *, plain: bool) -> Iterable[RenderableType]:
 
 
 def _head(audit: Audit) -> Iterable[RenderableType]:
-    yield Text.assemble((audit.target.name, "bold"), "  ", (read.target_facts(audit), "dim"))
-    seeds = ", ".join(str(seed) for seed in audit.seeds)
-    facts = [
-        read.clean_facts(audit),
-        f"profile {audit.profile}",
-        f"seed{'s' if len(audit.seeds) > 1 else ''} {seeds}",
-    ]
-    yield Text(" · ".join(fact for fact in facts if fact), style="dim")
+    seeds = f"seed{'s' if len(audit.seeds) > 1 else ''} {', '.join(map(str, audit.seeds))}"
+    yield Text.assemble((audit.target.name, "bold"), (f"  profile {audit.profile}, {seeds}", "dim"))
+    for fact in (read.target_facts(audit), read.clean_facts(audit)):
+        if fact:
+            yield Text(fact, style="dim")
 
 
 def _trust(audit: Audit) -> Iterable[RenderableType]:
@@ -113,48 +109,61 @@ def _trust(audit: Audit) -> Iterable[RenderableType]:
 
 
 def _family(reading: Reading, family: str, *, plain: bool) -> Iterable[RenderableType]:
-    judged = reading.judged_in(family)
-    others = reading.others_in(family)
+    judged, others = reading.judged_in(family), reading.others_in(family)
     if not judged and not others:
         return
-    loud = [row for row in judged if not row.is_quiet]
-    quiet = [row for row in judged if row.is_quiet]
+    passing = [row for row in judged if row.status == "pass"]
+    loud = [row for row in judged if row.status != "pass"]
     extra = others[:_UNJUDGED_SHOWN] if not judged else []
-    shown = [*loud, *quiet[:_QUIET_SHOWN], *extra]
-    title = FAMILIES.get(family, family)
-    yield Text.assemble("\n", (title, "bold"), ("  " + QUESTIONS.get(family, ""), "dim"))
-    yield _table(shown, plain=plain)
+    shown = [*loud, *passing[:_PASSING_SHOWN], *extra]
+    yield Text.assemble("\n", (FAMILIES.get(family, family), "bold"), ("  " + QUESTIONS.get(family, ""), "dim"))
+    yield from _tables(shown, plain=plain)
     lines = _grid(2)
     for row in [r for r in shown if r.finding and r.status != "pass"] or [r for r in shown if r.text][:1]:
         lines.add_row(Text("•", style=_STYLE.get(row.status, "")), Text(read.sentence(row)))
     if lines.row_count:
         yield lines
     more = []
-    if len(quiet) > _QUIET_SHOWN:
-        more.append(f"{len(quiet) - _QUIET_SHOWN} more pass with nothing proven")
+    if len(passing) > _PASSING_SHOWN:
+        more.append(f"{len(passing) - _PASSING_SHOWN} more pass, none worse")
     if len(others) > len(extra):
         more.append(f"{len(others) - len(extra)} more numbers are shown, not judged")
     if more:
         yield Padding(Text(" · ".join(more) + " (audit.html, audit.json)", style="dim"), (0, 0, 0, 2))
 
 
-def _table(rows: Sequence[Row], *, plain: bool) -> Table:
-    table = Table(box=None if plain else box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False, expand=True)
-    table.add_column("what was tried, holding", min_width=22, overflow="fold", ratio=1)
-    table.add_column("value", no_wrap=True, min_width=14)
-    table.add_column("beside the control", width=18, overflow="fold")
-    table.add_column("advantage 95 %", no_wrap=True, min_width=16)
-    table.add_column("judged", width=17, overflow="fold")
-    for index, row in enumerate(rows):
-        table.add_row(*_cells(row))
-        if index < len(rows) - 1:
-            table.add_row()
+def _tables(rows: Sequence[Row], *, plain: bool) -> Iterable[RenderableType]:
+    """One heading, then the rows of each probe under its name and what the adversary holds."""
+    heading = _table()
+    words = ("measured", "value", "beside the control", "advantage 95 %", "status, confidence")
+    heading.add_row(*(Text(word, style="dim") for word in words))
+    yield heading
+    if not plain:
+        yield Rule(style="dim")
+    groups: dict[tuple[str, tuple[str, ...]], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.source, row.access), []).append(row)
+    for (source, access), members in groups.items():
+        yield Text.assemble((source, "bold"), (f"  holding {holders(access)}", "dim"))
+        table = _table()
+        for row in members:
+            table.add_row(*_cells(row))
+        yield table
+
+
+def _table() -> Table:
+    """Columns of fixed widths, so that the tables of several probes stand under one heading."""
+    table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    table.add_column(min_width=16, overflow="fold", ratio=1)
+    table.add_column(no_wrap=True, width=16)
+    table.add_column(width=18, overflow="fold")
+    table.add_column(no_wrap=True, width=16)
+    table.add_column(width=20, overflow="fold")
     return table
 
 
 def _cells(row: Row) -> tuple[Text, ...]:
-    what = Text.assemble((row.source, "bold"), "\n", measured(row.measurement, row.subset))
-    what.append(f"\n{', '.join(row.access) or 'nothing'}", style="dim")
+    what = Text(f"{measured(row.measurement, row.subset)}")
     value = Text.assemble(number(row.value), "\n", (interval(row.ci), "dim"))
     beside = Text("–") if row.control is None else Text.assemble(number(row.control.value), "\n", row.control.name)
     gained = Text("–")
@@ -164,9 +173,10 @@ def _cells(row: Row) -> tuple[Text, ...]:
     finding = row.finding
     if finding is None:
         return what, value, beside, gained, Text("shown, not judged", style="dim")
-    judged = _status(finding.status + (" (untrusted)" if finding.untrusted else ""), finding.status)
-    judged.append(f"\n{band(finding.severity, finding.severity_upper)}", style="not bold default")
-    judged.append(f"\n{finding.confidence} confidence", style="not bold dim default")
+    judged = _status(finding.status) + Text(f", {finding.confidence}")
+    judged.append("\n" + band(finding.severity, finding.severity_upper))
+    if finding.untrusted:
+        judged.append("\nuntrusted", style="bold yellow")
     return what, value, beside, gained, judged
 
 

@@ -126,7 +126,8 @@ def _families(reading: Reading) -> list[FamilyOnPage]:
     answers = {answer.family: answer for answer in read.answers(reading)}
     room = CHART_BYTES
     sections = []
-    for index, family in enumerate(read.families(audit)):
+    asked = {cell.family for cell in audit.cells}
+    for index, family in enumerate(name for name in read.families(audit) if name in asked):
         judged = reading.judged_in(family)
         loud, quiet = [row for row in judged if not row.is_quiet], [row for row in judged if row.is_quiet]
         charts, left_out = [], 0
