@@ -63,7 +63,7 @@ def sentence(
         comparisons: every control that ran.
         knowledge: what the adversary knows besides the model, in words.
     """
-    unit = metric.upper() if metric == "auc" else metric
+    unit = _in_words(metric)
     low, high = advantage.ci.lo, advantage.ci.hi
     gain, control = advantage.value or 0.0, NAMES.get(strongest.name, strongest.name)
     if low is None or high is None:
@@ -84,6 +84,8 @@ def sentence(
             f"{probe}: {_signed(beyond)} {unit} beyond what needs no model, explained by degrees and class mixing: "
             f"{_signed(gain)} {bounds} against {control}"
         )
+    if strongest.counterfactual and without_model is None:
+        return f"{probe}: {_signed(gain)} {unit} {bounds} against {control}: these explain what it finds"
     if high <= 0 or gain <= NEAR_ZERO:
         shown = "no leak" if high <= NEAR_ZERO else "no leak shown"
         return (
@@ -95,3 +97,9 @@ def sentence(
 
 def _signed(number: float) -> str:
     return f"{number:+.3f}".replace("-", "−")
+
+
+def _in_words(metric: str) -> str:
+    if metric.startswith("tpr@"):
+        return f"TPR at {metric.removeprefix('tpr@')} FPR"
+    return {"auc": "AUC", "precision@edges": "precision at |E|"}.get(metric, metric.replace("_", " "))

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from auditor.statistics.ranking import Bools, Curve, Floats, Ranking
 
 Metric = Callable[[Curve], float]
 Z = 1.96
+# Poisson(1) at 65,536 equally likely quantiles: twenty times faster than drawing, moments right to 1e-4.
+POISSON: Floats = stats.poisson.ppf((np.arange(2**16) + 0.5) / 2**16, 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +118,8 @@ def node_bootstrap(
         times = np.bincount(rng.integers(0, num_nodes, num_nodes), minlength=num_nodes).astype(np.float64)
         _measure(rankings, metrics, [b * times[u] * times[v] for u, v, b in sides], node[j])
     for j in range(pair_replicates):
-        _measure(rankings, metrics, [b * rng.poisson(1.0, b.shape[0]) for _, _, b in sides], pair[j])
+        draws = [rng.integers(0, POISSON.shape[0], b.shape[0], dtype=np.uint16) for _, _, b in sides]
+        _measure(rankings, metrics, [b * POISSON[d] for (_, _, b), d in zip(sides, draws, strict=True)], pair[j])
     value = np.empty((len(metrics), len(scores)))
     _measure(rankings, metrics, [b for _, _, b in sides], value)
     return Replicates(value, node, pair)

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from auditor.statistics.ranking import (
+    Ranking,
+    auc,
+    average_precision,
+    balanced,
+    precision_at_positives,
+    tpr_at,
+    tpr_points,
+)
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 8])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_auc_and_average_precision_equal_scikit_learn_with_ties_and_weights(decimals, weighted):
+    rng = np.random.default_rng(decimals)
+    truth = rng.random(400) < 0.2
+    scores = np.round(rng.normal(size=400) + truth, decimals)
+    weights = rng.integers(0, 4, 400).astype(float) if weighted else None
+    curve = Ranking(scores, truth).curve(weights)
+    assert auc(curve) == pytest.approx(roc_auc_score(truth, scores, sample_weight=weights), abs=1e-12)
+    assert average_precision(curve) == pytest.approx(
+        average_precision_score(truth, scores, sample_weight=weights), abs=1e-12
+    )
+
+
+def test_integer_weights_equal_repeated_items():
+    rng = np.random.default_rng(1)
+    truth, scores, times = rng.random(80) < 0.4, np.round(rng.normal(size=80), 1), rng.integers(0, 4, 80)
+    weighted = Ranking(scores, truth).curve(times.astype(float))
+    repeated = Ranking(np.repeat(scores, times), np.repeat(truth, times)).curve()
+    for metric in (auc, average_precision, precision_at_positives, lambda c: tpr_at(c, 0.07)):
+        assert metric(weighted) == pytest.approx(metric(repeated), abs=1e-12)
+
+
+def test_tpr_is_linear_inside_a_tie_block():
+    # 80 % of the edges and 20 % of the non-edges score 1: at FPR 0.01 a twentieth of the block, so 0.04.
+    truth = np.r_[np.ones(100, bool), np.zeros(1000, bool)]
+    scores = np.r_[np.ones(80), np.zeros(20), np.ones(200), np.zeros(800)]
+    curve = Ranking(scores, truth).curve()
+    assert tpr_at(curve, 0.01) == pytest.approx(0.04)
+    assert tpr_at(curve, 0.2) == pytest.approx(0.8)
+    assert tpr_at(curve, 1.0) == pytest.approx(1.0)
+
+
+def test_tpr_is_the_expectation_under_random_order_of_ties():
+    rng = np.random.default_rng(2)
+    truth = rng.random(300) < 0.3
+    scores = np.round(rng.normal(size=300) + truth, 0)
+    expected = []
+    for _ in range(400):
+        jitter = scores + rng.random(300) * 1e-6
+        expected.append(tpr_at(Ranking(jitter, truth).curve(), 0.1))
+    assert tpr_at(Ranking(scores, truth).curve(), 0.1) == pytest.approx(np.mean(expected), abs=0.01)
+
+
+def test_positives_above_every_negative_cost_no_false_positive():
+    curve = Ranking([3.0, 2.0, 1.0, 0.0], [True, True, False, False]).curve()
+    assert tpr_at(curve, 1e-6) == pytest.approx(1.0)
+    assert auc(curve) == 1.0
+    assert precision_at_positives(curve) == 1.0
+
+
+def test_precision_counts_weights_and_splits_the_last_block():
+    # Two positives: the first item is one, the second place is a block of one positive among four.
+    curve = Ranking([5, 1, 1, 1, 1, 0], [True, True, False, False, False, False]).curve()
+    assert precision_at_positives(curve) == pytest.approx((1 + 0.25) / 2)
+
+
+def test_balanced_curve_has_equal_weights_and_the_same_auc():
+    truth = np.r_[np.ones(10, bool), np.zeros(200, bool)]
+    curve = Ranking(np.random.default_rng(3).normal(size=210) + truth, truth).curve()
+    even = balanced(curve)
+    assert even.fp[-1] == pytest.approx(even.tp[-1])
+    assert auc(even) == pytest.approx(auc(curve))
+
+
+def test_points_rise_with_the_rate():
+    rng = np.random.default_rng(4)
+    truth = rng.random(500) < 0.1
+    points = tpr_points(Ranking(rng.normal(size=500), truth).curve(), np.linspace(0.001, 1, 50))
+    assert (np.diff(points) >= 0).all()
+    assert points[-1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("scores", "truth"),
+    [
+        ([1.0, np.nan], [True, False]),
+        ([1.0, 2.0], [True, True]),
+        ([1.0], [True, False]),
+        ([1.0, np.inf], [True, False]),
+    ],
+)
+def test_bad_input_is_refused(scores, truth):
+    with pytest.raises(ValueError, match=r"finite|classes|shapes"):
+        Ranking(scores, truth)
