@@ -120,6 +120,17 @@ CATALOGUE: tuple[DataEntry, ...] = (
         "karate", "node", "Zachary's karate club, 34 members, built into PyG", "karate",
         default_split="random:0.6/0.2/0.2", needs="",
     ),
+    *(
+        DataEntry(
+            f"synthetic/{name}", "graph", f"generated: {summary}; settings as in `:{example}`", "synthetic", needs=""
+        )
+        for name, summary, example in (
+            ("spurious-motif", "house or another core, a star that goes along", "mu=0.9,test=flip,seed=1"),
+            ("basis-concept", "3 motifs on 3 bases that tell the motif", "r=0.8,test=id,seed=1"),
+            ("basis-covariate", "3 motifs, tested on another base", "test=ood,seed=1"),
+            ("basis-size", "3 motifs, tested on larger bases", "test=ood,seed=1"),
+        )
+    ),
     _planetoid("Cora", "citations between machine-learning papers, 7 topics, public split"),
     _planetoid("CiteSeer", "citations between computer-science papers, 6 topics, public split"),
     _planetoid("PubMed", "citations between diabetes papers, 3 types, public split"),

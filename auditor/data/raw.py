@@ -22,6 +22,7 @@ class Raw:
         batch: int64 [N] for a set of graphs.
         masks: `train`, `val`, `test` -> bool [N], or [N, K] for K public splits; empty when there are none.
         masks_from: `public`, or `prognn` for the splits of the Pro-GNN study.
+        columns: named columns, int64 [N] or [B] (`group` of the generated sets).
         notes: what was changed on the way, in words.
     """
 
@@ -32,6 +33,7 @@ class Raw:
     batch: Tensor | None = None
     masks: dict[str, Tensor] = field(default_factory=dict)
     masks_from: str = "public"
+    columns: dict[str, Tensor] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 

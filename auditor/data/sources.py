@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from auditor.data import catalogue, demo, files, npz, planetoid, roots, text, tudataset
+from auditor.data import catalogue, demo, files, npz, planetoid, roots, synthetic, text, tudataset
 from auditor.data.catalogue import DataEntry
 from auditor.data.deeprobust import read_deeprobust
 from auditor.data.graph import Graph, Split
@@ -40,6 +40,7 @@ class LoadedData:
         has_identity_features: features only name the node.
         masks_from: `public` or `prognn`.
         transform: what `graph.x` went through.
+        columns: named columns, int64 [N] or [B], such as the `group` of generated sets.
     """
 
     graph: Graph
@@ -52,6 +53,7 @@ class LoadedData:
     has_identity_features: bool = False
     masks_from: str = "public"
     transform: str = "none"
+    columns: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def load_data(
@@ -135,10 +137,13 @@ def _read_named(
     entry: DataEntry, variant: str, root: Path | None, cache: Path | None, download: bool, notify: Notify
 ) -> tuple[Raw, str]:
     """The raw tensors and the digest of what they were read from."""
+    if entry.reader == "synthetic":
+        return synthetic.read_synthetic(entry.id.partition("/")[2], variant)
     if variant and entry.reader != "deeprobust":
         raise DataError(
             f'"{entry.id}:{variant}": {entry.id} has no variants; expected the plain name. Variants such as '
-            ":metattack=0.25 belong to deeprobust/cora, deeprobust/citeseer, deeprobust/polblogs, deeprobust/pubmed."
+            ":metattack=0.25 belong to deeprobust/cora, deeprobust/citeseer, deeprobust/polblogs, deeprobust/pubmed, "
+            "those such as :mu=0.9,test=ood to the synthetic sets."
         )
     if entry.reader == "rdkit":
         raise DataError(
@@ -211,6 +216,7 @@ def _complete(raw: Raw, name: str, digest: str, entry: DataEntry | None, transfo
         has_identity_features=identity,
         masks_from=raw.masks_from,
         transform=transform,
+        columns=raw.columns,
     )
 
 

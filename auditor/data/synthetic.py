@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from auditor.data.graph import Graph, Split
-from auditor.errors import ConfigError, SplitError, nearest
+from auditor.data.raw import Raw
+from auditor.errors import ConfigError, DataError, SplitError, nearest
 
 Pairs = list[tuple[int, int]]
 VALIDATION_SHARE = 0.1
@@ -267,6 +268,59 @@ GENERATORS: Mapping[str, Callable[..., SyntheticSet]] = {
     "basis-covariate": basis_covariate,
     "basis-size": basis_size,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Settings of a generated set by name, with their defaults."""
+
+    mu: float = 0.9
+    r: tuple[float, ...] = (0.8,)
+    test: str = "ood"
+    seed: int = 0
+    items: int = 1000
+
+
+def read_synthetic(name: str, variant: str) -> tuple[Raw, str]:
+    """A generated set by name: `mu` or `r` (several: 0.99/0.97), `test` set, `seed`, `items` a set; and its digest.
+
+    The masks hold every set by name beside `train`, `val` and `test`; the column `group` holds the true groups.
+
+    Raises:
+        DataError: unknown setting (nearest name offered) or a value that cannot be read.
+        SplitError: no such test set.
+        ConfigError: a setting out of its range.
+    """
+    first = {"spurious-motif": ("mu",), "basis-concept": ("r",)}.get(name, ())
+    known = (*first, "test", "seed", "items")
+    values: dict[str, object] = {}
+    for piece in filter(None, variant.split(",")):
+        key, _, text = piece.partition("=")
+        if key not in known:
+            raise DataError(f'synthetic/{name} has no setting "{key}". {nearest(key, known)}')
+        try:
+            if key == "r":
+                values[key] = tuple(float(part) for part in text.split("/"))
+            else:
+                values[key] = {"mu": float, "test": str, "seed": int, "items": int}[key](text)
+            if key == "seed" and int(text) < 0:
+                raise ValueError(text)
+        except ValueError:
+            raise DataError(
+                f'synthetic/{name}: {key}="{text}" cannot be read; write, for instance, {_EXAMPLES[key]}.'
+            ) from None
+    asked = _Asked(**values)  # type: ignore[arg-type]
+    own = {key: getattr(asked, key) for key in first}
+    made = GENERATORS[name](**own, train=asked.items, test=asked.items, rng=np.random.default_rng(asked.seed))
+    split = made.split(asked.test)
+    graph = made.graph
+    masks = {**made.sets, "train": split.train, "val": split.val, "test": split.test}
+    note = f"generated with seed {asked.seed}; tested on the set {asked.test}; 10 % of the labels are noise"
+    raw = Raw(graph.edge_index, graph.y, graph.x, None, graph.batch, masks, columns={"group": made.group}, notes=[note])
+    return raw, graph.digest()
+
+
+_EXAMPLES = {"mu": "mu=0.9", "r": "r=0.8 or r=0.99/0.97", "test": "test=ood", "seed": "seed=0", "items": "items=1000"}
 
 
 # --- pieces ---------------------------------------------------------------------------------------------------------

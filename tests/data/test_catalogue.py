@@ -13,7 +13,7 @@ from auditor.data.catalogue import CATALOGUE, find
 from auditor.data.sources import READERS, load_data
 from auditor.errors import ConfigError, DataError
 
-OWN_WAY = {"demo", "karate", "deeprobust", "rdkit"}
+OWN_WAY = {"demo", "karate", "deeprobust", "rdkit", "synthetic"}
 
 
 def test_ids_are_unique_and_lower_case() -> None:
@@ -25,7 +25,7 @@ def test_ids_are_unique_and_lower_case() -> None:
 def test_every_entry_has_a_reader_and_says_which_files_it_needs() -> None:
     for entry in CATALOGUE:
         assert entry.reader in READERS or entry.reader in OWN_WAY
-        assert bool(entry.files) == (entry.reader not in {"demo", "karate", "deeprobust"})
+        assert bool(entry.files) == (entry.reader not in {"demo", "karate", "deeprobust", "synthetic"})
         assert entry.summary
 
 

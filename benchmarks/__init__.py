@@ -1,0 +1,1 @@
+"""Measured tables: published figures reproduced, peers side by side, goals with their intervals."""
