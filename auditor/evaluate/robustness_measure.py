@@ -75,7 +75,7 @@ def budget_series(found: Findings) -> Series:
     shown = [i for i, level in enumerate(found.levels) if level.subset.startswith("eps=") or found.task == "node"]
     eps = (0.0, *(found.levels[i].eps for i in shown))
     worst = [found.points[0], *(found.points[i + 1] for i in shown)]
-    bands = [wilson(int(point.correct.sum()), found.n) for point in worst]
+    bands = [_interval(float(point.correct.sum()), found.n) for point in worst]
     curves = [
         Curve(
             name="worst of all attacks",
@@ -105,6 +105,12 @@ def budget_series(found: Findings) -> Series:
     )
 
 
+def _interval(successes: float, n: int) -> tuple[float, float]:
+    """Wilson, widened by rounding errors so that it holds its own value at 0 and n."""
+    lo, hi = wilson(successes, n)
+    return min(lo, successes / n), max(hi, successes / n)
+
+
 def _lines(found: Findings) -> list[tuple[str, float]]:
     """Horizontal lines of the chart."""
     lines = [("clean", found.clean), ("majority class", found.reference.majority)]
@@ -117,7 +123,7 @@ def _robust_accuracy(found: Findings, i: int, rng: np.random.Generator, *, prima
     level, point, control = found.levels[i], found.points[i + 1], found.control[i]
     correct = point.correct.astype(np.float64)
     value = float(correct.mean())
-    lo, hi = wilson(float(correct.sum()), found.n)
+    lo, hi = _interval(float(correct.sum()), found.n)
     advantage = None
     if control is not None:
         difference = control - correct
@@ -158,7 +164,7 @@ def _controls(found: Findings, i: int) -> tuple[Control, ...]:
     controls = []
     for name, mean in (("random", found.control[i]), ("dice", found.dice[i])):
         if mean is not None:
-            lo, hi = wilson(float(mean.sum()), found.n)
+            lo, hi = _interval(float(mean.sum()), found.n)
             controls.append(Control(name=name, value=float(mean.mean()), ci=Interval(lo=lo, hi=hi)))
     return tuple(controls)
 
@@ -261,7 +267,7 @@ def _success_rate(found: Findings, i: int) -> Measurement:
     right = found.points[0].correct
     broken = right & ~found.points[i + 1].correct
     n = int(right.sum())
-    lo, hi = wilson(int(broken.sum()), n)
+    lo, hi = _interval(float(broken.sum()), n)
     spent = [
         arm.verified.flips[place]
         for place in np.flatnonzero(broken).tolist()
