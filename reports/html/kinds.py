@@ -19,7 +19,7 @@ _CROWD = 4  # with more names a legend has two columns, and cuts what does not f
 _DASHES = {
     "value": ("-",),
     "worst": ("-",),
-    "control": ("--", "-.", (0, (1, 1)), (0, (6, 1, 1, 1)), (0, (3, 1)), (0, (8, 2))),
+    "control": ("--", "-.", (0, (1, 1)), (0, (12, 3)), (0, (3, 1)), (0, (8, 2, 2, 2, 2, 2))),
     "reference": (":", (0, (4, 2, 1, 2)), (0, (1, 3)), (0, (6, 3))),
 }
 _COLORS = {"value": ("value", "series-2", "series-3", "series-4", "series-5", "series-6")}

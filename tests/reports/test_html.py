@@ -196,6 +196,28 @@ def test_odd_curves_draw(kind: str, curve: Curve) -> None:
     assert "$t$" in text, "mathtext must be off"
 
 
+def test_strata_of_several_properties_stand_under_headings() -> None:
+    curves = (
+        Curve(name="degree", x=(0, 1), y=(0.7, 0.8), labels=("degree 1", "degree 2")),
+        Curve(name="homophily", x=(2, 3), y=(0.4, 0.9), labels=("homophily 0", "homophily 1")),
+        Curve(name="all", role="reference", x=(0, 3), y=(0.8, 0.8)),
+    )
+    drawing = series_drawing("c", Series(id="s", kind="strata", title="t", x_label="x", y_label="y", curves=curves))
+    texts = [element.text for element in ET.fromstring(drawing.svg).iter("text")]
+    assert texts.count("degree") == texts.count("homophily") == texts.count("all") == 1
+    assert "degree 1" not in texts, "a heading's name is not repeated in its rows"
+    assert len(drawing.rows) == 6
+
+
+def test_curves_of_one_role_can_be_told_apart() -> None:
+    x = (0.0, 1.0, 2.0)
+    curves = tuple(Curve(name=f"c{i}", x=x, y=(0.9, 0.8, 0.7 - i / 10)) for i in range(6))
+    drawing = series_drawing("c", Series(id="s", kind="severity", title="t", x_label="x", y_label="y", curves=curves))
+    paths = [p for p in ET.fromstring(drawing.svg).iter("path") if (p.get("d") or "").count("L") == 2]
+    strokes = {found[1] for p in paths if (found := re.search(r"stroke:(var[^;]+)", p.get("style", "")))}
+    assert len({stroke for stroke in strokes if "value" in stroke or "series" in stroke}) == 6
+
+
 def test_a_colour_outside_the_roles_is_an_error() -> None:
     with pytest.raises(ValueError, match="#abcdef is not the colour of a role"):
         draw("c", "t", "d", (100, 100), lambda figure: figure.text(0.5, 0.5, "x", color="#abcdef"))
