@@ -22,6 +22,9 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split and of training.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="Training epochs (default by task).")] = None,
+    transform: Annotated[
+        str | None, typer.Option(help="Feature transform: none or row-normalize (default by data).")
+    ] = None,
     data_root: options.DataRoot = None,
     download: Annotated[bool, typer.Option("--download", help="Let PyG download a set the data root lacks.")] = False,
 ) -> None:
@@ -40,6 +43,7 @@ def train(
             split=split,
             seed=seed,
             epochs=epochs,
+            transform=transform,
             data_root=data_root,
             download=download,
         )

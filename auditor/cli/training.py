@@ -19,6 +19,7 @@ def train_target(
     split: str | None = None,
     seed: int = 0,
     epochs: int | None = None,
+    transform: str | None = None,
     data_root: str | None = None,
     download: bool = False,
 ) -> Target:
@@ -32,7 +33,16 @@ def train_target(
     torch.set_num_threads(1)  # the same bytes on every machine
     loaded = load_data(data, root=resolve_root(data_root), download=download, notify=note)
     return train_reference(
-        loaded, arch, hidden=hidden, layers=layers, split_spec=split, seed=seed, epochs=epochs, out_dir=out
+        loaded,
+        arch,
+        hidden=hidden,
+        layers=layers,
+        split_spec=split,
+        seed=seed,
+        epochs=epochs,
+        transform=transform,
+        source=data,
+        out_dir=out,
     )
 
 

@@ -16,6 +16,7 @@ import torch
 
 from auditor import __version__
 from auditor.audit import Audit, CellRow, TargetRow, ValidityRow
+from auditor.baseline import Baseline
 from auditor.policy import Policy, coverage_of, judge, verdict_of
 from auditor.probe import Profile
 from auditor.runner.execute import Observer, run_cells
@@ -51,7 +52,7 @@ def run_audit(
     *,
     observer: Observer,
     out: Path | None = None,
-    baseline: Any = None,
+    baseline: Baseline | None = None,
 ) -> Audit:
     """Runs the plan and judges it. Interrupted, it returns what is finished as an INCOMPLETE audit.
 
@@ -67,10 +68,20 @@ def run_audit(
     except KeyboardInterrupt:
         interrupted = True
     named = {cell.request.entry.id for cell in cells if cell.request.named}
-    late = [row for cell in rows for row in cell.validity]
-    findings = judge(rows, (*validity, *late), target.name, settings.policy, as_of=started.date(), baseline=baseline)
+    today = started.date()
+    findings = judge(rows, validity, target.name, settings.policy, as_of=today, baseline=baseline)
     coverage = coverage_of(rows, len(cells))
-    verdict = verdict_of(findings, rows, coverage, settings.policy, named=named, exit_zero=settings.exit_zero)
+    verdict = verdict_of(
+        findings,
+        rows,
+        coverage,
+        settings.policy,
+        named=named,
+        exit_zero=settings.exit_zero,
+        baseline=baseline,
+        target_name=target.name,
+        as_of=today,
+    )
     if interrupted:
         lines = (*verdict.lines, f"interrupted after {len(rows)} of {len(cells)} cells")
         verdict = verdict.model_copy(update={"status": "INCOMPLETE", "exit_code": 130, "lines": lines})
