@@ -17,7 +17,7 @@ from torch import Tensor
 
 from auditor.data.graph import Graph, Task
 from auditor.errors import AccessError, ConfigError
-from auditor.targets.relaxation import Relaxation
+from auditor.targets.relaxation import Relaxation, synthetic_graph
 from auditor.targets.target import ModelHandle, Target, log_probabilities
 
 T = TypeVar("T")
@@ -216,8 +216,23 @@ def grant_privacy(
         held["embeddings"] = target.clean_embeddings()
     if Access.WEIGHTS in access:
         held["model"] = target.handle()
-        held["relaxation"] = Relaxation.choose(target.handle(), num_features=graph.num_features, task=target.task)
+        trial = _trial_graph(graph.x, target.task) if Access.FEATURES in access else None
+        held["relaxation"] = Relaxation.choose(
+            target.handle(), num_features=graph.num_features, task=target.task, graph=trial
+        )
     return View(access, graph.num_nodes, target.num_classes, target.task, held)
+
+
+def _trial_graph(x: Tensor, task: Task) -> Graph | None:
+    """The synthetic graph of a relaxation with rows of the real features: a model may be dead on any other input.
+
+    Its edges are random and drawn without the truth. None where there are too few nodes for it.
+    """
+    made = synthetic_graph(int(x.shape[1]), task)
+    if x.shape[0] < made.num_nodes:
+        return None
+    rows = torch.linspace(0, x.shape[0] - 1, made.num_nodes).long()
+    return replace(made, x=x[rows].clone())
 
 
 def grant_graph(target: Target, access: frozenset[Access], *, with_test_labels: bool) -> View:

@@ -27,7 +27,7 @@ def simulate(n, degree, rng):
 
 
 def psi_variance(scores, edge, pairs, n):
-    """Closed form: sum over nodes of (sum of psi at the node)² less sum of psi², psi = centred placement / n of class."""
+    """Closed form: sum over nodes of (sum of psi)² less sum of psi², psi = centred placement / n of its class."""
     below_neg = np.searchsorted(np.sort(scores[~edge]), scores) / (~edge).sum()
     below_pos = np.searchsorted(np.sort(scores[edge]), scores) / edge.sum()
     area = below_neg[edge].mean()

@@ -1,0 +1,266 @@
+"""GraphMI against plain transcriptions of its equations, finite differences, and its own dense form."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+from torch_geometric.nn import GCN
+from torch_geometric.nn.models import GAT
+
+from attacks.privacy.gcn_stack import GcnStack
+from attacks.privacy.graphmi import GraphMI
+from attacks.privacy.soft_graphs import CandidateGraph, DenseGraph, Objective, project_
+from auditor.errors import ConfigError, SkippedError
+from auditor.probe import AttackTask
+from auditor.targets.target import ModelHandle
+from auditor.view import SideKnowledge, grant_privacy
+from tests.toys import sbm_graph, toy_target
+
+
+def task(profile="standard"):
+    return AttackTask(np.random.default_rng(0), torch.Generator().manual_seed(0), profile)
+
+
+def view_of(target, side=None, attacked=None):
+    return grant_privacy(target, GraphMI.access, side or SideKnowledge(), np.random.default_rng(0), attacked=attacked)
+
+
+def all_pairs(n):
+    return torch.combinations(torch.arange(n)).T.contiguous()
+
+
+@pytest.fixture(scope="module")
+def small():
+    return toy_target("gcn", graph=sbm_graph(60, degree=5.0))
+
+
+def test_projection_hand_number():
+    a = torch.tensor([0.9, 0.8, 0.3])
+    project_(a, 1.0)
+    torch.testing.assert_close(a, torch.tensor([0.55, 0.45, 0.0]))
+
+
+def test_projection_clips_when_the_budget_is_kept_and_never_exceeds_it():
+    a = torch.tensor([1.4, -0.2, 0.3])
+    project_(a, 5.0)
+    torch.testing.assert_close(a, torch.tensor([1.0, 0.0, 0.3]))
+    b = torch.rand(500, generator=torch.Generator().manual_seed(0)) * 2
+    project_(b, 20.0)
+    assert float(b.sum()) == pytest.approx(20.0, abs=1e-3)
+    assert float(b.min()) >= 0
+    assert float(b.max()) <= 1
+
+
+def test_projection_of_a_symmetric_matrix_counts_each_pair_once():
+    pairs, a = all_pairs(12), torch.rand(66, generator=torch.Generator().manual_seed(1))
+    matrix = torch.zeros(12, 12)
+    matrix[pairs[0], pairs[1]] = a
+    matrix += matrix.T.clone()
+    project_(a, 7.0)
+    project_(matrix, 7.0, copies=2)
+    torch.testing.assert_close(matrix[pairs[0], pairs[1]], a)
+
+
+def test_stack_on_zero_and_one_equals_the_model_on_the_real_graph(small):
+    graph = small.graph
+    stack = GcnStack.of(small.handle(), graph.x)
+    dense = torch.zeros(60, 60)
+    dense[graph.edge_index[0], graph.edge_index[1]] = 1
+    torch.testing.assert_close(stack.logits(dense.mm, dense.sum(dim=1)), small.clean_logits(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        stack.embeddings(dense.mm, dense.sum(dim=1)), small.clean_embeddings(), atol=1e-5, rtol=0
+    )
+
+
+def test_stack_refuses_what_it_cannot_stand_for():
+    x = torch.rand(20, 6)
+    assert GcnStack.of(ModelHandle(GAT(6, 8, 2, 3)), x) is None
+    assert GcnStack.of(ModelHandle(GCN(6, 8, 2, 3, improved=True)), x) is None
+
+    class Degree(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gcn = GCN(6, 8, 2, 3)
+
+        def forward(self, x, edge_index):
+            return self.gcn(x, edge_index) + 0.1 * edge_index.shape[1]
+
+    assert GcnStack.of(ModelHandle(Degree()), x) is None
+    assert GcnStack.of(ModelHandle(GCN(6, 8, 3, 3, jk="cat")), x) is not None
+
+
+def test_gradient_of_cross_entropy_at_every_pair_equals_finite_differences():
+    target = toy_target("gcn", graph=sbm_graph(24, degree=4.0))
+    x, y, pairs = target.graph.x.double(), target.graph.y, all_pairs(24)
+    handle = target.handle()
+    handle.model.double()
+    rng = torch.Generator().manual_seed(0)
+    a = torch.rand(pairs.shape[1], generator=rng, dtype=torch.float64) * (torch.rand(276, generator=rng) < 0.3)
+
+    def adjacency(weights):
+        dense = torch.zeros(24, 24, dtype=torch.float64)
+        dense[pairs[0], pairs[1]] = weights
+        return dense + dense.T
+
+    def loss(weights, stack):
+        dense = adjacency(weights)
+        return functional.cross_entropy(stack.logits(dense.mm, dense.sum(dim=1)), y)
+
+    stack = GcnStack.of(handle, x)
+    left, right = stack.pair_factors(loss(a, stack))
+    found = (left @ right.T)[pairs[0], pairs[1]]
+    for i in range(0, 276, 23):
+        step = torch.zeros_like(a)
+        step[i] = 1e-5
+        with torch.no_grad():
+            expected = (loss(a + step, stack) - loss(a - step, stack)) / 2e-5
+        assert float(found[i]) == pytest.approx(float(expected), rel=1e-4, abs=1e-9)
+
+
+def transcription(target, y, known, budget, steps, eta, alpha, beta, smooth_from):
+    """The equations as written, dense, autograd through one symmetric matrix; returns all a_t, a_0 first."""
+    graph, n = target.graph, target.graph.num_nodes
+    x, pairs = graph.x, all_pairs(n)
+    convs, a, history = list(target.model.convs), torch.zeros(pairs.shape[1]), []
+
+    def forward(weights, first_only=False):
+        dense = torch.zeros(n, n).index_put((pairs[0], pairs[1]), weights)
+        dense = dense + dense.T + torch.eye(n)
+        scale = torch.diag(dense.sum(dim=1) ** -0.5)
+        norm = scale @ dense @ scale
+        h = torch.relu(norm @ (x @ convs[0].lin.weight.T) + convs[0].bias)
+        return h if first_only else norm @ (h @ convs[1].lin.weight.T) + convs[1].bias
+
+    for t in range(steps):
+        history.append(a)
+        w = a.clone().requires_grad_(True)
+        loss = functional.cross_entropy(forward(w)[known], y[known]) + alpha * torch.linalg.vector_norm(w)
+        if t >= smooth_from:
+            d = torch.zeros(n).index_add(0, pairs[0], w).index_add(0, pairs[1], w) + 1e-3
+            g, norm2 = x @ x.T, (x * x).sum(dim=1)
+            u, v = pairs
+            term = norm2[u] / d[u] + norm2[v] / d[v] - 2 * g[u, v] / (d[u] * d[v]).sqrt()
+            loss = loss + beta * (w * term).sum()
+        (gradient,) = torch.autograd.grad(loss, w)
+        a = a - eta * gradient
+        if a.clamp(0, 1).sum() <= budget:
+            a = a.clamp(0, 1)
+        else:
+            low, high = float(a.min()) - 1, float(a.max())
+            for _ in range(40):
+                mu = (low + high) / 2
+                low, high = (mu, high) if (a - mu).clamp(0, 1).sum() > budget else (low, mu)
+            a = (a - high).clamp(0, 1)
+    with torch.no_grad():
+        return a, [forward(h, first_only=True) for h in (a, history[-1])]
+
+
+def relative_gap(found, expected):
+    return float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
+
+
+@pytest.mark.parametrize("smooth_from", [6, 12])
+def test_dense_and_all_candidates_equal_the_transcription(small, smooth_from):
+    # A tight budget (projection active) and both penalties at work.
+    y, known, x = small.graph.y, torch.arange(0, 60, 2), small.graph.x
+    objective = Objective(y, known, 12.0, 5.0, 1e-3, 1e-4)
+    expected, _ = transcription(small, y, known, 12.0, 12, 5.0, 1e-3, 1e-4, smooth_from)
+    dense = DenseGraph(GcnStack.of(small.handle(), x), x, objective)
+    pairs = all_pairs(60)
+    fast = CandidateGraph(GcnStack.of(small.handle(), x), x, pairs, objective)
+    slow = CandidateGraph(view_of(small).relaxation, x, pairs, objective)
+    for graph in (dense, fast, slow):
+        for t in range(12):
+            graph.step(smooth=t >= smooth_from)
+    assert float(expected.sum()) > 1
+    for found in (dense.matrix[pairs[0], pairs[1]], fast.weights, slow.weights):
+        assert relative_gap(found, expected) < 1e-4
+
+
+def test_paper_protocol_equals_the_transcription(small):
+    attacked = torch.arange(5, 60, 4)
+    outcome = GraphMI(protocol="paper", steps=10, eta=3.0).run(view_of(small, attacked=attacked), task())
+    budget = 4.0 / 60 * attacked.numel() ** 2 / 2
+    _, (_, before) = transcription(small, small.graph.y, attacked, budget, 10, 3.0, 1e-3, 1e-4, 5)
+    pairs = all_pairs(60)
+    unit = functional.normalize(before.double(), dim=1)
+    expected = (unit[pairs[0]] * unit[pairs[1]]).sum(dim=1).clamp_min(0)
+    torch.testing.assert_close(outcome.score(pairs), expected, atol=1e-5, rtol=0)
+    assert outcome.notes["labels_used"] == attacked.numel()
+
+
+def test_refill_keeps_weights_and_finds_the_steepest_pairs(small):
+    x, n = small.graph.x, 60
+    objective = Objective(small.graph.y, torch.arange(60), 30.0, 5.0, 1e-3, 1e-4)
+    graph = CandidateGraph(GcnStack.of(small.handle(), x), x, torch.tensor([[0, 1, 2], [5, 9, 30]]), objective)
+    graph.refill(3)
+    assert graph.pairs.shape[1] == 3  # nothing is known before the first step
+    graph.step(smooth=False)
+    kept = {(int(u), int(v)): float(w) for (u, v), w in zip(graph.pairs.T, graph.weights, strict=True) if w > 0}
+    graph.refill(3)
+    after = {(int(u), int(v)): float(w) for (u, v), w in zip(graph.pairs.T, graph.weights, strict=True)}
+    assert all(after[pair] == weight for pair, weight in kept.items())
+    dense = DenseGraph(GcnStack.of(small.handle(), x), x, objective)
+    dense.step(smooth=False)
+    u, v = divmod(int(dense.matrix.argmax()), n)
+    assert (min(u, v), max(u, v)) in after
+
+
+def test_dense_and_candidate_form_agree_on_the_toy(small):
+    pairs = all_pairs(60)
+    dense = GraphMI(form="dense").run(view_of(small), task()).score(pairs)
+    knn = GraphMI(form="knn", k=10).run(view_of(small), task()).score(pairs)
+    assert np.corrcoef(dense.numpy(), knn.numpy())[0, 1] > 0.95
+
+
+def test_private_edges_replaced_by_noise_leave_the_scores_unchanged():
+    """A cached layer would hand GraphMI the true adjacency."""
+    graph = sbm_graph(60, degree=5.0)
+    target = toy_target("gcn", graph=graph)
+    for conv in target.model.convs:
+        conv.cached = True
+    target.model(graph.x, graph.edge_index)
+    assert target.model.convs[0]._cached_edge_index is not None
+    pairs = all_pairs(60)
+    with_cache = GraphMI(k=5).run(view_of(target), task()).score(pairs)
+    noise = torch.randint(60, (2, 300), generator=torch.Generator().manual_seed(0))
+    for conv in target.model.convs:
+        conv._cached_edge_index = (noise, torch.rand(300))
+    assert torch.equal(GraphMI(k=5).run(view_of(target), task()).score(pairs), with_cache)
+
+
+def test_no_label_is_a_skip_and_partial_labels_are_used(small):
+    with pytest.raises(SkippedError, match="labels"):
+        GraphMI().run(view_of(small, SideKnowledge(labels="none")), task())
+    outcome = GraphMI(k=5, steps=3).run(view_of(small, SideKnowledge(labels="train")), task())
+    assert outcome.notes["labels_used"] == int(small.split.train.sum())
+
+
+def test_a_model_without_edges_is_skipped_or_leaves_nothing_to_follow():
+    target = toy_target("mlp", graph=sbm_graph(60))
+    with pytest.raises(SkippedError, match="differentiable edge weight"):
+        GraphMI().run(view_of(target), task())
+
+
+def test_identity_features_take_the_dense_form():
+    graph = sbm_graph(80)
+    target = toy_target("gcn", graph=type(graph)(torch.eye(80), graph.edge_index, graph.y, name="identity"))
+    assert GraphMI(steps=2).run(view_of(target), task()).notes["form"] == "dense"
+
+
+@pytest.mark.parametrize("arch", ["gat", "sage", "gin"])
+def test_other_layers_run_through_the_relaxation(arch):
+    target = toy_target(arch, graph=sbm_graph(80))
+    outcome = GraphMI(k=5, steps=4).run(view_of(target), task())
+    assert outcome.notes["form"] == "knn"
+    assert outcome.notes["loss_end"] < outcome.notes["loss_start"]
+    assert bool(torch.isfinite(outcome.score(all_pairs(80))).all())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"form": "sparse"}, {"protocol": "papr"}, {"k": 0}, {"steps": 0}, {"eta": 0.0}, {"alpha": -1.0}],
+)
+def test_bad_parameters_are_refused(values):
+    with pytest.raises(ConfigError, match="graphmi"):
+        GraphMI(**values)
