@@ -14,7 +14,7 @@ from auditor.errors import ConfigError, EvaluationError
 from defenses.l2r.dependence import all_pairs, pairs_between, standardised
 from defenses.l2r.objective import EXACT_LIMIT, Objective, index_batches, learn
 from defenses.l2r.queues import QueuedLearner, make_queue
-from defenses.l2r.stability import grown_parts, stability, stable_clusters
+from defenses.l2r.stability import graph_parts, stability, stable_clusters
 from defenses.l2r.training import Encoder
 from defenses.l2r.validation_term import residuals, validation_scores
 
@@ -33,6 +33,7 @@ class LearnedWeights:
         batch_size: of the recipe, which sizes the queue.
         rng: draws features.
         np_rng: draws environments and medoids.
+        seed: of the partition of a single graph.
     """
 
     objective: Objective
@@ -42,6 +43,7 @@ class LearnedWeights:
     batch_size: int
     rng: torch.Generator
     np_rng: np.random.Generator
+    seed: int
     from_start: bool = False
     per_batch: bool = False
     notes: dict[str, Any] | None = None
@@ -109,7 +111,7 @@ class LearnedWeights:
         graph = encoder.train.graph
         owner = graph.batch
         if owner is None:
-            owner = grown_parts(graph.edge_index, graph.num_nodes, rng=self.np_rng)
+            owner = graph_parts(graph, seed=self.seed)
         found = stability(encoder.node_embeddings(), owner, rng=self.np_rng)
         if found.environments < 2:
             raise EvaluationError(

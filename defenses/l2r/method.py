@@ -156,6 +156,7 @@ class L2R:
             Schedule.of(base).batch_size,
             torch.Generator().manual_seed(task.seed),
             np.random.default_rng(task.seed),
+            task.seed,
         )
         model, encoder = train_weighted(base, weights, seed=task.seed, tick=task.tick)
         w = weights.final()

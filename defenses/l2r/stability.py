@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from auditor.data.graph import Graph
+from auditor.data.partition import partition
 from defenses.l2r.dependence import SMALLEST_SD
 
 Floats = NDArray[np.float64]
@@ -102,22 +104,12 @@ def _swapped(distance: Floats, medoids: NDArray[np.int64]) -> tuple[NDArray[np.i
         cost, medoids[best[1]] = best[0], best[2]
 
 
-def grown_parts(edge_index: Tensor, num_nodes: int, *, rng: np.random.Generator) -> Tensor:
-    """Parts of one graph as environments, int64 [N]: 16 regions grown breadth first from random nodes.
+def graph_parts(graph: Graph, *, seed: int) -> Tensor:
+    """Parts of one graph as environments, int64 [N]: 16 regions grown breadth first, fewer below 640 nodes.
 
-    Nodes in regions of fewer than 20 nodes, or that no region reaches, get -1. Random mini-batches would not do: they
-    are exchangeable, so that Dis would measure sampling noise alone.
+    Nodes of a part with fewer than 20 nodes get -1. Random mini-batches would not do: they are exchangeable, so that
+    Dis would measure sampling noise alone.
     """
-    source, target = (part.numpy() for part in edge_index)
-    part = np.full(num_nodes, -1, dtype=np.int64)
-    seeds = rng.choice(num_nodes, min(PARTS, num_nodes), replace=False)
-    part[seeds] = np.arange(seeds.size)
-    while True:
-        reach = (part[source] >= 0) & (part[target] < 0)
-        if not reach.any():
-            break
-        order = rng.permutation(np.flatnonzero(reach))  # ties between regions at random, not by number
-        part[target[order]] = part[source[order]]
-    sizes = np.bincount(part[part >= 0], minlength=seeds.size)
-    part[(part >= 0) & (sizes[part] < MIN_PART)] = -1
-    return torch.from_numpy(part)
+    parts = max(2, min(PARTS, graph.num_nodes // (2 * MIN_PART)))
+    assign = partition("bfs", graph.edge_index, graph.num_nodes, parts, seed=seed, x=graph.x).assign
+    return torch.where(torch.bincount(assign, minlength=parts)[assign] >= MIN_PART, assign, -1)

@@ -347,7 +347,7 @@ def test_node_targets_are_reweighted_through_the_convolution(arch: str) -> None:
     base = toy_target(arch)
     masks = [torch.arange(120) % 10 < 6, torch.arange(120) % 10 == 6, torch.arange(120) % 10 > 6]
     target = replace(base, split=Split(*masks), _clean={})
-    for defense in (UniformRefit(), L2R(), L2R("all"), L2R("erm")):
+    for defense in (UniformRefit(), L2R(), L2R("all"), L2R("l2r-bi"), L2R("erm")):
         fitted = defense.fit(target, task_of())
         assert fitted.accuracy() > 0.5  # three classes
     changed = {k for k, same in same_tensors(target.model, L2R().fit(target, task_of()).model).items() if not same}

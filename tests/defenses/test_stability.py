@@ -5,7 +5,9 @@ import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score
 
-from defenses.l2r.stability import grown_parts, stability, stable_clusters
+from auditor.data.graph import Graph
+from defenses.l2r.stability import graph_parts, stability, stable_clusters
+from tests.toys import sbm_graph
 
 
 def _planted(graphs: int = 60, nodes: int = 30, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
@@ -62,14 +64,17 @@ def test_small_graphs_are_no_environment_and_many_are_sampled() -> None:
     assert stability(h[:30], owner[:30], rng=np.random.default_rng(0)).environments == 0
 
 
-def test_parts_of_one_graph_are_connected_and_large_enough() -> None:
-    n = 600
-    ring = torch.stack([torch.arange(n), (torch.arange(n) + 1) % n])
-    parts = grown_parts(torch.cat([ring, ring.flip(0)], dim=1), n, rng=np.random.default_rng(0))
-    kept = parts[parts >= 0]
-    sizes = torch.bincount(kept)
+def test_parts_of_one_graph_are_regions_and_small_ones_are_left_out() -> None:
+    n = 660
+    ring = torch.stack([torch.arange(640), (torch.arange(640) + 1) % 640])
+    alone = torch.stack([torch.arange(640, 659), torch.arange(641, 660)])  # a path of 20 nodes
+    graph = Graph(torch.ones(n, 1), torch.cat([ring, ring.flip(0), alone, alone.flip(0)], dim=1), torch.arange(n) % 2)
+    parts = graph_parts(graph, seed=0)
+    sizes = torch.bincount(parts[parts >= 0])
     assert int(sizes[sizes > 0].min()) >= 20
-    assert kept.unique().numel() >= 5
-    for p in kept.unique().tolist():  # on a ring, a connected part is one arc
-        inside = (parts == p).int()
-        assert int((inside != inside.roll(1)).sum()) == 2
+    assert 8 <= int((sizes > 0).sum()) <= 16
+    inside = parts[ring[0]] == parts[ring[1]]
+    assert int((~inside).sum()) <= 2 * 16  # on a ring, a random partition would cut 15 of 16 edges
+    assert torch.equal(parts, graph_parts(graph, seed=0))
+    small = graph_parts(sbm_graph(), seed=0)  # 120 nodes: three parts, not sixteen of seven nodes each
+    assert int((small >= 0).sum()) >= 100
