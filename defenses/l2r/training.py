@@ -184,8 +184,8 @@ def train_weighted(
                 loss = weighted_loss(out, part.y, w)
                 if not torch.isfinite(loss):
                     raise EvaluationError(
-                        f"the weighted loss of {target.name} is {float(loss.detach())} in epoch {epoch}; expected a finite "
-                        "number. Lower the learning rate of [target.train], or raise lam."
+                        f"the weighted loss of {target.name} is {float(loss.detach())} in epoch {epoch}; expected a "
+                        "finite number. Lower the learning rate of [target.train], or raise lam."
                     )
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
