@@ -34,5 +34,12 @@ TABLE = Table(
             "shift",
             needs=HEAD,
         ),
+        Entry(
+            "joint-cluster",
+            "defenses.joint_cluster.method:JointCluster",
+            "predicts class and label mixture of the cluster together; against edited edges",
+            "adversarial",
+            needs=("RETRAIN", "EMBEDDINGS"),
+        ),
     )
 )

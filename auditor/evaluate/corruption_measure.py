@@ -95,7 +95,8 @@ def _run_sets(
                 continue
         graph, note = _retransformed(reference, shifted, graph) if renormalise else (graph, None)
         with torch.no_grad():
-            logits = handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch)
+            asked = handle if shifted.node_ids is None else reference.target.with_nodes(shifted.node_ids)
+            logits = asked.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch)
         given = answers(logits, graph, item_rows(reference, shifted), reference.y, reference.target)
         if shifted.severity == "0":
             zero[shifted.name] = int((given.log_p != reference.clean.log_p).any(axis=1).sum())

@@ -114,6 +114,15 @@ class Target:
         """A private copy of the model, caches dropped, that holds no graph."""
         return ModelHandle(self.model, embedding_layer=self.embedding_layer)
 
+    def with_nodes(self, ids: Tensor) -> ModelHandle:
+        """The model for a graph whose node i is this graph's node ids[i] (-1: none of them), ids int64 [N'].
+
+        A model that keeps something per node (a table of clusters) re-indexes it; for any other it is `handle()`.
+        """
+        reindex = getattr(self.model, "with_nodes", None)
+        model = self.model if reindex is None else reindex(ids)
+        return ModelHandle(model, embedding_layer=self.embedding_layer)
+
     def logits(
         self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, batch: Tensor | None = None
     ) -> Tensor:

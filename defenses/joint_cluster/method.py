@@ -1,0 +1,285 @@
+"""Joint-cluster training as a defence: `joint-cluster`, its arms and its modes."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from auditor.data.graph import Graph, Split
+from auditor.data.partition import Partition, partition, resolve
+from auditor.errors import ConfigError, LoadError, SkippedError, nearest
+from auditor.probe import DefenseTask
+from auditor.targets.rng import forked_rng
+from auditor.targets.target import Capability, Target
+from defenses.fitting import DefenseRecipe, defended, spec_of, train_afresh
+from defenses.joint_cluster.checks import check_tensors, head_width, partition_notes, share, whole_number
+from defenses.joint_cluster.edge_filter import THRESHOLDS, check_features, drop_unlike
+from defenses.joint_cluster.encoder import encoder_of
+from defenses.joint_cluster.heads import LOW_RANK, LOW_RANK_ABOVE
+from defenses.joint_cluster.merge import Merged, merge_small
+from defenses.joint_cluster.model import MODES, ClusterModel, Plan
+from defenses.joint_cluster.training import Clusters, Schedule, fit
+
+ARMS = ("joint", "ce", "ce_cluster", "joint_random", "ce_clean", "ce_marginal")
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "arm": ARMS,
+    "prototypes": MODES,
+    "prototype_nodes": ("train", "train+val"),
+    "assignment": ("table", "nearest"),
+    "clean": ("none", "jaccard"),
+    "clean_scope": ("partition", "both"),
+}
+COMPAT_FLOOR = 1e-8
+
+
+@dataclass(frozen=True, slots=True)
+class JointCluster:
+    """Predicts the pair (class of the node, label mixture of its cluster) and sums the cluster out.
+
+    For owners who can retrain and want robustness to edited edges. No privacy is gained: the table of clusters is made
+    from the private edges. The encoder of a GCN is relu(A X W1 + b), dropout and one propagation without a weight;
+    upstream feeds the pair into the second layer instead.
+
+    Attributes:
+        arm: `joint`; its controls `ce` (no clusters), `ce_cluster` (the cluster as a feature, plain cross-entropy),
+            `joint_random` (random clusters), `ce_clean` (filtered graph, no clusters), `ce_marginal` (joint head
+            trained by its marginal).
+        clusters: K, or `auto`: min(20, max(2, T // 12)), 12 training nodes each.
+        partition: `auto` (metis where installed, else bfs), `metis`, `louvain`, `bfs`, `features`, `random` or an .npy.
+        tau: temperature in training and prediction, > 0.
+        prototypes: at prediction: `frozen` (stored), `live` (recomputed) or `recluster` (the partition as well).
+        prototype_nodes: whose mean a prototype is: `train` or `train+val`.
+        min_occupancy: least training nodes a cluster; smaller ones are joined to a neighbour.
+        assignment: `table` (stored, by position), or `nearest` prototype, which ships no table.
+        rank: of the head: `auto` (full up to 32 classes, else 16), `full` or a whole number.
+        clean: `jaccard` drops edges between unlike nodes.
+        clean_threshold: least similarity of an edge, or `auto`: chosen on validation among 0, .01, .02, .03, .05.
+        clean_scope: whether `both` partition and message passing see the filtered graph, or the `partition` alone.
+        compat: upstream's choices (train+val prototypes, tau in training only, no merging, log(p + 1e-8)).
+
+    Source: Miao et al., "Rethinking Independent Cross-Entropy Loss For Graph-Structured Data", ICML 2024.
+    """
+
+    arm: str = "joint"
+    clusters: str | int = "auto"
+    partition: str = "auto"
+    tau: float = 1.0
+    prototypes: str = "frozen"
+    prototype_nodes: str = "train"
+    min_occupancy: int = 5
+    assignment: str = "table"
+    rank: str | int = "auto"
+    clean: str = "none"
+    clean_threshold: str | float = "auto"
+    clean_scope: str = "both"
+    compat: bool = False
+
+    id: ClassVar[str] = "joint-cluster"
+    version: ClassVar[str] = "1"
+    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.RETRAIN, Capability.EMBEDDINGS})
+    tasks: ClassVar[tuple[str, ...]] = ("node",)
+
+    def __post_init__(self) -> None:
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ConfigError(
+                    f'joint-cluster: {name} = "{getattr(self, name)}". {nearest(getattr(self, name), known)}'
+                )
+        resolve(self.partition)
+        if not self.tau > 0:
+            raise ConfigError(f"joint-cluster: tau = {self.tau}; expected above 0.")
+        if self.min_occupancy < 1:
+            raise ConfigError(f"joint-cluster: min_occupancy = {self.min_occupancy}; expected at least 1.")
+        whole_number(self.clusters, "clusters", ("auto",))
+        whole_number(self.rank, "rank", ("auto", "full"))
+        share(self.clean_threshold, "clean_threshold")
+
+    def fit(self, target: Target, task: DefenseTask) -> Target:
+        """See `auditor.probe.Defense`; the three modes share one fit, kept in the cache of trained models."""
+        self._check_applies(target)
+        live = replace(self, prototypes="live")
+        fitted = train_afresh(live, target, task)
+        assert isinstance(fitted.model, ClusterModel)
+        notes = {} if fitted.defense is None else fitted.defense.notes
+        return self._finished(target, fitted.model.in_mode(self.prototypes), task, notes)
+
+    def train(self, base: Target, task: DefenseTask) -> tuple[nn.Module, Mapping[str, Any]]:
+        """See `defenses.fitting.Trains`; partition, mixtures and threshold are made from `base.graph` alone."""
+        self._check_applies(base)
+        start = time.perf_counter()
+        model, notes = self._best_threshold(base, task)
+        parameters = sum(p.numel() for p in model.parameters())
+        own = {"parameters": parameters, "encoder": model.encoder.form, "seconds": time.perf_counter() - start}
+        return model.in_mode(self.prototypes), {**notes, **own}
+
+    def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
+        """See `auditor.probe.Defense`."""
+        model = self._empty(base, tensors, task)
+        try:
+            model.load_state_dict(dict(tensors), strict=True)
+        except RuntimeError as error:
+            raise LoadError(
+                f"the saved tensors do not fit {base.name}: {error}. Expected what {spec_of(self)} saved for this "
+                "model; fit the defence again."
+            ) from None
+        check_tensors(model)
+        return self._finished(base, model.eval().requires_grad_(False), task, {})
+
+    def controls(self) -> tuple[str, ...]:
+        """The same capacity without clusters, with the cluster as a feature, with random clusters; the filter alone."""
+        if self.arm != "joint":
+            return ()
+        arms = ("ce", "ce_cluster", "joint_random", *(("ce_clean",) if self.clean != "none" else ()))
+        return tuple(spec_of(replace(self, arm=arm)) for arm in arms)
+
+    def _finished(self, base: Target, model: ClusterModel, task: DefenseTask, notes: Mapping[str, Any]) -> Target:
+        """The defended target: embeddings are z, and `recluster` alone has no edge gradient."""
+        recipe = None if base.recipe is None else DefenseRecipe(self, base, task, needs_trained=False)
+        done = defended(base, model, self, task, notes, recipe)
+        lost = {Capability.GRAD_EDGE} if self.prototypes == "recluster" and self._uses_clusters else set()
+        made = hashlib.sha256(done.digest.encode())
+        for name, value in model.state_dict().items():  # which partition `auto` stood for is in the table
+            made.update(name.encode() + value.contiguous().numpy().tobytes())
+        return replace(
+            done, embedding_layer="embedding", capabilities=base.capabilities - lost, digest=made.hexdigest(), _clean={}
+        )
+
+    @property
+    def _uses_clusters(self) -> bool:
+        return self.arm not in ("ce", "ce_clean")
+
+    def _check_applies(self, base: Target) -> None:
+        """Raises SkippedError or ConfigError where this target or split cannot have clusters."""
+        if base.task != "node":
+            raise SkippedError("joint-cluster classifies nodes of one graph; this target classifies graphs.")
+        if base.recipe is None or base.build is None:
+            raise SkippedError(
+                f"joint-cluster trains from scratch and {base.name} has no RETRAIN; expected a [target.train] table "
+                "and a way to build the model."
+            )
+        train = base.graph.y[base.split.train]
+        missing = sorted(set(range(base.num_classes)) - set(train.tolist()))
+        if missing:
+            raise SkippedError(f"joint-cluster needs every class among the training nodes; {missing} are absent.")
+        if self._uses_clusters and len(train) < self.min_occupancy:
+            raise ConfigError(
+                f"{len(train)} training nodes: no cluster can hold {self.min_occupancy}. Lower min_occupancy, or give "
+                "more labels."
+            )
+        if self.clean != "none" or self.arm == "ce_clean":
+            check_features(base.graph.x)
+        self._k(base.graph, base.split)
+
+    def _k(self, graph: Graph, split: Split) -> int:
+        """K, checked against N."""
+        asked = whole_number(self.clusters, "clusters", ("auto",))
+        if asked is None:
+            return min(20, max(2, split.sizes[0] // 12), graph.num_nodes)
+        if asked > graph.num_nodes:
+            raise ConfigError(f"joint-cluster: clusters = {asked}; expected at most N = {graph.num_nodes}.")
+        return asked
+
+    def _best_threshold(self, base: Target, task: DefenseTask) -> tuple[ClusterModel, dict[str, Any]]:
+        """One fit, or with `clean` and no threshold given the one with the best validation accuracy, least first."""
+        if not (self.arm == "ce_clean" or (self.clean != "none" and self.arm != "ce")):
+            return self._fit_one(base, task, 0.0)[:2]
+        asked = share(self.clean_threshold, "clean_threshold")
+        if asked is not None or not base.split.val.any():
+            return self._fit_one(base, task, THRESHOLDS[3] if asked is None else asked)[:2]
+        fits = [self._fit_one(base, task, threshold) for threshold in THRESHOLDS]
+        best = max(range(len(fits)), key=lambda i: (fits[i][2], -i))
+        return fits[best][:2]
+
+    def _fit_one(self, base: Target, task: DefenseTask, threshold: float) -> tuple[ClusterModel, dict[str, Any], float]:
+        assert base.build is not None and base.recipe is not None  # noqa: PT018 - _check_applies looked
+        graph, split = base.graph, base.split
+        notes: dict[str, Any] = {"arm": self.arm}
+        clusters = None
+        if self._uses_clusters:
+            seen = drop_unlike(graph.x, graph.edge_index, None, threshold)[0]
+            found, merged = self._partitioned(graph, split, seen, task.seed)
+            clusters = self._clusters(base, merged)
+            notes |= partition_notes(found, merged, graph, torch.nonzero(split.train).flatten())
+        if threshold or self.clean != "none" or self.arm == "ce_clean":
+            notes["clean_threshold"] = threshold
+        passing = threshold if self.clean_scope == "both" or self.arm == "ce_clean" else 0.0
+        model, accuracy = fit(
+            base.build,
+            graph,
+            split,
+            self._plan(base, task, passing),
+            Schedule.of(base.recipe.describe()),
+            clusters,
+            seed=task.seed,
+            layer=base.embedding_layer,
+            by_marginal=self.arm == "ce_marginal",
+            train_tau=self.tau,
+            tick=task.tick,
+        )
+        return model, notes, accuracy
+
+    def _partitioned(self, graph: Graph, split: Split, edges: Tensor, seed: int) -> tuple[Partition, Merged]:
+        name = "random" if self.arm == "joint_random" else self.partition
+        found = partition(name, edges, graph.num_nodes, self._k(graph, split), seed=seed, x=graph.x)
+        if self.compat:
+            used, assign = torch.unique(found.assign, return_inverse=True)
+            return found, Merged(assign, used.shape[0], 0, 0)
+        return found, merge_small(found.assign, torch.nonzero(split.train).flatten(), edges, self.min_occupancy)
+
+    def _clusters(self, base: Target, merged: Merged) -> Clusters:
+        split = base.split
+        with_val = self.compat or self.prototype_nodes == "train+val"
+        nodes = torch.nonzero(split.train | split.val if with_val else split.train).flatten()
+        return Clusters.of(merged, base.graph, torch.nonzero(split.train).flatten(), nodes, base.num_classes)
+
+    def _plan(self, base: Target, task: DefenseTask, threshold: float) -> Plan:
+        kinds = {"ce": "plain", "ce_clean": "plain", "ce_cluster": "cluster"}
+        rank = whole_number(self.rank, "rank", ("auto", "full"))
+        if self.rank == "auto" and base.num_classes > LOW_RANK_ABOVE:
+            rank = LOW_RANK
+        name = "random" if self.arm == "joint_random" else self.partition
+        return Plan(
+            kind=kinds.get(self.arm, "joint"),
+            classes=base.num_classes,
+            tau=1.0 if self.compat else self.tau,
+            rank=rank,
+            nearest=self.assignment == "nearest",
+            mode="live",
+            threshold=threshold,
+            floor=COMPAT_FLOOR if self.compat else 0.0,
+            partition=(name, self._k(base.graph, base.split), task.seed, 1 if self.compat else self.min_occupancy),
+        )
+
+    def _empty(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> ClusterModel:
+        """An untrained model with buffers of the saved shapes."""
+        if base.build is None:
+            raise LoadError(f"{base.name} cannot be built afresh, which {self.id} needs to take its encoder from.")
+        own = {name: value for name, value in tensors.items() if not name.startswith(("encoder.", "head."))}
+        allowed = set()
+        if self._uses_clusters:
+            allowed = {"prototypes", "fallback"} | (set() if self.assignment == "nearest" else {"table"})
+            allowed |= set() if self.prototypes == "frozen" else {"members", "member_cluster"}
+        threshold = 0.0
+        if "clean_threshold" in own:
+            threshold = float(own.pop("clean_threshold"))
+        if set(own) != allowed:
+            raise LoadError(
+                f"the file holds {', '.join(sorted(own)) or 'no cluster tensors'}; expected "
+                f"{', '.join(sorted(allowed)) or 'none'} for {spec_of(self)}. Fit the defence again."
+            )
+        width = next((v.shape[1] for n, v in own.items() if n == "prototypes" and v.dim() == 2), None)
+        with forked_rng(task.seed):
+            encoder = encoder_of(base.build(), layer=base.embedding_layer)
+            if width is None:
+                width = head_width(tensors)
+            plan = replace(self._plan(base, task, threshold), mode=self.prototypes)
+            model = ClusterModel(encoder, int(width), base.graph.num_nodes, plan)
+        for name, value in own.items():
+            setattr(model, name, torch.zeros_like(value))
+        return model
