@@ -85,7 +85,8 @@ class Relaxation:
         self._fix(x)
         if self.method == "native":
             return self.handle.logits(x, edge_index, weight, batch)
-        with soft_edges(self.handle.model, edge_index, weight, method=self.method):
+        rows = None if self._memo is None else self._memo.rows
+        with soft_edges(self.handle.model, edge_index, weight, method=self.method, rows=rows):
             return self.handle.logits(x, edge_index, None, batch)
 
     def embeddings(self, x: Tensor, edge_index: Tensor, weight: Tensor, batch: Tensor | None = None) -> Tensor:
@@ -93,7 +94,8 @@ class Relaxation:
         self._fix(x)
         if self.method == "native":
             return self.handle.embeddings(x, edge_index, weight, batch)
-        with soft_edges(self.handle.model, edge_index, weight, method=self.method):
+        rows = None if self._memo is None else self._memo.rows
+        with soft_edges(self.handle.model, edge_index, weight, method=self.method, rows=rows):
             return self.handle.embeddings(x, edge_index, None, batch)
 
     def exact_logits(

@@ -21,16 +21,19 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import MessagePassing
-from torch_geometric.nn.aggr import MeanAggregation
+from torch_geometric.nn import GINConv, MessagePassing, SAGEConv
+from torch_geometric.nn.aggr import MeanAggregation, SumAggregation
 
 from auditor.errors import CapabilityError
+from auditor.targets.sparse_rows import SparseRows
 
 Method = Literal["mask", "adaptor"]
 
 
 @contextmanager
-def soft_edges(model: nn.Module, edge_index: Tensor, weight: Tensor, *, method: Method) -> Iterator[None]:
+def soft_edges(
+    model: nn.Module, edge_index: Tensor, weight: Tensor, *, method: Method, rows: SparseRows | None = None
+) -> Iterator[None]:
     """While open, every message-passing layer of `model` scales its arcs by `weight`; all hooks are removed on leaving.
 
     Args:
@@ -38,6 +41,7 @@ def soft_edges(model: nn.Module, edge_index: Tensor, weight: Tensor, *, method: 
         edge_index: the arcs the weights belong to, int64 [2, E].
         weight: [E], in [0, 1].
         method: see the module's docstring.
+        rows: entries of a fixed sparse x; layers that only add up its rows then build no message per arc.
 
     Raises:
         CapabilityError: from the forward call, when a layer sees arcs that cannot be matched with `edge_index`.
@@ -45,7 +49,7 @@ def soft_edges(model: nn.Module, edge_index: Tensor, weight: Tensor, *, method: 
     handles = []
     try:
         for layer in message_passing_layers(model):
-            handles.append(_install(layer, edge_index, weight, method))
+            handles.append(_install(layer, edge_index, weight, method, rows))
         yield
     finally:
         for handle in handles:
@@ -79,7 +83,7 @@ def align(layer_edges: Tensor, edge_index: Tensor, weight: Tensor) -> Tensor:
     )
 
 
-def _install(layer: MessagePassing, edge_index: Tensor, weight: Tensor, method: Method) -> Any:
+def _install(layer: MessagePassing, edge_index: Tensor, weight: Tensor, method: Method, rows: SparseRows | None) -> Any:
     """One removable hook on one layer."""
     if method == "adaptor":
         if "edge_weight" in inspect.signature(layer.forward).parameters:
@@ -87,7 +91,22 @@ def _install(layer: MessagePassing, edge_index: Tensor, weight: Tensor, method: 
         if layer.inspector.implements("edge_update"):
             return layer.register_edge_update_forward_hook(_renormalise(edge_index, weight))
     mean = method == "adaptor" and isinstance(layer.aggr_module, MeanAggregation)
-    return _HookPair(layer, edge_index, weight, mean=mean)
+    hooks = _Hooks(layer, edge_index, weight, mean=mean)
+    if rows is not None and _only_adds_rows(layer) and (mean or isinstance(layer.aggr_module, SumAggregation)):
+        hooks.add_up_entries(layer, rows)
+    return hooks
+
+
+def _only_adds_rows(layer: MessagePassing) -> bool:
+    """Whether the layer's messages are the rows of x themselves, and nothing happens to them but aggregation."""
+    kind = type(layer)
+    return (
+        kind.message in (SAGEConv.message, GINConv.message, MessagePassing.message)
+        and kind.aggregate is MessagePassing.aggregate
+        and kind.update is MessagePassing.update
+        and layer.flow == "source_to_target"
+        and layer.node_dim in (-2, 0)
+    )
 
 
 def _inject(layer: MessagePassing, edge_index: Tensor, weight: Tensor) -> Callable[..., Any]:
@@ -120,12 +139,13 @@ def _renormalise(edge_index: Tensor, weight: Tensor) -> Callable[..., Tensor]:
     return hook
 
 
-class _HookPair:
+class _Hooks:
     """Remembers the arcs that enter `propagate`, then scales the messages that go along them."""
 
     def __init__(self, layer: MessagePassing, edge_index: Tensor, weight: Tensor, *, mean: bool) -> None:
         self._edge_index, self._weight, self._mean = edge_index, weight, mean
         self._factor: Tensor | None = None
+        self._patched: MessagePassing | None = None
         self._handles = (
             layer.register_propagate_forward_pre_hook(self._enter),
             layer.register_message_forward_hook(self._scale),
@@ -134,17 +154,42 @@ class _HookPair:
     def remove(self) -> None:
         for handle in self._handles:
             handle.remove()
+        if self._patched is not None:
+            self._patched.__dict__.pop("propagate", None)
+
+    def add_up_entries(self, layer: MessagePassing, rows: SparseRows) -> None:
+        """Replaces `propagate` on this private copy for calls on the fixed x; other calls go the usual way."""
+        if "propagate" in layer.__dict__:  # something else stands there already
+            return
+        usual = layer.propagate
+
+        def propagate(edge_index: Tensor, size: Any = None, **kwargs: Any) -> Any:
+            x = kwargs.get("x")
+            source = x[0] if isinstance(x, tuple) else x
+            if source is not rows.x or size is not None or set(kwargs) - {"x", "edge_weight"}:
+                return usual(edge_index, size=size, **kwargs)
+            if kwargs.get("edge_weight") is not None:
+                return usual(edge_index, size=size, **kwargs)
+            share, _ = self._shares(layer, edge_index)
+            return rows.weighted_sum(edge_index[0], edge_index[1], share)
+
+        layer.__dict__["propagate"] = propagate
+        self._patched = layer
 
     def _enter(self, layer: MessagePassing, inputs: tuple[Any, ...]) -> None:
-        arcs = inputs[0]
+        self._factor = self._shares(layer, inputs[0])[1]
+
+    def _shares(self, layer: MessagePassing, arcs: Tensor) -> tuple[Tensor, Tensor]:
+        """What each arc's message counts for in a sum, [E'], and in the layer's own aggregation, [E']."""
         w = align(arcs, self._edge_index, self._weight)
-        if self._mean and w.numel():
-            to = _target_of(layer, arcs)
-            size = int(arcs.max()) + 1
-            count = w.new_zeros(size).index_add(0, to, torch.ones_like(w))
-            total = w.new_zeros(size).index_add(0, to, w)
-            w = w * (count / total.clamp_min(1.0))[to]
-        self._factor = w
+        if not self._mean or not w.numel():
+            return w, w
+        to = _target_of(layer, arcs)
+        size = int(arcs.max()) + 1
+        count = w.new_zeros(size).index_add(0, to, torch.ones_like(w))
+        total = w.new_zeros(size).index_add(0, to, w)
+        share = w / total.clamp_min(1.0)[to]
+        return share, share * count[to]  # the layer divides by the count itself
 
     def _scale(self, layer: MessagePassing, _inputs: tuple[Any, ...], message: Tensor) -> Tensor:
         if self._factor is None:

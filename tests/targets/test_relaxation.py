@@ -167,6 +167,27 @@ def test_graph_model_pools_and_lands_on_mask():
     assert z.shape == (20, 2)
 
 
+@pytest.mark.parametrize("name", ["sage-mean", "sage-sum", "gin"])
+def test_sums_over_sparse_features_equal_sums_over_messages(name, monkeypatch):
+    base = sbm_graph()
+    rng = torch.Generator().manual_seed(0)
+    sparse = (torch.rand(base.x.shape, generator=rng) < 0.05).float() * torch.rand(base.x.shape, generator=rng)
+    graph = Graph(sparse, torch.cat([base.edge_index, torch.tensor([[7], [7]])], dim=1), base.y)
+    answers = []
+    for entries in (True, False):
+        relaxation = Relaxation.choose(handle_of(name), num_features=F_IN, task="node")
+        if not entries:
+            monkeypatch.setattr("auditor.targets.memo.SparseRows.of", lambda x: None)
+        w = torch.linspace(0, 1, graph.num_edges, requires_grad=True)
+        z = relaxation.logits(graph.x, graph.edge_index, w)
+        (gradient,) = torch.autograd.grad(z.tanh().sum(), w)
+        answers.append((z.detach(), gradient))
+        assert (relaxation._memo.rows is not None) == entries
+        assert "propagate" not in relaxation.handle.model.one.__dict__
+    assert answers[0][1].abs().max() > 0
+    torch.testing.assert_close(answers[0], answers[1], rtol=1e-4, atol=1e-6)
+
+
 def test_embeddings_follow_the_weights():
     graph = sbm_graph()
     for name in ("gat", "gcn-weighted"):
