@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console, RenderableType
@@ -119,7 +120,7 @@ def _family(reading: Reading, family: str, *, plain: bool) -> Iterable[Renderabl
     yield Text.assemble("\n", (FAMILIES.get(family, family), "bold"), ("  " + QUESTIONS.get(family, ""), "dim"))
     yield from _tables(shown, plain=plain)
     lines = _grid(2)
-    for row in [r for r in shown if r.finding and r.status != "pass"] or [r for r in shown if r.text][:1]:
+    for row in _worth_a_sentence(shown):
         lines.add_row(Text("•", style=_STYLE.get(row.status, "")), Text(read.sentence(row)))
     if lines.row_count:
         yield lines
@@ -130,6 +131,15 @@ def _family(reading: Reading, family: str, *, plain: bool) -> Iterable[Renderabl
         more.append(f"{len(others) - len(extra)} more numbers are shown, not judged")
     if more:
         yield Padding(Text(" · ".join(more) + " (audit.html, audit.json)", style="dim"), (0, 0, 0, 2))
+
+
+def _worth_a_sentence(rows: Sequence[Row]) -> list[Row]:
+    """Every finding that does not pass, and the first row of each probe: a pass is a result that wants words too."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        if row.text:
+            first.setdefault(row.source, row)
+    return [row for row in rows if (row.finding and row.status != "pass") or first.get(row.source) is row]
 
 
 def _tables(rows: Sequence[Row], *, plain: bool) -> Iterable[RenderableType]:
@@ -165,7 +175,11 @@ def _table() -> Table:
 def _cells(row: Row) -> tuple[Text, ...]:
     what = Text(f"{measured(row.measurement, row.subset)}")
     value = Text.assemble(number(row.value), "\n", (interval(row.ci), "dim"))
-    beside = Text("–") if row.control is None else Text.assemble(number(row.control.value), "\n", row.control.name)
+    beside = (
+        Text("–")
+        if row.control is None
+        else Text.assemble(number(row.control.value), "\n", _breakable(row.control.name))
+    )
     gained = Text("–")
     if row.advantage is not None:
         signed = number(row.advantage.value, signed=True)
@@ -178,6 +192,11 @@ def _cells(row: Row) -> tuple[Text, ...]:
     if finding.untrusted:
         judged.append("\nuntrusted", style="bold yellow")
     return what, value, beside, gained, judged
+
+
+def _breakable(name: str) -> str:
+    """A name like `counterfactual/degree+class` as words, so that it wraps between them."""
+    return re.sub(r"(?<=\S)/(?=\S)", " ", name)
 
 
 def _gaps(audit: Audit) -> Iterable[RenderableType]:
