@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -139,10 +139,14 @@ class AttackTask:
 
 
 class TrainedModels(Protocol):
-    """Keyed cache of twins: trained once, shared by every cell that needs the same one."""
+    """Keyed cache of twins: trained once, shared by every cell that needs the same one; and of edits found on them."""
 
     def twin(self, target: Target, graph: Graph, seed: int) -> Target:
         """`target.retrained(graph, seed=seed)`, or the one trained before with equal inputs."""
+        ...
+
+    def keep_flips(self, target: Target, flips: Sequence[FlipSet]) -> None:
+        """Remembers verified flip sets found on `target`, so that they can be tried on its relatives (transfer)."""
         ...
 
 

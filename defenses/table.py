@@ -41,5 +41,12 @@ TABLE = Table(
             "adversarial",
             needs=("RETRAIN", "EMBEDDINGS"),
         ),
+        Entry(
+            "repair",
+            "defenses.repair.method:Repair",
+            "edits the weights so that named wrong nodes become right, within an accuracy budget",
+            "repair",
+            needs=("PARAMS",),
+        ),
     )
 )

@@ -9,11 +9,13 @@ import typer
 from auditor import __version__
 from auditor.cli.baseline import app as baseline
 from auditor.cli.check import check
+from auditor.cli.defend import defend
 from auditor.cli.demo import demo
 from auditor.cli.diff import diff
 from auditor.cli.explain import explain
 from auditor.cli.gate import gate
 from auditor.cli.list import list_
+from auditor.cli.repair import repair
 from auditor.cli.report import report
 from auditor.cli.run import run
 from auditor.cli.train import train
@@ -50,6 +52,8 @@ app.command("run")(run)
 app.command("gate")(gate)
 app.add_typer(baseline)
 app.command("diff")(diff)
+app.command("repair")(repair)
+app.command("defend")(defend)
 app.command("report")(report)
 app.command("list")(list_)
 app.command("explain")(explain)

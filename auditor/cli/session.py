@@ -14,6 +14,8 @@ from auditor.cli.console import note, prepare_folder, stderr, stdout, write_file
 from auditor.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from auditor.policy import Policy
     from auditor.runner.plan import PlannedCell
     from auditor.targets.target import Target
@@ -52,12 +54,15 @@ class Session:
         import torch
 
         from auditor.data.sources import resolve_root
-        from auditor.targets.load import load_target
+        from auditor.runner.defending import load_any
+        from auditor.runner.execute import TrainedCache
 
         torch.set_num_threads(self.settings["threads"])
         root = resolve_root(self.settings["data_root"] or None)
         with stderr().status("loading the target"):
-            return load_target(self.path, data_root=root, data=data, trust_pickle=trust_pickle)
+            return load_any(
+                self.path, models=TrainedCache(), data_root=root, data=data, trust_pickle=trust_pickle, notify=note
+            )
 
     def policy(self) -> Policy:
         """The policy that judges, with the file's own thresholds, limits and suppressions."""
@@ -149,3 +154,23 @@ class Session:
                 raise ConfigError("terminal is what is printed, not a file format; leave it out of --format.")
             registry.find("reports", name)
         return [name for name in dict.fromkeys(names) if name != "json"]
+
+
+def group_column(path: Path, name: str | None, data_root: str | None) -> Tensor | None:
+    """A named column of the target's data, int64 [items]; None when none was named.
+
+    Raises:
+        ConfigError: the data has no such column (the nearest one is offered).
+    """
+    if name is None:
+        return None
+    from auditor.data.sources import load_data, resolve_root
+    from auditor.errors import nearest
+    from auditor.targets.derived import tables_of
+
+    table, folder = tables_of(path)
+    source = str(folder / table.data.path) if table.data.path else str(table.data.name)
+    columns = load_data(source, root=resolve_root(data_root)).columns
+    if name not in columns:
+        raise ConfigError(f'the data of this target has no column "{name}". {nearest(name, columns)}')
+    return columns[name]

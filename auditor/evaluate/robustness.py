@@ -166,6 +166,7 @@ def _attack(
             run.violations.setdefault(attack.id, []).append(str(violation))
             continue
         run.arms.append(Arm(attack.id, variant, levels.index(level), verified, claim.claimed_accuracy))
+        cell.models.keep_flips(cell.target, (claim,))
 
 
 def _require_edge_dependence(target: Target, space: EdgeSpace, cell: Cell) -> None:

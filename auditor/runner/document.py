@@ -62,6 +62,7 @@ def run_audit(
     validity = check_validity(target)
     rows: list[CellRow] = []
     interrupted = False
+    observer.planned(cells)
     try:
         for row in run_cells(target, cells, side=settings.side, observer=observer, out=out):
             rows.append(row)

@@ -17,7 +17,7 @@ from auditor import registry
 from auditor.audit import CellRow
 from auditor.data.graph import Graph
 from auditor.errors import AuditorError, CapabilityError, SkippedError
-from auditor.probe import Cell, Result
+from auditor.probe import Cell, FlipSet, Result
 from auditor.runner.plan import PlannedCell
 from auditor.targets.target import Target
 from auditor.view import SideKnowledge
@@ -46,14 +46,14 @@ def run_cells(
     side: SideKnowledge,
     observer: Observer,
     out: Path | None = None,
+    models: TrainedCache | None = None,
 ) -> Iterator[CellRow]:
     """Rows as they finish. With `out`, each row is appended to `out/cells.jsonl` and tracebacks go to `out/errors/`.
 
     Raises:
         KeyboardInterrupt: passed on; rows already yielded are kept.
     """
-    models = TwinCache()
-    observer.planned(cells)
+    models = models or TrainedCache()
     for planned in cells:
         observer.started(planned)
         row = _run_one(target, planned, side, models, observer.tick, out)
@@ -66,11 +66,12 @@ def run_cells(
         yield row
 
 
-class TwinCache:
-    """Twins trained in this run, keyed by target, graph and seed; at most `limit` are kept."""
+class TrainedCache:
+    """Twins trained in this run, keyed by target, graph and seed; at most `limit` are kept. And flip sets found."""
 
-    def __init__(self, limit: int = 16) -> None:
+    def __init__(self, limit: int = 64) -> None:
         self._twins: dict[tuple[str, str, int], Target] = {}
+        self._flips: dict[str, list[FlipSet]] = {}
         self._limit = limit
 
     def twin(self, target: Target, graph: Graph, seed: int) -> Target:
@@ -82,12 +83,20 @@ class TwinCache:
             self._twins[key] = target.retrained(graph, seed=seed)
         return self._twins[key]
 
+    def keep_flips(self, target: Target, flips: Sequence[FlipSet]) -> None:
+        """See `auditor.probe.TrainedModels`."""
+        self._flips.setdefault(target.digest, []).extend(flips)
+
+    def flips_of(self, target: Target) -> tuple[FlipSet, ...]:
+        """Every flip set found on `target` so far."""
+        return tuple(self._flips.get(target.digest, ()))
+
 
 def _run_one(
     target: Target,
     planned: PlannedCell,
     side: SideKnowledge,
-    models: TwinCache,
+    models: TrainedCache,
     tick: Callable[[float | None, str], None],
     out: Path | None,
 ) -> CellRow:
@@ -96,6 +105,7 @@ def _run_one(
         key=planned.key,
         probe=planned.request.spec,
         family=entry.family,
+        defense=planned.defense,
         seed=planned.seed,
         status="skipped",
         reason=planned.skip,

@@ -45,6 +45,7 @@ class PlannedCell:
     attacks: tuple[Attack, ...]
     params: Mapping[str, str]
     skip: str = ""
+    defense: str = "none"
 
     @property
     def estimate_s(self) -> float:
@@ -96,7 +97,13 @@ def choose_probes(
 
 
 def plan(
-    target: Target, requests: Sequence[ProbeRequest], *, seeds: Sequence[int], profile: Profile, side: SideKnowledge
+    target: Target,
+    requests: Sequence[ProbeRequest],
+    *,
+    seeds: Sequence[int],
+    profile: Profile,
+    side: SideKnowledge,
+    defense: str = "none",
 ) -> tuple[PlannedCell, ...]:
     """Every cell, in order, with the reason where it cannot run on `target`.
 
@@ -112,7 +119,14 @@ def plan(
         usable = tuple(a for a in attacks if a.needs <= target.capabilities)
         cells += [
             PlannedCell(
-                request, seed, profile, _cell_key(target, data, request, seed, profile, side), usable, params, skip
+                request,
+                seed,
+                profile,
+                _cell_key(target, data, request, seed, profile, side, defense),
+                usable,
+                params,
+                skip,
+                defense,
             )
             for seed in seeds
         ]
@@ -161,12 +175,18 @@ def _reason_to_skip(target: Target, probe: ProbeEntry, entries: Sequence[Entry],
 
 
 def _cell_key(
-    target: Target, data: str, request: ProbeRequest, seed: int, profile: Profile, side: SideKnowledge
+    target: Target,
+    data: str,
+    request: ProbeRequest,
+    seed: int,
+    profile: Profile,
+    side: SideKnowledge,
+    defense: str,
 ) -> str:
     words = {
         "target": target.digest,
         "data": data,
-        "defense": "none",
+        "defense": defense,
         "probe": request.spec,
         "version": request.entry.version,
         "profile": profile,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +23,12 @@ from auditor.targets.realm import with_forward
 from auditor.targets.recipe import TrainRecipe
 from auditor.targets.reference import compare_reference
 from auditor.targets.target import Capability, ModelHandle, Target, output_kind
-from auditor.targets.weights import kind_of, read_bytes, refusal
+from auditor.targets.weights import kind_of, read_bytes, read_weights, refusal
 
 if TYPE_CHECKING:
     from auditor.data.sources import LoadedData
+
+Wrap = Callable[[Target, Mapping[str, Any], Mapping[str, Tensor]], Target]
 
 
 def load_target(
@@ -34,6 +38,7 @@ def load_target(
     data: str | None = None,
     split: str | None = None,
     trust_pickle: bool = False,
+    wrap: Wrap | None = None,
     notify: Callable[[str], None] = lambda _line: None,
 ) -> Target:
     """The target that `path` names, with every check of loading passed.
@@ -44,6 +49,7 @@ def load_target(
         data: a data set or graph file that replaces `[data]`; the claimed accuracy no longer applies then.
         split: replaces `[data] split`.
         trust_pickle: allows unpickling a whole module. For the command line alone: no file may switch it on.
+        wrap: rebuilds a defended target from the freshly built base, its `[defense]` table and the saved tensors.
         notify: gets one line for everything worth knowing while loading.
 
     Raises:
@@ -59,8 +65,37 @@ def load_target(
         file = file.model_copy(update={"data": table, "target": target_table})
     if split is not None:
         file = file.model_copy(update={"data": file.data.model_copy(update={"split": split})})
-    loaded = load_model(Request(file, folder, trust_pickle))
-    return assemble(loaded, file, folder, _load_data(file.data, folder, data_root, notify))
+    request = Request(file, folder, trust_pickle)
+    loaded, loaded_data = load_model(request), _load_data(file.data, folder, data_root, notify)
+    if file.defense is None:
+        return assemble(loaded, file, folder, loaded_data)
+    if wrap is None:
+        raise LoadError(f"{path} holds a defended target; only the defence that saved it can load it.")
+    return _defended(request, loaded, loaded_data, wrap)
+
+
+def _defended(request: Request, loaded: LoadedModel, data: LoadedData, wrap: Wrap) -> Target:
+    """The base built afresh, then the defence's own tensors put in by the defence; nothing is trained."""
+    file, defense = request.file, request.file.defense or {}
+    bare = file.target.model_copy(update={"reference": None, "claimed_accuracy": None})
+    base = assemble(loaded, file.model_copy(update={"target": bare}), request.folder, data)
+    base = dataclasses.replace(base, digest=str(defense.get("base", base.digest)))
+    weights = read_weights(request.weights_bytes(), request.weights_path().name)
+    target = wrap(base, defense, weights.tensors)
+    handle = ModelHandle(target.model, embedding_layer=target.embedding_layer)
+    provenance = dict(base.provenance)
+    if file.target.reference is not None:
+        path = request.folder / file.target.reference
+        comparison = compare_reference(path, handle, num_features=target.graph.num_features)
+        provenance["reference"] = {"difference": comparison.difference, "scale": comparison.scale}
+    return dataclasses.replace(
+        target,
+        name=file.target.name or target.name,
+        digest=hashlib.sha256(f"{target.digest}{weights.sha256}".encode()).hexdigest(),
+        provenance=provenance,
+        claimed_accuracy=file.target.claimed_accuracy,
+        _clean={},
+    )
 
 
 def load_model(request: Request) -> LoadedModel:

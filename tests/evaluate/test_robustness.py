@@ -21,6 +21,7 @@ from auditor.evaluate.feature_reference import feature_reference
 from auditor.evaluate.robustness import evaluate
 from auditor.evaluate.verification import Verifier
 from auditor.probe import AttackTask, Cell, FlipOutcome, FlipSet
+from auditor.runner.execute import TrainedCache
 from auditor.targets.target import Capability
 from auditor.view import Access, SideKnowledge
 from tests.toys import sbm_graph, toy_target
@@ -44,7 +45,7 @@ def cell(target, attacks=None, *, profile="quick", seed=0, **params) -> Cell:
         profile=profile,
         seed=seed,
         side=SideKnowledge(),
-        models=None,
+        models=TrainedCache(),
         key="cell",
     )
 

@@ -13,7 +13,7 @@ from auditor.policy import Policy
 from auditor.probe import Cell, Result
 from auditor.runner import execute
 from auditor.runner.document import RunSettings, run_audit
-from auditor.runner.execute import TwinCache, run_cells
+from auditor.runner.execute import TrainedCache, run_cells
 from auditor.runner.plan import PlannedCell, choose_probes, plan
 from auditor.targets.target import Target
 from auditor.view import SideKnowledge
@@ -83,7 +83,7 @@ def test_interruption_keeps_finished_cells(target: Target, monkeypatch: pytest.M
 
 
 def test_twin_is_trained_once(target: Target) -> None:
-    cache, calls = TwinCache(), []
+    cache, calls = TrainedCache(), []
 
     class Counting:
         def fit(self, graph, split, seed):  # type: ignore[no-untyped-def]

@@ -45,7 +45,8 @@ def load(request: Request) -> LoadedModel:
         return _to_contract(model, adapter, realm)
 
     model, adapter = build_raw()
-    fit_weights(model, weights.tensors, file=path.name, table=f"factory {spec}")
+    if request.file.defense is None:  # a defence's own tensors are fitted by the defence
+        fit_weights(model, weights.tensors, file=path.name, table=f"factory {spec}")
     code = hashlib.sha256(source.read_bytes()).hexdigest()
     provenance = describe_weights(path, weights) | {"factory": spec, "factory_sha256": code}
     if realm.collisions:

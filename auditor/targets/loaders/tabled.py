@@ -17,7 +17,8 @@ def load_tabled(request: Request, *, kind: str) -> LoadedModel:
     table = dict(request.model_table())
     with forked_rng():
         model = build_model(table)
-    fit_weights(model, weights.tensors, file=path.name)
+    if request.file.defense is None:  # a defence's own tensors are fitted by the defence
+        fit_weights(model, weights.tensors, file=path.name)
     return LoadedModel(
         model=model,
         build=partial(build_model, table),

@@ -1,0 +1,52 @@
+"""`auditor repair`: corrects named wrong nodes by editing the weights, within an accuracy budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auditor.cli import options
+
+
+def repair(
+    target: options.TargetPath,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the repaired target.")],
+    errors: Annotated[
+        str, typer.Option(help="test, val (wrong nodes of that mask) or a CSV file with node,label.")
+    ] = "val",
+    max_drawdown: Annotated[
+        float, typer.Option(min=0.0, help="Points of accuracy that may be lost on validation nodes.")
+    ] = 1.0,
+    method: Annotated[str, typer.Option(help="gre-plus, or finetune (the control).")] = "gre-plus",
+    together: Annotated[bool, typer.Option("--together", help="All nodes in one edit, not one at a time.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the parts of the training nodes.")] = 0,
+    data_root: options.DataRoot = None,
+) -> None:
+    """Edit the weights so that named wrong nodes become right; exit 1 when none fits the budget."""
+    import torch
+
+    from auditor import registry
+    from auditor.cli.console import note, prepare_folder, stderr, stdout
+    from auditor.data.sources import resolve_root
+    from auditor.probe import DefenseTask
+    from auditor.runner.execute import TrainedCache
+    from auditor.targets.derived import save_derived, tables_of
+    from auditor.targets.load import load_target
+
+    torch.set_num_threads(1)  # the same bytes on every machine
+    method_class = registry.find("defenses", "repair").load()
+    defense = method_class(method=method, errors=errors, max_drawdown=max_drawdown, together=together)
+    tables_of(target)
+    loaded = load_target(target, data_root=resolve_root(data_root), notify=note)
+    with stderr().status(f"repairing {loaded.name}"):
+        repaired, report = defense.apply(loaded, DefenseTask(seed, TrainedCache()))
+    for line in report.lines():
+        stdout().print(line, markup=False)
+    if repaired is None:
+        note("nothing was saved: no node could be repaired within the budget")
+        raise typer.Exit(1)
+    prepare_folder(out)
+    save_derived(repaired, target, out)
+    note(f'written: {out}/target.toml. Audit it with "auditor run {out}".')

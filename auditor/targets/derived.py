@@ -1,0 +1,77 @@
+"""Writes a target that was made from another one: its own weights, the tables of the other, and what made it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from auditor.errors import CapabilityError, UsageError
+from auditor.targets.config import FILE_NAME, DataTable, TargetFile, TargetTable, read_target_file, write_target_file
+from auditor.targets.reference import write_reference
+from auditor.targets.target import Target
+
+WEIGHTS, REFERENCE = "model.safetensors", "model.ref.safetensors"
+TABLED = ("safetensors", "state_dict")
+
+
+def tables_of(path: Path) -> tuple[TargetFile, Path]:
+    """The tables of the target that `path` names, and the folder they are relative to.
+
+    Raises:
+        UsageError: there is no `target.toml` or `audit.toml`.
+    """
+    folder = path if path.is_dir() else path.parent
+    candidates = [path] if path.suffix == ".toml" else [folder / FILE_NAME, folder / "audit.toml"]
+    for file in candidates:
+        if file.is_file():
+            return read_target_file(file), folder
+    raise UsageError(
+        f"{path} has no {FILE_NAME}; expected a target's folder, so that a new one can be written like it."
+    )
+
+
+def save_derived(target: Target, source: Path, out_dir: Path) -> None:
+    """Writes `target.toml`, weights and reference of a target made from the one at `source`; same architecture.
+
+    Paths in the tables are rewritten to hold from `out_dir`; `[defense]` says what made it.
+
+    Raises:
+        CapabilityError: the target was not built from a `[model]` table, so that its weights have no file form here.
+        UsageError: `source` has no tables.
+    """
+    if target.kind not in TABLED:
+        raise CapabilityError(
+            f"{target.name} was given as {target.kind}; expected safetensors or a state dict with a [model] table, "
+            "whose weights can be written again. Save it in that form first."
+        )
+    file, folder = tables_of(source)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    state = {name: value.detach().contiguous() for name, value in target.model.state_dict().items()}
+    save_file({name: value.clone() for name, value in state.items()}, out_dir / WEIGHTS)
+    write_reference(out_dir / REFERENCE, target.handle(), target.graph.num_features, target.task)
+    table = TargetTable(
+        name=target.name,
+        weights=WEIGHTS,
+        reference=REFERENCE,
+        claimed_accuracy=round(target.accuracy(), 6),
+        embedding_layer=file.target.embedding_layer,  # the base's: a defence sets its own when it is loaded
+        train=file.target.train,
+    )
+    tables = {"target": table, "data": _moved(file.data, folder, out_dir), "defense": _defense(target)}
+    write_target_file(out_dir / FILE_NAME, file.model_copy(update=tables))
+
+
+def _moved(data: DataTable, folder: Path, out_dir: Path) -> DataTable:
+    """The same data as seen from another folder."""
+    places = {key: value for key, value in (("path", data.path), ("root", data.root)) if value is not None}
+    moved = {key: os.path.relpath((folder / value).resolve(), out_dir.resolve()) for key, value in places.items()}
+    return data.model_copy(update=moved)
+
+
+def _defense(target: Target) -> Mapping[str, Any] | None:
+    tag = target.defense
+    return None if tag is None else {"id": tag.spec, "version": tag.version, "seed": tag.seed, "base": tag.base}

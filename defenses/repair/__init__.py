@@ -1,0 +1,1 @@
+"""Post-audit repair: edits the weights so that named wrong nodes become right, within an accuracy budget."""

@@ -1,0 +1,213 @@
+"""Gradient rewiring as a defence: `repair`, methods `gre-plus` and its control `finetune`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from auditor.errors import ConfigError, SkippedError, nearest
+from auditor.probe import DefenseTask
+from auditor.statistics.intervals import agresti_min
+from auditor.targets.target import Capability, Target, is_correct, log_probabilities
+from defenses.fitting import DefenseRecipe, defended, rebuilt
+from defenses.repair.edit import Steps, edit
+from defenses.repair.errors_file import wrong_nodes
+from defenses.repair.report import NodeRow, RepairReport
+from defenses.repair.weights import EditedModel, Nodes
+
+METHODS = ("gre-plus", "finetune")
+OVER_BUDGET = "costs more than the budget"
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """Edits the trained weights until named wrong nodes are right, and no further than the accuracy budget allows.
+
+    Nodes are taken one at a time, the most probable first, each from the last accepted weights; those repaired so far
+    must stay right. The budget is read on validation nodes outside the list, so that the test set decides nothing.
+
+    Attributes:
+        method: `gre-plus` keeps the loss of four parts of the training nodes from rising to first order; `finetune` is
+            the same loop without that projection.
+        errors: `val`, `test` (wrong nodes of that mask, labels as in the data) or a CSV file with node,label.
+        max_drawdown: points of accuracy that may be lost.
+        together: all nodes in one edit.
+        parts: of the training nodes.
+        max_steps: of one edit.
+        step: its length relative to |theta|.
+
+    Source: Zhang et al., "Gradient Rewiring for Editable Graph Neural Network Training", NeurIPS 2024.
+    """
+
+    method: str = "gre-plus"
+    errors: str = "val"
+    max_drawdown: float = 1.0
+    together: bool = False
+    parts: int = 4
+    max_steps: int = 20
+    step: float = 0.002
+
+    id: ClassVar[str] = "repair"
+    version: ClassVar[str] = "1"
+    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.PARAMS})
+    tasks: ClassVar[tuple[str, ...]] = ("node",)
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ConfigError(f'repair: method = "{self.method}". {nearest(self.method, METHODS)}')
+        for name, least in (("max_drawdown", 0.0), ("parts", 0), ("max_steps", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"repair: {name} = {getattr(self, name)}; expected at least {least:g}.")
+        if not self.step > 0:
+            raise ConfigError(f"repair: step = {self.step}; expected above 0.")
+
+    def fit(self, target: Target, task: DefenseTask) -> Target:
+        """See `auditor.probe.Defense`; a run in which no node fits the budget is a SkippedError."""
+        repaired, report = self.apply(target, task)
+        if repaired is None:
+            raise SkippedError(report.lines()[0])
+        return repaired
+
+    def train(self, base: Target, task: DefenseTask) -> tuple[nn.Module, Mapping[str, Any]]:
+        """See `defenses.fitting.Trains`: the wrong nodes of a retrained model are found again."""
+        model, report = self._run(base, task, wrong_nodes(base, self.errors))
+        return model, report.notes()
+
+    def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
+        """See `auditor.probe.Defense`."""
+        return rebuilt(self, base, tensors, task, head=True)
+
+    def controls(self) -> tuple[str, ...]:
+        """The same loop without the projection."""
+        return () if self.method == "finetune" else ("repair:method=finetune",)
+
+    def apply(
+        self, target: Target, task: DefenseTask, nodes: Nodes | None = None
+    ) -> tuple[Target | None, RepairReport]:
+        """The repaired target, None when no node could be repaired within the budget; and the report.
+
+        Args:
+            target: is left as it was.
+            task: seed of the parts.
+            nodes: ids and classes to reach; None for what `errors` says.
+
+        Raises:
+            SkippedError: a graph task, or weights that no gradient reaches.
+            ConfigError: a malformed list, or no validation node outside it to read the budget on.
+        """
+        model, report = self._run(target, task, nodes or wrong_nodes(target, self.errors))
+        if not report.nodes("repaired"):
+            return None, report
+        recipe = None if target.recipe is None else DefenseRecipe(self, target, task, needs_trained=True)
+        return defended(target, model, self, task, report.notes(), recipe), report
+
+    def _run(self, target: Target, task: DefenseTask, nodes: Nodes) -> tuple[nn.Module, RepairReport]:
+        if target.task != "node":
+            raise SkippedError("repair corrects nodes of one graph; this target classifies graphs.")
+        start = time.perf_counter()
+        session = _Session(self, target, task, nodes)
+        rows = session.together() if self.together else session.one_by_one()
+        model = session.model.finished()
+        return model, session.report(rows, time.perf_counter() - start)
+
+
+class _Session:
+    """One repair while it runs: the edited model, what counts against the budget, what is repaired so far."""
+
+    def __init__(self, settings: Repair, target: Target, task: DefenseTask, nodes: Nodes) -> None:
+        self.settings, self.target, self.task = settings, target, task
+        self.ids, self.labels = nodes
+        self.model = EditedModel(target.model, target.graph)
+        self.steps = Steps(settings.method == "gre-plus", settings.max_steps, settings.step)
+        outside = torch.ones(target.graph.num_nodes, dtype=torch.bool).index_fill_(0, self.ids, False)
+        self.val, self.test = target.split.val & outside, target.split.test & outside
+        if not self.val.any():
+            raise ConfigError("no validation node is outside the list; expected some to read the budget on.")
+        self.right_before = is_correct(self.model.logits(), target.graph.y)
+        self.anchors = training_parts(target, settings.parts, task.seed)
+
+    def one_by_one(self) -> list[NodeRow]:
+        """Most probable first, each from the last accepted weights."""
+        first = log_probabilities(self.model.logits())[self.ids, self.labels]
+        right = is_correct(self.model.logits()[self.ids], self.labels)
+        rows: dict[int, NodeRow] = {}
+        done: list[int] = []
+        for count, i in enumerate(torch.argsort(first, descending=True, stable=True).tolist()):
+            self.task.tick(count / len(self.ids), "repairing")
+            node, label = int(self.ids[i]), int(self.labels[i])
+            if bool(right[i]):
+                rows[i] = NodeRow(node, label, "already right")
+                continue
+            rows[i] = self._attempt([i], done)[0]
+            done += [i] if rows[i].outcome == "repaired" else []
+        return [rows[i] for i in range(len(self.ids))]
+
+    def together(self) -> list[NodeRow]:
+        """All wrong nodes in one edit."""
+        right = is_correct(self.model.logits()[self.ids], self.labels)
+        wrong = torch.nonzero(~right).flatten().tolist()
+        rows = {i: NodeRow(int(self.ids[i]), int(self.labels[i]), "already right") for i in range(len(self.ids))}
+        if wrong:
+            rows |= dict(zip(wrong, self._attempt(wrong, []), strict=True))
+        return [rows[i] for i in range(len(self.ids))]
+
+    def drawdown(self, mask: Tensor) -> float:
+        """Accuracy lost since the start under `mask`, in points."""
+        right = is_correct(self.model.logits(), self.target.graph.y)
+        lost = self.right_before[mask].double().mean() - right[mask].double().mean()
+        return 100 * float(lost)
+
+    def report(self, rows: list[NodeRow], seconds: float) -> RepairReport:
+        """The report of the weights as they are now."""
+        now = is_correct(self.model.logits(), self.target.graph.y)
+        a, b = self.right_before[self.test], now[self.test]
+        counts = (a & b, a & ~b, ~a & b, ~a & ~b)
+        lo, hi = agresti_min(*(float(part.sum()) for part in counts)) if len(a) else (0.0, 0.0)
+        flipped = torch.nonzero(self.test & self.right_before & ~now).flatten().tolist()
+        return RepairReport(
+            method=self.settings.method,
+            rows=tuple(rows),
+            max_drawdown=self.settings.max_drawdown,
+            drawdown_val=self.drawdown(self.val),
+            drawdown=(self.drawdown(self.test) if len(a) else 0.0, 100 * lo, 100 * hi),
+            counted=(int(self.val.sum()), int(self.test.sum())),
+            flipped_correct=tuple(flipped),
+            seconds=seconds,
+        )
+
+    def _attempt(self, places: list[int], done: list[int]) -> list[NodeRow]:
+        """One edit of the nodes at `places`; it stands only within the budget, counted from the original weights."""
+        chosen, kept = torch.tensor(places), torch.tensor(done, dtype=torch.int64)
+        wanted, held = (self.ids[chosen], self.labels[chosen]), (self.ids[kept], self.labels[kept])
+        anchors = [*self.anchors, held] if done else self.anchors
+        before = self.model.theta()
+        attempt = edit(self.model, wanted, anchors, self.steps, held)
+        outcome, reason = ("repaired", "") if attempt.success else ("failed", attempt.reason)
+        if attempt.success and self.drawdown(self.val) > self.settings.max_drawdown:
+            self.model.restore(before)
+            outcome, reason = "rolled back", OVER_BUDGET
+        if attempt.inactive_anchors and reason:
+            reason += "; anchor inactive"
+        pairs = zip(*(part.tolist() for part in wanted), strict=True)
+        return [
+            NodeRow(node, label, outcome, attempt.steps if i == 0 else 0, reason)
+            for i, (node, label) in enumerate(pairs)
+        ]
+
+
+def training_parts(target: Target, parts: int, seed: int) -> list[Nodes]:
+    """The training nodes in `parts` parts, stratified by class; none for 0."""
+    if parts == 0:
+        return []
+    rng, y = np.random.default_rng(seed), target.graph.y
+    ids = torch.nonzero(target.split.train).flatten().numpy()
+    shuffled = rng.permutation(ids)
+    by_class = shuffled[np.argsort(y.numpy()[shuffled], kind="stable")]
+    cut = [torch.from_numpy(by_class[p::parts]) for p in range(parts)]
+    return [(part, y[part]) for part in cut if part.numel()]

@@ -1,0 +1,100 @@
+"""What a repair did: node by node, and what it cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+OUTCOMES = ("repaired", "already right", "rolled back", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """One node of the list: `outcome` is one of `OUTCOMES`, `reason` says why where it is not repaired."""
+
+    node: int
+    label: int
+    outcome: str
+    steps: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    """The result of one run.
+
+    Attributes:
+        method: `gre-plus` or `finetune`.
+        rows: every node that was named, in the order given.
+        max_drawdown: the budget, in points on validation nodes outside the list.
+        drawdown_val: accuracy lost there, in points.
+        drawdown: accuracy lost on test nodes outside the list, in points, with a 95 % interval.
+        counted: validation and test nodes behind the two.
+        flipped_correct: test nodes outside the list that were right and are wrong now.
+        seconds: wall time.
+    """
+
+    method: str
+    rows: tuple[NodeRow, ...]
+    max_drawdown: float
+    drawdown_val: float
+    drawdown: tuple[float, float, float]
+    counted: tuple[int, int]
+    flipped_correct: tuple[int, ...]
+    seconds: float
+
+    def nodes(self, outcome: str) -> tuple[int, ...]:
+        """Ids with this outcome."""
+        return tuple(row.node for row in self.rows if row.outcome == outcome)
+
+    @property
+    def within_budget(self) -> bool:
+        """Whether what is kept costs no more than the budget."""
+        return self.drawdown_val <= self.max_drawdown
+
+    def lines(self) -> list[str]:
+        """The report in words, 100 columns."""
+        asked = len(self.rows) - len(self.nodes("already right"))
+        repaired, rolled = len(self.nodes("repaired")), len(self.nodes("rolled back"))
+        value, lo, hi = self.drawdown
+        lines = [
+            f"{repaired} of {asked} repaired within {self.max_drawdown:g} points; {rolled} rolled back "
+            f"({self.method}, {sum(row.steps for row in self.rows)} steps, {self.seconds:.1f} s)",
+            f"drawdown: {value:.2f} points [{lo:.2f}, {hi:.2f}] on {self.counted[1]} test nodes outside the list, "
+            f"{self.drawdown_val:.2f} on {self.counted[0]} validation nodes (the budget is read there)",
+            f"{len(self.flipped_correct)} test nodes were right and are wrong now" + _ids(self.flipped_correct),
+        ]
+        for outcome in ("repaired", "already right"):
+            if self.nodes(outcome):
+                lines.append(f"{outcome}: {len(self.nodes(outcome))}{_ids(self.nodes(outcome))}")
+        reasons: dict[str, list[int]] = {}
+        for row in self.rows:
+            if row.outcome in ("rolled back", "failed"):
+                reasons.setdefault(f"{row.outcome}: {row.reason}", []).append(row.node)
+        lines += [f"not repaired, {why}: {len(ids)}{_ids(tuple(ids))}" for why, ids in reasons.items()]
+        lines.append("a repaired label is now memorised: run the membership probes on the result as well")
+        return lines
+
+    def notes(self) -> dict[str, Any]:
+        """Plain values for the document."""
+        return {
+            "method": self.method,
+            "repaired": list(self.nodes("repaired")),
+            "not_repaired": [*self.nodes("rolled back"), *self.nodes("failed")],
+            "already_right": list(self.nodes("already right")),
+            "drawdown": self.drawdown[0],
+            "drawdown_ci": list(self.drawdown[1:]),
+            "drawdown_val": self.drawdown_val,
+            "max_drawdown": self.max_drawdown,
+            "within_budget": self.within_budget,
+            "flipped_correct": list(self.flipped_correct),
+            "steps": sum(row.steps for row in self.rows),
+            "rolled_back": len(self.nodes("rolled back")) > 0,
+        }
+
+
+def _ids(ids: tuple[int, ...]) -> str:
+    if not ids:
+        return ""
+    shown = ", ".join(map(str, ids[:10]))
+    return f" (nodes {shown}{', …' if len(ids) > 10 else ''})"
