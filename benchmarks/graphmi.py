@@ -1,0 +1,116 @@
+"""GraphMI on named graphs: cost of both forms, and AUC and AP beside the controls (`python -m benchmarks.graphmi`).
+
+Targets are GCNs of width 16, trained by the recipe of `auditor train`, one per seed. Every cost is of one attack in a
+process of its own: CPU seconds of `run` alone, and the peak memory of the whole process, imports and data included.
+Scores are read on all edges against 200,000 non-edges, and on draws of 10 % of the nodes (the protocol of papers).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from attacks.privacy.graphmi import GraphMI
+from attacks.privacy.posterior_similarity import PosteriorSimilarity
+from auditor.data.roots import resolve_root
+from auditor.data.sources import load_data
+from auditor.evaluate.link_controls import no_model_controls
+from auditor.evaluate.link_pairs import Truth, pairs_inside, prior_pairs
+from auditor.evaluate.link_t10 import balanced_metrics
+from auditor.evaluate.links import side_knowledge
+from auditor.probe import Attack, AttackTask, LinkOutcome
+from auditor.statistics.ranking import Ranking, auc
+from auditor.targets.target import Target
+from auditor.targets.train import train_reference
+from auditor.view import SideKnowledge, grant_privacy
+
+
+def trained(name: str, seed: int, transform: str | None) -> Target:
+    """A reference GCN of width 16 on a named graph."""
+    data = load_data(name, root=resolve_root(None))
+    with tempfile.TemporaryDirectory() as folder:
+        return train_reference(data, "gcn", hidden=16, seed=seed, out_dir=Path(folder) / "target", transform=transform)
+
+
+def attacked(attack: Attack, target: Target, nodes: torch.Tensor | None = None) -> tuple[LinkOutcome, float]:
+    """The outcome, and the CPU seconds of `run` alone."""
+    view = grant_privacy(target, attack.access, SideKnowledge(), np.random.default_rng(0), attacked=nodes)
+    start = time.process_time()
+    outcome = attack.run(view, AttackTask(np.random.default_rng(0), torch.Generator().manual_seed(0)))
+    assert isinstance(outcome, LinkOutcome)
+    return outcome, time.process_time() - start
+
+
+def measure(name: str, seed: int, transform: str | None, form: str, draws: int) -> dict[str, Any]:
+    """One row: cost and scores of one form (or of posterior similarity) on one target."""
+    torch.set_num_threads(1)
+    target = trained(name, seed, transform)
+    attack: Attack = PosteriorSimilarity() if form == "posterior-similarity" else GraphMI(form=form)
+    outcome, seconds = attacked(attack, target)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    truth = Truth.of(target.graph)
+    prior = prior_pairs(truth, 200_000, np.random.default_rng(1))
+
+    def area(values: torch.Tensor) -> float:
+        return auc(Ranking(values.numpy(), prior.is_edge).curve(prior.inclusion))
+
+    knowledge = side_knowledge(target, SideKnowledge(), np.random.default_rng(0))
+    controls = {c.name: area(c.scores[0](prior.tensor)) for c in no_model_controls(knowledge, with_mlp=False, seed=0)}
+    best = max(controls, key=lambda key: controls[key])
+    found = {"auc": area(outcome.score(prior.tensor)), "control": best, "control_auc": controls[best]}
+    row = {"data": name, "seed": seed, "form": form, "accuracy": target.accuracy(), "cpu_s": seconds, "peak_mb": peak}
+    return row | found | _paper(attack, target, truth, draws)
+
+
+def _paper(attack: Attack, target: Target, truth: Truth, draws: int) -> dict[str, float]:
+    """Mean AUC and AP over draws of 10 % of the nodes, by the paper protocol; for GraphMI's dense form only."""
+    if not isinstance(attack, GraphMI) or attack.form != "dense" or not draws:
+        return {}
+    values = []
+    for draw in range(draws):
+        rng = np.random.default_rng([7, draw])
+        nodes = np.sort(rng.choice(truth.num_nodes, truth.num_nodes // 10, replace=False))
+        outcome, _ = attacked(replace(attack, protocol="paper"), target, torch.from_numpy(nodes))
+        pairs = pairs_inside(nodes, truth, "t10")
+        values.append(balanced_metrics(outcome.score(pairs.tensor).numpy(), pairs, rng))
+    mean, spread = np.mean(values, axis=0), np.std(values, axis=0, ddof=1)
+    return {"t10_auc": mean[0], "t10_ap": mean[1], "t10_auc_sd": spread[0], "t10_ap_sd": spread[1]}
+
+
+def main() -> None:
+    """Every combination in a child process, one line of JSON each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", default="cora,airports_usa")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--forms", default="knn,dense,posterior-similarity")
+    parser.add_argument("--transform", default=None, help='"none" or "row-normalize"; default: that of auditor train')
+    parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--one", action="store_true", help="measure the first combination here and print it")
+    options = parser.parse_args()
+    names, seeds, forms = (getattr(options, key).split(",") for key in ("data", "seeds", "forms"))
+    if options.one:
+        row = measure(names[0], int(seeds[0]), options.transform, forms[0], options.draws)
+        print(json.dumps(row, default=float))
+        return
+    for name in names:
+        for form in forms:
+            for seed in seeds:
+                command = [sys.executable, "-m", "benchmarks.graphmi", "--one", "--data", name, "--seeds", seed]
+                command += ["--forms", form, "--draws", str(options.draws)]
+                command += ["--transform", options.transform] if options.transform else []
+                print(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
