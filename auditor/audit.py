@@ -227,6 +227,52 @@ class Verdict(Model):
     lines: tuple[str, ...] = ()
 
 
+class Difference(Model):
+    """A paired difference of a defence to another arm, over seeds: value - other, in the measurement's own units.
+
+    `ci` is Student's t interval over seeds; null with one seed.
+    """
+
+    to: str
+    value: Number
+    ci: Interval | None = None
+
+
+class MatrixEntry(Model):
+    """One headline number of one defence, joined over seeds."""
+
+    family: str
+    name: str
+    subset: str = ""
+    better: Literal["higher", "lower"]
+    value: Number
+    ci: Interval | None = None
+    differences: tuple[Difference, ...] = ()
+    per_seed: tuple[Number, ...] = ()
+
+
+class MatrixRow(Model):
+    """One defence, or a control that a defence brought along (`control_of`)."""
+
+    defense: str
+    control_of: str = ""
+    entries: tuple[MatrixEntry, ...] = ()
+    seconds: float | None = None
+    pareto: bool = False
+    guarantee: dict[str, Any] | None = None
+    notes: dict[str, Any] = Field(default_factory=dict)
+    words: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class Matrix(Model):
+    """The comparison of a target undefended and under each defence; `left_out` is what this profile did not measure."""
+
+    rows: tuple[MatrixRow, ...]
+    seeds: tuple[int, ...]
+    left_out: tuple[str, ...] = ()
+
+
 class Audit(Model):
     """The whole document."""
 
@@ -243,6 +289,7 @@ class Audit(Model):
     validity: tuple[ValidityRow, ...]
     cells: tuple[CellRow, ...]
     findings: tuple[Finding, ...]
+    matrix: Matrix | None = None
     coverage: Coverage
     verdict: Verdict
 

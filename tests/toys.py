@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional
 from torch_geometric.nn import GIN, global_add_pool
 from torch_geometric.nn.models import GAT, GCN, GraphSAGE
 
@@ -98,7 +98,7 @@ class ToyRecipe:
                 optimizer.zero_grad()
                 extra = {} if graph.batch is None else {"batch": graph.batch}
                 out = model(graph.x, graph.edge_index, **extra)
-                F.cross_entropy(out[split.train], graph.y[split.train]).backward()
+                functional.cross_entropy(out[split.train], graph.y[split.train]).backward()
                 optimizer.step()
         return model.eval()
 

@@ -9,6 +9,7 @@ import typer
 from auditor import __version__
 from auditor.cli.baseline import app as baseline
 from auditor.cli.check import check
+from auditor.cli.compare import compare
 from auditor.cli.defend import defend
 from auditor.cli.demo import demo
 from auditor.cli.diff import diff
@@ -54,6 +55,7 @@ app.add_typer(baseline)
 app.command("diff")(diff)
 app.command("repair")(repair)
 app.command("defend")(defend)
+app.command("compare")(compare)
 app.command("report")(report)
 app.command("list")(list_)
 app.command("explain")(explain)

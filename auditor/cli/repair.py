@@ -31,17 +31,18 @@ def repair(
     from auditor.cli.console import note, prepare_folder, stderr, stdout
     from auditor.data.sources import resolve_root
     from auditor.probe import DefenseTask
+    from auditor.runner.defending import load_any
     from auditor.runner.execute import TrainedCache
     from auditor.targets.derived import save_derived, tables_of
-    from auditor.targets.load import load_target
 
     torch.set_num_threads(1)  # the same bytes on every machine
     method_class = registry.find("defenses", "repair").load()
     defense = method_class(method=method, errors=errors, max_drawdown=max_drawdown, together=together)
     tables_of(target)
-    loaded = load_target(target, data_root=resolve_root(data_root), notify=note)
+    models = TrainedCache()
+    loaded = load_any(target, models=models, data_root=resolve_root(data_root), notify=note)
     with stderr().status(f"repairing {loaded.name}"):
-        repaired, report = defense.apply(loaded, DefenseTask(seed, TrainedCache()))
+        repaired, report = defense.apply(loaded, DefenseTask(seed, models))
     for line in report.lines():
         stdout().print(line, markup=False)
     if repaired is None:

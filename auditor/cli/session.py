@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from auditor.policy import Policy
-    from auditor.runner.plan import PlannedCell
+    from auditor.runner.defending import DefenseRequest
+    from auditor.runner.document import RunSettings
+    from auditor.runner.plan import PlannedCell, ProbeRequest
     from auditor.targets.target import Target
 
 
@@ -87,37 +89,31 @@ class Session:
             else SEEDS_BY_PROFILE[self.settings["profile"]]
         )
 
+    def probes(self) -> tuple[ProbeRequest, ...]:
+        """The probes that the options choose."""
+        from auditor.runner.plan import choose_probes
+
+        return choose_probes(**{name: self.settings[name] for name in ("only", "skip", "family", "profile")})
+
+    def defenses(self, texts: list[str], *, group: str | None = None) -> tuple[DefenseRequest, ...]:
+        """`none`, the defences named, and their controls; a named group brings the balanced head along."""
+        from auditor.runner.defending import with_controls
+
+        return with_controls([*texts, *(["group-balanced"] if group is not None else [])])
+
     def plan(self, target: Target) -> tuple[PlannedCell, ...]:
         """Every cell of the run."""
-        from auditor.runner.plan import choose_probes, plan
+        from auditor.runner.plan import plan
 
-        names = ("only", "skip", "family", "profile")
-        requests = choose_probes(**{name: self.settings[name] for name in names})
         side = side_knowledge(self.settings.tables.get("access"))
-        return plan(target, requests, seeds=self.seeds(), profile=self.settings["profile"], side=side)
+        return plan(target, self.probes(), seeds=self.seeds(), profile=self.settings["profile"], side=side)
 
     def run(self, target: Target, *, argv: tuple[str, ...]) -> Audit:
         """Runs the plan, writes `audit.json` and the reports asked for, and returns the audit."""
         from auditor.cli.progress import observe
-        from auditor.runner.document import RunSettings, run_audit
+        from auditor.runner.document import run_audit
 
-        out = None if self.out is None else prepare_folder(self.out)
-        formats = self._formats() if out is not None else []
-        cells, policy = self.plan(target), self.policy()
-        if out is not None:
-            (out / "cells.jsonl").unlink(missing_ok=True)
-        kept = {
-            name: setting.value for name, setting in self.settings.options.items() if name not in ("out", "data_root")
-        }
-        run_settings = RunSettings(
-            seeds=self.seeds(),
-            profile=self.settings["profile"],
-            policy=policy,
-            side=side_knowledge(self.settings.tables.get("access")),
-            config={**kept, **self.settings.tables},
-            argv=argv,
-            exit_zero=self.settings["exit_zero"],
-        )
+        out, cells, settings = self._prepare(), self.plan(target), self._run_settings(argv)
         baseline = None
         if self.settings["baseline"]:
             from auditor.baseline import read_baseline
@@ -125,12 +121,52 @@ class Session:
 
             baseline = read_baseline(read_file(Path(self.settings["baseline"])))
         with observe() as observer:
-            audit = run_audit(target, cells, run_settings, observer=observer, out=out, baseline=baseline)
-        if out is not None:
-            write_file(out / "audit.json", to_bytes(audit))
-            for name in formats:
+            audit = run_audit(target, cells, settings, observer=observer, out=out, baseline=baseline)
+        return self._written(audit)
+
+    def compare(
+        self, target: Target, defenses: tuple[DefenseRequest, ...], *, group: Tensor | None, argv: tuple[str, ...]
+    ) -> Audit:
+        """Runs the comparison, writes `audit.json` and the reports asked for, and returns the audit."""
+        from auditor.cli.progress import observe
+        from auditor.runner.compare import run_compare
+
+        out, probes, settings = self._prepare(), self.probes(), self._run_settings(argv)
+        with observe() as observer:
+            audit = run_compare(target, defenses, probes, settings, observer=observer, group=group, out=out)
+        return self._written(audit)
+
+    def _prepare(self) -> Path | None:
+        """The output folder, made and emptied of an earlier run's record; formats are checked before any cell."""
+        self._formats()
+        if self.out is None:
+            return None
+        out = prepare_folder(self.out)
+        (out / "cells.jsonl").unlink(missing_ok=True)
+        return out
+
+    def _run_settings(self, argv: tuple[str, ...]) -> RunSettings:
+        from auditor.runner.document import RunSettings
+
+        places = ("out", "data_root")  # paths of this machine never enter the document
+        kept = {name: setting.value for name, setting in self.settings.options.items() if name not in places}
+        return RunSettings(
+            seeds=self.seeds(),
+            profile=self.settings["profile"],
+            policy=self.policy(),
+            side=side_knowledge(self.settings.tables.get("access")),
+            config={**kept, **self.settings.tables},
+            argv=argv,
+            exit_zero=self.settings["exit_zero"],
+        )
+
+    def _written(self, audit: Audit) -> Audit:
+        """`audit.json` always, then the reports asked for."""
+        if self.out is not None:
+            write_file(self.out / "audit.json", to_bytes(audit))
+            for name in self._formats():
                 report = registry.find("reports", name).load()()
-                write_file(out / report.filename, report.render(audit))
+                write_file(self.out / report.filename, report.render(audit))
         return audit
 
     def show(self, audit: Audit) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from auditor import __version__
-from auditor.audit import Audit, CellRow, TargetRow, ValidityRow
+from auditor.audit import Audit, CellRow, Matrix, TargetRow, ValidityRow
 from auditor.baseline import Baseline
 from auditor.policy import Policy, coverage_of, judge, verdict_of
 from auditor.probe import Profile
@@ -58,7 +58,7 @@ def run_audit(
 
     The document says `exit_code` 130 then; `out/cells.jsonl` holds every finished cell in any case.
     """
-    started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
+    clock = time.perf_counter()
     validity = check_validity(target)
     rows: list[CellRow] = []
     interrupted = False
@@ -68,10 +68,37 @@ def run_audit(
             rows.append(row)
     except KeyboardInterrupt:
         interrupted = True
-    named = {cell.request.entry.id for cell in cells if cell.request.named}
+    return assemble_audit(
+        target,
+        rows,
+        settings,
+        validity=validity,
+        planned=len(cells),
+        named={cell.request.entry.id for cell in cells if cell.request.named},
+        seconds=time.perf_counter() - clock,
+        interrupted=interrupted,
+        baseline=baseline,
+    )
+
+
+def assemble_audit(
+    target: Target,
+    rows: Sequence[CellRow],
+    settings: RunSettings,
+    *,
+    validity: tuple[ValidityRow, ...],
+    planned: int,
+    named: set[str],
+    seconds: float,
+    interrupted: bool = False,
+    baseline: Baseline | None = None,
+    matrix: Matrix | None = None,
+) -> Audit:
+    """The document: rows judged by the policy, coverage of the plan, verdict."""
+    started = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds)
     today = started.date()
     findings = judge(rows, validity, target.name, settings.policy, as_of=today, baseline=baseline)
-    coverage = coverage_of(rows, len(cells))
+    coverage = coverage_of(rows, planned)
     verdict = verdict_of(
         findings,
         rows,
@@ -84,7 +111,7 @@ def run_audit(
         as_of=today,
     )
     if interrupted:
-        lines = (*verdict.lines, f"interrupted after {len(rows)} of {len(cells)} cells")
+        lines = (*verdict.lines, f"interrupted after {len(rows)} of {planned} cells")
         verdict = verdict.model_copy(update={"status": "INCOMPLETE", "exit_code": 130, "lines": lines})
     return Audit(
         tool={"name": "gnn-auditor", "version": __version__},
@@ -94,11 +121,12 @@ def run_audit(
         config=settings.config,
         argv=settings.argv,
         started=started.isoformat(timespec="seconds"),
-        seconds=round(time.perf_counter() - clock, 3),
+        seconds=round(seconds, 3),
         target=target_row(target),
         validity=validity,
         cells=tuple(rows),
         findings=findings,
+        matrix=matrix,
         coverage=coverage,
         verdict=verdict,
     )

@@ -136,7 +136,7 @@ def _run_one(
         known = isinstance(error, AuditorError)
         text = str(error) if known else f"{type(error).__name__}: {error}"
         return row.model_copy(
-            update={"status": "error", "reason": _one_line(text), "seconds": time.perf_counter() - start}
+            update={"status": "error", "reason": one_line(text), "seconds": time.perf_counter() - start}
         )
     return row.model_copy(
         update={
@@ -162,7 +162,8 @@ def _keep_traceback(out: Path | None, planned: PlannedCell) -> None:
     (folder / f"{planned.request.entry.id}-{planned.key[:12]}.txt").write_text(traceback.format_exc(), encoding="utf-8")
 
 
-def _one_line(text: str, limit: int = 300) -> str:
+def one_line(text: str, limit: int = 300) -> str:
+    """`text` on one line, cut to `limit` characters."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 

@@ -1,0 +1,51 @@
+"""`auditor compare`: the matrix of utility, privacy, robustness and shift, undefended and under each defence."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from auditor.cli import options
+from auditor.cli.defend import Group
+
+
+def compare(
+    target: options.TargetPath,
+    defense: Annotated[list[str], typer.Option("--defense", help="A defence, id or id:key=value; repeat for more.")],
+    only: options.Only = None,
+    skip: options.Skip = None,
+    family: options.Family = None,
+    profile: options.Profile = None,
+    seeds: options.Seeds = None,
+    group: Group = None,
+    out: Annotated[str | None, typer.Option("-o", "--out", help="Folder for audit.json and reports.")] = None,
+    format_: Annotated[str | None, typer.Option("--format", help="Reports to write beside audit.json.")] = None,
+    data: options.Data = None,
+    data_root: options.DataRoot = None,
+    exit_zero: Annotated[bool | None, typer.Option("--exit-zero", help="A failed gate exits 0 (dashboards).")] = None,
+    plain: options.Plain = None,
+) -> None:
+    """Compare a target with and without defences: each beside its controls, attacked adaptively."""
+    from auditor.cli.session import Session, group_column
+
+    given = {
+        "only": only,
+        "skip": skip,
+        "family": family,
+        "profile": profile,
+        "seeds": seeds,
+        "out": out,
+        "format": format_,
+        "data_root": data_root,
+        "exit_zero": exit_zero,
+        "plain": plain,
+    }
+    session = Session.open(target, given)
+    defenses = session.defenses(defense, group=group)
+    loaded = session.load_target(data=data)
+    column = group_column(target, group, data_root)
+    audit = session.compare(loaded, defenses, group=column, argv=tuple(sys.argv[1:]))
+    session.show(audit)
+    raise typer.Exit(audit.verdict.exit_code)

@@ -1,0 +1,167 @@
+"""The harness of a comparison: what a defence buys, beside its own control and beside no defence, seed by seed.
+
+Every arm of one seed is tried with every flip set that was found on any arm of that seed, its own adaptive attacks
+included: the same number of attacks on both sides, and the worst of them counts (adversarial spec 3.9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import balanced_accuracy_score
+
+from auditor.audit import Advantage, Control, Interval, Measurement
+from auditor.errors import EvaluationError
+from auditor.evaluate.verification import Verifier
+from auditor.probe import FlipSet
+from auditor.statistics.intervals import agresti_min, paired_bootstrap, wilson
+from auditor.targets.target import Target, is_correct
+
+Bools = NDArray[np.bool_]
+REPLICATES = 500
+FINDING = "defense-gain"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArmScores:
+    """What one arm gets right on the test items of one seed.
+
+    Attributes:
+        clean: bool [n].
+        predicted: classes, int64 [n].
+        worst: by budget in edges, the correct items under the most harmful flip set of at most that budget, bool [n].
+        attacks: number of flip sets behind each budget.
+    """
+
+    clean: Bools
+    predicted: NDArray[np.int64]
+    worst: Mapping[int, Bools]
+    attacks: Mapping[int, int]
+
+
+def score_arm(target: Target, flips: Sequence[FlipSet]) -> ArmScores:
+    """Clean and worst-case correctness of one arm; flip sets are tried on nodes only (task `graph`: none)."""
+    items = torch.nonzero(target.split.test).flatten()
+    logits = target.clean_logits()
+    clean = is_correct(logits, target.graph.y)[items].numpy()
+    worst: dict[int, Bools] = {}
+    attacks: dict[int, int] = {}
+    if target.task == "node" and flips:
+        verifier = Verifier(target, items)
+        tried: list[tuple[int, Bools]] = []
+        for claim in flips:
+            try:
+                tried.append((claim.budget, verifier.check(claim).correct))
+            except EvaluationError:
+                continue  # a set that breaks its budget is no attack on anybody
+        for budget in sorted({budget for budget, _ in tried}):
+            within = [correct for own, correct in tried if own <= budget]
+            worst[budget] = min((clean, *within), key=lambda correct: float(correct.mean()))
+            attacks[budget] = len(within)
+    return ArmScores(clean, logits.argmax(dim=1)[items].numpy(), worst, attacks)
+
+
+def gain_measurements(
+    own: ArmScores,
+    others: Mapping[str, ArmScores],
+    y: NDArray[np.int64],
+    budgets: Mapping[int, str],
+    rng: np.random.Generator,
+) -> tuple[Measurement, ...]:
+    """`clean_accuracy`, `balanced_accuracy` and `robust_accuracy` beside each other arm; advantage = other − own.
+
+    Args:
+        own: of the defence.
+        others: by name, the strongest statement first: controls, then `none`; empty for `none` itself.
+        y: labels of the test items, int64 [n].
+        budgets: subset name of each budget in edges.
+        rng: of the bootstrap.
+    """
+    rows: list[Measurement] = []
+    if not others:
+        rows += [_alone("clean_accuracy", "", own.clean), _alone_balanced(own.predicted, y)]
+        rows += [_alone("robust_accuracy", budgets[b], own.worst[b]) for b in budgets if b in own.worst]
+    for name, other in others.items():
+        suffix = "" if name == next(iter(others)) else f"/{name}"
+        rows.append(_accuracy(f"clean_accuracy{suffix}", "", own.clean, other.clean, name))
+        rows.append(_balanced(f"balanced_accuracy{suffix}", own.predicted, other.predicted, y, name, rng))
+        for budget, subset in budgets.items():
+            if budget in own.worst and budget in other.worst:
+                rows.append(_accuracy(f"robust_accuracy{suffix}", subset, own.worst[budget], other.worst[budget], name))
+    return tuple(rows)
+
+
+def _alone(name: str, subset: str, own: Bools) -> Measurement:
+    return _accuracy(name, subset, own, own, "").model_copy(update={"control": None, "advantage": None})
+
+
+def _alone_balanced(predicted: NDArray[np.int64], y: NDArray[np.int64]) -> Measurement:
+    row = _balanced("balanced_accuracy", predicted, predicted, y, "", np.random.default_rng(0))
+    return row.model_copy(update={"control": None, "advantage": None})
+
+
+def _accuracy(name: str, subset: str, own: Bools, other: Bools, control: str) -> Measurement:
+    n = len(own)
+    gained = float(other.mean() - own.mean())
+    both, only_other = float((own & other).sum()), float((other & ~own).sum())
+    only_own = float((own & ~other).sum())
+    lo, hi = agresti_min(both, only_other, only_own, n - both - only_other - only_own)
+    return Measurement(
+        name=name,
+        subset=subset,
+        finding=FINDING,
+        value=float(own.mean()),
+        ci=_interval(wilson(float(own.sum()), n)),
+        control=Control(name=control, value=float(other.mean()), ci=_interval(wilson(float(other.sum()), n))),
+        advantage=Advantage(value=gained, ci=Interval(lo=min(lo, gained), hi=max(hi, gained))),
+        n=n,
+        direction="lower_is_worse",
+        scale="accuracy",
+    )
+
+
+def _balanced(
+    name: str,
+    own: NDArray[np.int64],
+    other: NDArray[np.int64],
+    y: NDArray[np.int64],
+    control: str,
+    rng: np.random.Generator,
+) -> Measurement:
+    classes = np.unique(y)
+    member = (y[None, :] == classes[:, None]).astype(np.float64)  # [C, n]
+    hits = {"own": (own == y).astype(np.float64), "other": (other == y).astype(np.float64)}
+
+    def recall(which: str, weights: NDArray[np.float64]) -> float:
+        mass = member @ weights
+        present = mass > 0
+        return float(((member @ (weights * hits[which]))[present] / mass[present]).mean())
+
+    def difference(weights: NDArray[np.float64]) -> float:
+        return recall("other", weights) - recall("own", weights)
+
+    value = float(balanced_accuracy_score(y, own))
+    against = float(balanced_accuracy_score(y, other))
+    ci = paired_bootstrap(lambda w: recall("own", w), len(y), rng=rng, replicates=REPLICATES)
+    gain = paired_bootstrap(difference, len(y), rng=rng, replicates=REPLICATES)
+    return Measurement(
+        name=name,
+        finding=FINDING,
+        value=value,
+        ci=Interval(lo=min(ci[0], value), hi=max(ci[1], value)),
+        control=Control(name=control, value=against),
+        advantage=Advantage(
+            value=against - value, ci=Interval(lo=min(gain[0], against - value), hi=max(gain[1], against - value))
+        ),
+        n=len(y),
+        direction="lower_is_worse",
+        scale="accuracy",
+    )
+
+
+def _interval(bounds: tuple[float, float]) -> Interval:
+    return Interval(lo=bounds[0], hi=bounds[1])

@@ -1,0 +1,241 @@
+"""The comparison: one target undefended and under each defence × every probe × every seed, controls included."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from auditor import registry
+from auditor.audit import Audit, CellRow, Matrix
+from auditor.errors import AuditorError, CapabilityError, SkippedError
+from auditor.evaluate.gain import ArmScores, gain_measurements, score_arm
+from auditor.probe import FlipSet
+from auditor.runner.defending import NONE, DefenseRequest, fit_defended
+from auditor.runner.document import RunSettings, assemble_audit, check_validity
+from auditor.runner.execute import Observer, TrainedCache, one_line, run_cells
+from auditor.runner.matrix import build_matrix
+from auditor.runner.plan import PlannedCell, ProbeRequest, plan
+from auditor.targets.target import Target
+
+QUICK_LEAVES_OUT = (
+    "edge budgets other than 5 %, corruption above severity 1, retrained twins as controls of the link probes (quick)"
+)
+
+
+@dataclass(slots=True)
+class Arms:
+    """What one comparison has made so far, by (defence spec, seed)."""
+
+    targets: dict[tuple[str, int], Target] = field(default_factory=dict)
+    reasons: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
+    seconds: dict[tuple[str, int], float] = field(default_factory=dict)
+    scores: dict[tuple[str, int], ArmScores] = field(default_factory=dict)
+
+
+def run_compare(
+    target: Target,
+    defenses: Sequence[DefenseRequest],
+    probes: Sequence[ProbeRequest],
+    settings: RunSettings,
+    *,
+    observer: Observer,
+    group: Tensor | None = None,
+    out: Path | None = None,
+) -> Audit:
+    """Fits every defence once per seed, audits each, tries every edit on every arm, and compares.
+
+    Trained models and flip sets are shared between the cells of the run. A defence that cannot be fitted gives rows
+    that say why; the others go on.
+    """
+    clock = time.perf_counter()
+    validity, arms, models = check_validity(target), Arms(), TrainedCache()
+    order = [(request, seed) for seed in settings.seeds for request in defenses]
+    observer.planned([cell for request, seed in order for cell in _plan(target, probes, settings, request, seed)])
+    rows: list[CellRow] = []
+    interrupted = False
+    try:
+        for request, seed in order:
+            rows += _audit_arm(target, request, seed, probes, settings, arms, models, observer, group, out)
+        for seed in settings.seeds:
+            rows += _gain_rows(target, defenses, seed, settings, arms, models, rows)
+    except KeyboardInterrupt:
+        interrupted = True
+    left_out = _left_out(probes, settings)
+    matrix = Matrix(
+        rows=build_matrix(defenses, rows, arms.targets, arms.seconds, arms.reasons, settings.seeds),
+        seeds=settings.seeds,
+        left_out=left_out,
+    )
+    planned = len(order) * (len(probes) + 1)
+    return assemble_audit(
+        target,
+        rows,
+        settings,
+        validity=validity,
+        planned=planned,
+        named={request.entry.id for request in probes if request.named},
+        seconds=time.perf_counter() - clock,
+        interrupted=interrupted,
+        matrix=matrix,
+    )
+
+
+def _plan(
+    target: Target, probes: Sequence[ProbeRequest], settings: RunSettings, request: DefenseRequest, seed: int
+) -> tuple[PlannedCell, ...]:
+    return plan(target, probes, seeds=(seed,), profile=settings.profile, side=settings.side, defense=request.spec)
+
+
+def _audit_arm(
+    target: Target,
+    request: DefenseRequest,
+    seed: int,
+    probes: Sequence[ProbeRequest],
+    settings: RunSettings,
+    arms: Arms,
+    models: TrainedCache,
+    observer: Observer,
+    group: Tensor | None,
+    out: Path | None,
+) -> list[CellRow]:
+    """Fits one defence at one seed and runs its cells; where it cannot be fitted, the rows say why."""
+    key = (request.spec, seed)
+    start = time.perf_counter()
+    try:
+        arms.targets[key] = (
+            target
+            if request.defense is None
+            else fit_defended(target, request.defense, seed=seed, models=models, group=group, tick=observer.tick)
+        )
+    except (SkippedError, CapabilityError) as reason:
+        arms.reasons[key] = ("skipped", str(reason))
+    except Exception as error:  # one defence's crash leaves the others standing
+        known = isinstance(error, AuditorError)
+        arms.reasons[key] = ("error", one_line(str(error) if known else f"{type(error).__name__}: {error}"))
+    arms.seconds[key] = time.perf_counter() - start
+    if key in arms.reasons:
+        status, why = arms.reasons[key]
+        cells = _plan(target, probes, settings, request, seed)
+        blocked = [_row(cell, status, f"{request.spec} was not fitted: {why}") for cell in cells]
+        for row in blocked:
+            observer.finished(row)
+        return blocked
+    own = _plan(arms.targets[key], probes, settings, request, seed)
+    return list(run_cells(arms.targets[key], own, side=settings.side, observer=observer, out=out, models=models))
+
+
+def _row(cell: PlannedCell, status: str, reason: str) -> CellRow:
+    return CellRow(
+        key=cell.key,
+        probe=cell.request.spec,
+        family=cell.request.entry.family,
+        defense=cell.defense,
+        seed=cell.seed,
+        status=status,  # type: ignore[arg-type]
+        reason=reason,
+    )
+
+
+def _gain_rows(
+    target: Target,
+    defenses: Sequence[DefenseRequest],
+    seed: int,
+    settings: RunSettings,
+    arms: Arms,
+    models: TrainedCache,
+    rows: Sequence[CellRow],
+) -> list[CellRow]:
+    """The `gain` cells of one seed: every arm beside its controls and beside no defence."""
+    specs = [request.spec for request in defenses if (request.spec, seed) in arms.targets]
+    flips = _all_flips([arms.targets[spec, seed] for spec in specs], models)
+    for spec in specs:
+        arms.scores[spec, seed] = score_arm(arms.targets[spec, seed], flips)
+    y = target.graph.y[target.split.test].numpy()
+    budgets = _budget_names(rows)
+    made = []
+    for request in defenses:
+        if request.spec not in specs:
+            continue
+        controls = [spec for spec in _controls_of(request, defenses) if spec in specs]
+        names = (*controls, NONE) if request.defense is not None else ()
+        others = {spec: arms.scores[spec, seed] for spec in names if (spec, seed) in arms.scores}
+        start = time.perf_counter()
+        own = arms.scores[request.spec, seed]
+        rng = np.random.default_rng([seed, *request.spec.encode()])
+        made.append(
+            CellRow(
+                key=_gain_key(arms.targets[request.spec, seed], request.spec, seed, settings),
+                probe="gain",
+                family="defense",
+                defense=request.spec,
+                seed=seed,
+                status="ok",
+                access=("features", "graph", "labels", "weights"),
+                params={"attacks": {budgets.get(b, str(b)): n for b, n in own.attacks.items()}},
+                measurements=gain_measurements(own, others, y, budgets, rng),
+                seconds=time.perf_counter() - start,
+                guarantee=_guarantee(arms.targets[request.spec, seed]),
+            )
+        )
+    return made
+
+
+def _controls_of(request: DefenseRequest, defenses: Sequence[DefenseRequest]) -> list[str]:
+    """Specs of the controls a defence has, in its own order; a control is compared with no defence only."""
+    if request.defense is None:
+        return []
+    wanted = [registry.canonical_spec(*registry.parse_spec(text)) for text in request.defense.controls()]
+    known = {other.spec for other in defenses}
+    return [spec for spec in wanted if spec in known]
+
+
+def _all_flips(targets: Sequence[Target], models: TrainedCache) -> list[FlipSet]:
+    """Every flip set found on any of these arms, each once."""
+    seen: set[tuple[int, bytes]] = set()
+    found = []
+    for target in targets:
+        for claim in models.flips_of(target):
+            word = (claim.budget, torch.sort(claim.keys).values.numpy().tobytes())
+            if word not in seen:
+                seen.add(word)
+                found.append(claim)
+    return found
+
+
+def _budget_names(rows: Sequence[CellRow]) -> dict[int, str]:
+    """Subset name of each budget in edges, as the robustness cells resolved them."""
+    names: dict[int, str] = {}
+    for row in rows:
+        if row.family == "adversarial" and isinstance(row.params.get("budgets"), Mapping):
+            names |= {int(edges): str(name) for name, edges in row.params["budgets"].items()}
+    return names
+
+
+def _gain_key(target: Target, spec: str, seed: int, settings: RunSettings) -> str:
+    words = "\0".join(("gain", target.digest, spec, str(seed), settings.profile))
+    return hashlib.sha256(words.encode()).hexdigest()
+
+
+def _guarantee(target: Target) -> dict[str, object] | None:
+    given = None if target.defense is None else target.defense.guarantee
+    return None if given is None else dict(given)
+
+
+def _left_out(probes: Sequence[ProbeRequest], settings: RunSettings) -> tuple[str, ...]:
+    """What this comparison did not measure against profile `standard`."""
+    ran = {request.entry.id for request in probes}
+    lines = [
+        f"probe {p.id} ({p.summary})"
+        for p in registry.probes().values()
+        if "standard" in p.profiles and p.id not in ran
+    ]
+    if settings.profile == "quick":
+        lines.append(QUICK_LEAVES_OUT)
+    return tuple(lines)
