@@ -66,6 +66,8 @@ def sentence(
     unit = _in_words(metric)
     low, high = advantage.ci.lo, advantage.ci.hi
     gain, control = advantage.value or 0.0, NAMES.get(strongest.name, strongest.name)
+    if strongest.counterfactual:  # both arms leave out what the rewired graph joins, so their values differ from these
+        control += " (on the pairs it does not join)"
     if low is None or high is None:
         return f"{probe}: {unit} {value:.3f}, {_signed(gain)} against {control}; too little data for an interval"
     bounds = f"[{_signed(low)}, {_signed(high)}]"
