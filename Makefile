@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow lint bench docs screenshots clean
 
 demo: $(VENV)/.installed
 	$(BIN)/auditor demo -o out/demo
@@ -23,6 +23,13 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/mkdocs build --strict
+
+screenshots: $(VENV)/.installed-dev
+	$(BIN)/auditor demo -o out/demo
+	$(BIN)/python docs/site/screenshots.py out/demo docs/images
 
 clean:
 	rm -rf $(VENV) out build *.egg-info

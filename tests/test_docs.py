@@ -1,0 +1,144 @@
+"""The documentation says what the program does: pages, keys, access words, examples and pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from auditor import registry
+from auditor.audit import Audit
+from auditor.cli.config import DEFAULTS
+from auditor.policy.bands import BANDS
+from auditor.policy.rules import LIMITS, SHIPPED, Policy, Suppress
+from auditor.targets.config import DataTable, TargetFile, TargetTable, TrainTable
+from auditor.view import Access, SideKnowledge
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+FOLDERS = ("probes", "defenses", "findings")
+
+
+def text_of(page: str) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site; a broken link or a page outside the navigation fails the build."""
+    pytest.importorskip("mkdocs", reason="mkdocs is not installed")
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out
+
+
+def test_every_page_is_in_the_site_and_its_navigation(site: Path) -> None:
+    home = (site / "index.html").read_text(encoding="utf-8")
+    pages = [page.relative_to(DOCS).with_suffix(".html").as_posix() for page in DOCS.rglob("*.md")]
+    assert len(pages) > 20
+    for page in pages:
+        assert (site / page).is_file()
+        assert f'href="{page}"' in home
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_index_of_a_folder_lists_its_pages(site: Path, folder: str) -> None:
+    index = (site / folder / "index.html").read_text(encoding="utf-8")
+    body = index[index.index("<table") : index.index("</table>")]
+    for page in (DOCS / folder).glob("*.md"):
+        assert (page.stem == "index") != (f'<a href="{page.stem}.html">' in body)
+
+
+def test_the_site_fetches_nothing_from_elsewhere(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        loaded = re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(https?:[^"]*)"', page.read_text(encoding="utf-8"))
+        assert loaded == []
+
+
+def test_the_worked_attack_is_shown_from_contributing(site: Path) -> None:
+    page = (site / "adding-an-attack.html").read_text(encoding="utf-8")
+    assert "class Dice" in page
+    assert "--8&lt;--" not in page
+
+
+def test_the_registry_line_of_the_worked_attack_is_the_real_one() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    line = re.search(r"^Entry\(.*\),$", text, flags=re.MULTILINE)
+    assert line is not None
+    shown = eval(line[0].rstrip(","), {"Entry": registry.Entry})
+    assert shown == registry.find("attacks", "dice")
+
+
+TABLES = {
+    "[target]": set(TargetTable.model_fields) - {"train"},
+    "[target.train]": set(TrainTable.model_fields),
+    "[data]": set(DataTable.model_fields),
+    "[access]": {field.name for field in dataclasses.fields(SideKnowledge)},
+    "[run]": set(DEFAULTS),
+    "[gate]": (set(Policy.model_fields) - {"name", "limits", "suppress"}) | set(LIMITS),
+    "[[suppress]]": set(Suppress.model_fields),
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_key_of_the_config_is_documented(table: str) -> None:
+    rows = text_of("gate.md").partition("## Every key")[2]
+    part = rows[rows.index(f"| `{table}`") :]
+    part = re.split(r"\n(?=\| `\[)|\n\n", part, maxsplit=1)[0]
+    keys = {word for row in part.splitlines() for word in re.findall(r"`([a-z0-9_]+)`", row.split("|")[2])}
+    assert keys == TABLES[table]
+
+
+def test_every_table_of_the_config_is_documented() -> None:
+    rows = text_of("gate.md").partition("## Every key")[2]
+    named = set(re.findall(r"`\[+([a-z]+)", rows))
+    assert set(TargetFile.model_fields) <= named
+
+
+def test_policies_bands_and_limits_are_the_shipped_ones() -> None:
+    text = text_of("gate.md")
+    for name, values in SHIPPED.items():
+        assert re.search(rf"^\| `{name}`[^|]*\| {values['fail_on']} \|", text, flags=re.MULTILINE), name
+    for scale, bands in BANDS.items():
+        row = re.search(rf"^\| `[^|]*\b{scale}\b[^|]*\|(.*)\|$", text, flags=re.MULTILINE)
+        assert row is not None, scale
+        shown = [cell.strip() for cell in row[1].split("|")]
+        edges = [bands.low, bands.medium, bands.high, bands.critical]
+        assert shown == ["above 0" if e == 0 else "–" if e is None else f"{e:.2f}" for e in edges]
+    for name, limit in LIMITS.items():
+        assert f"| `{name}` | {'off' if limit is None else f'{limit * 100:g}'} |" in text
+
+
+def test_every_access_word_names_the_probes_that_are_granted_it() -> None:
+    rows = {
+        match[1]: match[2] for match in re.finditer(r"^\| `(\w+)` \|.*\| ([^|]*) \|$", text_of("threat-model.md"), re.M)
+    }
+    assert set(rows) == {word.value for word in Access}
+    for probe in registry.probes():
+        granted = {word.value for entry in registry.attacks_of(probe) for word in entry.load().access}
+        for word in granted:
+            assert f"`{probe}`" in rows[word], (probe, word)
+
+
+def test_verdict_words_of_the_reading_page_are_the_documents() -> None:
+    words = Audit.model_json_schema()["$defs"]["Verdict"]["properties"]["status"]["enum"]
+    for word in words:
+        assert f"| `{word}` |" in text_of("reading.md")
+
+
+def test_pictures_are_small_and_load_nothing() -> None:
+    svg = (DOCS / "images" / "demo.svg").read_text(encoding="utf-8")
+    assert "@font-face" not in svg
+    assert not re.findall(r'(?:href|src)="https?:|url\(.?https?:', svg)
+    assert re.search(r"PASSED|FAILED|INCOMPLETE", svg)
+    picture = DOCS / "images" / "report.png"
+    assert picture.stat().st_size <= 300_000
+    with Image.open(picture) as image:
+        assert image.width == 1280
