@@ -212,7 +212,7 @@ def _controls(request: DefenseRequest, defenses: Sequence[DefenseRequest]) -> li
 def _words(
     controls: Sequence[str], entries: Sequence[MatrixEntry], differences: Mapping[str, Mapping[str, Sequence[float]]]
 ) -> tuple[str, ...]:
-    """What may be said of a defence with controls: robustness, then balanced accuracy. A control has none and no words."""
+    """What may be said of a defence: robustness, then balanced accuracy. A control has no controls and no words."""
     if not controls:
         return ()
     said = []
