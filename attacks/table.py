@@ -26,6 +26,14 @@ TABLE = Table(
             cost={"quick": 10, "standard": 25, "full": 60},
         ),
         ProbeEntry(
+            "partition-leak",
+            "privacy",
+            LINKS,
+            "tells edges by a table of clusters that the artefact ships",
+            ("joint-table-leaks-edges",),
+            cost={"quick": 10, "standard": 25, "full": 60},
+        ),
+        ProbeEntry(
             "structure-evasion",
             "adversarial",
             ROBUSTNESS,
@@ -67,6 +75,13 @@ TABLE = Table(
             "correlation of log-posteriors",
             "privacy",
             needs=("PROBS",),
+        ),
+        Entry(
+            "partition-leak",
+            "attacks.privacy.partition_leak:PartitionLeak",
+            "same cluster in the shipped table, ties by feature cosine",
+            "privacy",
+            needs=("PARAMS",),
         ),
         Entry(
             "active-set",

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -23,7 +24,7 @@ from defenses.joint_cluster.edge_filter import THRESHOLDS, check_features, drop_
 from defenses.joint_cluster.encoder import encoder_of
 from defenses.joint_cluster.heads import LOW_RANK, LOW_RANK_ABOVE
 from defenses.joint_cluster.merge import Merged, merge_small
-from defenses.joint_cluster.model import MODES, ClusterModel, Plan
+from defenses.joint_cluster.model import MODES, ClusterModel, Plan, untrained
 from defenses.joint_cluster.training import Clusters, Schedule, fit
 
 ARMS = ("joint", "ce", "ce_cluster", "joint_random", "ce_clean", "ce_marginal")
@@ -146,8 +147,16 @@ class JointCluster:
         made = hashlib.sha256(done.digest.encode())
         for name, value in model.state_dict().items():  # which partition `auto` stood for is in the table
             made.update(name.encode() + value.contiguous().numpy().tobytes())
+        build = None
+        if base.build is not None:
+            build = partial(untrained, base.build, base.embedding_layer, model.width, model.nodes, model.plan)
         return replace(
-            done, embedding_layer="embedding", capabilities=base.capabilities - lost, digest=made.hexdigest(), _clean={}
+            done,
+            build=build,
+            embedding_layer="embedding",
+            capabilities=base.capabilities - lost,
+            digest=made.hexdigest(),
+            _clean={},
         )
 
     @property

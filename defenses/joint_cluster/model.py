@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn import functional
 
 from auditor.data.partition import partition
 from defenses.joint_cluster.edge_filter import drop_unlike
-from defenses.joint_cluster.encoder import Encoder
+from defenses.joint_cluster.encoder import Encoder, encoder_of
 from defenses.joint_cluster.heads import make_joint_head, marginal
 from defenses.joint_cluster.merge import FALLBACK, merge_small
 
@@ -65,7 +66,7 @@ class ClusterModel(nn.Module):
 
     def __init__(self, encoder: Encoder, width: int, nodes: int, plan: Plan) -> None:
         super().__init__()
-        self.encoder, self.nodes, self.plan = encoder, nodes, plan
+        self.encoder, self.width, self.nodes, self.plan = encoder, width, nodes, plan
         self.supports_edge_weight = encoder.supports_edge_weight
         self.embedding = nn.Identity()  # its input is z: what the contract calls the embedding
         if plan.kind == "joint":
@@ -180,6 +181,15 @@ class ClusterModel(nn.Module):
             table = merge_small(found.assign, members, there, least).assign
         inside = members[table[members] >= 0]
         return table, inside, table[inside]
+
+
+def untrained(build: Callable[[], nn.Module], layer: str | None, width: int, nodes: int, plan: Plan) -> ClusterModel:
+    """The same architecture with fresh weights, and one cluster of everybody: nothing in it was made from a graph."""
+    model = ClusterModel(encoder_of(build(), layer=layer), width, nodes, replace(plan, mode="frozen"))
+    if plan.kind != "plain":
+        model.prototypes, model.fallback = torch.zeros(1, width), torch.zeros(width)
+        model.table = None if plan.nearest else torch.zeros(nodes, dtype=torch.int64)
+    return model
 
 
 def _nearest(z: Tensor, prototypes: Tensor) -> Tensor:

@@ -58,9 +58,9 @@ class RepairReport:
         repaired, rolled = len(self.nodes("repaired")), len(self.nodes("rolled back"))
         value, lo, hi = self.drawdown
         lines = [
-            f"{repaired} of {asked} repaired within {self.max_drawdown:g} points; {rolled} rolled back "
+            f"{repaired} of {asked} repaired within a budget of {self.max_drawdown:g}; {rolled} rolled back "
             f"({self.method}, {sum(row.steps for row in self.rows)} steps, {self.seconds:.1f} s)",
-            f"drawdown: {value:.2f} points [{lo:.2f}, {hi:.2f}] on {self.counted[1]} test nodes outside the list, "
+            f"drawdown in points: {value:.2f} [{lo:.2f}, {hi:.2f}] on {self.counted[1]} test nodes outside the list, "
             f"{self.drawdown_val:.2f} on {self.counted[0]} validation nodes (the budget is read there)",
             f"{len(self.flipped_correct)} test nodes were right and are wrong now" + _ids(self.flipped_correct),
         ]

@@ -1,0 +1,56 @@
+"""`auditor repair` through a real process: exit codes, the folder it writes, bad lists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from auditor.runner.defending import load_any
+from auditor.runner.execute import TrainedCache
+from auditor.targets.load import load_target
+from auditor.targets.target import is_correct
+from tests.cli.test_cli import auditor
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("target") / "demo-gcn"
+    done = auditor("train", "--data", "demo", "--arch", "gcn", "--hidden", "8", "--epochs", "40", "-o", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_repaired_target_loads_and_has_the_nodes_right(target: Path, tmp_path: Path) -> None:
+    done = auditor("repair", target, "--errors", "test", "--max-drawdown", "3", "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "repaired within a budget of 3" in done.stdout
+    assert "drawdown" in done.stdout
+    assert max(len(line) for line in done.stdout.splitlines()) <= 100
+    before, after = load_target(target), load_any(tmp_path / "out", models=TrainedCache())
+    assert after.claimed_accuracy == pytest.approx(after.accuracy(), abs=1e-6)
+    assert after.name.endswith("+repair")
+    y = before.graph.y
+    fixed = ~is_correct(before.clean_logits(), y) & is_correct(after.clean_logits(), y) & before.split.test
+    number = int(done.stdout.split(" of ")[0].split()[-1])
+    assert int(fixed.sum()) >= number > 0
+    assert 'id = "repair' in (tmp_path / "out" / "target.toml").read_text()
+
+
+def test_nothing_within_the_budget_exits_1_and_saves_nothing(target: Path, tmp_path: Path) -> None:
+    right = load_target(target)
+    node = int(torch.nonzero(right.split.test & is_correct(right.clean_logits(), right.graph.y))[0])
+    (tmp_path / "errors.csv").write_text(f"node,label\n{node},{int(right.graph.y[node])}\n")
+    done = auditor("repair", target, "--errors", tmp_path / "errors.csv", "-o", tmp_path / "out")
+    assert done.returncode == 1, done.stderr
+    assert "already right" in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["node,label\n99999,0\n", "a,b\n"])
+def test_bad_lists_exit_2(text: str, target: Path, tmp_path: Path) -> None:
+    (tmp_path / "errors.csv").write_text(text)
+    done = auditor("repair", target, "--errors", tmp_path / "errors.csv", "-o", tmp_path / "out")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
