@@ -13,7 +13,7 @@ from torch import Tensor
 from auditor.audit import Artifact, Measurement, Series, ValidityRow
 from auditor.data.graph import Graph
 from auditor.errors import ConfigError, nearest
-from auditor.registry import ProbeEntry
+from auditor.registry import ProbeEntry, canonical_spec
 from auditor.targets.target import Capability, Target
 from auditor.view import Access, SideKnowledge, View
 
@@ -262,6 +262,16 @@ class Evaluation(Protocol):
     def __call__(self, cell: Cell) -> Result:
         """Runs the attacks and the controls, verifies every claim, measures."""
         ...
+
+
+def spec_of(method: Any) -> str:
+    """A method (frozen dataclass with an `id`) in canonical form: every parameter that is not its default, sorted."""
+    own = {}
+    for f in fields(method):
+        value, default = getattr(method, f.name), f.default
+        if value != default:
+            own[f.name.replace("_", "-")] = str(value).lower() if isinstance(value, bool) else str(value)
+    return canonical_spec(method.id, own)
 
 
 S = TypeVar("S")

@@ -17,7 +17,7 @@ from auditor.audit import Audit, CellRow, Matrix
 from auditor.errors import AuditorError, CapabilityError, SkippedError
 from auditor.evaluate.gain import ArmScores, gain_measurements, score_arm
 from auditor.probe import FlipSet
-from auditor.runner.defending import NONE, DefenseRequest, fit_defended
+from auditor.runner.defending import NONE, DefenseRequest, controls_of, fit_defended
 from auditor.runner.document import RunSettings, assemble_audit, check_validity
 from auditor.runner.execute import Observer, TrainedCache, one_line, run_cells
 from auditor.runner.matrix import build_matrix
@@ -163,7 +163,7 @@ def _gain_rows(
     for request in defenses:
         if request.spec not in specs:
             continue
-        controls = [spec for spec in _controls_of(request, defenses) if spec in specs]
+        controls = [spec for spec in controls_of(request, defenses) if spec in specs]
         names = (*controls, NONE) if request.defense is not None else ()
         others = {spec: arms.scores[spec, seed] for spec in names if (spec, seed) in arms.scores}
         start = time.perf_counter()
@@ -185,15 +185,6 @@ def _gain_rows(
             )
         )
     return made
-
-
-def _controls_of(request: DefenseRequest, defenses: Sequence[DefenseRequest]) -> list[str]:
-    """Specs of the controls a defence has, in its own order; a control is compared with no defence only."""
-    if request.defense is None:
-        return []
-    wanted = [registry.canonical_spec(*registry.parse_spec(text)) for text in request.defense.controls()]
-    known = {other.spec for other in defenses}
-    return [spec for spec in wanted if spec in known]
 
 
 def _all_flips(targets: Sequence[Target], models: TrainedCache) -> list[FlipSet]:

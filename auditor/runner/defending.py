@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from auditor import registry
 from auditor.errors import ConfigError, LoadError, SkippedError
-from auditor.probe import Defense, DefenseTask, TrainedModels, read_settings
+from auditor.probe import Defense, DefenseTask, TrainedModels, read_settings, spec_of
 from auditor.targets.load import load_target
 from auditor.targets.target import Target
 
@@ -51,16 +51,26 @@ def with_controls(texts: list[str]) -> tuple[DefenseRequest, ...]:
     """
     if not texts:
         raise ConfigError('no defence was named; give --defense ID, "auditor list defenses" shows them.')
-    asked = [DefenseRequest(_canonical(text), make_defense(text)) for text in texts if text != NONE]
+    made = [make_defense(text) for text in texts if text != NONE]
+    asked = [DefenseRequest(spec_of(defense), defense) for defense in made]
     found = {NONE: DefenseRequest(NONE, None)}
     for request in asked:
         found.setdefault(request.spec, request)
     for request in asked:
         assert request.defense is not None
         for control in request.defense.controls():
-            spec = _canonical(control)
-            found.setdefault(spec, DefenseRequest(spec, make_defense(control), control_of=request.spec))
+            defense = make_defense(control)
+            found.setdefault(spec_of(defense), DefenseRequest(spec_of(defense), defense, control_of=request.spec))
     return tuple(found.values())
+
+
+def controls_of(request: DefenseRequest, among: Collection[DefenseRequest]) -> list[str]:
+    """Specs of the controls that a defence has and that take part, in its own order; `none` has none."""
+    if request.defense is None:
+        return []
+    known = {other.spec for other in among}
+    wanted = [spec_of(make_defense(text)) for text in request.defense.controls()]
+    return [spec for spec in wanted if spec in known]
 
 
 def fit_defended(
@@ -110,7 +120,3 @@ def load_any(path: Path, *, models: TrainedModels, **options: Any) -> Target:
         return defense.wrap(base, tensors, DefenseTask(table.get("seed", 0), models))
 
     return load_target(path, wrap=wrap, **options)
-
-
-def _canonical(text: str) -> str:
-    return registry.canonical_spec(*registry.parse_spec(text))

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from auditor import registry
 from auditor.audit import CellRow, Difference, Interval, MatrixEntry, MatrixRow, Measurement
 from auditor.evaluate.gain_words import CLAIM_SEEDS, judge_gain
-from auditor.runner.defending import NONE, DefenseRequest
+from auditor.runner.defending import NONE, DefenseRequest, controls_of
 from auditor.statistics.intervals import join_seeds, student_t
 from auditor.targets.target import Target
 
@@ -56,7 +55,7 @@ def build_matrix(
     }
     result = []
     for request in defenses:
-        controls = _controls(request, defenses)
+        controls = controls_of(request, defenses)
         entries: list[MatrixEntry] = []
         own_differences: dict[str, dict[str, list[float]]] = {}
         for c, column in enumerate(columns):
@@ -199,14 +198,6 @@ def _difference(spec: str, paired: Sequence[float]) -> Difference:
         return Difference(to=spec, value=paired[0])
     lo, hi = student_t(paired)
     return Difference(to=spec, value=float(np.mean(paired)), ci=Interval(lo=lo, hi=hi))
-
-
-def _controls(request: DefenseRequest, defenses: Sequence[DefenseRequest]) -> list[str]:
-    if request.defense is None:
-        return []
-    known = {other.spec for other in defenses}
-    wanted = [registry.canonical_spec(*registry.parse_spec(text)) for text in request.defense.controls()]
-    return [spec for spec in wanted if spec in known]
 
 
 def _words(
