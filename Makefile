@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow lint bench docs screenshots clean
+.PHONY: demo test test-slow lint bench bench-defenses docs screenshots clean
 
 demo: $(VENV)/.installed
 	$(BIN)/auditor demo -o out/demo
@@ -23,6 +23,9 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
+
+bench-defenses: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks defenses
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/mkdocs build --strict
