@@ -66,7 +66,7 @@ class ClusterModel(nn.Module):
 
     def __init__(self, encoder: Encoder, width: int, nodes: int, plan: Plan) -> None:
         super().__init__()
-        self.encoder, self.width, self.nodes, self.plan = encoder, width, nodes, plan
+        self.encoder, self.width, self.nodes = encoder, width, nodes
         self.supports_edge_weight = encoder.supports_edge_weight
         self.embedding = nn.Identity()  # its input is z: what the contract calls the embedding
         if plan.kind == "joint":
@@ -75,7 +75,8 @@ class ClusterModel(nn.Module):
             self.head = nn.Linear(width * (2 if plan.kind == "cluster" else 1), plan.classes)
         for name in ("prototypes", "fallback", "table", "members", "member_cluster"):
             self.register_buffer(name, None)
-        self.register_buffer("clean_threshold", torch.tensor(plan.threshold) if plan.threshold > 0 else None)
+        self.register_buffer("clean_threshold", None)
+        self.serve_by(plan)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         """[N', F] and [2, E] -> log-probabilities [N', C]."""
@@ -123,6 +124,11 @@ class ClusterModel(nn.Module):
         if self.prototypes is not None:  # a cluster whose members are not in this graph keeps its stored prototype
             live = torch.where((size > 0)[:, None], live, self.prototypes)
         return self.with_fallback(live, size)
+
+    def serve_by(self, plan: Plan) -> None:
+        """Answers by `plan` from now on; a threshold is saved with the tensors."""
+        self.plan = plan
+        self.clean_threshold = torch.tensor(plan.threshold) if plan.threshold > 0 else None
 
     def in_mode(self, mode: str) -> ClusterModel:
         """A copy that serves in `mode`; `frozen` drops who the prototype nodes were."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from auditor.errors import CapabilityError, ConfigError
 from auditor.targets.recipe import Optimizer
 from auditor.targets.rng import forked_rng
 from auditor.targets.target import is_correct
+from defenses.joint_cluster.edge_filter import drop_unlike
 from defenses.joint_cluster.encoder import encoder_of
 from defenses.joint_cluster.heads import joint_loss, marginal
 from defenses.joint_cluster.merge import FALLBACK, Merged
@@ -124,10 +125,12 @@ def fit(
     """
     train = torch.nonzero(split.train).flatten()
     tau = plan.tau if train_tau is None else train_tau
+    edges, weight = drop_unlike(graph.x, graph.edge_index, graph.edge_weight, plan.threshold)
+    graph = graph.with_edges(edges, weight)  # filtered once here, not at every step
     with forked_rng(seed):
         encoder = encoder_of(build(), layer=layer)
         width = _width(encoder, graph)
-        model = ClusterModel(encoder, width, graph.num_nodes, plan)
+        model = ClusterModel(encoder, width, graph.num_nodes, replace(plan, threshold=0.0))
         model.requires_grad_(True)
         if clusters is not None:
             model.members, model.member_cluster = clusters.members, clusters.assign[clusters.members]
@@ -153,6 +156,7 @@ def fit(
         with torch.no_grad():
             stored = model.current_prototypes(model.embed(graph.x, graph.edge_index, graph.edge_weight))
         model.prototypes, model.fallback = stored[:-1].clone(), stored[-1].clone()
+    model.serve_by(plan)
     return model, 0.0 if best is None else best[0]
 
 
