@@ -196,6 +196,33 @@ def test_light_verbs_import_no_torch(words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_defended_target_is_saved_loaded_and_audited_like_any_other(target: Path, tmp_path: Path) -> None:
+    done = auditor("defend", target, "--defense", "uniform-refit", "-o", tmp_path / "defended")
+    assert done.returncode == 0, done.stderr
+    assert "before" in done.stdout
+    assert "no formal claim" in done.stdout
+    audited = auditor("run", tmp_path / "defended", "--only", "strata", "--profile", "quick", "-o", tmp_path / "out")
+    assert audited.returncode in (0, 1), audited.stderr
+    audit = from_bytes((tmp_path / "out" / "audit.json").read_bytes())
+    assert {row.id: row.status for row in audit.validity}["clean-accuracy"] == "pass"
+    text = (tmp_path / "defended" / "target.toml").read_text()
+    (tmp_path / "defended" / "target.toml").write_text(text.replace('version = "1"', 'version = "99"'))
+    refused = auditor("check", tmp_path / "defended")
+    assert refused.returncode == 4
+    assert "99" in refused.stderr
+
+
+def test_compare_ends_with_a_matrix(target: Path, tmp_path: Path) -> None:
+    options = ("--defense", "l2r", "--only", "strata", "--profile", "quick", "--seeds", "0,1")
+    done = auditor("compare", target, *options, "-o", tmp_path)
+    assert done.returncode in (0, 1), done.stderr
+    audit = from_bytes((tmp_path / "audit.json").read_bytes())
+    assert audit.matrix is not None
+    assert [row.defense for row in audit.matrix.rows] == ["none", "l2r", "uniform-refit", "random-weights"]
+    assert audit.coverage.ok == audit.coverage.planned == 2 * 4 * 2
+    assert "no gain shown" in done.stdout + str(audit.matrix.rows[1].words)
+
+
 def test_schema_is_json() -> None:
     assert json.loads(auditor("list", "schema").stdout)["title"] == "Audit"
 

@@ -1,0 +1,202 @@
+"""The comparison: words over seeds, Pareto front, arms that cannot be fitted, flips tried on every arm."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from torch import Tensor
+
+from auditor.audit import Interval, MatrixEntry, MatrixRow
+from auditor.errors import ConfigError, SkippedError
+from auditor.evaluate.gain import gain_measurements, score_arm
+from auditor.policy import Policy
+from auditor.probe import DefenseTask, FlipSet
+from auditor.runner import defending
+from auditor.runner.compare import run_compare
+from auditor.runner.defending import DefenseRequest, fit_defended, make_defense, with_controls
+from auditor.runner.document import RunSettings
+from auditor.runner.execute import TrainedCache
+from auditor.runner.matrix import _with_pareto, accuracy_words, robust_words
+from auditor.runner.plan import choose_probes
+from auditor.targets.target import Capability, Target
+from tests.runner.test_execute import Silent
+from tests.toys import toy_target
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ([0.03, 0.03, 0.031, 0.029, 0.03], [0.02, 0.02, 0.021, 0.02, 0.02], "gain supported: +3.0 points over ce"),
+        (
+            [0.03, 0.03, 0.031, 0.029, 0.03],
+            [0.0, 0.01, -0.01, 0.0, 0.0],
+            "nothing proven is gained over ce_cluster",
+        ),
+        ([0.001, -0.002, 0.002, 0.0, -0.001], [0.0] * 5, "gain not supported"),
+        ([0.10, -0.09, 0.05, -0.06, 0.02], [0.0] * 5, "underpowered: needs about"),
+        ([-0.03, -0.031, -0.029, -0.03, -0.03], [0.0] * 5, "harmful here"),
+        ([0.5, 0.5, 0.5, 0.5], [0.5] * 4, "underpowered: 4 seeds, at least 5"),
+        ([], [], "gave no number"),
+    ],
+)
+def test_words_of_a_robust_gain(first: list[float], second: list[float], words: str) -> None:
+    assert words in robust_words({"ce": first, "ce_cluster": second}, ["ce", "ce_cluster"])
+
+
+def test_a_gain_that_random_weights_have_too_is_no_gain() -> None:
+    gains = [0.05 + 0.001 * i for i in range(10)]
+    assert ": gain" in accuracy_words({"refit": gains}, ["refit"])
+    # random weights are as far above the refit as the method is: method − random = 0
+    assert "no gain shown" in accuracy_words(
+        {"refit": gains, "random-weights": [0.0] * 10}, ["refit", "random-weights"]
+    )
+    assert "indicative, 3 of 10" in accuracy_words({"refit": gains[:3]}, ["refit"])
+
+
+def _row(name: str, utility: float, leak: float) -> MatrixRow:
+    return MatrixRow(
+        defense=name,
+        entries=(
+            MatrixEntry(family="utility", name="clean_accuracy", better="higher", value=utility, ci=Interval()),
+            MatrixEntry(family="privacy", name="leak", better="lower", value=leak, ci=Interval()),
+        ),
+    )
+
+
+def test_pareto_front_keeps_what_nothing_beats_in_everything() -> None:
+    rows = _with_pareto([_row("a", 0.9, 0.1), _row("b", 0.8, 0.05), _row("worse", 0.8, 0.2), _row("a-twin", 0.9, 0.1)])
+    assert {row.defense for row in rows if row.pareto} == {"a", "b", "a-twin"}
+
+
+def test_worst_case_is_over_every_set_within_the_budget_and_bad_sets_are_dropped() -> None:
+    target = toy_target()
+    edges = target.graph.pair_keys()
+    small, large = FlipSet(3, edges[:3]), FlipSet(40, edges[:40])
+    cheat = FlipSet(3, edges[:60])
+    scores = score_arm(target, [small, large, cheat])
+    assert sorted(scores.worst) == [3, 40]
+    assert scores.attacks == {3: 1, 40: 2}
+    assert scores.worst[40].mean() <= scores.worst[3].mean() <= scores.clean.mean()
+    assert scores.clean.mean() == pytest.approx(target.accuracy())
+
+
+def test_gain_of_an_arm_over_itself_is_zero_with_an_interval_around_it() -> None:
+    target = toy_target()
+    scores = score_arm(target, [FlipSet(9, target.graph.pair_keys()[:9])])
+    y = target.graph.y[target.split.test].numpy()
+    rows = gain_measurements(scores, {"twin": scores, "none": scores}, y, {9: "eps=0.05"}, np.random.default_rng(0))
+    assert {row.name for row in rows} >= {
+        "clean_accuracy",
+        "robust_accuracy",
+        "balanced_accuracy",
+        "clean_accuracy/none",
+    }
+    for row in rows:
+        assert row.advantage is not None
+        assert row.advantage.value == 0
+        assert row.advantage.ci.lo is not None and row.advantage.ci.hi is not None  # noqa: PT018
+        assert row.advantage.ci.lo <= 0 <= row.advantage.ci.hi
+
+
+@dataclasses.dataclass(frozen=True)
+class Fake:
+    """A defence that retrains, skips or crashes."""
+
+    mode: str = "retrain"
+    id: ClassVar[str] = "fake"
+    version: ClassVar[str] = "1"
+    needs: ClassVar[frozenset[Capability]] = frozenset()
+    tasks: ClassVar[tuple[str, ...]] = ("node",)
+
+    def fit(self, target: Target, task: DefenseTask) -> Target:
+        if self.mode == "skip":
+            raise SkippedError("not for this target")
+        if self.mode == "crash":
+            raise ZeroDivisionError("planted")
+        return dataclasses.replace(
+            target.retrained(seed=task.seed + 7), digest=f"{target.digest}{self.mode}{task.seed}"
+        )
+
+    def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
+        raise AssertionError
+
+    def controls(self) -> tuple[str, ...]:
+        return ()
+
+
+def test_an_arm_that_cannot_be_fitted_says_why_and_the_others_go_on() -> None:
+    target = toy_target()
+    arms = [
+        DefenseRequest("none", None),
+        *(DefenseRequest(f"fake:mode={m}", Fake(m)) for m in ("retrain", "skip", "crash")),
+    ]
+    probes = choose_probes(only="structure-evasion,strata", profile="quick")
+    settings = RunSettings((0, 1), "quick", Policy.named("standard"))
+    observer = Silent()
+    audit = run_compare(target, arms, probes, settings, observer=observer)
+    assert audit.matrix is not None
+    rows = {row.defense: row for row in audit.matrix.rows}
+    assert rows["fake:mode=skip"].reason == "not for this target"
+    assert rows["fake:mode=crash"].reason == "ZeroDivisionError: planted"
+    assert rows["none"].entries
+    difference = next(e for e in rows["fake:mode=retrain"].entries if e.name == "clean_accuracy").differences[0]
+    assert difference.to == "none"
+    assert difference.ci is not None
+    assert audit.verdict.exit_code in (1, 3)  # a crash is no verdict, unless something failed as well
+    statuses = {(cell.defense, cell.status) for cell in audit.cells}
+    assert ("fake:mode=crash", "error") in statuses
+    assert ("fake:mode=skip", "skipped") in statuses
+    assert len(observer.rows) == 2 * 4 * 2
+
+
+def test_every_arm_of_a_seed_is_tried_with_the_same_attacks() -> None:
+    target = toy_target()
+    arms = [DefenseRequest("none", None), DefenseRequest("fake", Fake())]
+    settings = RunSettings((0,), "quick", Policy.named("standard"))
+    audit = run_compare(
+        target, arms, choose_probes(only="structure-evasion", profile="quick"), settings, observer=Silent()
+    )
+    attacks = {cell.defense: cell.params["attacks"] for cell in audit.cells if cell.probe == "gain"}
+    assert attacks["none"] == attacks["fake"]
+    own = {cell.defense: cell for cell in audit.cells if cell.probe == "structure-evasion"}
+    for cell in audit.cells:
+        if cell.probe == "gain":
+            worst, alone = (
+                next(m for m in row.measurements if m.name == "robust_accuracy" and m.subset == "eps=0.05")
+                for row in (cell, own[cell.defense])
+            )
+            assert worst.value is not None and alone.value is not None  # noqa: PT018
+            assert worst.value <= alone.value + 1e-9
+
+
+def test_controls_come_along_once_and_defaults_are_left_out_of_the_name() -> None:
+    requests = with_controls(["l2r:mode=head", "joint-cluster:tau=1.0"])
+    specs = [request.spec for request in requests]
+    assert specs[:3] == ["none", "l2r", "joint-cluster"]
+    assert "uniform-refit" in specs
+    assert "joint-cluster:arm=ce" in specs
+    assert len(set(specs)) == len(specs)
+    assert next(r for r in requests if r.spec == "uniform-refit").control_of == "l2r"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("l3r", 'Did you mean "l2r"'), ("l2r:mod=head", "mod"), ("l2r:lam=much", "a number")],
+)
+def test_bad_defence_is_refused(text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        make_defense(text)
+
+
+def test_defence_of_another_task_is_skipped_with_the_reason() -> None:
+    with pytest.raises(SkippedError, match="this one is graph"):
+        fit_defended(toy_target("graph-gin", epochs=2), Fake(), seed=0, models=TrainedCache())
+
+
+def test_no_defence_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="list defenses"):
+        defending.with_controls([])
