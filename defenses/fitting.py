@@ -5,15 +5,14 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from auditor.data.graph import Graph, Split
 from auditor.errors import CapabilityError, LoadError, SkippedError
-from auditor.probe import Defense, DefenseTask
-from auditor.registry import canonical_spec
+from auditor.probe import Defense, DefenseTask, spec_of
 from auditor.targets.target import DefenseTag, Target
 
 Notes = Mapping[str, Any]
@@ -28,17 +27,6 @@ class Trains(Defense, Protocol):
         `base` is trained already; an end-to-end method builds afresh from `task.seed` and does not look at it.
         """
         ...
-
-
-def spec_of(defense: Any) -> str:
-    """The defence in canonical form: id and every parameter that is not its default, keys sorted."""
-    own = {}
-    for f in fields(defense):
-        value = getattr(defense, f.name)
-        default = f.default_factory() if f.default_factory is not MISSING else f.default
-        if value != default:
-            own[f.name.replace("_", "-")] = str(value).lower() if isinstance(value, bool) else str(value)
-    return canonical_spec(defense.id, own)
 
 
 def defended(

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from auditor.data.graph import Graph, Split
 from auditor.data.partition import Partition, partition, resolve
 from auditor.errors import ConfigError, LoadError, SkippedError, nearest
-from auditor.probe import DefenseTask
+from auditor.probe import DefenseTask, spec_of
 from auditor.targets.rng import forked_rng
 from auditor.targets.target import Capability, Target
-from defenses.fitting import DefenseRecipe, defended, spec_of, train_afresh
+from defenses.fitting import DefenseRecipe, defended, train_afresh
 from defenses.joint_cluster.checks import check_tensors, head_width, partition_notes, share, whole_number
 from defenses.joint_cluster.edge_filter import THRESHOLDS, check_features, drop_unlike
 from defenses.joint_cluster.encoder import encoder_of

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from auditor.errors import ConfigError, nearest
-from auditor.probe import DefenseTask
+from auditor.probe import DefenseTask, spec_of
 from auditor.targets.target import Capability, Target
-from defenses.fitting import rebuilt, refit_trained, spec_of, train_afresh
+from defenses.fitting import rebuilt, refit_trained, train_afresh
 from defenses.l2r.dependence import all_pairs, standardised
 from defenses.l2r.diagnostics import dependence_notes, weight_notes
 from defenses.l2r.head import refit, with_head

@@ -11,10 +11,10 @@ from auditor import registry
 from auditor.data.graph import Split
 from auditor.data.synthetic import spurious_motif
 from auditor.errors import AuditorError, ConfigError, LoadError, SkippedError, SplitError
-from auditor.probe import Defense, read_settings
+from auditor.probe import Defense, read_settings, spec_of
 from auditor.registry import parse_spec
 from auditor.targets.target import Target
-from defenses.fitting import DefenseRecipe, spec_of
+from defenses.fitting import DefenseRecipe
 from defenses.group_balanced import GroupBalanced
 from defenses.l2r.dependence import all_pairs, standardised
 from defenses.l2r.diagnostics import dependence_notes, permuted
