@@ -1,0 +1,121 @@
+"""Tables of the file count however the target is named, wrong values exit 2, a reader that leaves changes no verdict."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from auditor.audit import to_bytes
+from auditor.cli.session import Session
+from auditor.errors import ConfigError, UsageError
+from auditor.view import SideKnowledge
+from tests.policy.samples import audit_of, cell, measurement
+
+TABLES = """
+[run]
+profile = "quick"
+[access]
+served_digits = 1
+[gate]
+fail_on = "low"
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "named"),
+    [
+        ("target.toml", "."),
+        ("target.toml", "target.toml"),
+        ("target.toml", "model.safetensors"),
+        ("audit.toml", "."),
+        ("audit.toml", "audit.toml"),
+    ],
+)
+def test_tables_of_the_file_count_however_the_target_is_named(tmp_path: Path, file: str, named: str) -> None:
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / file).write_text(TABLES)
+    session = Session.open(tmp_path / named, {})
+    assert session.settings["profile"] == "quick"
+    assert session.settings.tables["access"] == {"served_digits": 1}
+    assert session.policy().fail_on == "low"
+    assert Session.open(tmp_path / named, {"profile": "full"}).settings["profile"] == "full"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[run]\nthreads = 0", "at least 1"),
+        ("[run]\nthreads = -3", "at least 1"),
+        ("[policy]\nx = 1", "dictionary"),
+        ("[gaet]\nfail_on = 'low'", '"gate"'),
+        ("fail_on = 'low'", "unknown key"),
+    ],
+)
+def test_wrong_tables_are_refused_before_anything_is_loaded(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "target.toml").write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        Session.open(tmp_path, {})
+
+
+@pytest.mark.parametrize("text", ["", "tool = 1", "[tool.other]\nx = 1"])
+def test_pyproject_without_our_table_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    with pytest.raises(UsageError, match=r"no \[tool.auditor\] table"):
+        Session.open(tmp_path / "pyproject.toml", {})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"features": "no"},
+        {"features": 0},
+        {"density": "4"},
+        {"density": True},
+        {"density": float("inf")},
+        {"density": 0.0},
+        {"served_digits": 1.5},
+        {"served_digits": True},
+        {"served_digits": 0},
+    ],
+)
+def test_side_knowledge_of_the_wrong_type_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(wrong))} is"):
+        SideKnowledge(**wrong)  # type: ignore[arg-type]
+
+
+def test_baseline_that_is_over_before_it_begins_is_refused(tmp_path: Path) -> None:
+    audit, out = tmp_path / "audit.json", tmp_path / "base.json"
+    audit.write_bytes(to_bytes(audit_of([cell(measurement(0.3, 0.26, 0.34))])))
+    words = ["baseline", "write", str(audit), "--reason", "known", "--as-of", "2026-11-21", "-o", str(out)]
+    over = _run(*words, "--expires", "2026-11-20")
+    assert (over.returncode, out.exists()) == (2, False)
+    assert b"2026-11-20" in over.stderr
+    assert _run(*words, "--expires", "2026-11-21").returncode == 0
+
+
+def test_reader_that_leaves_changes_no_exit_code(tmp_path: Path) -> None:
+    passing, failing = tmp_path / "passing.json", tmp_path / "failing.json"
+    passing.write_bytes(to_bytes(audit_of([cell(measurement(0.0, -0.01, 0.01))])))
+    failing.write_bytes(to_bytes(audit_of([cell(measurement(0.3, 0.26, 0.34))])))
+    for words, code in ((("gate", passing), 0), (("gate", failing), 1), (("list", "probes"), 0)):
+        read, write = os.pipe()
+        os.close(read)
+        done = _run(*map(str, words), stdout=write)
+        os.close(write)
+        assert (done.returncode, done.stderr) == (code, b""), words
+
+
+def test_bare_command_shows_its_help_and_no_empty_error() -> None:
+    done = _run()
+    assert done.returncode == 2
+    assert b"Usage" in done.stdout + done.stderr
+    assert b"error" not in done.stderr
+
+
+def _run(*words: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "auditor", *words]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, timeout=120, check=False)
