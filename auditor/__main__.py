@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import importlib
-import os
+import io
 import sys
 import tempfile
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from auditor.errors import AuditorError, UsageError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 
 def main() -> None:
     """Runs the command line and exits with its code (0, 1, 2, 3, 4 or 130)."""
+    if (out := sys.stdout) is not None:  # None: started with standard output closed
+        raw = io.BufferedWriter(_Unread(out.fileno(), "w", closefd=False))
+        sys.stdout = io.TextIOWrapper(raw, encoding=out.encoding, errors=out.errors, line_buffering=True)
     sys.exit(run())
+
+
+class _Unread(io.FileIO):
+    """Standard output whose reader may go away (`| head -1`): the exit code stays the verdict."""
+
+    def write(self, data: Buffer, /) -> int:
+        """Writes `data`, or drops it when nobody reads any more."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -27,10 +45,6 @@ def run(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say("interrupted")
         return 130
-    except BrokenPipeError:
-        # The reader went away; the verdict is still the exit code's to tell, and Python must not flush again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except AuditorError as error:
         _say(f"error: {error}")
         return error.exit_code
@@ -52,7 +66,8 @@ def _invoke(arguments: list[str] | None) -> int:
             raise
         context = getattr(error, "ctx", None)
         hint = f'\nTry "{context.command_path} --help".' if context is not None else ""
-        _say(f"error: {message()}{hint}")
+        if text := message():  # empty when a bare command has just shown its help
+            _say(f"error: {text}{hint}")
         return 2
     return result if isinstance(result, int) else 0
 

@@ -6,6 +6,7 @@ it carries hold the model alone, and the evaluation pairs (half of which are edg
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -60,10 +61,18 @@ class SideKnowledge:
             raise ConfigError(f'[access] labels is "{self.labels}"; expected "all", "train" or "none".')
         if self.outputs not in ("probs", "logits"):
             raise ConfigError(f'[access] outputs is "{self.outputs}"; expected "probs" or "logits".')
-        if self.density is not None and not self.density > 0:
-            raise ConfigError(f"[access] density is {self.density}; expected a mean degree above 0.")
-        if self.served_digits is not None and self.served_digits < 1:
-            raise ConfigError(f"[access] served_digits is {self.served_digits}; expected at least 1.")
+        if not isinstance(self.features, bool):
+            raise ConfigError(f"[access] features is {self.features!r}; expected true or false.")
+        if self.density is not None and not (_is_number(self.density) and 0 < self.density < math.inf):
+            raise ConfigError(f"[access] density is {self.density!r}; expected a mean degree above 0.")
+        digits = self.served_digits
+        if digits is not None and not (_is_number(digits) and isinstance(digits, int) and digits >= 1):
+            raise ConfigError(f"[access] served_digits is {digits!r}; expected a whole number of at least 1.")
+
+
+def _is_number(value: object) -> bool:
+    """Whether a config file's value is a number: true and "4" are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -37,6 +37,10 @@ def write(
         raise ConfigError("--reason is empty; say why the findings are accepted, e.g. a ticket.")
     day = judging.read_day(as_of, "--as-of")
     last = read_expiry(expires, day, "--expires:")
+    if last < day:
+        raise ConfigError(
+            f"--expires is {last.isoformat()}, that is over: nothing would be accepted. Write a later date."
+        )
     rules = judging.read_policy(policy, fail_on, config, day)
     judged = gate(judging.read_audit(audit_json), rules, as_of=day)
     failing = [f for f in judged.findings if f.status != "accepted" and gates(f, rules)]

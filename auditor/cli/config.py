@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from auditor.errors import ConfigError, nearest
+from auditor.targets.config import read_target_file
 
 RUN_TABLES = ("run", "gate", "policy", "access", "suppress")
 DEFAULTS: Mapping[str, Any] = {
@@ -57,23 +57,14 @@ class Settings:
 
 
 def read_tables(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file; of `[tool.auditor]` when it is a pyproject.toml.
+    """The tables of a run in a TOML file, every other table checked too; `[tool.auditor]`'s in a pyproject.toml.
 
     Raises:
-        ConfigError: unreadable, not TOML, or no `[tool.auditor]` in a pyproject.toml.
+        UsageError: no such file.
+        ConfigError: not TOML, an unknown table or key, or no `[tool.auditor]` in a pyproject.toml.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}. Give the path of a TOML file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path.name} is not valid TOML: {error}.") from None
-    if path.name != "pyproject.toml":
-        return document
-    table = document.get("tool", {}).get("auditor")
-    if not isinstance(table, dict):
-        raise ConfigError("pyproject.toml has no [tool.auditor] table; add one, or give an audit.toml.")
-    return table
+    file = read_target_file(path)
+    return {name: getattr(file, name) for name in RUN_TABLES if getattr(file, name) is not None}
 
 
 def resolve(given: Mapping[str, Any], tables: Mapping[str, Any]) -> Settings:
@@ -103,6 +94,8 @@ def resolve(given: Mapping[str, Any], tables: Mapping[str, Any]) -> Settings:
             options[name] = Setting(_typed(file[name], default, f"[run] {name}"), "file")
         else:
             options[name] = Setting(default, "default")
+    if options["threads"].value < 1:
+        raise ConfigError(f"threads is {options['threads'].value}; expected at least 1.")
     return Settings(options, {name: tables[name] for name in RUN_TABLES if name != "run" and name in tables})
 
 

@@ -12,6 +12,7 @@ from auditor.audit import Audit, to_bytes
 from auditor.cli.config import Settings, parse_seeds, read_tables, resolve, side_knowledge
 from auditor.cli.console import note, prepare_folder, stderr, stdout, write_file
 from auditor.errors import ConfigError, UsageError
+from auditor.targets.config import config_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,8 +44,8 @@ class Session:
                 f"{path} does not exist. Give a folder with target.toml, an audit.toml, or a model file with --data; "
                 '"auditor train" makes a target to try.'
             )
-        tables = read_tables(path) if path.suffix == ".toml" else {}
-        return cls(path, resolve(given, tables))
+        file = config_file(path)
+        return cls(path, resolve(given, {} if file is None else read_tables(file)))
 
     @property
     def out(self) -> Path | None:

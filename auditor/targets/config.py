@@ -74,8 +74,8 @@ class TargetFile(Table):
     access: dict[str, Any] | None = None
     run: dict[str, Any] | None = None
     gate: dict[str, Any] | None = None
-    policy: dict[str, Any] | None = None
-    defenses: dict[str, Any] | None = None
+    policy: dict[str, dict[str, Any]] | None = None
+    defenses: dict[str, dict[str, Any]] | None = None
     suppress: list[dict[str, Any]] | None = None
 
 
@@ -88,7 +88,7 @@ def read_target_file(path: Path) -> TargetFile:
     """
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        raise UsageError(f"{path} {what}; expected a TOML file with [target] and [data]. Check the path.")
+        raise UsageError(f"{path} {what}; cannot read it as a TOML file. Check the path.")
     if path.stat().st_size > MAX_BYTES:
         raise ConfigError(f"{path} has {path.stat().st_size} bytes; expected a config file of at most {MAX_BYTES}.")
     try:
@@ -96,8 +96,20 @@ def read_target_file(path: Path) -> TargetFile:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}. Correct the file.") from None
     if path.name == "pyproject.toml":
-        document = document.get("tool", {}).get("auditor", {})
+        tool = document.get("tool")
+        document = tool.get("auditor") if isinstance(tool, dict) else None  # type: ignore[assignment]
+        if not isinstance(document, dict):
+            raise ConfigError(f"{path} has no [tool.auditor] table; add one, or give an audit.toml.")
     return parse_target_file(document, where=path.name)
+
+
+def config_file(path: Path) -> Path | None:
+    """The file whose tables belong to `path`: itself, the one in that folder, or the one beside those weights."""
+    if path.is_dir():
+        places = [path / FILE_NAME, path / "audit.toml"]
+    else:
+        places = [path if path.suffix == ".toml" else path.parent / FILE_NAME]
+    return next((place for place in places if place.is_file()), None)
 
 
 def parse_target_file(document: Mapping[str, Any], *, where: str) -> TargetFile:

@@ -17,7 +17,7 @@ from auditor import registry
 from auditor.data.graph import Graph, Split
 from auditor.errors import GraphError, LoadError, UsageError
 from auditor.targets.capabilities import small_slice, try_capabilities
-from auditor.targets.config import FILE_NAME, DataTable, TargetFile, read_target_file
+from auditor.targets.config import FILE_NAME, DataTable, TargetFile, config_file, read_target_file
 from auditor.targets.loaded import LoadedModel, Request
 from auditor.targets.realm import with_forward
 from auditor.targets.recipe import TrainRecipe
@@ -180,10 +180,10 @@ def assemble(loaded: LoadedModel, file: TargetFile, folder: Path, data: LoadedDa
 
 def _find_tables(path: Path, *, trust_pickle: bool) -> tuple[TargetFile, Path]:
     """The tables that describe `path`, and the folder their paths are relative to."""
+    found = config_file(path)
     if path.is_dir():
-        for name in (FILE_NAME, "audit.toml"):
-            if (path / name).is_file():
-                return read_target_file(path / name), path
+        if found is not None:
+            return read_target_file(found), path
         raise UsageError(
             f"{path} has no {FILE_NAME} and no audit.toml; expected one of them. "
             'Make a target with "auditor train", or write the file.'
@@ -198,8 +198,7 @@ def _find_tables(path: Path, *, trust_pickle: bool) -> tuple[TargetFile, Path]:
     kind = kind_of(raw, path.name)
     if kind in ("pt2", "pickle") or (kind == "pickled_module" and not trust_pickle):
         raise refusal(raw, path.name, kind)
-    beside = path.parent / FILE_NAME
-    file = read_target_file(beside) if beside.is_file() else TargetFile()
+    file = TargetFile() if found is None else read_target_file(found)
     if file.target.weights is None or (path.parent / file.target.weights).resolve() != path.resolve():
         if kind != "pickled_module":
             raise LoadError(
