@@ -172,6 +172,10 @@ class Cell:
         """A generator that depends on the cell's key and `words` alone: results do not depend on order."""
         return np.random.default_rng(self._sequence(words))
 
+    def paired_rng(self, *words: str) -> np.random.Generator:
+        """A generator that depends on seed and `words` alone: equal for every defence, so that draws are paired."""
+        return np.random.default_rng(np.random.SeedSequence([self.seed, *map(_number_of, words)]))
+
     def torch_rng(self, *words: str) -> torch.Generator:
         """The same for torch."""
         state = self._sequence(words).generate_state(2, np.uint32)
@@ -182,8 +186,12 @@ class Cell:
         return AttackTask(self.rng(*words), self.torch_rng(*words), self.profile, budgets, tick=self.tick)
 
     def _sequence(self, words: tuple[str, ...]) -> np.random.SeedSequence:
-        spread = [int.from_bytes(word.encode()[:64].ljust(4, b"\0"), "little") for word in (self.key, *words)]
-        return np.random.SeedSequence([self.seed, *spread])
+        return np.random.SeedSequence([self.seed, *map(_number_of, (self.key, *words))])
+
+
+def _number_of(word: str) -> int:
+    """A word as entropy."""
+    return int.from_bytes(word.encode()[:64].ljust(4, b"\0"), "little")
 
 
 @runtime_checkable

@@ -79,7 +79,7 @@ def _evaluate(cell: Cell, settings: Settings) -> Result:
     items = torch.nonzero(target.split.test).flatten()
     if target.task == "graph":
         count = settings.graphs or GRAPHS[cell.profile]
-        drawn = cell.rng("graphs").permutation(items.numel())[:count]
+        drawn = cell.paired_rng("graphs").permutation(items.numel())[:count]
         items = items[torch.from_numpy(np.sort(drawn))]
         levels, caps = graph_levels(space, items, settings.eps, cell.profile), None
     else:

@@ -1,4 +1,4 @@
-"""Tables of the file count however a target is named; wrong values exit 2; a reader that leaves changes no verdict."""
+"""Tables of the file count however the target is named; wrong values exit 2; a reader that leaves changes nothing."""
 
 from __future__ import annotations
 
