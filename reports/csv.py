@@ -1,9 +1,14 @@
-"""One row per measurement and seed, for a spreadsheet or a data frame."""
+"""One row per measurement and seed, for a spreadsheet or a data frame; then the rows of a comparison.
+
+A row of a comparison has the probe `compare` and no seed: it is joined over seeds. `control` is the other arm, and the
+advantage is signed as everywhere: positive = worse for the owner than the other arm.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 
 from auditor.audit import Audit, CellRow, Finding, Interval, Measurement
 from reports.neutral import neutral
@@ -34,6 +39,8 @@ class CsvReport:
             for row in cell.measurements:
                 found = findings.get((cell.key, row.finding, row.name, row.subset))
                 writer.writerow([_cell(value) for value in _values(safe.target.name, cell, row, found)])
+        for line in _compared(safe):
+            writer.writerow([_cell(value) for value in line])
         return buffer.getvalue()
 
 
@@ -47,6 +54,28 @@ def _values(target: str, cell: CellRow, row: Measurement, found: Finding | None)
         row.control.value if row.control else None, gained.value if gained else None, gained_ci.lo, gained_ci.hi,
         row.p_adjusted, " ".join(cell.access), *judged, found.fingerprint if found else "",
     )  # fmt: skip
+
+
+def _compared(audit: Audit) -> Iterator[tuple[object, ...]]:
+    """One row per arm, headline number and other arm."""
+    arms = () if audit.matrix is None else audit.matrix.rows
+    values = {(arm.defense, e.family, e.name, e.subset): e.value for arm in arms for e in arm.entries}
+    for arm in arms:
+        for e in arm.entries:
+            ci, sign = e.ci or Interval(), -1.0 if e.better == "higher" else 1.0
+            for other in e.differences or (None,):
+                control = None if other is None else values.get((other.to, e.family, e.name, e.subset))
+                gained: tuple[float | None, ...] = (None, None, None)
+                if other is not None and other.value is not None:
+                    ends = (other.ci.lo, other.ci.hi) if other.ci else (None, None)
+                    if sign < 0:
+                        ends = (ends[1], ends[0])
+                    gained = tuple(None if x is None else sign * x for x in (other.value, *ends))
+                yield (
+                    audit.target.name, "compare", e.family, arm.defense, None, "defense-gain", e.name, e.subset, False,
+                    "lower_is_worse" if e.better == "higher" else "higher_is_worse", None, None, e.value, ci.lo, ci.hi,
+                    None if other is None else other.to, control, *gained, None, None, None, None, None, None, None,
+                )  # fmt: skip
 
 
 def _cell(value: object) -> str:

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 from auditor.audit import Audit
 from reports import rows as read
 from reports.rows import Gap, Reading, Row
-from reports.words import FAMILIES, band, measured
+from reports.words import TITLES, band, measured
 
 
 class JunitReport:
@@ -29,7 +29,7 @@ class JunitReport:
             missing = [gap for gap in every_gap if gap.family == family]
             if not rows and not missing:
                 continue
-            suite = ET.SubElement(root, "testsuite", name=FAMILIES.get(family, family))
+            suite = ET.SubElement(root, "testsuite", name=TITLES.get(family, family))
             for row in rows:
                 suite.append(_case(row, _spent(row, seconds)))
             for gap in missing:

@@ -6,6 +6,7 @@ import re
 
 from auditor.audit import Audit
 from reports import rows as read
+from reports.comparison import Cell, Comparison, guarantee_text, points, points_interval, seconds
 from reports.rows import Reading, Row
 from reports.words import advantage, band, control, holders, interval, measured, number
 
@@ -40,6 +41,9 @@ class MarkdownReport:
             *(f"- {escape(line)}" for line in read.verdict_lines(safe)[:_LISTED]),
             "",
         ]
+        if safe.matrix is not None:
+            lines += _comparison(Comparison.of(safe.matrix))
+            lines += ["## The target without a defence", ""]
         lines += _answers(reading)
         lines += _findings(reading)
         lines += _lists(reading)
@@ -51,6 +55,49 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(lambda found: f"\\{found[0]}", text).translate(_ENTITIES)
 
 
+def _comparison(compared: Comparison) -> list[str]:
+    """One row per arm, what may be said of each defence, guarantees, what was not fitted and what was left out."""
+    heads = [f"{column.title} {column.arrow}" for column in compared.columns]
+    lines = [
+        "## Comparison",
+        "",
+        f"{escape(compared.unit)} In a cell: value and 95 % interval, then the paired difference Δ to no defence "
+        f"and its interval over seeds ({', '.join(map(str, compared.seeds))}). {escape(compared.marking)}",
+        "",
+        "| " + " | ".join(["defence", *map(escape, heads), "seconds", "Pareto", "guarantee"]) + " |",
+        "|" + "---|" * (len(heads) + 4),
+    ]
+    for arm in compared.arms:
+        name = f"control: {escape(arm.name)}" if arm.is_control else f"**{escape(arm.name)}**"
+        cells = [_compared(cell) for cell in arm.cells]
+        if arm.missing and not arm.row.entries and cells:
+            cells[0] = arm.missing
+        front, promised = "front" if arm.row.pareto else "–", "yes" if arm.row.guarantee else "none"
+        lines.append("| " + " | ".join([name, *cells, seconds(arm.row.seconds), front, promised]) + " |")
+    lines.append("")
+    lines += [f"- **{escape(arm.name)}**: {escape(word)}" for arm in compared.asked for word in arm.row.words]
+    lines += [
+        f"- **{escape(arm.name)}**: {'guarantee: ' if arm.row.guarantee else ''}{escape(guarantee_text(arm.row))}"
+        for arm in compared.arms
+        if arm.row.guarantee or (arm.is_asked and arm.row.entries)
+    ]
+    lines += [f"- **{escape(a.name)}** {a.missing}: {escape(a.row.reason)}" for a in compared.arms if a.missing]
+    if compared.left_out:
+        lines += ["", "Left out against profile standard:", "", *(f"- {escape(line)}" for line in compared.left_out)]
+    return [*lines, ""]
+
+
+def _compared(cell: Cell | None) -> str:
+    if cell is None:
+        return "–"
+    text = f"{points(cell.entry.value)} {points_interval(cell.entry.ci)}".strip()
+    found = cell.to_none
+    if found is not None:
+        difference = f"Δ {points(found.value, signed=True)} {points_interval(found.ci, signed=True)}".strip()
+        return f"{escape(text)}<br>{escape(difference)}" + (f" **{found.word}**" if found.word else "")
+    return escape(text)
+
+
 def _answers(reading: Reading) -> list[str]:
     lines = ["| | | |", "|---|---|---|"]
     lines += [f"| **{a.title}** | {a.status} | {escape(a.text)} |" for a in read.answers(reading)]
@@ -58,7 +105,7 @@ def _answers(reading: Reading) -> list[str]:
 
 
 def _findings(reading: Reading) -> list[str]:
-    rows = reading.judged
+    rows = reading.undefended
     if not rows:
         return []
     lines = [
@@ -70,6 +117,8 @@ def _findings(reading: Reading) -> list[str]:
     lines += [_line(row) for row in rows[:FINDINGS]]
     if len(rows) > FINDINGS:
         lines += ["", f"and {len(rows) - FINDINGS} more in audit.json, none worse than these"]
+    if len(reading.judged) > len(rows):
+        lines += ["", f"and {len(reading.judged) - len(rows)} on the defences and their controls in audit.json"]
     return [*lines, ""]
 
 
@@ -109,7 +158,7 @@ def _lists(reading: Reading) -> list[str]:
         "Not tested": [
             f"{gap.status}: {escape(gap.probe)}: {escape(gap.reason)}"
             + (f" ({len(gap.seeds)} seeds)" if len(gap.seeds) > 1 else "")
-            for gap in read.gaps(reading.audit)
+            for gap in read.listed_gaps(reading.audit)
         ],
     }
     lines = []

@@ -17,7 +17,18 @@ TEXT_LIMIT = 600
 
 # CSI and OSC sequences, with ESC or as single C1 bytes; an OSC without its end eats what follows, as a terminal would.
 _ANSI = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d).*?(?:\x07|\x1b\\|\x9c|$)|\x1b[ -/]*[0-~]?", re.S)
-_LONG_FIELDS = {"text", "reason", "evidence", "lines", "missing", "accepted_by", "notes"}
+_LONG_FIELDS = {
+    "text",
+    "reason",
+    "evidence",
+    "lines",
+    "missing",
+    "accepted_by",
+    "notes",
+    "words",
+    "left_out",
+    "guarantee",
+}
 
 
 def neutral_text(text: str, *, limit: int = TEXT_LIMIT) -> str:

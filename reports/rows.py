@@ -5,7 +5,7 @@ Nothing is measured or judged here: seeds are joined as the policy joined them, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from auditor.audit import Advantage, Audit, CellRow, Control, Finding, Interval, Series, ValidityRow
 from auditor.joined import Joined, join_cells
@@ -83,6 +83,7 @@ class Gap:
     family: str
     status: str
     reason: str
+    defense: str
     seeds: tuple[int, ...]
 
 
@@ -125,6 +126,11 @@ class Reading:
         others = tuple(_from_joined(j) for j in joined.values())
         return cls(safe, tuple(sorted(judged, key=_worst_first)), others)
 
+    @property
+    def undefended(self) -> tuple[Row, ...]:
+        """Judged rows that the answers rest on: all, but in a comparison only those of the undefended target."""
+        return self.judged if self.audit.matrix is None else tuple(row for row in self.judged if row.defense == "none")
+
     def judged_in(self, family: str) -> list[Row]:
         """Judged rows of one family, worst first."""
         return [row for row in self.judged if row.family == family]
@@ -140,18 +146,33 @@ def families(audit: Audit) -> tuple[str, ...]:
 
 
 def answers(reading: Reading) -> list[Answer]:
-    """The three questions of an audit, whether they were asked or not."""
+    """The three questions of an audit, asked or not; in a comparison they are about the undefended target."""
     return [_answer(reading, family) for family in FAMILIES]
 
 
 def gaps(audit: Audit) -> list[Gap]:
     """Cells that were skipped, crashed or timed out, equal reasons of several seeds in one line."""
-    found: dict[tuple[str, str, str, str], list[int]] = {}
+    found: dict[tuple[str, str, str, str, str], list[int]] = {}
     for cell in audit.cells:
         if cell.status != "ok":
             name = cell.probe if cell.defense == "none" else f"{cell.probe} on {cell.defense}"
-            found.setdefault((name, cell.family, cell.status, cell.reason or "no reason given"), []).append(cell.seed)
+            reason = cell.reason or "no reason given"
+            found.setdefault((name, cell.family, cell.status, reason, cell.defense), []).append(cell.seed)
     return [Gap(*key, seeds=tuple(seeds)) for key, seeds in found.items()]
+
+
+def listed_gaps(audit: Audit) -> list[Gap]:
+    """The gaps as they are listed: in a comparison one line for all arms that share probe, status and reason."""
+    if audit.matrix is None:
+        return gaps(audit)
+    found: dict[tuple[str, str, str], list[Gap]] = {}
+    for gap in gaps(audit):
+        own = gap.probe if gap.defense == "none" else gap.probe.removesuffix(f" on {gap.defense}")
+        found.setdefault((own, gap.status, gap.reason), []).append(gap)
+    return [
+        first if not more else replace(first, probe=f"{own} on {', '.join(gap.defense for gap in (first, *more))}")
+        for (own, _, _), (first, *more) in found.items()
+    ]
 
 
 def charts(audit: Audit, family: str) -> list[Chart]:
@@ -168,9 +189,9 @@ def charts(audit: Audit, family: str) -> list[Chart]:
 
 
 def next_steps(reading: Reading) -> list[tuple[str, tuple[str, ...]]]:
-    """What to do, worst first: advice, and the finding ids it answers."""
+    """What to do, worst first: advice, and the finding ids it answers; in a comparison for the undefended target."""
     steps: dict[str, list[str]] = {}
-    for row in reading.judged:
+    for row in reading.undefended:
         if row.status == "fail" or (row.status == "inconclusive" and not row.is_quiet):
             advice = advice_of(row.finding_id)
             if row.status == "inconclusive":
@@ -185,14 +206,31 @@ def next_steps(reading: Reading) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def validity(audit: Audit) -> list[ValidityRow]:
-    """Validity rows of the document and of its cells, failed ones first, repeated ones once."""
+    """Validity rows of the document and of its cells, failed ones first, repeated ones once.
+
+    A comparison has the same check on every arm: rows that differ in their evidence only become one, and say so.
+    """
     rows = dict.fromkeys(
         (row.id, row.kind, row.status, row.evidence, row.touches)
         for row in (*audit.validity, *(row for cell in audit.cells for row in cell.validity))
     )
     order = ("fail", "warn", "not_checked", "pass")
     listed = [ValidityRow(id=i, kind=k, status=s, evidence=e, touches=t) for i, k, s, e, t in rows]
+    if audit.matrix is not None:
+        listed = _alike(listed)
     return sorted(listed, key=lambda row: order.index(row.status))
+
+
+def _alike(rows: list[ValidityRow]) -> list[ValidityRow]:
+    groups: dict[tuple[str, str, tuple[str, ...]], list[ValidityRow]] = {}
+    for row in rows:
+        groups.setdefault((row.id, row.status, row.touches), []).append(row)
+    return [
+        first.model_copy(update={"evidence": f"{first.evidence} (and {counted(len(more), 'like row')})"})
+        if more
+        else first
+        for first, *more in groups.values()
+    ]
 
 
 def headline(audit: Audit) -> str:
@@ -250,12 +288,13 @@ def clean_facts(audit: Audit) -> str:
 
 
 def _answer(reading: Reading, family: str) -> Answer:
-    rows = reading.judged_in(family)
+    rows = [row for row in reading.undefended if row.family == family]
     if rows:
         worst = rows[0]
         return Answer(family, FAMILIES[family], QUESTIONS[family], worst.status, worst.text, worst)
-    cells = [cell for cell in reading.audit.cells if cell.family == family]
-    missing = [gap for gap in gaps(reading.audit) if gap.family == family]
+    others = () if reading.audit.matrix is None else {cell.defense for cell in reading.audit.cells} - {"none"}
+    cells = [cell for cell in reading.audit.cells if cell.family == family and cell.defense not in others]
+    missing = [gap for gap in gaps(reading.audit) if gap.family == family and gap.defense not in others]
     if missing:
         text = "Not answered: " + "; ".join(f"{gap.probe} {gap.status}: {gap.reason}" for gap in missing[:3])
     elif cells:

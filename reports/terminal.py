@@ -14,8 +14,10 @@ from rich.text import Text
 
 from auditor.audit import Audit
 from reports import rows as read
+from reports.comparison import Comparison
 from reports.rows import Reading, Row
-from reports.words import FAMILIES, QUESTIONS, band, holders, interval, measured, number
+from reports.terminal_comparison import comparison_parts
+from reports.words import QUESTIONS, TITLES, band, holders, interval, measured, number
 
 WIDTH = 100
 _PASSING_SHOWN = 4  # worst first; the others are counted
@@ -70,19 +72,23 @@ class TerminalReport:
         """Writes the report to a console; no user text is read as markup."""
         reading = Reading.of(audit)
         width = min(console.width, WIDTH)
-        for part in _parts(reading, plain=plain):
+        for part in _parts(reading, width=width, plain=plain):
             console.print(part, width=width, markup=False, emoji=False, highlight=False)
 
 
-def _parts(reading: Reading, *, plain: bool) -> Iterable[RenderableType]:
+def _parts(reading: Reading, *, width: int, plain: bool) -> Iterable[RenderableType]:
     audit = reading.audit
     yield from _head(audit)
     yield from _trust(audit)
-    for family in read.families(audit):
-        yield from _family(reading, family, plain=plain)
+    if audit.matrix is not None:
+        yield from comparison_parts(reading, Comparison.of(audit.matrix), width=width, plain=plain)
+    else:
+        for family in read.families(audit):
+            yield from _family(reading, family, plain=plain)
     yield from _gaps(audit)
     yield from _answers(reading, plain=plain)
-    yield from _steps(reading)
+    if audit.matrix is None:
+        yield from _steps(reading)
     yield from _verdict(audit)
 
 
@@ -117,7 +123,7 @@ def _family(reading: Reading, family: str, *, plain: bool) -> Iterable[Renderabl
     loud = [row for row in judged if row.status != "pass"]
     extra = others[:_UNJUDGED_SHOWN] if not judged else []
     shown = [*loud, *passing[:_PASSING_SHOWN], *extra]
-    yield Text.assemble("\n", (FAMILIES.get(family, family), "bold"), ("  " + QUESTIONS.get(family, ""), "dim"))
+    yield Text.assemble("\n", (TITLES.get(family, family), "bold"), ("  " + QUESTIONS.get(family, ""), "dim"))
     yield from _tables(shown, plain=plain)
     lines = _grid(2)
     for row in _worth_a_sentence(shown):
@@ -200,7 +206,11 @@ def _breakable(name: str) -> str:
 
 
 def _gaps(audit: Audit) -> Iterable[RenderableType]:
-    found = read.gaps(audit)
+    untold = read.listed_gaps(audit)
+    if audit.matrix is not None:  # the comparison has said which defences were not fitted, and why
+        unfitted = {row.defense for row in audit.matrix.rows if row.reason and not row.entries}
+        untold = [gap for gap in untold if gap.defense not in unfitted]
+    found = untold
     if not found:
         return
     yield Text.assemble("\n", ("Could not be checked", "bold"))
@@ -215,6 +225,8 @@ def _gaps(audit: Audit) -> Iterable[RenderableType]:
 
 def _answers(reading: Reading, *, plain: bool) -> Iterable[RenderableType]:
     yield Text("") if plain else Padding(Rule(style="dim"), (1, 0, 0, 0))
+    if reading.audit.matrix is not None:
+        yield Text("The target without a defence", style="bold")
     lines = _grid(12, 14)
     for answer in read.answers(reading):
         row = answer.row

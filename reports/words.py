@@ -7,10 +7,12 @@ import re
 from auditor.audit import Advantage, Control, Interval
 
 FAMILIES = {"privacy": "Privacy", "adversarial": "Robustness", "shift": "Shift"}
+TITLES = {**FAMILIES, "defense": "Defences", "artifact": "Files", "dp": "Differential privacy"}  # of every family
 QUESTIONS = {
     "privacy": "What does the model give away about the data it was trained on?",
     "adversarial": "How far does it fall when somebody edits the graph?",
     "shift": "How far does it fall when the data moves, and does it notice?",
+    "defense": "What does each defence gain over no defence and over its own controls?",
 }
 _ACRONYMS = {"auc": "AUC", "ap": "AP", "ece": "ECE", "sce": "SCE", "tpr": "TPR", "fpr": "FPR", "auroc": "AUROC"}
 _HOLDERS = {

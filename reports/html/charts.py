@@ -10,7 +10,7 @@ from reports.html import kinds
 from reports.html.kinds import Points, cut
 from reports.html.svg import draw
 from reports.rows import Row
-from reports.words import FAMILIES, counted, interval, measured, number
+from reports.words import TITLES, counted, interval, measured, number
 
 WIDTH = 430.0
 HEIGHT = 270.0
@@ -62,7 +62,7 @@ def overview_drawing(chart_id: str, family: str, rows: Sequence[Row]) -> Drawing
     drawn = known[:OVERVIEW_ROWS]
     if not drawn:
         return None
-    title = f"{FAMILIES.get(family, family)}: how much beyond the control"
+    title = f"{TITLES.get(family, family)}: how much beyond the control"
     worst, found = drawn[0]
     description = (
         f"Worst: {worst.source}, {measured(worst.measurement, worst.subset)}, "

@@ -12,12 +12,16 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from auditor.audit import Audit
+from reports import comparison, words
 from reports import rows as read
-from reports import words
+from reports.comparison import Comparison, guarantee_facts
 from reports.html.charts import Drawing, overview_drawing, series_drawing
+from reports.html.comparison import comparison_drawing
 from reports.rows import Answer, Reading, Row
 
 CHART_BYTES = 190_000  # charts with their tables; what comes later is left to audit.json, to stay below 300 kB
+COMPARED_BYTES, ARM_BYTES = 165_000, 2_000  # in a comparison its picture and so much for each arm come off first
+ARM_ROWS = 30  # rows of the defences that a family of a comparison lists
 LOUD_ROWS = 40  # judged rows that a family shows in full, worst first
 FOLDED_ROWS = 60
 QUIET_ROWS = 4  # passes with nothing proven that a family shows in full; the others are folded
@@ -34,6 +38,8 @@ _TONES = {
     "accepted": "accepted",
     "PASSED": "pass",
     "pass": "pass",
+    "better": "pass",
+    "worse": "fail",
 }
 
 
@@ -61,12 +67,13 @@ class FamilyOnPage:
     judged: list[Row]
     quiet: list[Row]
     others: list[Row]
+    arms: list[Row]
     charts: list[ChartOnPage]
     charts_left_out: int
 
 
 @dataclass(frozen=True, slots=True)
-class Matrix:
+class Arms:
     """Judged rows of each defence side by side."""
 
     defenses: list[str]
@@ -83,6 +90,8 @@ class HtmlReport:
         """The page; every string of the document is escaped by the template engine."""
         reading = Reading.of(audit)
         safe = reading.audit
+        compared = None if safe.matrix is None else Comparison.of(safe.matrix)
+        picture = None if compared is None else comparison_drawing("comparison", compared)
         folder = files("reports.html")
         style = folder.joinpath("style.css").read_text(encoding="utf-8")
         source = folder.joinpath("page.html.j2").read_text(encoding="utf-8")
@@ -102,7 +111,12 @@ class HtmlReport:
             holders=words.holders,
             counted=words.counted,
             folded_rows=FOLDED_ROWS,
+            arm_rows=ARM_ROWS,
             sentence=read.sentence,
+            points=comparison.points,
+            points_interval=comparison.points_interval,
+            guarantee_text=comparison.guarantee_text,
+            seconds=comparison.seconds,
             headline=read.headline(safe),
             verdict_lines=read.verdict_lines(safe),
             coverage=read.coverage(safe),
@@ -112,23 +126,31 @@ class HtmlReport:
             answers=read.answers(reading),
             steps=read.next_steps(reading),
             validity=read.validity(safe),
-            families=_families(reading),
+            families=_families(reading, len(picture.svg) if picture else 0),
             matrix=_matrix(reading),
+            compared=compared,
+            compared_drawing=picture and _on_page(picture, "in percent and points; bold: value, below: difference"),
             guarantees=_guarantees(safe),
-            gaps=read.gaps(safe),
+            gaps=read.listed_gaps(safe),
             unasked=[answer.title.lower() for answer in read.answers(reading) if answer.status == "not tested"],
             config=_config(safe),
         )
 
 
-def _families(reading: Reading) -> list[FamilyOnPage]:
+def _families(reading: Reading, picture_bytes: int) -> list[FamilyOnPage]:
     audit = reading.audit
     answers = {answer.family: answer for answer in read.answers(reading)}
     room = CHART_BYTES
+    if audit.matrix is not None:
+        room = COMPARED_BYTES - picture_bytes - ARM_BYTES * len(audit.matrix.rows)
     sections = []
     asked = {cell.family for cell in audit.cells}
     for index, family in enumerate(name for name in read.families(audit) if name in asked):
-        judged = reading.judged_in(family)
+        judged, others = reading.judged_in(family), reading.others_in(family)
+        arms: list[Row] = []
+        if audit.matrix is not None:  # the target in full; the numbers of its defences are folded
+            arms = [row for row in (*judged, *others) if row.defense != "none"]
+            judged, others = ([row for row in rows if row.defense == "none"] for rows in (judged, others))
         loud, quiet = [row for row in judged if not row.is_quiet], [row for row in judged if row.is_quiet]
         charts, left_out = [], 0
         for source, make in _drawings(audit, family, index, judged):
@@ -138,29 +160,32 @@ def _families(reading: Reading) -> list[FamilyOnPage]:
             drawing = make()
             if drawing is None:
                 continue
-            size = len(drawing.svg) + sum(60 + sum(map(len, line)) for line in drawing.rows)
+            size = len(drawing.svg) + sum(16 + sum(22 + len(item) for item in line) for line in drawing.rows)
             room -= size
             if room < 0:
                 left_out += 1
                 continue
-            charts.append(
-                ChartOnPage(Markup(drawing.svg), drawing.title, source, drawing.header, drawing.rows, drawing.note)
-            )
+            charts.append(_on_page(drawing, source))
         sections.append(
             FamilyOnPage(
                 id=family,
-                title=words.FAMILIES.get(family, family),
+                title=words.TITLES.get(family, family),
                 question=words.QUESTIONS.get(family, ""),
                 is_other=family not in words.FAMILIES,
                 answer=answers.get(family),
                 judged=[*loud[:LOUD_ROWS], *quiet[:QUIET_ROWS]],
                 quiet=[*loud[LOUD_ROWS:], *quiet[QUIET_ROWS:]],
-                others=reading.others_in(family),
+                others=others,
+                arms=arms,
                 charts=charts,
                 charts_left_out=left_out,
             )
         )
     return sections
+
+
+def _on_page(drawing: Drawing, source: str) -> ChartOnPage:
+    return ChartOnPage(Markup(drawing.svg), drawing.title, source, drawing.header, drawing.rows, drawing.note)
 
 
 def _drawings(
@@ -169,17 +194,19 @@ def _drawings(
     """Where each chart of a family comes from, and how to draw it: what does not fit is never drawn."""
     yield "every judged number, worst first", partial(overview_drawing, f"overview-{index}", family, judged)
     for number, chart in enumerate(read.charts(audit, family)):
+        if audit.matrix is not None and chart.defense != "none":
+            continue
         source = chart.probe if chart.defense == "none" else f"{chart.probe} on {chart.defense}"
         if chart.other_seeds:
             source += f", seed {chart.seed}; {words.counted(len(chart.other_seeds), 'more seed')} in audit.json"
         yield source, partial(series_drawing, f"chart-{index}-{number}", chart.series)
 
 
-def _matrix(reading: Reading) -> Matrix | None:
-    """Judged numbers by defence; None without a defence."""
+def _matrix(reading: Reading) -> Arms | None:
+    """Judged numbers by defence; None without a defence, and where a comparison shows them."""
     rows = reading.judged
     defenses = sorted({row.defense for row in rows}, key=lambda name: (name != "none", name))
-    if defenses in ([], ["none"]):
+    if reading.audit.matrix is not None or defenses in ([], ["none"]):
         return None
     lines: dict[tuple[str, str, str], dict[str, Row]] = {}
     for row in rows:
@@ -189,23 +216,19 @@ def _matrix(reading: Reading) -> Matrix | None:
         (f"{probe} · {words.measured(name, subset)}", [found.get(defense) for defense in defenses])
         for (probe, name, subset), found in lines.items()
     ]
-    return Matrix(named, listed)
+    return Arms(named, listed)
 
 
 def _guarantees(audit: Audit) -> list[tuple[str, list[tuple[str, str]]]]:
     """Each defence's guarantee once, all of its facts: never a bare epsilon."""
     found: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for cell in audit.cells:
-        if cell.guarantee:
-            facts = [(key.replace("_", " "), _plain(value)) for key, value in cell.guarantee.items()]
-            found.setdefault((cell.defense, json.dumps(facts)), facts)
+    given = [(cell.defense, cell.guarantee) for cell in audit.cells]
+    given += [(row.defense, row.guarantee) for row in audit.matrix.rows] if audit.matrix else []
+    for name, guarantee in given:
+        if guarantee:
+            facts = guarantee_facts(guarantee)
+            found.setdefault((name, json.dumps(facts)), facts)
     return [(name, facts) for (name, _), facts in found.items()]
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, dict | list | tuple):
-        return json.dumps(value, ensure_ascii=False, sort_keys=True)
-    return words.number(value) if isinstance(value, float) else str(value)
 
 
 def _config(audit: Audit) -> str:

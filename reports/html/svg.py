@@ -69,6 +69,8 @@ _ROLE_OF = {value: role for role, value in ROLES.items()}
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}\b")
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _URL = re.compile(r"url\(#([^)]+)\)")
+_FONT_FAMILY = re.compile(r"font-family:[^;]*;?\s*")
+_NO_TURN = re.compile(r"rotate\(-?0 [-\d. ]+\)")
 _FONT_SHORTHAND = re.compile(r"font:\s*(?:[a-z]+\s+|\d{3}\s+)*([\d.]+)px[^;]*;?\s*")
 _HREF = "{http://www.w3.org/1999/xlink}href"
 
@@ -149,11 +151,18 @@ def _own_ids(root: ET.Element, chart_id: str) -> None:
 
 def _own_colors(root: ET.Element) -> None:
     for element in root.iter():
+        if _NO_TURN.fullmatch(element.get("transform", "")):
+            del element.attrib["transform"]
         for key, value in list(element.attrib.items()):
             if key in ("href", "id") or "url(#" in value:
                 continue
             if key == "style":
-                value = _FONT_SHORTHAND.sub(r"font-size:\1px;", value).replace("; ", ";").replace(": ", ":")
+                # The page's font, not the drawing's: a family named here would win over the style sheet.
+                value = (
+                    _FONT_FAMILY.sub("", _FONT_SHORTHAND.sub(r"font-size:\1px;", value))
+                    .replace("; ", ";")
+                    .replace(": ", ":")
+                )
             value = _COLOR.sub(_role, value)
             if key in ("d", "transform", "points", "x", "y", "style"):
                 value = _NUMBER.sub(lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), value)

@@ -11,11 +11,17 @@ from typing import Any
 import pytest
 
 from reports.html.report import HtmlReport
-from tests.reports import samples
+from tests.reports import compared, samples
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 
-AUDITS = {"realistic": samples.realistic, "hostile": samples.hostile, "several seeds": samples.several_seeds}
+AUDITS = {
+    "realistic": samples.realistic,
+    "hostile": samples.hostile,
+    "several seeds": samples.several_seeds,
+    "comparison": compared.comparison,
+    "hostile comparison": compared.hostile_comparison,
+}
 WIDTHS = (360, 400, 800, 1400)
 
 
@@ -75,16 +81,17 @@ def test_nothing_overflows(browser: Any, pages: dict[str, Path], name: str, widt
     assert wide == []
 
 
+@pytest.mark.parametrize("name", ["realistic", "comparison"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_charts_are_visible_and_legible(browser: Any, pages: dict[str, Path], dark: bool) -> None:
-    open_page(browser, pages["realistic"], width=400, dark=dark)
+def test_charts_are_visible_and_legible(browser: Any, pages: dict[str, Path], dark: bool, name: str) -> None:
+    open_page(browser, pages[name], width=400, dark=dark)
     charts = browser.execute_script(
         "return [...document.querySelectorAll('svg.chart')].map(s => {const b = s.getBoundingClientRect();"
         " const t = [...s.querySelectorAll('text')];"
         " return [b.width, b.height, t.length, getComputedStyle(t[0]).fill,"
         " Math.min(...t.map(e => e.getBoundingClientRect().height))]})"
     )
-    assert len(charts) == 8
+    assert len(charts) == (8 if name == "realistic" else 9)
     background = browser.execute_script(
         "return getComputedStyle(document.querySelector('.card:not(.verdict)')).backgroundColor"
     )
@@ -96,8 +103,9 @@ def test_charts_are_visible_and_legible(browser: Any, pages: dict[str, Path], da
         assert smallest >= 8
 
 
-def test_text_in_charts_does_not_leave_the_chart(browser: Any, pages: dict[str, Path]) -> None:
-    open_page(browser, pages["realistic"], width=1400)
+@pytest.mark.parametrize("name", ["realistic", "comparison", "hostile comparison"])
+def test_text_in_charts_does_not_leave_the_chart(browser: Any, pages: dict[str, Path], name: str) -> None:
+    open_page(browser, pages[name], width=1400)
     outside = browser.execute_script(
         "return [...document.querySelectorAll('svg.chart')].flatMap(s => {const b = s.getBoundingClientRect();"
         " return [...s.querySelectorAll('text')].filter(t => {const r = t.getBoundingClientRect();"

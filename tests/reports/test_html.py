@@ -14,7 +14,7 @@ from reports.html.charts import POINTS, series_drawing
 from reports.html.report import HtmlReport
 from reports.html.svg import ROLES, draw
 from reports.words import number
-from tests.reports import samples
+from tests.reports import compared, samples
 
 AUDITS = {
     "realistic": samples.realistic,
@@ -22,6 +22,9 @@ AUDITS = {
     "empty": samples.empty,
     "several seeds": samples.several_seeds,
     "hostile": samples.hostile,
+    "comparison": compared.comparison,
+    "one seed": compared.one_seed,
+    "hostile comparison": compared.hostile_comparison,
 }
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 
@@ -258,8 +261,9 @@ def test_a_hundred_charts_leave_some_to_the_document() -> None:
 def test_defences_are_compared_and_guarantees_shown_in_full() -> None:
     text = "".join(Page(HtmlReport().render(samples.several_seeds())).text)
     assert "With and without defences" in text
-    for fact in ("epsilon", "4.000", "delta", "1e−05", "edge", "PRV"):
+    for fact in ("epsilon", "delta", "1e−05", "edge", "PRV"):
         assert fact in text
+    assert "<dt>epsilon</dt><dd>4</dd>" in HtmlReport().render(samples.several_seeds())
     assert "With and without defences" not in HtmlReport().render(samples.realistic())
 
 
