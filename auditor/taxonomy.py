@@ -127,6 +127,7 @@ TAXONOMY: Final[Mapping[str, Taxon]] = {
     "prototype-": _DEFENCE_ARTIFACT,
     "shift-": Taxon(advice=_SHIFT_ADVICE),
     "l2r-": Taxon(advice="Compare with the uniform refit; keep the defence only where its gain is proven."),
+    "defense-": Taxon(advice="Keep a defence only where its gain over its own control is proven and worth its cost."),
     "dp-claim": Taxon(
         advice="Recompute the guarantee from the mechanism's parameters; do not publish the claim as it is."
     ),
@@ -172,6 +173,7 @@ FINDING_IDS: Final = (
     "shift-non-finite",
     "l2r-effect",
     "l2r-nothing-to-decorrelate",
+    "defense-gain",
     "dp-claim",
     "artifact-unsafe-pickle",
     "artifact-pt2-code",

@@ -61,6 +61,7 @@ def test_every_finding_of_a_probe_and_every_known_id_has_a_row() -> None:
         ("prototype-inversion", ("AML.T0024", "ML03", "CWE-359")),
         ("shift-gap", ()),
         ("l2r-effect", ()),
+        ("defense-gain", ()),
         ("dp-claim", ()),
         ("artifact-unsafe-pickle", ("AML.T0011.000", "AML.T0018.002", "AML.T0010.003", "ML06", "CWE-502")),
         ("artifact-graph-tensor", ("AML.T0024", "ML03", "CWE-200")),
