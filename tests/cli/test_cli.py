@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,24 @@ def test_failed_gate_exits_1_and_0_with_exit_zero(target: Path) -> None:
     assert (failed.returncode, shown.returncode) == (1, 0), failed.stdout
     assert "FAILED" in failed.stdout
     assert "FAILED" in shown.stdout
+
+
+def test_interrupted_run_exits_130_and_keeps_what_is_finished(target: Path, tmp_path: Path) -> None:
+    words = ["run", target, "--only", "strata,structure-evasion", "--profile", "full", "--seeds", "0", "-o", tmp_path]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "auditor", *map(str, words)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("[1/2]"):
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "INCOMPLETE" in out
+    audit = from_bytes((tmp_path / "audit.json").read_bytes())
+    assert [cell.probe for cell in audit.cells] == ["strata"]
 
 
 def test_report_renders_again_without_computing(target: Path, tmp_path: Path) -> None:
