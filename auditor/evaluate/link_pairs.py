@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from auditor.data.graph import Graph
-from auditor.errors import GraphError, SkippedError
+from auditor.errors import SkippedError
 
 Ints = NDArray[np.int64]
 MAX_POSITIVES = 200_000
@@ -66,12 +66,12 @@ class Truth:
         """E of a graph.
 
         Raises:
-            GraphError: the graph has no edge.
-            SkippedError: more than half of all pairs are edges, so that there are too few negatives to rank.
+            SkippedError: the graph has no edge; or more than half of all pairs are edges, so that there are too few
+                negatives to rank.
         """
         keys, n = graph.pair_keys().numpy().astype(np.int64), graph.num_nodes
         if keys.size == 0:
-            raise GraphError(f"{graph.name} has no edge besides self-loops; a link probe needs edges to look for.")
+            raise SkippedError(f"{graph.name} has no edge besides self-loops; a link probe needs edges to look for.")
         if keys.size > n * (n - 1) // 4:
             raise SkippedError(
                 f"{keys.size} of {n * (n - 1) // 2} pairs are edges: above half there are too few non-edges to rank."

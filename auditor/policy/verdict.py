@@ -110,6 +110,11 @@ def _holes(
     lines += [f"coverage lost: {c.probe}{_of(c.defense)} ran for the baseline and not here" for c in lost]
     if coverage.planned and not coverage.ok:
         lines.append("no cell gave a result: nothing was measured")
+    lines += [
+        f"{probe} measured numbers and none can be judged (too little data for an interval): that is no pass"
+        for probe in _unjudged(cells)
+        if not findings or {probe, probe.partition(":")[0]} & set(named)
+    ]
     lines += [f"{_name(f)} is untrusted: {f.reason}" for f in findings if f.untrusted and f.status != "fail"]
     for finding in findings:
         if finding.status != "inconclusive" or finding.untrusted:
@@ -120,6 +125,12 @@ def _holes(
         elif policy.inconclusive == "incomplete":
             lines.append(f'{_name(finding)} is inconclusive, and the policy says inconclusive = "incomplete"')
     return tuple(lines)
+
+
+def _unjudged(cells: Sequence[CellRow]) -> list[str]:
+    """Probes that gave numbers, not one of which is judged."""
+    measured = {cell.probe for cell in cells if cell.status == "ok" and cell.measurements}
+    return sorted(measured - {cell.probe for cell in cells if any(m.primary for m in cell.measurements)})
 
 
 def _stale(

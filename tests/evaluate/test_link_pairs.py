@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from auditor.data.graph import Graph
-from auditor.errors import GraphError, SkippedError
+from auditor.errors import SkippedError
 from auditor.evaluate.link_pairs import (
     Truth,
     balanced_of,
@@ -107,7 +107,7 @@ def test_pairs_inside_are_all_pairs_of_the_nodes(truth):
 
 def test_a_graph_without_edges_or_without_non_edges_is_refused():
     x, y = torch.ones(6, 1), torch.zeros(6, dtype=torch.int64)
-    with pytest.raises(GraphError, match="no edge"):
+    with pytest.raises(SkippedError, match="no edge"):
         Truth.of(Graph(x, torch.tensor([[0], [0]]), y))
     with pytest.raises(SkippedError, match="half"):
         Truth.of(Graph(x, torch.combinations(torch.arange(6)).T.contiguous(), y))

@@ -11,6 +11,7 @@ SAFE = cell(measurement(0.0, -0.1, 0.05))
 LEAK = cell(measurement(0.3, 0.26, 0.34))
 SKIPPED = cell(probe="graphmi", status="skipped", reason="needs GRAD_EDGE")
 CRASHED = cell(probe="graphmi", status="error", reason="ValueError: boom")
+UNJUDGED = cell(measurement(0.1, None, None, primary=False), probe="graphmi")
 LATE = cell(probe="graphmi", status="timeout", reason="600 s")
 
 
@@ -31,6 +32,10 @@ def verdict(cells, *, planned=None, policy=None, **more):
         ([SAFE, LATE], {}, 3),
         ([SAFE], {"planned": 2}, 3),
         ([SKIPPED], {}, 3),
+        ([UNJUDGED], {}, 3),  # numbers without an interval prove nothing
+        ([SAFE, UNJUDGED], {}, 0),
+        ([SAFE, UNJUDGED], {"named": {"graphmi"}}, 3),
+        ([LEAK, UNJUDGED], {"named": {"graphmi"}}, 1),
         ([LEAK], {}, 1),
         ([LEAK, CRASHED], {}, 1),  # a breach stays a breach when something else broke
         ([LEAK, SKIPPED], {"named": {"graphmi"}}, 1),
