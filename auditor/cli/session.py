@@ -138,12 +138,14 @@ class Session:
         return self._written(audit)
 
     def _prepare(self) -> Path | None:
-        """The output folder, made and emptied of an earlier run's record; formats are checked before any cell."""
+        """The output folder, made and emptied of an earlier run's files; formats are checked before any cell."""
         self._formats()
         if self.out is None:
             return None
         out = prepare_folder(self.out)
-        (out / "cells.jsonl").unlink(missing_ok=True)
+        named = (getattr(entry.load(), "filename", None) for entry in registry.entries("reports").values())
+        for name in ("audit.json", "cells.jsonl", *filter(None, named)):
+            (out / name).unlink(missing_ok=True)
         return out
 
     def _run_settings(self, argv: tuple[str, ...]) -> RunSettings:

@@ -109,6 +109,17 @@ def test_reader_that_leaves_changes_no_exit_code(tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (code, b""), words
 
 
+def test_a_run_leaves_nothing_of_an_earlier_one_behind(tmp_path: Path) -> None:
+    target, out = tmp_path / "target", tmp_path / "out"
+    assert _run("train", "--data", "demo", "--epochs", "5", "--hidden", "4", "-o", str(target)).returncode == 0
+    options = ("run", str(target), "--profile", "quick", "--only", "strata", "-o", str(out))
+    assert _run(*options, "--format", "csv,html").returncode in (0, 1)
+    assert {"audit.csv", "audit.html"} <= {path.name for path in out.iterdir()}
+    (out / "audit.toml").touch()
+    assert _run(*options, "--format", "markdown").returncode in (0, 1)
+    assert {path.name for path in out.iterdir()} == {"audit.json", "audit.md", "audit.toml", "cells.jsonl"}
+
+
 def test_bare_command_shows_its_help_and_no_empty_error() -> None:
     done = _run()
     assert done.returncode == 2
