@@ -78,10 +78,10 @@ class BarObserver:
 
 
 @contextmanager
-def observe() -> Iterator[Observer]:
-    """The observer that suits stderr."""
+def observe(*, plain: bool = False) -> Iterator[Observer]:
+    """The observer that suits stderr; `plain` asks for lines on a terminal too."""
     console = stderr()
-    if not console.is_terminal:
+    if plain or not console.is_terminal:
         yield LineObserver()
         return
     columns = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,7 @@ class Session:
 
         torch.set_num_threads(self.settings["threads"])
         root = resolve_root(self.settings["data_root"] or None)
-        with stderr().status("loading the target"):
+        with nullcontext() if self.settings["plain"] else stderr().status("loading the target"):
             return load_any(
                 self.path, models=TrainedCache(), data_root=root, data=data, trust_pickle=trust_pickle, notify=note
             )
@@ -121,7 +122,7 @@ class Session:
             from auditor.cli.console import read_file
 
             baseline = read_baseline(read_file(Path(self.settings["baseline"])))
-        with observe() as observer:
+        with observe(plain=self.settings["plain"]) as observer:
             audit = run_audit(target, cells, settings, observer=observer, out=out, baseline=baseline)
         return self._written(audit)
 
@@ -133,7 +134,7 @@ class Session:
         from auditor.runner.compare import run_compare
 
         out, probes, settings = self._prepare(), self.probes(), self._run_settings(argv)
-        with observe() as observer:
+        with observe(plain=self.settings["plain"]) as observer:
             audit = run_compare(target, defenses, probes, settings, observer=observer, group=group, out=out)
         return self._written(audit)
 

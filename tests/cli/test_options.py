@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from auditor.audit import to_bytes
+from auditor.cli import progress
+from auditor.cli.progress import BarObserver, LineObserver
 from auditor.cli.session import Session
 from auditor.errors import ConfigError, UsageError
 from auditor.view import SideKnowledge
@@ -118,6 +122,13 @@ def test_a_run_leaves_nothing_of_an_earlier_one_behind(tmp_path: Path) -> None:
     (out / "audit.toml").touch()
     assert _run(*options, "--format", "markdown").returncode in (0, 1)
     assert {path.name for path in out.iterdir()} == {"audit.json", "audit.md", "audit.toml", "cells.jsonl"}
+
+
+@pytest.mark.parametrize(("plain", "kind"), [(True, LineObserver), (False, BarObserver)])
+def test_plain_asks_for_lines_on_a_terminal_too(monkeypatch: pytest.MonkeyPatch, plain: bool, kind: type) -> None:
+    monkeypatch.setattr(progress, "stderr", lambda: Console(file=io.StringIO(), force_terminal=True))
+    with progress.observe(plain=plain) as observer:
+        assert isinstance(observer, kind)
 
 
 def test_bare_command_shows_its_help_and_no_empty_error() -> None:
