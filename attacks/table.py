@@ -32,6 +32,7 @@ TABLE = Table(
             "tells edges by a table of clusters that the artefact ships",
             ("joint-table-leaks-edges",),
             cost={"quick": 10, "standard": 25, "full": 60},
+            defenses=("joint-cluster",),
         ),
         ProbeEntry(
             "structure-evasion",

@@ -58,6 +58,8 @@ class ProbeEntry:
         tasks: `node`, `graph` or both.
         cost: rough CPU seconds on a 3,000-node graph, by profile; what `check` estimates with.
         profiles: profiles that include the probe by default.
+        defenses: ids of the defences whose artefact it probes; left out of other targets' plans unless asked for by
+            name. Empty for a probe of any target.
         version: raised when results of the probe change meaning; part of every cell key.
     """
 
@@ -69,6 +71,7 @@ class ProbeEntry:
     tasks: tuple[str, ...] = ("node",)
     cost: Mapping[str, float] = field(default_factory=dict)
     profiles: tuple[str, ...] = ("quick", "standard", "full")
+    defenses: tuple[str, ...] = ()
     version: str = "1"
 
 

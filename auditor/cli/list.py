@@ -42,11 +42,11 @@ def list_(
 
 
 def _findings() -> list[tuple[str, str, str]]:
-    from auditor import registry
     from auditor.cli.pages import first_line
+    from auditor.taxonomy import FINDING_IDS
 
-    probes = registry.probes().values()
-    return [(id_, probe.family, first_line("findings", id_)) for probe in probes for id_ in probe.findings]
+    lines = {id_: first_line("findings", id_) for id_ in FINDING_IDS}
+    return [(id_, id_.partition("-")[0], line) for id_, line in lines.items() if line]
 
 
 def _data() -> list[tuple[str, str, str]]:

@@ -73,7 +73,7 @@ def run_compare(
         seeds=settings.seeds,
         left_out=left_out,
     )
-    planned = len(order) * (len(probes) + 1)
+    planned = len(order) * (len(probes) + 1) if interrupted else len(rows)
     return assemble_audit(
         target,
         rows,

@@ -231,6 +231,8 @@ def robust_words(differences: Mapping[str, Sequence[float]], controls: Sequence[
     points = f"{100 * mean:+.1f} points over {controls[0]}"
     if seeds < MIN_SEEDS:
         return f"{points}; underpowered: {seeds} seed{'s' if seeds > 1 else ''}, at least {MIN_SEEDS} are needed"
+    if max(gains) == min(gains):
+        return f"{points}; underpowered: the fit does not depend on the seed, so that {seeds} seeds are one sample"
     lo, hi = student_t(gains)
     points = f"{points} [{100 * lo:+.1f}, {100 * hi:+.1f}]"
     if lo > 0:
@@ -253,8 +255,8 @@ def accuracy_words(differences: Mapping[str, Sequence[float]], controls: Sequenc
     if not seeds:
         return f"not compared: {controls[0]} gave no number"
     points = f"{100 * float(np.mean(gains)):+.1f} points against {controls[0]}"
-    if seeds < 2:
-        return f"{points}; one seed: no gain shown"
+    if seeds < 2 or max(gains) == min(gains):
+        return f"{points}; {'one seed' if seeds < 2 else 'equal at every seed, one sample'}: no gain shown"
     random = next((spec for spec in controls if spec.startswith("random-weights")), None)
     rest = None
     if random is not None and differences.get(random):

@@ -112,7 +112,10 @@ def plan(
     """
     data = target.graph.digest()
     cells = []
+    own = "" if target.defense is None else registry.parse_spec(target.defense.spec)[0]
     for request in requests:
+        if request.entry.defenses and own not in request.entry.defenses and not request.named:
+            continue  # it probes what another defence ships: nothing that this target has could be at stake
         entries = registry.attacks_of(request.entry.id)
         attacks, params = build_attacks(request, entries)
         skip = _reason_to_skip(target, request.entry, entries, attacks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints
@@ -176,7 +177,9 @@ def _construct(kind: type[nn.Module], options: Mapping[str, Any]) -> nn.Module:
 def _size(table: dict[str, Any], key: str) -> int:
     """One of the four sizes, taken out of the table."""
     if key not in table:
-        raise ConfigError(f"[model] has no {key}; expected a whole number above 0, as in {key} = 16.")
+        close = difflib.get_close_matches(key, table, n=1, cutoff=0.7)
+        hint = f' It has "{close[0]}": did you mean {key}?' if close else ""
+        raise ConfigError(f"[model] has no {key}; expected a whole number above 0, as in {key} = 16.{hint}")
     value = table.pop(key)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigError(f"[model] {key} is {value!r}; expected a whole number above 0.")

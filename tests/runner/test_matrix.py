@@ -40,6 +40,7 @@ from tests.toys import toy_target
         ([0.10, -0.09, 0.05, -0.06, 0.02], [0.0] * 5, "underpowered: needs about"),
         ([-0.03, -0.031, -0.029, -0.03, -0.03], [0.0] * 5, "harmful here"),
         ([0.5, 0.5, 0.5, 0.5], [0.5] * 4, "underpowered: 4 seeds, at least 5"),
+        ([0.03] * 5, [0.03] * 5, "5 seeds are one sample"),
         ([], [], "gave no number"),
     ],
 )

@@ -76,3 +76,14 @@ def test_key_depends_on_everything_that_changes_the_result() -> None:
     keys = {key(), key(only="corruption"), key(seed=1), key(profile="full"), key(side=SideKnowledge(labels="train"))}
     assert len(keys) == 5
     assert key() in keys
+
+
+def test_probe_of_another_defence_s_artefact_is_left_out_unless_named() -> None:
+    target = toy_target(epochs=2)
+
+    def planned(only: str = "") -> list[str]:
+        cells = plan(target, choose_probes(only=only), seeds=(0,), profile="standard", side=PUBLIC)
+        return [cell.request.entry.id for cell in cells]
+
+    assert "partition-leak" not in planned()
+    assert planned("partition-leak") == ["partition-leak"]
