@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 import typer
@@ -16,6 +15,7 @@ def explain(id_: Annotated[str, typer.Argument(metavar="ID", help="A probe, atta
     from auditor.cli.console import stdout
     from auditor.cli.pages import FOLDERS, page
     from auditor.errors import ConfigError, nearest
+    from auditor.taxonomy import FINDING_IDS
 
     attacks = registry.entries("attacks")
     probes = registry.probes()
