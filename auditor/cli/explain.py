@@ -23,7 +23,7 @@ def explain(id_: Annotated[str, typer.Argument(metavar="ID", help="A probe, atta
         *attacks,
         *probes,
         *registry.entries("defenses"),
-        *(f for probe in probes.values() for f in probe.findings),
+        *(finding for finding in FINDING_IDS if page("findings", finding) is not None),
     }
     if id_ not in known:
         raise ConfigError(f'nothing is called "{id_}". {nearest(id_, known)} "auditor list probes" shows them all.')
