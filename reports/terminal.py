@@ -20,6 +20,7 @@ from reports.terminal_comparison import comparison_parts
 from reports.words import QUESTIONS, TITLES, band, holders, interval, measured, number
 
 WIDTH = 100
+NARROW = 95  # columns below which the five columns no longer fit
 _PASSING_SHOWN = 4  # worst first; the others are counted
 _UNJUDGED_SHOWN = 3
 _GAPS_SHOWN = 12
@@ -84,7 +85,7 @@ def _parts(reading: Reading, *, width: int, plain: bool) -> Iterable[RenderableT
         yield from comparison_parts(reading, Comparison.of(audit.matrix), width=width, plain=plain)
     else:
         for family in read.families(audit):
-            yield from _family(reading, family, plain=plain)
+            yield from _family(reading, family, plain=plain, narrow=width < NARROW)
     yield from _gaps(audit)
     yield from _answers(reading, plain=plain)
     if audit.matrix is None:
@@ -115,7 +116,7 @@ def _trust(audit: Audit) -> Iterable[RenderableType]:
         yield lines
 
 
-def _family(reading: Reading, family: str, *, plain: bool) -> Iterable[RenderableType]:
+def _family(reading: Reading, family: str, *, plain: bool, narrow: bool) -> Iterable[RenderableType]:
     judged, others = reading.judged_in(family), reading.others_in(family)
     if not judged and not others:
         return
@@ -124,7 +125,7 @@ def _family(reading: Reading, family: str, *, plain: bool) -> Iterable[Renderabl
     extra = others[:_UNJUDGED_SHOWN] if not judged else []
     shown = [*loud, *passing[:_PASSING_SHOWN], *extra]
     yield Text.assemble("\n", (TITLES.get(family, family), "bold"), ("  " + QUESTIONS.get(family, ""), "dim"))
-    yield from _tables(shown, plain=plain)
+    yield from _stacked(shown) if narrow else _tables(shown, plain=plain)
     lines = _grid(2)
     for row in _worth_a_sentence(shown):
         lines.add_row(Text("•", style=_STYLE.get(row.status, "")), Text(read.sentence(row)))
@@ -146,6 +147,25 @@ def _worth_a_sentence(rows: Sequence[Row]) -> list[Row]:
         if row.text:
             first.setdefault(row.source, row)
     return [row for row in rows if (row.finding and row.status != "pass") or first.get(row.source) is row]
+
+
+def _stacked(rows: Sequence[Row]) -> Iterable[RenderableType]:
+    """The same numbers for a terminal too narrow for five columns: each row as three lines."""
+    source = ""
+    for row in rows:
+        if row.source != source:
+            source = row.source
+            yield Text.assemble((source, "bold"), (f"  holding {holders(row.access)}", "dim"))
+        _, value, beside, gained, judged = (cell.plain for cell in _cells(row))
+        judged = judged.replace("\n", ", severity ", 1)
+        style = _STYLE.get(row.status, "")
+        yield Text.assemble(("  " + measured(row.measurement, row.subset), "bold"), f"  {_flat(value)}")
+        yield Text(f"    beside {_flat(beside)}")
+        yield Text.assemble(f"    advantage {_flat(gained)}  ", (_flat(judged), style))
+
+
+def _flat(text: str) -> str:
+    return text.replace("\n", " ")
 
 
 def _tables(rows: Sequence[Row], *, plain: bool) -> Iterable[RenderableType]:

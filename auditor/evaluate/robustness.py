@@ -15,7 +15,7 @@ from auditor.audit import ValidityRow
 from auditor.data.edits import EdgeSpace
 from auditor.errors import EvaluationError, SkippedError
 from auditor.evaluate import robustness_trust as trust
-from auditor.evaluate.budgets import Level, graph_levels, node_caps, node_levels
+from auditor.evaluate.budgets import Level, graph_levels, node_caps, node_levels, parse_eps
 from auditor.evaluate.envelope import Arm, Floats, envelope, needs_gradient
 from auditor.evaluate.feature_reference import feature_reference
 from auditor.evaluate.robustness_measure import Findings, budget_series, measurements
@@ -44,6 +44,9 @@ class Settings:
     budget_of: str = "edges"
     local_cap: float = 0.0
     graphs: int = 0
+
+    def __post_init__(self) -> None:
+        parse_eps([word for word in self.eps if word != "one"], self.budget_of)  # before any cell: a usage error
 
 
 @dataclass(slots=True)

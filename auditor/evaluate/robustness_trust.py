@@ -32,7 +32,7 @@ def canonical_row(given: Graph, space: EdgeSpace, as_given: Bools, clean: Bools,
         f"clean accuracy {as_given.mean():.1%} on the graph as given, {clean.mean():.1%} on the canonical one "
         f"({duplicates} duplicate arcs dropped, {'directed' if space.directed else 'undirected'})"
     )
-    status = "fail" if difference > CANONICAL else "pass"
+    status = "fail" if difference > max(CANONICAL, 1.001 / len(clean)) else "pass"  # one item is no pattern
     if status == "pass" and (duplicates or 0 < one_way < 0.05 * keys.numel()):
         status = "warn"
         evidence += f"; {one_way} of {keys.numel()} arcs have no reverse" if one_way else ""

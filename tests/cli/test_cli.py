@@ -158,6 +158,7 @@ def test_pickled_module_is_refused_and_nothing_runs(target: Path, tmp_path: Path
         (("run", "nowhere"), 2, "does not exist"),
         (("run", "TARGET", "--only", "grafmi"), 2, 'Did you mean "graphmi"'),
         (("run", "TARGET", "--only", "strata:colour=2"), 2, "no parameter"),
+        (("run", "TARGET", "--only", "structure-evasion:eps=2"), 2, "eps=2"),
         (("run", "TARGET", "--profile", "quik"), 2, "quick"),
         (("run", "TARGET", "--seeds", "0,0"), 2, "distinct"),
         (("run", "TARGET", "--policy", "stric"), 2, "strict"),
