@@ -62,8 +62,8 @@ def run_cells(
                 record.write(row.model_dump_json() + "\n")
                 record.flush()
                 os.fsync(record.fileno())
-        observer.finished(row)
         yield row
+        observer.finished(row)  # said only once the caller holds the row: what is shown as done survives an interrupt
 
 
 class TrainedCache:
