@@ -4,6 +4,7 @@ from auditor.registry import Entry, ProbeEntry, Table
 
 LINKS = "auditor.evaluate.links:evaluate"
 ROBUSTNESS = "auditor.evaluate.robustness:evaluate"
+CLUSTERS = "auditor.evaluate.clusters:evaluate"
 SHIFT = "auditor.evaluate.shift:evaluate"
 
 TABLE = Table(
@@ -42,6 +43,26 @@ TABLE = Table(
             ("robustness-structure",),
             tasks=("node", "graph"),
             cost={"quick": 15, "standard": 90, "full": 400},
+        ),
+        ProbeEntry(
+            "prototype-shift",
+            "adversarial",
+            CLUSTERS,
+            "edits edges at the nodes behind a cluster's prototype",
+            ("prototype-shift",),
+            cost={"standard": 90, "full": 90},
+            profiles=("standard", "full"),
+            defenses=("joint-cluster",),
+        ),
+        ProbeEntry(
+            "cluster-jump",
+            "adversarial",
+            CLUSTERS,
+            "adds edges at a node until the partition puts it elsewhere",
+            ("joint-cluster-jump",),
+            cost={"standard": 120, "full": 120},
+            profiles=("standard", "full"),
+            defenses=("joint-cluster",),
         ),
         ProbeEntry(
             "strata",
@@ -105,6 +126,20 @@ TABLE = Table(
             "deletes edges inside a class, adds edges between classes",
             "adversarial",
             "structure-evasion",
+        ),
+        Entry(
+            "prototype-shift",
+            "attacks.adversarial.prototype_shift:PrototypeShift",
+            "greedy flips at prototype nodes, by the gradient through the prototype",
+            "adversarial",
+            needs=("GRAD_EDGE",),
+        ),
+        Entry(
+            "cluster-jump",
+            "attacks.adversarial.cluster_jump:ClusterJump",
+            "edges towards the most-connected rival clusters, re-partitioned after each",
+            "adversarial",
+            needs=("PARAMS",),
         ),
         Entry(
             "strata",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from auditor.data.partition import partition
+from auditor.errors import CapabilityError
 from defenses.joint_cluster.edge_filter import drop_unlike
 from defenses.joint_cluster.encoder import Encoder, encoder_of
 from defenses.joint_cluster.heads import make_joint_head, marginal
@@ -124,6 +125,25 @@ class ClusterModel(nn.Module):
         if self.prototypes is not None:  # a cluster whose members are not in this graph keeps its stored prototype
             live = torch.where((size > 0)[:, None], live, self.prototypes)
         return self.with_fallback(live, size)
+
+    @property
+    def mode(self) -> str:
+        """How prototypes and clusters are had at prediction: `frozen`, `live` or `recluster`."""
+        return self.plan.mode
+
+    def clusters_on(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        """Cluster of each node of this graph, int64 [N] (-1: fallback): found anew in mode `recluster`, else stored.
+
+        Raises:
+            CapabilityError: no table is kept.
+        """
+        if self.table is None:
+            raise CapabilityError(
+                "this model keeps no table of clusters; expected assignment=table and an arm with one."
+            )
+        if self.plan.mode != "recluster" or self.members is None:
+            return self.table.clone()
+        return self._clusters_again(x, edge_index, None, self.members)[0]
 
     def serve_by(self, plan: Plan) -> None:
         """Answers by `plan` from now on; a threshold is saved with the tensors."""

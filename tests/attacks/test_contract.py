@@ -21,6 +21,7 @@ from auditor.errors import AccessError
 from auditor.probe import AttackTask, FlipOutcome, LinkOutcome, Outcome, ShiftOutcome
 from auditor.targets.target import Target
 from auditor.view import Access, SideKnowledge, View, grant_graph, grant_privacy, uniform_pairs
+from tests.defenses.test_joint_cluster import fitted
 from tests.toys import toy_target
 
 # One row per attack: the toy target it is tried on, and the outcome it must return.
@@ -29,6 +30,8 @@ ROWS: dict[str, tuple[str, type[Outcome]]] = {
     "posterior-similarity": ("gcn", LinkOutcome),
     "partition-leak": ("clustered-gcn", LinkOutcome),
     "active-set": ("gcn", FlipOutcome),
+    "prototype-shift": ("joint-live", FlipOutcome),
+    "cluster-jump": ("joint-recluster", FlipOutcome),
     "random": ("gcn", FlipOutcome),
     "dice": ("gcn", FlipOutcome),
     "strata": ("gcn", ShiftOutcome),
@@ -62,8 +65,11 @@ def targets() -> Callable[[str], Target]:
 
     def get(arch: str) -> Target:
         if arch not in made:
-            target = toy_target(arch.removeprefix("clustered-"))
-            made[arch] = clustered(target) if arch.startswith("clustered-") else target
+            if arch.startswith("joint-"):
+                made[arch] = fitted(prototypes=arch.removeprefix("joint-"))
+            else:
+                target = toy_target(arch.removeprefix("clustered-"))
+                made[arch] = clustered(target) if arch.startswith("clustered-") else target
         return made[arch]
 
     return get

@@ -59,6 +59,8 @@ def test_every_finding_of_a_probe_and_every_known_id_has_a_row() -> None:
         ("robustness-poisoning", ("AML.T0020", "AML.T0031", "ML02")),  # the longer prefix wins
         ("robustness-injection", ("AML.T0043.000", "AML.T0015", "ML01")),
         ("prototype-inversion", ("AML.T0024", "ML03", "CWE-359")),
+        ("prototype-shift", ("AML.T0043.000", "AML.T0015", "ML01")),  # the longer prefix wins
+        ("joint-cluster-jump", ("AML.T0043.000", "AML.T0015", "ML01")),
         ("shift-gap", ()),
         ("l2r-effect", ()),
         ("defense-gain", ()),

@@ -1,0 +1,72 @@
+"""What a model that serves by clusters and prototypes offers to whoever audits it; no defence is imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+
+@runtime_checkable
+class ServesByClusters(Protocol):
+    """A model whose answers read a prototype of each node's cluster.
+
+    `mode` says what is had anew on the graph it is asked about: nothing (`frozen`), the prototypes (`live`) or the
+    partition as well (`recluster`).
+    """
+
+    @property
+    def mode(self) -> str:
+        """`frozen`, `live` or `recluster`."""
+        ...
+
+    def in_mode(self, mode: str) -> nn.Module:
+        """A copy that serves in another mode."""
+        ...
+
+    def clusters_on(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        """The cluster of each node of a graph, int64 [N]; negative: none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClusterLayout:
+    """Where clusters and prototypes come from, read from a model's buffers.
+
+    Attributes:
+        model: serves by clusters.
+        table: cluster of each node, int64 [N]; negative: none.
+        members: nodes whose mean embedding is a prototype, int64 [P].
+        member_cluster: the cluster of each of them, int64 [P].
+    """
+
+    model: ServesByClusters
+    table: Tensor
+    members: Tensor
+    member_cluster: Tensor
+
+    @classmethod
+    def of(cls, model: nn.Module, train_mask: Tensor) -> ClusterLayout | None:
+        """The layout of `model`; None where it serves by no stored table of clusters for these nodes.
+
+        A model in mode `frozen` does not keep who its prototype nodes were: the training nodes, bool [N], stand in.
+        """
+        table = getattr(model, "table", None)
+        if not isinstance(model, ServesByClusters) or not isinstance(table, Tensor) or table.shape != train_mask.shape:
+            return None
+        members, cluster = getattr(model, "members", None), getattr(model, "member_cluster", None)
+        if not isinstance(members, Tensor) or not isinstance(cluster, Tensor):
+            members = torch.nonzero(train_mask & (table >= 0)).flatten()
+            cluster = table[members]
+        return cls(model, table, members, cluster)
+
+    def prototype_nodes(self, cluster: int) -> Tensor:
+        """Nodes whose mean is this cluster's prototype, int64 [P_k]."""
+        return self.members[self.member_cluster == cluster]
+
+    def clusters(self, items: Tensor) -> tuple[int, ...]:
+        """Clusters that hold some of `items` and have prototype nodes, ascending."""
+        held = torch.unique(self.table[items])
+        return tuple(int(k) for k in held if k >= 0 and bool((self.member_cluster == k).any()))
