@@ -7,12 +7,13 @@ may change (times, memory, host, argv), so that equal runs have equal canonical 
 from __future__ import annotations
 
 import json
-import math
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from auditor.errors import UsageError
+from auditor.guarantee import Guarantee
+from auditor.record import Model, Number
 
 SCHEMA_VERSION = "1.0"
 MAX_BYTES = 200 * 1024 * 1024
@@ -22,20 +23,6 @@ Status = Literal["pass", "fail", "inconclusive", "accepted"]
 Severity = Literal["none", "low", "medium", "high", "critical"]
 Confidence = Literal["low", "medium", "high"]
 Scale = Literal["auc", "tpr", "accuracy", "gap", "calibration", "claim", "artifact", "other"]
-
-
-def _finite(value: object) -> object:
-    """NaN and infinities become None: JSON has neither."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-Number = Annotated[float | None, BeforeValidator(_finite)]
-
-
-class Model(BaseModel):
-    """Frozen; unknown fields are refused when we write and kept when we read a later minor version."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
 
 
 class Interval(Model):
@@ -157,7 +144,7 @@ class CellRow(Model):
     series: tuple[Series, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     validity: tuple[ValidityRow, ...] = ()
-    guarantee: dict[str, Any] | None = None
+    guarantee: Guarantee | None = None
 
 
 class Finding(Model):
@@ -259,7 +246,7 @@ class MatrixRow(Model):
     entries: tuple[MatrixEntry, ...] = ()
     seconds: float | None = None
     pareto: bool = False
-    guarantee: dict[str, Any] | None = None
+    guarantee: Guarantee | None = None
     notes: dict[str, Any] = Field(default_factory=dict)
     words: tuple[str, ...] = ()
     reason: str = ""

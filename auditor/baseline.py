@@ -13,8 +13,9 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from auditor.audit import Audit, CellRow, Finding, Model, Number, Severity
+from auditor.audit import Audit, CellRow, Finding, Severity
 from auditor.errors import UsageError
+from auditor.record import Model, Number
 
 SCHEMA_VERSION = "1.0"
 _NEXT = 'Write one with "auditor baseline write AUDIT.json --reason … --expires …".'

@@ -6,8 +6,9 @@ import math
 from collections import Counter
 from typing import Any, Literal
 
-from auditor.audit import Advantage, Audit, CellRow, Model, Number
+from auditor.audit import Advantage, Audit, CellRow
 from auditor.joined import Joined, join_cells
+from auditor.record import Model, Number
 
 Change = Literal["worse", "better", "same", "new", "gone", "redefined"]
 CHANGES: tuple[Change, ...] = ("worse", "gone", "redefined", "new", "better", "same")

@@ -13,6 +13,7 @@ from torch import Tensor
 from auditor.audit import Artifact, Measurement, Series, ValidityRow
 from auditor.data.graph import Graph
 from auditor.errors import ConfigError, nearest
+from auditor.guarantee import NoiseSeed
 from auditor.registry import ProbeEntry, canonical_spec
 from auditor.targets.target import Capability, Target
 from auditor.view import Access, SideKnowledge, View
@@ -33,6 +34,14 @@ class LinkOutcome(Outcome):
     """
 
     score: Callable[[Tensor], Tensor]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MembershipOutcome(Outcome):
+    """A score for every item, float64 [items], finite: larger = likelier a training item."""
+
+    scores: Tensor
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -228,6 +237,22 @@ class Defense(Protocol):
         ...
 
 
+@runtime_checkable
+class ServesInModes(Protocol):
+    """A defence whose one fit can be served in several ways.
+
+    `mode_parameter` is the parameter that says which. Where the user leaves it out the deployment is undeclared:
+    `compare` adds the other modes, and what is said of the defence is said of the one in which it gains least. A mode's
+    controls are those of the defence in that mode, in the same order.
+    """
+
+    mode_parameter: ClassVar[str]
+
+    def modes(self, profile: Profile) -> tuple[str, ...]:
+        """Specs that serve the same fit in the other ways that this profile looks at."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DefenseTask:
     """What a defence gets beside the target.
@@ -237,12 +262,32 @@ class DefenseTask:
         models: shared cache of trained models.
         group: a named group column, int64 [items], for `group-balanced`; None when the user named none.
         tick: progress observer.
+        release: the model is to leave the house: privacy noise and private draws come from the operating system and
+            are recorded nowhere. Otherwise they follow from `seed`, so that an audit can be repeated.
+        noise_scale: 1; 0 or 0.5 only for the reach twin of an audited claim, which carries no Guarantee.
     """
 
     seed: int
     models: TrainedModels
     group: Tensor | None = None
     tick: Callable[[float | None, str], None] = lambda _fraction, _note: None
+    release: bool = False
+    noise_scale: float = 1.0
+
+    def noise_rng(self, *words: str) -> np.random.Generator:
+        """A generator for privacy noise, Poisson batches and samples of records; `words` keep streams apart."""
+        if self.release:
+            return np.random.default_rng()  # from the operating system
+        return np.random.default_rng(np.random.SeedSequence([self.seed, *map(_number_of, ("noise", *words))]))
+
+    def noise_torch_rng(self, *words: str) -> torch.Generator:
+        """The same for torch."""
+        return torch.Generator().manual_seed(int(self.noise_rng(*words).integers(2**63)))
+
+    @property
+    def noise_seed(self) -> NoiseSeed:
+        """What the Guarantee says of it."""
+        return "secret" if self.release else "recorded"
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ def planetoid(name: str, root: Path | None, seed: int) -> Target:
     graph, classes = data.graph, int(data.graph.y.max()) + 1
     recipe = TrainRecipe(partial(build_model, model_table("gcn", "node", graph.num_features, classes)))
     split = make_split("public", data, 0)
-    model = recipe.fit(graph, split, seed)
+    model = recipe.fit(graph, split, seed).model
     return Target(
         name, graph, split, classes, frozenset(Capability), "benchmark", name, {}, model, recipe.build, recipe
     )

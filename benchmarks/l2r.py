@@ -74,7 +74,7 @@ def make_target(data: SyntheticSet, name: str, seed: int, epochs: int) -> Target
     classes = int(data.graph.y.max()) + 1
     recipe = TrainRecipe(partial(SumGIN, 32, classes), weight_decay=0.0, epochs=epochs, batch_size=64)
     split = data.split("ood")
-    model = recipe.fit(data.graph, split, seed)
+    model = recipe.fit(data.graph, split, seed).model
     return Target(
         name, data.graph, split, classes, frozenset(Capability), "factory", f"{name}-{seed}", {}, model, recipe.build,
         recipe,

@@ -1,78 +1,75 @@
-"""What defences that change weights alone share: the canonical spec, the defended target, the recipe that refits it."""
+"""What defences share: the defended target with its tag, the recipe that refits it, the fit from the cache."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from auditor.data.graph import Graph, Split
 from auditor.errors import CapabilityError, LoadError, SkippedError
 from auditor.probe import Defense, DefenseTask, spec_of
-from auditor.targets.target import DefenseTag, Target
-
-Notes = Mapping[str, Any]
+from auditor.targets.target import DefenseTag, Fitted, Target
 
 
 class Trains(Defense, Protocol):
-    """A defence whose result is the target's own architecture with other weights."""
+    """A defence that makes a model from a target and a task."""
 
-    def train(self, base: Target, task: DefenseTask) -> tuple[nn.Module, Notes]:
-        """The defended model, in eval mode, and plain values for the report.
+    def train(self, base: Target, task: DefenseTask) -> Fitted:
+        """The defended model, and what the fit has to say.
 
-        `base` is trained already; an end-to-end method builds afresh from `task.seed` and does not look at it.
+        `base` is trained already; an end-to-end method builds afresh from `task.seed` and does not look at its model.
         """
         ...
 
 
-def defended(
-    base: Target, model: nn.Module, defense: Trains, task: DefenseTask, notes: Notes, recipe: DefenseRecipe | None
-) -> Target:
-    """`base` with another model and the tag of the defence; its digest is that of base, defence, version and seed."""
+def defended(base: Target, fitted: Fitted, defense: Trains, task: DefenseTask, recipe: DefenseRecipe | None) -> Target:
+    """`base` with another model and the tag of the defence; its digest is that of base, defence, version and seed.
+
+    A fit with noise left out or halved carries no Guarantee, whatever it says.
+    """
     spec = spec_of(defense)
-    word = "\0".join((base.digest, spec, defense.version, str(task.seed)))
-    return replace(
+    scale = () if task.noise_scale == 1 else (f"noise={task.noise_scale:g}",)
+    word = "\0".join((base.digest, spec, defense.version, str(task.seed), *scale))
+    pending = replace(
         base,
         name=f"{base.name}+{defense.id}",
-        model=model,
         recipe=recipe,
         digest=hashlib.sha256(word.encode()).hexdigest(),
         claimed_accuracy=None,
-        defense=DefenseTag(spec, defense.version, task.seed, base.digest, None, dict(notes)),
+        defense=DefenseTag(spec, defense.version, task.seed, base.digest),
         _clean={},
     )
+    honest = fitted if task.noise_scale == 1 else replace(fitted, guarantee=None)
+    return pending.fitted(honest, base.private_graph, base.split, task.seed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DefenseRecipe:
     """RETRAIN of a defended target: the base's recipe where the method starts from a trained model, then the defence.
 
-    `record` keeps the notes of each fit by (graph digest, seed), since a Recipe returns the model alone and the cache
-    of trained models hands on the recipe that fitted it.
+    A refit is for evaluation: its noise comes from the seed, whatever the first fit drew from.
     """
 
     defense: Trains
     base: Target
     task: DefenseTask
     needs_trained: bool
-    record: dict[tuple[str, int], Notes] = field(default_factory=dict)
 
-    def fit(self, graph: Graph, split: Split, seed: int) -> nn.Module:
+    def fit(self, graph: Graph, split: Split, seed: int) -> Fitted:
         """See `auditor.targets.target.Recipe`."""
-        base = replace(self.base, graph=graph, split=split, _clean={})
+        base = replace(self.base, graph=graph, private=None, split=split, _clean={})
         if self.needs_trained:
             if base.recipe is None:
                 raise CapabilityError(f"{base.name} cannot be retrained: it has no [target.train] table.")
-            base = replace(base, model=base.recipe.fit(graph, split, seed))
-        model, notes = self.defense.train(base, replace(self.task, seed=seed))
-        self.record[graph.digest(), seed] = notes
-        return model
+            base = base.fitted(base.recipe.fit(graph, split, seed), graph, split, seed)
+        return self.defense.train(base, replace(self.task, seed=seed, release=False))
 
-    def describe(self) -> Notes:
+    def describe(self) -> Mapping[str, Any]:
         """The base's table and the defence."""
         own = {} if self.base.recipe is None else self.base.recipe.describe()
         return {**own, "defense": spec_of(self.defense), "version": self.defense.version}
@@ -80,13 +77,14 @@ class DefenseRecipe:
 
 def refit_trained(defense: Trains, target: Target, task: DefenseTask) -> Target:
     """The defended target of a method that starts from the trained model as it is."""
-    model, notes = defense.train(target, task)
     recipe = None if target.recipe is None else DefenseRecipe(defense, target, task, needs_trained=True)
-    return defended(target, model, defense, task, notes, recipe)
+    return defended(target, defense.train(target, task), defense, task, recipe)
 
 
 def train_afresh(defense: Trains, target: Target, task: DefenseTask) -> Target:
     """The defended target of an end-to-end method, from the cache of trained models where an equal fit lies there.
+
+    A fit for release is made for that alone: its noise is nobody's to share.
 
     Raises:
         SkippedError: the target has no RETRAIN.
@@ -97,13 +95,10 @@ def train_afresh(defense: Trains, target: Target, task: DefenseTask) -> Target:
             "and a way to build the model. Use a head mode (l2r:mode=head, group-balanced) instead."
         )
     recipe = DefenseRecipe(defense, target, task, needs_trained=False)
-    pending = defended(target, target.model, defense, task, {}, recipe)
-    twin = task.models.twin(pending, target.graph, task.seed)
-    fitted = twin.recipe
-    notes: Notes = (
-        fitted.record.get((target.graph.digest(), task.seed), {}) if isinstance(fitted, DefenseRecipe) else {}
-    )
-    return defended(target, twin.model, defense, task, notes, recipe)
+    if task.release:
+        return defended(target, defense.train(target, task), defense, task, recipe)
+    pending = defended(target, Fitted(target.model), defense, task, recipe)
+    return task.models.twin(pending, target.private_graph, task.seed)
 
 
 def rebuilt(defense: Trains, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask, *, head: bool) -> Target:
@@ -122,4 +117,4 @@ def rebuilt(defense: Trains, base: Target, tensors: Mapping[str, Tensor], task: 
         ) from None
     model = model.eval().requires_grad_(False)
     recipe = None if base.recipe is None else DefenseRecipe(defense, base, task, needs_trained=head)
-    return defended(base, model, defense, task, {}, recipe)
+    return defended(base, Fitted(model), defense, task, recipe)

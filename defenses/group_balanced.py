@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from auditor.errors import ConfigError, nearest
 from auditor.probe import DefenseTask
-from auditor.targets.target import Capability, Target
+from auditor.targets.target import Capability, Fitted, Target
 from defenses.fitting import rebuilt, refit_trained, train_afresh
 from defenses.l2r.diagnostics import weight_notes
 from defenses.l2r.items import balanced_weights, freeze, group_cells
@@ -56,7 +56,7 @@ class GroupBalanced:
         """See `auditor.probe.Defense`; a missing, constant or incomplete group column is a ConfigError."""
         return refit_trained(self, target, task) if self.refit == "head" else train_afresh(self, target, task)
 
-    def train(self, base: Target, task: DefenseTask) -> tuple[nn.Module, Mapping[str, Any]]:
+    def train(self, base: Target, task: DefenseTask) -> Fitted:
         """See `defenses.fitting.Trains`."""
         start = time.perf_counter()
         notes: dict[str, Any]
@@ -74,7 +74,7 @@ class GroupBalanced:
             model, _ = train_weighted(base, FixedWeights(w, from_start=True), seed=task.seed, tick=task.tick)
             notes = {}
         own = {**weight_notes(w, y, cells), "groups": int(cells.max()) + 1, "notices": list(notices)}
-        return model, {**notes, **own, "seconds": time.perf_counter() - start}
+        return Fitted(model, {**notes, **own, "seconds": time.perf_counter() - start})
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
         """See `auditor.probe.Defense`."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from auditor.errors import ConfigError
 from auditor.probe import DefenseTask
-from auditor.targets.target import Capability, Target
+from auditor.targets.target import Capability, Fitted, Target
 from defenses.fitting import rebuilt, refit_trained, train_afresh
 from defenses.l2r.diagnostics import weight_notes
 from defenses.l2r.items import freeze
@@ -57,7 +57,7 @@ class RandomWeights:
         """See `auditor.probe.Defense`."""
         return refit_trained(self, target, task) if self.mode == "head" else train_afresh(self, target, task)
 
-    def train(self, base: Target, task: DefenseTask) -> tuple[nn.Module, Mapping[str, Any]]:
+    def train(self, base: Target, task: DefenseTask) -> Fitted:
         """See `defenses.fitting.Trains`; an end-to-end twin's fit comes from the cache of trained models."""
         start = time.perf_counter()
         rng = torch.Generator().manual_seed(task.seed + 2)
@@ -73,7 +73,7 @@ class RandomWeights:
             w = random_weights(y, float(tag.notes["ess"]) if tag is not None else 1.0, rng)
             model, _ = train_weighted(base, FixedWeights(w, from_start=False), seed=task.seed, tick=task.tick)
             notes, own = {}, weight_notes(w, y, None if task.group is None else task.group[base.split.train])
-        return model, {**notes, **own, "seconds": time.perf_counter() - start}
+        return Fitted(model, {**notes, **own, "seconds": time.perf_counter() - start})
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
         """See `auditor.probe.Defense`."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from auditor.probe import DefenseTask
-from auditor.targets.target import Capability, Target
+from auditor.targets.target import Capability, Fitted, Target
 from defenses.fitting import rebuilt, refit_trained
 from defenses.l2r.items import freeze
 from defenses.l2r.method import refitted
@@ -33,11 +33,11 @@ class UniformRefit:
         """See `auditor.probe.Defense`."""
         return refit_trained(self, target, task)
 
-    def train(self, base: Target, task: DefenseTask) -> tuple[nn.Module, Mapping[str, Any]]:
+    def train(self, base: Target, task: DefenseTask) -> Fitted:
         """See `defenses.fitting.Trains`."""
         start = time.perf_counter()
         model, notes = refitted(base, freeze(base), None)
-        return model, {**notes, "seconds": time.perf_counter() - start}
+        return Fitted(model, {**notes, "seconds": time.perf_counter() - start})
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
         """See `auditor.probe.Defense`."""

@@ -9,17 +9,18 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from auditor.audit import Difference, Interval, Matrix, MatrixEntry, MatrixRow
+from auditor.guarantee import STANDING, Guarantee
 from reports.words import metric
 
 NONE = "none"
 MARKED_FROM = 5  # seeds; below it a comparison is underpowered whatever the interval (joint-cluster)
 _SAME = 1e-9
 _FACTS = (
-    "level", "relation", "epsilon", "delta", "accountant", "mechanism", "parameters", "units", "covers",
-    "does_not_protect", "not_protected", "caveats", "noise_seed",
+    "level", "relation", "epsilon", "delta", "accountant", "mechanism", "units", "covers", "not_protected", "caveats",
+    "noise_seed",
 )  # fmt: skip
 _TITLES = {"leak": "privacy leak", "gap": "shift gap"}
 
@@ -151,6 +152,12 @@ class Comparison:
         return tuple(arm for arm in self.arms if arm.is_asked)
 
     @property
+    def standing(self) -> str:
+        """What holds for every guarantee here; empty where no arm has one."""
+        given = any(arm.row.guarantee is not None for arm in self.arms)
+        return f"Every guarantee: {'; '.join(STANDING)}." if given else ""
+
+    @property
     def unit(self) -> str:
         """What the numbers are, in one sentence."""
         beyond = [column for column in self.columns if column.name == "leak" and column.subset]
@@ -187,18 +194,17 @@ def points_interval(ci: Interval | None, *, signed: bool = False) -> str:
     return f"[{lo}, {hi}]"
 
 
-def guarantee_facts(guarantee: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Every fact of a guarantee, the level first: never a bare epsilon."""
-    known = [key for key in _FACTS if key in guarantee]
-    order = [*known, *(key for key in guarantee if key not in _FACTS)]
-    return [(key.replace("_", " "), _plain(guarantee[key])) for key in order]
+def guarantee_facts(guarantee: Guarantee) -> list[tuple[str, str]]:
+    """Every fact of a guarantee, the headline first: never a bare epsilon."""
+    facts = guarantee.model_dump(mode="json")
+    return [("guarantee", guarantee.headline()), *((key.replace("_", " "), _plain(facts[key])) for key in _FACTS)]
 
 
 def guarantee_text(row: MatrixRow) -> str:
-    """All facts in one line, or that there is no guarantee."""
-    if not row.guarantee:
+    """The guarantee's line with its own caveats, or that there is none."""
+    if row.guarantee is None:
         return "no formal guarantee"
-    return "; ".join(f"{key}: {value}" for key, value in guarantee_facts(row.guarantee))
+    return "; ".join((row.guarantee.headline(), *row.guarantee.own_caveats))
 
 
 def broken(name: str, width: int) -> list[str]:

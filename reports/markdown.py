@@ -81,6 +81,7 @@ def _comparison(compared: Comparison) -> list[str]:
         for arm in compared.arms
         if arm.row.guarantee or (arm.is_asked and arm.row.entries)
     ]
+    lines += [f"- {escape(compared.standing)}"] if compared.standing else []
     lines += [f"- **{escape(a.name)}** {a.missing}: {escape(a.row.reason)}" for a in compared.arms if a.missing]
     if compared.left_out:
         lines += ["", "Left out against profile standard:", "", *(f"- {escape(line)}" for line in compared.left_out)]

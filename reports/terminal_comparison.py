@@ -109,6 +109,8 @@ def _lists(compared: Comparison) -> Iterable[RenderableType]:
     without = [arm.name for arm in fitted if not arm.row.guarantee]
     if without:
         lines.add_row("•", Text.assemble((", ".join(without), "bold"), ": no formal guarantee"))
+    if compared.standing:
+        lines.add_row("•", compared.standing)
     yield from _titled("Guarantees", lines)
     lines = _bullets()
     for arm in compared.arms:

@@ -14,7 +14,7 @@ from torch_geometric.nn import GIN, global_add_pool
 from torch_geometric.nn.models import GAT, GCN, GraphSAGE
 
 from auditor.data.graph import Graph, Split
-from auditor.targets.target import Capability, Target
+from auditor.targets.target import Capability, Fitted, Target
 
 ALL = frozenset(Capability)
 
@@ -88,7 +88,7 @@ class ToyRecipe:
     build: Callable[[], nn.Module]
     epochs: int = 60
 
-    def fit(self, graph: Graph, split: Split, seed: int) -> nn.Module:
+    def fit(self, graph: Graph, split: Split, seed: int) -> Fitted:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             model = self.build()
@@ -100,7 +100,7 @@ class ToyRecipe:
                 out = model(graph.x, graph.edge_index, **extra)
                 functional.cross_entropy(out[split.train], graph.y[split.train]).backward()
                 optimizer.step()
-        return model.eval()
+        return Fitted(model.eval())
 
     def describe(self) -> Mapping[str, Any]:
         return {"optimizer": "adam", "epochs": self.epochs}
@@ -144,7 +144,7 @@ def toy_target(arch: str = "gcn", *, graph: Graph | None = None, seed: int = 0, 
         kind="factory",
         digest=f"toy-{arch}-{seed}",
         provenance={},
-        model=recipe.fit(graph, split, seed),
+        model=recipe.fit(graph, split, seed).model,
         build=build,
         recipe=recipe,
     )

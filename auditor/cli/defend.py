@@ -23,7 +23,10 @@ def defend(
     data: options.Data = None,
     data_root: options.DataRoot = None,
 ) -> None:
-    """Fit a defence on a target's own recipe and data, and save the defended target."""
+    """Fit a defence on a target's own recipe and data, and save the defended target.
+
+    Privacy noise is drawn from the operating system and recorded nowhere; --seed fixes weights and split alone.
+    """
     from auditor.cli.console import note, prepare_folder, stderr, stdout
     from auditor.cli.session import Session, group_column
     from auditor.cli.training import describe
@@ -37,17 +40,20 @@ def defend(
     prepare_folder(out)
     with stderr().status(f"fitting {defense}"):
         column = group_column(target, group, data_root)
-        defended = fit_defended(loaded, made, seed=seed, models=TrainedCache(), group=column)
+        defended = fit_defended(loaded, made, seed=seed, models=TrainedCache(), group=column, release=True)
     save_derived(defended, target, out)
     console = stdout()
     console.print(f"before  {describe(loaded)}", markup=False)
     console.print(f"after   {describe(defended)}", markup=False)
     tag = defended.defense
     if tag is not None:
-        guarantee = "none: this defence makes no formal claim" if tag.guarantee is None else str(dict(tag.guarantee))
-        console.print(
-            f"defence {tag.spec}, version {tag.version}, seed {tag.seed}\nguarantee {guarantee}", markup=False
-        )
+        guarantee = tag.guarantee
+        promise = "none: this defence makes no formal claim" if guarantee is None else guarantee.headline()
+        console.print(f"defence {tag.spec}, version {tag.version}, seed {tag.seed}\nguarantee {promise}", markup=False)
+        for caveat in () if guarantee is None else guarantee.caveats:
+            console.print(f"  caveat: {caveat}", markup=False)
+        for row in tag.validity:
+            console.print(f"  {row.status} {row.id}: {row.evidence}", markup=False)
         for name, value in tag.notes.items():
             console.print(f"  {name}: {value}", markup=False)
     note(f'written: {out}/target.toml. Audit it with "auditor run {out}".')

@@ -98,10 +98,12 @@ class Session:
         return choose_probes(**{name: self.settings[name] for name in ("only", "skip", "family", "profile")})
 
     def defenses(self, texts: list[str], *, group: str | None = None) -> tuple[DefenseRequest, ...]:
-        """`none`, the defences named, and their controls; a named group brings the balanced head along."""
+        """`none`, the defences named, their modes and controls; a named group brings the balanced head along."""
         from auditor.runner.defending import with_controls
 
-        return with_controls([*texts, *(["group-balanced"] if group is not None else [])])
+        return with_controls(
+            [*texts, *(["group-balanced"] if group is not None else [])], profile=self.settings["profile"]
+        )
 
     def plan(self, target: Target) -> tuple[PlannedCell, ...]:
         """Every cell of the run."""

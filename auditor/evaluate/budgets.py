@@ -74,19 +74,26 @@ def parse_eps(words: Sequence[str], budget_of: str) -> list[str]:
 
 
 def node_levels(
-    space: EdgeSpace, targets: Tensor, eps: Sequence[str], budget_of: str, profile: Profile
+    space: EdgeSpace,
+    targets: Tensor,
+    eps: Sequence[str],
+    budget_of: str,
+    profile: Profile,
+    *,
+    counted: EdgeSpace | None = None,
 ) -> tuple[Level, ...]:
-    """Budgets that all targets of one graph share.
+    """Budgets that all targets of one graph share; shares are of the edges of `counted` (default: of `space`).
 
     Raises:
         ConfigError: a malformed budget, or more flips than there are pairs.
     """
     words = parse_eps(eps or NODE_EPS[profile], budget_of)
-    m = space.m
+    counted = counted or space
+    m = counted.m
     if budget_of == "targets":
         chosen = torch.zeros(space.graph.num_nodes, dtype=torch.bool)
         chosen[targets] = True
-        u, v = space.ends(space.existing)
+        u, v = counted.ends(counted.existing)
         m = int((chosen[u] | chosen[v]).sum())
     levels = []
     for word in words:
@@ -94,7 +101,7 @@ def node_levels(
         if budget > space.num_pairs:
             raise ConfigError(f"{budget} flips asked for; the graph has {space.num_pairs} pairs.")
         name = f"flips={word}" if budget_of == "absolute" else f"eps={word}"
-        levels.append(Level(name, float(word) if budget_of == "edges" else budget / space.m, budget))
+        levels.append(Level(name, float(word) if budget_of == "edges" else budget / counted.m, budget))
     return tuple(levels)
 
 

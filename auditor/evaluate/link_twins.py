@@ -120,7 +120,7 @@ def _counterfactual(cell: Cell, attack: Attack, truth: Truth, scheme: str, graph
             return Counterfactual(scheme, None, np.empty(0, np.int64), {"reason": reason, "overlap": rewired.overlap})
         cell.tick(None, f"twin on a {scheme} rewired graph")
         try:
-            twin = cell.models.twin(target, _graph(target.graph, rewired.pairs), cell.seed)
+            twin = cell.models.twin(target, _graph(target.private_graph, rewired.pairs), cell.seed)
         except CapabilityError as error:
             return Counterfactual(scheme, None, np.empty(0, np.int64), {"reason": f"unavailable: {error}"})
         scores.append(run_attack(cell, attack, twin).score)

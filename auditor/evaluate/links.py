@@ -88,7 +88,7 @@ def evaluate(cell: Cell) -> Result:
     settings = read_settings(Settings, cell.params, owner=cell.probe.id)
     attack = _attack(cell)
     _check_applies(cell, attack)
-    truth = Truth.of(cell.target.graph)
+    truth = Truth.of(cell.target.private_graph)
     knowledge = side_knowledge(cell.target, cell.side, cell.rng("view"))
     with_mlp = cell.profile == "full"
     controls = no_model_controls(knowledge, with_mlp=with_mlp, seed=int(cell.rng("mlp").integers(2**31)))
@@ -274,7 +274,7 @@ def _check_applies(cell: Cell, attack: Attack) -> None:
 
 def _truth_row(target: Target) -> ValidityRow:
     """What was dropped on the way from arcs to undirected pairs."""
-    graph = target.graph
+    graph = target.private_graph
     u, v = graph.edge_index
     loops = int((u == v).sum())
     duplicates = graph.num_edges - int(graph.arc_keys().numel())

@@ -86,8 +86,9 @@ def _evaluate(cell: Cell, settings: Settings) -> Result:
         items = items[torch.from_numpy(np.sort(drawn))]
         levels, caps = graph_levels(space, items, settings.eps, cell.profile), None
     else:
-        levels = node_levels(space, items, settings.eps, settings.budget_of, cell.profile)
-        caps = node_caps(space, settings.local_cap)
+        counted = space if given.private is None else EdgeSpace.of(given.private)  # every column shares the budget
+        levels = node_levels(space, items, settings.eps, settings.budget_of, cell.profile, counted=counted)
+        caps = node_caps(counted, settings.local_cap)
     verifier = Verifier(target, items, node_caps=caps)
     run = _Run()
     for attack in cell.attacks:

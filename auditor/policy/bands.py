@@ -11,7 +11,8 @@ from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
-from auditor.audit import Confidence, Model, Severity
+from auditor.audit import Confidence, Severity
+from auditor.record import Model
 
 Level = Literal["low", "medium", "high", "critical"]
 

@@ -10,9 +10,10 @@ from typing import Any, Final, Literal, get_args
 from pydantic import Field, ValidationError
 
 from auditor import registry
-from auditor.audit import Confidence, Model
+from auditor.audit import Confidence
 from auditor.errors import ConfigError, nearest
 from auditor.policy.bands import BANDS, CONFIDENCES, LEVELS, Bands, Level
+from auditor.record import Model
 from auditor.taxonomy import FINDING_IDS
 
 InconclusiveMode = Literal["report", "incomplete", "fail"]

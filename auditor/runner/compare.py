@@ -167,7 +167,7 @@ def _gain_rows(
         names = (*controls, NONE) if request.defense is not None else ()
         others = {spec: arms.scores[spec, seed] for spec in names if (spec, seed) in arms.scores}
         start = time.perf_counter()
-        own = arms.scores[request.spec, seed]
+        own, tag = arms.scores[request.spec, seed], arms.targets[request.spec, seed].defense
         rng = np.random.default_rng([seed, *request.spec.encode()])
         made.append(
             CellRow(
@@ -181,7 +181,8 @@ def _gain_rows(
                 params={"attacks": {budgets.get(b, str(b)): n for b, n in own.attacks.items()}},
                 measurements=gain_measurements(own, others, y, budgets, rng),
                 seconds=time.perf_counter() - start,
-                guarantee=_guarantee(arms.targets[request.spec, seed]),
+                validity=() if tag is None else tag.validity,
+                guarantee=None if tag is None else tag.guarantee,
             )
         )
     return made
@@ -212,11 +213,6 @@ def _budget_names(rows: Sequence[CellRow]) -> dict[int, str]:
 def _gain_key(target: Target, spec: str, seed: int, settings: RunSettings) -> str:
     words = "\0".join(("gain", target.digest, spec, str(seed), settings.profile))
     return hashlib.sha256(words.encode()).hexdigest()
-
-
-def _guarantee(target: Target) -> dict[str, object] | None:
-    given = None if target.defense is None else target.defense.guarantee
-    return None if given is None else dict(given)
 
 
 def _left_out(probes: Sequence[ProbeRequest], settings: RunSettings) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,12 @@ from torch import Tensor
 
 from auditor import registry
 from auditor.errors import ConfigError, LoadError, SkippedError
-from auditor.probe import Defense, DefenseTask, TrainedModels, read_settings, spec_of
+from auditor.guarantee import FILE_NAME as GUARANTEE
+from auditor.guarantee import read_guarantee
+from auditor.probe import Defense, DefenseTask, Profile, ServesInModes, TrainedModels, read_settings, spec_of
 from auditor.targets.load import load_target
 from auditor.targets.target import Target
+from auditor.targets.weights import read_bytes
 
 NONE = "none"
 
@@ -26,11 +29,13 @@ class DefenseRequest:
         spec: `id:key=value,…` in canonical form: keys sorted.
         defense: the object; None for `none`.
         control_of: the defence that brought it along as a control; empty for one asked for by name.
+        modes: specs that serve the same fit in other ways, where nobody said how it is served.
     """
 
     spec: str
     defense: Defense | None
     control_of: str = ""
+    modes: tuple[str, ...] = ()
 
 
 def make_defense(text: str) -> Defense:
@@ -43,25 +48,37 @@ def make_defense(text: str) -> Defense:
     return read_settings(registry.find("defenses", id_).load(), params, owner=id_)  # type: ignore[no-any-return]
 
 
-def with_controls(texts: list[str]) -> tuple[DefenseRequest, ...]:
-    """`none`, every defence asked for, then the controls each of them brings along; nothing twice.
+def with_controls(texts: list[str], profile: Profile = "standard") -> tuple[DefenseRequest, ...]:
+    """`none`, every defence asked for, its other modes, then the controls each of them brings along; nothing twice.
 
     Raises:
         ConfigError: none was asked for, or one is wrong.
     """
     if not texts:
         raise ConfigError('no defence was named; give --defense ID, "auditor list defenses" shows them.')
-    made = [make_defense(text) for text in texts if text != NONE]
-    asked = [DefenseRequest(spec_of(defense), defense) for defense in made]
     found = {NONE: DefenseRequest(NONE, None)}
-    for request in asked:
-        found.setdefault(request.spec, request)
-    for request in asked:
-        assert request.defense is not None
-        for control in request.defense.controls():
+    for text in texts:
+        if text != NONE:
+            defense = make_defense(text)
+            request = DefenseRequest(spec_of(defense), defense, modes=_open_modes(text, profile))
+            found.setdefault(request.spec, request)
+    for request in list(found.values()):
+        for mode in request.modes:
+            found.setdefault(mode, DefenseRequest(mode, make_defense(mode)))
+    for request in list(found.values()):
+        for control in () if request.defense is None else request.defense.controls():
             defense = make_defense(control)
             found.setdefault(spec_of(defense), DefenseRequest(spec_of(defense), defense, control_of=request.spec))
     return tuple(found.values())
+
+
+def _open_modes(text: str, profile: Profile) -> tuple[str, ...]:
+    """The other modes of a defence whose text does not say how it is served."""
+    defense = make_defense(text)
+    named = {key.replace("-", "_") for key in registry.parse_spec(text)[1]}
+    if not isinstance(defense, ServesInModes) or defense.mode_parameter in named:
+        return ()
+    return tuple(spec_of(make_defense(mode)) for mode in defense.modes(profile))
 
 
 def controls_of(request: DefenseRequest, among: Collection[DefenseRequest]) -> list[str]:
@@ -81,8 +98,9 @@ def fit_defended(
     models: TrainedModels,
     group: Tensor | None = None,
     tick: Callable[[float | None, str], None] = lambda _fraction, _note: None,
+    release: bool = False,
 ) -> Target:
-    """The target under the defence.
+    """The target under the defence; with `release`, privacy noise is drawn from the operating system and not recorded.
 
     Raises:
         SkippedError: the defence does not apply here.
@@ -92,7 +110,7 @@ def fit_defended(
     missing = sorted(defense.needs - target.capabilities)
     if missing:
         raise SkippedError(f"{defense.id} needs {', '.join(missing)}; {target.name} lacks it")
-    return defense.fit(target, DefenseTask(seed, models, group, tick))
+    return defense.fit(target, DefenseTask(seed, models, group, tick, release))
 
 
 def load_any(path: Path, *, models: TrainedModels, **options: Any) -> Target:
@@ -117,6 +135,15 @@ def load_any(path: Path, *, models: TrainedModels, **options: Any) -> Target:
                 f"[defense] version is {table.get('version')}; this auditor has {defense.id} version "
                 f"{defense.version}. Fit the defence again, or use the auditor that saved it."
             )
-        return defense.wrap(base, tensors, DefenseTask(table.get("seed", 0), models))
+        target = defense.wrap(base, tensors, DefenseTask(table.get("seed", 0), models))
+        return _with_guarantee(target, folder / GUARANTEE)
 
+    folder = path if path.is_dir() else path.parent
     return load_target(path, wrap=wrap, **options)
+
+
+def _with_guarantee(target: Target, path: Path) -> Target:
+    """The defended target with the Guarantee that lies beside it."""
+    if not path.is_file() or target.defense is None:
+        return target
+    return replace(target, defense=replace(target.defense, guarantee=read_guarantee(read_bytes(path))), _clean={})

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from auditor.errors import ConfigError, UsageError, nearest
 
 FILE_NAME = "target.toml"
+SERVED = "served.safetensors"
 MAX_BYTES = 1 << 20
 
 

@@ -10,11 +10,22 @@ from typing import Any
 from safetensors.torch import save_file
 
 from auditor.errors import CapabilityError, UsageError
-from auditor.targets.config import FILE_NAME, DataTable, TargetFile, TargetTable, read_target_file, write_target_file
+from auditor.guarantee import FILE_NAME as GUARANTEE
+from auditor.guarantee import to_json
+from auditor.targets.config import (
+    FILE_NAME,
+    SERVED,
+    DataTable,
+    TargetFile,
+    TargetTable,
+    read_target_file,
+    write_target_file,
+)
 from auditor.targets.reference import write_reference
 from auditor.targets.target import Target
 
 WEIGHTS, REFERENCE = "model.safetensors", "model.ref.safetensors"
+SERVED_PREFIX = SERVED.removesuffix(".safetensors") + "."
 TABLED = ("safetensors", "state_dict")
 
 
@@ -37,7 +48,9 @@ def tables_of(path: Path) -> tuple[TargetFile, Path]:
 def save_derived(target: Target, source: Path, out_dir: Path) -> None:
     """Writes `target.toml`, weights and reference of a target made from the one at `source`; same architecture.
 
-    Paths in the tables are rewritten to hold from `out_dir`; `[defense]` says what made it.
+    Paths in the tables are rewritten to hold from `out_dir`; `[defense]` says what made it. What a mechanism released
+    for the model to run on (a graph, or tensors of the model named `served.…`) lies beside it in `served.safetensors`,
+    the Guarantee in `guarantee.json`.
 
     Raises:
         CapabilityError: the target was not built from a `[model]` table, so that its weights have no file form here.
@@ -51,7 +64,16 @@ def save_derived(target: Target, source: Path, out_dir: Path) -> None:
     file, folder = tables_of(source)
     out_dir.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().contiguous() for name, value in target.model.state_dict().items()}
+    served = {name.removeprefix(SERVED_PREFIX): state.pop(name) for name in list(state) if _is_served(name)}
+    if target.private is not None:
+        served["edge_index"] = target.graph.edge_index
     save_file({name: value.clone() for name, value in state.items()}, out_dir / WEIGHTS)
+    for file_name in (SERVED, GUARANTEE):
+        (out_dir / file_name).unlink(missing_ok=True)  # an earlier target's
+    if served:
+        save_file({name: value.contiguous().clone() for name, value in served.items()}, out_dir / SERVED)
+    if target.defense is not None and target.defense.guarantee is not None:
+        (out_dir / GUARANTEE).write_bytes(to_json(target.defense.guarantee))
     write_reference(out_dir / REFERENCE, target.handle(), target.graph.num_features, target.task)
     table = TargetTable(
         name=target.name,
@@ -63,6 +85,10 @@ def save_derived(target: Target, source: Path, out_dir: Path) -> None:
     )
     tables = {"target": table, "data": _moved(file.data, folder, out_dir), "defense": _defense(target)}
     write_target_file(out_dir / FILE_NAME, file.model_copy(update=tables))
+
+
+def _is_served(name: str) -> bool:
+    return name.startswith(SERVED_PREFIX)
 
 
 def _moved(data: DataTable, folder: Path, out_dir: Path) -> DataTable:

@@ -17,7 +17,7 @@ from auditor import registry
 from auditor.data.graph import Graph, Split
 from auditor.errors import GraphError, LoadError, UsageError
 from auditor.targets.capabilities import small_slice, try_capabilities
-from auditor.targets.config import FILE_NAME, DataTable, TargetFile, config_file, read_target_file
+from auditor.targets.config import FILE_NAME, SERVED, DataTable, TargetFile, config_file, read_target_file
 from auditor.targets.loaded import LoadedModel, Request
 from auditor.targets.realm import with_forward
 from auditor.targets.recipe import TrainRecipe
@@ -49,7 +49,8 @@ def load_target(
         data: a data set or graph file that replaces `[data]`; the claimed accuracy no longer applies then.
         split: replaces `[data] split`.
         trust_pickle: allows unpickling a whole module. For the command line alone: no file may switch it on.
-        wrap: rebuilds a defended target from the freshly built base, its `[defense]` table and the saved tensors.
+        wrap: rebuilds a defended target from the freshly built base, its `[defense]` table and the saved tensors;
+            those of `served.safetensors` are called `served.…`.
         notify: gets one line for everything worth knowing while loading.
 
     Raises:
@@ -81,7 +82,7 @@ def _defended(request: Request, loaded: LoadedModel, data: LoadedData, wrap: Wra
     base = assemble(loaded, file.model_copy(update={"target": bare}), request.folder, data)
     base = dataclasses.replace(base, digest=str(defense.get("base", base.digest)))
     weights = read_weights(request.weights_bytes(), request.weights_path().name)
-    target = wrap(base, defense, weights.tensors)
+    target = wrap(base, defense, {**weights.tensors, **_served(request.folder)})
     handle = ModelHandle(target.model, embedding_layer=target.embedding_layer)
     provenance = dict(base.provenance)
     if file.target.reference is not None:
@@ -96,6 +97,15 @@ def _defended(request: Request, loaded: LoadedModel, data: LoadedData, wrap: Wra
         claimed_accuracy=file.target.claimed_accuracy,
         _clean={},
     )
+
+
+def _served(folder: Path) -> Mapping[str, Tensor]:
+    """What a mechanism released for the model to run on, by name with the prefix `served.`."""
+    path = folder / SERVED
+    if not path.exists():
+        return {}
+    tensors = read_weights(read_bytes(path), path.name).tensors
+    return {f"served.{name}": value for name, value in tensors.items()}
 
 
 def load_model(request: Request) -> LoadedModel:

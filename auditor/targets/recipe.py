@@ -15,7 +15,7 @@ from auditor.data.graph import Graph, Split
 from auditor.targets.forward import ForwardAdapter
 from auditor.targets.rng import forked_rng
 from auditor.targets.slices import GraphSlices
-from auditor.targets.target import is_correct
+from auditor.targets.target import Fitted, is_correct
 
 Optimizer = Literal["adam", "sgd"]
 
@@ -51,7 +51,7 @@ class TrainRecipe:
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.SGD
         return kind(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
 
-    def fit(self, graph: Graph, split: Split, seed: int) -> nn.Module:
+    def fit(self, graph: Graph, split: Split, seed: int) -> Fitted:
         """A freshly built and trained model, in eval mode, frozen; the same for the same inputs and seed.
 
         The checkpoint with the best validation accuracy is kept, ties going to the lower validation loss; without
@@ -80,7 +80,7 @@ class TrainRecipe:
                         best, kept = score, copy.deepcopy(model.state_dict())
             if kept is not None:
                 model.load_state_dict(kept)
-        return model.eval().requires_grad_(False)
+        return Fitted(model.eval().requires_grad_(False))
 
 
 @torch.no_grad()

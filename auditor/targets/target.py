@@ -11,8 +11,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from auditor.audit import ValidityRow
 from auditor.data.graph import Graph, Split, Task
 from auditor.errors import CapabilityError
+from auditor.guarantee import Guarantee
 from auditor.targets.forward import ForwardAdapter, drop_caches
 
 
@@ -38,23 +40,44 @@ class DefenseTag:
         version: of the defence's method; another version is another defence.
         seed: of the fit.
         base: digest of the undefended target.
-        guarantee: the Guarantee as plain values, None without one.
+        guarantee: what it promises formally, None without one.
         notes: plain values for the report (ESS, occupancies, partition name and version).
+        validity: what was checked while fitting (per-record rows, accountants that agree).
     """
 
     spec: str
     version: str
     seed: int
     base: str
-    guarantee: Mapping[str, Any] | None = None
+    guarantee: Guarantee | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
+    validity: tuple[ValidityRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """What a fit answers.
+
+    Attributes:
+        model: in eval mode, frozen.
+        notes: plain values for the report.
+        released: the graph that the model runs on, where a mechanism released one in the private graph's place.
+        guarantee: what the fit promises formally.
+        validity: what was checked while fitting.
+    """
+
+    model: nn.Module
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    released: Graph | None = None
+    guarantee: Guarantee | None = None
+    validity: tuple[ValidityRow, ...] = ()
 
 
 class Recipe(Protocol):
     """How the target was trained: what every twin is trained with."""
 
-    def fit(self, graph: Graph, split: Split, seed: int) -> nn.Module:
-        """A freshly built and trained model, in eval mode."""
+    def fit(self, graph: Graph, split: Split, seed: int) -> Fitted:
+        """A freshly built model trained on `graph`."""
         ...
 
     def describe(self) -> Mapping[str, Any]:
@@ -68,7 +91,8 @@ class Target:
 
     Attributes:
         name: what the report calls it.
-        graph: the private graph (task `node`) or graphs (task `graph`).
+        graph: what the model runs on: the private graph (task `node`) or graphs (task `graph`), unless a mechanism
+            released another one in its place.
         split: which items it was trained, selected and tested on.
         num_classes: C.
         capabilities: confirmed by trial.
@@ -82,6 +106,7 @@ class Target:
         claimed_accuracy: what target.toml says, checked by a validity row.
         embedding_layer: module name whose input is the embedding; None for the last message-passing layer.
         defense: what defended it; None for a target as it was given.
+        private: the private graph where `graph` is a released one; None when `graph` is it.
     """
 
     name: str
@@ -99,6 +124,7 @@ class Target:
     claimed_accuracy: float | None = None
     embedding_layer: str | None = None
     defense: DefenseTag | None = None
+    private: Graph | None = None
     _clean: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -109,6 +135,11 @@ class Target:
     def task(self) -> Task:
         """`node` or `graph`."""
         return self.graph.task
+
+    @property
+    def private_graph(self) -> Graph:
+        """The graph that privacy is measured against, and that a refit starts from."""
+        return self.graph if self.private is None else self.private
 
     def handle(self) -> ModelHandle:
         """A private copy of the model, caches dropped, that holds no graph."""
@@ -155,7 +186,9 @@ class Target:
         return float(is_correct(self.clean_logits(), self.graph.y)[mask].double().mean())
 
     def retrained(self, graph: Graph | None = None, split: Split | None = None, *, seed: int) -> Target:
-        """A twin trained by the target's own recipe on `graph` and `split` (default: its own).
+        """A twin trained by the target's own recipe on `graph` and `split` (default: its own private graph).
+
+        A defended target's twin is defended alike: the whole mechanism runs again, on `graph`.
 
         Raises:
             CapabilityError: the target has no recipe.
@@ -165,8 +198,24 @@ class Target:
                 f"{self.name} cannot be retrained: it has no [target.train] table or no way to build a fresh model. "
                 "Add the recipe to target.toml."
             )
-        graph, split = graph or self.graph, split or self.split
-        return replace(self, graph=graph, split=split, model=self.recipe.fit(graph, split, seed), _clean={})
+        graph, split = graph or self.private_graph, split or self.split
+        return self.fitted(self.recipe.fit(graph, split, seed), graph, split, seed)
+
+    def fitted(self, fit: Fitted, graph: Graph, split: Split, seed: int) -> Target:
+        """This target with the model of `fit`, made from `graph` and `split` under `seed`."""
+        tag = self.defense
+        if tag is not None:
+            tag = replace(tag, seed=seed, notes=dict(fit.notes), guarantee=fit.guarantee, validity=fit.validity)
+        released = fit.released
+        return replace(
+            self,
+            graph=graph if released is None else released,
+            private=None if released is None else graph,
+            split=split,
+            model=fit.model,
+            defense=tag,
+            _clean={},
+        )
 
 
 class ModelHandle:

@@ -74,7 +74,7 @@ def train_reference(
     spec = split_spec or data.default_split
     split = make_split(spec, data, seed)
     recipe = TrainRecipe(partial(build_model, table), **train.model_dump())
-    model = recipe.fit(graph, split, seed)
+    model = recipe.fit(graph, split, seed).model
     out_dir.mkdir(parents=True, exist_ok=True)
     save_file({key: value.contiguous() for key, value in model.state_dict().items()}, out_dir / WEIGHTS)
     handle = ModelHandle(model)

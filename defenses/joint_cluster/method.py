@@ -10,14 +10,14 @@ from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from auditor.data.graph import Graph, Split
 from auditor.data.partition import Partition, partition, resolve
 from auditor.errors import ConfigError, LoadError, SkippedError, nearest
-from auditor.probe import DefenseTask, spec_of
+from auditor.probe import DefenseTask, Profile, spec_of
 from auditor.targets.rng import forked_rng
-from auditor.targets.target import Capability, Target
+from auditor.targets.target import Capability, Fitted, Target
 from defenses.fitting import DefenseRecipe, defended, train_afresh
 from defenses.joint_cluster.checks import check_tensors, head_width, partition_notes, share, whole_number
 from defenses.joint_cluster.edge_filter import THRESHOLDS, check_features, drop_unlike
@@ -28,6 +28,7 @@ from defenses.joint_cluster.model import MODES, ClusterModel, Plan, untrained
 from defenses.joint_cluster.training import Clusters, Schedule, fit
 
 ARMS = ("joint", "ce", "ce_cluster", "joint_random", "ce_clean", "ce_marginal")
+PLAIN_ARMS = ("ce", "ce_clean")
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "arm": ARMS,
     "prototypes": MODES,
@@ -85,6 +86,7 @@ class JointCluster:
     version: ClassVar[str] = "1"
     needs: ClassVar[frozenset[Capability]] = frozenset({Capability.RETRAIN, Capability.EMBEDDINGS})
     tasks: ClassVar[tuple[str, ...]] = ("node",)
+    mode_parameter: ClassVar[str] = "prototypes"
 
     def __post_init__(self) -> None:
         for name, known in CHOICES.items():
@@ -110,14 +112,14 @@ class JointCluster:
         notes = {} if fitted.defense is None else fitted.defense.notes
         return self._finished(target, fitted.model.in_mode(self.prototypes), task, notes)
 
-    def train(self, base: Target, task: DefenseTask) -> tuple[nn.Module, Mapping[str, Any]]:
+    def train(self, base: Target, task: DefenseTask) -> Fitted:
         """See `defenses.fitting.Trains`; partition, mixtures and threshold are made from `base.graph` alone."""
         self._check_applies(base)
         start = time.perf_counter()
         model, notes = self._best_threshold(base, task)
         parameters = sum(p.numel() for p in model.parameters())
         own = {"parameters": parameters, "encoder": model.encoder.form, "seconds": time.perf_counter() - start}
-        return model.in_mode(self.prototypes), {**notes, **own}
+        return Fitted(model.in_mode(self.prototypes), {**notes, **own})
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
         """See `auditor.probe.Defense`."""
@@ -137,12 +139,20 @@ class JointCluster:
         if self.arm != "joint":
             return ()
         arms = ("ce", "ce_cluster", "joint_random", *(("ce_clean",) if self.clean != "none" else ()))
-        return tuple(spec_of(replace(self, arm=arm)) for arm in arms)
+        # An arm without clusters serves in one way: it is one arm, whatever the mode of the defence it belongs to.
+        modes = ["frozen" if arm in PLAIN_ARMS else self.prototypes for arm in arms]
+        return tuple(spec_of(replace(self, arm=a, prototypes=mode)) for a, mode in zip(arms, modes, strict=True))
+
+    def modes(self, profile: Profile) -> tuple[str, ...]:
+        """See `auditor.probe.ServesInModes`: `recluster`, which no gradient attack can follow, is not for `quick`."""
+        if self.prototypes != "frozen" or not self._uses_clusters:
+            return ()
+        return tuple(spec_of(replace(self, prototypes=mode)) for mode in MODES[1 : 2 if profile == "quick" else 3])
 
     def _finished(self, base: Target, model: ClusterModel, task: DefenseTask, notes: Mapping[str, Any]) -> Target:
         """The defended target: embeddings are z, and `recluster` alone has no edge gradient."""
         recipe = None if base.recipe is None else DefenseRecipe(self, base, task, needs_trained=False)
-        done = defended(base, model, self, task, notes, recipe)
+        done = defended(base, Fitted(model, notes), self, task, recipe)
         lost = {Capability.GRAD_EDGE} if self.prototypes == "recluster" and self._uses_clusters else set()
         made = hashlib.sha256(done.digest.encode())
         for name, value in model.state_dict().items():  # which partition `auto` stood for is in the table
@@ -161,7 +171,7 @@ class JointCluster:
 
     @property
     def _uses_clusters(self) -> bool:
-        return self.arm not in ("ce", "ce_clean")
+        return self.arm not in PLAIN_ARMS
 
     def _check_applies(self, base: Target) -> None:
         """Raises SkippedError or ConfigError where this target or split cannot have clusters."""

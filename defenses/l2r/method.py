@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from auditor.errors import ConfigError, nearest
 from auditor.probe import DefenseTask, spec_of
-from auditor.targets.target import Capability, Target
+from auditor.targets.target import Capability, Fitted, Target
 from defenses.fitting import rebuilt, refit_trained, train_afresh
 from defenses.l2r.dependence import all_pairs, standardised
 from defenses.l2r.diagnostics import dependence_notes, weight_notes
@@ -101,11 +101,11 @@ class L2R:
         """See `auditor.probe.Defense`."""
         return refit_trained(self, target, task) if self.mode == "head" else train_afresh(self, target, task)
 
-    def train(self, base: Target, task: DefenseTask) -> tuple[nn.Module, Mapping[str, Any]]:
+    def train(self, base: Target, task: DefenseTask) -> Fitted:
         """See `defenses.fitting.Trains`."""
         start = time.perf_counter()
         model, notes = self._head(base, task) if self.mode == "head" else self._end_to_end(base, task)
-        return model, {**notes, "seconds": time.perf_counter() - start}
+        return Fitted(model, {**notes, "seconds": time.perf_counter() - start})
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
         """See `auditor.probe.Defense`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from auditor.errors import ConfigError, SkippedError, nearest
 from auditor.probe import DefenseTask
 from auditor.statistics.intervals import agresti_min
-from auditor.targets.target import Capability, Target, is_correct, log_probabilities
+from auditor.targets.target import Capability, Fitted, Target, is_correct, log_probabilities
 from defenses.fitting import DefenseRecipe, defended, rebuilt
 from defenses.repair.edit import Steps, edit
 from defenses.repair.errors_file import wrong_nodes
@@ -74,10 +74,10 @@ class Repair:
             raise SkippedError(report.lines()[0])
         return repaired
 
-    def train(self, base: Target, task: DefenseTask) -> tuple[nn.Module, Mapping[str, Any]]:
+    def train(self, base: Target, task: DefenseTask) -> Fitted:
         """See `defenses.fitting.Trains`: the wrong nodes of a retrained model are found again."""
         model, report = self._run(base, task, wrong_nodes(base, self.errors))
-        return model, report.notes()
+        return Fitted(model, report.notes())
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
         """See `auditor.probe.Defense`."""
@@ -105,7 +105,7 @@ class Repair:
         if not report.nodes("repaired"):
             return None, report
         recipe = None if target.recipe is None else DefenseRecipe(self, target, task, needs_trained=True)
-        return defended(target, model, self, task, report.notes(), recipe), report
+        return defended(target, Fitted(model, report.notes()), self, task, recipe), report
 
     def _run(self, target: Target, task: DefenseTask, nodes: Nodes) -> tuple[nn.Module, RepairReport]:
         if target.task != "node":

@@ -60,7 +60,7 @@ def target_on(data: SyntheticSet, build: Callable[[], nn.Module], *, epochs: int
         kind="factory",
         digest=f"synthetic-{epochs}-{seed}",
         provenance={},
-        model=recipe.fit(data.graph, split, seed),
+        model=recipe.fit(data.graph, split, seed).model,
         build=build,
         recipe=recipe,
     )

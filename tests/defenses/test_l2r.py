@@ -158,8 +158,8 @@ def test_erm_starts_from_the_network_and_batches_of_the_recipe() -> None:
     target = target_on(data, partial(SumGIN, 8, 3), epochs=2)
     model, _ = train_weighted(target, EqualWeights(), seed=0, tick=lambda *_: None)
     no_choice = Split(target.split.train, torch.zeros_like(target.split.val), target.split.test)
-    last = target.recipe.fit(target.graph, no_choice, 0)
-    first = replace(target.recipe, epochs=1).fit(target.graph, no_choice, 0)
+    last = target.recipe.fit(target.graph, no_choice, 0).model
+    first = replace(target.recipe, epochs=1).fit(target.graph, no_choice, 0).model
     same = [all(same_tensors(model, other).values()) for other in (last, first)]
     # the least validation loss after the warm-up epoch is epoch 2's, the only one left
     assert same == [True, False]

@@ -9,19 +9,22 @@ from typing import Any
 import numpy as np
 
 from auditor.audit import Audit, Matrix
+from auditor.guarantee import Guarantee
 from tests.reports.samples import HOSTILE, realistic
 
 SEEDS = (0, 1, 2, 3, 4)
 GUARANTEE = {
     "level": "edge",
-    "relation": "add or remove one edge",
+    "relation": "flip-pair",
     "epsilon": 4.0,
     "delta": 1e-05,
-    "accountant": "PRV",
-    "mechanism": "gaussian noise on aggregates",
-    "covers": "training edges",
-    "does_not_protect": "features and labels",
+    "accountant": "gaussian-exact",
+    "mechanism": {"name": "gaussian noise on aggregates", "sigma": 2.162},
+    "units": 5278,
+    "covers": ["training", "inference"],
+    "not_protected": ["features", "labels"],
     "caveats": ["edges between test nodes are not covered"],
+    "noise_seed": "recorded",
 }
 # Means by arm in the order of COLUMNS; a control names its defence.
 COLUMNS = (
@@ -127,7 +130,7 @@ def _with(matrix: dict[str, Any]) -> Audit:
             "probe": "gain",
             "family": "defense",
             "defense": "dp-edge:eps=4",
-            "guarantee": GUARANTEE,
+            "guarantee": Guarantee.model_validate(GUARANTEE),
             "series": (),
             "measurements": tuple(
                 m.model_copy(update={"finding": "defense-gain", "primary": False}) for m in audit.cells[3].measurements
@@ -179,6 +182,11 @@ def hostile_comparison() -> Audit:
         row["reason"] = row["reason"] + HOSTILE if "reason" in row else ""
         row["notes"] = {f"note{HOSTILE}": HOSTILE}
         if "guarantee" in row:
-            row["guarantee"] = {f"{key}{HOSTILE}": HOSTILE for key in row["guarantee"]}
+            row["guarantee"] = {
+                **row["guarantee"],
+                "mechanism": {f"name{HOSTILE}": HOSTILE, "name": HOSTILE},
+                "not_protected": [HOSTILE],
+                "caveats": [HOSTILE],
+            }
     matrix["left_out"] = [HOSTILE]
     return _with(matrix)

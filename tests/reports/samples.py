@@ -421,7 +421,18 @@ def several_seeds() -> Audit:
     for seed in (1, 2):
         document["cells"].append({**cell, "key": hashlib.sha256(f"{seed}".encode()).hexdigest(), "seed": seed})
     key = hashlib.sha256(b"dp").hexdigest()
-    guarantee = {"level": "edge", "epsilon": 4.0, "delta": 1e-5, "accountant": "PRV", "covers": "training edges"}
+    guarantee = {
+        "level": "edge",
+        "relation": "flip-pair",
+        "epsilon": 4.0,
+        "delta": 1e-5,
+        "accountant": "gaussian-exact",
+        "mechanism": {"name": "GAP", "sigma": 2.162},
+        "units": 5278,
+        "covers": ["training", "inference"],
+        "not_protected": ["features", "labels"],
+        "noise_seed": "secret",
+    }
     document["cells"].append({**cell, "key": key, "defense": "dp-edge", "guarantee": guarantee})
     finding = {**document["findings"][1], "defense": "dp-edge", "cells": [key]}
     document["findings"].append(finding)

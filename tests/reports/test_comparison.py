@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from auditor.audit import Audit, Interval, Matrix, ValidityRow
+from auditor.guarantee import Guarantee
 from reports import rows as read
 from reports.comparison import Comparison, broken, guarantee_facts, points, points_interval, seconds
 from reports.csv import CsvReport
@@ -123,10 +124,11 @@ def test_names_break_behind_punctuation() -> None:
 
 
 def test_guarantee_facts_start_with_the_level_and_lose_nothing() -> None:
-    facts = guarantee_facts(dict(sorted(compared.GUARANTEE.items())))
-    assert [key for key, _ in facts][:3] == ["level", "relation", "epsilon"]
-    assert len(facts) == len(compared.GUARANTEE)
-    assert ("caveats", "edges between test nodes are not covered") in facts
+    guarantee = Guarantee.model_validate(compared.GUARANTEE)
+    facts = guarantee_facts(guarantee)
+    assert [key for key, _ in facts][:4] == ["guarantee", "level", "relation", "epsilon"]
+    assert {key for key, _ in facts[1:]} == {name.replace("_", " ") for name in Guarantee.model_fields}
+    assert dict(facts)["caveats"].startswith("edges between test nodes are not covered, hyper-parameters")
 
 
 def test_terminal_opens_with_the_comparison_and_ends_with_the_verdict() -> None:
@@ -183,7 +185,10 @@ def test_words_reasons_guarantees_and_what_was_left_out_are_printed() -> None:
             for word in row.words:
                 assert " ".join(word.split()) in text
         assert text.count(compared.REASON) >= 2
-        assert "level: edge; relation: add or remove one edge; epsilon: 4; delta: 1e−05; accountant: PRV" in text
+        assert "edge level (flip one pair) · ε = 4.00, δ = 1e-05 · gaussian noise on aggregates" in text
+        assert "does NOT protect features, labels" in text
+        assert "edges between test nodes are not covered" in text
+        assert "k seeds released means k-fold composition" in text
         assert "no formal guarantee" in text
         for line in audit.matrix.left_out:
             assert line in text

@@ -261,7 +261,7 @@ def test_a_hundred_charts_leave_some_to_the_document() -> None:
 def test_defences_are_compared_and_guarantees_shown_in_full() -> None:
     text = "".join(Page(HtmlReport().render(samples.several_seeds())).text)
     assert "With and without defences" in text
-    for fact in ("epsilon", "delta", "1e−05", "edge", "PRV"):
+    for fact in ("epsilon", "delta", "1e−05", "edge", "gaussian-exact", "flip-pair", "secret"):
         assert fact in text
     assert "<dt>epsilon</dt><dd>4</dd>" in HtmlReport().render(samples.several_seeds())
     assert "With and without defences" not in HtmlReport().render(samples.realistic())

@@ -33,14 +33,14 @@ def accuracy(model: nn.Module, graph: Graph, mask: torch.Tensor) -> float:
 
 
 def test_a_seed_decides_everything_and_another_seed_something_else() -> None:
-    first, again, other = (recipe().fit(GRAPH, SPLIT, seed) for seed in (3, 3, 4))
+    first, again, other = (recipe().fit(GRAPH, SPLIT, seed).model for seed in (3, 3, 4))
     for key, value in first.state_dict().items():
         assert torch.equal(value, again.state_dict()[key])
     assert not torch.equal(next(first.parameters()), next(other.parameters()))
 
 
 def test_the_model_comes_back_frozen_in_eval_mode_and_learned_something() -> None:
-    model = recipe(60).fit(GRAPH, SPLIT, 0)
+    model = recipe(60).fit(GRAPH, SPLIT, 0).model
     assert not model.training
     assert not any(p.requires_grad for p in model.parameters())
     assert accuracy(model, GRAPH, SPLIT.test) > 0.6  # three classes
@@ -50,12 +50,12 @@ def test_global_generators_are_left_alone_and_not_read() -> None:
     torch.manual_seed(1)
     random.seed(1)
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
-    first = recipe(2).fit(GRAPH, SPLIT, 0)
+    first = recipe(2).fit(GRAPH, SPLIT, 0).model
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002
     assert random.getstate() == before[2]
     torch.manual_seed(2)
-    again = recipe(2).fit(GRAPH, SPLIT, 0)
+    again = recipe(2).fit(GRAPH, SPLIT, 0).model
     assert torch.equal(next(first.parameters()), next(again.parameters()))
 
 
@@ -86,16 +86,16 @@ def test_the_checkpoint_with_the_best_validation_accuracy_is_kept() -> None:
     graph = Graph(torch.ones(10, 1), torch.zeros(2, 0, dtype=torch.long), torch.zeros(10, dtype=torch.long))
     ids = torch.arange(10)
     split = Split(ids < 2, (ids >= 2) & (ids < 7), ids >= 7)
-    assert int(TrainRecipe(Scripted, epochs=3).fit(graph, split, 0).step) == 2
+    assert int(TrainRecipe(Scripted, epochs=3).fit(graph, split, 0).model.step) == 2
     blind = Split(ids < 2, ids < 0, ids >= 7)  # nothing to choose by: the last one
-    assert int(TrainRecipe(Scripted, epochs=3).fit(graph, blind, 0).step) == 3
+    assert int(TrainRecipe(Scripted, epochs=3).fit(graph, blind, 0).model.step) == 3
 
 
 def test_graph_batches_learn_cycles_from_trees() -> None:
     graphs = small_graphs()
     split = random_split(graphs.num_items)
     table = model_table(graphs, **{"class": "GIN", "readout": "add", "hidden_channels": 16})
-    model = TrainRecipe(partial(build_model, table), epochs=60, batch_size=16).fit(graphs, split, 0)
+    model = TrainRecipe(partial(build_model, table), epochs=60, batch_size=16).fit(graphs, split, 0).model
     assert accuracy(model, graphs, split.test) > 0.8
 
 

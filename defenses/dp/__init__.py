@@ -1,0 +1,1 @@
+"""Differentially private defences: one file per mechanism, records and samplers beside them."""
