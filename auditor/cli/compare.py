@@ -13,7 +13,9 @@ from auditor.cli.defend import Group
 
 def compare(
     target: options.TargetPath,
-    defense: Annotated[list[str], typer.Option("--defense", help="A defence, id or id:key=value; repeat for more.")],
+    defense: Annotated[
+        list[str] | None, typer.Option("--defense", help="A defence, id or id:key=value; repeat for more.")
+    ] = None,
     only: options.Only = None,
     skip: options.Skip = None,
     family: options.Family = None,
@@ -43,7 +45,7 @@ def compare(
         "plain": plain,
     }
     session = Session.open(target, given)
-    defenses = session.defenses(defense, group=group)
+    defenses = session.defenses(defense or (), group=group)
     loaded = session.load_target(data=data)
     column = group_column(target, group, data_root)
     audit = session.compare(loaded, defenses, group=column, argv=tuple(sys.argv[1:]))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from auditor.errors import ConfigError, nearest
+from auditor.registry import canonical_spec, parse_spec
 from auditor.targets.config import read_target_file
 
-RUN_TABLES = ("run", "gate", "policy", "access", "suppress")
+RUN_TABLES = ("run", "gate", "policy", "access", "suppress", "defenses")
+PATHS = ("baseline", "out", "data_root")
 DEFAULTS: Mapping[str, Any] = {
     "profile": "standard",
     "only": "",
@@ -67,12 +69,13 @@ def read_tables(path: Path) -> dict[str, Any]:
     return {name: getattr(file, name) for name in RUN_TABLES if getattr(file, name) is not None}
 
 
-def resolve(given: Mapping[str, Any], tables: Mapping[str, Any]) -> Settings:
+def resolve(given: Mapping[str, Any], tables: Mapping[str, Any], folder: Path = Path()) -> Settings:
     """Options from all four places.
 
     Args:
         given: options of the command line; None means not given.
         tables: the config file's tables.
+        folder: of the config file; its paths are relative to it, as those of `[data]` are.
 
     Raises:
         ConfigError: an unknown key in `[run]`, or a value of the wrong type.
@@ -91,12 +94,36 @@ def resolve(given: Mapping[str, Any], tables: Mapping[str, Any]) -> Settings:
         elif variable in os.environ:
             options[name] = Setting(_typed(os.environ[variable], default, variable), f"environment {variable}")
         elif name in file:
-            options[name] = Setting(_typed(file[name], default, f"[run] {name}"), "file")
+            value = _typed(file[name], default, f"[run] {name}")
+            options[name] = Setting(str(folder / value) if name in PATHS and value else value, "file")
         else:
             options[name] = Setting(default, "default")
     if options["threads"].value < 1:
         raise ConfigError(f"threads is {options['threads'].value}; expected at least 1.")
     return Settings(options, {name: tables[name] for name in RUN_TABLES if name != "run" and name in tables})
+
+
+def with_defense_tables(texts: Sequence[str], table: Any) -> list[str]:
+    """Defences as `id:key=value,…`, the parameters of `[defenses.ID]` filled in where the text gives none.
+
+    Without a text, every table is a defence asked for.
+
+    Raises:
+        ConfigError: a table's value is no word, number or boolean.
+    """
+    tables = {id_: _words(id_, given) for id_, given in (table or {}).items()}
+    filled = []
+    for text in texts or list(tables):
+        id_, params = parse_spec(text)
+        filled.append(canonical_spec(id_, {**tables.get(id_, {}), **params}))
+    return filled
+
+
+def _words(id_: str, table: Mapping[str, Any]) -> dict[str, str]:
+    for key, value in table.items():
+        if not isinstance(value, str | int | float):
+            raise ConfigError(f"[defenses.{id_}] {key} is {value!r}; expected a word, a number, true or false.")
+    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in table.items()}
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

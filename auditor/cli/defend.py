@@ -27,6 +27,7 @@ def defend(
 
     Privacy noise is drawn from the operating system and recorded nowhere; --seed fixes weights and split alone.
     """
+    from auditor.cli.config import with_defense_tables
     from auditor.cli.console import note, prepare_folder, stderr, stdout
     from auditor.cli.session import Session, group_column
     from auditor.cli.training import describe
@@ -34,8 +35,8 @@ def defend(
     from auditor.runner.execute import TrainedCache
     from auditor.targets.derived import save_derived
 
-    made = make_defense(defense)
     session = Session.open(target, {"data_root": data_root})
+    made = make_defense(with_defense_tables([defense], session.settings.tables.get("defenses"))[0])
     loaded = session.load_target(data=data)
     prepare_folder(out)
     with stderr().status(f"fitting {defense}"):

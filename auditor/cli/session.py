@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from auditor import registry
 from auditor.audit import Audit, to_bytes
-from auditor.cli.config import Settings, parse_seeds, read_tables, resolve, side_knowledge
+from auditor.cli.config import Settings, parse_seeds, read_tables, resolve, side_knowledge, with_defense_tables
 from auditor.cli.console import note, prepare_folder, stderr, stdout, write_file
 from auditor.errors import ConfigError, UsageError
-from auditor.targets.config import config_file
+from auditor.targets.config import AUDIT_FILE, config_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +46,12 @@ class Session:
                 '"auditor train" makes a target to try.'
             )
         file = config_file(path)
-        return cls(path, resolve(given, {} if file is None else read_tables(file)))
+        if file is None:
+            return cls(path, resolve(given, {}))
+        other = file.with_name(AUDIT_FILE)
+        if path.is_dir() and other != file and other.is_file():
+            note(f"{other.name} beside {file.name} is not read; give it as the target to use it instead.")
+        return cls(path, resolve(given, read_tables(file), file.parent))
 
     @property
     def out(self) -> Path | None:
@@ -97,13 +102,16 @@ class Session:
 
         return choose_probes(**{name: self.settings[name] for name in ("only", "skip", "family", "profile")})
 
-    def defenses(self, texts: list[str], *, group: str | None = None) -> tuple[DefenseRequest, ...]:
-        """`none`, the defences named, their modes and controls; a named group brings the balanced head along."""
+    def defenses(self, texts: Sequence[str], *, group: str | None = None) -> tuple[DefenseRequest, ...]:
+        """`none`, the defences named, their modes and controls; a named group brings the balanced head along.
+
+        Parameters that a text leaves open come from `[defenses.ID]`; without a text, every such table is asked for.
+        """
         from auditor.runner.defending import with_controls
 
-        return with_controls(
-            [*texts, *(["group-balanced"] if group is not None else [])], profile=self.settings["profile"]
-        )
+        asked = with_defense_tables(texts, self.settings.tables.get("defenses"))
+        balanced = ["group-balanced"] if group is not None else []
+        return with_controls([*asked, *balanced], profile=self.settings["profile"])
 
     def plan(self, target: Target) -> tuple[PlannedCell, ...]:
         """Every cell of the run."""
@@ -156,6 +164,7 @@ class Session:
 
         places = ("out", "data_root")  # paths of this machine never enter the document
         kept = {name: setting.value for name, setting in self.settings.options.items() if name not in places}
+        kept["baseline"] = Path(kept["baseline"]).name
         return RunSettings(
             seeds=self.seeds(),
             profile=self.settings["profile"],

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from auditor.errors import ConfigError, UsageError, nearest
 
 FILE_NAME = "target.toml"
+AUDIT_FILE = "audit.toml"
 SERVED = "served.safetensors"
 MAX_BYTES = 1 << 20
 
@@ -107,7 +108,7 @@ def read_target_file(path: Path) -> TargetFile:
 def config_file(path: Path) -> Path | None:
     """The file whose tables belong to `path`: itself, the one in that folder, or the one beside those weights."""
     if path.is_dir():
-        places = [path / FILE_NAME, path / "audit.toml"]
+        places = [path / FILE_NAME, path / AUDIT_FILE]
     else:
         places = [path if path.suffix == ".toml" else path.parent / FILE_NAME]
     return next((place for place in places if place.is_file()), None)

@@ -13,6 +13,7 @@ from auditor.errors import CapabilityError, UsageError
 from auditor.guarantee import FILE_NAME as GUARANTEE
 from auditor.guarantee import to_json
 from auditor.targets.config import (
+    AUDIT_FILE,
     FILE_NAME,
     SERVED,
     DataTable,
@@ -36,7 +37,7 @@ def tables_of(path: Path) -> tuple[TargetFile, Path]:
         UsageError: there is no `target.toml` or `audit.toml`.
     """
     folder = path if path.is_dir() else path.parent
-    candidates = [path] if path.suffix == ".toml" else [folder / FILE_NAME, folder / "audit.toml"]
+    candidates = [path] if path.suffix == ".toml" else [folder / FILE_NAME, folder / AUDIT_FILE]
     for file in candidates:
         if file.is_file():
             return read_target_file(file), folder

@@ -49,6 +49,45 @@ def test_tables_of_the_file_count_however_the_target_is_named(tmp_path: Path, fi
     assert Session.open(tmp_path / named, {"profile": "full"}).settings["profile"] == "full"
 
 
+def test_paths_of_a_file_are_relative_to_it(tmp_path: Path) -> None:
+    (tmp_path / "audit.toml").write_text('[run]\nout = "reports"\nbaseline = "base.json"\ndata_root = "/data"\n')
+    settings = Session.open(tmp_path, {}).settings
+    assert [settings[name] for name in ("out", "baseline", "data_root")] == [
+        str(tmp_path / "reports"),
+        str(tmp_path / "base.json"),
+        "/data",
+    ]
+    assert Session.open(tmp_path, {"out": "here"}).settings["out"] == "here"
+
+
+def test_a_second_file_that_is_not_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "audit.toml").write_text("[run]\nprofile = 'full'\n")
+    Session.open(tmp_path, {})
+    assert "is not read" not in capsys.readouterr().err
+    (tmp_path / "target.toml").write_text(TABLES)
+    assert Session.open(tmp_path, {}).settings["profile"] == "quick"
+    assert "audit.toml beside target.toml is not read" in capsys.readouterr().err
+    Session.open(tmp_path / "audit.toml", {})
+    assert "is not read" not in capsys.readouterr().err
+
+
+def test_tables_of_defences_fill_in_what_the_command_line_leaves_open(tmp_path: Path) -> None:
+    (tmp_path / "audit.toml").write_text(
+        "[defenses.joint-cluster]\ntau = 0.5\ncompat = true\nprototypes = 'live'\n[defenses.l2r]\nmode = 'head'\n"
+    )
+    session = Session.open(tmp_path, {})
+    specs = [request.spec for request in session.defenses(["joint-cluster:tau=0.25"]) if not request.control_of]
+    assert specs == ["none", "joint-cluster:compat=true,prototypes=live,tau=0.25"]
+    asked = [request.spec for request in session.defenses([]) if not request.control_of]
+    assert asked == ["none", "joint-cluster:compat=true,prototypes=live,tau=0.5", "l2r"]
+    (tmp_path / "audit.toml").write_text("[defenses.l2r]\nmode = ['head']\n")
+    with pytest.raises(ConfigError, match=r"\[defenses.l2r\] mode is \['head'\]; expected a word"):
+        Session.open(tmp_path, {}).defenses([])
+    (tmp_path / "audit.toml").write_text("")
+    with pytest.raises(ConfigError, match="no defence was named"):
+        Session.open(tmp_path, {}).defenses([])
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
