@@ -53,6 +53,17 @@ def build_matrix(
         for seed in seeds
         for c in range(len(columns))
     }
+    by_spec = {request.spec: request for request in defenses}
+
+    def gains(arms: Sequence[tuple[str, str]], c: int) -> list[float]:
+        """Own − other, the least over (own, other) pairs of arms, at every seed that has them all."""
+        least = []
+        for seed in seeds:
+            found = [_minus(read[own, seed, c], read[other, seed, c]) for own, other in arms]
+            known = [difference for difference in found if difference is not None]
+            least += [min(known)] if len(known) == len(arms) else []
+        return least
+
     result = []
     for request in defenses:
         controls = controls_of(request, defenses)
@@ -62,12 +73,15 @@ def build_matrix(
             own = [read[request.spec, seed, c] for seed in seeds]
             if not any(part is not None for part in own):
                 continue
-            paired = {
-                spec: _paired(own, [read[spec, seed, c] for seed in seeds])
-                for spec in (*controls, NONE)
-                if spec != request.spec
-            }
+            others = [spec for spec in (*controls, NONE) if spec != request.spec]
+            paired = {spec: gains([(request.spec, spec)], c) for spec in others}
             own_differences[column.name] = paired
+            if request.modes and column.name == "robust_accuracy":
+                theirs = {mode: [*controls_of(by_spec[mode], defenses), NONE] for mode in request.modes}
+                own_differences[column.name] = {
+                    spec: gains([(request.spec, spec), *((mode, theirs[mode][i]) for mode in request.modes)], c)
+                    for i, spec in enumerate(others)
+                }
             differences = tuple(_difference(spec, values) for spec, values in paired.items() if values)
             entries.append(_entry(column, own, differences))
         tag = next((t.defense for seed in seeds if (t := targets.get((request.spec, seed))) is not None), None)
@@ -79,9 +93,9 @@ def build_matrix(
                 control_of=request.control_of,
                 entries=tuple(entries),
                 seconds=round(float(np.mean(spent)), 3) if spent else None,
-                guarantee=None if tag is None or tag.guarantee is None else dict(tag.guarantee),
+                guarantee=None if tag is None else tag.guarantee,
                 notes={} if tag is None else {k: v for k, v in tag.notes.items() if k != "seconds"},
-                words=() if why else _words(controls, entries, own_differences),
+                words=() if why else _words(request, controls, entries, own_differences),
                 reason=why,
             )
         )
@@ -188,9 +202,9 @@ def _entry(column: Column, own: Sequence[Read | None], differences: tuple[Differ
     )
 
 
-def _paired(own: Sequence[Read | None], other: Sequence[Read | None]) -> list[float]:
-    """Own − other at every seed both have."""
-    return [a[0] - b[0] for a, b in zip(own, other, strict=True) if a is not None and b is not None]
+def _minus(own: Read | None, other: Read | None) -> float | None:
+    """Own − other; None where one is missing."""
+    return None if own is None or other is None else own[0] - other[0]
 
 
 def _difference(spec: str, paired: Sequence[float]) -> Difference:
@@ -201,7 +215,10 @@ def _difference(spec: str, paired: Sequence[float]) -> Difference:
 
 
 def _words(
-    controls: Sequence[str], entries: Sequence[MatrixEntry], differences: Mapping[str, Mapping[str, Sequence[float]]]
+    request: DefenseRequest,
+    controls: Sequence[str],
+    entries: Sequence[MatrixEntry],
+    differences: Mapping[str, Mapping[str, Sequence[float]]],
 ) -> tuple[str, ...]:
     """What may be said of a defence: robustness, then balanced accuracy. A control has no controls and no words."""
     if not controls:
@@ -210,7 +227,8 @@ def _words(
     for entry in entries:
         against = differences[entry.name]
         if entry.name == "robust_accuracy":
-            said.append(f"robustness at {entry.subset}: {robust_words(against, controls)}")
+            where = f", as {' or '.join((request.spec, *request.modes))}, where it gains least" if request.modes else ""
+            said.append(f"robustness at {entry.subset}{where}: {robust_words(against, controls)}")
         if entry.name == "balanced_accuracy":
             said.append(f"balanced accuracy: {accuracy_words(against, controls)}")
     return tuple(said)
