@@ -48,5 +48,19 @@ TABLE = Table(
             "repair",
             needs=("PARAMS",),
         ),
+        Entry(
+            "edge-rand",
+            "defenses.dp.edge_rand:EdgeRand",
+            "edge-level DP: flips every pair of nodes with probability 1 / (1 + e^epsilon)",
+            "privacy",
+            needs=("RETRAIN",),
+        ),
+        Entry(
+            "lap-graph",
+            "defenses.dp.lap_graph:LapGraph",
+            "edge-level DP: Laplace noise on every pair, the largest kept; as dense as the true graph",
+            "privacy",
+            needs=("RETRAIN",),
+        ),
     )
 )
