@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from auditor.audit import Advantage, Interval, Measurement
+from auditor.audit import Advantage, Interval, Measurement, ValidityRow
 from auditor.audit import Control as ControlRow
 from auditor.errors import SkippedError
 from auditor.evaluate.link_controls import Control
@@ -18,6 +18,7 @@ from auditor.evaluate.link_measure import Comparison, advantage_of, pair_scores
 from auditor.evaluate.link_pairs import PairSet, Truth, is_enough, pairs_inside
 from auditor.evaluate.link_text import sentence
 from auditor.evaluate.link_twins import run_attack
+from auditor.evaluate.scorer_check import check_scorer
 from auditor.probe import Attack, Cell
 from auditor.statistics.intervals import student_t
 from auditor.statistics.ranking import Ranking, auc, average_precision
@@ -29,14 +30,15 @@ Floats = NDArray[np.float64]
 
 def paper_measurements(
     cell: Cell, attack: Attack, truth: Truth, controls: Sequence[Control], *, draws: int, primary: bool, knowledge: str
-) -> list[Measurement]:
-    """AUC and average precision on T10, attack and no-model controls on the same pairs of every draw.
+) -> tuple[list[Measurement], ValidityRow]:
+    """AUC and average precision on T10, attack and no-model controls on the same pairs of every draw; scorers checked.
 
     The attack runs once per draw with the ids in its View (and `protocol = paper` where it has such a parameter).
     Intervals are t intervals over draws of nodes, for this trained model.
 
     Raises:
         SkippedError: fewer than two draws hold ten edges.
+        EvaluationError: the scorer of a draw is asymmetric, depends on the other pairs, or is not finite.
     """
     paper = _paper_form(attack)
     found: list[Floats] = []
@@ -50,6 +52,7 @@ def paper_measurements(
             continue
         cell.tick(draw / draws, f"paper protocol, draw {draw + 1}/{draws}")
         outcome = run_attack(cell, paper, cell.target, f"t10-{draw}", attacked=torch.from_numpy(nodes))
+        checked = check_scorer(outcome.score, truth.num_nodes, cell.rng("scorer", str(draw)), probe=cell.probe.id)
         columns = [pair_scores(outcome.score, pairs, owner=attack.id)]
         columns += [pair_scores(control.scores[0], pairs, owner=control.name) for control in controls]
         found.append(np.array([balanced_metrics(column, pairs, rng) for column in columns]))
@@ -61,10 +64,12 @@ def paper_measurements(
         )
     values = np.stack(found)  # [draws, 1 + controls, 2]
     notes = {"draws": len(found), "edges_per_draw": edges / len(found), "nodes_per_draw": size}
-    return [
+    rows = [
         _row(cell, name, values[:, :, k], controls, notes, primary=primary and name == "auc", knowledge=knowledge)
         for k, name in enumerate(("auc", "average_precision"))
     ]
+    every = f"{checked.evidence}, in each of {len(found)} draws"
+    return rows, checked.model_copy(update={"evidence": every})
 
 
 def balanced_metrics(scores: Floats, pairs: PairSet, rng: np.random.Generator) -> tuple[float, float]:

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from auditor.audit import Measurement, Series, ValidityRow
 from auditor.errors import ConfigError, EvaluationError, SkippedError, nearest
@@ -32,6 +31,7 @@ from auditor.evaluate.link_twins import (
     sees_private_output,
     untrained_control,
 )
+from auditor.evaluate.scorer_check import check_scorer
 from auditor.probe import Attack, Cell, Result, read_settings
 from auditor.statistics.pair_scores import PairScore
 from auditor.targets.target import Target
@@ -44,7 +44,6 @@ REPLICATES = {"quick": 300, "standard": 1000, "full": 1000}
 TWINS = {"quick": 0, "standard": 1, "full": 3}
 SUBSET_REPLICATES = 300  # rows that are shown and never gated
 MIN_NODES = 50
-CHECKED_PAIRS = 256
 BY_PROFILE = -1
 
 
@@ -108,7 +107,7 @@ def evaluate(cell: Cell) -> Result:
     if cell.profile == "full":
         rows += paper_measurements(
             cell, attack, truth, controls, draws=settings.draws, primary=False, knowledge=knowledge.words
-        )
+        )[0]
     return Result(
         access=tuple(sorted(attack.access)),
         measurements=tuple(rows),
@@ -194,13 +193,13 @@ def _extra(apart: list[tuple[Counterfactual, measure.Scored]], kind: measure.Met
 def _paper_only(
     cell: Cell, attack: Attack, truth: Truth, controls: list[Control], knowledge: Knowledge, settings: Settings
 ) -> Result:
-    rows = paper_measurements(
+    rows, scorer_row = paper_measurements(
         cell, attack, truth, controls, draws=settings.draws, primary=True, knowledge=knowledge.words
     )
     return Result(
         access=tuple(sorted(attack.access)),
         measurements=tuple(rows),
-        validity=(_truth_row(cell.target),),
+        validity=(scorer_row, _truth_row(cell.target)),
         params=_params(cell, attack, {}, controls, [], knowledge, {}),
     )
 
@@ -216,41 +215,6 @@ def side_knowledge(target: Target, side: SideKnowledge, rng: np.random.Generator
         y=view.y if Access.LABELS in words else None,
         num_classes=target.num_classes,
         reference_pairs=view.reference_pairs,
-    )
-
-
-def check_scorer(score: PairScore, num_nodes: int, rng: np.random.Generator, *, probe: str) -> ValidityRow:
-    """A scorer must be symmetric, finite, and independent of the other pairs in the call.
-
-    Raises:
-        EvaluationError: it is not; the first offending pair and both values are in the message.
-    """
-    u = rng.integers(0, num_nodes, CHECKED_PAIRS)
-    v = (u + rng.integers(1, num_nodes, CHECKED_PAIRS)) % num_nodes
-    pairs = torch.from_numpy(np.stack([u, v]))
-    together = score(pairs).double()
-    if together.shape != (CHECKED_PAIRS,) or not bool(torch.isfinite(together).all()):
-        raise EvaluationError(
-            f"{probe}: the scorer answered {CHECKED_PAIRS} pairs with {list(together.shape)} values, "
-            f"{int((~torch.isfinite(together)).sum())} not finite; expected one finite number a pair."
-        )
-    scale = float(together.abs().max().clamp_min(1.0))
-    half = CHECKED_PAIRS // 2
-    alone = torch.cat([score(pairs[:, :1]), score(pairs[:, 1:half]), score(pairs[:, half:])]).double()
-    for what, other in (("asymmetric", score(pairs.flip(0)).double()), ("dependent on the other pairs asked", alone)):
-        gap = (together - other).abs()
-        if float(gap.max()) > 1e-6 * scale:
-            at = int(gap.argmax())
-            raise EvaluationError(
-                f"{probe}: the scorer is {what}: pair {pairs[:, at].tolist()} got {float(together[at]):.6g} and "
-                f"{float(other[at]):.6g}; expected equal scores. No number can be taken from it."
-            )
-    return ValidityRow(
-        id="scorer",
-        kind="integrity",
-        status="pass",
-        evidence=f"symmetric, split-invariant and finite on {CHECKED_PAIRS} random pairs",
-        touches=(probe,),
     )
 
 

@@ -13,8 +13,9 @@ from auditor.errors import ConfigError, EvaluationError, SkippedError
 from auditor.evaluate.link_measure import Comparison, advantage_of
 from auditor.evaluate.link_pairs import Truth
 from auditor.evaluate.link_text import sentence
-from auditor.evaluate.links import Settings, check_scorer, evaluate
+from auditor.evaluate.links import Settings, evaluate
 from auditor.evaluate.rewiring import rewire
+from auditor.evaluate.scorer_check import check_scorer
 from auditor.probe import Cell, LinkOutcome
 from auditor.registry import find_probe
 from auditor.targets.target import Capability, log_probabilities
@@ -191,6 +192,9 @@ WRONG_SHAPE = lambda pairs: torch.zeros(3, dtype=torch.float64)  # noqa: E731
 def test_a_scorer_that_breaks_its_contract_is_an_error(target, score, words):
     with pytest.raises(EvaluationError, match=words):
         evaluate(cell(target, Fixed(score)))
+    big = toy_target("gcn", graph=sbm_graph(260, degree=16.0), epochs=1)
+    with pytest.raises(EvaluationError, match=words):
+        evaluate(cell(big, Fixed(score), protocol="paper", draws=3))
 
 
 def test_a_sound_scorer_passes():
