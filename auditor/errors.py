@@ -12,6 +12,7 @@ AuditorError                        3   something kept the audit from a verdict
 │   └── LoadError                       missing, does not fit its table, not a model
 ├── AccessError                     3   an attack reached for what it was not granted
 ├── CapabilityError                 3   a target was asked for what it cannot do
+├── PerRecordShapeError             3   gradients that are not one a record: clipping them would promise nothing
 ├── SkippedError                    –   a probe does not apply here; the reason becomes the cell's row
 └── EvaluationError                 3   an outcome breaks its contract (asymmetric scorer, budget exceeded, NaN)
 ```
@@ -73,6 +74,10 @@ class AccessError(AuditorError):
 
 class CapabilityError(AuditorError):
     """A target was asked for something it cannot do."""
+
+
+class PerRecordShapeError(AuditorError):
+    """Gradients are not one per record, or a record's gradient depends on another record."""
 
 
 class SkippedError(AuditorError):
