@@ -208,7 +208,7 @@ def next_steps(reading: Reading) -> list[tuple[str, tuple[str, ...]]]:
 def validity(audit: Audit) -> list[ValidityRow]:
     """Validity rows of the document and of its cells, failed ones first, repeated ones once.
 
-    A comparison has the same check on every arm: rows that differ in their evidence only become one, and say so.
+    Seeds and arms have the same checks: rows that differ in their evidence only become one, and say so.
     """
     rows = dict.fromkeys(
         (row.id, row.kind, row.status, row.evidence, row.touches)
@@ -216,9 +216,7 @@ def validity(audit: Audit) -> list[ValidityRow]:
     )
     order = ("fail", "warn", "not_checked", "pass")
     listed = [ValidityRow(id=i, kind=k, status=s, evidence=e, touches=t) for i, k, s, e, t in rows]
-    if audit.matrix is not None:
-        listed = _alike(listed)
-    return sorted(listed, key=lambda row: order.index(row.status))
+    return sorted(_alike(listed), key=lambda row: order.index(row.status))
 
 
 def _alike(rows: list[ValidityRow]) -> list[ValidityRow]:

@@ -46,6 +46,16 @@ def prepare_folder(path: Path) -> Path:
     return path
 
 
+def check_folder(path: Path) -> None:
+    """Whether results can be written to `path` later; nothing is made, so that a failed command leaves nothing behind.
+
+    Raises:
+        UsageError: it is a file, or its nearest existing folder cannot be written.
+    """
+    existing = next(place for place in (path, *path.absolute().parents) if place.exists())
+    prepare_folder(existing)
+
+
 def write_file(path: Path, content: str | bytes) -> None:
     """Writes under a temporary name and renames, so that a reader never sees half a file."""
     raw = content.encode() if isinstance(content, str) else content

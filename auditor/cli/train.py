@@ -29,10 +29,10 @@ def train(
     download: Annotated[bool, typer.Option("--download", help="Let PyG download a set the data root lacks.")] = False,
 ) -> None:
     """Train a reference model (GCN, GAT, GraphSAGE, GIN) and save it as safetensors with its target.toml."""
-    from auditor.cli.console import note, prepare_folder, stderr, stdout
+    from auditor.cli.console import check_folder, note, stderr, stdout
     from auditor.cli.training import describe, train_target
 
-    prepare_folder(out)
+    check_folder(out)
     with stderr().status(f"training {arch} on {data}"):
         target = train_target(
             data,

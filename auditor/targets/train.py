@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from auditor.data.catalogue import CATALOGUE
 from auditor.data.splits import make_split
 from auditor.errors import ConfigError, nearest
-from auditor.targets.config import FILE_NAME, DataTable, TargetFile, TargetTable, TrainTable, write_target_file
+from auditor.guarantee import FILE_NAME as GUARANTEE
+from auditor.targets.config import FILE_NAME, SERVED, DataTable, TargetFile, TargetTable, TrainTable, write_target_file
 from auditor.targets.load import assemble, load_model
 from auditor.targets.loaded import Request
 from auditor.targets.models import build_model
@@ -76,6 +77,8 @@ def train_reference(
     recipe = TrainRecipe(partial(build_model, table), **train.model_dump())
     model = recipe.fit(graph, split, seed).model
     out_dir.mkdir(parents=True, exist_ok=True)
+    for stale in (SERVED, GUARANTEE):
+        (out_dir / stale).unlink(missing_ok=True)  # of a defended target that lay here
     save_file({key: value.contiguous() for key, value in model.state_dict().items()}, out_dir / WEIGHTS)
     handle = ModelHandle(model)
     write_reference(out_dir / REFERENCE, handle, graph.num_features, graph.task)

@@ -138,6 +138,7 @@ def test_bad_graph_exits_2_in_words(target: Path, tmp_path: Path, changes: dict[
     assert done.returncode == 2, done.stdout + done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists(), "a request that is refused leaves nothing behind"
 
 
 def test_pickled_module_is_refused_and_nothing_runs(target: Path, tmp_path: Path) -> None:
@@ -165,6 +166,8 @@ def test_pickled_module_is_refused_and_nothing_runs(target: Path, tmp_path: Path
         (("run", "TARGET", "--format", "pdf", "-o", "out"), 2, "pdf"),
         (("run", "TARGET", "--threads", "0"), 2, "threads"),
         (("train", "--data", "corra", "-o", "out"), 2, "cora"),
+        (("defend", "TARGET", "--defense", "l2r:mode=haed", "-o", "out"), 2, "head"),
+        (("compare", "TARGET", "-o", "out"), 2, "no defence was named"),
         (("train", "--data", "demo", "--arch", "gcnn", "-o", "out"), 2, "gcn"),
         (("train", "--data", "demo", "--split", "per-clas:3", "-o", "out"), 2, "per-class"),
         (("report", "missing.json"), 2, "missing.json"),

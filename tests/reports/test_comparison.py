@@ -222,14 +222,16 @@ def test_failing_numbers_of_the_arms_are_counted_by_arm() -> None:
     assert "22 judged numbers of 8 arms, 2 of them failing (on none, joint-cluster): audit.html, audit.json" in text
 
 
-def test_equal_checks_of_several_arms_are_one_row() -> None:
+def test_equal_checks_of_several_arms_or_seeds_are_one_row() -> None:
     rows = [
         ValidityRow(id="gradient", kind="strength", status="warn", evidence=f"arm {k}", touches=("adversarial",))
         for k in range(4)
     ]
     audit = compared.comparison().model_copy(update={"validity": tuple(rows)})
     assert [(row.id, row.evidence) for row in read.validity(audit)] == [("gradient", "arm 0 (and 3 like rows)")]
-    assert len(read.validity(audit.model_copy(update={"matrix": None}))) == 4
+    assert read.validity(audit.model_copy(update={"matrix": None})) == read.validity(audit)
+    other = rows[0].model_copy(update={"touches": ("shift",)})
+    assert len(read.validity(audit.model_copy(update={"validity": (*rows, other)}))) == 2
 
 
 def test_what_is_told_as_not_fitted_is_not_told_again() -> None:
