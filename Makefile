@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow lint bench bench-defenses docs screenshots clean
+.PHONY: demo test test-slow lint bench bench-defenses bench-dp docs screenshots clean
 
 demo: $(VENV)/.installed
 	$(BIN)/auditor demo -o out/demo
@@ -26,6 +26,9 @@ bench: $(VENV)/.installed-dev
 
 bench-defenses: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks defenses
+
+bench-dp: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks dp
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/mkdocs build --strict

@@ -1,8 +1,9 @@
 """`make bench`: every benchmark, each in a process of its own with one thread; writes benchmarks/RESULTS.md.
 
-    python -m benchmarks [attacks|defenses …]
+    python -m benchmarks [attacks|defenses|dp …]
 
-Ratios between methods of one table were measured side by side in one run; times of different runs are not comparable.
+A group that is not run keeps its section of an earlier run. Ratios between methods of one table were measured side by
+side in one run; times of different runs are not comparable.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,21 +20,10 @@ from pathlib import Path
 import torch
 
 from auditor import __version__
+from benchmarks import attacks, defenses, dp
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-SEEDS = ("0", "1")
-GROUPS = ("attacks", "defenses")
-
-
-def commands(group: str, targets: Path) -> dict[str, list[str]]:
-    """Title and command of each benchmark of a group; trained targets lie in `targets`."""
-    if group == "attacks":
-        folders = [str(targets / f"cora-gcn64-{seed}") for seed in SEEDS]
-        return {
-            "GraphMI and link stealing": ["benchmarks.graphmi"],
-            "Structure evasion beside PRBCD": ["benchmarks.structure_evasion", *folders],
-        }
-    return {"L2R-GNN": ["benchmarks.l2r"], "Joint-cluster and repair": ["benchmarks.joint_cluster"]}
+GROUPS = {"attacks": attacks, "defenses": defenses, "dp": dp}
 
 
 def run(*arguments: str) -> str:
@@ -42,6 +33,19 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
+def sections() -> dict[str, str]:
+    """Text of each group in the file of results, by name."""
+    text = RESULTS.read_text(encoding="utf-8") if RESULTS.is_file() else ""
+    parts = re.split(r"^# (\w+)\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def write(found: dict[str, str]) -> None:
+    """The file of results, groups in their order."""
+    text = "".join(f"# {name}\n{found[name].rstrip()}\n\n" for name in GROUPS if name in found)
+    RESULTS.write_text(text.rstrip() + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Runs the groups asked for and writes one section each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -49,31 +53,18 @@ def main() -> None:
     groups = parser.parse_args().groups or list(GROUPS)
     if unknown := set(groups) - set(GROUPS):
         parser.error(f"no group is called {', '.join(sorted(unknown))}; known: {', '.join(GROUPS)}")
-    lines = [
-        "# Results",
-        "",
-        f"auditor {__version__}, Python {platform.python_version()}, torch {torch.__version__}, one thread.",
-    ]
+    machine = f"auditor {__version__}, Python {platform.python_version()}, torch {torch.__version__}, one thread."
+    found = sections()
     with tempfile.TemporaryDirectory() as folder:
-        targets = Path(folder)
-        if "attacks" in groups:
-            for seed in SEEDS:
-                options = [
-                    "--data",
-                    "cora",
-                    "--hidden",
-                    "64",
-                    "--seed",
-                    seed,
-                    "-o",
-                    str(targets / f"cora-gcn64-{seed}"),
-                ]
-                run("auditor", "train", *options)
         for group in groups:
-            for title, command in commands(group, targets).items():
+            for options in GROUPS[group].targets(Path(folder)):
+                run("auditor", "train", *options)
+            lines = ["", machine]
+            for title, command in GROUPS[group].commands(Path(folder)).items():
                 print(f"{title}: {' '.join(command)}", flush=True)
                 lines += ["", f"## {title}", "", "```", run(*command).rstrip(), "```"]
-                RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+                write({**found, group: "\n".join(lines)})
+            found = sections()
     print(f"written: {RESULTS}")
 
 
