@@ -178,7 +178,10 @@ def _gain_rows(
                 seed=seed,
                 status="ok",
                 access=("features", "graph", "labels", "weights"),
-                params={"attacks": {budgets.get(b, str(b)): n for b, n in own.attacks.items()}},
+                params={
+                    "attacks": {budgets.get(b, str(b)): n for b, n in own.attacks.items()},
+                    "majority": float(np.bincount(y).max() / len(y)),
+                },
                 measurements=gain_measurements(own, others, y, budgets, rng),
                 seconds=time.perf_counter() - start,
                 validity=() if tag is None else tag.validity,

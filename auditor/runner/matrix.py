@@ -14,6 +14,7 @@ import numpy as np
 
 from auditor.audit import CellRow, Difference, Interval, MatrixEntry, MatrixRow, Measurement
 from auditor.evaluate.gain_words import CLAIM_SEEDS, judge_gain
+from auditor.evaluate.private_gain import utility_words
 from auditor.runner.defending import NONE, DefenseRequest, controls_of
 from auditor.statistics.intervals import join_seeds, student_t
 from auditor.targets.target import Target
@@ -85,6 +86,8 @@ def build_matrix(
             differences = tuple(_difference(spec, values) for spec, values in paired.items() if values)
             entries.append(_entry(column, own, differences))
         tag = next((t.defense for seed in seeds if (t := targets.get((request.spec, seed))) is not None), None)
+        promised = None if tag is None else tag.guarantee
+        said = () if promised is None or request.control_of else _private_words(request.spec, controls, rows, seeds)
         spent = [seconds[request.spec, seed] for seed in seeds if (request.spec, seed) in seconds]
         why = next((reasons[request.spec, seed][1] for seed in seeds if (request.spec, seed) in reasons), "")
         result.append(
@@ -93,9 +96,9 @@ def build_matrix(
                 control_of=request.control_of,
                 entries=tuple(entries),
                 seconds=round(float(np.mean(spent)), 3) if spent else None,
-                guarantee=None if tag is None else tag.guarantee,
+                guarantee=promised,
                 notes={} if tag is None else {k: v for k, v in tag.notes.items() if k != "seconds"},
-                words=() if why else _words(request, controls, entries, own_differences),
+                words=() if why else (*said, *_words(request, controls, entries, own_differences)),
                 reason=why,
             )
         )
@@ -232,6 +235,23 @@ def _words(
         if entry.name == "balanced_accuracy":
             said.append(f"balanced accuracy: {accuracy_words(against, controls)}")
     return tuple(said)
+
+
+def _private_words(
+    spec: str, controls: Sequence[str], rows: Sequence[CellRow], seeds: Sequence[int]
+) -> tuple[str, ...]:
+    """What a defence with a Guarantee is worth, over the seeds at which it and all of its controls were measured."""
+    gains = {(row.defense, row.seed): row for row in rows if row.probe == "gain" and row.status == "ok"}
+    arms = [arm for arm in (spec, *controls) if any((arm, seed) in gains for seed in seeds)]
+    shared = [seed for seed in seeds if all((arm, seed) in gains for arm in arms)]
+    if spec not in arms or not shared:
+        return ()
+    own, *others = (
+        [float(m.value or 0.0) for seed in shared if (m := _of_gain([gains[arm, seed]], "clean_accuracy", ""))]
+        for arm in arms
+    )
+    majority = float(gains[spec, shared[0]].params["majority"])
+    return (f"accuracy: {utility_words(own, dict(zip(arms[1:], others, strict=True)), majority)}",)
 
 
 def robust_words(differences: Mapping[str, Sequence[float]], controls: Sequence[str]) -> str:
