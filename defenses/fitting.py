@@ -44,8 +44,11 @@ def defended(base: Target, fitted: Fitted, defense: Trains, task: DefenseTask, r
         defense=DefenseTag(spec, defense.version, task.seed, base.digest),
         _clean={},
     )
-    honest = fitted if task.noise_scale == 1 else replace(fitted, guarantee=None)
-    return pending.fitted(honest, base.private_graph, base.split, task.seed)
+    return pending.fitted(_promised(fitted, task), base.private_graph, base.split, task.seed)
+
+
+def _promised(fitted: Fitted, task: DefenseTask) -> Fitted:
+    return fitted if task.noise_scale == 1 else replace(fitted, guarantee=None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +70,8 @@ class DefenseRecipe:
             if base.recipe is None:
                 raise CapabilityError(f"{base.name} cannot be retrained: it has no [target.train] table.")
             base = base.fitted(base.recipe.fit(graph, split, seed), graph, split, seed)
-        return self.defense.train(base, replace(self.task, seed=seed, release=False))
+        task = replace(self.task, seed=seed, release=False)
+        return _promised(self.defense.train(base, task), task)
 
     def describe(self) -> Mapping[str, Any]:
         """The base's table and the defence."""
