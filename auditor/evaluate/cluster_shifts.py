@@ -132,33 +132,25 @@ class Shifts:
         values = np.array([each.borne.sum() for each in lost])
         random = np.array([self._beside(k, budget).sum() for k in kept])
         direct = float(np.mean([each.frozen.sum() / max(each.edges, 1) for each in lost]))
-        row = _row(values, random, rng, replicates, mean=True)
+        row = _row(f"edges={budget}", finding, values, random, rng, replicates, mean=True)
+        assert row.ci is not None
         text = (
-            f"{_edges(budget)} at the nodes behind a cluster's prototype flip {row[0]:.2f} of its test nodes per edge "
-            f"through the prototype [{row[1].lo:.2f}, {row[1].hi:.2f}], random ones {random.mean():.2f}; "
+            f"{_edges(budget)} at the nodes behind a cluster's prototype flip {row.value:.2f} of its test nodes per "
+            f"edge through the prototype [{row.ci.lo:.2f}, {row.ci.hi:.2f}], random ones {random.mean():.2f}; "
             f"{direct:.2f} more by their messages"
         )
-        return Measurement(
-            name="prototype_flips_per_edge",
-            subset=f"edges={budget}",
-            finding=finding,
-            value=row[0],
-            ci=row[1],
-            control=row[2],
-            controls=(row[2],),
-            advantage=row[3],
-            n=len(kept),
-            direction="higher_is_worse",
-            scale="other",
-            limit=LIMIT,
-            primary=primary,
-            text=text,
-            notes={
-                "live": float(np.mean([each.live.sum() for each in lost])),
-                "frozen": float(np.mean([each.frozen.sum() for each in lost])),
-                "test_nodes": int(sum(each.live.size for each in lost)),
-                "clusters": {str(k): float(value) for k, value in zip(kept, values, strict=True)},
-            },
+        return row.model_copy(
+            update={
+                "limit": LIMIT,
+                "primary": primary,
+                "text": text,
+                "notes": {
+                    "live": float(np.mean([each.live.sum() for each in lost])),
+                    "frozen": float(np.mean([each.frozen.sum() for each in lost])),
+                    "test_nodes": int(sum(each.live.size for each in lost)),
+                    "clusters": {str(k): float(value) for k, value in zip(kept, values, strict=True)},
+                },
+            }
         )
 
     def _worst(
@@ -167,28 +159,23 @@ class Shifts:
         """The cluster that loses most: chosen after the fact, its interval covers its own nodes alone."""
         worst = max(kept, key=lambda k: float(self.found[k, budget].borne.sum()))
         nodes = self.found[worst, budget].borne
-        row = _row(nodes, self._beside(worst, budget), rng, replicates, mean=False)
-        return Measurement(
-            name="prototype_flips_per_edge",
-            subset=f"worst cluster, edges={budget}",
-            finding=finding,
-            value=row[0],
-            ci=row[1],
-            control=row[2],
-            controls=(row[2],),
-            advantage=row[3],
-            n=nodes.size,
-            direction="higher_is_worse",
-            scale="other",
-            text=f"cluster {worst} loses most: {row[0]:.2f} of its {nodes.size} test nodes per edge",
-            notes={"cluster": worst},
-        )
+        subset = f"worst cluster, edges={budget}"
+        row = _row(subset, finding, nodes, self._beside(worst, budget), rng, replicates, mean=False)
+        text = f"cluster {worst} loses most: {row.value:.2f} of its {nodes.size} test nodes per edge"
+        return row.model_copy(update={"text": text, "notes": {"cluster": worst}})
 
 
 def _row(
-    values: Floats, random: Floats, rng: np.random.Generator, replicates: int, *, mean: bool
-) -> tuple[float, Interval, Control, Advantage]:
-    """Value, interval, control and advantage: the mean over clusters, or the sum over the nodes of one."""
+    subset: str,
+    finding: str,
+    values: Floats,
+    random: Floats,
+    rng: np.random.Generator,
+    replicates: int,
+    *,
+    mean: bool,
+) -> Measurement:
+    """Flips per edge beside random edges: the mean over clusters, or the sum over the nodes of one."""
     n = values.size
     scale = 1.0 if mean else float(n)
 
@@ -201,7 +188,19 @@ def _row(
     beside, beside_ci = of(random)
     more, more_ci = of(values - random)
     control = Control(name="random edges at the prototype nodes", value=beside, ci=beside_ci)
-    return value, ci, control, Advantage(value=more, ci=more_ci)
+    return Measurement(
+        name="prototype_flips_per_edge",
+        subset=subset,
+        finding=finding,
+        value=value,
+        ci=ci,
+        control=control,
+        controls=(control,),
+        advantage=Advantage(value=more, ci=more_ci),
+        n=n,
+        direction="higher_is_worse",
+        scale="other",
+    )
 
 
 def _edges(budget: int) -> str:
