@@ -190,14 +190,16 @@ def sigma_for(epsilon: float, q: float, steps: int, delta: float) -> float:
     )
 
     def excess(log_sigma: float) -> float:
-        return subsampled_gaussian(q, math.exp(log_sigma), steps, delta).epsilon - epsilon
+        spent = subsampled_gaussian(q, math.exp(log_sigma), steps, delta).epsilon
+        return math.log(max(spent, 1e-9) / epsilon)  # nearly linear, so that few accounts are needed
 
     clt = mu_of(epsilon, delta) / (q * math.sqrt(steps))  # a central limit is no bound, but close enough to start at
     lo = hi = -0.5 * math.log(math.log1p(clt**2))
+    stride = 0.03
     while excess(hi) > 0:
-        hi += 0.2
+        lo, hi, stride = hi, hi + stride, 2 * stride
     while excess(lo) <= 0:
-        lo -= 0.2
+        lo, hi, stride = lo - stride, lo, 2 * stride
     found = float(optimize.brentq(excess, lo, hi, xtol=2.5e-4))
     while excess(found) > 0:
         found += 2.5e-4
