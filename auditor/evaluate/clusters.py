@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,14 +12,14 @@ from torch import Tensor
 
 from auditor.audit import Measurement
 from auditor.data.edits import EdgeSpace
-from auditor.errors import ConfigError, EvaluationError, SkippedError
+from auditor.errors import ConfigError, SkippedError
 from auditor.evaluate.cluster_jumps import Jumps
 from auditor.evaluate.cluster_shifts import Shifts
+from auditor.evaluate.flip_claims import FlipClaims
 from auditor.evaluate.robustness_trust import budget_row
-from auditor.probe import Attack, Cell, FlipOutcome, FlipSet, Result, read_settings
+from auditor.probe import Attack, Cell, FlipSet, Result, read_settings
 from auditor.targets.clusters import ClusterLayout
 from auditor.targets.target import Target
-from auditor.view import grant_graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +48,6 @@ class Settings:
                 raise ConfigError(f"clusters: {name} is {getattr(self, name)}; expected at least {least}.")
 
 
-@dataclass(slots=True)
-class _Run:
-    """What the attacks of one cell left behind."""
-
-    violations: dict[str, list[str]] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
-    notes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    access: set[str] = field(default_factory=set)
-    checked: int = 0
-
-
 def evaluate(cell: Cell) -> Result:
     """Runs the probe's attacks against a target that serves by clusters and measures what really happened.
 
@@ -85,7 +74,7 @@ def _shifts(cell: Cell, settings: Settings, target: Target, layout: ClusterLayou
     items = torch.nonzero(target.split.test).flatten()
     if not layout.clusters(items):
         raise SkippedError("no cluster holds both a test node and a prototype node")
-    found, run, budgets = Shifts(target, layout, items), _Run(), tuple(sorted(settings.budgets))
+    found, run, budgets = Shifts(target, layout, items), FlipClaims(), tuple(sorted(settings.budgets))
     _collect(cell, target, items, budgets, run, found.add)
     found.add_random(budgets, settings.draws, cell.rng("random"))
     rows = found.measurements(
@@ -97,7 +86,7 @@ def _shifts(cell: Cell, settings: Settings, target: Target, layout: ClusterLayou
 def _jumps(cell: Cell, settings: Settings, target: Target, layout: ClusterLayout) -> Result:
     if layout.model.mode != "recluster":
         raise SkippedError(f"the table of clusters is stored (prototypes={layout.model.mode}): no edge moves a node")
-    found, run = Jumps.of(target, layout, settings.targets, cell.paired_rng("targets")), _Run()
+    found, run = Jumps.of(target, layout, settings.targets, cell.paired_rng("targets")), FlipClaims()
     _collect(cell, target, found.targets, (settings.edges,), run, found.add)
     tries = max([int(notes.get("rivals", 1)) for notes in run.notes.values()], default=1)
     found.add_placebos(tries, settings.edges, settings.draws, cell.rng("placebo"), cell.tick)
@@ -110,38 +99,17 @@ def _collect(
     target: Target,
     items: Tensor,
     budgets: tuple[int, ...],
-    run: _Run,
+    run: FlipClaims,
     add: Callable[[FlipSet, str], None],
 ) -> None:
-    """Grants views, runs the attacks, hands every claim to `add`; claims that break a rule are dropped and recorded."""
+    """Runs the attacks and hands every claim to `add`."""
     for attack in cell.attacks:
-        missing = attack.needs - target.capabilities
-        if missing:
-            run.skipped[attack.id] = f"needs {', '.join(sorted(missing))}"
-            continue
-        view = grant_graph(target, attack.access, with_test_labels=True).with_items(items)
-        try:
-            outcome = attack.run(view, cell.task(attack.id, budgets=budgets))
-        except SkippedError as reason:
-            run.skipped[attack.id] = str(reason)
-            continue
-        if not isinstance(outcome, FlipOutcome):
-            raise EvaluationError(f"{attack.id} returned a {type(outcome).__name__}; this harness takes a FlipOutcome")
-        run.access |= {str(word) for word in attack.access}
-        run.notes[attack.id] = outcome.notes
-        for claim, variant in zip(outcome.points, outcome.variant, strict=True):
-            run.checked += 1
-            try:
-                if claim.budget not in budgets:
-                    raise EvaluationError(f"budget {claim.budget} was not asked for")
-                add(claim, variant)
-            except EvaluationError as violation:
-                run.violations.setdefault(attack.id, []).append(str(violation))
+        run.run(attack, target, items, cell.task(attack.id, budgets=budgets), budgets, add)
     if not run.notes:
-        raise SkippedError("; ".join(f"{id_}: {why}" for id_, why in run.skipped.items()) or "no attack was given")
+        raise SkippedError(run.why_none)
 
 
-def _result(cell: Cell, run: _Run, rows: tuple[Measurement, ...], params: Mapping[str, Any]) -> Result:
+def _result(cell: Cell, run: FlipClaims, rows: tuple[Measurement, ...], params: Mapping[str, Any]) -> Result:
     return Result(
         access=tuple(sorted(run.access)),
         measurements=rows,

@@ -13,16 +13,16 @@ from torch import Tensor
 
 from auditor.audit import ValidityRow
 from auditor.data.edits import EdgeSpace
-from auditor.errors import EvaluationError, SkippedError
+from auditor.errors import SkippedError
 from auditor.evaluate import robustness_trust as trust
 from auditor.evaluate.budgets import Level, graph_levels, node_caps, node_levels, parse_eps
 from auditor.evaluate.envelope import Arm, Floats, envelope, needs_gradient
 from auditor.evaluate.feature_reference import feature_reference
+from auditor.evaluate.flip_claims import FlipClaims
 from auditor.evaluate.robustness_measure import Findings, budget_series, measurements
 from auditor.evaluate.verification import Verifier
-from auditor.probe import Attack, Cell, FlipOutcome, Profile, Result, read_settings
+from auditor.probe import Attack, Cell, FlipSet, Profile, Result, read_settings
 from auditor.targets.target import Target, is_correct
-from auditor.view import grant_graph
 
 CONTROL = "random"
 GRAPHS: Mapping[Profile, int] = {"quick": 40, "standard": 100, "full": 10**9}
@@ -50,14 +50,10 @@ class Settings:
 
 
 @dataclass(slots=True)
-class _Run:
-    """What the attacks of one cell left behind."""
+class _Run(FlipClaims):
+    """What the attacks of one cell left behind, with every verified arm."""
 
     arms: list[Arm] = field(default_factory=list)
-    violations: dict[str, list[str]] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
-    notes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    access: set[str] = field(default_factory=set)
 
 
 def evaluate(cell: Cell) -> Result:
@@ -94,7 +90,7 @@ def _evaluate(cell: Cell, settings: Settings) -> Result:
     for attack in cell.attacks:
         _attack(cell, target, attack, items, levels, caps, verifier, run)
     if not any(arm.attack != CONTROL for arm in run.arms) and not run.violations:
-        raise SkippedError("; ".join(f"{id_}: {why}" for id_, why in run.skipped.items()) or "no attack was given")
+        raise SkippedError(run.why_none)
     if run.skipped and not any(needs_gradient(a) and a.id not in run.skipped for a in cell.attacks):
         reason = next((why for id_, why in run.skipped.items()), "")
         raise SkippedError(f"no gradient attack could run ({reason}); floors alone are no audit")
@@ -137,11 +133,7 @@ def _attack(
     verifier: Verifier,
     run: _Run,
 ) -> None:
-    """Grants a view, runs one attack, verifies its claims; violating sets are dropped and kept on record."""
-    missing = attack.needs - target.capabilities
-    if missing:
-        run.skipped[attack.id] = f"needs {', '.join(sorted(missing))}"
-        return
+    """Runs one attack and verifies its claims; what passes is an arm, and kept to be tried on other models."""
     distinct = {level.budget: level for level in reversed(levels)}
     budgets = tuple(sorted(distinct))
     task = replace(
@@ -149,28 +141,14 @@ def _attack(
         node_caps=caps,
         item_budgets=tuple(own for budget in budgets if (own := distinct[budget].item_budgets) is not None),
     )
-    try:
-        view = grant_graph(target, attack.access, with_test_labels=True).with_items(items)
-        outcome = attack.run(view, task)
-    except SkippedError as reason:
-        run.skipped[attack.id] = str(reason)
-        return
-    if not isinstance(outcome, FlipOutcome):
-        raise EvaluationError(f"{attack.id} returned a {type(outcome).__name__}; this harness takes a FlipOutcome")
-    run.access |= {str(word) for word in attack.access}
-    run.notes[attack.id] = outcome.notes
-    for claim, variant in zip(outcome.points, outcome.variant, strict=True):
-        if claim.budget not in distinct:
-            run.violations.setdefault(attack.id, []).append(f"budget {claim.budget} was not asked for")
-            continue
+
+    def verify(claim: FlipSet, variant: str) -> None:
         level = distinct[claim.budget]
-        try:
-            verified = verifier.check(claim, item_budgets=level.item_budgets)
-        except EvaluationError as violation:
-            run.violations.setdefault(attack.id, []).append(str(violation))
-            continue
+        verified = verifier.check(claim, item_budgets=level.item_budgets)
         run.arms.append(Arm(attack.id, variant, levels.index(level), verified, claim.claimed_accuracy))
         cell.models.keep_flips(cell.target, (claim,))
+
+    run.run(attack, target, items, task, budgets, verify)
 
 
 def _require_edge_dependence(target: Target, space: EdgeSpace, cell: Cell) -> None:
@@ -201,9 +179,8 @@ def _trust_rows(cell: Cell, run: _Run, findings: Findings, clean: Arm) -> list[V
         for level in range(len(findings.levels))
     ]
     drop = clean.verified.accuracy - float(findings.points[-1].correct.mean())
-    checked = len(run.arms) + sum(len(reasons) for reasons in run.violations.values())
     rows: list[ValidityRow | None] = [
-        trust.budget_row(run.violations, checked, probe),
+        trust.budget_row(run.violations, run.checked, probe),
         trust.finite_row([clean, *run.arms], probe),
         trust.claim_row(run.arms, probe),
         trust.random_wins_row(findings.control, gradient, cell.rng("random-wins"), probe),

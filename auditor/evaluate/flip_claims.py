@@ -1,0 +1,77 @@
+"""What flip attacks claim, checked one by one: shared by every harness that edits edges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from auditor.errors import EvaluationError, SkippedError
+from auditor.probe import Attack, AttackTask, FlipOutcome, FlipSet
+from auditor.targets.target import Target
+from auditor.view import grant_graph
+
+
+@dataclass(slots=True)
+class FlipClaims:
+    """What the attacks of one cell left behind.
+
+    Attributes:
+        violations: by attack, why claims were dropped.
+        skipped: by attack, why it did not run.
+        notes: by attack that ran, plain values of its outcome.
+        access: words of every attack that ran.
+        checked: claims looked at.
+    """
+
+    violations: dict[str, list[str]] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    access: set[str] = field(default_factory=set)
+    checked: int = 0
+
+    def run(
+        self,
+        attack: Attack,
+        target: Target,
+        items: Tensor,
+        task: AttackTask,
+        budgets: Collection[int],
+        verify: Callable[[FlipSet, str], None],
+    ) -> None:
+        """Grants a view of `items`, runs one attack and hands each claim with its arm's label to `verify`.
+
+        A claim under a budget that nobody asked for, or that `verify` refuses with an EvaluationError, is dropped and
+        kept on record.
+
+        Raises:
+            EvaluationError: the attack's outcome is no FlipOutcome.
+        """
+        missing = attack.needs - target.capabilities
+        if missing:
+            self.skipped[attack.id] = f"needs {', '.join(sorted(missing))}"
+            return
+        try:
+            outcome = attack.run(grant_graph(target, attack.access, with_test_labels=True).with_items(items), task)
+        except SkippedError as reason:
+            self.skipped[attack.id] = str(reason)
+            return
+        if not isinstance(outcome, FlipOutcome):
+            raise EvaluationError(f"{attack.id} returned a {type(outcome).__name__}; this harness takes a FlipOutcome")
+        self.access |= {str(word) for word in attack.access}
+        self.notes[attack.id] = outcome.notes
+        for claim, variant in zip(outcome.points, outcome.variant, strict=True):
+            self.checked += 1
+            try:
+                if claim.budget not in budgets:
+                    raise EvaluationError(f"budget {claim.budget} was not asked for")
+                verify(claim, variant)
+            except EvaluationError as violation:
+                self.violations.setdefault(attack.id, []).append(str(violation))
+
+    @property
+    def why_none(self) -> str:
+        """Why no attack ran, one reason an attack."""
+        return "; ".join(f"{id_}: {why}" for id_, why in self.skipped.items()) or "no attack was given"
