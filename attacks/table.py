@@ -5,6 +5,7 @@ from auditor.registry import Entry, ProbeEntry, Table
 LINKS = "auditor.evaluate.links:evaluate"
 ROBUSTNESS = "auditor.evaluate.robustness:evaluate"
 CLUSTERS = "auditor.evaluate.clusters:evaluate"
+PROTOTYPES = "auditor.evaluate.prototypes:evaluate"
 SHIFT = "auditor.evaluate.shift:evaluate"
 
 TABLE = Table(
@@ -33,6 +34,15 @@ TABLE = Table(
             "tells edges by a table of clusters that the artefact ships",
             ("joint-table-leaks-edges",),
             cost={"quick": 10, "standard": 25, "full": 60},
+            defenses=("joint-cluster",),
+        ),
+        ProbeEntry(
+            "prototype-membership",
+            "privacy",
+            PROTOTYPES,
+            "tells training nodes by their distance to a prototype that the artefact ships",
+            ("prototype-membership", "joint-small-prototype", "joint-live-needs-training-graph"),
+            cost={"quick": 1, "standard": 4, "full": 8},
             defenses=("joint-cluster",),
         ),
         ProbeEntry(
@@ -104,6 +114,13 @@ TABLE = Table(
             "same cluster in the shipped table, ties by feature cosine",
             "privacy",
             needs=("PARAMS",),
+        ),
+        Entry(
+            "prototype-membership",
+            "attacks.privacy.prototype_membership:PrototypeMembership",
+            "distance to the prototype of the node's cluster",
+            "privacy",
+            needs=("PARAMS", "EMBEDDINGS"),
         ),
         Entry(
             "active-set",

@@ -39,9 +39,10 @@ class LinkOutcome(Outcome):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MembershipOutcome(Outcome):
-    """A score for every item, float64 [items], finite: larger = likelier a training item."""
+    """Scores for every item, float64 [V, items]: larger = likelier a training item; `variant` names each row."""
 
     scores: Tensor
+    variant: tuple[str, ...]
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 

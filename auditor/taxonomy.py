@@ -9,7 +9,7 @@ are our reading.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from auditor.audit import Severity
@@ -126,6 +126,7 @@ TAXONOMY: Final[Mapping[str, Taxon]] = {
     "joint-": _DEFENCE_ARTIFACT,
     "joint-cluster-jump": _EVASION,
     "prototype-": _DEFENCE_ARTIFACT,
+    "prototype-membership": replace(_MEMBER, advice=_DEFENCE_ARTIFACT.advice),
     "prototype-shift": _EVASION,
     "shift-": Taxon(advice=_SHIFT_ADVICE),
     "l2r-": Taxon(advice="Compare with the uniform refit; keep the defence only where its gain is proven."),

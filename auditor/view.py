@@ -140,6 +140,11 @@ class View:
         return None if digits is None else int(digits)
 
     @property
+    def embeddings(self) -> Tensor:
+        """What the service's embedding layer gives on the private graph, [N, d] (access `embeddings`)."""
+        return self._take("embeddings", Access.EMBEDDINGS, Tensor)
+
+    @property
     def model(self) -> ModelHandle:
         """The model on graphs that the adversary makes (access `weights`); holds no graph."""
         return self._take("model", Access.WEIGHTS, ModelHandle)

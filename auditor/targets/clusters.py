@@ -70,3 +70,55 @@ class ClusterLayout:
         """Clusters that hold some of `items` and have prototype nodes, ascending."""
         held = torch.unique(self.table[items])
         return tuple(int(k) for k in held if k >= 0 and bool((self.member_cluster == k).any()))
+
+
+LEAST_OCCUPANCY = 5
+"""Training nodes that a prototype stands for at least: k-anonymity of five (joint-cluster spec 3.1)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prototypes:
+    """What an artefact that serves by prototypes ships, read from a model's buffers.
+
+    Attributes:
+        values: prototypes, float [K, d].
+        place: cluster of each node, int64 [N]: the table's entry (negative: none), else the nearest prototype.
+        sizes: nodes behind each prototype, int64 [K].
+        sizes_known: whether the artefact tells who they are; without a table and without ids `sizes` counts the
+            training nodes nearest to each prototype.
+        ids: prototype nodes whose ids the file holds, int64 [P]; none where prototypes are stored means.
+        mode: how the prototypes are had at prediction.
+    """
+
+    values: Tensor
+    place: Tensor
+    sizes: Tensor
+    sizes_known: bool
+    ids: Tensor
+    mode: str
+
+    @classmethod
+    def of(cls, model: nn.Module, train_mask: Tensor, z: Tensor) -> Prototypes | None:
+        """The prototypes of `model`; None where it has none.
+
+        Args:
+            model: of a target.
+            train_mask: its training nodes, bool [N].
+            z: its embeddings, [N, d].
+        """
+        values = getattr(model, "prototypes", None)
+        if not isinstance(values, Tensor) or not isinstance(model, ServesByClusters):
+            return None
+        layout, ids = ClusterLayout.of(model, train_mask), kept_ids(model)
+        place = torch.cdist(z, values).argmin(dim=1) if layout is None else layout.table
+        behind = place[train_mask & (place >= 0)] if layout is None else layout.member_cluster
+        if layout is None and ids.numel():
+            behind = model.get_buffer("member_cluster")
+        sizes = torch.bincount(behind, minlength=values.shape[0])
+        return cls(values, place, sizes, layout is not None or ids.numel() > 0, ids, model.mode)
+
+
+def kept_ids(model: nn.Module) -> Tensor:
+    """Ids of prototype nodes that a model keeps, int64 [P]."""
+    members = getattr(model, "members", None)
+    return members if isinstance(members, Tensor) else torch.zeros(0, dtype=torch.int64)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from auditor import registry
 from auditor.errors import AccessError
-from auditor.probe import AttackTask, FlipOutcome, LinkOutcome, Outcome, ShiftOutcome
+from auditor.probe import AttackTask, FlipOutcome, LinkOutcome, MembershipOutcome, Outcome, ShiftOutcome
 from auditor.targets.target import Target
 from auditor.view import Access, SideKnowledge, View, grant_graph, grant_privacy, uniform_pairs
 from tests.defenses.test_joint_cluster import fitted
@@ -29,6 +29,7 @@ ROWS: dict[str, tuple[str, type[Outcome]]] = {
     "graphmi": ("gcn", LinkOutcome),
     "posterior-similarity": ("gcn", LinkOutcome),
     "partition-leak": ("clustered-gcn", LinkOutcome),
+    "prototype-membership": ("joint-frozen", MembershipOutcome),
     "active-set": ("gcn", FlipOutcome),
     "prototype-shift": ("joint-live", FlipOutcome),
     "cluster-jump": ("joint-recluster", FlipOutcome),
