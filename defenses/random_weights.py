@@ -12,41 +12,29 @@ from torch import Tensor
 
 from auditor.errors import ConfigError
 from auditor.probe import DefenseTask
-from auditor.targets.target import Capability, Fitted, Target
+from auditor.targets.target import Fitted, Target
 from defenses.fitting import rebuilt, refit_trained, train_afresh
 from defenses.l2r.diagnostics import weight_notes
 from defenses.l2r.items import freeze
 from defenses.l2r.method import L2R, refitted
+from defenses.l2r.settings import Reweighting
 from defenses.l2r.training import FixedWeights, train_weighted
 from defenses.l2r.weights import effective_share, random_weights
 
 
 @dataclass(frozen=True, slots=True)
-class RandomWeights:
+class RandomWeights(Reweighting):
     """Log-normal weights inside each class, scaled to the ESS of its twin: variance inflation and nothing else.
 
     The parameters are those of the twin, the `l2r` that it is the control of.
     """
 
-    mode: str = "head"
-    lam: float = 0.3
-    features: int = 3
-    clusters: int = 4
-    gamma: float = 0.3
-    memory: str = "auto"
-    normalise: str = "class"
-    form: str = "covariance"
-    ess: float = 0.5
-
     id: ClassVar[str] = "random-weights"
-    version: ClassVar[str] = "1"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.EMBEDDINGS, Capability.PARAMS})
-    tasks: ClassVar[tuple[str, ...]] = ("node", "graph")
 
     def __post_init__(self) -> None:
         if self.mode == "erm":
             raise ConfigError("random-weights: mode = erm has equal weights; expected head, all, l2r or l2r-bi.")
-        _ = self.twin  # its checks are ours
+        Reweighting.__post_init__(self)
 
     @property
     def twin(self) -> L2R:

@@ -11,91 +11,34 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from auditor.errors import ConfigError, nearest
 from auditor.probe import DefenseTask, spec_of
-from auditor.targets.target import Capability, Fitted, Target
+from auditor.targets.target import Fitted, Target
 from defenses.fitting import rebuilt, refit_trained, train_afresh
 from defenses.l2r.dependence import all_pairs, standardised
 from defenses.l2r.diagnostics import dependence_notes, weight_notes
 from defenses.l2r.head import refit, with_head
 from defenses.l2r.items import FrozenHead, freeze
 from defenses.l2r.learned import LearnedWeights, learn_frozen
-from defenses.l2r.objective import Objective
+from defenses.l2r.settings import Reweighting
 from defenses.l2r.training import EqualWeights, Schedule, train_weighted
 
-MODES = ("head", "erm", "all", "l2r", "l2r-bi")
-MEMORIES = ("auto", "exact", "fifo", "momentum")
 HEAD_STEPS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class L2R:
+class L2R(Reweighting):
     """Learns one weight per training item that makes embedding dimensions independent, and trains on weighted items.
 
     The groups are not told to it. A mitigation to try, with its effect measured: the weights go the right way, accuracy
     under shift need not follow. Choices where the paper is silent: class-wise softmax, K = 3, k = 4, lam = .3, the
     weighted covariance, ESS floor, warm-up, exact memory.
 
-    Attributes:
-        mode: `head` refits the last layer of the trained model; the others train from scratch: `erm` with equal weights
-            (the baseline), `all` decorrelates all pairs of dimensions, `l2r` those in different clusters, `l2r-bi` with
-            the validation term on top.
-        lam: price of variance, > 0.
-        features: K, random features per dimension, >= 1.
-        clusters: k >= 2, of the clustered modes.
-        gamma: weight of the validation term, `l2r-bi` only.
-        memory: `auto` sees all items at once while N d K <= 2e7 and uses `fifo` above; `momentum` as published.
-        normalise: `class` keeps the mass of each class; `global` as in StableNet.
-        form: `covariance` or `paper`, see `dependence`.
-        ess: least ESS / N, in (0, 1).
+    Attributes: see `Reweighting`.
 
     Source: Chen et al., "Learning to Reweight for Graph Neural Network", AAAI 2024 (a reconstruction).
     """
 
-    mode: str = "head"
-    lam: float = 0.3
-    features: int = 3
-    clusters: int = 4
-    gamma: float = 0.3
-    memory: str = "auto"
-    normalise: str = "class"
-    form: str = "covariance"
-    ess: float = 0.5
-
     id: ClassVar[str] = "l2r"
-    version: ClassVar[str] = "1"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.EMBEDDINGS, Capability.PARAMS})
-    tasks: ClassVar[tuple[str, ...]] = ("node", "graph")
-
-    def __post_init__(self) -> None:
-        for name, known in (
-            ("mode", MODES),
-            ("memory", MEMORIES),
-            ("normalise", ("class", "global")),
-            ("form", ("covariance", "paper")),
-        ):
-            if getattr(self, name) not in known:
-                raise ConfigError(f'l2r: {name} = "{getattr(self, name)}". {nearest(getattr(self, name), known)}')
-        if not self.lam > 0:
-            raise ConfigError(f"l2r: lam = {self.lam}; expected above 0, since variance must cost something.")
-        if self.features < 1:
-            raise ConfigError(f"l2r: features = {self.features}; expected at least one per dimension.")
-        if not 0 < self.ess < 1:
-            raise ConfigError(f"l2r: ess = {self.ess}; expected a share between 0 and 1.")
-        if self.mode in ("l2r", "l2r-bi") and self.clusters < 2:
-            raise ConfigError(f"l2r: clusters = {self.clusters}; expected at least 2. mode=all does without.")
-
-    @property
-    def objective(self) -> Objective:
-        """Of the weights."""
-        return Objective(
-            self.lam,
-            self.features,
-            "class" if self.normalise == "class" else "global",
-            "covariance" if self.form == "covariance" else "paper",
-            self.ess,
-            gamma=self.gamma if self.mode == "l2r-bi" else 0.0,
-        )
 
     def fit(self, target: Target, task: DefenseTask) -> Target:
         """See `auditor.probe.Defense`."""
