@@ -21,8 +21,8 @@ from defenses.l2r.diagnostics import dependence_notes, permuted
 from defenses.l2r.items import balanced_weights, freeze, group_cells, minority_weight
 from defenses.l2r.learned import learn_frozen
 from defenses.l2r.method import L2R
-from defenses.l2r.settings import MODES
 from defenses.l2r.objective import Objective, learn
+from defenses.l2r.settings import MODES
 from defenses.l2r.training import EqualWeights, train_weighted, weighted_loss
 from defenses.random_weights import RandomWeights
 from defenses.uniform_refit import UniformRefit
