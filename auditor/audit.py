@@ -175,7 +175,7 @@ class Finding(Model):
 
 
 class TargetRow(Model):
-    """What was audited."""
+    """What was audited; `defense` is the spec of what defended it before it came here."""
 
     name: str
     task: Literal["node", "graph"]
@@ -187,6 +187,7 @@ class TargetRow(Model):
     graphs: int
     features: int
     classes: int
+    defense: str = "none"
     split: dict[str, Any] = Field(default_factory=dict)
     clean: dict[str, Any] = Field(default_factory=dict)
     provenance: dict[str, Any] = Field(default_factory=dict)

@@ -35,6 +35,7 @@ class MarkdownReport:
             "",
             f"{escape(read.target_facts(safe))}  ",
             *([f"{escape(read.clean_facts(safe))}  "] if read.clean_facts(safe) else []),
+            *(f"{escape(fact)}  " for fact in read.defense_facts(safe)),
             f"{escape(read.coverage(safe))} · policy {escape(safe.verdict.policy)}, "
             f"fails from {escape(safe.verdict.fail_on)} · exit code {safe.verdict.exit_code}",
             "",

@@ -270,6 +270,16 @@ def target_facts(audit: Audit) -> str:
     return f"{t.kind}, {t.task} classification · " + ", ".join(sizes)
 
 
+def defense_facts(audit: Audit) -> list[str]:
+    """What defended the target, its guarantee and that guarantee's caveats, a line each; none for a bare target."""
+    if audit.target.defense == "none":
+        return []
+    given = next((c.guarantee for c in audit.cells if c.defense == "none" and c.guarantee is not None), None)
+    if given is None:
+        return [f"defended by {audit.target.defense}: no formal guarantee"]
+    return [f"defended by {audit.target.defense}: {given.headline()}", *(f"caveat: {text}" for text in given.caveats)]
+
+
 def clean_facts(audit: Audit) -> str:
     """Accuracy without any attack, beside the constant predictor; empty when it was not measured."""
     clean = audit.target.clean

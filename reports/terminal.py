@@ -96,7 +96,7 @@ def _parts(reading: Reading, *, width: int, plain: bool) -> Iterable[RenderableT
 def _head(audit: Audit) -> Iterable[RenderableType]:
     seeds = f"seed{'s' if len(audit.seeds) > 1 else ''} {', '.join(map(str, audit.seeds))}"
     yield Text.assemble((audit.target.name, "bold"), (f"  profile {audit.profile}, {seeds}", "dim"))
-    for fact in (read.target_facts(audit), read.clean_facts(audit)):
+    for fact in (read.target_facts(audit), read.clean_facts(audit), *read.defense_facts(audit)):
         if fact:
             yield Text(fact, style="dim")
 

@@ -150,6 +150,7 @@ def target_row(target: Target) -> TargetRow:
         graphs=1 if graph.batch is None else graph.num_items,
         features=graph.num_features,
         classes=target.num_classes,
+        defense="none" if target.defense is None else target.defense.spec,
         split={"spec": split.spec, "seed": split.seed, "train": train, "val": val, "test": test},
         clean={"accuracy": right / n, "ci": list(wilson(right, n)), "n": n, "constant_predictor": constant},
         provenance=dict(target.provenance),

@@ -110,6 +110,7 @@ def _run_one(
         status="skipped",
         reason=planned.skip,
         params=dict(planned.request.params),
+        guarantee=None if target.defense is None else target.defense.guarantee,
     )
     if planned.skip:
         return row

@@ -122,6 +122,7 @@ class HtmlReport:
             coverage=read.coverage(safe),
             target_facts=read.target_facts(safe),
             clean_facts=read.clean_facts(safe),
+            defense_facts=read.defense_facts(safe),
             started=words.moment(safe.started),
             answers=read.answers(reading),
             steps=read.next_steps(reading),
@@ -222,7 +223,7 @@ def _matrix(reading: Reading) -> Arms | None:
 def _guarantees(audit: Audit) -> list[tuple[str, list[tuple[str, str]]]]:
     """Each defence's guarantee once, all of its facts: never a bare epsilon."""
     found: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    given = [(cell.defense, cell.guarantee) for cell in audit.cells]
+    given = [(audit.target.defense if c.defense == "none" else c.defense, c.guarantee) for c in audit.cells]
     given += [(row.defense, row.guarantee) for row in audit.matrix.rows] if audit.matrix else []
     for name, guarantee in given:
         if guarantee:

@@ -123,6 +123,22 @@ def test_names_break_behind_punctuation() -> None:
     assert broken("joint-cluster:arm=joint_random", 17) == ["joint-cluster:", "arm=joint_random"]
 
 
+def test_a_defended_target_shows_its_guarantee_with_every_caveat() -> None:
+    audit = samples.realistic()
+    guarantee = Guarantee.model_validate(compared.GUARANTEE)
+    target = audit.target.model_copy(update={"defense": "gap:epsilon=4"})
+    cells = tuple(cell.model_copy(update={"guarantee": guarantee}) for cell in audit.cells)
+    promised = audit.model_copy(update={"target": target, "cells": cells})
+    bare = audit.model_copy(update={"target": target})
+    for report in (TerminalReport(), HtmlReport(), MarkdownReport()):
+        text = " ".join(re.sub(r"\\(.)", r"\1", re.sub(r"<.*?>", " ", report.render(promised))).split())
+        assert "defended by gap:epsilon=4: edge level (flip one pair) · ε = 4.00" in text
+        for caveat in guarantee.caveats:
+            assert f"caveat: {caveat}" in text
+        assert "defended by gap:epsilon=4: no formal guarantee" in report.render(bare).replace("\\", "")
+        assert "defended by" not in report.render(audit)
+
+
 def test_guarantee_facts_start_with_the_level_and_lose_nothing() -> None:
     guarantee = Guarantee.model_validate(compared.GUARANTEE)
     facts = guarantee_facts(guarantee)
