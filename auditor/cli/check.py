@@ -43,6 +43,10 @@ def check(
         f"constant predictor {clean['constant_predictor']:.3f}; offers {', '.join(line.capabilities)}",
         markup=False,
     )
+    if loaded.defense is not None:
+        promised = loaded.defense.guarantee
+        said = ("no formal guarantee",) if promised is None else (promised.headline(), *promised.own_caveats)
+        console.print(f"defended by {loaded.defense.spec}: {'; '.join(said)}", markup=False)
     table = Table("validity", "kind", "status", "evidence", title_justify="left")
     for row in rows:
         table.add_row(row.id, row.kind, row.status, row.evidence)
