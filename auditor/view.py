@@ -229,10 +229,10 @@ def grant_privacy(
     if Access.EMBEDDINGS in access:
         held["embeddings"] = target.clean_embeddings()
     if Access.WEIGHTS in access:
-        held["model"] = target.handle()
+        held["model"] = target.adversary_handle()
         trial = _trial_graph(graph.x, target.task) if Access.FEATURES in access else None
         held["relaxation"] = Relaxation.choose(
-            target.handle(), num_features=graph.num_features, task=target.task, graph=trial
+            target.adversary_handle(), num_features=graph.num_features, task=target.task, graph=trial
         )
     return View(access, graph.num_nodes, target.num_classes, target.task, held)
 

@@ -62,5 +62,12 @@ TABLE = Table(
             "privacy",
             needs=("RETRAIN",),
         ),
+        Entry(
+            "gap",
+            "defenses.dp.gap:Gap",
+            "edge-level DP: K noisy sums over neighbours, released once; a network of its own",
+            "privacy",
+            needs=("RETRAIN",),
+        ),
     )
 )

@@ -83,7 +83,7 @@ def _defended(request: Request, loaded: LoadedModel, data: LoadedData, wrap: Wra
     base = dataclasses.replace(base, digest=str(defense.get("base", base.digest)))
     weights = read_weights(request.weights_bytes(), request.weights_path().name)
     target = wrap(base, defense, {**weights.tensors, **_served(request.folder)})
-    handle = ModelHandle(target.model, embedding_layer=target.embedding_layer)
+    handle = target.adversary_handle()  # as it was when the reference was written
     provenance = dict(base.provenance)
     if file.target.reference is not None:
         path = request.folder / file.target.reference

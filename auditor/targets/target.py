@@ -145,6 +145,11 @@ class Target:
         """A private copy of the model, caches dropped, that holds no graph."""
         return ModelHandle(self.model, embedding_layer=self.embedding_layer)
 
+    def adversary_handle(self) -> ModelHandle:
+        """`handle()` without what only an evaluation may hold (the noise behind a release): for attacks and files."""
+        strip = getattr(self.model, "for_adversary", None)
+        return ModelHandle(self.model if strip is None else strip(), embedding_layer=self.embedding_layer)
+
     def with_nodes(self, ids: Tensor) -> ModelHandle:
         """The model for a graph whose node i is this graph's node ids[i] (-1: none of them), ids int64 [N'].
 
