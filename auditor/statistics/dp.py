@@ -285,13 +285,11 @@ def enough_canaries(
         v_star = smallest_rejecting(test, claim_epsilon, claim_delta, m, r, alpha)
         return v_star is not None and power(true_epsilon, r, v_star) >= probability
 
-    if alpha <= claim_delta:
-        return None
     lo, hi = 0, 1
     while not enough(hi):
         if hi >= limit:
             return None
-        lo, hi = hi, min(hi * 5 // 4 + 1, limit)  # small strides: with one-run's δ term too many canaries fail as well
+        lo, hi = hi, min(2 * hi, limit)  # never further: under one-run's δ term too many canaries fail as well
     while hi - lo > 1:
         middle = (lo + hi) // 2
         lo, hi = (lo, middle) if enough(middle) else (middle, hi)

@@ -156,7 +156,7 @@ def test_bounds_hold_for_a_mechanism_that_opens_k_bits_with_probability_m_delta_
 
 
 def test_g_does_reject_a_mechanism_that_is_not_gaussian():
-    """It opens 10 of 10 000 bits with probability .1: honest, yet G, which holds for Gaussian shapes only, rejects it."""
+    """It opens 10 of 10 000 bits with probability .1: honest, yet rejected, since G holds for Gaussian shapes only."""
     curve = dp.TradeOff.gaussian(mu_of(0.0, 1e-4))
     assert dp.f_dp_rejects(curve, 10_000, 10, 10, 0.05)
     assert not dp.f_dp_rejects(dp.TradeOff.approximate(0.0, 1e-4), 10_000, 10, 10, 0.05)
@@ -230,10 +230,11 @@ def test_enough_canaries_for_a_true_epsilon():
 
 
 def test_too_many_canaries_hurt_one_run_and_the_window_is_found():
-    found = dp.enough_canaries("one-run", 4.0, 1e-5, 1.0, 1e-3)
-    assert dp.rejects_claim("one-run", 4.0, 1e-5, found, found, found, 1e-3)
-    assert not dp.rejects_claim("one-run", 4.0, 1e-5, found - 1, found - 1, found - 1, 1e-3)
-    assert not dp.rejects_claim("one-run", 4.0, 1e-5, 10**5, 10**5, 10**5, 1e-3)
+    def rejects(m):
+        return dp.rejects_claim("one-run", 3.0, 3e-5, m, m, m, 1e-3)
+
+    assert [m for m in range(1, 1500) if rejects(m)] == list(range(180, 1280))
+    assert dp.enough_canaries("one-run", 3.0, 3e-5, 1.0, 1e-3) == 180
 
 
 def test_gaussian_power_of_half_noise_and_of_an_honest_mechanism(rng):
@@ -300,6 +301,14 @@ def test_multi_run_bounds_when_every_training_is_told_apart():
     assert dp.multi_run_lower_bound(n, 0, 0, n, 1e-2, alpha) == pytest.approx(math.log((low - 1e-2) / (1 - low)))
     expected = epsilon_of_mu(2 * stats.norm.ppf(low), 1e-5)
     assert dp.multi_run_gaussian_lower_bound(n, 0, 0, n, 1e-5, alpha) == pytest.approx(expected)
+
+
+def test_gaussian_form_adds_the_quantiles_of_both_error_rates():
+    fpr, fnr = stats.beta.ppf(1 - 0.05 / 4, [2 + 1, 300 + 1], [998, 700])
+    mu = stats.norm.isf(fpr) - stats.norm.ppf(fnr)
+    found = dp.multi_run_gaussian_lower_bound(700, 300, 2, 998, 1e-5, 0.05)
+    assert found == pytest.approx(epsilon_of_mu(mu, 1e-5))
+    assert found > dp.multi_run_lower_bound(700, 300, 2, 998, 1e-5, 0.05)
 
 
 def test_multi_run_bounds_take_the_better_of_both_error_rates():
