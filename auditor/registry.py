@@ -77,10 +77,17 @@ class ProbeEntry:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What one entry point contributes."""
+    """What one entry point contributes.
+
+    Attributes:
+        entries: methods.
+        probes: what the user asks for by id, attacks only.
+        not_offered: ids that a user may look for, and why there is no such method here.
+    """
 
     entries: tuple[Entry, ...] = ()
     probes: tuple[ProbeEntry, ...] = ()
+    not_offered: Mapping[str, str] = field(default_factory=dict)
 
 
 @cache
@@ -114,10 +121,13 @@ def find(group: str, id_: str) -> Entry:
     """One entry by id.
 
     Raises:
-        ConfigError: unknown id; the nearest one is offered.
+        ConfigError: unknown id; the nearest one is offered, or the reason why it is not.
     """
     known = entries(group)
     if id_ not in known:
+        reason = next((t.not_offered[id_] for t in _tables(group) if id_ in t.not_offered), None)
+        if reason is not None:
+            raise ConfigError(f"{id_} is not offered: {reason}")
         raise ConfigError(f'no {group.removesuffix("s")} is called "{id_}". {nearest(id_, known)}')
     return known[id_]
 

@@ -1,6 +1,7 @@
 """Every built-in defence, one line each. Imports nothing heavy."""
 
 from auditor.registry import Entry, Table
+from defenses.dp.refusals import NOT_OFFERED
 
 HEAD = ("EMBEDDINGS", "PARAMS")
 
@@ -69,5 +70,6 @@ TABLE = Table(
             "privacy",
             needs=("RETRAIN",),
         ),
-    )
+    ),
+    not_offered=NOT_OFFERED,
 )

@@ -13,6 +13,7 @@ from auditor import registry
 from auditor.errors import ConfigError, LoadError, SkippedError
 from auditor.guarantee import FILE_NAME as GUARANTEE
 from auditor.guarantee import read_guarantee
+from auditor.mechanism import PrivateDefense
 from auditor.probe import Defense, DefenseTask, Profile, ServesInModes, TrainedModels, read_settings, spec_of
 from auditor.targets.load import load_target
 from auditor.targets.target import Target
@@ -105,12 +106,15 @@ def fit_defended(
     Raises:
         SkippedError: the defence does not apply here.
     """
+    task = DefenseTask(seed, models, group, tick, release)
     if target.task not in defense.tasks:
+        if isinstance(defense, PrivateDefense):
+            defense.planned(target, task)  # its own refusal says what such a claim would be worth
         raise SkippedError(f"{defense.id} defends {' and '.join(defense.tasks)} classifiers; this one is {target.task}")
     missing = sorted(defense.needs - target.capabilities)
     if missing:
         raise SkippedError(f"{defense.id} needs {', '.join(missing)}; {target.name} lacks it")
-    return defense.fit(target, DefenseTask(seed, models, group, tick, release))
+    return defense.fit(target, task)
 
 
 def load_any(path: Path, *, models: TrainedModels, **options: Any) -> Target:
