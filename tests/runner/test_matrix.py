@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from auditor.audit import Interval, MatrixEntry, MatrixRow
+from auditor.audit import Interval, MatrixEntry, MatrixRow, from_bytes, to_bytes
 from auditor.errors import ConfigError, SkippedError
 from auditor.evaluate.gain import gain_measurements, score_arm
 from auditor.policy import Policy
@@ -201,3 +201,39 @@ def test_defence_of_another_task_is_skipped_with_the_reason() -> None:
 def test_no_defence_is_an_error() -> None:
     with pytest.raises(ConfigError, match="list defenses"):
         defending.with_controls([])
+
+
+def test_a_private_defence_stands_beside_its_edge_free_control_and_the_constant_predictor() -> None:
+    target = toy_target(epochs=20)
+    probes = choose_probes(only="posterior-similarity", profile="quick")
+    settings = RunSettings((0, 1), "quick", Policy.named("standard"))
+    defenses = [r for r in with_controls(["edge-rand:epsilon=5"]) if r.spec != "gap:hops=0"]
+    audit = run_compare(target, defenses, probes, settings, observer=Silent())
+    assert audit.matrix is not None
+    rows = {row.defense: row for row in audit.matrix.rows}
+    private, control = rows["edge-rand:epsilon=5.0"], rows["edge-rand:hops=0"]
+    assert private.guarantee is not None and control.guarantee is not None  # noqa: PT018
+    assert (private.guarantee.epsilon, control.guarantee.epsilon) == (5.0, 0.0)
+    assert private.guarantee.noise_seed == "recorded"
+    y = target.graph.y[target.split.test]
+    majority = 100 * float(y.bincount().max() / len(y))
+    accuracy = next(word for word in private.words if word.startswith("accuracy: "))
+    assert f"over the constant predictor ({majority:.1f} %)" in accuracy
+    assert "over an edge-free model" in accuracy
+    assert "points over edge-rand:hops=0" in accuracy
+    assert not any("edge-free" in word for word in (*rows["none"].words, *control.words))
+    assert from_bytes(to_bytes(audit)) == audit
+
+
+def test_links_of_a_private_target_are_sought_among_the_true_edges() -> None:
+    target = toy_target(epochs=20)
+    request = with_controls(["edge-rand:hops=0"])[1]
+    settings = RunSettings((0,), "quick", Policy.named("standard"))
+    probes = choose_probes(only="posterior-similarity", profile="quick")
+    audit = run_compare(target, [DefenseRequest("none", None), request], probes, settings, observer=Silent())
+    truth = {
+        cell.defense: next(row.evidence for row in cell.validity if row.id == "link-truth")
+        for cell in audit.cells
+        if cell.probe == "posterior-similarity"
+    }
+    assert truth["edge-rand:hops=0"] == truth["none"]
