@@ -70,6 +70,20 @@ TABLE = Table(
             "privacy",
             needs=("RETRAIN",),
         ),
+        Entry(
+            "dp-graph",
+            "defenses.dp.graph:DPGraph",
+            "graph-level DP-SGD: noisy sums of clipped per-graph gradients",
+            "privacy",
+            needs=("RETRAIN",),
+        ),
+        Entry(
+            "graphmi-noise",
+            "defenses.dp.graphmi_noise:GraphMINoise",
+            "noise that looks like DP and has an epsilon of 160,000",
+            "counter-example",
+            needs=("RETRAIN",),
+        ),
     ),
     not_offered=NOT_OFFERED,
 )

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from auditor.errors import EvaluationError
 from defenses.dp.records import RecordBatch, RecordModel
 
-CANARY_BLOCK = 512
+CANARY_BLOCK = 1024
 
 
 def poisson_batch(units: int, rate: float, rng: np.random.Generator) -> Tensor:
@@ -167,13 +167,13 @@ def canary_sums(
     total = torch.zeros(m, dtype=torch.float64)
     for _ in range(steps):
         ids = draw()
-        ids = ids[included[ids]]
+        ids = ids[included[ids]].sort().values
         sums = torch.zeros(m)
-        for start in range(0, m, CANARY_BLOCK):
-            own = ids[(ids >= start) & (ids < start + CANARY_BLOCK)] - start
-            if own.numel():
-                rows = torch.zeros(own.shape[0], min(CANARY_BLOCK, m - start))
-                rows[torch.arange(own.shape[0]), own] = 4 * clip
-                sums[start : start + rows.shape[1]] = clipped_sum([rows], clip)[0]
+        shares = torch.bincount(ids // CANARY_BLOCK, minlength=-(-m // CANARY_BLOCK)).tolist()
+        for block, own in zip(torch.split(sums, CANARY_BLOCK), torch.split(ids, shares), strict=True):
+            if len(own):
+                rows = torch.zeros(len(own), len(block))
+                rows[torch.arange(len(own)), own % CANARY_BLOCK] = 4 * clip
+                block += clipped_sum([rows], clip)[0]
         total += add_noise([sums], std, rng)[0]
     return total

@@ -1,0 +1,324 @@
+"""`dp-graph`: DP-SGD over whole graphs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from auditor.audit import ValidityRow
+from auditor.data.graph import Graph
+from auditor.errors import CapabilityError, ConfigError
+from auditor.guarantee import Guarantee, Level
+from auditor.probe import DefenseTask, spec_of
+from auditor.statistics.accounting import (
+    Account,
+    accountant_id,
+    check_delta,
+    default_delta,
+    sigma_for,
+    subsampled_gaussian,
+)
+from auditor.targets.rng import forked_rng
+from auditor.targets.slices import GraphSlices
+from auditor.targets.target import Capability, Fitted, Target
+from defenses.dp.edge_free import edge_free
+from defenses.dp.privatise import refuse_layers
+from defenses.dp.record_checks import check_records, sampler_row, synthetic_records
+from defenses.dp.records import RecordBatch, RecordModel
+from defenses.dp.refusals import refuse_defended, refuse_shared_graph
+from defenses.dp.steps import PrivateSteps, canary_sums, poisson_batch
+from defenses.fitting import rebuilt, train_afresh
+
+ACCOUNTANT = "prv+pld"
+MAX_DISAGREEMENT = 0.02
+NOT_PROTECTED = ("a person whose data is spread over several graphs", "graphs sent for prediction")
+PUBLIC_COUNT = "the number of training graphs is treated as public"
+LAST_EPOCH = "the last epoch is used; choosing one on private graphs would be a second release"
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What ε follows from: N units, each in a batch with probability q, T steps, noise σC on the sum of a step."""
+
+    units: int
+    q: float
+    steps: int
+    sigma: float
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class DPGraph:
+    """Trains on noisy sums of clipped per-graph gradients: adding or removing one training graph changes little.
+
+    The architecture is the target's own; optimiser and epochs are this defence's. Adam goes on with
+    g̃ = (Σ_b g_b · min(1, C / |g_b|) + N(0, σ²C²)) / B for Poisson batches with rate B / N.
+
+    Attributes:
+        epsilon: ε of the whole training; σ is the smallest that both accountants allow.
+        delta: `auto` (largest power of ten at or below 1 / (10 N)), or a number below 1 / N.
+        clip: C, bound on the norm of one graph's gradient; a constant, never taken from the data.
+        batch: B, expected graphs a step, at most N.
+        epochs: T = ceil(N / B) · epochs steps; the last one's weights are kept.
+        lr: of Adam.
+        sat_rho: ρ of DP-SAT (0 = off), see `defenses.dp.steps`.
+        hops: `auto`, or 0 for the control: the same training at the same (ε, δ) without any edge, served without edges.
+        accountant: `prv+pld`, the larger of Opacus' PRV and Google's PLD.
+
+    Source: Abadi et al., "Deep learning with differential privacy", 2016; records are graphs as in Mueller et al.,
+    "Differentially private graph neural networks for whole-graph classification", 2022. Fixed constants in place of
+    tuned ones: tuning on private data would have to be paid for.
+    """
+
+    epsilon: float = 8.0
+    delta: str | float = "auto"
+    clip: float = 1.0
+    batch: int = 64
+    epochs: int = 20
+    lr: float = 0.01
+    sat_rho: float = 0.0
+    hops: str = "auto"
+    accountant: str = ACCOUNTANT
+
+    id: ClassVar[str] = "dp-graph"
+    version: ClassVar[str] = "1"
+    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.RETRAIN})
+    tasks: ClassVar[tuple[str, ...]] = ("graph",)
+    level: ClassVar[Level] = "graph"
+    releases: ClassVar[tuple[str, ...]] = ("mechanism", "posteriors")
+
+    def __post_init__(self) -> None:
+        for name in ("epsilon", "clip", "batch", "epochs", "lr"):
+            value = getattr(self, name)
+            if not (value > 0 and math.isfinite(value)):
+                raise ConfigError(f"dp-graph: {name} = {value:g}; expected a finite number above 0.")
+        if not (self.sat_rho >= 0 and math.isfinite(self.sat_rho)):
+            raise ConfigError(f"dp-graph: sat_rho = {self.sat_rho:g}; expected 0 (off) or above, such as .1.")
+        if self.hops not in ("auto", "0"):
+            raise ConfigError(
+                f'dp-graph: hops = "{self.hops}"; expected "auto", or 0 for the control without edges. The number of '
+                "layers is the target's own."
+            )
+        if accountant_id(self.accountant) != ACCOUNTANT:
+            raise ConfigError(
+                f'dp-graph: accountant = "{self.accountant}" does not fit Poisson batches of graphs; expected '
+                f'"{ACCOUNTANT}".'
+            )
+        self._delta(None)
+
+    def fit(self, target: Target, task: DefenseTask) -> Target:
+        """See `auditor.probe.Defense`."""
+        self._check_applies(target)
+        return self._served(train_afresh(self, target, task))
+
+    def planned(self, target: Target, task: DefenseTask) -> Guarantee:
+        """See `auditor.mechanism.PrivateDefense`."""
+        self._check_applies(target)
+        return self._guarantee(self._schedule(target), task)
+
+    def train(self, base: Target, task: DefenseTask) -> Fitted:
+        """See `defenses.fitting.Trains`.
+
+        Raises:
+            PerRecordShapeError: gradients that are not one a graph.
+            EvaluationError: a loss that is not finite.
+        """
+        assert base.build is not None  # train_afresh looked
+        start = time.perf_counter()
+        schedule, graph = self._schedule(base), base.private_graph
+        if self._edge_free:
+            weight = None if graph.edge_weight is None else graph.edge_weight[:0]
+            graph = graph.with_edges(graph.edge_index[:, :0], weight)
+        with forked_rng(task.seed):
+            model = base.build()
+            rows, empty = fit_private(
+                model.requires_grad_(True),
+                graph,
+                torch.nonzero(base.split.train).flatten(),
+                base.num_classes,
+                self,
+                steps=schedule.steps,
+                std=schedule.sigma * self.clip * task.noise_scale,
+                task=task,
+            )
+        model = model.eval().requires_grad_(False)
+        notes: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters())}
+        notes |= {"sigma": schedule.sigma, "q": schedule.q, "steps": schedule.steps}
+        notes |= {"epsilon_prv": schedule.account.prv, "epsilon_pld": schedule.account.pld}
+        notes["seconds"] = time.perf_counter() - start
+        if not task.release:  # which batches were empty is private
+            notes["empty_batches"] = empty
+        return Fitted(
+            edge_free(model) if self._edge_free else model,
+            notes,
+            guarantee=self._guarantee(schedule, task),
+            validity=(*rows, sampler_row(schedule.units, schedule.q), *_account_rows(schedule)),
+        )
+
+    def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
+        """See `auditor.probe.Defense`: the target's own architecture with the trained weights."""
+        target = rebuilt(self, base, tensors, task, head=False)
+        if self._edge_free:
+            target = replace(target, model=edge_free(target.model), _clean={})
+        return self._served(target)
+
+    def controls(self) -> tuple[str, ...]:
+        """The same training at the same (ε, δ) without edges."""
+        return () if self._edge_free else (spec_of(replace(self, hops="0")),)
+
+    def released_scores(self, target: Target, pairs: Tensor, task: DefenseTask) -> Tensor:
+        """See `auditor.mechanism.PrivateDefense`: no graph is released.
+
+        Raises:
+            CapabilityError: always.
+        """
+        raise CapabilityError(
+            f'dp-graph releases no graph; access "released" was asked for, expected one of {", ".join(self.releases)}.'
+        )
+
+    def canary_sums(self, target: Target, included: Tensor, task: DefenseTask) -> Tensor:
+        """See `auditor.mechanism.PrivateDefense`; the gradients are 4C·e_j, so that the clip must work."""
+        self._check_applies(target)
+        schedule, batches = self._schedule(target), task.noise_rng("canary batches")
+        return canary_sums(
+            included,
+            lambda: poisson_batch(included.shape[0], schedule.q, batches),
+            steps=schedule.steps,
+            clip=self.clip,
+            std=schedule.sigma * self.clip * task.noise_scale,
+            rng=task.noise_torch_rng("canary noise"),
+        )
+
+    @property
+    def _edge_free(self) -> bool:
+        return self.hops == "0"
+
+    def _served(self, target: Target) -> Target:
+        """A model that drops its edges has no gradient with respect to them."""
+        lost = {Capability.GRAD_EDGE} if self._edge_free else set()
+        return replace(target, capabilities=target.capabilities - lost, _clean={})
+
+    def _check_applies(self, target: Target) -> None:
+        """Raises SkippedError where records are not graphs, or a layer has no per-record gradient."""
+        if target.task != "graph":
+            units = int(target.split.train.sum())
+            drawn, delta = min(self.batch, units), self._delta(units)
+            steps = self._steps(units, drawn)
+            sigma = sigma_for(self.epsilon, drawn / units, steps, delta)
+            refuse_shared_graph(
+                spec_of(self), "node", population=units, drawn=drawn, sigma=sigma, steps=steps, delta=delta
+            )
+        refuse_defended(target, spec_of(self))
+        refuse_layers(target.model)
+
+    def _delta(self, units: int | None) -> float:
+        """δ for N units; with None only what can be said without them."""
+        if self.delta == "auto":
+            return default_delta(units or 1)
+        try:
+            delta = float(self.delta)
+        except ValueError:
+            raise ConfigError(f'dp-graph: delta = "{self.delta}"; expected "auto" or a number below 1 / N.') from None
+        check_delta(delta, units)
+        return delta
+
+    def _steps(self, units: int, batch: int) -> int:
+        return math.ceil(units / batch) * self.epochs
+
+    def _schedule(self, target: Target) -> Schedule:
+        units = int(target.split.train.sum())
+        if self.batch > units:
+            raise ConfigError(
+                f"dp-graph: batch = {self.batch} of {units} training graphs makes q = {self.batch / units:.2f}; "
+                f"expected at most 1. Set batch = {max(1, units // 10)}."
+            )
+        q, steps, delta = self.batch / units, self._steps(units, self.batch), self._delta(units)
+        sigma = sigma_for(self.epsilon, q, steps, delta)
+        return Schedule(units, q, steps, sigma, subsampled_gaussian(q, sigma, steps, delta))
+
+    def _guarantee(self, schedule: Schedule, task: DefenseTask) -> Guarantee:
+        account = schedule.account
+        mechanism: dict[str, Any] = {"name": "DP-SGD", "q": schedule.q, "sigma": schedule.sigma}
+        mechanism |= {"steps": schedule.steps, "C": self.clip}
+        if account.accountant == "gaussian-exact":  # q = 1: nothing is sampled; in units of C
+            mechanism |= {"sensitivity": 1.0, "releases": schedule.steps}
+        return Guarantee(
+            level="graph",
+            relation="add-remove",
+            epsilon=account.epsilon,
+            delta=account.delta,
+            accountant=account.accountant,  # type: ignore[arg-type]  # `prv+pld`, or `gaussian-exact` at q = 1
+            mechanism=mechanism,
+            units=schedule.units,
+            covers=("training", "inference"),
+            not_protected=NOT_PROTECTED,
+            caveats=(PUBLIC_COUNT, LAST_EPOCH),
+            noise_seed=task.noise_seed,
+        )
+
+
+def fit_private(
+    model: nn.Module,
+    graph: Graph,
+    train: Tensor,
+    classes: int,
+    settings: DPGraph,
+    *,
+    steps: int,
+    std: float,
+    task: DefenseTask,
+    clip: float | None = None,
+) -> tuple[tuple[ValidityRow, ...], int]:
+    """Trains `model` in place on the graphs `train` (int64 [N]); what `check_records` says, and how many were empty.
+
+    Args:
+        model: trainable.
+        graph: many graphs.
+        train: ids of the training graphs.
+        classes: C of the model.
+        settings: batch, learning rate, DP-SAT.
+        steps: T.
+        std: of the noise on the sum of clipped gradients; 0 for a twin without noise.
+        task: batches and noise come from its streams.
+        clip: in place of the settings' C; infinity for a twin that is not clipped either.
+    """
+    private = RecordModel(model)
+    rows = check_records(private, synthetic_records(graph.num_features, classes))
+    slices, batches = GraphSlices(graph), task.noise_rng("batches")
+    bound = settings.clip if clip is None else clip
+    private_steps = PrivateSteps(
+        private,
+        torch.optim.Adam(private.parameters(), lr=settings.lr),
+        clip=bound,
+        std=std,
+        divisor=settings.batch,
+        rng=task.noise_torch_rng("noise"),
+        sat_rho=settings.sat_rho,
+    )
+    for step in range(steps):
+        ids = poisson_batch(train.shape[0], settings.batch / train.shape[0], batches)
+        private_steps.step(RecordBatch.of(slices.take(train[ids])) if len(ids) else None)
+        if step % 10 == 0:
+            task.tick(step / steps, f"step {step} of {steps}")
+    private.close()
+    return rows, private_steps.empty
+
+
+def _account_rows(schedule: Schedule) -> tuple[ValidityRow, ...]:
+    """Rows `accountants-agree` and `delta-below-1/N`."""
+    account = schedule.account
+    agrees = account.disagreement is not None and account.disagreement <= MAX_DISAGREEMENT
+    status = "not_checked" if account.disagreement is None else "pass" if agrees else "fail"
+    prv = "not computed" if account.prv is None else f"{account.prv:.4f}"
+    evidence = f"PRV {prv}, PLD {account.pld:.4f}; gap at most {MAX_DISAGREEMENT:.0%} expected"
+    delta = f"delta = {account.delta:g}, 1/N = {1 / schedule.units:.3g}"
+    return (
+        ValidityRow(id="accountants-agree", kind="integrity", status=status, evidence=evidence, touches=("privacy",)),  # type: ignore[arg-type]
+        ValidityRow(id="delta-below-1/N", kind="integrity", status="pass", evidence=delta, touches=("privacy",)),
+    )
