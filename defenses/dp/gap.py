@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +24,7 @@ from auditor.targets.capabilities import try_capabilities
 from auditor.targets.rng import forked_rng
 from auditor.targets.target import Capability, Fitted, ModelHandle, Target
 from defenses.dp.gap_model import GapModel, Schedule, fit, make_encoder, neighbour_sums, unit_rows
-from defenses.dp.pairs import edge_cells, pairs_row, with_cells
+from defenses.dp.pairs import cells_of, contains, edge_cells, pairs_row, with_cells
 from defenses.dp.released import NOT_PROTECTED, PUBLIC_COUNT, refuse_defended
 from defenses.fitting import DefenseRecipe, defended, train_afresh
 
@@ -123,7 +124,7 @@ class Gap:
             encoder = fit_encoder(graph, base.split, base.num_classes, self.hidden)
             model = GapModel(encoder, self.hidden, self.hops, base.num_classes)
             task.tick(0.6, "releasing the sums")
-            x0, sums = self._release(encoder, graph, guarantee.delta, task, self.hops)
+            x0, sums = self._release(encoder, graph, guarantee.delta, task)
             rows = torch.cat([x0, *map(unit_rows, sums)], dim=1)
             fit(model.head, rows, graph.y, base.split, HEAD)
         validity: tuple[ValidityRow, ...] = ()
@@ -167,7 +168,11 @@ class Gap:
         return (spec_of(replace(self, epsilon=4.0, delta="auto", relation="flip-pair", hops=0)),) if self.hops else ()
 
     def released_scores(self, target: Target, pairs: Tensor, task: DefenseTask) -> Tensor:
-        """See `auditor.mechanism.PrivateDefense`: ⟨z_u, x_v⟩ + ⟨z_v, x_u⟩ of hop 1.
+        """See `auditor.mechanism.PrivateDefense`: Σ_k ⟨r_u, x_v⟩ + ⟨r_v, x_u⟩ with x = x_{k-1}, r = z_k - A' x.
+
+        A' are the edges that the adversary knows: all but `pairs`. A pair of its own adds 2 a hop to noise of √2 s, so
+        that K hops together separate in from out by μ(ε, δ), as far as the guarantee allows. For `flip-arc` a pair is
+        the arc u -> v, and the second term is the score.
 
         Raises:
             CapabilityError: nothing is released without hops.
@@ -177,9 +182,17 @@ class Gap:
         graph, guarantee = target.private_graph, self.planned(target, task)
         with forked_rng(task.seed):
             encoder = fit_encoder(graph, target.split, target.num_classes, self.hidden)
-        x0, (z, *_) = self._release(encoder, graph, guarantee.delta, task, rounds=1)
-        x, z, (u, v) = x0.double(), z.double(), pairs
-        return (z[u] * x[v]).sum(dim=1) + (z[v] * x[u]).sum(dim=1)
+        before, sums = self._release(encoder, graph, guarantee.delta, task)
+        arcs = private_arcs(graph, self.relation)
+        known = arcs[:, ~torch.from_numpy(contains(np.unique(cells_of(pairs)), cells_of(arcs)))]
+        (u, v), scores = pairs, torch.zeros(pairs.shape[1], dtype=torch.float64)
+        for z in sums:
+            rest, x = z.double() - neighbour_sums(before, known), before.double()
+            scores += (rest[v] * x[u]).sum(dim=1)
+            if self.relation == "flip-pair":
+                scores += (rest[u] * x[v]).sum(dim=1)
+            before = unit_rows(z)
+        return scores
 
     def canary_sums(self, target: Target, included: Tensor, task: DefenseTask) -> Tensor:
         """See `auditor.mechanism.PrivateDefense`: no gradient is summed here.
@@ -194,14 +207,14 @@ class Gap:
 
     @torch.no_grad()
     def _release(
-        self, encoder: nn.Module, graph: Graph, delta: float, task: DefenseTask, rounds: int
+        self, encoder: nn.Module, graph: Graph, delta: float, task: DefenseTask
     ) -> tuple[Tensor, list[Tensor]]:
-        """x0 and the noisy sums of the first rounds, [N, h] each: the one place that reads private edges."""
+        """x0 and the K noisy sums, [N, h] each: the one place that reads private edges."""
         s, rng = self._std(delta, task), task.noise_torch_rng(self.id)
         edges = private_arcs(graph, self.relation)
         x0 = unit_rows(encoder(graph.x))
         before, sums = x0, list[Tensor]()
-        for _ in range(rounds):
+        for _ in range(self.hops):
             noise = s * torch.randn(x0.shape, generator=rng, dtype=torch.float64)
             sums.append((neighbour_sums(before, edges) + noise).float())
             before = unit_rows(sums[-1])
