@@ -13,6 +13,7 @@ from auditor.cli.compare import compare
 from auditor.cli.defend import defend
 from auditor.cli.demo import demo
 from auditor.cli.diff import diff
+from auditor.cli.dp_claim import dp_claim
 from auditor.cli.explain import explain
 from auditor.cli.gate import gate
 from auditor.cli.list import list_
@@ -56,6 +57,7 @@ app.command("diff")(diff)
 app.command("repair")(repair)
 app.command("defend")(defend)
 app.command("compare")(compare)
+app.command("dp-claim")(dp_claim)
 app.command("report")(report)
 app.command("list")(list_)
 app.command("explain")(explain)

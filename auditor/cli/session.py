@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ from auditor.targets.config import AUDIT_FILE, config_file
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from auditor.audit import TargetRow
+    from auditor.evaluate.dp_claim.harness import Question
     from auditor.policy import Policy
     from auditor.runner.defending import DefenseRequest
     from auditor.runner.document import RunSettings
@@ -52,6 +54,11 @@ class Session:
         if path.is_dir() and other != file and other.is_file():
             note(f"{other.name} beside {file.name} is not read; give it as the target to use it instead.")
         return cls(path, resolve(given, read_tables(file), file.parent))
+
+    @classmethod
+    def without_target(cls, given: Mapping[str, Any]) -> Session:
+        """A session about something that is no target: options of the command line and the environment alone."""
+        return cls(Path(), resolve(given, {}))
 
     @property
     def out(self) -> Path | None:
@@ -148,6 +155,27 @@ class Session:
             audit = run_compare(target, defenses, probes, settings, observer=observer, group=group, out=out)
         return self._written(audit)
 
+    def claim(self, question: Question, target: Target | TargetRow, *, argv: tuple[str, ...], **how: bool) -> Audit:
+        """Audits a claim; `audit.json` holds the pre-registration before anything is run."""
+        from auditor.runner.claiming import run_claim
+
+        self._prepare()
+        settings = self.claim_settings(question.seeds, argv)
+        return self._written(run_claim(question, target, settings, write=self._write_document, **how))
+
+    def claim_settings(self, seeds: tuple[int, ...], argv: tuple[str, ...]) -> RunSettings:
+        """Settings of a claim's audit: seeds are those of its repeats."""
+        return replace(self._run_settings(argv), seeds=seeds)
+
+    def keep(self, audit: Audit) -> Audit:
+        """Writes a document that was made without a run."""
+        self._prepare()
+        return self._written(audit)
+
+    def _write_document(self, audit: Audit) -> None:
+        if self.out is not None:
+            write_file(self.out / "audit.json", to_bytes(audit))
+
     def _prepare(self) -> Path | None:
         """The output folder, made and emptied of an earlier run's files; formats are checked before any cell."""
         self._formats()
@@ -177,8 +205,8 @@ class Session:
 
     def _written(self, audit: Audit) -> Audit:
         """`audit.json` always, then the reports asked for."""
+        self._write_document(audit)
         if self.out is not None:
-            write_file(self.out / "audit.json", to_bytes(audit))
             for name in self._formats():
                 report = registry.find("reports", name).load()()
                 write_file(self.out / report.filename, report.render(audit))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from auditor import registry
 from auditor.errors import ConfigError, LoadError, SkippedError
+from auditor.evaluate.dp_claim.static import account_of
 from auditor.guarantee import FILE_NAME as GUARANTEE
 from auditor.guarantee import read_guarantee
 from auditor.mechanism import PrivateDefense
@@ -20,6 +21,7 @@ from auditor.targets.target import Target
 from auditor.targets.weights import read_bytes
 
 NONE = "none"
+NOT_RECOMPUTED = "epsilon could not be recomputed from this record"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +102,20 @@ def fit_defended(
     group: Tensor | None = None,
     tick: Callable[[float | None, str], None] = lambda _fraction, _note: None,
     release: bool = False,
+    noise_scale: float = 1.0,
 ) -> Target:
     """The target under the defence; with `release`, privacy noise is drawn from the operating system and not recorded.
 
     Raises:
         SkippedError: the defence does not apply here.
     """
-    task = DefenseTask(seed, models, group, tick, release)
+    task = DefenseTask(seed, models, group, tick, release, noise_scale)
+    check_applies(target, defense, task)
+    return defense.fit(target, task)
+
+
+def check_applies(target: Target, defense: Defense, task: DefenseTask) -> None:
+    """Raises SkippedError where the defence is for another kind of target, or this one lacks what it needs."""
     if target.task not in defense.tasks:
         if isinstance(defense, PrivateDefense):
             defense.planned(target, task)  # its own refusal says what such a claim would be worth
@@ -114,7 +123,6 @@ def fit_defended(
     missing = sorted(defense.needs - target.capabilities)
     if missing:
         raise SkippedError(f"{defense.id} needs {', '.join(missing)}; {target.name} lacks it")
-    return defense.fit(target, task)
 
 
 def load_any(path: Path, *, models: TrainedModels, **options: Any) -> Target:
@@ -147,7 +155,24 @@ def load_any(path: Path, *, models: TrainedModels, **options: Any) -> Target:
 
 
 def _with_guarantee(target: Target, path: Path) -> Target:
-    """The defended target with the Guarantee that lies beside it."""
+    """The defended target with the Guarantee that lies beside it, its epsilon recomputed from its own record.
+
+    Raises:
+        LoadError: the file states an epsilon that its mechanism does not have, or values that no mechanism has.
+    """
     if not path.is_file() or target.defense is None:
         return target
-    return replace(target, defense=replace(target.defense, guarantee=read_guarantee(read_bytes(path))), _clean={})
+    found = read_guarantee(read_bytes(path))
+    try:
+        account = account_of(found, found.delta)
+    except ConfigError as error:
+        raise LoadError(f"{GUARANTEE}: {error} Fit the defence again.") from None
+    if account is not None and account.refutes(found.epsilon):
+        raise LoadError(
+            f"{GUARANTEE} states epsilon = {found.epsilon:.4g}; its own mechanism ({account.words}) costs "
+            f"{account.epsilon:.4g} at delta = {found.delta:g}. The file was changed: restore it, or fit "
+            "the defence again."
+        )
+    if account is None:
+        found = found.model_copy(update={"caveats": (*found.caveats, NOT_RECOMPUTED)})
+    return replace(target, defense=replace(target.defense, guarantee=found), _clean={})

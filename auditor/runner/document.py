@@ -82,7 +82,7 @@ def run_audit(
 
 
 def assemble_audit(
-    target: Target,
+    target: Target | TargetRow,
     rows: Sequence[CellRow],
     settings: RunSettings,
     *,
@@ -93,8 +93,12 @@ def assemble_audit(
     interrupted: bool = False,
     baseline: Baseline | None = None,
     matrix: Matrix | None = None,
+    allow_inconclusive: bool = False,
 ) -> Audit:
-    """The document: rows judged by the policy, coverage of the plan, verdict."""
+    """The document: rows judged by the policy, coverage of the plan, verdict.
+
+    A row stands in for a target where there is none to load (a claim given by parameters or scores).
+    """
     started = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds)
     today = started.date()
     findings = judge(rows, validity, target.name, settings.policy, as_of=today, baseline=baseline)
@@ -109,6 +113,7 @@ def assemble_audit(
         baseline=baseline,
         target_name=target.name,
         as_of=today,
+        allow_inconclusive=allow_inconclusive,
     )
     if interrupted:
         lines = (*verdict.lines, f"interrupted after {len(rows)} of {planned} cells")
@@ -122,7 +127,7 @@ def assemble_audit(
         argv=settings.argv,
         started=started.isoformat(timespec="seconds"),
         seconds=round(seconds, 3),
-        target=target_row(target),
+        target=target if isinstance(target, TargetRow) else target_row(target),
         validity=validity,
         cells=tuple(rows),
         findings=findings,

@@ -1,0 +1,157 @@
+"""`auditor dp-claim`: audits a claimed (epsilon, delta)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from auditor.cli import options
+from auditor.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from auditor.audit import Audit
+    from auditor.cli.session import Session
+    from auditor.runner.claiming import Asked
+
+
+def dp_claim(
+    claim: Annotated[str, typer.Option("--claim", metavar="EPSILON[,DELTA]", help="What is claimed, e.g. 8,1e-3.")],
+    target: Annotated[
+        Path | None, typer.Argument(metavar="[TARGET]", help="Folder with target.toml; not for --static and --scores.")
+    ] = None,
+    defense: Annotated[str | None, typer.Option("--defense", help="Audit this defence, id or id:key=value.")] = None,
+    train: Annotated[
+        str | None,
+        typer.Option(metavar="PKG:FN", help="Audit your own fn(data, seed, noise=True), run as your code."),
+    ] = None,
+    scores: Annotated[
+        Path | None, typer.Option(metavar="F.npz", help="Audit bits and scores (twin_bits, twin_scores) of your own.")
+    ] = None,
+    static: Annotated[
+        str | None, typer.Option(metavar="q=…,sigma=…,steps=…", help="Recompute epsilon; add units=…, K=…,r=….")
+    ] = None,
+    level: Annotated[str | None, typer.Option(help="graph, edge or node (default: the defence's).")] = None,
+    relation: Annotated[str | None, typer.Option(help="add-remove, replace, flip-pair, flip-arc or zero-out.")] = None,
+    access: Annotated[
+        str | None, typer.Option(help="What the adversary sees: released, mechanism, posteriors.")
+    ] = None,
+    canaries: Annotated[int | None, typer.Option(help="Number of canaries m (default 1000).")] = None,
+    alpha: Annotated[float, typer.Option(help="False alarms allowed, over all tests together.")] = 1e-3,
+    mode: Annotated[str, typer.Option(help="one-run (m canaries at once) or multi-run (one canary).")] = "one-run",
+    runs: Annotated[
+        int | None, typer.Option(help="Repeats; in multi-run trainings with the canary (100), and as many without.")
+    ] = None,
+    power_only: Annotated[bool, typer.Option("--power-only", help="Stop before anything is trained.")] = False,
+    prereg: Annotated[
+        Path | None, typer.Option(metavar="AUDIT.JSON", help="The --power-only document that --scores was planned by.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of canaries, bits and training.")] = 0,
+    data_root: options.DataRoot = None,
+    out: Annotated[str | None, typer.Option("-o", "--out", help="Folder for audit.json and reports.")] = None,
+    format_: Annotated[str | None, typer.Option("--format", help="Reports to write beside audit.json.")] = None,
+    allow_inconclusive: Annotated[
+        bool, typer.Option("--allow-inconclusive", help="UNDERPOWERED exits 0, not 3.")
+    ] = False,
+    plain: options.Plain = None,
+) -> None:
+    """Audit a claimed (epsilon, delta): VIOLATED (exit 1), UNDERPOWERED (3) or CONSISTENT (0), never "verified"."""
+    from auditor.cli.session import Session
+    from auditor.runner.claiming import Asked
+
+    if mode not in ("one-run", "multi-run"):
+        raise ConfigError(f'--mode is "{mode}"; expected one-run or multi-run.')
+    ways = {"--defense": defense, "--train": train, "--scores": scores, "--static": static}
+    named = [name for name, value in ways.items() if value is not None]
+    registering = not named and power_only and target is None
+    if len(named) != 1 and not registering:
+        raise UsageError(
+            f"{' and '.join(named) or 'nothing'} says what to audit; expected exactly one of {', '.join(ways)} "
+            "(or --power-only alone, to register a plan for scores that are still to be made)."
+        )
+    needs_target = defense is not None or train is not None
+    if needs_target and target is None:
+        raise UsageError(f'{named[0]} needs a TARGET; "auditor train" makes one.')
+    if not needs_target and target is not None:
+        raise UsageError(f"{named[0] if named else '--power-only alone'} takes no TARGET; leave out {target}.")
+    if prereg is not None and scores is None:
+        raise UsageError("--prereg belongs to --scores: every other audit writes its own before it runs.")
+    given = {"out": out, "format": format_, "data_root": data_root, "plain": plain}
+    asked = Asked(claim, level, relation, access, canaries, alpha, mode, runs, seed)  # type: ignore[arg-type]
+    how = {"power_only": power_only, "allow_inconclusive": allow_inconclusive}
+    if target is not None:
+        session = Session.open(target, given)
+        audit = _on_target(session, asked, defense, train, how)
+    else:
+        session = Session.without_target(given)
+        audit = _without_target(session, asked, static, scores, prereg, how)
+    session.show(audit)
+    raise typer.Exit(_exit_code(audit, power_only=power_only, allow_inconclusive=allow_inconclusive))
+
+
+def _on_target(session: Session, asked: Asked, defense: str | None, train: str | None, how: dict[str, bool]) -> Audit:
+    from auditor.cli.config import with_defense_tables
+    from auditor.cli.console import stderr
+    from auditor.runner.claiming import Refused, ask_defense, ask_function, refused
+    from auditor.runner.defending import make_defense
+    from auditor.runner.execute import TrainedCache
+
+    made = None
+    if defense is not None:
+        made = make_defense(with_defense_tables([defense], session.settings.tables.get("defenses"))[0])
+    loaded = session.load_target()
+    status = stderr().status("preparing the audit")
+
+    def tick(_fraction: float | None, note: str) -> None:
+        status.update(note)
+
+    if made is None:
+        assert train is not None
+        question = ask_function(loaded, train, asked, folder=Path.cwd(), tick=tick)
+    else:
+        answer = ask_defense(loaded, made, asked, models=TrainedCache(), tick=tick)
+        if isinstance(answer, Refused):
+            settings = session.claim_settings((asked.seed,), tuple(sys.argv[1:]))
+            return session.keep(refused(asked, made, answer, loaded, settings))
+        question = answer
+    if session.settings["plain"]:
+        return session.claim(question, loaded, argv=tuple(sys.argv[1:]), **how)
+    with status:
+        return session.claim(question, loaded, argv=tuple(sys.argv[1:]), **how)
+
+
+def _without_target(
+    session: Session,
+    asked: Asked,
+    static: str | None,
+    scores: Path | None,
+    prereg: Path | None,
+    how: dict[str, bool],
+) -> Audit:
+    from auditor.audit import from_bytes
+    from auditor.cli.console import read_file
+    from auditor.runner.claiming import ask_parameters, ask_scores
+
+    if static is not None:
+        question, row = ask_parameters(static, asked)
+    else:
+        document = None if prereg is None else from_bytes(read_file(prereg))
+        if (
+            prereg is not None
+            and session.out is not None
+            and prereg.resolve() == (session.out / "audit.json").resolve()
+        ):
+            raise UsageError(f"-o {session.out} would overwrite {prereg}, the pre-registration. Choose another folder.")
+        question, row = ask_scores(scores, asked, document, power_only=how["power_only"])
+    return session.claim(question, row, argv=tuple(sys.argv[1:]), **how)
+
+
+def _exit_code(audit: Audit, *, power_only: bool, allow_inconclusive: bool) -> int:
+    """The verdict's; a power analysis alone judges nothing, and fails only where an audit could see nothing."""
+    if not power_only or audit.verdict.exit_code == 1:
+        return audit.verdict.exit_code
+    powers: list[Any] = [cell.params.get("power") for cell in audit.cells]
+    possible = bool(powers) and all(isinstance(power, dict) and power["possible"] for power in powers)
+    return 0 if possible or allow_inconclusive else 3

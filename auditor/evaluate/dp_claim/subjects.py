@@ -1,0 +1,89 @@
+"""Which canaries belong to which level and access."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from auditor.errors import ConfigError
+from auditor.evaluate.dp_claim.claim import Claim
+from auditor.evaluate.dp_claim.edge_canaries import EdgeCanaries
+from auditor.evaluate.dp_claim.graph_canaries import GraphCanaries
+from auditor.evaluate.dp_claim.node_canaries import NodeCanaries
+from auditor.evaluate.dp_claim.plan import SHARES
+from auditor.evaluate.dp_claim.subject import (
+    NO_NOISE,
+    SUM_SHARES,
+    Canaries,
+    Fit,
+    Mechanism,
+    Posteriors,
+    Released,
+    Subject,
+    released_shares,
+)
+from auditor.guarantee import Guarantee
+from auditor.mechanism import PrivateDefense
+from auditor.probe import TrainedModels
+from auditor.targets.target import Target
+
+MAX_COORDINATES = 1_000_000
+DEFAULT_HOPS = 2
+
+
+def of_defense(
+    target: Target,
+    defense: PrivateDefense,
+    planned: Guarantee,
+    claim: Claim,
+    *,
+    m: int,
+    seed: int,
+    models: TrainedModels,
+    fit: Fit,
+) -> Subject:
+    """The mechanism of a registered defence, with the canaries of the claim's level and access.
+
+    Raises:
+        ConfigError: more canaries than there is room for, or a relation that this access cannot test.
+    """
+    if claim.access == "posteriors":
+        hops = planned.mechanism.get("r", DEFAULT_HOPS)
+        return Posteriors(
+            _canaries(target, claim, m, seed, hops if isinstance(hops, int) else DEFAULT_HOPS), fit, SHARES
+        )
+    if claim.access == "mechanism":
+        if claim.relation == "replace":
+            raise ConfigError(
+                "--access mechanism tells whether a record is there; a replace claim needs two twins, which it has "
+                "not: it would be under-tested. Use --access posteriors, or --relation add-remove."
+            )
+        if not 2 <= m <= MAX_COORDINATES:
+            raise ConfigError(f"--canaries is {m}; the block of coordinates holds 2 to {MAX_COORDINATES}.")
+        return Mechanism(target, defense, models, m, SUM_SHARES)
+    shares = released_shares(planned)
+    disjoint = shares == SUM_SHARES  # sums over neighbours: canaries must not share one
+    pairs = EdgeCanaries.make(target, m, arcs=claim.relation == "flip-arc", disjoint=disjoint, rng=_rng(seed))
+    return Released(pairs, defense, models, shares)
+
+
+def of_function(target: Target, claim: Claim, *, m: int, seed: int, fit: Fit, takes_noise: bool) -> Subject:
+    """A training function of the user's own, by the posteriors of what it trains.
+
+    Raises:
+        ConfigError: more canaries than there is room for.
+    """
+    canaries = _canaries(target, claim, m, seed, DEFAULT_HOPS)
+    return Posteriors(canaries, fit, SHARES, NO_NOISE if takes_noise else None)
+
+
+def _canaries(target: Target, claim: Claim, m: int, seed: int, hops: int) -> Canaries:
+    rng = _rng(seed)
+    if claim.level == "graph":
+        return GraphCanaries.make(target, m, replace=claim.relation == "replace", rng=rng)
+    if claim.level == "edge":
+        return EdgeCanaries.make(target, m, arcs=claim.relation == "flip-arc", disjoint=True, rng=rng)
+    return NodeCanaries.make(target, m, hops=hops, swaps=claim.relation == "replace", rng=rng)
+
+
+def _rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng([seed, *b"dp-claim canaries"])
