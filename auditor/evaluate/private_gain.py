@@ -27,9 +27,31 @@ def utility_words(own: Sequence[float], controls: Mapping[str, Sequence[float]],
     """
     said = [_against_majority(float(np.mean(own)), majority)]
     if controls:
-        best = max(controls, key=lambda spec: float(np.mean(controls[spec])))
+        best = best_control(controls)
         said.append(_against_edge_free([a - b for a, b in zip(own, controls[best], strict=True)], best))
     return "; ".join(said)
+
+
+def best_control(controls: Mapping[str, Sequence[float]]) -> str:
+    """The spec of the edge-free model with the highest mean accuracy."""
+    return max(controls, key=lambda spec: float(np.mean(controls[spec])))
+
+
+def leak_words(beyond: Sequence[float], control: str) -> str:
+    """What links a private model gives away beyond an edge-free one, which has none to give.
+
+    Args:
+        beyond: AUC of the link attack on the private model minus that on the edge-free one, one per seed.
+        control: spec of the edge-free model.
+    """
+    points = f"AUC {100 * float(np.mean(beyond)):+.1f} points over {control}"
+    if len(beyond) < 2 or max(beyond) == min(beyond):
+        return f"{points}, {'one seed' if len(beyond) < 2 else 'equal at every seed, one sample'}: nothing can be said"
+    lo, hi = student_t(beyond)
+    points = f"{points} [{100 * lo:+.1f}, {100 * hi:+.1f}]"
+    if lo > 0:
+        return f"{points}: gives away links beyond an edge-free model"
+    return f"{points}: no leak shown beyond an edge-free model"
 
 
 def _against_majority(mean: float, majority: float) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from auditor.audit import CellRow, Difference, Interval, MatrixEntry, MatrixRow, Measurement
 from auditor.evaluate.gain_words import CLAIM_SEEDS, judge_gain
-from auditor.evaluate.private_gain import utility_words
+from auditor.evaluate.private_gain import best_control, leak_words, utility_words
 from auditor.runner.defending import NONE, DefenseRequest, controls_of
 from auditor.statistics.intervals import join_seeds, student_t
 from auditor.targets.target import Target
@@ -87,7 +87,9 @@ def build_matrix(
             entries.append(_entry(column, own, differences))
         tag = next((t.defense for seed in seeds if (t := targets.get((request.spec, seed))) is not None), None)
         promised = None if tag is None else tag.guarantee
-        said = () if promised is None or request.control_of else _private_words(request.spec, controls, rows, seeds)
+        said: tuple[str, ...] = ()
+        if promised is not None and not request.control_of:
+            said = _private_words(request.spec, controls, rows, seeds, own_differences.get("leak", {}))
         spent = [seconds[request.spec, seed] for seed in seeds if (request.spec, seed) in seconds]
         why = next((reasons[request.spec, seed][1] for seed in seeds if (request.spec, seed) in reasons), "")
         result.append(
@@ -238,7 +240,11 @@ def _words(
 
 
 def _private_words(
-    spec: str, controls: Sequence[str], rows: Sequence[CellRow], seeds: Sequence[int]
+    spec: str,
+    controls: Sequence[str],
+    rows: Sequence[CellRow],
+    seeds: Sequence[int],
+    leaks: Mapping[str, Sequence[float]],
 ) -> tuple[str, ...]:
     """What a defence with a Guarantee is worth, over the seeds at which it and all of its controls were measured."""
     gains = {(row.defense, row.seed): row for row in rows if row.probe == "gain" and row.status == "ok"}
@@ -251,7 +257,12 @@ def _private_words(
         for arm in arms
     )
     majority = float(gains[spec, shared[0]].params["majority"])
-    return (f"accuracy: {utility_words(own, dict(zip(arms[1:], others, strict=True)), majority)}",)
+    edge_free = dict(zip(arms[1:], others, strict=True))
+    words = [f"accuracy: {utility_words(own, edge_free, majority)}"]
+    control = best_control(edge_free) if edge_free else None
+    if control is not None and leaks.get(control):
+        words.append(f"links: {leak_words(leaks[control], control)}")
+    return tuple(words)
 
 
 def robust_words(differences: Mapping[str, Sequence[float]], controls: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.evaluate.private_gain import utility_words
+from auditor.evaluate.private_gain import leak_words, utility_words
 
 
 def test_the_better_of_the_edge_free_models_is_the_control() -> None:
@@ -36,3 +36,17 @@ def test_less_than_three_points_over_the_constant_predictor_is_no_utility(accura
     said = utility_words([accuracy] * 3, {}, 0.6)
     assert said.startswith("no utility: ") == worthless
     assert "over the constant predictor (60.0 %)" in said
+
+
+@pytest.mark.parametrize(
+    ("beyond", "words"),
+    [
+        ([0.05, 0.06, 0.055], "+5.5 points over gap:hops=0 [+4.3, +6.7]: gives away links beyond an edge-free model"),
+        ([0.05, -0.06, 0.02], "no leak shown beyond an edge-free model"),
+        ([-0.05, -0.06, -0.055], "no leak shown beyond an edge-free model"),
+        ([0.05], "one seed: nothing can be said"),
+        ([0.05, 0.05], "equal at every seed, one sample: nothing can be said"),
+    ],
+)
+def test_links_are_counted_beyond_an_edge_free_model(beyond: list[float], words: str) -> None:
+    assert words in leak_words(beyond, "gap:hops=0")

@@ -221,6 +221,7 @@ def test_a_private_defence_stands_beside_its_edge_free_control_and_the_constant_
     assert f"over the constant predictor ({majority:.1f} %)" in accuracy
     assert "over an edge-free model" in accuracy
     assert "points over edge-rand:hops=0" in accuracy
+    assert any(word.startswith("links: AUC ") and "edge-rand:hops=0" in word for word in private.words)
     assert not any("edge-free" in word for word in (*rows["none"].words, *control.words))
     assert from_bytes(to_bytes(audit)) == audit
 
