@@ -11,7 +11,7 @@ from auditor.audit import Advantage, Audit, CellRow, Control, Finding, Interval,
 from auditor.joined import Joined, join_cells
 from auditor.taxonomy import advice_of
 from reports.neutral import neutral
-from reports.words import FAMILIES, QUESTIONS, advantage, control, counted, interval, measured, number
+from reports.words import FAMILIES, QUESTIONS, TITLES, advantage, control, counted, interval, measured, number
 
 SEVERITIES = ("none", "low", "medium", "high", "critical")
 _STATUS_ORDER = ("fail", "inconclusive", "accepted", "pass")
@@ -146,8 +146,16 @@ def families(audit: Audit) -> tuple[str, ...]:
 
 
 def answers(reading: Reading) -> list[Answer]:
-    """The three questions of an audit, asked or not; in a comparison they are about the undefended target."""
-    return [_answer(reading, family) for family in FAMILIES]
+    """The three questions of an audit, asked or not; in a comparison they are about the undefended target.
+
+    The audit of a claim asks one question of its own.
+    """
+    return [_answer(reading, family) for family in (("dp",) if is_claim(reading.audit) else FAMILIES)]
+
+
+def is_claim(audit: Audit) -> bool:
+    """Whether the document is the audit of a claimed (epsilon, delta)."""
+    return bool(audit.cells) and all(cell.probe == "dp-claim" for cell in audit.cells)
 
 
 def gaps(audit: Audit) -> list[Gap]:
@@ -196,6 +204,8 @@ def next_steps(reading: Reading) -> list[tuple[str, tuple[str, ...]]]:
             advice = advice_of(row.finding_id)
             if row.status == "inconclusive":
                 advice = "Settle what is open: more items, more seeds or profile full (each row says how many)."
+                if row.finding is not None and row.finding.scale == "claim":
+                    advice = "Settle what is open: more canaries, more runs, or a run without noise, as the verdict says."
             if advice and row.finding_id not in steps.setdefault(advice, []):
                 steps[advice].append(row.finding_id)
     if any(gap.status in ("error", "timeout") for gap in gaps(reading.audit)):
@@ -264,6 +274,8 @@ def coverage(audit: Audit) -> str:
 def target_facts(audit: Audit) -> str:
     """Kind, task and sizes of the target in one line."""
     t = audit.target
+    if not t.nodes:
+        return f"no target: {t.kind} alone" if is_claim(audit) else ""
     sizes = [counted(t.graphs, "graph")] if t.graphs > 1 else []
     sizes += [counted(t.nodes, "node"), counted(t.edges, "directed edge"), counted(t.features, "feature")]
     sizes += [f"{t.classes} classes"]
@@ -299,7 +311,7 @@ def _answer(reading: Reading, family: str) -> Answer:
     rows = [row for row in reading.undefended if row.family == family]
     if rows:
         worst = rows[0]
-        return Answer(family, FAMILIES[family], QUESTIONS[family], worst.status, worst.text, worst)
+        return Answer(family, TITLES[family], QUESTIONS[family], worst.status, worst.text, worst)
     others = () if reading.audit.matrix is None else {cell.defense for cell in reading.audit.cells} - {"none"}
     cells = [cell for cell in reading.audit.cells if cell.family == family and cell.defense not in others]
     missing = [gap for gap in gaps(reading.audit) if gap.family == family and gap.defense not in others]
@@ -309,7 +321,7 @@ def _answer(reading: Reading, family: str) -> Answer:
         text = "Measured, not judged: no number of this family is one that the policy judges."
     else:
         text = "Not asked: no probe of this family was in this run."
-    return Answer(family, FAMILIES[family], QUESTIONS[family], "not tested" if not cells else "no answer", text, None)
+    return Answer(family, TITLES[family], QUESTIONS[family], "not tested" if not cells else "no answer", text, None)
 
 
 def _from_finding(finding: Finding, cell: CellRow, joined: Joined | None) -> Row:

@@ -16,6 +16,7 @@ from auditor.audit import Audit
 from reports import rows as read
 from reports.comparison import Comparison
 from reports.rows import Reading, Row
+from reports.terminal_claim import claim_parts
 from reports.terminal_comparison import comparison_parts
 from reports.words import QUESTIONS, TITLES, band, holders, interval, measured, number
 
@@ -83,11 +84,14 @@ def _parts(reading: Reading, *, width: int, plain: bool) -> Iterable[RenderableT
     yield from _trust(audit)
     if audit.matrix is not None:
         yield from comparison_parts(reading, Comparison.of(audit.matrix), width=width, plain=plain)
+    elif read.is_claim(audit):
+        yield from claim_parts(audit, plain=plain)
     else:
         for family in read.families(audit):
             yield from _family(reading, family, plain=plain, narrow=width < NARROW)
     yield from _gaps(audit)
-    yield from _answers(reading, plain=plain)
+    if not read.is_claim(audit):
+        yield from _answers(reading, plain=plain)
     if audit.matrix is None:
         yield from _steps(reading)
     yield from _verdict(audit)

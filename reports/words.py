@@ -13,6 +13,7 @@ QUESTIONS = {
     "adversarial": "How far does it fall when somebody edits the graph?",
     "shift": "How far does it fall when the data moves, and does it notice?",
     "defense": "What does each defence gain over no defence and over its own controls?",
+    "dp": "Can the claimed epsilon and delta be believed?",
 }
 _ACRONYMS = {"auc": "AUC", "ap": "AP", "ece": "ECE", "sce": "SCE", "tpr": "TPR", "fpr": "FPR", "auroc": "AUROC"}
 _HOLDERS = {

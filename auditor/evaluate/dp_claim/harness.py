@@ -179,7 +179,7 @@ def _done(
     twin: Audited | None = None,
 ) -> CellRow:
     row = _cell(question, seed, power)
-    params = {"verdict": found.word, "reason": found.reason, "sentence": found.sentence}
+    params = {"verdict": found.word, "reason": found.reason, "text": found.sentence}
     if own is not None:
         params["bounds"] = [bound.record() for bound in own.bounds]  # type: ignore[assignment]
         params["beside"] = [bound.record() for bound in own.shown]  # type: ignore[assignment]
@@ -209,10 +209,10 @@ def _cell(question: Question, seed: int, power: Power | None) -> CellRow:
         status="ok",
         access=() if claim.access == "parameters" else (claim.access,),
         params={
-            "claim": {**claim.record(), "headline": claim.headline()},
-            "account": None if question.account is None else question.account.words,
+            "claim": {**claim.record(), "text": claim.headline()},
+            "account": None if question.account is None else {"text": question.account.line()},
             "preregistration": record,
-            "power": None if power is None or plan is None else {**power.record(), "sentence": power.sentence(plan)},
+            "power": None if power is None or plan is None else {**power.record(), "text": power.sentence(plan)},
             **question.extra,
         },
         guarantee=question.planned,

@@ -40,6 +40,12 @@ class Account:
     pld: float | None = None
     disagreement: float | None = None
 
+    def line(self) -> str:
+        """`ε = 4.00 at δ = 0 by pure, from …`; the two accountants side by side where both ran."""
+        shown = f"{self.epsilon:.2f}" if self.epsilon < 1e6 else "unbounded"
+        both = "" if self.prv is None or self.pld is None else f" (PRV {self.prv:.2f}, PLD {self.pld:.2f})"
+        return f"ε = {shown} at δ = {self.delta:g} by {self.accountant}{both}, from {self.words}"
+
     def refutes(self, epsilon: float) -> bool:
         """Whether a claim of `epsilon` is more than 1 % below."""
         return epsilon < self.epsilon * (1 - TOLERANCE)
