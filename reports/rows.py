@@ -203,9 +203,9 @@ def next_steps(reading: Reading) -> list[tuple[str, tuple[str, ...]]]:
         if row.status == "fail" or (row.status == "inconclusive" and not row.is_quiet):
             advice = advice_of(row.finding_id)
             if row.status == "inconclusive":
-                advice = "Settle what is open: more items, more seeds or profile full (each row says how many)."
-                if row.finding is not None and row.finding.scale == "claim":
-                    advice = "Settle what is open: more canaries, more runs, or a run without noise, as the verdict says."
+                is_claim_open = row.finding is not None and row.finding.scale == "claim"
+                more = "more canaries or runs" if is_claim_open else "more items, more seeds or profile full"
+                advice = f"Settle what is open: {more} (each row says how many)."
             if advice and row.finding_id not in steps.setdefault(advice, []):
                 steps[advice].append(row.finding_id)
     if any(gap.status in ("error", "timeout") for gap in gaps(reading.audit)):
