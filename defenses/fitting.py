@@ -79,8 +79,27 @@ class DefenseRecipe:
         return {**own, "defense": spec_of(self.defense), "version": self.defense.version}
 
 
+def refuse_second(defense: Trains, target: Target) -> None:
+    """Raises SkippedError for a target that is defended already.
+
+    A guarantee speaks of the training that made it, and a second fit reads the private data again; a saved target has
+    room for one defence, so that the first would be lost on loading.
+    """
+    if target.defense is not None:
+        raise SkippedError(
+            f"{target.name} is defended by {target.defense.spec}, and {spec_of(defense)} would train on the private "
+            "data again: what the first defence promises, or was measured to gain, would not hold for the result. Give "
+            "the undefended target."
+        )
+
+
 def refit_trained(defense: Trains, target: Target, task: DefenseTask) -> Target:
-    """The defended target of a method that starts from the trained model as it is."""
+    """The defended target of a method that starts from the trained model as it is.
+
+    Raises:
+        SkippedError: the target is defended already.
+    """
+    refuse_second(defense, target)
     recipe = None if target.recipe is None else DefenseRecipe(defense, target, task, needs_trained=True)
     return defended(target, defense.train(target, task), defense, task, recipe)
 
@@ -91,8 +110,9 @@ def train_afresh(defense: Trains, target: Target, task: DefenseTask) -> Target:
     A fit for release is made for that alone: its noise is nobody's to share.
 
     Raises:
-        SkippedError: the target has no RETRAIN.
+        SkippedError: the target has no RETRAIN, or is defended already.
     """
+    refuse_second(defense, target)
     if target.recipe is None or target.build is None:
         raise SkippedError(
             f"{spec_of(defense)} trains from scratch and {target.name} has no RETRAIN; expected a [target.train] table "

@@ -69,7 +69,7 @@ def evaluate(cell: Cell) -> Result:
     beside = []
     for draw in range(draws):
         cell.tick(draw / draws, "prototypes of non-members")
-        made, left = trial.made_of_others(shipped.values, z, cell.rng("draw", str(draw)))
+        made, left = trial.made_of_others(shipped, z, cell.rng("draw", str(draw)))
         control = replace(target, model=_with_prototypes(target.model, made), _clean={})
         beside.append((_claim(cell, attack, control).scores, left))
     replicates = REPLICATES[cell.profile] if settings.replicates == BY_PROFILE else settings.replicates
@@ -129,13 +129,16 @@ class _Trial:
             return None
         return replace(self, items=self.items[kept], member=self.member[kept], cluster=self.cluster[kept])
 
-    def made_of_others(self, values: Tensor, z: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Prototypes of as many random non-members of the same cluster, [K, d]; and who was not drawn, bool [N]."""
-        made, left = values.clone(), torch.ones(z.shape[0], dtype=torch.bool)
+    def made_of_others(self, shipped: Prototypes, z: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Prototypes of as many random non-members of the same cluster, [K, d]; and who was not drawn, bool [N].
+
+        What the shipped ones hold beside their means stays in them: noise hides nobody from a control without it.
+        """
+        made, left = shipped.values.clone(), torch.ones(z.shape[0], dtype=torch.bool)
         for k in torch.unique(self.cluster).tolist():
             pool = self.items[(self.cluster == k) & ~self.member].numpy()
             drawn = torch.from_numpy(rng.choice(pool, size=max(int(self.sizes[k]), 1), replace=False))
-            made[k], left[drawn] = z[drawn].mean(dim=0), False
+            made[k], left[drawn] = shipped.rest[k] + z[drawn].mean(dim=0), False
         return made, left
 
 

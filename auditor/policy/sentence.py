@@ -28,7 +28,7 @@ def of(
     if joined.worst_seed is not None:
         shown = ", ".join(number(value, joined.scale) for value in joined.spread)
         what += f" (worst of {joined.seeds} seeds, {joined.worst_seed}; advantages {shown})"
-    elif joined.seeds > 1 and joined.text:
+    elif joined.seeds > 1 and joined.text and joined.advantage is not None:
         what += f" (over {joined.seeds} seeds {number_with_interval(joined.advantage, joined.scale)})"
     band = severity if severity == upper else f"{severity} (≤ {upper})"
     judged = ", ".join(filter(None, (band, _position(joined, status, threshold_words, threshold))))

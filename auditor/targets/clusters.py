@@ -86,6 +86,7 @@ class Prototypes:
         sizes: nodes behind each prototype, int64 [K].
         sizes_known: whether the artefact tells who they are; without a table and without ids `sizes` counts the
             training nodes nearest to each prototype.
+        rest: what a prototype holds beside the mean of those nodes (noise), float [K, d]; 0 where they are not known.
         ids: prototype nodes whose ids the file holds, int64 [P]; none where prototypes are stored means.
         mode: how the prototypes are had at prediction.
     """
@@ -94,6 +95,7 @@ class Prototypes:
     place: Tensor
     sizes: Tensor
     sizes_known: bool
+    rest: Tensor
     ids: Tensor
     mode: str
 
@@ -111,11 +113,17 @@ class Prototypes:
             return None
         layout, ids = ClusterLayout.of(model, train_mask), kept_ids(model)
         place = torch.cdist(z, values).argmin(dim=1) if layout is None else layout.table
-        behind = place[train_mask & (place >= 0)] if layout is None else layout.member_cluster
-        if layout is None and ids.numel():
-            behind = model.get_buffer("member_cluster")
-        sizes = torch.bincount(behind, minlength=values.shape[0])
-        return cls(values, place, sizes, layout is not None or ids.numel() > 0, ids, model.mode)
+        if layout is not None:
+            nodes, cluster = layout.members, layout.member_cluster
+        elif ids.numel():
+            nodes, cluster = ids, model.get_buffer("member_cluster")
+        else:
+            nodes = torch.nonzero(train_mask).flatten()
+            cluster = place[nodes]
+        known, sizes = layout is not None or ids.numel() > 0, torch.bincount(cluster, minlength=values.shape[0])
+        means = torch.zeros_like(values).index_add(0, cluster, z[nodes]) / sizes.clamp_min(1)[:, None]
+        rest = torch.where((sizes > 0)[:, None], values - means, 0.0) if known else torch.zeros_like(values)
+        return cls(values, place, sizes, known, rest, ids, model.mode)
 
 
 def kept_ids(model: nn.Module) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from defenses.joint_cluster.encoder import encoder_of
 from defenses.joint_cluster.heads import LOW_RANK, LOW_RANK_ABOVE
 from defenses.joint_cluster.merge import Merged, merge_small
 from defenses.joint_cluster.model import MODES, ClusterModel, Plan, untrained
+from defenses.joint_cluster.noise import add_noise
 from defenses.joint_cluster.training import Clusters, Schedule, fit
 
 ARMS = ("joint", "ce", "ce_cluster", "joint_random", "ce_clean", "ce_marginal")
@@ -63,6 +65,8 @@ class JointCluster:
         clean: `jaccard` drops edges between unlike nodes.
         clean_threshold: least similarity of an edge, or `auto`: chosen on validation among 0, .01, .02, .03, .05.
         clean_scope: whether `both` partition and message passing see the filtered graph, or the `partition` alone.
+        prototype_noise: std of Gaussian noise on the sums behind stored prototypes, in units of the clipping norm (the
+            median length of the embeddings in them); 0 for none. No Guarantee comes with it.
         compat: upstream's choices (train+val prototypes, tau in training only, no merging, log(p + 1e-8)).
 
     Source: Miao et al., "Rethinking Independent Cross-Entropy Loss For Graph-Structured Data", ICML 2024.
@@ -80,6 +84,7 @@ class JointCluster:
     clean: str = "none"
     clean_threshold: str | float = "auto"
     clean_scope: str = "both"
+    prototype_noise: float = 0.0
     compat: bool = False
 
     id: ClassVar[str] = "joint-cluster"
@@ -99,6 +104,13 @@ class JointCluster:
             raise ConfigError(f"joint-cluster: tau = {self.tau}; expected above 0.")
         if self.min_occupancy < 1:
             raise ConfigError(f"joint-cluster: min_occupancy = {self.min_occupancy}; expected at least 1.")
+        if not 0 <= self.prototype_noise < math.inf:
+            raise ConfigError(f"joint-cluster: prototype_noise = {self.prototype_noise}; expected 0 or more.")
+        if self.prototype_noise and self.prototypes != "frozen":
+            raise ConfigError(
+                f"joint-cluster: prototype_noise is for stored prototypes; {self.prototypes} ones are made again at "
+                "every answer. Use prototypes=frozen."
+            )
         whole_number(self.clusters, "clusters", ("auto",))
         whole_number(self.rank, "rank", ("auto", "full"))
         share(self.clean_threshold, "clean_threshold")
@@ -106,11 +118,12 @@ class JointCluster:
     def fit(self, target: Target, task: DefenseTask) -> Target:
         """See `auditor.probe.Defense`; the three modes share one fit, kept in the cache of trained models."""
         self._check_applies(target)
-        live = replace(self, prototypes="live")
+        live = replace(self, prototypes="live", prototype_noise=0.0)
         fitted = train_afresh(live, target, task)
         assert isinstance(fitted.model, ClusterModel)
         notes = {} if fitted.defense is None else fitted.defense.notes
-        return self._finished(target, fitted.model.in_mode(self.prototypes), task, notes)
+        model, drawn = self._served(fitted.model, target, task)
+        return self._finished(target, model, task, {**notes, **drawn})
 
     def train(self, base: Target, task: DefenseTask) -> Fitted:
         """See `defenses.fitting.Trains`; partition, mixtures and threshold are made from `base.graph` alone."""
@@ -119,7 +132,8 @@ class JointCluster:
         model, notes = self._best_threshold(base, task)
         parameters = sum(p.numel() for p in model.parameters())
         own = {"parameters": parameters, "encoder": model.encoder.form, "seconds": time.perf_counter() - start}
-        return Fitted(model.in_mode(self.prototypes), {**notes, **own})
+        served, drawn = self._served(model, base, task)
+        return Fitted(served, {**notes, **own, **drawn})
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
         """See `auditor.probe.Defense`."""
@@ -145,9 +159,16 @@ class JointCluster:
 
     def modes(self, profile: Profile) -> tuple[str, ...]:
         """See `auditor.probe.ServesInModes`: `recluster`, which no gradient attack can follow, is not for `quick`."""
-        if self.prototypes != "frozen" or not self._uses_clusters:
+        if self.prototypes != "frozen" or self.prototype_noise or not self._uses_clusters:
             return ()
         return tuple(spec_of(replace(self, prototypes=mode)) for mode in MODES[1 : 2 if profile == "quick" else 3])
+
+    def _served(self, live: ClusterModel, base: Target, task: DefenseTask) -> tuple[ClusterModel, dict[str, Any]]:
+        """What is shipped of a fit in mode `live`, and what the report says about its noise."""
+        model, noise = live.in_mode(self.prototypes), self.prototype_noise * task.noise_scale
+        if not self.prototype_noise:
+            return model, {}
+        return model, add_noise(model, live, base.graph, noise, task.noise_torch_rng("prototypes"))
 
     def _finished(self, base: Target, model: ClusterModel, task: DefenseTask, notes: Mapping[str, Any]) -> Target:
         """The defended target: embeddings are z, and `recluster` alone has no edge gradient."""
