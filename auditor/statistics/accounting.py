@@ -32,7 +32,8 @@ class Account:
     """None above `PRV_LIMIT`."""
     pld: float
     disagreement: float | None
-    """|PRV − PLD| / PLD; above .02 neither may be believed. PRV counts its own numerical error (≤ .5 %) as ε."""
+    """|PRV − PLD| / max(PLD, .05); above .02 neither may be believed. PRV counts its own numerical error as ε: .5 %, at
+    least .001."""
     accountant: str = "prv+pld"
     """Or `gaussian-exact` at q = 1, `pld` above `PRV_LIMIT`."""
 
@@ -67,6 +68,8 @@ def epsilon_of_mu(mu: float, delta: float) -> float:
     if mu == 0 or _log_delta(0.0, mu) <= target:
         return 0.0
     above = mu * (mu / 2 - float(special.ndtri(delta)))  # there the first term alone equals δ
+    if mu > 1e6:  # past what floats can subtract; `above` is off by about 1 in 5e11
+        return above
     return float(optimize.brentq(lambda epsilon: _log_delta(epsilon, mu) - target, 0.0, above, xtol=1e-12))
 
 
@@ -137,9 +140,9 @@ def subsampled_gaussian(q: float, sigma: float, steps: int, delta: float) -> Acc
     Source: Gopi, Lee and Wutschitz 2021 (PRV); Koskela et al. 2020, Doroshenko et al. 2022 (PLD).
     """
     _check_sampled(q, steps, delta)
-    _require(sigma > 0 and math.isfinite(sigma), "sigma", sigma, "finite and above 0")
+    _require(0 < sigma <= 1e6, "sigma", sigma, "above 0 and at most a million")
     _require(
-        q * steps / sigma**2 <= 1e8,
+        q * steps / sigma / sigma <= 1e8,
         "sigma",
         sigma,
         f"larger at q = {q:g} and {steps} steps: its epsilon is beyond computing, and beyond meaning anything",
@@ -151,7 +154,7 @@ def subsampled_gaussian(q: float, sigma: float, steps: int, delta: float) -> Acc
 def _account(q: float, sigma: float, steps: int, delta: float) -> Account:
     pld = _pld(q, sigma, steps, delta)
     prv = _prv(q, sigma, steps, delta, error=min(0.01, max(0.001, 0.005 * pld))) if pld <= PRV_LIMIT else None
-    gap = None if prv is None else abs(prv - pld) / max(pld, 1e-12)
+    gap = None if prv is None else abs(prv - pld) / max(pld, 0.05)
     if q == 1:
         return Account(epsilon_of_mu(math.sqrt(steps) / sigma, delta), delta, prv, pld, gap, "gaussian-exact")
     return Account(pld, delta, None, pld, None, "pld") if prv is None else Account(max(pld, prv), delta, prv, pld, gap)
@@ -236,8 +239,9 @@ def multi_term_epsilon(population: int, drawn: int, terms: int, noise: float, st
     reached = np.arange(max(0, drawn + terms - population), min(drawn, terms) + 1)
     log_p = stats.hypergeom.logpmf(reached, population, terms, drawn)
     order: NDArray[np.float64] = _ORDERS[:, None]
-    loss = order * (order - 1) * reached**2 / (2 * noise**2 * terms**2)
-    rdp = special.logsumexp(log_p + loss, axis=1) / (_ORDERS - 1)
+    with np.errstate(over="ignore"):  # so little noise that ε is infinite
+        loss = order * (order - 1) * (reached / (noise * terms)) ** 2 / 2
+        rdp = special.logsumexp(log_p + loss, axis=1) / (_ORDERS - 1)
     epsilon = steps * rdp + np.log1p(-1 / _ORDERS) - np.log(delta * _ORDERS) / (_ORDERS - 1)
     return max(0.0, float(epsilon.min()))
 

@@ -45,6 +45,14 @@ def test_epsilon_of_mu_inverts_mu(epsilon, delta):
     assert epsilon_of_mu(mu_of(epsilon, delta), delta) == pytest.approx(epsilon, rel=1e-8)
 
 
+def test_hardly_any_noise_is_a_huge_epsilon_and_no_crash():
+    assert epsilon_of_mu(1.0001e6, 1e-5) / epsilon_of_mu(0.9999e6, 1e-5) == pytest.approx(1.0004, abs=1e-6)
+    assert epsilon_of_mu(1e100, 1e-5) == pytest.approx(5e199)
+    assert epsilon_of_mu(1e300, 1e-5) == math.inf
+    assert multi_term_epsilon(**NODES, terms=5, noise=1e-3) > 1e7
+    assert multi_term_epsilon(**NODES, terms=5, noise=1e-200) == math.inf
+
+
 def test_a_mechanism_that_delta_alone_covers_costs_no_epsilon():
     assert epsilon_of_mu(0.0, 1e-5) == 0
     assert epsilon_of_mu(1e-6, 1e-5) == 0
@@ -89,11 +97,17 @@ def test_a_huge_loss_is_counted_by_pld_alone():
     assert 300 < account.pld < epsilon_of_mu(math.sqrt(1000) / 0.1, 1e-5)  # subsampling cannot cost more
 
 
+def test_next_to_no_loss_is_no_disagreement():
+    account = subsampled_gaussian(1e-9, 0.5, 1, 1e-5)
+    assert account.epsilon < 0.0011
+    assert account.disagreement < 0.02
+
+
 def test_equal_settings_are_accounted_once():
     assert subsampled_gaussian(0.01, 1, 1000, 1e-5) is subsampled_gaussian(0.01, 1.0, 1000, 1e-5)
 
 
-@pytest.mark.parametrize(("epsilon", "q", "steps", "delta"), [(8.0, 0.0719, 280, 1e-3), (1.0, 1.0, 10, 1e-5)])
+@pytest.mark.parametrize(("epsilon", "q", "steps", "delta"), [(2.0, 0.0719, 50, 1e-3), (1.0, 1.0, 10, 1e-5)])
 def test_sigma_is_the_smallest_that_keeps_the_claim(epsilon, q, steps, delta):
     sigma = sigma_for(epsilon, q, steps, delta)
     assert subsampled_gaussian(q, sigma, steps, delta).epsilon <= epsilon
@@ -179,6 +193,8 @@ def test_gdp_is_refused_with_the_reason_and_the_reason_is_true():
         (lambda: subsampled_gaussian(1.1, 1, 10, 1e-5), "q = 1.1"),
         (lambda: subsampled_gaussian(0, 1, 10, 1e-5), "q = 0"),
         (lambda: subsampled_gaussian(0.1, 0, 10, 1e-5), "sigma = 0"),
+        (lambda: subsampled_gaussian(0.1, 1e-200, 10, 1e-5), "sigma = 1e-200.*beyond computing"),
+        (lambda: subsampled_gaussian(0.1, 1e200, 10, 1e-5), r"sigma = 1e\+200"),
         (lambda: subsampled_gaussian(0.1, 1, 0, 1e-5), "steps = 0"),
         (lambda: subsampled_gaussian(0.1, 1, 1.5, 1e-5), "steps = 1.5"),
         (lambda: subsampled_gaussian(0.1, 1, 10, 0), "delta = 0"),
