@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch_geometric import nn as pyg
 
 from auditor.errors import SkippedError
+from auditor.targets.realm import with_forward
 from defenses.dp.record_layers import RecordBias, RecordContext, RecordLinear
 
 LINEAR = (nn.Linear, pyg.Linear)
@@ -20,19 +23,6 @@ NORMS = (
 )  # fmt: skip
 _NORMS = (_NormBase, *(getattr(pyg, name) for name in NORMS if hasattr(pyg, name)))
 SUPPORTED = "GCNConv, GINConv with fixed eps, SAGEConv with mean or add aggregation, Linear; add or mean pooling"
-
-
-class BiasedConv(nn.Module):
-    """A convolution without bias, and the bias after it."""
-
-    def __init__(self, conv: nn.Module, bias: RecordBias) -> None:
-        super().__init__()
-        self.conv, self.add_bias = conv, bias
-
-    def forward(self, *args: Tensor, **kwargs: Tensor) -> Tensor:
-        """As the convolution."""
-        out: Tensor = self.add_bias(self.conv(*args, **kwargs))
-        return out
 
 
 def privatise(model: nn.Module, context: RecordContext) -> nn.Module:
@@ -58,8 +48,19 @@ def privatise(model: nn.Module, context: RecordContext) -> nn.Module:
         if isinstance(module, pyg.GCNConv) and module.bias is not None:
             conv = twin.get_submodule(name)
             conv.register_parameter("bias", None)
-            _put(twin, name, BiasedConv(conv, RecordBias(module.bias, context, f"{name}.bias")))
+            conv.add_bias = RecordBias(module.bias, context, f"{name}.bias")
+            with_forward(conv, _biased)
     return twin
+
+
+def _biased(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A convolution without bias, and the bias after it; still an instance of its class."""
+
+    def biased(self: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
+        out: Tensor = self.get_submodule("add_bias")(forward(self, *args, **kwargs))
+        return out
+
+    return biased
 
 
 def _put(root: nn.Module, name: str, module: nn.Module) -> None:

@@ -5,18 +5,14 @@ The checks run on made-up records of the data's width, so that what they print t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from auditor.audit import ValidityRow
 from auditor.errors import PerRecordShapeError
 from auditor.targets.rng import forked_rng
 from defenses.dp import steps
-from defenses.dp.record_layers import RecordBias, RecordLinear
 from defenses.dp.records import RecordBatch, RecordModel
 
 SIZES = (5, 1, 12, 3, 30, 2, 7, 4)
@@ -96,12 +92,12 @@ def _row(name: str, evidence: str, *, passed: bool = True) -> ValidityRow:
 
 
 def _dependence(model: RecordModel, batch: RecordBatch) -> float:
-    """Largest relative change of a gradient when another record is replaced, in training mode."""
+    """Largest relative change of a gradient when another record is replaced."""
     worst = 0.0
     with forked_rng(0):
         before = _flat(model.gradients(batch))  # [B, P]
     for j in {0, batch.records // 2, batch.records - 1}:
-        with forked_rng(0):  # the same dropout: the replaced record has the same size
+        with forked_rng(0):  # a forward that draws, draws the same
             after = _flat(model.gradients(batch.disturbed(j)))
         others = torch.arange(batch.records) != j
         worst = max(worst, _relative(after[others], before[others]))
@@ -110,30 +106,15 @@ def _dependence(model: RecordModel, batch: RecordBatch) -> float:
 
 def _loop_error(model: RecordModel, batch: RecordBatch) -> float:
     """Largest relative difference between per-record gradients and those of the plain network, one record at a time."""
-    with _without_dropout(model):
-        together = _flat(model.gradients(batch))
-        parameters = model.parameters()
-        loop = []
-        for j in range(batch.records):
-            loss = batch.only(j).losses(model.model)[0]
-            alone = torch.autograd.grad(loss, parameters, allow_unused=True)
-            filled = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, alone, strict=True)]
-            loop.append(torch.cat([g.flatten() for g in filled]))
-    return _relative(together, torch.stack(loop))
-
-
-@contextmanager
-def _without_dropout(model: RecordModel) -> Iterator[None]:
-    """Evaluation mode but for the layers whose hooks work in training mode alone."""
-    modules: list[nn.Module] = [*model.model.modules(), *model.twin.modules()]
-    before = [module.training for module in modules]
-    for module in modules:
-        module.training = isinstance(module, RecordLinear | RecordBias)
-    try:
-        yield
-    finally:
-        for module, mode in zip(modules, before, strict=True):
-            module.training = mode
+    parameters, training, loop = model.parameters(), model.model.training, []
+    model.model.eval()  # as the twin: no dropout
+    for j in range(batch.records):
+        loss = batch.only(j).losses(model.model)[0]
+        alone = torch.autograd.grad(loss, parameters, allow_unused=True)
+        filled = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, alone, strict=True)]
+        loop.append(torch.cat([g.flatten() for g in filled]))
+    model.model.train(training)
+    return _relative(_flat(model.gradients(batch)), torch.stack(loop))
 
 
 def _flat(gradients: list[Tensor]) -> Tensor:

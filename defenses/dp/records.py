@@ -28,7 +28,7 @@ from auditor.data.graph import Graph
 from auditor.errors import EvaluationError, PerRecordShapeError
 from auditor.targets.forward import ForwardAdapter
 from defenses.dp.privatise import privatise
-from defenses.dp.record_layers import RecordContext
+from defenses.dp.record_layers import RecordBias, RecordContext, RecordLinear
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,7 +100,9 @@ class RecordBatch:
 class RecordModel:
     """A plain network, and beside it a twin on the same Parameters that answers one gradient per record.
 
-    What steps on `parameters()` trains the plain network: it is served, saved and audited as it always was.
+    What steps on `parameters()` trains the plain network: it is served, saved and audited as it always was. Dropout is
+    off: its masks follow from a recorded seed, and a record that is larger or missing would move the masks of all rows
+    after it, and with them other records' gradients.
 
     Args:
         model: layers as `defenses.dp.privatise` allows.
@@ -113,7 +115,9 @@ class RecordModel:
     def __init__(self, model: nn.Module, loss_reduction: Literal["sum", "mean"] = "sum") -> None:
         self.model = model
         self.context = RecordContext()
-        self.twin = privatise(model, self.context).train()
+        self.twin = privatise(model, self.context).eval()
+        for layer in self.twin.modules():
+            layer.training = isinstance(layer, RecordLinear | RecordBias)  # without it Opacus' hooks see nothing
         self.loss_reduction = loss_reduction
         self._hooked = GradSampleModule(self.twin, loss_reduction=loss_reduction)
 
