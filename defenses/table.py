@@ -84,6 +84,13 @@ TABLE = Table(
             "counter-example",
             needs=("RETRAIN",),
         ),
+        Entry(
+            "dp-node",
+            "defenses.dp.node:DPNode",
+            "node-level DP: DP-SGD over rooted subgraphs in which no node occurs often; covers training only",
+            "privacy",
+            needs=("RETRAIN",),
+        ),
     ),
     not_offered=NOT_OFFERED,
 )

@@ -171,7 +171,7 @@ def check_opacus(
 
     from auditor.statistics.accounting import default_delta
     from defenses.dp.privatise import refuse_layers
-    from defenses.dp.record_layers import RecordLinear
+    from defenses.dp.record_layers import RecordBias, RecordLinear
 
     if graph.batch is None and isinstance(optimizer, DPOptimizer):
         units = population or graph.num_items
@@ -184,11 +184,9 @@ def check_opacus(
             steps=steps,
             delta=delta or default_delta(units),
         )
-    raw = {
-        name: type(layer).__name__
-        for name, layer in module.named_modules()
-        if isinstance(layer, MessagePassing) and not any(isinstance(part, RecordLinear) for part in layer.modules())
-    }
+    if any(isinstance(layer, RecordLinear | RecordBias) for layer in module.modules()):
+        return  # rewritten already, by `privatise`
+    raw = {name: type(layer).__name__ for name, layer in module.named_modules() if isinstance(layer, MessagePassing)}
     if raw:
         found = ", ".join(f"{kind} ({name})" for name, kind in raw.items())
         raise PerRecordShapeError(
