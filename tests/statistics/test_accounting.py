@@ -47,6 +47,7 @@ def test_epsilon_of_mu_inverts_mu(epsilon, delta):
 
 def test_hardly_any_noise_is_a_huge_epsilon_and_no_crash():
     assert epsilon_of_mu(1.0001e6, 1e-5) / epsilon_of_mu(0.9999e6, 1e-5) == pytest.approx(1.0004, abs=1e-6)
+    assert epsilon_of_mu(1e9, 1e-5) == pytest.approx(5e17, rel=1e-6)
     assert epsilon_of_mu(1e100, 1e-5) == pytest.approx(5e199)
     assert epsilon_of_mu(1e300, 1e-5) == math.inf
     assert multi_term_epsilon(**NODES, terms=5, noise=1e-3) > 1e7
