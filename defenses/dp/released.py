@@ -22,6 +22,7 @@ from auditor.errors import CapabilityError, ConfigError, LoadError, SkippedError
 from auditor.guarantee import Guarantee, Level
 from auditor.probe import DefenseTask, spec_of
 from auditor.targets.target import Capability, Fitted, Target
+from defenses.dp.edge_free import edge_free
 from defenses.dp.pairs import Cells, cells_of, contains, edge_cells, pairs_row, with_cells
 from defenses.fitting import rebuilt, train_afresh
 
@@ -81,7 +82,7 @@ class ReleasesGraph(ABC):
     def fit(self, target: Target, task: DefenseTask) -> Target:
         """See `auditor.probe.Defense`."""
         self.planned(target, task)
-        return train_afresh(self, target, task)
+        return self._served(train_afresh(self, target, task))
 
     def planned(self, target: Target, task: DefenseTask) -> Guarantee:
         """See `auditor.mechanism.PrivateDefense`."""
@@ -120,6 +121,7 @@ class ReleasesGraph(ABC):
         released = with_cells(private, cells)
         task.tick(0.1, f"training on {cells.size} released edges")
         model = base.recipe.fit(released, base.split, task.seed).model
+        model = edge_free(model) if self._edge_free else model
         notes = {"released_edges": int(cells.size), "seconds": time.perf_counter() - start}
         if not task.release:  # shares of true edges are private: for evaluation only
             kept = int(contains(np.sort(cells), edges).sum())
@@ -137,8 +139,9 @@ class ReleasesGraph(ABC):
         graph = _checked(tensors[EDGES], base.private_graph, spec_of(self))
         target = rebuilt(self, base, own, task, head=False)
         made = hashlib.sha256(f"{target.digest}{graph.digest()}".encode()).hexdigest()
-        served = target.fitted(Fitted(target.model, released=graph), base.private_graph, base.split, task.seed)
-        return replace(served, digest=made, _clean={})
+        model = edge_free(target.model) if self._edge_free else target.model
+        served = target.fitted(Fitted(model, released=graph), base.private_graph, base.split, task.seed)
+        return self._served(replace(served, digest=made, _clean={}))
 
     def controls(self) -> tuple[str, ...]:
         """Two edge-free models; the better one is the control."""
@@ -164,6 +167,11 @@ class ReleasesGraph(ABC):
     @property
     def _edge_free(self) -> bool:
         return self.hops == "0"
+
+    def _served(self, target: Target) -> Target:
+        """A model that drops its edges has no gradient with respect to them."""
+        lost = {Capability.GRAD_EDGE} if self._edge_free else set()
+        return replace(target, capabilities=target.capabilities - lost, _clean={})
 
     def _release(self, edges: Cells, num_nodes: int, task: DefenseTask) -> Cells:
         if self._edge_free:

@@ -21,7 +21,7 @@ from auditor.probe import DefenseTask
 from auditor.runner.defending import fit_defended, load_any, make_defense, with_controls
 from auditor.runner.execute import TrainedCache
 from auditor.targets.derived import save_derived
-from auditor.targets.target import Target
+from auditor.targets.target import Capability, Target
 from auditor.targets.train import train_reference
 from defenses.dp.edge_rand import EdgeRand, flip_probability
 from defenses.dp.lap_graph import LapGraph, largest_cells
@@ -168,6 +168,8 @@ def test_without_hops_nothing_depends_on_an_edge_and_epsilon_is_zero(id_: str) -
     second = defense.fit(replace(toy_target(graph=graph), graph=other), task_of())
     assert first.graph.num_edges == 0
     assert torch.equal(first.clean_logits(), second.clean_logits())
+    assert torch.equal(first.logits(graph.x, graph.edge_index), first.clean_logits()), "edges added later are ignored"
+    assert Capability.GRAD_EDGE not in first.capabilities
     assert first.defense is not None
     assert first.defense.guarantee is not None
     assert (first.defense.guarantee.epsilon, first.defense.guarantee.mechanism) == (0.0, {"name": "no edges"})
@@ -268,6 +270,7 @@ def test_saved_and_loaded_answers_byte_for_byte_with_its_guarantee(folder: Path,
     target = saved(folder, tmp_path, spec)
     loaded = load_any(tmp_path, models=TrainedCache())
     assert torch.equal(loaded.clean_logits(), target.clean_logits())
+    assert loaded.capabilities == target.capabilities
     assert torch.equal(loaded.graph.edge_index, target.graph.edge_index)
     assert torch.equal(loaded.private_graph.edge_index, target.private_graph.edge_index)
     assert loaded.defense is not None
