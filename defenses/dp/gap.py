@@ -25,8 +25,8 @@ from auditor.targets.rng import forked_rng
 from auditor.targets.target import Capability, Fitted, ModelHandle, Target
 from defenses.dp.gap_model import GapModel, Schedule, fit, make_encoder, neighbour_sums, unit_rows
 from defenses.dp.pairs import cells_of, contains, edge_cells, pairs_row, with_cells
-from defenses.dp.released import NOT_PROTECTED, PUBLIC_COUNT, refuse_defended
-from defenses.fitting import DefenseRecipe, defended, train_afresh
+from defenses.dp.released import NOT_PROTECTED, PUBLIC_COUNT
+from defenses.fitting import DefenseRecipe, defended, refuse_second, train_afresh
 
 RELATIONS = ("flip-pair", "flip-arc")
 ENCODER, ENCODER_DROPOUT = Schedule(lr=0.01, weight_decay=5e-4, epochs=200), 0.5
@@ -98,7 +98,7 @@ class Gap:
 
     def planned(self, target: Target, task: DefenseTask) -> Guarantee:
         """See `auditor.mechanism.PrivateDefense`."""
-        refuse_defended(target, spec_of(self))
+        refuse_second(self, target)
         if target.task != "node":
             raise SkippedError("gap sums over neighbours in one private graph; this target classifies many graphs.")
         if not self.hops:
@@ -243,7 +243,7 @@ class Gap:
             units=max(1, self._units(target)),
             covers=("training", "inference"),
             not_protected=NOT_PROTECTED,
-            caveats=(PUBLIC_COUNT, RELEASE_ONCE) if self.hops else (),
+            caveats=(PUBLIC_COUNT, RELEASE_ONCE) if self.hops else (PUBLIC_COUNT,),
             noise_seed=task.noise_seed,
         )
 

@@ -24,19 +24,11 @@ from auditor.probe import DefenseTask, spec_of
 from auditor.targets.target import Capability, Fitted, Target
 from defenses.dp.edge_free import edge_free
 from defenses.dp.pairs import Cells, cells_of, contains, edge_cells, pairs_row, with_cells
-from defenses.fitting import rebuilt, train_afresh
+from defenses.fitting import rebuilt, refuse_second, train_afresh
 
 NOT_PROTECTED = ("features", "labels", "node set")
 PUBLIC_COUNT = "the number of edges is treated as public"
 EDGES = "served.edge_index"
-
-
-def refuse_defended(target: Target, spec: str) -> None:
-    """Raises SkippedError for a target that is defended already: the earlier Guarantee would be lost without a word."""
-    if target.defense is not None:
-        raise SkippedError(
-            f"{target.name} is defended by {target.defense.spec}; {spec} expected the undefended target. Defend that."
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +78,7 @@ class ReleasesGraph(ABC):
 
     def planned(self, target: Target, task: DefenseTask) -> Guarantee:
         """See `auditor.mechanism.PrivateDefense`."""
-        refuse_defended(target, spec_of(self))
+        refuse_second(self, target)
         if target.task != "node":
             raise SkippedError(f"{self.id} releases one graph with private edges; this target classifies many graphs.")
         graph = target.private_graph

@@ -13,13 +13,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from auditor.data.graph import Graph
+from auditor.data.graph import Graph, Split
 from auditor.data.sources import load_data
 from auditor.errors import CapabilityError, ConfigError, LoadError, SkippedError
 from auditor.mechanism import PrivateDefense
 from auditor.runner.defending import fit_defended, load_any, make_defense
 from auditor.runner.execute import TrainedCache
 from auditor.statistics.accounting import epsilon_of_mu, mu_of
+from auditor.statistics.dp import rejects_claim
 from auditor.targets.derived import save_derived
 from auditor.targets.reference import NODES as REFERENCE_NODES
 from auditor.targets.reference import synthetic_inputs
@@ -110,6 +111,28 @@ def test_released_scores_tell_canaries_apart_by_all_that_the_budget_allows(defen
     mu = mu_of(2.0, defense.planned(holding, task_of()).delta)
     error = math.sqrt(4 / scores.numel() + separation**2 / (2 * scores.numel()))
     assert abs(separation - excess * mu) < 4 * error
+
+
+@pytest.mark.slow
+def test_an_audit_of_a_large_graph_refutes_the_planted_mistakes_and_not_the_honest_one() -> None:
+    n, m, guesses, delta = 100_000, 40_000, 2_000, 1e-7
+    rng = np.random.default_rng(0)
+    y = torch.from_numpy(rng.integers(0, 3, n))
+    x = torch.randn(n, 8, generator=torch.Generator().manual_seed(0))
+    x[torch.arange(n), y] += 2
+    edges = torch.from_numpy(rng.integers(0, n, (2, 400_000)))
+    pairs = torch.from_numpy(rng.permutation(n))[: 2 * m].reshape(2, m)
+    included = torch.from_numpy(rng.random(m) < 0.5)
+    arcs = torch.cat([edges, edges.flip(0), pairs[:, included], pairs[:, included].flip(0)], dim=1)
+    ids = torch.arange(n)
+    split = Split(ids < 2000, (ids >= 2000) & (ids < 3000), ids >= 3000)
+    base = replace(toy_target(epochs=1), graph=Graph(x, arcs, y), split=split)
+    rejected = {}
+    for kind in (Gap, BothDropped):
+        order = torch.argsort(kind(4.0, delta).released_scores(base, pairs, task_of()))
+        right = int(included[order[-guesses // 2 :]].sum()) + int((~included[order[: guesses // 2]]).sum())
+        rejected[kind] = rejects_claim("G", 4.0, delta, m, guesses, right, 5e-4)
+    assert rejected == {Gap: False, BothDropped: True}
 
 
 def test_the_private_graph_is_answered_from_the_release_whatever_the_order_of_its_arcs() -> None:
