@@ -15,7 +15,7 @@ from auditor.errors import ConfigError, SkippedError, nearest
 from auditor.probe import DefenseTask
 from auditor.statistics.intervals import agresti_min
 from auditor.targets.target import Capability, Fitted, Target, is_correct, log_probabilities
-from defenses.fitting import DefenseRecipe, defended, rebuilt
+from defenses.fitting import DefenseRecipe, defended, rebuilt, refuse_second
 from defenses.repair.edit import Steps, edit
 from defenses.repair.errors_file import wrong_nodes
 from defenses.repair.report import NodeRow, RepairReport
@@ -108,6 +108,7 @@ class Repair:
         return defended(target, Fitted(model, report.notes()), self, task, recipe), report
 
     def _run(self, target: Target, task: DefenseTask, nodes: Nodes) -> tuple[nn.Module, RepairReport]:
+        refuse_second(self, target)
         if target.task != "node":
             raise SkippedError("repair corrects nodes of one graph; this target classifies graphs.")
         start = time.perf_counter()

@@ -21,6 +21,7 @@ from defenses.repair.edit import SPENT, Steps, edit
 from defenses.repair.errors_file import check_nodes, read_errors, wrong_nodes
 from defenses.repair.method import Repair, training_parts
 from defenses.repair.weights import EditedModel
+from defenses.uniform_refit import UniformRefit
 from tests.defenses.test_joint_cluster import Fresh
 from tests.toys import sbm_graph, toy_target
 
@@ -281,3 +282,9 @@ def test_registry_line_controls_and_saved_tensors() -> None:
     assert torch.equal(again.clean_logits(), repaired.clean_logits())
     twin = repaired.retrained(sbm_graph(seed=1), seed=3)
     assert bool(torch.isfinite(twin.clean_logits()).all())
+
+
+def test_a_defended_target_is_not_repaired() -> None:
+    defended = UniformRefit().fit(toy_target(graph=sbm_graph(240), epochs=5), task())
+    with pytest.raises(SkippedError, match="defended by uniform-refit"):
+        Repair(errors="test").apply(defended, task())
