@@ -246,6 +246,14 @@ def test_one_seed_one_model_and_a_release_records_nothing(target):
         assert "arcs_kept" not in made.defense.notes  # it follows from the private edges
 
 
+@pytest.mark.parametrize(("batch", "scale"), [(16, 0.0), (36, 1.0)], ids=["roots", "noise"])
+def test_neither_roots_nor_noise_of_a_release_follow_from_the_seed(target, batch, scale):
+    """Without noise only the roots are drawn; with every root in each batch only the noise is."""
+    release, defense = replace(task_of(), release=True, noise_scale=scale), replace(FAST, batch=batch)
+    first, second = (defense.train(target, release).model for _ in range(2))
+    assert not any(same_tensors(first, second).values())
+
+
 def test_a_refit_runs_the_whole_mechanism(target):
     fitted = FAST.fit(target, task_of())
     again = fitted.retrained(seed=3)
