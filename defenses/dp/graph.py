@@ -214,7 +214,7 @@ class DPGraph:
             refuse_shared_graph(
                 spec_of(self), "node", population=units, drawn=drawn, sigma=sigma, steps=steps, delta=delta
             )
-        refuse_defended(target, spec_of(self))
+        refuse_defended(self, target)
         refuse_layers(target.model)
 
     def _delta(self, units: int | None) -> float:

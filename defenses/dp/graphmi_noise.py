@@ -15,7 +15,7 @@ from torch.nn import functional
 from auditor.data.graph import Graph
 from auditor.errors import CapabilityError, ConfigError, EvaluationError
 from auditor.guarantee import Guarantee, Level
-from auditor.probe import DefenseTask, spec_of
+from auditor.probe import DefenseTask
 from auditor.statistics.accounting import check_delta, epsilon_of_mu
 from auditor.targets.forward import ForwardAdapter
 from auditor.targets.rng import forked_rng
@@ -76,7 +76,7 @@ class GraphMINoise:
 
     def planned(self, target: Target, task: DefenseTask) -> Guarantee:
         """See `auditor.mechanism.PrivateDefense`: an ε without meaning that covers nothing."""
-        refuse_defended(target, spec_of(self))
+        refuse_defended(self, target)
         return Guarantee(
             level="graph",
             relation="replace",

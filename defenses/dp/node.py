@@ -258,7 +258,7 @@ class DPNode:
         """Raises SkippedError where this target cannot be trained so, or the claim asked for would be false."""
         if target.task != "node":
             raise SkippedError("dp-node trains on the nodes of one graph; these records are graphs. Use dp-graph.")
-        refuse_defended(target, spec_of(self))
+        refuse_defended(self, target)
         if target.private_graph.edge_weight is not None:
             raise SkippedError("dp-node knows no edge weights: its lists would have to protect them. Drop the weights.")
         refuse_layers(target.model)

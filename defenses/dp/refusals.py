@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from auditor.data.graph import Graph
     from auditor.targets.target import Target
+    from defenses.fitting import Trains
 
 NOT_OFFERED: Mapping[str, str] = {
     "dp-flat": (
@@ -121,24 +122,22 @@ def refuse_shared_graph(
     )
 
 
-def refuse_defended(target: Target, defense: str) -> None:
+def refuse_defended(defense: Trains, target: Target) -> None:
     """Nothing, for a target as it was given.
 
     Raises:
         SkippedError: the target is a defended one already; for clusters with the reason why the two do not add up.
     """
-    if target.defense is None:
-        return
-    reason = "A guarantee speaks of the training that it replaces, not of what was done before or after it."
-    if target.defense.spec.partition(":")[0] == "joint-cluster":
-        reason = (
-            "Its prototypes are means over many training nodes, made again in each step: every record's gradient "
-            "depends on other records, so that clipping one bounds nobody's influence."
+    from auditor.probe import spec_of
+    from defenses.fitting import refuse_second
+
+    if target.defense is not None and target.defense.spec.partition(":")[0] == "joint-cluster":
+        raise SkippedError(
+            f"{spec_of(defense)} cannot be trained on top of {target.defense.spec}. Its prototypes are means over many "
+            "training nodes, made again in each step: every record's gradient depends on other records, so that "
+            "clipping one bounds nobody's influence. Give the undefended target."
         )
-    raise SkippedError(
-        f"{defense} cannot be trained on top of {target.defense.spec}. {reason} Give the undefended target "
-        '("auditor train", or the folder that the defence was fitted from).'
-    )
+    refuse_second(defense, target)
 
 
 def check_opacus(

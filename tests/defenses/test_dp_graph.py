@@ -231,7 +231,7 @@ def test_targets_without_a_gradient_per_record_are_refused_before_training() -> 
             refused(mixing, task_of())
     with pytest.raises(SkippedError, match="RETRAIN"):
         QUICK.fit(replace(graph_target(), recipe=None), task_of())
-    with pytest.raises(SkippedError, match="on top of dp-graph"):
+    with pytest.raises(SkippedError, match="defended by dp-graph"):
         QUICK.fit(fitted(QUICK), task_of())
 
 
@@ -312,7 +312,7 @@ def test_graphmi_noise_has_the_epsilon_that_it_has_and_promises_nothing() -> Non
         assert all(same_tensors(done.model, defense.fit(target, task_of()).model).values())
         quiet = defense.fit(target, replace(task_of(), noise_scale=0.0))
         assert not all(same_tensors(done.model, quiet.model).values())
-        with pytest.raises(SkippedError, match="on top of graphmi-noise"):
+        with pytest.raises(SkippedError, match="defended by graphmi-noise"):
             defense.fit(done, task_of())
     with pytest.raises(CapabilityError, match="expected posteriors"):
         defense.canary_sums(graph_target(), torch.ones(2, dtype=torch.bool), task_of())

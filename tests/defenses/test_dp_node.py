@@ -402,7 +402,7 @@ def test_targets_that_it_does_not_apply_to(target):
         (toy_target("graph-gin", graph=small_graphs(20), epochs=1), "Use dp-graph"),
         (weighted, "edge weights"),
         (toy_target("gat", epochs=1), "GATConv"),
-        (FAST.fit(target, task_of()), "on top of dp-node"),
+        (FAST.fit(target, task_of()), "defended by dp-node"),
     ):
         with pytest.raises(SkippedError, match=words):
             FAST.fit(other, task_of())

@@ -215,9 +215,9 @@ def test_gdp_is_refused_with_the_reason():
 def test_a_joint_cluster_target_is_no_base_for_dp_training():
     base = replace(toy_target(epochs=1), defense=DefenseTag("joint-cluster:tau=0.5", "1", 0, "d"))
     with pytest.raises(SkippedError, match="prototypes are means over many training nodes"):
-        refuse_defended(base, "dp-node")
+        refuse_defended(DPNode(), base)
     with pytest.raises(SkippedError, match="prototypes are means"):
         DPNode().planned(base, DefenseTask(0, TrainedCache()))
     other = replace(base, defense=DefenseTag("edge-rand", "1", 0, "d"))
-    with pytest.raises(SkippedError, match="on top of edge-rand"):
+    with pytest.raises(SkippedError, match="defended by edge-rand"):
         DPNode().fit(other, task_of())
