@@ -18,8 +18,10 @@ from auditor.targets.target import Target
 class NodeCanaries:
     """m training nodes, more than 2r hops apart, with random features at the data's column scale and a random label.
 
-    Out means blanked (relation `zero-out`): features zero, no root, no incoming arc, while the arcs to its neighbours
-    stay. For `replace` the bit picks one of two feature rows and labels.
+    Out means blanked (relation `zero-out`): features zero, no root, no arc that leaves it (its kept list), while the
+    arcs of others into it stay. A Split cannot hold a root without a term, so that the number of roots, which the
+    claim takes for public, is smaller by the blanked ones. For `replace` the bit picks one of two feature rows and
+    labels.
 
     Attributes:
         target: whose private graph they live in.
@@ -88,7 +90,7 @@ class NodeCanaries:
         x[out] = 0.0
         train = split.train.clone()
         train[out] = False
-        kept = ~torch.isin(graph.edge_index[1], out)
+        kept = ~torch.isin(graph.edge_index[0], out)
         weight = None if graph.edge_weight is None else graph.edge_weight[kept]
         blanked = replace(graph, x=x, y=y, edge_index=graph.edge_index[:, kept], edge_weight=weight)
         return with_data(self.target, blanked, replace(split, train=train))

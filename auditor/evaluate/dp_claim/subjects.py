@@ -46,6 +46,7 @@ def of_defense(
     Raises:
         ConfigError: more canaries than there is room for, or a relation that this access cannot test.
     """
+    _check_count(m)
     if claim.access == "posteriors":
         hops = planned.mechanism.get("r", DEFAULT_HOPS)
         return Posteriors(
@@ -57,8 +58,8 @@ def of_defense(
                 "--access mechanism tells whether a record is there; a replace claim needs two twins, which it has "
                 "not: it would be under-tested. Use --access posteriors, or --relation add-remove."
             )
-        if not 2 <= m <= MAX_COORDINATES:
-            raise ConfigError(f"--canaries is {m}; the block of coordinates holds 2 to {MAX_COORDINATES}.")
+        if m > MAX_COORDINATES:
+            raise ConfigError(f"--canaries is {m}; the block of coordinates holds at most {MAX_COORDINATES}.")
         return Mechanism(target, defense, models, m, SUM_SHARES)
     shares = released_shares(planned)
     disjoint = shares == SUM_SHARES  # sums over neighbours: canaries must not share one
@@ -72,6 +73,7 @@ def of_function(target: Target, claim: Claim, *, m: int, seed: int, fit: Fit, ta
     Raises:
         ConfigError: more canaries than there is room for.
     """
+    _check_count(m)
     canaries = _canaries(target, claim, m, seed, DEFAULT_HOPS)
     return Posteriors(canaries, fit, SHARES, NO_NOISE if takes_noise else None)
 
@@ -83,6 +85,11 @@ def _canaries(target: Target, claim: Claim, m: int, seed: int, hops: int) -> Can
     if claim.level == "edge":
         return EdgeCanaries.make(target, m, arcs=claim.relation == "flip-arc", disjoint=True, rng=rng)
     return NodeCanaries.make(target, m, hops=hops, swaps=claim.relation == "replace", rng=rng)
+
+
+def _check_count(m: int) -> None:
+    if m < 1:
+        raise ConfigError(f"--canaries is {m}; expected at least 2.")
 
 
 def _rng(seed: int) -> np.random.Generator:
