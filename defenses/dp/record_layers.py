@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from opacus.grad_sample import register_grad_sampler
 from torch import Tensor, nn
+from torch.nn import functional
 
 from auditor.errors import PerRecordShapeError
 
@@ -22,8 +23,7 @@ class RecordContext:
     def __init__(self) -> None:
         self.record = torch.zeros(0, dtype=torch.int64)
         self.records = 0
-        self._size = self.record
-        self._start = self.record
+        self._groups: list[tuple[Tensor, Tensor]] = []
 
     def set(self, record: Tensor, records: int) -> None:
         """From now on rows belong to `record` int64 [R], sorted, of `records` records."""
@@ -33,7 +33,7 @@ class RecordContext:
                 f"record ids run from {record.min()} to {record.max()} in no order; expected 0..{records - 1}, sorted."
             )
         self.record, self.records = record, records
-        self._size, self._start = size, size.cumsum(0) - size
+        self._groups = self._grouped(size, size.cumsum(0) - size)
 
     def is_pooled(self, rows: int) -> bool:
         """Whether rows are records already (after pooling), and no longer nodes."""
@@ -57,21 +57,29 @@ class RecordContext:
         Records of like size are padded to the largest of them, so that one huge graph does not pad all the others.
         """
         out = g.new_empty(self.records, g.shape[1], a.shape[1])
-        for ids in self._alike(4 * (g.shape[1] + a.shape[1])):
-            place = torch.arange(int(self._size[ids].max()))
-            inside = place < self._size[ids, None]  # [b, n]
-            rows = torch.where(inside, self._start[ids, None] + place, 0)
-            padded = g[rows] * inside[:, :, None]  # [b, n, O]; zero rows take part in nothing
-            out[ids] = torch.einsum("bno,bni->boi", padded, a[rows])
+        g, a = (torch.cat([rows, rows.new_zeros(1, rows.shape[1])]) for rows in (g, a))  # row R is the padding
+        for ids, rows in self._padded(4 * (g.shape[1] + a.shape[1])):
+            left, right = (v.index_select(0, rows.flatten()).view(*rows.shape, -1) for v in (g, a))  # [b, n, ·]
+            out[ids] = torch.bmm(left.transpose(1, 2), right)
         return out
 
-    def _alike(self, row_bytes: int) -> Iterator[Tensor]:
-        """Record ids in groups: sizes within a factor of 2, padded rows within `CHUNK_BYTES` (or one record)."""
-        order = self._size.argsort()
-        classes = self._size[order].double().log2().ceil().long()
-        for group in torch.split(order, torch.unique_consecutive(classes, return_counts=True)[1].tolist()):
-            padded = int(self._size[group].max()) * row_bytes
-            yield from torch.split(group, max(1, CHUNK_BYTES // padded))
+    def _padded(self, row_bytes: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Record ids [b] and their rows [b, n], R where there is none: at most `CHUNK_BYTES`, or one record."""
+        for ids, rows in self._groups:
+            count = max(1, CHUNK_BYTES // (rows.shape[1] * row_bytes))
+            yield from zip(torch.split(ids, count), torch.split(rows, count), strict=True)
+
+    def _grouped(self, size: Tensor, start: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Record ids and padded rows of records whose sizes lie within a factor of √2."""
+        order = size.argsort()
+        classes = (2 * size[order].double().log2()).ceil()
+        counts = torch.unique_consecutive(classes, return_counts=True)[1].tolist()
+        groups = []
+        for ids in torch.split(order, counts):
+            place = torch.arange(int(size[ids].max()))
+            inside = place < size[ids, None]
+            groups.append((ids, torch.where(inside, start[ids, None] + place, self.record.shape[0])))
+        return groups
 
 
 class RecordLinear(nn.Linear):
@@ -87,7 +95,8 @@ class RecordLinear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """See the class."""
         _expect_records(self, input)
-        return super().forward(input)
+        bias = None if self.bias is None else self.bias.detach()
+        return functional.linear(input, self.weight.detach(), bias)
 
 
 class RecordBias(nn.Module):
@@ -101,7 +110,7 @@ class RecordBias(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[R, O] -> [R, O]."""
         _expect_records(self, x)
-        return x + self.bias
+        return x + self.bias.detach()
 
 
 def _expect_records(layer: RecordLinear | RecordBias, x: Tensor) -> None:

@@ -138,7 +138,7 @@ class RecordModel:
         """
         self._hooked.zero_grad(set_to_none=True)
         self.context.set(batch.record, batch.records)
-        losses = batch.losses(self.twin)
+        losses = replace(batch, x=batch.x.detach().requires_grad_()).losses(self.twin)
         if not bool(torch.isfinite(losses).all()):
             bad = torch.nonzero(~torch.isfinite(losses)).flatten()[:5].tolist()
             raise EvaluationError(

@@ -110,12 +110,11 @@ def test_one_huge_record_does_not_pad_the_others(monkeypatch: pytest.MonkeyPatch
     sizes = torch.cat([torch.randint(1, 40, (200,), generator=torch.Generator().manual_seed(0)), torch.tensor([620])])
     context = RecordContext()
     context.set(torch.repeat_interleave(torch.arange(201), sizes), 201)
-    groups = list(context._alike(1))
-    assert sorted(torch.cat(groups).tolist()) == list(range(201))
-    padded = sum(len(ids) * int(sizes[ids].max()) for ids in groups)
-    assert padded <= 2 * int(sizes.sum())
+    groups = list(context._padded(1))
+    assert sorted(torch.cat([ids for ids, _ in groups]).tolist()) == list(range(201))
+    assert sum(rows.numel() for _, rows in groups) <= 1.5 * int(sizes.sum())
     monkeypatch.setattr(record_layers, "CHUNK_BYTES", 50)
-    assert all(len(ids) * int(sizes[ids].max()) <= 50 or len(ids) == 1 for ids in context._alike(1))
+    assert all(rows.numel() <= 50 or len(ids) == 1 for ids, rows in context._padded(1))
 
 
 def test_the_plain_network_is_the_one_that_trains() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -171,11 +172,13 @@ def test_node_canaries_of_a_model_that_remembers_are_told() -> None:
     ],
 )
 def test_more_canaries_than_there_is_room_for_are_an_error(kind: str, target: Target, m: int) -> None:
-    with pytest.raises(ConfigError, match="--canaries|--level"):
-        if kind == "node":
-            NodeCanaries.make(target, m, hops=1, swaps=False, rng=rng())
-        else:
-            EdgeCanaries.make(target, m, arcs=False, disjoint=kind == "edge-apart", rng=rng())
+    make = (
+        partial(NodeCanaries.make, target, m, hops=1, swaps=False, rng=rng())
+        if kind == "node"
+        else partial(EdgeCanaries.make, target, m, arcs=False, disjoint=kind == "edge-apart", rng=rng())
+    )
+    with pytest.raises(ConfigError, match=r"--canaries|--level"):
+        make()
 
 
 def test_graph_canaries_need_graphs() -> None:
