@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,10 @@ def test_interrupted_run_exits_130_and_keeps_what_is_finished(target: Path, tmp_
     words = ["run", target, "--only", "strata,structure-evasion", "--profile", "full", "--seeds", "0", "-o", tmp_path]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
     command = [sys.executable, "-m", "auditor", *map(str, words)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as process:
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE}
+    # A suite started in the background inherits an ignored SIGINT, and so would the program.
+    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, text=True, env=env, preexec_fn=heeds, **pipes) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("[1/2]"):
