@@ -6,7 +6,6 @@ network of the same shape, and a twin trained on a rewired graph.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,14 +17,14 @@ from torch.nn import functional
 from auditor.statistics.pair_scores import (
     PairScore,
     in_blocks,
+    is_sparse,
     log_posterior_similarity,
+    of_ids,
     row_cosine,
-    unit_rows,
+    row_products,
 )
 from auditor.targets.rng import forked_rng
 
-SPARSE = 0.1  # share of non-zero features below which rows are multiplied as sparse ones
-BLOCK = 65_536
 FLAT = 1e-6  # a spread below this, relative to the mean, is rounding
 
 
@@ -75,7 +74,7 @@ def no_model_controls(knowledge: Knowledge, *, with_mlp: bool, seed: int) -> lis
     controls, x, y, r = [], knowledge.x, knowledge.y, knowledge.reference_pairs
     features: dict[str, PairScore] = {}
     if x is not None:
-        features = {"features": feature_cosine(x), "features-standardised": standardised_cosine(x)}
+        features = {"features": row_cosine(x), "features-standardised": standardised_cosine(x)}
         controls += [Control(name, (score,)) for name, score in features.items()]
     if y is None or not bool((y >= 0).any()):
         return controls
@@ -94,15 +93,6 @@ def no_model_controls(knowledge: Knowledge, *, with_mlp: bool, seed: int) -> lis
     return controls
 
 
-def feature_cosine(x: Tensor) -> PairScore:
-    """Cosine of raw features; a zero row scores 0."""
-    unit = unit_rows(x)
-    if float((x != 0).double().mean()) > SPARSE:
-        return row_cosine(x)
-    rows = csr_array(unit.numpy())
-    return _blockwise(lambda u, v: _row_products(rows, rows, u, v))
-
-
 def standardised_cosine(x: Tensor) -> PairScore:
     """Cosine after every column has mean 0 and deviation 1, constant columns dropped.
 
@@ -114,7 +104,7 @@ def standardised_cosine(x: Tensor) -> PairScore:
     if not bool(kept.any()):
         return lambda pairs: torch.zeros(pairs.shape[1], dtype=torch.float64)
     h, mean, deviation = h[:, kept], mean[kept], deviation[kept]
-    if float((x != 0).double().mean()) > SPARSE:
+    if not is_sparse(x):
         return row_cosine((h - mean) / deviation)
     scaled = csr_array((h / deviation).numpy())
     center = (mean / deviation).numpy()
@@ -123,10 +113,10 @@ def standardised_cosine(x: Tensor) -> PairScore:
     norm = np.where(norm > 0, norm, np.inf)  # a row at the mean scores 0
 
     def score(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        inner = _row_products(scaled, scaled, u, v) - to_center[u] - to_center[v] + square
+        inner = row_products(scaled, u, v) - to_center[u] - to_center[v] + square
         return np.asarray(inner / (norm[u] * norm[v]))
 
-    return _blockwise(score)
+    return of_ids(score)
 
 
 def label_agreement(y: Tensor, num_classes: int) -> PairScore:
@@ -185,18 +175,3 @@ def is_identity(x: Tensor) -> bool:
 
 def _sum(first: PairScore, second: PairScore) -> PairScore:
     return lambda pairs: first(pairs) + second(pairs)
-
-
-def _blockwise(score: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> PairScore:
-    """A score of node ids as one of pair tensors, `BLOCK` pairs at a time."""
-
-    def of_pairs(pairs: Tensor) -> Tensor:
-        u, v = pairs.numpy()
-        parts = [score(u[i : i + BLOCK], v[i : i + BLOCK]) for i in range(0, u.shape[0], BLOCK)]
-        return torch.from_numpy(np.concatenate(parts) if parts else np.empty(0))
-
-    return of_pairs
-
-
-def _row_products(first: csr_array, second: csr_array, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return np.asarray(first[u].multiply(second[v]).sum(axis=1)).reshape(-1)

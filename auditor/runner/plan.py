@@ -105,14 +105,14 @@ def plan(
     side: SideKnowledge,
     defense: str = "none",
 ) -> tuple[PlannedCell, ...]:
-    """Every cell, in order, with the reason where it cannot run on `target`.
+    """Every cell, in order, with the reason where it cannot run on `target`; `defense` made the target, or will.
 
     Raises:
         ConfigError: a parameter that neither the harness nor any attack of the probe declares, or of the wrong type.
     """
     data = target.graph.digest()
     cells = []
-    own = "" if target.defense is None else registry.parse_spec(target.defense.spec)[0]
+    own = registry.parse_spec(defense if target.defense is None else target.defense.spec)[0]
     for request in requests:
         if request.entry.defenses and own not in request.entry.defenses and not request.named:
             continue  # it probes what another defence ships: nothing that this target has could be at stake

@@ -4,7 +4,6 @@ import torch
 
 from auditor.evaluate.link_controls import (
     Knowledge,
-    feature_cosine,
     is_identity,
     label_agreement,
     mlp_log_posteriors,
@@ -12,6 +11,7 @@ from auditor.evaluate.link_controls import (
     standardise,
     standardised_cosine,
 )
+from auditor.statistics.pair_scores import row_cosine
 from auditor.view import uniform_pairs
 from tests.toys import sbm_graph
 
@@ -28,7 +28,7 @@ def features(density, seed=0):
 
 
 @pytest.mark.parametrize("density", [0.03, 0.6])
-def test_both_feature_cosines_equal_plain_numpy_sparse_or_dense(density):
+def test_both_row_cosines_equal_plain_numpy_sparse_or_dense(density):
     x = features(density)
     u, v = PAIRS.numpy()
 
@@ -38,7 +38,7 @@ def test_both_feature_cosines_equal_plain_numpy_sparse_or_dense(density):
         return (unit[u] * unit[v]).sum(axis=1)
 
     rows = x.double().numpy()
-    np.testing.assert_allclose(feature_cosine(x)(PAIRS).numpy(), cosine(rows), atol=1e-12)
+    np.testing.assert_allclose(row_cosine(x)(PAIRS).numpy(), cosine(rows), atol=1e-12)
     kept = rows[:, rows.std(axis=0) > 1e-9]
     standard = (kept - kept.mean(axis=0)) / kept.std(axis=0)
     np.testing.assert_allclose(standardised_cosine(x)(PAIRS).numpy(), cosine(standard), atol=1e-9)
@@ -47,7 +47,7 @@ def test_both_feature_cosines_equal_plain_numpy_sparse_or_dense(density):
 def test_zero_rows_score_zero():
     x = torch.zeros(4, 3)
     x[0, 0] = x[1, 0] = 1
-    assert feature_cosine(x)(torch.tensor([[0, 0], [1, 2]])).tolist() == [1.0, 0.0]
+    assert row_cosine(x)(torch.tensor([[0, 0], [1, 2]])).tolist() == [1.0, 0.0]
 
 
 def test_labels_known_unknown_and_both_unknown():
@@ -64,13 +64,13 @@ def test_a_constant_score_adds_nothing():
     identity = torch.eye(30)
     assert is_identity(identity)
     assert not is_identity(features(0.3))
-    for score in (feature_cosine(identity), standardised_cosine(identity)):
+    for score in (row_cosine(identity), standardised_cosine(identity)):
         assert float(standardise(score, r)(PAIRS).abs().max()) == 0
 
 
 def test_standardised_scores_have_mean_zero_and_deviation_one_on_the_reference():
     r = uniform_pairs(30, 10**4, np.random.default_rng(0))
-    values = standardise(feature_cosine(features(0.6)), r)(r)
+    values = standardise(row_cosine(features(0.6)), r)(r)
     assert float(values.mean()) == pytest.approx(0, abs=1e-9)
     assert float(values.std()) == pytest.approx(1)
 

@@ -25,6 +25,13 @@ ACCESS_WORDS: Final[Mapping[str, str]] = {
     "scores": "scores of your own",
     "parameters": "the stated parameters alone",
 }
+TWIN_WORDS: Final[Mapping[str, str]] = {
+    "released": "with the noise halved",
+    "mechanism": "with the noise halved",
+    "posteriors": "with the noise removed",
+    "scores": "in the twin given",
+}
+"""What the reach twin lacks, by access; `parameters` has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from auditor.audit import Control, Interval, Limit, Measurement, ValidityRow
-from auditor.evaluate.dp_claim.claim import Claim
+from auditor.evaluate.dp_claim.claim import TWIN_WORDS, Claim
 from auditor.evaluate.dp_claim.plan import PROBE, Plan
 from auditor.evaluate.dp_claim.static import DISAGREEMENT, Account
 from auditor.evaluate.dp_claim.testing import Audited
@@ -132,7 +132,7 @@ def validity(
     elif registered:
         rows.append(_row("preregistered", "integrity", "pass", registered))
     if ran:
-        rows.append(_reach_row(twin))
+        rows.append(_reach_row(claim, twin))
     return tuple(rows)
 
 
@@ -164,14 +164,14 @@ def _accountants_row(account: Account) -> ValidityRow:
     return _row("accountants-agree", "integrity", status, text)
 
 
-def _reach_row(twin: Audited | None) -> ValidityRow:
+def _reach_row(claim: Claim, twin: Audited | None) -> ValidityRow:
     if twin is None:
         return _row("reach", "warning", "not_checked", "reach unknown: no run with less noise was given")
-    found = twin.rejecting
+    found, how = twin.rejecting, TWIN_WORDS[claim.access]
     if found is None:
-        text = f"with noise taken away no test rejects the claim (95 % bound {twin.highest.lower_95:.2f})"
+        text = f"{how} no test rejects the claim (95 % bound {twin.highest.lower_95:.2f})"
         return _row("reach", "warning", "warn", text)
-    text = f"with noise taken away test {found.test} rejects the claim ({found.right:,} of {found.guesses:,} right)"
+    text = f"{how} test {found.test} rejects the claim ({found.right:,} of {found.guesses:,} right)"
     return _row("reach", "warning", "pass", text)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from auditor.evaluate.dp_claim.claim import ACCESS_WORDS, Claim
+from auditor.evaluate.dp_claim.claim import ACCESS_WORDS, TWIN_WORDS, Claim
 from auditor.evaluate.dp_claim.plan import Plan
 from auditor.evaluate.dp_claim.power import Power
 from auditor.evaluate.dp_claim.static import Account
@@ -81,12 +81,12 @@ def by_audit(plan: Plan, run: Audited, twin: Audited | None) -> Verdict:
         return Verdict(
             "UNDERPOWERED",
             "reach",
-            f"UNDERPOWERED: this audit would not have noticed missing noise: with it taken away the bound is "
+            f"UNDERPOWERED: this audit would not have noticed missing noise: {TWIN_WORDS[claim.access]} the bound is "
             f"{twin.highest.lower_95:.2f} (95 %), the claim {claim.epsilon:.2f}",
         )
     return Verdict(
         "CONSISTENT",
         "",
         f"CONSISTENT: no test rejects {claim.numbers} for whoever sees {seen} (95 % lower bound "
-        f"{run.highest.lower_95:.2f}; with noise taken away {twin.highest.lower_95:.2f}); {NO_PROOF}",
+        f"{run.highest.lower_95:.2f}; {TWIN_WORDS[claim.access]} {twin.highest.lower_95:.2f}); {NO_PROOF}",
     )
