@@ -15,6 +15,6 @@ def commands(folder: Path) -> dict[str, list[str]]:
     return {
         "Per-record gradients: correctness and speed": ["benchmarks.dp_gradients"],
         "Audits of the mechanisms": ["benchmarks.dp_audits"],
-        "Utility of edge-level privacy beside edge-free models": ["benchmarks.dp_utility"],
         "Utility of DP-SGD, and audits of planted bugs": ["benchmarks.dp_training"],
+        "Utility of edge-level privacy beside edge-free models": ["benchmarks.dp_utility"],
     }
