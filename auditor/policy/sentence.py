@@ -30,6 +30,8 @@ def of(
         what += f" (worst of {joined.seeds} seeds, {joined.worst_seed}; advantages {shown})"
     elif joined.seeds > 1 and joined.text and joined.advantage is not None:
         what += f" (over {joined.seeds} seeds {number_with_interval(joined.advantage, joined.scale)})"
+    if joined.scale == "claim":  # its own words end in the verdict word
+        return what
     band = severity if severity == upper else f"{severity} (≤ {upper})"
     judged = ", ".join(filter(None, (band, _position(joined, status, threshold_words, threshold))))
     return "; ".join((f"{what}: {judged}: {status}", *notes))

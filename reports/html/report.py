@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from auditor.audit import Audit
-from reports import comparison, words
+from reports import claim, comparison, words
 from reports import rows as read
 from reports.comparison import Comparison, guarantee_facts
 from reports.html.charts import Drawing, overview_drawing, series_drawing
@@ -70,6 +70,17 @@ class FamilyOnPage:
     arms: list[Row]
     charts: list[ChartOnPage]
     charts_left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimOnPage:
+    """One seed of the audit of a claim."""
+
+    seed: int
+    facts: list[tuple[str, str]]
+    bounds: list[claim.Bound]
+    word: str
+    said: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +142,8 @@ class HtmlReport:
             matrix=_matrix(reading),
             compared=compared,
             compared_drawing=picture and _on_page(picture, "in percent and points; bold: value, below: difference"),
+            claims=_claims(safe),
+            bound_heads=claim.HEADS,
             guarantees=_guarantees(safe),
             gaps=read.listed_gaps(safe),
             unasked=[answer.title.lower() for answer in read.answers(reading) if answer.status == "not tested"],
@@ -207,7 +220,7 @@ def _matrix(reading: Reading) -> Arms | None:
     """Judged numbers by defence; None without a defence, and where a comparison shows them."""
     rows = reading.judged
     defenses = sorted({row.defense for row in rows}, key=lambda name: (name != "none", name))
-    if reading.audit.matrix is not None or defenses in ([], ["none"]):
+    if reading.audit.matrix is not None or defenses in ([], ["none"]) or read.is_claim(reading.audit):
         return None
     lines: dict[tuple[str, str, str], dict[str, Row]] = {}
     for row in rows:
@@ -218,6 +231,13 @@ def _matrix(reading: Reading) -> Arms | None:
         for (probe, name, subset), found in lines.items()
     ]
     return Arms(named, listed)
+
+
+def _claims(audit: Audit) -> list[ClaimOnPage]:
+    """What was asked and found at each seed; empty where the document is no audit of a claim."""
+    if not read.is_claim(audit):
+        return []
+    return [ClaimOnPage(cell.seed, claim.facts(cell), claim.bounds(cell), *claim.verdict(cell)) for cell in audit.cells]
 
 
 def _guarantees(audit: Audit) -> list[tuple[str, list[tuple[str, str]]]]:
