@@ -14,7 +14,7 @@ from torch import Tensor
 
 from auditor import registry
 from auditor.audit import Audit, CellRow, Matrix
-from auditor.errors import AuditorError, CapabilityError, SkippedError
+from auditor.errors import AuditorError, CapabilityError, SkippedError, UsageError
 from auditor.evaluate.gain import ArmScores, gain_measurements, score_arm
 from auditor.probe import FlipSet
 from auditor.runner.defending import NONE, DefenseRequest, controls_of, fit_defended
@@ -53,11 +53,19 @@ def run_compare(
 
     Trained models and flip sets are shared between the cells of the run. A defence that cannot be fitted gives rows
     that say why; the others go on.
+
+    Raises:
+        UsageError: a defence that was asked for has a parameter that does not fit this target.
     """
     clock = time.perf_counter()
-    validity, arms, models = check_validity(target), Arms(), TrainedCache()
+    arms, models = Arms(), TrainedCache()
     order = [(request, seed) for seed in settings.seeds for request in defenses]
     observer.planned([cell for request, seed in order for cell in _plan(target, probes, settings, request, seed)])
+    for request in defenses:  # a parameter that does not fit this target is said before anything is measured
+        error = _fit_arm(target, request, settings.seeds[0], arms, models, observer, group)
+        if isinstance(error, UsageError) and request.control_of is None:
+            raise error
+    validity = check_validity(target)
     rows: list[CellRow] = []
     interrupted = False
     try:
@@ -93,6 +101,36 @@ def _plan(
     return plan(target, probes, seeds=(seed,), profile=settings.profile, side=settings.side, defense=request.spec)
 
 
+def _fit_arm(
+    target: Target,
+    request: DefenseRequest,
+    seed: int,
+    arms: Arms,
+    models: TrainedCache,
+    observer: Observer,
+    group: Tensor | None,
+) -> AuditorError | None:
+    """Fits one defence at one seed, once, into `arms`; what kept it from that, where it is one of our errors."""
+    key, failure = (request.spec, seed), None
+    if key in arms.seconds:
+        return None
+    start = time.perf_counter()
+    try:
+        arms.targets[key] = (
+            target
+            if request.defense is None
+            else fit_defended(target, request.defense, seed=seed, models=models, group=group, tick=observer.tick)
+        )
+    except (SkippedError, CapabilityError) as reason:
+        arms.reasons[key] = ("skipped", str(reason))
+    except AuditorError as error:
+        arms.reasons[key], failure = ("error", one_line(str(error))), error
+    except Exception as error:  # one defence's crash leaves the others standing
+        arms.reasons[key] = ("error", one_line(f"{type(error).__name__}: {error}"))
+    arms.seconds[key] = time.perf_counter() - start
+    return failure
+
+
 def _audit_arm(
     target: Target,
     request: DefenseRequest,
@@ -107,19 +145,7 @@ def _audit_arm(
 ) -> list[CellRow]:
     """Fits one defence at one seed and runs its cells; where it cannot be fitted, the rows say why."""
     key = (request.spec, seed)
-    start = time.perf_counter()
-    try:
-        arms.targets[key] = (
-            target
-            if request.defense is None
-            else fit_defended(target, request.defense, seed=seed, models=models, group=group, tick=observer.tick)
-        )
-    except (SkippedError, CapabilityError) as reason:
-        arms.reasons[key] = ("skipped", str(reason))
-    except Exception as error:  # one defence's crash leaves the others standing
-        known = isinstance(error, AuditorError)
-        arms.reasons[key] = ("error", one_line(str(error) if known else f"{type(error).__name__}: {error}"))
-    arms.seconds[key] = time.perf_counter() - start
+    _fit_arm(target, request, seed, arms, models, observer, group)
     if key in arms.reasons:
         status, why = arms.reasons[key]
         cells = _plan(target, probes, settings, request, seed)

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch_geometric.data import Data
 
+from auditor.data.graph import Graph
 from auditor.data.sources import load_data
 from auditor.data.splits import make_split
 from auditor.errors import AuditorError, DataError, GraphError, RefusedError, SplitError
@@ -281,3 +282,12 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     loop.symlink_to(loop)
     with pytest.raises(DataError, match="cannot be read"):
         load_data(str(loop))
+
+
+def test_a_sum_that_overflows_is_no_infinite_feature() -> None:
+    graph = Graph(torch.full((6, 3), 3e38), torch.tensor([[0], [1]]), torch.tensor([0, 1] * 3))
+    assert not torch.isfinite(graph.x.sum())
+    x = graph.x.clone()
+    x[5, 2] = float("nan")
+    with pytest.raises(GraphError, match=r"x\[5, 2\] is nan"):
+        Graph(x, graph.edge_index, graph.y)

@@ -118,6 +118,8 @@ class Fake:
             raise SkippedError("not for this target")
         if self.mode == "crash":
             raise ZeroDivisionError("planted")
+        if self.mode == "misfit":
+            raise ConfigError("planted")
         return dataclasses.replace(
             target.retrained(seed=task.seed + 7), digest=f"{target.digest}{self.mode}{task.seed}"
         )
@@ -152,6 +154,33 @@ def test_an_arm_that_cannot_be_fitted_says_why_and_the_others_go_on() -> None:
     assert ("fake:mode=crash", "error") in statuses
     assert ("fake:mode=skip", "skipped") in statuses
     assert len(observer.rows) == 2 * 4 * 2
+
+
+@pytest.mark.parametrize(("control_of", "raised"), [(None, True), ("none", False)])
+def test_a_parameter_that_does_not_fit_is_said_before_anything_is_measured(control_of, raised) -> None:
+    arms = [DefenseRequest("none", None), DefenseRequest("fake:mode=misfit", Fake("misfit"), control_of=control_of)]
+    probes, settings = choose_probes(only="strata"), RunSettings((0,), "quick", Policy.named("standard"))
+    observer = Silent()
+    if raised:
+        with pytest.raises(ConfigError, match="planted"):
+            run_compare(toy_target(), arms, probes, settings, observer=observer)
+        assert observer.rows == []
+    else:  # a control that the user did not ask for is one row
+        audit = run_compare(toy_target(), arms, probes, settings, observer=observer)
+        assert [cell.status for cell in audit.cells if cell.probe == "strata"] == ["ok", "error"]
+
+
+def test_every_cell_that_runs_was_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    observer, planned = Silent(), []
+    monkeypatch.setattr(observer, "planned", planned.extend)
+    arms = with_controls(["joint-cluster:partition=bfs,clusters=3,prototypes=frozen"], "quick")
+    settings = RunSettings((0,), "quick", Policy.named("standard"))
+    probes = choose_probes(family="privacy", profile="quick")
+    run_compare(toy_target(epochs=2), arms, probes, settings, observer=observer)
+    seen = [(row.defense, row.probe) for row in observer.rows]
+    assert [(cell.defense, cell.request.spec) for cell in planned] == seen
+    assert ("joint-cluster:clusters=3,partition=bfs", "partition-leak") in seen
+    assert ("none", "partition-leak") not in seen
 
 
 def test_every_arm_of_a_seed_is_tried_with_the_same_attacks() -> None:
