@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = """
-import resource
+from pathlib import Path
 import torch
 from torch_geometric.nn.models import GCN
 from defenses.joint_cluster.encoder import encoder_of
@@ -28,11 +28,14 @@ with torch.no_grad():
     out = model.eval()(x, both)
 assert out.shape == (nodes, classes)
 assert bool(torch.isfinite(out).all())
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+# Of this program alone: ru_maxrss starts from what the process that started it had taken.
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+print(int(status["VmHWM"].split()[0]) / 1024)
 """
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="peak memory is read from /proc")
 def test_prediction_at_the_size_of_arxiv_stays_under_two_gigabytes() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=root, capture_output=True, text=True, check=False)
