@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from auditor.targets.forward import WEIGHT_NAMES
 from auditor.targets.realm import with_forward
+from auditor.targets.target import Capability, Target
 
 
 def edge_free(model: nn.Module) -> nn.Module:
     """The same module, whose forward drops `edge_index` and edge weights; parameter names stay as they were."""
     return with_forward(model, _without_edges)
+
+
+def without_edge_gradient(target: Target) -> Target:
+    """The target less the capability that a model which drops its edges has not."""
+    return replace(target, capabilities=target.capabilities - {Capability.GRAD_EDGE}, _clean={})
 
 
 def _without_edges(forward: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,11 +19,12 @@ from auditor.data.graph import Graph, Split
 from auditor.errors import CapabilityError, ConfigError, LoadError, SkippedError, nearest
 from auditor.guarantee import Guarantee, Level
 from auditor.probe import DefenseTask, spec_of
-from auditor.statistics.accounting import check_delta, default_delta, gaussian_noise_for
+from auditor.statistics.accounting import gaussian_noise_for
 from auditor.targets.capabilities import try_capabilities
 from auditor.targets.rng import forked_rng
 from auditor.targets.target import Capability, Fitted, ModelHandle, Target
 from defenses.dp.gap_model import GapModel, Schedule, fit, make_encoder, neighbour_sums, unit_rows
+from defenses.dp.noisy_steps import choose_delta
 from defenses.dp.pairs import cells_of, contains, edge_cells, pairs_row, with_cells
 from defenses.dp.released import NOT_PROTECTED, PUBLIC_COUNT
 from defenses.fitting import DefenseRecipe, defended, refuse_second, train_afresh
@@ -77,8 +78,7 @@ class Gap:
             raise ConfigError(f"gap: hidden = {self.hidden}; expected at least 1.")
         if self.relation not in RELATIONS:
             raise ConfigError(f'gap: relation = "{self.relation}". {nearest(self.relation, RELATIONS)}')
-        if self.delta != "auto":
-            check_delta(_number(self.delta), None)
+        choose_delta(self.id, self.delta, None)
 
     @property
     def sensitivity(self) -> float:
@@ -112,9 +112,7 @@ class Gap:
         units = self._units(target)
         if not units:
             raise SkippedError("the graph has no edges: there is nothing to protect. gap:hops=0 is the same model.")
-        delta = default_delta(units) if self.delta == "auto" else _number(self.delta)
-        check_delta(delta, units)
-        return self._guarantee(target, task, self.epsilon, delta)
+        return self._guarantee(target, task, self.epsilon, choose_delta(self.id, self.delta, units))
 
     def train(self, base: Target, task: DefenseTask) -> Fitted:
         """See `defenses.fitting.Trains`: encoder, one release, head."""
@@ -290,10 +288,3 @@ def untrained(features: int, hidden: int, hops: int, classes: int, nodes: int, s
     if hops and std:
         model.noise = std * torch.randn(hops, nodes, hidden, dtype=torch.float64)
     return model
-
-
-def _number(text: str | float) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ConfigError(f'gap: delta = "{text}"; expected auto or a number such as 1e-5.') from None

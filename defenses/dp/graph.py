@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -13,27 +12,25 @@ from torch import Tensor, nn
 
 from auditor.audit import ValidityRow
 from auditor.data.graph import Graph
-from auditor.errors import CapabilityError, ConfigError
+from auditor.errors import ConfigError
 from auditor.guarantee import Guarantee, Level
 from auditor.probe import DefenseTask, spec_of
 from auditor.statistics.accounting import (
     Account,
     accountant_id,
-    check_delta,
-    default_delta,
     sigma_for,
     subsampled_gaussian,
 )
 from auditor.targets.rng import forked_rng
 from auditor.targets.slices import GraphSlices
-from auditor.targets.target import Capability, Fitted, Target
+from auditor.targets.target import Fitted, Target
 from defenses.dp.edge_free import edge_free
+from defenses.dp.noisy_steps import NoisySteps, choose_delta
 from defenses.dp.privatise import refuse_layers
 from defenses.dp.record_checks import check_records, sampler_row, synthetic_records
 from defenses.dp.records import RecordBatch, RecordModel
 from defenses.dp.refusals import refuse_defended, refuse_shared_graph
 from defenses.dp.steps import PrivateSteps, canary_sums, poisson_batch
-from defenses.fitting import rebuilt, train_afresh
 
 ACCOUNTANT = "prv+pld"
 MAX_DISAGREEMENT = 0.02
@@ -54,7 +51,7 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
-class DPGraph:
+class DPGraph(NoisySteps):
     """Trains on noisy sums of clipped per-graph gradients: adding or removing one training graph changes little.
 
     The architecture is the target's own; optimiser and epochs are this defence's. Adam goes on with
@@ -87,19 +84,11 @@ class DPGraph:
     accountant: str = ACCOUNTANT
 
     id: ClassVar[str] = "dp-graph"
-    version: ClassVar[str] = "1"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.RETRAIN})
     tasks: ClassVar[tuple[str, ...]] = ("graph",)
     level: ClassVar[Level] = "graph"
-    releases: ClassVar[tuple[str, ...]] = ("mechanism", "posteriors")
 
     def __post_init__(self) -> None:
-        for name in ("epsilon", "clip", "batch", "epochs", "lr"):
-            value = getattr(self, name)
-            if not (value > 0 and math.isfinite(value)):
-                raise ConfigError(f"dp-graph: {name} = {value:g}; expected a finite number above 0.")
-        if not (self.sat_rho >= 0 and math.isfinite(self.sat_rho)):
-            raise ConfigError(f"dp-graph: sat_rho = {self.sat_rho:g}; expected 0 (off) or above, such as .1.")
+        self._check_numbers(epsilon=self.epsilon, clip=self.clip, batch=self.batch, epochs=self.epochs, lr=self.lr)
         if self.hops not in ("auto", "0"):
             raise ConfigError(
                 f'dp-graph: hops = "{self.hops}"; expected "auto", or 0 for the control without edges. The number of '
@@ -110,16 +99,9 @@ class DPGraph:
                 f'dp-graph: accountant = "{self.accountant}" does not fit Poisson batches of graphs; expected '
                 f'"{ACCOUNTANT}".'
             )
-        self._delta(None)
 
-    def fit(self, target: Target, task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`."""
-        self._check_applies(target)
-        return self._served(train_afresh(self, target, task))
-
-    def planned(self, target: Target, task: DefenseTask) -> Guarantee:
-        """See `auditor.mechanism.PrivateDefense`."""
-        self._check_applies(target)
+    def promise(self, target: Target, task: DefenseTask) -> Guarantee:
+        """See `defenses.dp.noisy_steps.NoisySteps`."""
         return self._guarantee(self._schedule(target), task)
 
     def train(self, base: Target, task: DefenseTask) -> Fitted:
@@ -132,7 +114,7 @@ class DPGraph:
         assert base.build is not None  # train_afresh looked
         start = time.perf_counter()
         schedule, graph = self._schedule(base), base.private_graph
-        if self._edge_free:
+        if self.is_edge_free:
             weight = None if graph.edge_weight is None else graph.edge_weight[:0]
             graph = graph.with_edges(graph.edge_index[:, :0], weight)
         with forked_rng(task.seed):
@@ -155,36 +137,19 @@ class DPGraph:
         if not task.release:  # which batches were empty is private
             notes["empty_batches"] = empty
         return Fitted(
-            edge_free(model) if self._edge_free else model,
+            edge_free(model) if self.is_edge_free else model,
             notes,
             guarantee=self._guarantee(schedule, task),
             validity=(*rows, sampler_row(schedule.units, schedule.q), *_account_rows(schedule)),
         )
 
-    def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`: the target's own architecture with the trained weights."""
-        target = rebuilt(self, base, tensors, task, head=False)
-        if self._edge_free:
-            target = replace(target, model=edge_free(target.model), _clean={})
-        return self._served(target)
-
     def controls(self) -> tuple[str, ...]:
         """The same training at the same (ε, δ) without edges."""
-        return () if self._edge_free else (spec_of(replace(self, hops="0")),)
-
-    def released_scores(self, target: Target, pairs: Tensor, task: DefenseTask) -> Tensor:
-        """See `auditor.mechanism.PrivateDefense`: no graph is released.
-
-        Raises:
-            CapabilityError: always.
-        """
-        raise CapabilityError(
-            f'dp-graph releases no graph; access "released" was asked for, expected one of {", ".join(self.releases)}.'
-        )
+        return () if self.is_edge_free else (spec_of(replace(self, hops="0")),)
 
     def canary_sums(self, target: Target, included: Tensor, task: DefenseTask) -> Tensor:
         """See `auditor.mechanism.PrivateDefense`; the gradients are 4C·e_j, so that the clip must work."""
-        self._check_applies(target)
+        self.check_applies(target)
         schedule, batches = self._schedule(target), task.noise_rng("canary batches")
         return canary_sums(
             included,
@@ -196,19 +161,15 @@ class DPGraph:
         )
 
     @property
-    def _edge_free(self) -> bool:
+    def is_edge_free(self) -> bool:
+        """See `defenses.dp.noisy_steps.NoisySteps`."""
         return self.hops == "0"
 
-    def _served(self, target: Target) -> Target:
-        """A model that drops its edges has no gradient with respect to them."""
-        lost = {Capability.GRAD_EDGE} if self._edge_free else set()
-        return replace(target, capabilities=target.capabilities - lost, _clean={})
-
-    def _check_applies(self, target: Target) -> None:
+    def check_applies(self, target: Target) -> None:
         """Raises SkippedError where records are not graphs, or a layer has no per-record gradient."""
         if target.task != "graph":
             units = int(target.split.train.sum())
-            drawn, delta = min(self.batch, units), self._delta(units)
+            drawn, delta = min(self.batch, units), choose_delta(self.id, self.delta, units)
             steps = self._steps(units, drawn)
             sigma = sigma_for(self.epsilon, drawn / units, steps, delta)
             refuse_shared_graph(
@@ -216,17 +177,6 @@ class DPGraph:
             )
         refuse_defended(self, target)
         refuse_layers(target.model)
-
-    def _delta(self, units: int | None) -> float:
-        """δ for N units; with None only what can be said without them."""
-        if self.delta == "auto":
-            return default_delta(units or 1)
-        try:
-            delta = float(self.delta)
-        except ValueError:
-            raise ConfigError(f'dp-graph: delta = "{self.delta}"; expected "auto" or a number below 1 / N.') from None
-        check_delta(delta, units)
-        return delta
 
     def _steps(self, units: int, batch: int) -> int:
         return math.ceil(units / batch) * self.epochs
@@ -238,7 +188,7 @@ class DPGraph:
                 f"dp-graph: batch = {self.batch} of {units} training graphs makes q = {self.batch / units:.2f}; "
                 f"expected at most 1. Set batch = {max(1, units // 10)}."
             )
-        q, steps, delta = self.batch / units, self._steps(units, self.batch), self._delta(units)
+        q, steps, delta = self.batch / units, self._steps(units, self.batch), choose_delta(self.id, self.delta, units)
         sigma = sigma_for(self.epsilon, q, steps, delta)
         return Schedule(units, q, steps, sigma, subsampled_gaussian(q, sigma, steps, delta))
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -14,30 +12,28 @@ from torch import Tensor
 
 from auditor.audit import ValidityRow
 from auditor.data.graph import Graph
-from auditor.errors import CapabilityError, ConfigError, SkippedError
+from auditor.errors import ConfigError, SkippedError
 from auditor.guarantee import Guarantee, Level
 from auditor.probe import DefenseTask, spec_of
 from auditor.statistics.accounting import (
     Account,
     accountant_id,
-    check_delta,
-    default_delta,
     multi_term_epsilon,
     noise_for_multi_term,
     sigma_for,
     subsampled_gaussian,
 )
 from auditor.targets.rng import forked_rng
-from auditor.targets.target import Capability, Fitted, Target
+from auditor.targets.target import Fitted, Target
 from defenses.dp.edge_free import edge_free
 from defenses.dp.node_canaries import blanked_canary_sums
+from defenses.dp.noisy_steps import NoisySteps, choose_delta
 from defenses.dp.privatise import refuse_layers
 from defenses.dp.record_checks import check_records, sampler_row, synthetic_records
 from defenses.dp.records import RecordBatch, RecordModel
 from defenses.dp.refusals import refuse_defended, refuse_shared_graph
 from defenses.dp.rooted import KeptArcs, kept_arcs, occurrence_bound, occurrences, rooted_batch
 from defenses.dp.steps import PrivateSteps, poisson_batch
-from defenses.fitting import rebuilt, train_afresh
 
 MULTI_TERM, PER_ROOT = "multi-term-rdp", "prv+pld"
 MAX_DISAGREEMENT = 0.02
@@ -76,7 +72,7 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
-class DPNode:
+class DPNode(NoisySteps):
     """Trains on noisy sums of clipped gradients of rooted subgraphs: blanking one node changes little.
 
     The architecture is the target's own, read out at the root; with r = 1 its later layers see the root's children
@@ -114,17 +110,11 @@ class DPNode:
     accountant: str = "auto"
 
     id: ClassVar[str] = "dp-node"
-    version: ClassVar[str] = "1"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.RETRAIN})
     tasks: ClassVar[tuple[str, ...]] = ("node",)
     level: ClassVar[Level] = "node"
-    releases: ClassVar[tuple[str, ...]] = ("mechanism", "posteriors")
 
     def __post_init__(self) -> None:
-        for name in ("epsilon", "clip", "batch", "steps", "lr"):
-            value = getattr(self, name)
-            if not (value > 0 and math.isfinite(value)):
-                raise ConfigError(f"dp-node: {name} = {value:g}; expected a finite number above 0.")
+        self._check_numbers(epsilon=self.epsilon, clip=self.clip, batch=self.batch, steps=self.steps, lr=self.lr)
         if self.kept < 1:
             raise ConfigError(
                 f"dp-node: kept = {self.kept}; expected at least 1. Without a bound on the lists one node may enter "
@@ -134,25 +124,16 @@ class DPNode:
             raise ConfigError(
                 f"dp-node: hops = {self.hops}; expected 0 (the control without edges) to 3: the noise grows with K^r."
             )
-        if not (self.sat_rho >= 0 and math.isfinite(self.sat_rho)):
-            raise ConfigError(f"dp-node: sat_rho = {self.sat_rho:g}; expected 0 (off) or above, such as .1.")
         if self.accountant != "auto" and accountant_id(self.accountant) not in (MULTI_TERM, PER_ROOT):
             raise ConfigError(f'dp-node: accountant = "{self.accountant}" does not fit sampled roots; expected "auto".')
-        if self.accountant == MULTI_TERM and self._edge_free:
+        if self.accountant == MULTI_TERM and self.is_edge_free:
             raise ConfigError(
                 f'dp-node: accountant = "{MULTI_TERM}" at hops = 0 would handicap the control; expected "auto": the '
                 "ordinary accountant holds for a model without edges."
             )
-        self._delta(None)
 
-    def fit(self, target: Target, task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`."""
-        self._check_applies(target)
-        return self._served(train_afresh(self, target, task))
-
-    def planned(self, target: Target, task: DefenseTask) -> Guarantee:
-        """See `auditor.mechanism.PrivateDefense`."""
-        self._check_applies(target)
+    def promise(self, target: Target, task: DefenseTask) -> Guarantee:
+        """See `defenses.dp.noisy_steps.NoisySteps`."""
         return self._guarantee(self._schedule(target), task)
 
     def train(self, base: Target, task: DefenseTask) -> Fitted:
@@ -197,36 +178,19 @@ class DPNode:
             notes["arcs_kept"] = int(arcs.sources.shape[0]) / max(1, int(graph.arc_keys(include_loops=False).numel()))
         notes["seconds"] = time.perf_counter() - start
         return Fitted(
-            edge_free(model) if self._edge_free else model,
+            edge_free(model) if self.is_edge_free else model,
             notes,
             guarantee=self._guarantee(schedule, task),
             validity=(*checked, *self._rows(schedule, arcs, roots)),
         )
 
-    def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`: the target's own architecture with the trained weights."""
-        target = rebuilt(self, base, tensors, task, head=False)
-        if self._edge_free:
-            target = replace(target, model=edge_free(target.model), _clean={})
-        return self._served(target)
-
     def controls(self) -> tuple[str, ...]:
         """The same roots at the same (ε, δ) without edges."""
-        return () if self._edge_free else (spec_of(replace(self, hops=0, kept=type(self)().kept, accountant="auto")),)
-
-    def released_scores(self, target: Target, pairs: Tensor, task: DefenseTask) -> Tensor:
-        """See `auditor.mechanism.PrivateDefense`: no graph is released.
-
-        Raises:
-            CapabilityError: always.
-        """
-        raise CapabilityError(
-            f'dp-node releases no graph; access "released" was asked for, expected one of {", ".join(self.releases)}.'
-        )
+        return () if self.is_edge_free else (spec_of(replace(self, hops=0, kept=type(self)().kept, accountant="auto")),)
 
     def canary_sums(self, target: Target, included: Tensor, task: DefenseTask) -> Tensor:
         """See `auditor.mechanism.PrivateDefense`; blanked records and M terms each: `defenses.dp.node_canaries`."""
-        self._check_applies(target)
+        self.check_applies(target)
         schedule, draws = self._schedule(target), task.noise_rng("canary roots")
         return blanked_canary_sums(
             included,
@@ -240,21 +204,17 @@ class DPNode:
         )
 
     @property
-    def _edge_free(self) -> bool:
+    def is_edge_free(self) -> bool:
+        """See `defenses.dp.noisy_steps.NoisySteps`."""
         return self.hops == 0
 
     def _draw(self, schedule: Schedule, rng: np.random.Generator) -> Tensor:
         """The roots of one step, as places among the N: what the accountant of this schedule supposes."""
-        if self._edge_free:
+        if self.is_edge_free:
             return poisson_batch(schedule.roots, schedule.drawn / schedule.roots, rng)
         return fixed_batch(schedule.roots, schedule.drawn, rng)
 
-    def _served(self, target: Target) -> Target:
-        """A model that drops its edges has no gradient with respect to them."""
-        lost = {Capability.GRAD_EDGE} if self._edge_free else set()
-        return replace(target, capabilities=target.capabilities - lost, _clean={})
-
-    def _check_applies(self, target: Target) -> None:
+    def check_applies(self, target: Target) -> None:
         """Raises SkippedError where this target cannot be trained so, or the claim asked for would be false."""
         if target.task != "node":
             raise SkippedError("dp-node trains on the nodes of one graph; these records are graphs. Use dp-graph.")
@@ -262,9 +222,9 @@ class DPNode:
         if target.private_graph.edge_weight is not None:
             raise SkippedError("dp-node knows no edge weights: its lists would have to protect them. Drop the weights.")
         refuse_layers(target.model)
-        if self.accountant == PER_ROOT and not self._edge_free:
+        if self.accountant == PER_ROOT and not self.is_edge_free:
             units = int(target.split.train.sum())
-            drawn, delta = min(self.batch, units), self._delta(units)
+            drawn, delta = min(self.batch, units), choose_delta(self.id, self.delta, units)
             sigma = sigma_for(self.epsilon, drawn / units, self.steps, delta)
             refuse_shared_graph(
                 spec_of(self),
@@ -278,21 +238,10 @@ class DPNode:
                 hops=self.hops,
             )
 
-    def _delta(self, units: int | None) -> float:
-        """δ for N roots; with None only what can be said without them."""
-        if self.delta == "auto":
-            return default_delta(units or 1)
-        try:
-            delta = float(self.delta)
-        except ValueError:
-            raise ConfigError(f'dp-node: delta = "{self.delta}"; expected "auto" or a number below 1 / N.') from None
-        check_delta(delta, units)
-        return delta
-
     def _schedule(self, target: Target) -> Schedule:
         units = int(target.split.train.sum())
-        drawn, delta = min(self.batch, units), self._delta(units)
-        if self._edge_free:
+        drawn, delta = min(self.batch, units), choose_delta(self.id, self.delta, units)
+        if self.is_edge_free:
             sigma = sigma_for(self.epsilon, drawn / units, self.steps, delta)
             account = subsampled_gaussian(drawn / units, sigma, self.steps, delta)
             return Schedule(units, drawn, 1, sigma, sigma * self.clip, account.epsilon, delta, account)
@@ -321,9 +270,9 @@ class DPNode:
             accountant=accountant,  # type: ignore[arg-type]  # one of the three above
             mechanism=mechanism,
             units=schedule.roots,
-            covers=("training", "inference") if self._edge_free else ("training",),
-            not_protected=(OWN_ANSWER,) if self._edge_free else (SERVING,),
-            caveats=(PUBLIC,) if self._edge_free else (COUPLING, PUBLIC),
+            covers=("training", "inference") if self.is_edge_free else ("training",),
+            not_protected=(OWN_ANSWER,) if self.is_edge_free else (SERVING,),
+            caveats=(PUBLIC,) if self.is_edge_free else (COUPLING, PUBLIC),
             noise_seed=task.noise_seed,
         )
 

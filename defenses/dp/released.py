@@ -22,7 +22,7 @@ from auditor.errors import CapabilityError, ConfigError, LoadError, SkippedError
 from auditor.guarantee import Guarantee, Level
 from auditor.probe import DefenseTask, spec_of
 from auditor.targets.target import Capability, Fitted, Target
-from defenses.dp.edge_free import edge_free
+from defenses.dp.edge_free import edge_free, without_edge_gradient
 from defenses.dp.pairs import Cells, cells_of, contains, edge_cells, pairs_row, with_cells
 from defenses.fitting import rebuilt, refuse_second, train_afresh
 
@@ -161,9 +161,7 @@ class ReleasesGraph(ABC):
         return self.hops == "0"
 
     def _served(self, target: Target) -> Target:
-        """A model that drops its edges has no gradient with respect to them."""
-        lost = {Capability.GRAD_EDGE} if self._edge_free else set()
-        return replace(target, capabilities=target.capabilities - lost, _clean={})
+        return without_edge_gradient(target) if self._edge_free else replace(target, _clean={})
 
     def _release(self, edges: Cells, num_nodes: int, task: DefenseTask) -> Cells:
         if self._edge_free:
