@@ -56,6 +56,12 @@ def check_folder(path: Path) -> None:
     prepare_folder(existing)
 
 
+def check_other_folder(path: Path, target: Path) -> None:
+    """Raises UsageError where `path` is the folder that the target lies in: its weights would be overwritten."""
+    if path.resolve() == (target if target.is_dir() else target.parent).resolve():
+        raise UsageError(f"-o {path} is the target's own folder; its weights would be overwritten. Choose another one.")
+
+
 def write_file(path: Path, content: str | bytes) -> None:
     """Writes under a temporary name and renames, so that a reader never sees half a file."""
     raw = content.encode() if isinstance(content, str) else content

@@ -28,7 +28,7 @@ def defend(
     Privacy noise is drawn from the operating system and recorded nowhere; --seed fixes weights and split alone.
     """
     from auditor.cli.config import with_defense_tables
-    from auditor.cli.console import check_folder, note, stderr, stdout
+    from auditor.cli.console import check_folder, check_other_folder, note, stderr, stdout
     from auditor.cli.session import Session, group_column
     from auditor.cli.training import describe
     from auditor.runner.defending import fit_defended, make_defense
@@ -39,6 +39,7 @@ def defend(
     made = make_defense(with_defense_tables([defense], session.settings.tables.get("defenses"))[0])
     loaded = session.load_target(data=data)
     check_folder(out)
+    check_other_folder(out, target)
     with stderr().status(f"fitting {defense}"):
         column = group_column(target, group, data_root)
         defended = fit_defended(loaded, made, seed=seed, models=TrainedCache(), group=column, release=True)

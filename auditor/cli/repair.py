@@ -28,7 +28,7 @@ def repair(
     import torch
 
     from auditor import registry
-    from auditor.cli.console import note, prepare_folder, stderr, stdout
+    from auditor.cli.console import check_other_folder, note, prepare_folder, stderr, stdout
     from auditor.data.sources import resolve_root
     from auditor.probe import DefenseTask
     from auditor.runner.defending import load_any
@@ -39,6 +39,7 @@ def repair(
     method_class = registry.find("defenses", "repair").load()
     defense = method_class(method=method, errors=errors, max_drawdown=max_drawdown, together=together)
     tables_of(target)
+    check_other_folder(out, target)
     models = TrainedCache()
     loaded = load_any(target, models=models, data_root=resolve_root(data_root), notify=note)
     with stderr().status(f"repairing {loaded.name}"):

@@ -182,8 +182,8 @@ CATALOGUE: tuple[DataEntry, ...] = (
         DataEntry(
             f"deeprobust/{name}", "node",
             f"{name}, largest component, Pro-GNN split; poisoned with {poisons}",
-            "deeprobust",
-            bag_of_words=name != "polblogs", default_split="prognn", needs="data root",
+            "deeprobust",  # raw features, not row-normalised: what these files were poisoned for and published on
+            default_split="prognn", needs="data root",
         )
         for name, poisons in (
             *((name, "`:metattack=0.25` or `:nettack=5.0`") for name in ("cora", "citeseer", "polblogs")),

@@ -128,7 +128,7 @@ def statistics(assign: Tensor, edge_index: Tensor, y: Tensor, items: Tensor) -> 
     """How good a partition is, as plain values.
 
     Args:
-        assign: int64 [N]; -1 (no cluster) counts as a cluster of its own kind.
+        assign: int64 [N]; -1 (no cluster) is a kind of its own for cut and purity, and no cluster for the counts.
         edge_index: int64 [2, E].
         y: labels, int64 [N].
         items: ids of training nodes, int64 [n]: labels of others are not read.
@@ -143,6 +143,8 @@ def statistics(assign: Tensor, edge_index: Tensor, y: Tensor, items: Tensor) -> 
     table = torch.zeros(int(shifted.max()) + 1, int(y[items].max()) + 1)
     table.index_put_((shifted[items], y[items]), torch.ones(items.shape[0]), accumulate=True)
     used = torch.bincount(shifted) > 0
+    if int(assign.min()) < 0 < int(used.sum()) - 1:  # nodes without a cluster share no prototype
+        used[0] = False
     occupancy = table.sum(dim=1)[used]
     return {
         "clusters_used": int(used.sum()),

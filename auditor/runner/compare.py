@@ -63,7 +63,7 @@ def run_compare(
     observer.planned([cell for request, seed in order for cell in _plan(target, probes, settings, request, seed)])
     for request in defenses:  # a parameter that does not fit this target is said before anything is measured
         error = _fit_arm(target, request, settings.seeds[0], arms, models, observer, group)
-        if isinstance(error, UsageError) and request.control_of is None:
+        if isinstance(error, UsageError) and not request.control_of:
             raise error
     validity = check_validity(target)
     rows: list[CellRow] = []

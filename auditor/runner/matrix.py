@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from auditor.runner.defending import NONE, DefenseRequest, controls_of
 from auditor.statistics.intervals import join_seeds, student_t
 from auditor.targets.target import Target
 
+Reach = Literal["every", "own", "transferred"]
+TRIED = {"every": "the worst of every attack tried on every arm", "own": "each arm against its own attacks"}
 MIN_SEEDS = 5
 BLUNT = 0.02
 
@@ -90,8 +93,14 @@ def build_matrix(
         said: tuple[str, ...] = ()
         if promised is not None and not request.control_of:
             said = _private_words(request.spec, controls, rows, seeds, own_differences.get("leak", {}))
-        spent = [seconds[request.spec, seed] for seed in seeds if (request.spec, seed) in seconds]
+        spent = [
+            max(seconds[request.spec, seed], _fit_seconds(targets.get((request.spec, seed))))
+            for seed in seeds
+            if (request.spec, seed) in seconds
+        ]
         why = next((reasons[request.spec, seed][1] for seed in seeds if (request.spec, seed) in reasons), "")
+        if not why:
+            said = (*said, *_words(request, controls, entries, own_differences, _reach(request, rows)))
         result.append(
             MatrixRow(
                 defense=request.spec,
@@ -100,7 +109,7 @@ def build_matrix(
                 seconds=round(float(np.mean(spent)), 3) if spent else None,
                 guarantee=promised,
                 notes={} if tag is None else {k: v for k, v in tag.notes.items() if k != "seconds"},
-                words=() if why else (*said, *_words(request, controls, entries, own_differences)),
+                words=() if why else said,
                 reason=why,
             )
         )
@@ -224,6 +233,7 @@ def _words(
     controls: Sequence[str],
     entries: Sequence[MatrixEntry],
     differences: Mapping[str, Mapping[str, Sequence[float]]],
+    reach: Reach,
 ) -> tuple[str, ...]:
     """What may be said of a defence: robustness, then balanced accuracy. A control has no controls and no words."""
     if not controls:
@@ -233,7 +243,7 @@ def _words(
         against = differences[entry.name]
         if entry.name == "robust_accuracy":
             where = f", as {' or '.join((request.spec, *request.modes))}, where it gains least" if request.modes else ""
-            said.append(f"robustness at {entry.subset}{where}: {robust_words(against, controls)}")
+            said.append(f"robustness at {entry.subset}{where}: {robust_words(against, controls, reach)}")
         if entry.name == "balanced_accuracy":
             said.append(f"balanced accuracy: {accuracy_words(against, controls)}")
     return tuple(said)
@@ -265,12 +275,29 @@ def _private_words(
     return tuple(words)
 
 
-def robust_words(differences: Mapping[str, Sequence[float]], controls: Sequence[str]) -> str:
+def _reach(request: DefenseRequest, rows: Sequence[CellRow]) -> Reach:
+    """Which edits an arm was tried with; of several modes, the one that saw the least."""
+    arms = {request.spec, *request.modes}
+    own = [row for row in rows if row.family == "adversarial" and row.defense in arms]
+    if {row.defense for row in own} - {row.defense for row in own if row.status == "ok"}:
+        return "transferred"
+    counts = [row.params.get("attacks") for row in rows if row.probe == "gain" and row.defense in arms]
+    return "own" if own and not any(counts) else "every"
+
+
+def _fit_seconds(target: Target | None) -> float:
+    """What the fit behind a model took, also where the model came from the cache of trained ones."""
+    noted = None if target is None or target.defense is None else target.defense.notes.get("seconds")
+    return float(noted) if isinstance(noted, int | float) else 0.0
+
+
+def robust_words(differences: Mapping[str, Sequence[float]], controls: Sequence[str], reach: Reach = "every") -> str:
     """The words of the joint-cluster spec (section 5) for the paired worst-case gain over seeds.
 
     Args:
         differences: value − other by the other's spec, one per seed, as fractions.
         controls: the first is the same capacity without the idea; the others say what else explains a gain.
+        reach: `every` edit found on any arm was tried on it; its `own` alone; or only those of others, `transferred`.
     """
     gains = differences.get(controls[0], ())
     seeds = len(gains)
@@ -284,11 +311,13 @@ def robust_words(differences: Mapping[str, Sequence[float]], controls: Sequence[
         return f"{points}; underpowered: the fit does not depend on the seed, so that {seeds} seeds are one sample"
     lo, hi = student_t(gains)
     points = f"{points} [{100 * lo:+.1f}, {100 * hi:+.1f}]"
+    if lo > 0 and reach == "transferred":
+        return f"against transferred attacks only: {points}; inconclusive, no attack of its own could be made"
     if lo > 0:
         explained = [spec for spec in controls[1:] if differences.get(spec) and student_t(differences[spec])[0] <= 0]
         if explained:
             return f"gain supported: {points}, but nothing proven is gained over {', '.join(explained)}"
-        return f"gain supported: {points}, the worst of every attack tried on every arm"
+        return f"gain supported: {points}, {TRIED[reach]}"
     if hi < 0:
         return f"harmful here: {points}"
     if (hi - lo) / 2 <= BLUNT:
@@ -306,6 +335,8 @@ def accuracy_words(differences: Mapping[str, Sequence[float]], controls: Sequenc
     points = f"{100 * float(np.mean(gains)):+.1f} points against {controls[0]}"
     if seeds < 2 or max(gains) == min(gains):
         return f"{points}; {'one seed' if seeds < 2 else 'equal at every seed, one sample'}: no gain shown"
+    if seeds < MIN_SEEDS:
+        return f"{points}; underpowered: {seeds} seeds, at least {MIN_SEEDS} are needed"
     random = next((spec for spec in controls if spec.startswith("random-weights")), None)
     rest = None
     if random is not None and differences.get(random):

@@ -100,8 +100,8 @@ class JointCluster:
                     f'joint-cluster: {name} = "{getattr(self, name)}". {nearest(getattr(self, name), known)}'
                 )
         resolve(self.partition)
-        if not self.tau > 0:
-            raise ConfigError(f"joint-cluster: tau = {self.tau}; expected above 0.")
+        if not 0 < self.tau < math.inf:
+            raise ConfigError(f"joint-cluster: tau = {self.tau}; expected a finite number above 0.")
         if self.min_occupancy < 1:
             raise ConfigError(f"joint-cluster: min_occupancy = {self.min_occupancy}; expected at least 1.")
         if not 0 <= self.prototype_noise < math.inf:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from auditor.data.graph import Graph, Split
-from auditor.errors import CapabilityError, ConfigError
+from auditor.errors import CapabilityError, ConfigError, EvaluationError
 from auditor.targets.recipe import Optimizer
 from auditor.targets.rng import forked_rng
 from auditor.targets.target import is_correct
@@ -142,6 +142,11 @@ def fit(
             model.train()
             optimizer.zero_grad()
             loss = _loss(model, graph, train, clusters, tau, by_marginal)
+            if not bool(torch.isfinite(loss)):
+                raise EvaluationError(
+                    f"joint-cluster: the training loss is {loss.item()} in epoch {epoch}; expected a finite one. Raise "
+                    "tau, or scale the features."
+                )
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             if bool(split.val.any()) and ((epoch + 1) % VALIDATE_EVERY == 0 or epoch + 1 == schedule.epochs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -55,8 +56,12 @@ class Reweighting:
         ):
             if getattr(self, name) not in known:
                 raise ConfigError(f'{self.id}: {name} = "{getattr(self, name)}". {nearest(getattr(self, name), known)}')
-        if not self.lam > 0:
-            raise ConfigError(f"{self.id}: lam = {self.lam}; expected above 0, since variance must cost something.")
+        if not 0 < self.lam < math.inf:
+            raise ConfigError(
+                f"{self.id}: lam = {self.lam}; expected a finite number above 0, since variance must cost something."
+            )
+        if not 0 <= self.gamma < math.inf:
+            raise ConfigError(f"{self.id}: gamma = {self.gamma}; expected a finite number from 0.")
         if self.features < 1:
             raise ConfigError(f"{self.id}: features = {self.features}; expected at least one per dimension.")
         if not 0 < self.ess < 1:

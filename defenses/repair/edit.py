@@ -16,6 +16,7 @@ from defenses.repair.weights import EditedModel, Nodes
 BISECTIONS = 6
 SPENT = "no direction corrects it without hurting training nodes"
 STEPS_USED = "still wrong after the last step"
+LOSES = "became right only where nodes that were repaired before became wrong"
 NO_GRADIENT = "its loss has no finite gradient"
 
 
@@ -55,7 +56,7 @@ def edit(model: EditedModel, wanted: Nodes, anchors: Sequence[Nodes], steps: Ste
         kept: nodes repaired before, which must stay right.
     """
     start = model.theta()
-    inactive = 0
+    inactive, loses = 0, False
     for step in range(1, steps.most + 1):
         before = model.theta()
         rows = model.gradients([wanted, *anchors] if steps.project else [wanted])
@@ -69,11 +70,12 @@ def edit(model: EditedModel, wanted: Nodes, anchors: Sequence[Nodes], steps: Ste
             model.restore(start)
             return Attempt(False, step - 1, SPENT, inactive)
         model.move(before, u, steps.length)
+        loses = loses or (_right(model, wanted) and not _right(model, kept))
         if _all_right(model, wanted, kept):
             _shorten(model, before, u, steps.length, wanted, kept)
             return Attempt(True, step, "", inactive)
     model.restore(start)
-    return Attempt(False, steps.most, STEPS_USED, inactive)
+    return Attempt(False, steps.most, LOSES if loses else STEPS_USED, inactive)
 
 
 def _shorten(
@@ -92,5 +94,9 @@ def _shorten(
 
 
 def _all_right(model: EditedModel, wanted: Nodes, kept: Nodes) -> bool:
-    ids, y = torch.cat([wanted[0], kept[0]]), torch.cat([wanted[1], kept[1]])
+    return _right(model, (torch.cat([wanted[0], kept[0]]), torch.cat([wanted[1], kept[1]])))
+
+
+def _right(model: EditedModel, nodes: Nodes) -> bool:
+    ids, y = nodes
     return bool(is_correct(model.logits()[ids], y).all())

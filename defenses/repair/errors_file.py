@@ -41,7 +41,7 @@ def read_errors(path: Path) -> list[tuple[int, int]]:
         ConfigError: missing, no header node,label, or a row that is not two whole numbers.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.reader(file))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(

@@ -55,7 +55,8 @@ def test_a_gain_that_random_weights_have_too_is_no_gain() -> None:
     assert "no gain shown" in accuracy_words(
         {"refit": gains, "random-weights": [0.0] * 10}, ["refit", "random-weights"]
     )
-    assert "indicative, 3 of 10" in accuracy_words({"refit": gains[:3]}, ["refit"])
+    assert "indicative, 6 of 10" in accuracy_words({"refit": gains[:6]}, ["refit"])
+    assert "underpowered: 3 seeds" in accuracy_words({"refit": gains[:3]}, ["refit"])
 
 
 def _row(name: str, utility: float, leak: float) -> MatrixRow:
@@ -156,7 +157,14 @@ def test_an_arm_that_cannot_be_fitted_says_why_and_the_others_go_on() -> None:
     assert len(observer.rows) == 2 * 4 * 2
 
 
-@pytest.mark.parametrize(("control_of", "raised"), [(None, True), ("none", False)])
+def test_a_gain_over_edits_of_others_alone_is_not_supported() -> None:
+    gains = {"ce": [0.04, 0.05, 0.06, 0.05, 0.05]}
+    assert robust_words(gains, ["ce"]).startswith("gain supported")
+    assert "each arm against its own attacks" in robust_words(gains, ["ce"], "own")
+    assert robust_words(gains, ["ce"], "transferred").startswith("against transferred attacks only: +5.0 points")
+
+
+@pytest.mark.parametrize(("control_of", "raised"), [("", True), ("none", False)])
 def test_a_parameter_that_does_not_fit_is_said_before_anything_is_measured(control_of, raised) -> None:
     arms = [DefenseRequest("none", None), DefenseRequest("fake:mode=misfit", Fake("misfit"), control_of=control_of)]
     probes, settings = choose_probes(only="strata"), RunSettings((0,), "quick", Policy.named("standard"))
