@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from auditor.cli.console import check_other_folder
+from auditor.errors import UsageError
 from auditor.runner.defending import load_any
 from auditor.runner.execute import TrainedCache
 from auditor.targets.load import load_target
 from auditor.targets.target import is_correct
+from defenses.repair.errors_file import read_errors
 from tests.cli.test_cli import auditor
 
 
@@ -54,3 +57,18 @@ def test_bad_lists_exit_2(text: str, target: Path, tmp_path: Path) -> None:
     done = auditor("repair", target, "--errors", tmp_path / "errors.csv", "-o", tmp_path / "out")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_a_target_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir()
+    check_other_folder(tmp_path / "other", tmp_path / "target")
+    for target in (tmp_path / "target", tmp_path / "target" / "target.toml"):
+        target.touch()
+        with pytest.raises(UsageError, match="own folder"):
+            check_other_folder(tmp_path / "other" / ".." / "target", target)
+
+
+def test_errors_saved_by_a_spreadsheet_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "errors.csv"
+    file.write_bytes(b"\xef\xbb\xbfnode,label\r\n3,1\r\n")
+    assert read_errors(file) == [(3, 1)]

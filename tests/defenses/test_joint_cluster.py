@@ -10,8 +10,10 @@ from torch import Tensor
 
 from auditor import registry
 from auditor.data.graph import Graph, Split
-from auditor.errors import ConfigError, LoadError, SkippedError
+from auditor.errors import ConfigError, EvaluationError, LoadError, SkippedError
 from auditor.probe import Defense, DefenseTask, read_settings
+from auditor.runner.defending import fit_defended, make_defense
+from auditor.runner.execute import TrainedCache
 from auditor.targets.relaxation import Relaxation
 from auditor.targets.target import Capability, Target, output_kind
 from defenses.joint_cluster.encoder import encoder_of
@@ -404,3 +406,14 @@ def test_fit_leaves_target_and_global_generators_alone() -> None:
     assert base.graph.digest() == before
     assert torch.equal(torch.get_rng_state(), state)
     assert base.defense is None
+
+
+@pytest.mark.parametrize("text", ["joint-cluster:tau=inf", "joint-cluster:tau=nan", "l2r:lam=inf", "l2r:gamma=nan"])
+def test_settings_that_are_not_finite_are_a_usage_error(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected a finite number"):
+        make_defense(text)
+
+
+def test_a_loss_that_is_not_finite_is_an_error_and_not_a_model() -> None:
+    with pytest.raises(EvaluationError, match="training loss is nan"):
+        fit_defended(toy_target(epochs=2), make_defense("joint-cluster:tau=1e-40"), seed=0, models=TrainedCache())
