@@ -281,10 +281,6 @@ class DefenseTask:
             return np.random.default_rng()  # from the operating system
         return np.random.default_rng(np.random.SeedSequence([self.seed, *map(_number_of, ("noise", *words))]))
 
-    def noise_torch_rng(self, *words: str) -> torch.Generator:
-        """The same for torch."""
-        return torch.Generator().manual_seed(int(self.noise_rng(*words).integers(2**63)))
-
     @property
     def noise_seed(self) -> NoiseSeed:
         """What the Guarantee says of it."""

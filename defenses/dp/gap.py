@@ -24,6 +24,7 @@ from auditor.targets.capabilities import try_capabilities
 from auditor.targets.rng import forked_rng
 from auditor.targets.target import Capability, Fitted, ModelHandle, Target
 from defenses.dp.gap_model import GapModel, Schedule, fit, make_encoder, neighbour_sums, unit_rows
+from defenses.dp.gaussian import gaussian
 from defenses.dp.noisy_steps import choose_delta
 from defenses.dp.pairs import cells_of, contains, edge_cells, pairs_row, with_cells
 from defenses.dp.released import NOT_PROTECTED, PUBLIC_COUNT
@@ -208,12 +209,12 @@ class Gap:
         self, encoder: nn.Module, graph: Graph, delta: float, task: DefenseTask
     ) -> tuple[Tensor, list[Tensor]]:
         """x0 and the K noisy sums, [N, h] each: the one place that reads private edges."""
-        s, rng = self._std(delta, task), task.noise_torch_rng(self.id)
+        s, rng = self._std(delta, task), task.noise_rng(self.id)
         edges = private_arcs(graph, self.relation)
         x0 = unit_rows(encoder(graph.x))
         before, sums = x0, list[Tensor]()
         for _ in range(self.hops):
-            noise = s * torch.randn(x0.shape, generator=rng, dtype=torch.float64)
+            noise = s * gaussian(x0.shape, torch.float64, rng)
             sums.append((neighbour_sums(before, edges) + noise).float())
             before = unit_rows(sums[-1])
         return x0, sums

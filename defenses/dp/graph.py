@@ -157,7 +157,7 @@ class DPGraph(NoisySteps):
             steps=schedule.steps,
             clip=self.clip,
             std=schedule.sigma * self.clip * task.noise_scale,
-            rng=task.noise_torch_rng("canary noise"),
+            rng=task.noise_rng("canary noise"),
         )
 
     @property
@@ -248,7 +248,7 @@ def fit_private(
         clip=bound,
         std=std,
         divisor=settings.batch,
-        rng=task.noise_torch_rng("noise"),
+        rng=task.noise_rng("noise"),
         sat_rho=settings.sat_rho,
     )
     for step in range(steps):

@@ -104,7 +104,7 @@ class GraphMINoise:
         """
         assert base.build is not None  # train_afresh looked
         start = time.perf_counter()
-        graph, mask, rng = base.private_graph, base.split.train, task.noise_torch_rng("noise")
+        graph, mask, rng = base.private_graph, base.split.train, task.noise_rng("noise")
         with forked_rng(task.seed):
             model = base.build().requires_grad_(True).train()
             parameters = [p for p in model.parameters() if p.requires_grad]

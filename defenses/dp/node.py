@@ -159,7 +159,7 @@ class DPNode(NoisySteps):
             clip=self.clip,
             std=schedule.std * task.noise_scale,
             divisor=schedule.drawn,
-            rng=task.noise_torch_rng("noise"),
+            rng=task.noise_rng("noise"),
             sat_rho=self.sat_rho,
         )
         for step in range(self.steps):
@@ -200,7 +200,7 @@ class DPNode(NoisySteps):
             steps=self.steps,
             clip=self.clip,
             std=schedule.std * task.noise_scale,
-            rng=task.noise_torch_rng("canary noise"),
+            rng=task.noise_rng("canary noise"),
         )
 
     @property

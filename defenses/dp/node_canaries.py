@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +20,7 @@ def blanked_canary_sums(
     steps: int,
     clip: float,
     std: float,
-    rng: torch.Generator,
+    rng: np.random.Generator,
 ) -> Tensor:
     """The noisy sums of all steps, added up, of m nodes that are blanked where they are not included.
 

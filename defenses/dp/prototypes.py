@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from auditor.errors import ConfigError
+from defenses.dp.gaussian import gaussian
 
 NO_GUARANTEE = (
     "no guarantee: with message passing a node moves the embeddings of its neighbours too, and the table, the counts "
@@ -14,7 +16,7 @@ NO_GUARANTEE = (
 
 
 def noisy_prototypes(
-    z: Tensor, cluster: Tensor, clusters: int, clip: float, std: float, rng: torch.Generator
+    z: Tensor, cluster: Tensor, clusters: int, clip: float, std: float, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """Noisy means [K, d] and noisy counts [K], at least 1, released as sums of clipped rows and counts scaled by C.
 
@@ -38,6 +40,6 @@ def noisy_prototypes(
     short = z * (clip / z.norm(dim=1).clamp_min(1e-12)).clamp_max(1.0)[:, None]
     rows = torch.cat([short, short.new_full((z.shape[0], 1), clip)], dim=1)  # [n, d + 1]
     sums = rows.new_zeros(clusters, rows.shape[1]).index_add(0, cluster, rows)
-    sums = sums + std * torch.randn(sums.shape, generator=rng, dtype=sums.dtype)
+    sums = sums + std * gaussian(sums.shape, sums.dtype, rng)
     counts = (sums[:, -1] / clip).clamp_min(1.0)
     return sums[:, :-1] / counts[:, None], counts

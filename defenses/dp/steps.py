@@ -4,7 +4,7 @@ Shared by `dp-graph` (record = graph, Poisson batches) and `dp-node` (record = r
 
     private = RecordModel(model)
     steps = PrivateSteps(private, torch.optim.Adam(model.parameters(), lr=.01),
-                         clip=C, std=sigma * C, divisor=B, rng=task.noise_torch_rng("noise"))
+                         clip=C, std=sigma * C, divisor=B, rng=task.noise_rng("noise"))
     for _ in range(T):
         ids = poisson_batch(N, B / N, task.noise_rng("batches"))   # or b of N without replacement
         steps.step(batch_of(ids) if len(ids) else None)             # None: an empty batch is a noise-only step
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from auditor.errors import EvaluationError
+from defenses.dp.gaussian import gaussian
 from defenses.dp.records import RecordBatch, RecordModel
 
 CANARY_BLOCK = 1024
@@ -63,9 +64,9 @@ def private_sum(model: RecordModel, batch: RecordBatch, clip: float) -> list[Ten
     return sums
 
 
-def add_noise(sums: Sequence[Tensor], std: float, rng: torch.Generator) -> list[Tensor]:
+def add_noise(sums: Sequence[Tensor], std: float, rng: np.random.Generator) -> list[Tensor]:
     """Each coordinate plus an independent N(0, std²)."""
-    return [value + std * torch.randn(value.shape, generator=rng, dtype=value.dtype) for value in sums]
+    return [value + std * gaussian(value.shape, value.dtype, rng) for value in sums]
 
 
 class PrivateSteps:
@@ -93,7 +94,7 @@ class PrivateSteps:
         clip: float,
         std: float,
         divisor: float,
-        rng: torch.Generator,
+        rng: np.random.Generator,
         sat_rho: float = 0.0,
     ) -> None:
         self._model, self._optimizer, self._rng = model, optimizer, rng
@@ -145,7 +146,7 @@ def canary_sums(
     steps: int,
     clip: float,
     std: float,
-    rng: torch.Generator,
+    rng: np.random.Generator,
 ) -> Tensor:
     """The noisy sums of all steps, added up, of m canaries: record j has the gradient 4C·e_j, which clips to C·e_j.
 

@@ -168,7 +168,7 @@ class JointCluster:
         model, noise = live.in_mode(self.prototypes), self.prototype_noise * task.noise_scale
         if not self.prototype_noise:
             return model, {}
-        return model, add_noise(model, live, base.graph, noise, task.noise_torch_rng("prototypes"))
+        return model, add_noise(model, live, base.graph, noise, task.noise_rng("prototypes"))
 
     def _finished(self, base: Target, model: ClusterModel, task: DefenseTask, notes: Mapping[str, Any]) -> Target:
         """The defended target: embeddings are z, and `recluster` alone has no edge gradient."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from auditor.data.graph import Graph
@@ -12,7 +13,7 @@ from defenses.joint_cluster.model import ClusterModel
 
 
 def add_noise(
-    model: ClusterModel, live: ClusterModel, graph: Graph, noise: float, rng: torch.Generator
+    model: ClusterModel, live: ClusterModel, graph: Graph, noise: float, rng: np.random.Generator
 ) -> dict[str, Any]:
     """Draws the stored prototypes of `model` again with noise, in place; the fallback is their mean by noisy counts.
 

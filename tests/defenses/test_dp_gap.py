@@ -175,7 +175,7 @@ def test_the_recovered_draw_is_the_one_that_was_added() -> None:
     target = fitted(hops=1)
     model = model_of(target)
     s = Gap(hops=1).noise_std(1e-4)
-    noise = s * torch.randn(120, 16, generator=task_of().noise_torch_rng("gap"), dtype=torch.float64)
+    noise = s * torch.from_numpy(task_of().noise_rng("gap").standard_normal((120, 16)))
     assert model.noise is not None
     torch.testing.assert_close(model.noise[0], noise, atol=1e-5, rtol=0)
 

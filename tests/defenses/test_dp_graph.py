@@ -129,7 +129,7 @@ def test_a_seed_repeats_a_fit_and_a_release_cannot_be_repeated() -> None:
 def test_the_noise_of_every_step_is_sigma_times_clip(monkeypatch: pytest.MonkeyPatch, scale: float) -> None:
     defense, seen, honest = replace(QUICK, clip=0.3), [], steps.add_noise
 
-    def spy(sums: list[Tensor], std: float, rng: torch.Generator) -> list[Tensor]:
+    def spy(sums: list[Tensor], std: float, rng: np.random.Generator) -> list[Tensor]:
         seen.append(std)
         return honest(sums, std, rng)
 
