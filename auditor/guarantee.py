@@ -90,7 +90,7 @@ class Guarantee(Model):
     def headline(self) -> str:
         """One line: level, relation, epsilon, delta, mechanism, scope, gaps. No renderer prints less."""
         name = str(self.mechanism.get("name", "mechanism"))
-        numbers = f"ε = {_epsilon(self.epsilon)}, δ = {self.delta:g}"
+        numbers = f"ε = {epsilon_words(self.epsilon)}, δ = {self.delta:g}"
         covers = f"covers {', '.join(self.covers)}" if self.covers else "covers nothing"
         gaps = f"does NOT protect {', '.join(self.not_protected)}" if self.not_protected else ""
         strength = "" if self.meaningful else "no meaningful guarantee"
@@ -145,5 +145,10 @@ def to_json(guarantee: Guarantee) -> bytes:
     return guarantee.model_dump_json(indent=1).encode() + b"\n"
 
 
-def _epsilon(value: float) -> str:
-    return f"{value:.2f}" if value < 1e4 else f"{value:.3g}"
+def epsilon_words(value: float) -> str:
+    """ε as it is shown: rounded up, since a promise may not look smaller than it is; two digits below .1."""
+    if value >= 1e4:
+        return f"{value:.3g}"
+    places = 2 if value == 0 or value >= 0.1 else 1 - math.floor(math.log10(value))
+    scale = 10.0**places
+    return f"{math.ceil(value * scale * (1 - 1e-12)) / scale:.{places}f}"

@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from auditor.errors import ConfigError, LoadError
-from auditor.guarantee import MAX_BYTES, RECORDED, STANDING, WEAK_WORDS, Guarantee, read_guarantee, to_json
+from auditor.guarantee import (
+    MAX_BYTES,
+    RECORDED,
+    STANDING,
+    WEAK_WORDS,
+    Guarantee,
+    epsilon_words,
+    read_guarantee,
+    to_json,
+)
 
 
 def guarantee(**changes: Any) -> Guarantee:
@@ -91,3 +100,19 @@ def test_hostile_bytes_are_a_clear_error() -> None:
     for raw in (b"", b"{", b"[" * 5000, b"\xff\xfe", b'{"epsilon": NaN}', b" " * (MAX_BYTES + 1)):
         with pytest.raises(LoadError, match="Fit the defence again"):
             read_guarantee(raw)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.0, "0.00"),
+        (0.004, "0.0040"),
+        (0.00412, "0.0042"),
+        (4.0, "4.00"),
+        (4.004, "4.01"),
+        (7.997, "8.00"),
+        (162411.6, "1.62e+05"),
+    ],
+)
+def test_epsilon_is_never_shown_smaller_than_it_is(value: float, shown: str) -> None:
+    assert epsilon_words(value) == shown

@@ -90,6 +90,11 @@ def ask_parameters(text: str, asked: Asked) -> tuple[Question, TargetRow]:
         ConfigError: a parameter or the claim is malformed or out of range.
     """
     claim = asked.read(allowed=("parameters",))
+    if claim.relation == "replace":
+        raise ConfigError(
+            "--static accounts for a record that is added or removed; --relation replace costs more (up to twice the "
+            "sensitivity), and no account of it is offered. Claim add-remove or zero-out, or audit with canaries."
+        )
     stated = read_parameters(text)
     account = stated.account(claim.level, claim.delta)
     row = _no_target("parameters", text, claim)
@@ -190,7 +195,13 @@ def ask_defense(
 
     subject = of_defense(target, defense, planned, claim, m=asked.m, seed=asked.seed, models=models, fit=fit)
     plan = make_plan(
-        claim, m=subject.m, shares=subject.shares, score=subject.score, canaries=subject.digest, **asked.plan_values()
+        claim,
+        m=subject.m,
+        shares=subject.shares,
+        score=subject.score,
+        canaries=subject.digest,
+        pure=planned.accountant == "pure",
+        **asked.plan_values(),
     )
     return Question(
         claim,

@@ -13,6 +13,8 @@ from auditor.errors import ConfigError
 from defenses.dp.pairs import MAX_EDGES, Cells, num_cells, other_cells
 from defenses.dp.released import ReleasesGraph
 
+LEAST_FLIP = 2.0**-53  # the resolution of a random float in [0, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class EdgeRand(ReleasesGraph):
@@ -28,6 +30,14 @@ class EdgeRand(ReleasesGraph):
     """
 
     id: ClassVar[str] = "edge-rand"
+
+    def __post_init__(self) -> None:
+        ReleasesGraph.__post_init__(self)
+        if flip_probability(self.epsilon) < LEAST_FLIP:
+            raise ConfigError(
+                f"edge-rand: epsilon = {self.epsilon:g} flips a pair with a probability below the resolution of "
+                "random floats, so that the true graph would be released; expected at most 36."
+            )
 
     def mechanism(self) -> Mapping[str, Any]:
         """The flip probability, which ε follows from."""

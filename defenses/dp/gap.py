@@ -68,7 +68,7 @@ class Gap:
     needs: ClassVar[frozenset[Capability]] = frozenset({Capability.RETRAIN})
     tasks: ClassVar[tuple[str, ...]] = ("node",)
     level: ClassVar[Level] = "edge"
-    releases: ClassVar[tuple[str, ...]] = ("released", "posteriors")
+    releases: ClassVar[tuple[str, ...]] = ("released",)  # answers do not move with features: they come from the cache
 
     def __post_init__(self) -> None:
         if not (self.epsilon > 0 and math.isfinite(self.epsilon)):

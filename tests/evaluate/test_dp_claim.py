@@ -395,3 +395,35 @@ def test_every_format_renders_a_claim() -> None:
         for line in text.splitlines():
             if "ε = 4.00, δ" in line and line.startswith(("claim", "mechanism")):
                 assert "edge level (flip one pair)" in line
+
+
+def test_an_honest_pure_mechanism_keeps_a_claim_with_delta_too() -> None:
+    """Test G would reject it at its own epsilon: randomised response has no Gaussian shape."""
+    question = ask(NODES, make_defense("edge-rand:epsilon=4"), claim="4,1e-5", canaries=10_000)
+    assert question.plan is not None
+    assert question.plan.tests == ("A",)
+    assert word(audited(question, NODES))[0] != "VIOLATED"
+
+
+def test_replace_has_no_static_account() -> None:
+    with pytest.raises(ConfigError, match="--relation replace costs more"):
+        ask_parameters("q=.01,sigma=1,steps=1000", Asked("2,1e-5", level="graph", relation="replace"))
+
+
+def test_answers_of_gap_come_from_its_cache_and_are_no_access() -> None:
+    with pytest.raises(ConfigError, match="--access"):
+        ask(NODES, make_defense("gap"), claim="4,1e-5", access="posteriors")
+
+
+def test_edge_rand_without_a_flip_is_refused() -> None:
+    make_defense("edge-rand:epsilon=36")
+    with pytest.raises(ConfigError, match="true graph would be released"):
+        make_defense("edge-rand:epsilon=800")
+
+
+def test_an_audit_that_saw_scores_is_no_registration(tmp_path: Path) -> None:
+    path = scores_file(tmp_path / "s.npz", 2.0, 0.001)
+    question, target = ask_scores(path, Asked("2", level="edge"), None, power_only=False)
+    seen = audited(question, target)
+    with pytest.raises(ConfigError, match="seen scores"):
+        ask_scores(path, Asked("2", level="edge"), seen, power_only=False)

@@ -15,7 +15,7 @@ from scipy import special
 from auditor.audit import from_bytes, to_bytes
 from auditor.errors import ConfigError, DataError
 from auditor.evaluate.dp_claim.claim import Claim, read_claim
-from auditor.evaluate.dp_claim.plan import Plan, check_registered, make_plan, registered
+from auditor.evaluate.dp_claim.plan import Plan, check_registered, chosen_tests, make_plan, registered
 from auditor.evaluate.dp_claim.power import power_of
 from auditor.evaluate.dp_claim.score_file import read_scores
 from auditor.evaluate.dp_claim.subject import Observation
@@ -226,3 +226,8 @@ def test_bounds_are_those_of_the_statistics() -> None:
     assert found.bounds[0].right == included[top[900:]].sum() + (~included[top[:100]]).sum()
     assert found.canary_auc == pytest.approx(0.92, abs=0.03)
     assert {b.test for b in found.shown} == {"one-run"}
+
+
+def test_a_pure_mechanism_is_not_judged_by_a_gaussian_shape() -> None:
+    assert chosen_tests(1e-5) == ("A", "G")
+    assert chosen_tests(1e-5, pure=True) == ("A",)

@@ -185,3 +185,13 @@ def test_claims_are_read_with_level_and_relation() -> None:
 def test_bad_claims_are_an_error(text: str, level: str | None, relation: str | None, access: str) -> None:
     with pytest.raises(ConfigError):
         read_claim(text, level=level, relation=relation, access=access)
+
+
+def test_a_bound_of_no_hops_is_a_model_without_edges_and_gets_the_ordinary_account() -> None:
+    stated = read_parameters("q=0.0788,sigma=2,steps=200,units=1624,K=4,r=0")
+    assert stated.account("node", 1e-5).epsilon == pytest.approx(2.59, abs=0.02)
+
+
+def test_no_noise_does_not_hide_an_impossible_rate() -> None:
+    with pytest.raises(ConfigError, match="q = 5"):
+        read_parameters("q=5,sigma=0,steps=10").account("graph", 1e-5)

@@ -55,7 +55,11 @@ class Claim:
     @property
     def numbers(self) -> str:
         """`ε = 4.00, δ = 0`."""
-        return f"ε = {self.epsilon:.2f}, δ = {self.delta:g}"
+        return (
+            f"ε = {self.epsilon:g}, δ = {self.delta:g}"
+            if self.epsilon < 0.1
+            else f"ε = {self.epsilon:.2f}, δ = {self.delta:g}"
+        )
 
     def headline(self) -> str:
         """One line that never shows a bare epsilon."""

@@ -93,8 +93,9 @@ def make_plan(
     seed: int,
     score: str,
     canaries: str = "",
+    pure: bool = False,
 ) -> Plan:
-    """The plan with the guess sizes of these shares.
+    """The plan with the guess sizes of these shares; `pure` where the mechanism is known to have no Gaussian shape.
 
     Raises:
         ConfigError: alpha, m or runs out of range.
@@ -109,18 +110,21 @@ def make_plan(
                 f"--runs is {runs}; multi-run needs at least 4 trainings with the canary: half of them set the "
                 "threshold, the others are judged."
             )
-        tests: tuple[str, ...] = ("multi-run",) if claim.delta == 0 else ("multi-run", "multi-run G")
+        tests: tuple[str, ...] = ("multi-run",) if pure or claim.delta == 0 else ("multi-run", "multi-run G")
         return Plan(claim, mode, 1, (runs - runs // 2,), tests, alpha, runs, seed, score, canaries)
     if m < 2:
         raise ConfigError(f"--canaries is {m}; expected at least 2.")
     sizes = tuple(dict.fromkeys(min(m, max(2, round(share * m))) for share in shares))
-    tests = tests_of(claim.delta)
+    tests = chosen_tests(claim.delta, pure=pure)
     return Plan(claim, mode, m, sizes, tests, alpha, runs, seed, score, canaries)
 
 
-def tests_of(delta: float) -> tuple[str, ...]:
-    """The tests of a one-run audit: the universal one, and G where a Gaussian shape is possible."""
-    return (universal(delta),) if delta == 0 else (universal(delta), "G")
+def chosen_tests(delta: float, *, pure: bool = False) -> tuple[str, ...]:
+    """The tests of a one-run audit: the universal one, and G where a Gaussian shape is possible.
+
+    A pure mechanism keeps an (ε, δ) claim for every δ and has no such shape: G would reject honest ones.
+    """
+    return (universal(delta),) if pure or delta == 0 else (universal(delta), "G")
 
 
 def digest(record: Mapping[str, Any]) -> str:
@@ -134,7 +138,13 @@ def registered(audit: Audit) -> Mapping[str, Any]:
     Raises:
         ConfigError: the document holds none, or it was changed since.
     """
-    records = [cell.params.get("preregistration") for cell in audit.cells if cell.probe == PROBE]
+    cells = [cell for cell in audit.cells if cell.probe == PROBE]
+    if any(cell.status != "skipped" or "verdict" in cell.params or "bounds" in cell.params for cell in cells):
+        raise ConfigError(
+            "not pre-registered: the --prereg document is an audit that has seen scores. Give the audit.json that "
+            '"auditor dp-claim --power-only" wrote before there were any.'
+        )
+    records = [cell.params.get("preregistration") for cell in cells]
     record = next((found for found in records if isinstance(found, dict)), None)
     if record is None:
         raise ConfigError(

@@ -118,6 +118,8 @@ def _sampled(values: tuple[float, ...], delta: float) -> Account:
     q, sigma, steps = values
     _gaussian_delta(delta)
     _check_steps(steps)
+    if not 0 < q <= 1:
+        raise ConfigError(f"q = {q:g} must be above 0 and at most 1.")
     words = f"sampling rate {q:.4g}, noise {sigma:.4g}, {steps:.0f} steps"
     if sigma == 0:
         return Account(math.inf, delta, "prv+pld", words)
@@ -193,6 +195,8 @@ class Parameters:
             raise ConfigError(f"q = {self.q:g} must be above 0 and at most 1.")
         terms = self.units if self.K is None else sum(self.K**hop for hop in range((self.r or 0) + 1))
         terms = min(terms, self.units)
+        if terms == 1:  # no record shares anything: a model without edges
+            return _sampled((self.q, self.sigma, self.steps), delta)
         drawn = min(self.units, max(1, round(self.q * self.units)))
         if self.sigma == 0:
             return Account(math.inf, delta, "multi-term-rdp", "no noise")
