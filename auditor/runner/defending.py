@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,9 +12,9 @@ from torch import Tensor
 
 from auditor import registry
 from auditor.errors import ConfigError, LoadError, SkippedError
-from auditor.evaluate.dp_claim.static import account_of
+from auditor.evaluate.dp_claim.static import TOLERANCE, account_of
 from auditor.guarantee import FILE_NAME as GUARANTEE
-from auditor.guarantee import read_guarantee
+from auditor.guarantee import Guarantee, read_guarantee
 from auditor.mechanism import PrivateDefense
 from auditor.probe import Defense, DefenseTask, Profile, ServesInModes, TrainedModels, read_settings, spec_of
 from auditor.targets.load import load_target
@@ -148,31 +149,58 @@ def load_any(path: Path, *, models: TrainedModels, **options: Any) -> Target:
                 f"{defense.version}. Fit the defence again, or use the auditor that saved it."
             )
         target = defense.wrap(base, tensors, DefenseTask(table.get("seed", 0), models))
-        return _with_guarantee(target, folder / GUARANTEE)
+        return _with_guarantee(target, base, defense, folder / GUARANTEE, models)
 
     folder = path if path.is_dir() else path.parent
     return load_target(path, wrap=wrap, **options)
 
 
-def _with_guarantee(target: Target, path: Path) -> Target:
-    """The defended target with the Guarantee that lies beside it, its epsilon recomputed from its own record.
+def _with_guarantee(target: Target, base: Target, defense: Defense, path: Path, models: TrainedModels) -> Target:
+    """The defended target with the Guarantee that its `[defense]` table makes on its data; the file must say the same.
 
     Raises:
-        LoadError: the file states an epsilon that its mechanism does not have, or values that no mechanism has.
+        LoadError: the file is missing, lies beside a defence that promises nothing, or promises something else.
     """
-    if not path.is_file() or target.defense is None:
+    spec = spec_of(defense)
+    if not isinstance(defense, PrivateDefense):
+        if path.is_file():
+            raise LoadError(f"{GUARANTEE} lies beside {spec}, which promises no differential privacy. Remove the file.")
         return target
+    if not path.is_file():
+        raise LoadError(f"{GUARANTEE} is missing beside {spec}; expected it there. Restore it, or fit the defence again.")
     found = read_guarantee(read_bytes(path))
+    task = DefenseTask(0, models, release=found.noise_seed == "secret")
     try:
-        account = account_of(found, found.delta)
-    except ConfigError as error:
-        raise LoadError(f"{GUARANTEE}: {error} Fit the defence again.") from None
-    if account is not None and account.refutes(found.epsilon):
+        own = defense.planned(base, task)
+        account = account_of(own, own.delta)
+    except (SkippedError, ConfigError) as error:
+        raise LoadError(f"[defense] {spec} promises nothing on this data: {error}") from None
+    difference = _difference(found, own)
+    if difference:
         raise LoadError(
-            f"{GUARANTEE} states epsilon = {found.epsilon:.4g}; its own mechanism ({account.words}) costs "
-            f"{account.epsilon:.4g} at delta = {found.delta:g}. The file was changed: restore it, or fit "
-            "the defence again."
+            f"{GUARANTEE} states {difference}, which is what {spec} promises on this data. A file was changed, or "
+            "belongs to another model: restore it, or fit the defence again."
         )
     if account is None:
-        found = found.model_copy(update={"caveats": (*found.caveats, NOT_RECOMPUTED)})
-    return replace(target, defense=replace(target.defense, guarantee=found), _clean={})
+        own = own.model_copy(update={"caveats": (*own.caveats, NOT_RECOMPUTED)})
+    assert target.defense is not None
+    return replace(target, defense=replace(target.defense, guarantee=own), _clean={})
+
+
+def _difference(found: Guarantee, own: Guarantee) -> str:
+    """`name = found; expected own` of the first value that differs by more than an accountant's error; empty if none."""
+    for name in ("level", "relation", "epsilon", "delta", "accountant", "units", "covers", "not_protected"):
+        stated, expected = getattr(found, name), getattr(own, name)
+        if not _alike(stated, expected):
+            return f"{name} = {stated}; expected {expected}"
+    for key in sorted({*found.mechanism, *own.mechanism}):
+        stated, expected = found.mechanism.get(key), own.mechanism.get(key)
+        if not _alike(stated, expected):
+            return f"mechanism.{key} = {stated}; expected {expected}"
+    return ""
+
+
+def _alike(stated: Any, expected: Any) -> bool:
+    if isinstance(stated, float) and isinstance(expected, float | int):
+        return math.isclose(stated, expected, rel_tol=TOLERANCE)
+    return bool(stated == expected)

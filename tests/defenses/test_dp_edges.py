@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -278,6 +280,50 @@ def test_saved_and_loaded_answers_byte_for_byte_with_its_guarantee(folder: Path,
     assert loaded.defense.guarantee == target.defense.guarantee
     assert json.loads((tmp_path / "guarantee.json").read_text())["noise_seed"] == "secret"
     assert loaded.retrained(seed=1).defense.guarantee.noise_seed == "recorded"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"epsilon": 1.0, "mechanism": {"name": "EdgeRand", "flip_probability": 1 / (1 + math.e)}}, "epsilon = 1.0"),
+        ({"mechanism": {"name": "EdgeRand", "flip_probability": 0.4}}, "mechanism.flip_probability = 0.4"),
+        ({"mechanism": {"name": "SafeRelease"}}, "mechanism.flip_probability = None"),
+        ({"level": "node", "relation": "zero-out"}, "level = node; expected edge"),
+        ({"covers": ["training", "inference", "artefact"]}, "covers"),
+        ({"not_protected": []}, "not_protected"),
+        ({"units": 10**6}, "units = 1000000"),
+        (None, "missing"),
+    ],
+)
+def test_a_guarantee_that_its_defence_does_not_make_is_refused(
+    folder: Path, tmp_path: Path, change: dict[str, object] | None, words: str
+) -> None:
+    saved(folder, tmp_path, "edge-rand:epsilon=6")
+    place = tmp_path / "guarantee.json"
+    if change is None:
+        place.unlink()
+    else:
+        place.write_text(json.dumps({**json.loads(place.read_text()), **change}))
+    with pytest.raises(LoadError, match=re.escape(words)):
+        load_any(tmp_path, models=TrainedCache())
+
+
+def test_caveats_come_from_the_defence_and_not_from_the_file(folder: Path, tmp_path: Path) -> None:
+    target = saved(folder, tmp_path, "edge-rand:epsilon=6")
+    place = tmp_path / "guarantee.json"
+    place.write_text(json.dumps({**json.loads(place.read_text()), "caveats": ["certified by nobody"]}))
+    loaded = load_any(tmp_path, models=TrainedCache())
+    assert loaded.defense is not None
+    assert target.defense is not None
+    assert loaded.defense.guarantee == target.defense.guarantee
+
+
+def test_a_guarantee_beside_a_defence_that_promises_none_is_refused(folder: Path, tmp_path: Path) -> None:
+    saved(folder, tmp_path / "dp", "edge-rand:epsilon=6")
+    saved(folder, tmp_path / "plain", "l2r:mode=erm")
+    (tmp_path / "plain" / "guarantee.json").write_bytes((tmp_path / "dp" / "guarantee.json").read_bytes())
+    with pytest.raises(LoadError, match="promises no differential privacy"):
+        load_any(tmp_path / "plain", models=TrainedCache())
 
 
 def test_two_releases_differ_and_two_audits_do_not(folder: Path, tmp_path: Path) -> None:

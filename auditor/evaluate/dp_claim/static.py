@@ -51,16 +51,6 @@ class Account:
         return epsilon < self.epsilon * (1 - TOLERANCE)
 
 
-def recomputed(guarantee: Guarantee) -> float | None:
-    """Epsilon at the guarantee's own delta from its mechanism record; None when the record does not determine it.
-
-    Raises:
-        ConfigError: the record holds a value that no mechanism can have.
-    """
-    found = account_of(guarantee, guarantee.delta)
-    return None if found is None else found.epsilon
-
-
 def account_of(guarantee: Guarantee, delta: float) -> Account | None:
     """The account of a Guarantee's mechanism at another delta; None when the record does not determine it.
 
