@@ -22,7 +22,7 @@ class Bound:
 
 
 def facts(cell: CellRow) -> list[tuple[str, str]]:
-    """Claim, mechanism with its caveats, account, power and plan; what the document leaves out is left out."""
+    """Claim, mechanism with its caveats, account, power, plan, audited run, as far as the document has them."""
     plan = _mapping(cell.params.get("preregistration"))
     found = [("claim", _text(cell.params.get("claim")))]
     if cell.guarantee is not None:
@@ -31,6 +31,7 @@ def facts(cell: CellRow) -> list[tuple[str, str]]:
     found += [("account", _text(cell.params.get("account"))), ("power", _text(cell.params.get("power")))]
     if plan:
         found.append(("plan", _plan(plan)))
+    found.append(("audited", _text(cell.params.get("audited"))))
     return [(label, text) for label, text in found if text]
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def dp_claim(
+    ctx: typer.Context,
     claim: Annotated[str, typer.Option("--claim", metavar="EPSILON[,DELTA]", help="What is claimed, e.g. 8,1e-3.")],
     target: Annotated[
         Path | None, typer.Argument(metavar="[TARGET]", help="Folder with target.toml; not for --static and --scores.")
@@ -76,6 +77,8 @@ def dp_claim(
         raise UsageError(f'{named[0]} needs a TARGET; "auditor train" makes one.')
     if not needs_target and target is not None:
         raise UsageError(f"{named[0] if named else '--power-only alone'} takes no TARGET; leave out {target}.")
+    if static is not None:
+        _only_arithmetic(ctx)
     if prereg is not None and scores is None:
         raise UsageError("--prereg belongs to --scores: every other audit writes its own before it runs.")
     given = {"out": out, "format": format_, "data_root": data_root, "plain": plain}
@@ -89,6 +92,16 @@ def dp_claim(
         audit = _without_target(session, asked, static, scores, prereg, how)
     session.show(audit)
     raise typer.Exit(_exit_code(audit, power_only=power_only, allow_inconclusive=allow_inconclusive))
+
+
+def _only_arithmetic(ctx: typer.Context) -> None:
+    """Raises UsageError for options of a run beside `--static`, which runs nothing."""
+    names = ("canaries", "alpha", "mode", "runs", "power_only", "seed", "access")
+    sources = {name: ctx.get_parameter_source(name) for name in names}
+    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if given:
+        shown = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(f"--static is arithmetic alone: nothing is run that {shown} could change. Leave it out.")
 
 
 def _on_target(session: Session, asked: Asked, defense: str | None, train: str | None, how: dict[str, bool]) -> Audit:

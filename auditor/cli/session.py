@@ -161,7 +161,7 @@ class Session:
 
         self._prepare()
         settings = self.claim_settings(question.seeds, argv)
-        return self._written(run_claim(question, target, settings, write=self._write_document, **how))
+        return self._written(run_claim(question, target, settings, write=self._write_document, notify=note, **how))
 
     def claim_settings(self, seeds: tuple[int, ...], argv: tuple[str, ...]) -> RunSettings:
         """Settings of a claim's audit: seeds are those of its repeats."""

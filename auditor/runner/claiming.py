@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from auditor.evaluate.dp_claim.harness import GivenScores, Question, SubjectRuns
 from auditor.evaluate.dp_claim.plan import PROBE, Mode, check_registered, make_plan, registered
 from auditor.evaluate.dp_claim.score_file import read_scores
 from auditor.evaluate.dp_claim.static import account_of, read_parameters
+from auditor.evaluate.dp_claim.subject import Posteriors, Subject, draw_bits
 from auditor.evaluate.dp_claim.subjects import of_defense, of_function
 from auditor.evaluate.dp_claim.user_function import load_function
+from auditor.guarantee import Guarantee
 from auditor.mechanism import PrivateDefense
 from auditor.probe import Defense, DefenseTask, TrainedModels, spec_of
 from auditor.runner.defending import check_applies, fit_defended
@@ -122,7 +124,8 @@ def ask_scores(
     if prereg is not None:
         check_registered(plan, registered(prereg))
         how = f"the plan is the one registered on {(prereg.started or 'an unknown day')[:10]}, digest unchanged"
-    row = _no_target("scores", path.name if path else "scores to come", claim)
+    content = "" if runs is None else runs.digest()
+    row = _no_target("scores", path.name if path else "scores to come", claim, content)
     question = Question(claim, row.name, row.digest, plan=plan, runs=runs, registered=how)
     return question, row
 
@@ -189,9 +192,22 @@ def ask_defense(
     )
     _check_delta(claim, planned.units)
     account = account_of(planned, claim.delta)
+    if account is not None and planned.level == "graph" and target.task != "graph":
+        # an account of the one graph as a whole: there is no second record that could be put in
+        claim = replace(claim, access="parameters")
+        return Question(
+            claim,
+            target.name,
+            target.digest,
+            defense=spec_of(defense),
+            planned=planned,
+            account=account,
+            units=planned.units,
+        )
+    fixed = _at_delta(defense, planned)
 
     def fit(with_canaries: Target, seed: int, noise_scale: float) -> Target:
-        return fit_defended(with_canaries, defense, seed=seed, models=models, noise_scale=noise_scale)
+        return fit_defended(with_canaries, fixed, seed=seed, models=models, noise_scale=noise_scale)
 
     subject = of_defense(target, defense, planned, claim, m=asked.m, seed=asked.seed, models=models, fit=fit)
     plan = make_plan(
@@ -213,7 +229,29 @@ def ask_defense(
         units=planned.units,
         plan=plan,
         runs=SubjectRuns(subject, tick),
+        audited=_audited(subject, fixed, planned, models),
     )
+
+
+def _at_delta(defense: PrivateDefense, planned: Guarantee) -> PrivateDefense:
+    """The defence with the planned delta in place of `auto`, which would follow the number of canaries."""
+    if any(own.name == "delta" for own in fields(defense)):  # type: ignore[arg-type]  # defences are dataclasses
+        return replace(defense, delta=planned.delta)  # type: ignore[type-var]
+    return defense
+
+
+def _audited(
+    subject: Subject, defense: PrivateDefense, planned: Guarantee, models: TrainedModels
+) -> Callable[[int], Guarantee]:
+    """Seed -> the Guarantee of the audited run: canaries that are added raise N, and q, σ and T follow from it."""
+    if not isinstance(subject, Posteriors) or subject.m == 1:
+        return lambda _seed: planned
+
+    def of_seed(seed: int) -> Guarantee:
+        grown = subject.canaries.planted(draw_bits(subject.m, seed))
+        return defense.planned(grown, DefenseTask(seed, models))
+
+    return of_seed
 
 
 def run_claim(
@@ -222,10 +260,14 @@ def run_claim(
     settings: RunSettings,
     *,
     write: Callable[[Audit], object],
+    notify: Callable[[str], object] = lambda _text: None,
     power_only: bool = False,
     allow_inconclusive: bool = False,
 ) -> Audit:
-    """The audit, in the order of the protocol; `write` gets the document with the pre-registration before any run."""
+    """The audit, in the order of the protocol; `write` gets the document with the pre-registration before any run.
+
+    `notify` gets what the runs will take, in words, before the first of them.
+    """
     clock = time.perf_counter()
 
     def document(rows: tuple[CellRow, ...], *, interrupted: bool = False) -> Audit:
@@ -244,6 +286,8 @@ def run_claim(
     found, power = judged_before(question)
     if question.plan is not None:
         write(document(pending(question, power, "pre-registered; not run yet")))
+        if found is None and question.runs is not None:
+            notify(question.runs.cost(question.plan))
     if power_only and (found is None or found.word != "VIOLATED"):
         return document(pending(question, power, "power analysis only: nothing was run, nothing is judged"))
     if found is not None:
@@ -272,9 +316,9 @@ def refused(asked: Asked, defense: Defense, reason: Refused, target: Target, set
     return assemble_audit(target, (row,), settings, validity=(), planned=1, named={PROBE}, seconds=0.0)
 
 
-def _no_target(kind: Access, name: str, claim: Claim) -> TargetRow:
-    """What stands where a target would: nothing was loaded, and no size is known."""
-    words = json.dumps([kind, name, claim.record()], sort_keys=True)
+def _no_target(kind: Access, name: str, claim: Claim, content: str = "") -> TargetRow:
+    """What stands where a target would: nothing was loaded, and no size is known; `content` is a digest of what was."""
+    words = json.dumps([kind, name, claim.record(), content], sort_keys=True)
     return TargetRow(
         name=name,
         task="graph" if claim.level == "graph" else "node",

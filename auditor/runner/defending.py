@@ -167,7 +167,7 @@ def _with_guarantee(target: Target, base: Target, defense: Defense, path: Path, 
             raise LoadError(f"{GUARANTEE} lies beside {spec}, which promises no differential privacy. Remove the file.")
         return target
     if not path.is_file():
-        raise LoadError(f"{GUARANTEE} is missing beside {spec}; expected it there. Restore it, or fit the defence again.")
+        raise LoadError(f"{GUARANTEE} is missing beside {spec}; expected it. Restore it, or fit the defence again.")
     found = read_guarantee(read_bytes(path))
     task = DefenseTask(0, models, release=found.noise_seed == "secret")
     try:
@@ -188,7 +188,7 @@ def _with_guarantee(target: Target, base: Target, defense: Defense, path: Path, 
 
 
 def _difference(found: Guarantee, own: Guarantee) -> str:
-    """`name = found; expected own` of the first value that differs by more than an accountant's error; empty if none."""
+    """`name = found; expected own` of the first value that differs by more than an accountant errs; empty if none."""
     for name in ("level", "relation", "epsilon", "delta", "accountant", "units", "covers", "not_protected"):
         stated, expected = getattr(found, name), getattr(own, name)
         if not _alike(stated, expected):

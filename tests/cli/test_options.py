@@ -180,3 +180,15 @@ def test_bare_command_shows_its_help_and_no_empty_error() -> None:
 def _run(*words: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "auditor", *words]
     return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("option", [("--alpha", "0.5"), ("--runs", "3"), ("--canaries", "9"), ("--power-only",)])
+def test_options_of_a_run_beside_arithmetic_are_refused(option: tuple[str, ...]) -> None:
+    from typer.testing import CliRunner
+
+    from auditor.cli.main import app
+
+    asked = ("dp-claim", "--static", "q=0.1,sigma=1,steps=10", "--claim", "1,1e-3", "--level", "graph")
+    done = CliRunner().invoke(app, [*asked, *option])
+    assert isinstance(done.exception, UsageError) or done.exit_code == 2
+    assert option[0] in str(done.exception) + done.output

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from auditor import registry
 from auditor.audit import Audit, canonical, from_bytes, to_bytes
 from auditor.errors import ConfigError
 from auditor.evaluate.dp_claim.harness import Question
@@ -384,8 +385,6 @@ def test_the_caller_s_random_state_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_every_format_renders_a_claim() -> None:
-    from auditor import registry
-
     for audit in (flips(canaries=1000), flips(canaries=100)):
         for name in registry.entries("reports"):
             made = registry.find("reports", name).load()()
@@ -427,3 +426,81 @@ def test_an_audit_that_saw_scores_is_no_registration(tmp_path: Path) -> None:
     seen = audited(question, target)
     with pytest.raises(ConfigError, match="seen scores"):
         ask_scores(path, Asked("2", level="edge"), seen, power_only=False)
+
+
+def test_black_box_canaries_leave_delta_alone_and_the_document_says_what_ran() -> None:
+    """Added graphs raise N: q, σ and T of the audited run follow, its (ε, δ) must stay the planned one."""
+    question = ask(
+        GRAPHS,
+        make_defense("dp-graph:epsilon=0.9,epochs=1,batch=8"),
+        claim="1,1e-3",
+        access="posteriors",
+        canaries=40,
+        alpha=0.5,
+    )
+    assert question.planned is not None
+    audit = audited(question, GRAPHS)
+    (cell,) = audit.cells
+    ran = cell.params["audited"]
+    assert isinstance(ran, dict)
+    assert ran["units"] > question.planned.units
+    assert f"{ran['units']:,} units in place of {question.planned.units:,}" in ran["text"]
+    assert f"δ = {question.planned.delta:g}" in ran["text"]
+    sigma = next(m.value for m in cell.measurements if m.name == "noise_sigma")
+    assert sigma == ran["mechanism"]["sigma"] != question.planned.mechanism["sigma"]
+    assert ran["mechanism"]["q"] == 8 / ran["units"]
+    text = registry.find("reports", "terminal").load()().render(audit)
+    assert "units in place of" in text
+
+
+def test_an_account_of_the_whole_graph_is_judged_without_canaries() -> None:
+    """There is no second graph to put in: arithmetic answers, whatever is claimed."""
+    low = ask(NODES, make_defense("graphmi-noise"), claim="8,1e-5")
+    assert low.plan is None
+    assert word(audited(low, NODES)) == ("VIOLATED", 1)
+    high = ask(NODES, make_defense("graphmi-noise"), claim="200000,1e-5")
+    assert word(audited(high, NODES)) == ("UNDERPOWERED", 3)
+
+
+def test_other_scores_are_another_audit(tmp_path: Path) -> None:
+    digests = set()
+    for epsilon, twin in ((2.0, None), (1.9, None), (2.0, 0.001)):
+        path = scores_file(tmp_path / "s.npz", epsilon, twin)
+        question, target = ask_scores(path, Asked("2", level="edge"), None, power_only=False)
+        (cell,) = audited(question, target).cells
+        digests.add((target.digest, cell.key))
+    assert len({digest for digest, _ in digests}) == len({key for _, key in digests}) == 3
+
+
+@pytest.mark.parametrize(
+    ("target", "spec", "asked", "words"),
+    [
+        (NODES, "edge-rand:epsilon=4", {"claim": "4", "access": "released"}, "2 runs of the mechanism"),
+        (NODES, "edge-rand:epsilon=1", {"claim": "1", "access": "posteriors", "canaries": 70, "alpha": 0.5}, "about"),
+        (
+            GRAPHS,
+            "dp-graph:epsilon=0.9,epochs=1,batch=8",
+            {"claim": "1,1e-3", "access": "mechanism", "alpha": 0.5},
+            "about",
+        ),
+    ],
+)
+def test_what_the_runs_will_take_is_said_before_them(
+    target: Target, spec: str, asked: dict[str, Any], words: str
+) -> None:
+    said: list[str] = []
+    question = ask(target, make_defense(spec), **asked)
+    audited(question, target, power_only=True, notify=said.append)
+    (text,) = said
+    assert words in text
+    assert text.endswith(" s")
+
+
+def test_nobody_knows_what_a_function_takes(tmp_path: Path) -> None:
+    said: list[str] = []
+    (tmp_path / "mine_cost.py").write_text("def train(data, seed, noise=True):\n    raise RuntimeError\n")
+    question = ask_function(
+        GRAPHS, "mine_cost:train", Asked("1", level="graph", canaries=40, alpha=0.2), folder=tmp_path, tick=no_tick
+    )
+    audited(question, GRAPHS, power_only=True, notify=said.append)
+    assert said == ["2 runs of the mechanism, reach twins included: an unknown time"]

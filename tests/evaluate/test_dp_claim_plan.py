@@ -48,7 +48,15 @@ def test_alpha_is_split_over_tests_sizes_and_repeats() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"alpha": 0}, {"alpha": 1}, {"alpha": float("nan")}, {"m": 1}, {"runs": 0}, {"mode": "multi-run", "runs": 3}],
+    [
+        {"alpha": 0},
+        {"alpha": 1},
+        {"alpha": float("nan")},
+        {"m": 1},
+        {"runs": 0},
+        {"runs": 10_001},
+        {"mode": "multi-run", "runs": 3},
+    ],
 )
 def test_plans_that_are_none_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

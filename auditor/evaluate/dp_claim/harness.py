@@ -33,6 +33,10 @@ class Runs(Protocol):
         """The run and its reach twin, None where there is none."""
         ...
 
+    def cost(self, plan: Plan) -> str:
+        """What the plan will take, in words."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SubjectRuns:
@@ -49,6 +53,13 @@ class SubjectRuns:
             return run, None
         self.tick(0.5, "running its reach twin")
         return run, self._at(plan, seed, self.subject.twin_scale)
+
+    def cost(self, plan: Plan) -> str:
+        """See `Runs`."""
+        runs = plan.runs * (2 if plan.mode == "multi-run" else 1) * (1 if self.subject.twin_scale is None else 2)
+        seconds = self.subject.seconds()
+        shown = "an unknown time" if seconds is None else f"about {max(1.0, runs * seconds):,.0f} s"
+        return f"{runs:,} runs of the mechanism, reach twins included: {shown}"
 
     def _at(self, plan: Plan, seed: int, scale: float) -> Audited:
         if plan.mode == "one-run":
@@ -71,6 +82,19 @@ class GivenScores:
         """See `Runs`."""
         return one_run(self.run, plan, seed), None if self.twin is None else one_run(self.twin, plan, seed)
 
+    def cost(self, plan: Plan) -> str:
+        """See `Runs`."""
+        return f"{len(self.run.scores):,} scores are given: nothing is trained"
+
+    def digest(self) -> str:
+        """Sha256 over bits and scores, the twin's too."""
+        parts = [self.run] if self.twin is None else [self.run, self.twin]
+        sha = hashlib.sha256()
+        for part in parts:
+            for array in (part.included, part.scores):
+                sha.update(repr((array.shape, array.dtype.str)).encode() + array.tobytes())
+        return sha.hexdigest()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
@@ -87,6 +111,7 @@ class Question:
         plan: fixed before anything runs; None for a static check.
         runs: what is run; None for a static check and for `--power-only`.
         registered: how the plan was fixed; None when scores came before it.
+        audited: seed -> the Guarantee of the audited run, where canaries change the mechanism's own numbers.
     """
 
     claim: Claim
@@ -100,6 +125,7 @@ class Question:
     runs: Runs | None = None
     registered: str | None = "fixed in the document before anything was run"
     extra: dict[str, Any] = field(default_factory=dict)
+    audited: Callable[[int], Guarantee] | None = None
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -145,6 +171,7 @@ def run(question: Question, power: Power | None) -> Iterator[CellRow]:
     for seed in plan.seeds:
         start = time.perf_counter()
         try:
+            mechanism = question.planned if question.audited is None else question.audited(seed)
             own, twin = runs.audited(plan, seed)
         except (SkippedError, CapabilityError) as reason:
             yield _cell(question, seed, power).model_copy(update={"status": "skipped", "reason": str(reason)})
@@ -162,10 +189,23 @@ def run(question: Question, power: Power | None) -> Iterator[CellRow]:
             account=question.account,
             run=own,
             twin=twin,
-            sigma=rows.sigma_of(question.planned),
+            sigma=rows.sigma_of(mechanism),
         )
         row = _done(question, seed, power, found, made, own=own, twin=twin)
+        if question.planned is not None and mechanism is not None and mechanism.mechanism != question.planned.mechanism:
+            row = row.model_copy(update={"params": {**row.params, "audited": _grown(question.planned, mechanism)}})
         yield row.model_copy(update={"seconds": time.perf_counter() - start})
+
+
+def _grown(planned: Guarantee, audited: Guarantee) -> dict[str, Any]:
+    """What the audited run had in place of the planned numbers."""
+    changed = {key: value for key, value in audited.mechanism.items() if planned.mechanism.get(key) != value}
+    numbers = ", ".join(f"{key} = {value:.4g}" for key, value in changed.items() if isinstance(value, int | float))
+    text = (
+        f"its canaries make it {audited.units:,} units in place of {planned.units:,}: this run had {numbers}, "
+        f"at the same δ = {audited.delta:g} and ε = {audited.epsilon:.2f}"
+    )
+    return {"text": text, "units": audited.units, "mechanism": audited.mechanism}
 
 
 def _done(

@@ -18,6 +18,7 @@ Mode = Literal["one-run", "multi-run"]
 SHARES: Final = (0.2, 0.75)
 """Guesses per canary, where nothing better is known of the scores: the surest fifth, and most of them."""
 PROBE: Final = "dp-claim"
+MAX_RUNS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,8 @@ def make_plan(
     """
     if not 0 < alpha < 1:
         raise ConfigError(f"--alpha is {alpha:g}; expected a level above 0 and below 1, for instance 1e-3.")
-    if runs < 1:
-        raise ConfigError(f"--runs is {runs}; expected at least 1.")
+    if not 1 <= runs <= MAX_RUNS:
+        raise ConfigError(f"--runs is {runs}; expected a number from 1 to {MAX_RUNS:,}.")
     if mode == "multi-run":
         if runs < 4:
             raise ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from auditor.data.graph import Graph, Split
 from auditor.errors import EvaluationError
@@ -67,6 +69,10 @@ class Subject(Protocol):
         """Runs the mechanism on the included canaries and scores all m."""
         ...
 
+    def seconds(self) -> float | None:
+        """What one run takes, roughly, without running any of it; None where nobody can know."""
+        ...
+
 
 class Canaries(Protocol):
     """Records made up for an audit of posteriors."""
@@ -104,6 +110,34 @@ class Pairs(Canaries, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one run and its scores cost, roughly.
+
+    Attributes:
+        passes: of the target's own model over its data, forward and back.
+        edges: undirected ones of the graph that is trained on, where a mechanism releases another one.
+    """
+
+    passes: float
+    edges: int | None = None
+
+    def seconds(self, target: Target) -> float:
+        """One pass of the target as it is, timed, times the passes."""
+        graph, train = target.private_graph, target.split.train
+        if self.edges is not None:
+            ends = torch.randint(graph.num_nodes, (2, 2 * self.edges), generator=torch.Generator())
+            graph = graph.with_edges(ends)
+
+        def once() -> None:
+            x = graph.x.clone().requires_grad_(True)
+            out = target.logits(x, graph.edge_index, graph.edge_weight, graph.batch)
+            torch.autograd.grad(functional.cross_entropy(out[train], graph.y[train]), x)
+
+        once()  # the first pass fills caches
+        return self.passes * _timed(once)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Posteriors:
     """Access `posteriors`: trains on the included canaries, scores all by the final model."""
@@ -112,6 +146,7 @@ class Posteriors:
     fit: Fit
     shares: tuple[float, ...]
     twin_scale: float | None = NO_NOISE
+    work: Work | None = None
 
     @property
     def m(self) -> int:
@@ -133,6 +168,10 @@ class Posteriors:
         trained = self.fit(self.canaries.planted(included), seed, noise_scale)
         return checked(self.canaries.scores(trained), self.m)
 
+    def seconds(self) -> float | None:
+        """See `Subject`."""
+        return None if self.work is None else self.work.seconds(self.canaries.planted(np.ones(self.m, dtype=bool)))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Released:
@@ -144,6 +183,7 @@ class Released:
     shares: tuple[float, ...]
     score: str = "what the mechanism released about the pair"
     twin_scale: float | None = HALF_NOISE
+    work: Work | None = None
 
     @property
     def m(self) -> int:
@@ -161,6 +201,10 @@ class Released:
         target = self.canaries.planted(included)
         return checked(self.defense.released_scores(target, self.canaries.pairs, task), self.m)
 
+    def seconds(self) -> float | None:
+        """See `Subject`."""
+        return None if self.work is None else self.work.seconds(self.canaries.planted(np.ones(self.m, dtype=bool)))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mechanism:
@@ -173,6 +217,7 @@ class Mechanism:
     shares: tuple[float, ...]
     score: str = "sum over the steps of the noisy coordinate"
     twin_scale: float | None = HALF_NOISE
+    steps: int | None = None
 
     @property
     def digest(self) -> str:
@@ -185,6 +230,11 @@ class Mechanism:
         sums = self.defense.canary_sums(self.target, torch.from_numpy(included), task)
         return checked(sums, self.m)
 
+    def seconds(self) -> float | None:
+        """See `Subject`: noise on every coordinate in every step."""
+        rng = np.random.default_rng(0)
+        return None if self.steps is None else 2 * self.steps * _timed(lambda: rng.standard_normal(self.m))
+
 
 def observe(subject: Subject, seed: int, noise_scale: float = 1.0) -> Observation:
     """One run with bits drawn for this seed; the same bits at every noise scale."""
@@ -195,6 +245,12 @@ def observe(subject: Subject, seed: int, noise_scale: float = 1.0) -> Observatio
 def draw_bits(m: int, seed: int) -> Bits:
     """Independent fair coins, from the seed alone; no mechanism's own stream."""
     return np.random.default_rng([seed, *b"dp-claim inclusion bits"]).random(m) < 0.5
+
+
+def _timed(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
 
 
 def checked(scores: Tensor, m: int) -> Scores:

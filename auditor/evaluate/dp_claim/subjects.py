@@ -19,6 +19,7 @@ from auditor.evaluate.dp_claim.subject import (
     Posteriors,
     Released,
     Subject,
+    Work,
     released_shares,
 )
 from auditor.guarantee import Guarantee
@@ -28,6 +29,7 @@ from auditor.targets.target import Target
 
 MAX_COORDINATES = 1_000_000
 DEFAULT_HOPS = 2
+_PER_RECORD, _FORWARD = 4.0, 0.4  # passes that one with a gradient for each record costs, and one without any: roughly
 
 
 def of_defense(
@@ -49,9 +51,8 @@ def of_defense(
     _check_count(m)
     if claim.access == "posteriors":
         hops = planned.mechanism.get("r", DEFAULT_HOPS)
-        return Posteriors(
-            _canaries(target, claim, m, seed, hops if isinstance(hops, int) else DEFAULT_HOPS), fit, SHARES
-        )
+        canaries = _canaries(target, claim, m, seed, hops if isinstance(hops, int) else DEFAULT_HOPS)
+        return Posteriors(canaries, fit, SHARES, work=_work(target, planned, canaries))
     if claim.access == "mechanism":
         if claim.relation == "replace":
             raise ConfigError(
@@ -60,11 +61,13 @@ def of_defense(
             )
         if m > MAX_COORDINATES:
             raise ConfigError(f"--canaries is {m}; the block of coordinates holds at most {MAX_COORDINATES}.")
-        return Mechanism(target, defense, models, m, SUM_SHARES)
+        steps = planned.mechanism.get("steps")
+        return Mechanism(target, defense, models, m, SUM_SHARES, steps=steps if isinstance(steps, int) else None)
     shares = released_shares(planned)
     disjoint = shares == SUM_SHARES  # sums over neighbours: canaries must not share one
     pairs = EdgeCanaries.make(target, m, arcs=claim.relation == "flip-arc", disjoint=disjoint, rng=_rng(seed))
-    return Released(pairs, defense, models, shares)
+    work = _epochs(target) if disjoint else Work(1.0, _released_edges(target, planned))  # sums are of a trained encoder
+    return Released(pairs, defense, models, shares, work=work)
 
 
 def of_function(target: Target, claim: Claim, *, m: int, seed: int, fit: Fit, takes_noise: bool) -> Subject:
@@ -85,6 +88,32 @@ def _canaries(target: Target, claim: Claim, m: int, seed: int, hops: int) -> Can
     if claim.level == "edge":
         return EdgeCanaries.make(target, m, arcs=claim.relation == "flip-arc", disjoint=True, rng=rng)
     return NodeCanaries.make(target, m, hops=hops, swaps=claim.relation == "replace", rng=rng)
+
+
+def _work(target: Target, planned: Guarantee, canaries: Canaries) -> Work | None:
+    """Of the mechanism's steps, or of the target's own recipe on the graph that is released."""
+    own = {key: value for key, value in planned.mechanism.items() if isinstance(value, int | float)}
+    if {"q", "steps"} <= own.keys():
+        return Work(_PER_RECORD * own["q"] * own["steps"])
+    if {"N", "b", "steps"} <= own.keys():
+        return Work(_PER_RECORD * own["b"] / own["N"] * own["steps"])
+    recipe = _epochs(target)
+    if recipe is None or not isinstance(canaries, EdgeCanaries):
+        return recipe
+    influence = _FORWARD * canaries.m  # one answer a pair
+    return Work(recipe.passes + influence, _released_edges(target, planned))
+
+
+def _epochs(target: Target) -> Work | None:
+    """One training of the target's own recipe, where it says how long that is."""
+    epochs = None if target.recipe is None else target.recipe.describe().get("epochs")
+    return Work(float(epochs)) if isinstance(epochs, int) else None
+
+
+def _released_edges(target: Target, planned: Guarantee) -> int:
+    """Undirected edges that a release has, on average."""
+    flip, n = planned.mechanism.get("flip_probability", 0.0), target.private_graph.num_nodes
+    return planned.units + round(float(flip) * n * (n - 1) / 2)
 
 
 def _check_count(m: int) -> None:
