@@ -218,12 +218,15 @@ class Verdict(Model):
 class Difference(Model):
     """A paired difference of a defence to another arm, over seeds: value - other, in the measurement's own units.
 
-    `ci` is Student's t interval over seeds; null with one seed.
+    `ci` is Student's t interval over seeds; null with one seed. Where both arms come from one trained model, seeds are
+    no new trainings: there it is the paired interval over test items. `judged` is false where a difference holds more
+    than the defence's own idea and is printed alone.
     """
 
     to: str
     value: Number
     ci: Interval | None = None
+    judged: bool = True
 
 
 class MatrixEntry(Model):

@@ -254,6 +254,13 @@ class ServesInModes(Protocol):
         ...
 
 
+@runtime_checkable
+class HasEffect(Protocol):
+    """A defence that is judged by balanced accuracy under a finding of its own."""
+
+    effect: ClassVar[str]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DefenseTask:
     """What a defence gets beside the target.

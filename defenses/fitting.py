@@ -27,7 +27,15 @@ class Trains(Defense, Protocol):
         ...
 
 
-def defended(base: Target, fitted: Fitted, defense: Trains, task: DefenseTask, recipe: DefenseRecipe | None) -> Target:
+def defended(
+    base: Target,
+    fitted: Fitted,
+    defense: Trains,
+    task: DefenseTask,
+    recipe: DefenseRecipe | None,
+    *,
+    starts_trained: bool = False,
+) -> Target:
     """`base` with another model and the tag of the defence; its digest is that of base, defence, version and seed.
 
     A fit with noise left out or halved carries no Guarantee, whatever it says.
@@ -41,7 +49,7 @@ def defended(base: Target, fitted: Fitted, defense: Trains, task: DefenseTask, r
         recipe=recipe,
         digest=hashlib.sha256(word.encode()).hexdigest(),
         claimed_accuracy=None,
-        defense=DefenseTag(spec, defense.version, task.seed, base.digest),
+        defense=DefenseTag(spec, defense.version, task.seed, base.digest, starts_trained=starts_trained),
         _clean={},
     )
     return pending.fitted(_promised(fitted, task), base.private_graph, base.split, task.seed)
@@ -101,7 +109,7 @@ def refit_trained(defense: Trains, target: Target, task: DefenseTask) -> Target:
     """
     refuse_second(defense, target)
     recipe = None if target.recipe is None else DefenseRecipe(defense, target, task, needs_trained=True)
-    return defended(target, defense.train(target, task), defense, task, recipe)
+    return defended(target, defense.train(target, task), defense, task, recipe, starts_trained=True)
 
 
 def train_afresh(defense: Trains, target: Target, task: DefenseTask) -> Target:
@@ -141,4 +149,4 @@ def rebuilt(defense: Trains, base: Target, tensors: Mapping[str, Tensor], task: 
         ) from None
     model = model.eval().requires_grad_(False)
     recipe = None if base.recipe is None else DefenseRecipe(defense, base, task, needs_trained=head)
-    return defended(base, Fitted(model), defense, task, recipe)
+    return defended(base, Fitted(model), defense, task, recipe, starts_trained=head)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from auditor.audit import ValidityRow
 from auditor.errors import ConfigError, nearest
 from auditor.probe import DefenseTask
 from auditor.targets.target import Capability, Fitted, Target
@@ -60,21 +61,22 @@ class GroupBalanced:
         """See `defenses.fitting.Trains`."""
         start = time.perf_counter()
         notes: dict[str, Any]
+        rows: tuple[ValidityRow, ...]
         if self.refit == "head":
             frozen = freeze(base)
             items, y = frozen.items, frozen.y
             cells, notices = group_cells(task.group, base.graph, items, crossed=self.by == "attribute")
             w = balanced_weights(cells)
-            model, notes = refitted(base, frozen, w)
+            model, notes, rows = refitted(base, frozen, w)
         else:
             items = base.split.train.nonzero().flatten()
             y = base.graph.y[items]
             cells, notices = group_cells(task.group, base.graph, items, crossed=self.by == "attribute")
             w = balanced_weights(cells)
             model, _ = train_weighted(base, FixedWeights(w, from_start=True), seed=task.seed, tick=task.tick)
-            notes = {}
+            notes, rows = {}, ()
         own = {**weight_notes(w, y, cells), "groups": int(cells.max()) + 1, "notices": list(notices)}
-        return Fitted(model, {**notes, **own, "seconds": time.perf_counter() - start})
+        return Fitted(model, {**notes, **own, "seconds": time.perf_counter() - start}, validity=rows)
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
         """See `auditor.probe.Defense`."""

@@ -53,15 +53,15 @@ class RandomWeights(Reweighting):
             frozen = freeze(base)
             learned, _ = self.twin.head_weights(frozen, task.seed)
             w = random_weights(frozen.y, effective_share(learned), rng)
-            model, notes = refitted(base, frozen, w)
+            model, notes, rows = refitted(base, frozen, w)
             own = weight_notes(w, frozen.y, None if task.group is None else task.group[frozen.items])
         else:
             tag = self.twin.fit(base, task).defense
             y = base.graph.y[base.split.train]
             w = random_weights(y, float(tag.notes["ess"]) if tag is not None else 1.0, rng)
             model, _ = train_weighted(base, FixedWeights(w, from_start=False), seed=task.seed, tick=task.tick)
-            notes, own = {}, weight_notes(w, y, None if task.group is None else task.group[base.split.train])
-        return Fitted(model, {**notes, **own, "seconds": time.perf_counter() - start})
+            notes, rows, own = {}, (), weight_notes(w, y, None if task.group is None else task.group[base.split.train])
+        return Fitted(model, {**notes, **own, "seconds": time.perf_counter() - start}, validity=rows)
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
         """See `auditor.probe.Defense`."""

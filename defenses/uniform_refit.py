@@ -36,8 +36,8 @@ class UniformRefit:
     def train(self, base: Target, task: DefenseTask) -> Fitted:
         """See `defenses.fitting.Trains`."""
         start = time.perf_counter()
-        model, notes = refitted(base, freeze(base), None)
-        return Fitted(model, {**notes, "seconds": time.perf_counter() - start})
+        model, notes, rows = refitted(base, freeze(base), None)
+        return Fitted(model, {**notes, "seconds": time.perf_counter() - start}, validity=rows)
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
         """See `auditor.probe.Defense`."""

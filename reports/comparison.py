@@ -22,6 +22,7 @@ _FACTS = (
     "level", "relation", "epsilon", "delta", "accountant", "mechanism", "units", "covers", "not_protected", "caveats",
     "noise_seed",
 )  # fmt: skip
+_PARTS = ("ood",)
 _TITLES = {"leak": "privacy leak", "gap": "shift gap"}
 
 
@@ -37,7 +38,8 @@ class Column:
     @property
     def title(self) -> str:
         """`clean accuracy`, `privacy leak`."""
-        return _TITLES.get(self.name, metric(self.name))
+        title = _TITLES.get(self.name, metric(self.name))
+        return f"{title} {self.subset}" if self.subset in _PARTS else title
 
     @property
     def arrow(self) -> str:
@@ -55,7 +57,7 @@ class Shift:
         ci: t interval over seeds.
         seeds: seeds that both arms have.
         gained: the difference turned so that positive = better.
-        word: `better` or `worse` where the interval excludes 0 over at least five seeds that differ, else empty.
+        word: `better` or `worse` where the interval of a judged difference excludes 0 over at least five seeds.
     """
 
     to: str
@@ -162,7 +164,12 @@ class Comparison:
         """What the numbers are, in one sentence."""
         beyond = [column for column in self.columns if column.name == "leak" and column.subset]
         text = "Accuracies in %, everything else in points (hundredths)."
-        return text + "".join(f" {c.title[0].upper()}{c.title[1:]}: {c.subset}." for c in beyond)
+        text += "".join(f" {c.title[0].upper()}{c.title[1:]}: {c.subset}." for c in beyond)
+        if any(column.subset in _PARTS for column in self.columns):
+            text += " ood: test graphs larger than any that was trained on."
+        if any(c.name == "poisoned_accuracy" for c in self.columns):
+            text += " Everything was fitted on the poisoned graph."
+        return text
 
     @property
     def marking(self) -> str:
@@ -172,7 +179,11 @@ class Comparison:
             return (
                 f"Underpowered: {seeds}, so no difference is marked better or worse; at least {MARKED_FROM} are needed."
             )
-        return "Marked better or worse where the interval over seeds excludes 0."
+        return (
+            "Marked better or worse where the interval excludes 0: over seeds, or over test items where two arms come "
+            "from one trained model. Against that model itself a refitted head's accuracy is never marked: the refit "
+            "alone moves it."
+        )
 
 
 def points(value: float | None, *, signed: bool = False) -> str:
@@ -264,7 +275,7 @@ def _shift(difference: Difference, own: MatrixEntry, other: MatrixEntry | None) 
     sign = 1.0 if own.better == "higher" else -1.0
     word: Literal["better", "worse", ""] = ""
     ci = difference.ci
-    if ci is not None and seeds >= MARKED_FROM:
+    if difference.judged and ci is not None and seeds >= MARKED_FROM:
         ends = [sign * end for end in (ci.lo, ci.hi) if end is not None]
         # An interval without width: the seeds made the same model each time and say nothing.
         if len(ends) == 2 and max(ends) - min(ends) > _SAME:

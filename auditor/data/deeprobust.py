@@ -19,6 +19,13 @@ from auditor.data.roots import digest_files, index_entries, raw_folder
 from auditor.errors import DataError, nearest
 
 ATTACKS = ("metattack", "nettack")
+PREFIX = "deeprobust/"
+
+
+def poisoned_by(name: str) -> str:
+    """The attack and rate of a poisoned graph (`metattack=0.25`) by the name of its data set; empty for any other."""
+    variant = name.partition(":")[2] if name.startswith(PREFIX) else ""
+    return variant if variant.partition("=")[0] in ATTACKS else ""
 
 
 def read_deeprobust(name: str, variant: str, root: Path | None) -> tuple[Raw, str]:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score
 
-from auditor.audit import Advantage, Control, Interval, Measurement
+from auditor.audit import Advantage, Control, Interval, Limit, Measurement
 from auditor.errors import EvaluationError
 from auditor.evaluate.verification import Verifier
 from auditor.probe import FlipSet
@@ -24,6 +24,9 @@ from auditor.targets.target import Target, is_correct
 Bools = NDArray[np.bool_]
 REPLICATES = 500
 FINDING = "defense-gain"
+GATED_BUDGET = "eps=0.05"
+LIMITS = {"max_defense_cost_pt": 0.01, "max_worst_case_loss_pt": 0.10, "max_harm_pt": 0.01}
+"""Of the judged numbers: what a defence may cost, lose under edits, and do to balanced accuracy, as fractions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,8 +74,16 @@ def gain_measurements(
     y: NDArray[np.int64],
     budgets: Mapping[int, str],
     rng: np.random.Generator,
+    *,
+    poisoned: str = "",
+    judged: str = "",
+    parts: Mapping[str, Bools] | None = None,
 ) -> tuple[Measurement, ...]:
     """`clean_accuracy`, `balanced_accuracy` and `robust_accuracy` beside each other arm; advantage = other − own.
+
+    On a poisoned graph the first is `poisoned_accuracy`, its subset the attack. What is judged is judged against the
+    first of the others: the accuracy it costs, and `worst_case_loss`, what edits of 5 % take from this arm; or for a
+    reweighting its balanced accuracy alone.
 
     Args:
         own: of the defence.
@@ -80,28 +91,60 @@ def gain_measurements(
         y: labels of the test items, int64 [n].
         budgets: subset name of each budget in edges.
         rng: of the bootstrap.
+        poisoned: attack and rate of the graph that everything was fitted on.
+        judged: finding id that the gate looks at; empty where nothing is judged.
+        parts: sets of test items, bool [n] by name, whose balanced accuracy is measured on its own.
     """
     rows: list[Measurement] = []
+    clean = "poisoned_accuracy" if poisoned else "clean_accuracy"
     if not others:
-        rows += [_alone("clean_accuracy", "", own.clean), _alone_balanced(own.predicted, y)]
+        rows += [_alone(clean, poisoned, own.clean), _alone_balanced(own.predicted, y)]
+        rows += [_alone_balanced(own.predicted[at], y[at], part) for part, at in (parts or {}).items()]
         rows += [_alone("robust_accuracy", budgets[b], own.worst[b]) for b in budgets if b in own.worst]
     for name, other in others.items():
         suffix = "" if name == next(iter(others)) else f"/{name}"
-        rows.append(_accuracy(f"clean_accuracy{suffix}", "", own.clean, other.clean, name))
+        rows.append(_accuracy(f"{clean}{suffix}", poisoned, own.clean, other.clean, name))
         rows.append(_balanced(f"balanced_accuracy{suffix}", own.predicted, other.predicted, y, name, rng))
+        for part, at in (parts or {}).items():
+            row = _balanced(f"balanced_accuracy{suffix}", own.predicted[at], other.predicted[at], y[at], name, rng)
+            rows.append(row.model_copy(update={"subset": part}))
         for budget, subset in budgets.items():
             if budget in own.worst and budget in other.worst:
                 rows.append(_accuracy(f"robust_accuracy{suffix}", subset, own.worst[budget], other.worst[budget], name))
-    return tuple(rows)
+    if not judged or not others:
+        return tuple(rows)
+    if judged == FINDING:
+        limits = {clean: "max_defense_cost_pt", "worst_case_loss": "max_worst_case_loss_pt"}
+        gated = next((b for b, subset in budgets.items() if subset == GATED_BUDGET and b in own.worst), None)
+        if gated is not None:
+            rows.append(_accuracy("worst_case_loss", GATED_BUDGET, own.worst[gated], own.clean, "the graph unedited"))
+    else:
+        limits = {"balanced_accuracy": "max_harm_pt"}
+    return tuple(_gated(row, judged, limits[row.name]) if row.name in limits else row for row in rows)
+
+
+def _gated(row: Measurement, finding: str, limit: str) -> Measurement:
+    """The row as one that the gate looks at."""
+    return row.model_copy(update={"finding": finding, "primary": True, "limit": Limit(name=limit, value=LIMITS[limit])})
 
 
 def _alone(name: str, subset: str, own: Bools) -> Measurement:
     return _accuracy(name, subset, own, own, "").model_copy(update={"control": None, "advantage": None})
 
 
-def _alone_balanced(predicted: NDArray[np.int64], y: NDArray[np.int64]) -> Measurement:
+def _alone_balanced(predicted: NDArray[np.int64], y: NDArray[np.int64], part: str = "") -> Measurement:
     row = _balanced("balanced_accuracy", predicted, predicted, y, "", np.random.default_rng(0))
-    return row.model_copy(update={"control": None, "advantage": None})
+    return row.model_copy(update={"subset": part, "control": None, "advantage": None})
+
+
+def sized_parts(target: Target) -> dict[str, Bools]:
+    """Test graphs as small as those of a `size:n` split's training set (`id`), and larger ones (`ood`)."""
+    form, _, largest = target.split.spec.partition(":")
+    if form != "size" or target.graph.batch is None:
+        return {}
+    nodes = torch.bincount(target.graph.batch)[target.split.test]
+    small = (nodes <= int(largest)).numpy()
+    return {name: at for name, at in (("id", small), ("ood", ~small)) if at.any()}
 
 
 def _accuracy(name: str, subset: str, own: Bools, other: Bools, control: str) -> Measurement:

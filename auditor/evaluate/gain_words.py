@@ -76,19 +76,24 @@ def judge_family(
     Source: Holm, "A simple sequentially rejective multiple test procedure", 1979.
     """
     controls = random_weights or [None] * len(differences)
-    plain = [judge_gain(d, random_weights=c) for d, c in zip(differences, controls, strict=True)]
-    order = sorted(range(len(plain)), key=lambda i: plain[i].p)
-    level: dict[int, float] = {}
+    levels = holm_levels([judge_gain(d).p for d in differences])
+    return [
+        judge_gain(d, random_weights=c, confidence=1 - level)
+        for d, c, level in zip(differences, controls, levels, strict=True)
+    ]
+
+
+def holm_levels(p: Sequence[float]) -> list[float]:
+    """The level at which each of several comparisons is judged, from their p values: see `judge_family`."""
+    order = sorted(range(len(p)), key=lambda i: p[i])
+    level = [0.05] * len(p)
     stopped: float | None = None
     for rank, i in enumerate(order):
         alpha = 0.05 / (len(order) - rank)
-        if stopped is None and plain[i].p > alpha:
+        if stopped is None and p[i] > alpha:
             stopped = alpha
         level[i] = alpha if stopped is None else stopped
-    return [
-        judge_gain(d, random_weights=c, confidence=1 - level[i])
-        for i, (d, c) in enumerate(zip(differences, controls, strict=True))
-    ]
+    return level
 
 
 def recovery(method: Sequence[float], control: Sequence[float], oracle: Sequence[float]) -> float | None:

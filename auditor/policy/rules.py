@@ -23,6 +23,9 @@ LIMITS: Final[Mapping[str, float | None]] = {
     "max_gap_pt": 0.10,
     "max_worst_group_excess_pt": 0.10,
     "max_abs_sce_pt": 0.10,
+    "max_defense_cost_pt": 0.01,
+    "max_worst_case_loss_pt": 0.10,
+    "max_harm_pt": 0.01,
     "min_auroc": None,
 }
 """Named limits with their defaults, as fractions; None: available, off."""

@@ -13,16 +13,17 @@ import torch
 from torch import Tensor
 
 from auditor import registry
-from auditor.audit import Audit, CellRow, Matrix
+from auditor.audit import Audit, CellRow, Matrix, ValidityRow
+from auditor.data.deeprobust import poisoned_by
 from auditor.errors import AuditorError, CapabilityError, SkippedError, UsageError
-from auditor.evaluate.gain import ArmScores, gain_measurements, score_arm
-from auditor.probe import FlipSet
+from auditor.evaluate.gain import FINDING, LIMITS, ArmScores, gain_measurements, score_arm, sized_parts
+from auditor.probe import FlipSet, HasEffect
 from auditor.runner.defending import NONE, DefenseRequest, controls_of, fit_defended
 from auditor.runner.document import RunSettings, assemble_audit, check_validity
 from auditor.runner.execute import Observer, TrainedCache, one_line, run_cells
 from auditor.runner.matrix import build_matrix
 from auditor.runner.plan import PlannedCell, ProbeRequest, plan
-from auditor.targets.target import Target
+from auditor.targets.target import DefenseTag, Target
 
 QUICK_LEAVES_OUT = (
     "edge budgets other than 5 %, corruption above severity 1, retrained twins as controls of the link probes (quick)"
@@ -65,7 +66,7 @@ def run_compare(
         error = _fit_arm(target, request, settings.seeds[0], arms, models, observer, group)
         if isinstance(error, UsageError) and not request.control_of:
             raise error
-    validity = check_validity(target)
+    validity = (*check_validity(target), *_origin(target))
     rows: list[CellRow] = []
     interrupted = False
     try:
@@ -208,13 +209,81 @@ def _gain_rows(
                     "attacks": {budgets.get(b, str(b)): n for b, n in own.attacks.items()},
                     "majority": float(np.bincount(y).max() / len(y)),
                 },
-                measurements=gain_measurements(own, others, y, budgets, rng),
+                measurements=(
+                    *gain_measurements(
+                        own,
+                        others,
+                        y,
+                        budgets,
+                        rng,
+                        poisoned=poisoned_by(target.graph.name),
+                        judged=_judged(request, tag) if controls else "",
+                        parts=sized_parts(target),
+                    ),
+                    *(() if tag is None or request.control_of else tag.measurements),
+                ),
                 seconds=time.perf_counter() - start,
-                validity=() if tag is None else tag.validity,
+                validity=(
+                    *(() if tag is None else tag.validity),
+                    *_arm_rows(request, [arms.targets[spec, seed] for spec in controls], tag, seed, arms),
+                ),
                 guarantee=None if tag is None else tag.guarantee,
             )
         )
     return made
+
+
+def _judged(request: DefenseRequest, tag: DefenseTag | None) -> str:
+    """The finding that the gate looks at: of defences that were asked for and have no Guarantee to be judged by."""
+    if request.control_of or tag is None or tag.guarantee is not None:
+        return ""
+    return request.defense.effect if isinstance(request.defense, HasEffect) else FINDING
+
+
+def _arm_rows(
+    request: DefenseRequest, controls: Sequence[Target], tag: DefenseTag | None, seed: int, arms: Arms
+) -> tuple[ValidityRow, ...]:
+    """`arms-matched` and `weak-control`: whether a gain over the controls could be one of size, or over a straw man."""
+    none = arms.scores.get((NONE, seed))
+    if not controls or tag is None or tag.guarantee is not None or none is None:
+        return ()
+    first = controls[0].defense
+    assert first is not None  # a control is a defence
+    rows = []
+    sizes = [t.notes.get("encoder_parameters") for t in (tag, *(c.defense for c in controls)) if t is not None]
+    if all(size is not None for size in sizes):
+        rows.append(
+            ValidityRow(
+                id="arms-matched",
+                kind="integrity",
+                status="pass" if len(set(sizes)) == 1 else "fail",
+                evidence=f"encoders of {request.spec} and its controls have {', '.join(map(str, sizes))} parameters",
+                touches=("defense",),
+            )
+        )
+    control = float(arms.scores[first.spec, seed].clean.mean())
+    trained = float(none.clean.mean())
+    weak = control < trained - LIMITS["max_defense_cost_pt"]
+    rows.append(
+        ValidityRow(
+            id="weak-control",
+            kind="strength",
+            status="fail" if weak else "pass",
+            evidence=f"{first.spec} has accuracy {control:.3f}, the undefended model {trained:.3f}; a control may "
+            "be 1 point below it",
+            touches=("defense",),
+        )
+    )
+    return tuple(rows)
+
+
+def _origin(target: Target) -> tuple[ValidityRow, ...]:
+    """`attack-origin` of a poisoned graph."""
+    attack = poisoned_by(target.graph.name)
+    if not attack:
+        return ()
+    text = f"{attack} was made against a plain GCN: a gain on this graph is a gain against transferred edits alone"
+    return (ValidityRow(id="attack-origin", kind="warning", status="warn", evidence=text, touches=("defense",)),)
 
 
 def _all_flips(targets: Sequence[Target], models: TrainedCache) -> list[FlipSet]:

@@ -8,22 +8,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from scipy import stats
 
 from auditor.audit import CellRow, Difference, Interval, MatrixEntry, MatrixRow, Measurement
-from auditor.evaluate.gain_words import CLAIM_SEEDS, judge_gain
+from auditor.evaluate.gain_words import CLAIM_SEEDS, HARM, holm_levels, judge_gain
 from auditor.evaluate.private_gain import best_control, leak_words, utility_words
+from auditor.probe import HasEffect
 from auditor.runner.defending import NONE, DefenseRequest, controls_of
 from auditor.statistics.intervals import join_seeds, student_t
-from auditor.targets.target import Target
+from auditor.targets.target import DefenseTag, Target
 
-Reach = Literal["every", "own", "transferred"]
+Reach = Literal["every", "own", "transferred", "poisoned"]
+RANDOM = "random-weights"
 TRIED = {"every": "the worst of every attack tried on every arm", "own": "each arm against its own attacks"}
+FOREIGN: Mapping[str, str] = {
+    "transferred": "no attack of its own could be made",
+    "poisoned": "the poison was made against a plain GCN",
+}
+POISONED = "poisoned_accuracy"
+LEAK = "AUC beyond the guess without the model"
+PART = "ood"
 MIN_SEEDS = 5
 BLUNT = 0.02
+Z95 = 1.959964
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,52 +79,105 @@ def build_matrix(
             least += [min(known)] if len(known) == len(arms) else []
         return least
 
-    result = []
+    tags = {
+        request.spec: next((t.defense for seed in seeds if (t := targets.get((request.spec, seed))) is not None), None)
+        for request in defenses
+    }
+
+    def starts_trained(spec: str) -> bool:
+        tag = tags[spec]
+        return spec == NONE or (tag is not None and tag.starts_trained)
+
+    found: dict[str, _Arm] = {}
     for request in defenses:
-        controls = controls_of(request, defenses)
-        entries: list[MatrixEntry] = []
-        own_differences: dict[str, dict[str, list[float]]] = {}
+        others = [spec for spec in (*controls_of(request, defenses), NONE) if spec != request.spec]
+        arm = _Arm(request, others[:-1], tags[request.spec], request.spec != NONE and starts_trained(request.spec))
         for c, column in enumerate(columns):
             own = [read[request.spec, seed, c] for seed in seeds]
             if not any(part is not None for part in own):
                 continue
-            others = [spec for spec in (*controls, NONE) if spec != request.spec]
             paired = {spec: gains([(request.spec, spec)], c) for spec in others}
-            own_differences[column.name] = paired
+            least = paired
             if request.modes and column.name == "robust_accuracy":
                 theirs = {mode: [*controls_of(by_spec[mode], defenses), NONE] for mode in request.modes}
-                own_differences[column.name] = {
+                least = {
                     spec: gains([(request.spec, spec), *((mode, theirs[mode][i]) for mode in request.modes)], c)
                     for i, spec in enumerate(others)
                 }
-            differences = tuple(_difference(spec, values) for spec, values in paired.items() if values)
-            entries.append(_entry(column, own, differences))
-        tag = next((t.defense for seed in seeds if (t := targets.get((request.spec, seed))) is not None), None)
-        promised = None if tag is None else tag.guarantee
-        said: tuple[str, ...] = ()
-        if promised is not None and not request.control_of:
-            said = _private_words(request.spec, controls, rows, seeds, own_differences.get("leak", {}))
+            arm.gains[column.name, column.subset] = least
+            differences = tuple(
+                _over_items(column, request.spec, spec, spec == others[0], by_arm, seeds)
+                if arm.refits and starts_trained(spec)
+                else _difference(spec, values)
+                for spec, values in paired.items()
+                if values
+            )
+            arm.entries.append(_entry(column, own, differences))
+        found[request.spec] = arm
+    levels = _levels([arm for arm in found.values() if isinstance(arm.request.defense, HasEffect)])
+    result = []
+    for arm in found.values():
+        spec = arm.request.spec
         spent = [
-            max(seconds[request.spec, seed], _fit_seconds(targets.get((request.spec, seed))))
+            max(seconds[spec, seed], _fit_seconds(targets.get((spec, seed))))
             for seed in seeds
-            if (request.spec, seed) in seconds
+            if (spec, seed) in seconds
         ]
-        why = next((reasons[request.spec, seed][1] for seed in seeds if (request.spec, seed) in reasons), "")
-        if not why:
-            said = (*said, *_words(request, controls, entries, own_differences, _reach(request, rows)))
+        why = next((reasons[spec, seed][1] for seed in seeds if (spec, seed) in reasons), "")
+        said = (*_private_words(arm, rows, seeds), *_words(arm, _reach(arm.request, rows), levels))
         result.append(
             MatrixRow(
-                defense=request.spec,
-                control_of=request.control_of,
-                entries=tuple(entries),
+                defense=spec,
+                control_of=arm.request.control_of,
+                entries=tuple(arm.entries),
                 seconds=round(float(np.mean(spent)), 3) if spent else None,
-                guarantee=promised,
-                notes={} if tag is None else {k: v for k, v in tag.notes.items() if k != "seconds"},
+                guarantee=None if arm.tag is None else arm.tag.guarantee,
+                notes={} if arm.tag is None else {k: v for k, v in arm.tag.notes.items() if k != "seconds"},
                 words=() if why else said,
                 reason=why,
             )
         )
     return _with_pareto(result)
+
+
+@dataclass(slots=True)
+class _Arm:
+    """One defence with what was measured of it.
+
+    Attributes:
+        request: as it was asked for, or brought along.
+        controls: those that take part, its own first.
+        tag: of a fit; None for `none`, and where no fit came about.
+        refits: made from the trained model as it is: seeds are no new trainings.
+        entries: headline numbers.
+        gains: by (column, subset) and other arm, own − other at every seed; of several modes the least.
+    """
+
+    request: DefenseRequest
+    controls: list[str]
+    tag: DefenseTag | None
+    refits: bool
+    entries: list[MatrixEntry] = field(default_factory=list)
+    gains: dict[tuple[str, str], dict[str, list[float]]] = field(default_factory=dict)
+
+
+def _levels(arms: Sequence[_Arm]) -> dict[tuple[str, str], float]:
+    """Holm's level of every (reweighting, set of test items): all that one comparison judges count together."""
+    p: dict[tuple[str, str], float] = {}
+    for arm in arms:
+        for entry in arm.entries:
+            if entry.name != "balanced_accuracy" or not arm.controls or arm.request.control_of:
+                continue
+            values = arm.gains[entry.name, entry.subset].get(arm.controls[0], [])
+            own = next((d for d in entry.differences if d.to == arm.controls[0]), None)
+            if arm.refits and own is not None and own.value is not None and own.ci is not None:
+                half = ((own.ci.hi or 0.0) - (own.ci.lo or 0.0)) / 2
+                p[arm.request.spec, entry.subset] = (
+                    2 * float(stats.norm.sf(Z95 * abs(own.value) / half)) if half else float(own.value == 0)
+                )
+            elif len(values) > 1 and not arm.refits:
+                p[arm.request.spec, entry.subset] = judge_gain(values).p
+    return dict(zip(p, holm_levels(list(p.values())), strict=True))
 
 
 def _columns(rows: Sequence[CellRow]) -> list[Column]:
@@ -123,12 +187,14 @@ def _columns(rows: Sequence[CellRow]) -> list[Column]:
     )
     eps = "eps=0.05" if "eps=0.05" in subsets or not subsets else subsets[-1]
     columns = [
-        Column("utility", "clean_accuracy", "", "higher", lambda cells: _of_gain(cells, "clean_accuracy", "")),
-        Column("utility", "balanced_accuracy", "", "higher", lambda cells: _of_gain(cells, "balanced_accuracy", "")),
+        _gain_column("clean_accuracy", ""),
+        *(_gain_column(POISONED, attack) for attack in _poisonings(rows)),
+        _gain_column("balanced_accuracy", ""),
+        _gain_column("balanced_accuracy", PART),
         Column(
             "privacy",
             "leak",
-            "AUC beyond the guess without the model",
+            LEAK,
             "lower",
             lambda cells: _worst(cells, "privacy", "auc"),
             leak=True,
@@ -144,6 +210,16 @@ def _columns(rows: Sequence[CellRow]) -> list[Column]:
         ),
     ]
     return [column for column in columns if any(column.read([row]) is not None for row in rows)]
+
+
+def _poisonings(rows: Sequence[CellRow]) -> list[str]:
+    """Attacks on the graph that everything was fitted on: one or none."""
+    named = {m.subset for row in rows if row.probe == "gain" for m in row.measurements if m.name == POISONED}
+    return sorted(named)
+
+
+def _gain_column(name: str, subset: str) -> Column:
+    return Column("utility", name, subset, "higher", lambda cells: _of_gain(cells, name, subset))
 
 
 def _of_gain(cells: Sequence[CellRow], name: str, subset: str) -> Measurement | None:
@@ -216,6 +292,33 @@ def _entry(column: Column, own: Sequence[Read | None], differences: tuple[Differ
     )
 
 
+def _over_items(
+    column: Column,
+    own: str,
+    other: str,
+    is_first: bool,
+    by_arm: Mapping[tuple[str, int], Sequence[CellRow]],
+    seeds: Sequence[int],
+) -> Difference:
+    """Own − other of two models that come from one trained model: paired over test items, seeds joined."""
+    name = column.name if is_first else f"{column.name}/{other}"
+    known = [m for seed in seeds if (m := _of_gain(by_arm.get((own, seed), ()), name, column.subset)) is not None]
+    pairs = [(m.advantage.value, m.advantage.ci) for m in known if m.advantage is not None]
+    values, ends = [], []
+    for value, ci in pairs:
+        if value is not None and ci.lo is not None and ci.hi is not None:
+            values.append(-value)
+            ends.append((-ci.hi, -ci.lo))
+    if not values:  # a probe's number has no pairs of items
+        plain = [_minus(*(_number(column, by_arm.get((arm, seed), ())) for arm in (own, other))) for seed in seeds]
+        found = [value for value in plain if value is not None]
+        return Difference(to=other, value=float(np.mean(found)) if found else None)
+    mean, lo, hi = join_seeds(values, ends)
+    # against the trained model a refit of the head gains what the refit gains: printed, never judged
+    judged = other != NONE or column.family != "utility"
+    return Difference(to=other, value=mean, ci=Interval(lo=min(lo, mean), hi=max(hi, mean)), judged=judged)
+
+
 def _minus(own: Read | None, other: Read | None) -> float | None:
     """Own − other; None where one is missing."""
     return None if own is None or other is None else own[0] - other[0]
@@ -228,43 +331,45 @@ def _difference(spec: str, paired: Sequence[float]) -> Difference:
     return Difference(to=spec, value=float(np.mean(paired)), ci=Interval(lo=lo, hi=hi))
 
 
-def _words(
-    request: DefenseRequest,
-    controls: Sequence[str],
-    entries: Sequence[MatrixEntry],
-    differences: Mapping[str, Mapping[str, Sequence[float]]],
-    reach: Reach,
-) -> tuple[str, ...]:
-    """What may be said of a defence: robustness, then balanced accuracy. A control has no controls and no words."""
+def _words(arm: _Arm, reach: Reach, levels: Mapping[tuple[str, str], float]) -> tuple[str, ...]:
+    """What may be said of a defence: robustness, then accuracy. A control has no controls and no words."""
+    request, controls = arm.request, arm.controls
     if not controls:
         return ()
     said = []
-    for entry in entries:
-        against = differences[entry.name]
+    for entry in arm.entries:
+        against = arm.gains[entry.name, entry.subset]
         if entry.name == "robust_accuracy":
             where = f", as {' or '.join((request.spec, *request.modes))}, where it gains least" if request.modes else ""
             said.append(f"robustness at {entry.subset}{where}: {robust_words(against, controls, reach)}")
+        if entry.name == POISONED:
+            said.append(f"accuracy under poisoning by {entry.subset}: {robust_words(against, controls, 'poisoned')}")
         if entry.name == "balanced_accuracy":
-            said.append(f"balanced accuracy: {accuracy_words(against, controls)}")
+            level = levels.get((request.spec, entry.subset), 0.05)
+            text = (
+                refit_words({d.to: d for d in entry.differences}, controls, level)
+                if arm.refits
+                else accuracy_words(against, controls, level)
+            )
+            together = (
+                f" (Holm over {len(levels)})" if len(levels) > 1 and (request.spec, entry.subset) in levels else ""
+            )
+            said.append(f"balanced accuracy{f' on {entry.subset}' if entry.subset else ''}{together}: {text}")
     return tuple(said)
 
 
-def _private_words(
-    spec: str,
-    controls: Sequence[str],
-    rows: Sequence[CellRow],
-    seeds: Sequence[int],
-    leaks: Mapping[str, Sequence[float]],
-) -> tuple[str, ...]:
+def _private_words(arm: _Arm, rows: Sequence[CellRow], seeds: Sequence[int]) -> tuple[str, ...]:
     """What a defence with a Guarantee is worth, over the seeds at which it and all of its controls were measured."""
+    if arm.tag is None or arm.tag.guarantee is None or arm.request.control_of:
+        return ()
+    spec, leaks = arm.request.spec, arm.gains.get(("leak", LEAK), {})
     gains = {(row.defense, row.seed): row for row in rows if row.probe == "gain" and row.status == "ok"}
-    arms = [arm for arm in (spec, *controls) if any((arm, seed) in gains for seed in seeds)]
-    shared = [seed for seed in seeds if all((arm, seed) in gains for arm in arms)]
+    arms = [name for name in (spec, *arm.controls) if any((name, seed) in gains for seed in seeds)]
+    shared = [seed for seed in seeds if all((name, seed) in gains for name in arms)]
     if spec not in arms or not shared:
         return ()
     own, *others = (
-        [float(m.value or 0.0) for seed in shared if (m := _of_gain([gains[arm, seed]], "clean_accuracy", ""))]
-        for arm in arms
+        [float(m.value or 0.0) for seed in shared if (m := _accuracy(gains[name, seed])) is not None] for name in arms
     )
     majority = float(gains[spec, shared[0]].params["majority"])
     edge_free = dict(zip(arms[1:], others, strict=True))
@@ -273,6 +378,11 @@ def _private_words(
     if control is not None and leaks.get(control):
         words.append(f"links: {leak_words(leaks[control], control)}")
     return tuple(words)
+
+
+def _accuracy(gain: CellRow) -> Measurement | None:
+    """Of one arm on the graph as it is, clean or poisoned."""
+    return next((m for m in gain.measurements if m.name in ("clean_accuracy", POISONED)), None)
 
 
 def _reach(request: DefenseRequest, rows: Sequence[CellRow]) -> Reach:
@@ -297,7 +407,8 @@ def robust_words(differences: Mapping[str, Sequence[float]], controls: Sequence[
     Args:
         differences: value − other by the other's spec, one per seed, as fractions.
         controls: the first is the same capacity without the idea; the others say what else explains a gain.
-        reach: `every` edit found on any arm was tried on it; its `own` alone; or only those of others, `transferred`.
+        reach: `every` edit found on any arm was tried on it; its `own` alone; only those of others, `transferred`; or
+            the graph that it was fitted on was `poisoned` by somebody who looked at another model.
     """
     gains = differences.get(controls[0], ())
     seeds = len(gains)
@@ -311,8 +422,8 @@ def robust_words(differences: Mapping[str, Sequence[float]], controls: Sequence[
         return f"{points}; underpowered: the fit does not depend on the seed, so that {seeds} seeds are one sample"
     lo, hi = student_t(gains)
     points = f"{points} [{100 * lo:+.1f}, {100 * hi:+.1f}]"
-    if lo > 0 and reach == "transferred":
-        return f"against transferred attacks only: {points}; inconclusive, no attack of its own could be made"
+    if lo > 0 and reach in FOREIGN:
+        return f"against transferred attacks only: {points}; inconclusive, {FOREIGN[reach]}"
     if lo > 0:
         explained = [spec for spec in controls[1:] if differences.get(spec) and student_t(differences[spec])[0] <= 0]
         if explained:
@@ -326,7 +437,7 @@ def robust_words(differences: Mapping[str, Sequence[float]], controls: Sequence[
     return f"{points}; underpowered: needs about {needed} seeds"
 
 
-def accuracy_words(differences: Mapping[str, Sequence[float]], controls: Sequence[str]) -> str:
+def accuracy_words(differences: Mapping[str, Sequence[float]], controls: Sequence[str], level: float = 0.05) -> str:
     """Gain, harm or no gain shown against the defence's own control (L2R spec 4); random weights must be beaten too."""
     gains = differences.get(controls[0], ())
     seeds = len(gains)
@@ -337,24 +448,38 @@ def accuracy_words(differences: Mapping[str, Sequence[float]], controls: Sequenc
         return f"{points}; {'one seed' if seeds < 2 else 'equal at every seed, one sample'}: no gain shown"
     if seeds < MIN_SEEDS:
         return f"{points}; underpowered: {seeds} seeds, at least {MIN_SEEDS} are needed"
-    random = next((spec for spec in controls if spec.startswith("random-weights")), None)
+    random = next((spec for spec in controls if spec.startswith(RANDOM)), None)
     rest = None
     if random is not None and differences.get(random):
         # control − random weights = (own − random) − (own − control)
         rest = [b - a for a, b in zip(gains, differences[random], strict=True)]
-    judged = judge_gain([-gain for gain in gains], random_weights=rest)
+    judged = judge_gain([-gain for gain in gains], random_weights=rest, confidence=1 - level)
     interval = f"[{-100 * judged.ci[1]:+.1f}, {-100 * judged.ci[0]:+.1f}]"
     indicative = f"; indicative, {seeds} of {CLAIM_SEEDS} seeds" if judged.indicative else ""
     return f"{points} {interval}: {judged.word}{indicative}"
 
 
+def refit_words(differences: Mapping[str, Difference], controls: Sequence[str], level: float = 0.05) -> str:
+    """Gain, harm or no gain shown of a refitted head: one trained model, paired over test items (L2R spec 4.5)."""
+    own = differences.get(controls[0])
+    if own is None or own.value is None or own.ci is None or own.ci.lo is None or own.ci.hi is None:
+        return f"not compared: {controls[0]} gave no number"
+    wider = float(stats.norm.ppf(1 - level / 2)) / Z95
+    lo, hi = own.value - wider * (own.value - own.ci.lo), own.value + wider * (own.ci.hi - own.value)
+    random = next((differences[spec] for spec in controls if spec.startswith(RANDOM) and spec in differences), None)
+    beats_random = random is None or (random.value or 0.0) > 0
+    word = "gain" if lo > 0 and beats_random else "harm" if hi < -HARM else "no gain shown"
+    points = f"{100 * own.value:+.1f} points against {controls[0]} [{100 * lo:+.1f}, {100 * hi:+.1f}]"
+    return f"{points} over the test items of one trained model: {word}"
+
+
 def _with_pareto(rows: Sequence[MatrixRow]) -> tuple[MatrixRow, ...]:
     """Marks the rows that no other row beats in every headline (utility, privacy, robustness, shift) at once."""
-    names = {(e.family, e.name) for row in rows for e in row.entries}
-    points: dict[str, dict[tuple[str, str], float]] = {}
+    names = {(e.family, e.name, e.subset) for row in rows for e in row.entries}
+    points: dict[str, dict[tuple[str, str, str], float]] = {}
     for row in rows:
         signed = {
-            (e.family, e.name): (e.value if e.better == "higher" else -e.value)
+            (e.family, e.name, e.subset): (e.value if e.better == "higher" else -e.value)
             for e in row.entries
             if e.value is not None
         }

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from auditor.audit import ValidityRow
+from auditor.audit import Measurement, ValidityRow
 from auditor.data.graph import Graph, Split, Task
 from auditor.errors import CapabilityError
 from auditor.guarantee import Guarantee
@@ -43,6 +43,8 @@ class DefenseTag:
         guarantee: what it promises formally, None without one.
         notes: plain values for the report (ESS, occupancies, partition name and version).
         validity: what was checked while fitting (per-record rows, accountants that agree).
+        measurements: what the fit measured and a comparison judges.
+        starts_trained: made from the trained model as it is: another seed is no new training.
     """
 
     spec: str
@@ -52,6 +54,8 @@ class DefenseTag:
     guarantee: Guarantee | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
     validity: tuple[ValidityRow, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    starts_trained: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +68,7 @@ class Fitted:
         released: the graph that the model runs on, where a mechanism released one in the private graph's place.
         guarantee: what the fit promises formally.
         validity: what was checked while fitting.
+        measurements: what the fit measured and a comparison judges.
     """
 
     model: nn.Module
@@ -71,6 +76,7 @@ class Fitted:
     released: Graph | None = None
     guarantee: Guarantee | None = None
     validity: tuple[ValidityRow, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
 
 
 class Recipe(Protocol):
@@ -210,7 +216,14 @@ class Target:
         """This target with the model of `fit`, made from `graph` and `split` under `seed`."""
         tag = self.defense
         if tag is not None:
-            tag = replace(tag, seed=seed, notes=dict(fit.notes), guarantee=fit.guarantee, validity=fit.validity)
+            tag = replace(
+                tag,
+                seed=seed,
+                notes=dict(fit.notes),
+                guarantee=fit.guarantee,
+                validity=fit.validity,
+                measurements=fit.measurements,
+            )
         released = fit.released
         return replace(
             self,

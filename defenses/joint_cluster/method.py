@@ -28,6 +28,7 @@ from defenses.joint_cluster.merge import Merged, merge_small
 from defenses.joint_cluster.model import MODES, ClusterModel, Plan, untrained
 from defenses.joint_cluster.noise import add_noise
 from defenses.joint_cluster.training import Clusters, Schedule, fit
+from defenses.joint_cluster.trust import trust_rows
 
 ARMS = ("joint", "ce", "ce_cluster", "joint_random", "ce_clean", "ce_marginal")
 PLAIN_ARMS = ("ce", "ce_clean")
@@ -123,7 +124,10 @@ class JointCluster:
         assert isinstance(fitted.model, ClusterModel)
         notes = {} if fitted.defense is None else fitted.defense.notes
         model, drawn = self._served(fitted.model, target, task)
-        return self._finished(target, model, task, {**notes, **drawn})
+        done = self._finished(target, model, task, {**notes, **drawn})
+        assert done.defense is not None  # _finished tags it
+        rows = trust_rows(done, done.defense.notes, min_occupancy=self.min_occupancy)
+        return replace(done, defense=replace(done.defense, validity=rows))
 
     def train(self, base: Target, task: DefenseTask) -> Fitted:
         """See `defenses.fitting.Trains`; partition, mixtures and threshold are made from `base.graph` alone."""
@@ -132,6 +136,7 @@ class JointCluster:
         model, notes = self._best_threshold(base, task)
         parameters = sum(p.numel() for p in model.parameters())
         own = {"parameters": parameters, "encoder": model.encoder.form, "seconds": time.perf_counter() - start}
+        own["encoder_parameters"] = sum(p.numel() for p in model.encoder.parameters())
         served, drawn = self._served(model, base, task)
         return Fitted(served, {**notes, **own, **drawn})
 

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from auditor.audit import ValidityRow
 from auditor.probe import DefenseTask, spec_of
 from auditor.targets.target import Fitted, Target
 from defenses.fitting import rebuilt, refit_trained, train_afresh
+from defenses.l2r.checks import dependence_found, head_rows, weight_rows
 from defenses.l2r.dependence import all_pairs, standardised
 from defenses.l2r.diagnostics import dependence_notes, weight_notes
 from defenses.l2r.head import refit, with_head
@@ -39,6 +41,7 @@ class L2R(Reweighting):
     """
 
     id: ClassVar[str] = "l2r"
+    effect: ClassVar[str] = "l2r-effect"
 
     def fit(self, target: Target, task: DefenseTask) -> Target:
         """See `auditor.probe.Defense`."""
@@ -47,8 +50,13 @@ class L2R(Reweighting):
     def train(self, base: Target, task: DefenseTask) -> Fitted:
         """See `defenses.fitting.Trains`."""
         start = time.perf_counter()
-        model, notes = self._head(base, task) if self.mode == "head" else self._end_to_end(base, task)
-        return Fitted(model, {**notes, "seconds": time.perf_counter() - start})
+        model, notes, rows = self._head(base, task) if self.mode == "head" else self._end_to_end(base, task)
+        return Fitted(
+            model,
+            {**notes, "seconds": time.perf_counter() - start},
+            validity=rows,
+            measurements=dependence_found(notes),
+        )
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
         """See `auditor.probe.Defense`."""
@@ -70,7 +78,7 @@ class L2R(Reweighting):
             self.objective, frozen.z, frozen.y, steps=HEAD_STEPS, memory=self.memory, batch_size=256, rng=rng
         )
 
-    def _head(self, base: Target, task: DefenseTask) -> tuple[nn.Module, Mapping[str, Any]]:
+    def _head(self, base: Target, task: DefenseTask) -> tuple[nn.Module, Mapping[str, Any], tuple[ValidityRow, ...]]:
         frozen = freeze(base)
         w, notes = self.head_weights(frozen, task.seed)
         live_z, _ = standardised(frozen.z)
@@ -84,12 +92,15 @@ class L2R(Reweighting):
             rng=torch.Generator().manual_seed(task.seed + 1),
         )
         groups = None if task.group is None else task.group[frozen.items]
-        model, own = refitted(base, frozen, w)
-        return model, {**own, **notes, **weight_notes(w, frozen.y, groups), **measured}
+        model, own, rows = refitted(base, frozen, w)
+        found = {**own, **notes, **weight_notes(w, frozen.y, groups), **measured}
+        return model, found, (*rows, *weight_rows(found, self.ess))
 
-    def _end_to_end(self, base: Target, task: DefenseTask) -> tuple[nn.Module, Mapping[str, Any]]:
+    def _end_to_end(
+        self, base: Target, task: DefenseTask
+    ) -> tuple[nn.Module, Mapping[str, Any], tuple[ValidityRow, ...]]:
         if self.mode == "erm":
-            return train_weighted(base, EqualWeights(), seed=task.seed, tick=task.tick)[0], {}
+            return train_weighted(base, EqualWeights(), seed=task.seed, tick=task.tick)[0], {}, ()
         y = base.graph.y[base.split.train]
         weights = LearnedWeights(
             self.objective,
@@ -114,11 +125,14 @@ class L2R(Reweighting):
             rng=torch.Generator().manual_seed(task.seed + 1),
         )
         groups = None if task.group is None else task.group[encoder.train.items]
-        return model, {**(weights.notes or {}), **weight_notes(w, y, groups), **measured}
+        found = {**(weights.notes or {}), **weight_notes(w, y, groups), **measured}
+        return model, found, weight_rows(found, self.ess)
 
 
-def refitted(base: Target, frozen: FrozenHead, w: Tensor | None) -> tuple[nn.Module, dict[str, Any]]:
-    """The base's model with its head refitted on weighted items, and notes: items, convergence, interpolation."""
+def refitted(
+    base: Target, frozen: FrozenHead, w: Tensor | None
+) -> tuple[nn.Module, dict[str, Any], tuple[ValidityRow, ...]]:
+    """The base's model with its head refitted on weighted items; notes: items, convergence; what was checked."""
     layer, converged = refit(frozen.z, frozen.y, w, frozen.layer)
     notes: dict[str, Any] = {
         "refit_items": int(frozen.y.shape[0]),
@@ -127,4 +141,4 @@ def refitted(base: Target, frozen: FrozenHead, w: Tensor | None) -> tuple[nn.Mod
         "interpolates": frozen.interpolates,
         "converged": converged,
     }
-    return with_head(base.model, frozen.head, layer), notes
+    return with_head(base.model, frozen.head, layer), notes, head_rows(base, frozen)

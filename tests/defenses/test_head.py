@@ -118,8 +118,8 @@ def test_a_layer_without_bias_gets_none() -> None:
 def test_uniform_refit_is_the_head_with_equal_weights_and_the_encoder_is_untouched() -> None:
     _, target = small_concept()
     frozen = freeze(target)
-    uniform, _ = refitted(target, frozen, None)
-    ones, _ = refitted(target, frozen, torch.ones(frozen.y.shape[0]))
+    uniform, _, _ = refitted(target, frozen, None)
+    ones, _, _ = refitted(target, frozen, torch.ones(frozen.y.shape[0]))
     assert all(same_tensors(uniform, ones).values())
     same = same_tensors(target.model, uniform)
     assert {k for k, v in same.items() if not v} == {"head.weight", "head.bias"}

@@ -24,6 +24,9 @@ def test_shipped_policies_are_those_of_the_spec() -> None:
         "max_gap_pt": 0.1,
         "max_worst_group_excess_pt": 0.1,
         "max_abs_sce_pt": 0.1,
+        "max_defense_cost_pt": 0.01,
+        "max_worst_case_loss_pt": 0.1,
+        "max_harm_pt": 0.01,
         "min_auroc": None,
     }
 
