@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -44,7 +45,12 @@ def repair(
     loaded = load_any(target, models=models, data_root=resolve_root(data_root), notify=note)
     with stderr().status(f"repairing {loaded.name}"):
         repaired, report = defense.apply(loaded, DefenseTask(seed, models))
-    for line in report.lines():
+        beside = []
+        if method == "gre-plus":  # the same list without the projection: what the projection is worth
+            control = replace(defense, method="finetune").apply(loaded, DefenseTask(seed, models))[1]
+            beside = report.beside(control)
+    first, *others = report.lines()
+    for line in (first, *beside, *others):
         stdout().print(line, markup=False)
     if repaired is None:
         note("nothing was saved: no node could be repaired within the budget")

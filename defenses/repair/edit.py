@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from auditor.targets.target import is_correct
@@ -16,7 +15,6 @@ from defenses.repair.weights import EditedModel, Nodes
 BISECTIONS = 6
 SPENT = "no direction corrects it without hurting training nodes"
 STEPS_USED = "still wrong after the last step"
-LOSES = "became right only where nodes that were repaired before became wrong"
 NO_GRADIENT = "its loss has no finite gradient"
 
 
@@ -45,18 +43,17 @@ class Attempt:
     inactive_anchors: int = 0
 
 
-def edit(model: EditedModel, wanted: Nodes, anchors: Sequence[Nodes], steps: Steps, kept: Nodes) -> Attempt:
-    """Moves the weights until every wanted node is right and every kept one still is.
+def edit(model: EditedModel, wanted: Nodes, anchors: Sequence[Nodes], steps: Steps) -> Attempt:
+    """Moves the weights until every wanted node is right.
 
     Args:
         model: is changed, or restored bit for bit.
         wanted: ids and classes to reach.
-        anchors: parts of the training nodes whose loss must not rise.
+        anchors: nodes whose loss must not rise to first order: parts of the training nodes, those repaired before.
         steps: how.
-        kept: nodes repaired before, which must stay right.
     """
     start = model.theta()
-    inactive, loses = 0, False
+    inactive = 0
     for step in range(1, steps.most + 1):
         before = model.theta()
         rows = model.gradients([wanted, *anchors] if steps.project else [wanted])
@@ -70,31 +67,24 @@ def edit(model: EditedModel, wanted: Nodes, anchors: Sequence[Nodes], steps: Ste
             model.restore(start)
             return Attempt(False, step - 1, SPENT, inactive)
         model.move(before, u, steps.length)
-        loses = loses or (_right(model, wanted) and not _right(model, kept))
-        if _all_right(model, wanted, kept):
-            _shorten(model, before, u, steps.length, wanted, kept)
+        if _right(model, wanted):
+            _shorten(model, before, u, steps.length, wanted)
             return Attempt(True, step, "", inactive)
     model.restore(start)
-    return Attempt(False, steps.most, LOSES if loses else STEPS_USED, inactive)
+    return Attempt(False, steps.most, STEPS_USED, inactive)
 
 
-def _shorten(
-    model: EditedModel, before: list[Tensor], u: np.ndarray, length: float, wanted: Nodes, kept: Nodes
-) -> None:
+def _shorten(model: EditedModel, before: list[Tensor], u: np.ndarray, length: float, wanted: Nodes) -> None:
     """Six halvings of the last step; ends at the shortest length that was seen to succeed."""
     low, high = 0.0, length
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         model.move(before, u, middle)
-        if _all_right(model, wanted, kept):
+        if _right(model, wanted):
             high = middle
         else:
             low = middle
     model.move(before, u, high)
-
-
-def _all_right(model: EditedModel, wanted: Nodes, kept: Nodes) -> bool:
-    return _right(model, (torch.cat([wanted[0], kept[0]]), torch.cat([wanted[1], kept[1]])))
 
 
 def _right(model: EditedModel, nodes: Nodes) -> bool:

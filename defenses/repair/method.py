@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -29,8 +29,9 @@ OVER_BUDGET = "costs more than the budget"
 class Repair:
     """Edits the trained weights until named wrong nodes are right, and no further than the accuracy budget allows.
 
-    Nodes are taken one at a time, the most probable first, each from the last accepted weights; those repaired so far
-    must stay right. The budget is read on validation nodes outside the list, so that the test set decides nothing.
+    Nodes are taken one at a time, the most probable first, each from the last accepted weights; the loss of those
+    repaired so far may not rise to first order. One that falls again in a later edit is counted as not repaired. The
+    budget is read on validation nodes outside the list, so that the test set decides nothing.
 
     Attributes:
         method: `gre-plus` keeps the loss of four parts of the training nodes from rising to first order; `finetune` is
@@ -147,6 +148,10 @@ class _Session:
                 continue
             rows[i] = self._attempt([i], done)[0]
             done += [i] if rows[i].outcome == "repaired" else []
+        right = is_correct(self.model.logits()[self.ids], self.labels)
+        for i in done:
+            if not bool(right[i]):
+                rows[i] = replace(rows[i], outcome="fell again", reason="a later edit made it wrong")
         return [rows[i] for i in range(len(self.ids))]
 
     def together(self) -> list[NodeRow]:
@@ -178,9 +183,15 @@ class _Session:
             drawdown_val=self.drawdown(self.val),
             drawdown=(self.drawdown(self.test) if len(a) else 0.0, 100 * lo, 100 * hi),
             counted=(int(self.val.sum()), int(self.test.sum())),
+            accuracy=(self._accuracy(self.right_before), self._accuracy(now)),
             flipped_correct=tuple(flipped),
             seconds=seconds,
         )
+
+    def _accuracy(self, right: Tensor) -> float:
+        """Share of all test nodes that are right; 0 without any."""
+        test = self.target.split.test
+        return float(right[test].double().mean()) if test.any() else 0.0
 
     def _attempt(self, places: list[int], done: list[int]) -> list[NodeRow]:
         """One edit of the nodes at `places`; it stands only within the budget, counted from the original weights."""
@@ -188,7 +199,7 @@ class _Session:
         wanted, held = (self.ids[chosen], self.labels[chosen]), (self.ids[kept], self.labels[kept])
         anchors = [*self.anchors, held] if done else self.anchors
         before = self.model.theta()
-        attempt = edit(self.model, wanted, anchors, self.steps, held)
+        attempt = edit(self.model, wanted, anchors, self.steps)
         outcome, reason = ("repaired", "") if attempt.success else ("failed", attempt.reason)
         if attempt.success and self.drawdown(self.val) > self.settings.max_drawdown:
             self.model.restore(before)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-OUTCOMES = ("repaired", "already right", "rolled back", "failed")
+from auditor.statistics.intervals import agresti_min
+
+OUTCOMES = ("repaired", "already right", "fell again", "rolled back", "failed")
+UNREPAIRED = OUTCOMES[2:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class RepairReport:
         drawdown_val: accuracy lost there, in points.
         drawdown: accuracy lost on test nodes outside the list, in points, with a 95 % interval.
         counted: validation and test nodes behind the two.
+        accuracy: on all test nodes, the list included, before and after.
         flipped_correct: test nodes outside the list that were right and are wrong now.
         seconds: wall time.
     """
@@ -40,6 +44,7 @@ class RepairReport:
     drawdown_val: float
     drawdown: tuple[float, float, float]
     counted: tuple[int, int]
+    accuracy: tuple[float, float]
     flipped_correct: tuple[int, ...]
     seconds: float
 
@@ -62,6 +67,7 @@ class RepairReport:
             f"({self.method}, {sum(row.steps for row in self.rows)} steps, {self.seconds:.1f} s)",
             f"drawdown in points: {value:.2f} [{lo:.2f}, {hi:.2f}] on {self.counted[1]} test nodes outside the list, "
             f"{self.drawdown_val:.2f} on {self.counted[0]} validation nodes (the budget is read there)",
+            f"accuracy on all test nodes, the list included: {self.accuracy[0]:.3f}, after it {self.accuracy[1]:.3f}",
             f"{len(self.flipped_correct)} test nodes were right and are wrong now" + _ids(self.flipped_correct),
         ]
         for outcome in ("repaired", "already right"):
@@ -69,22 +75,41 @@ class RepairReport:
                 lines.append(f"{outcome}: {len(self.nodes(outcome))}{_ids(self.nodes(outcome))}")
         reasons: dict[str, list[int]] = {}
         for row in self.rows:
-            if row.outcome in ("rolled back", "failed"):
+            if row.outcome in UNREPAIRED:
                 reasons.setdefault(f"{row.outcome}: {row.reason}", []).append(row.node)
         lines += [f"not repaired, {why}: {len(ids)}{_ids(tuple(ids))}" for why, ids in reasons.items()]
-        lines.append("a repaired label is now memorised: run the membership probes on the result as well")
+        if repaired:
+            lines.append("a repaired label is now memorised: run the membership probes on the result as well")
         return lines
+
+    def beside(self, control: RepairReport) -> list[str]:
+        """This run beside its control on the same list: shares repaired, paired by node, and what each costs."""
+        asked = [row.node for row in self.rows if row.outcome != "already right"]
+        own, other = set(self.nodes("repaired")), set(control.nodes("repaired"))
+        both, alone = len(own & other), len(own - other)
+        theirs = len(other - own)
+        gained = (alone - theirs) / len(asked) if asked else 0.0
+        lo, hi = agresti_min(both, alone, theirs, len(asked) - both - alone - theirs) if asked else (0.0, 0.0)
+        word = "better than" if lo > 0 else "worse than" if hi < 0 else "no better than"
+        costs = f"{control.drawdown[0]:.2f} [{control.drawdown[1]:.2f}, {control.drawdown[2]:.2f}]"
+        return [
+            f"control {control.method}: {len(other)} of {len(asked)} repaired within the same budget, drawdown {costs} "
+            f"points on test nodes ({control.seconds:.1f} s)",
+            f"{self.method} against {control.method}, paired by node: {100 * gained:+.1f} points of the list repaired "
+            f"[{100 * lo:+.1f}, {100 * hi:+.1f}]: {word} fine-tuning",
+        ]
 
     def notes(self) -> dict[str, Any]:
         """Plain values for the document."""
         return {
             "method": self.method,
             "repaired": list(self.nodes("repaired")),
-            "not_repaired": [*self.nodes("rolled back"), *self.nodes("failed")],
+            "not_repaired": [node for outcome in UNREPAIRED for node in self.nodes(outcome)],
             "already_right": list(self.nodes("already right")),
             "drawdown": self.drawdown[0],
             "drawdown_ci": list(self.drawdown[1:]),
             "drawdown_val": self.drawdown_val,
+            "accuracy": list(self.accuracy),
             "max_drawdown": self.max_drawdown,
             "within_budget": self.within_budget,
             "flipped_correct": list(self.flipped_correct),

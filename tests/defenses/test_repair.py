@@ -20,6 +20,7 @@ from defenses.repair.direction import is_spent, rewired
 from defenses.repair.edit import SPENT, Steps, edit
 from defenses.repair.errors_file import check_nodes, read_errors, wrong_nodes
 from defenses.repair.method import Repair, training_parts
+from defenses.repair.report import UNREPAIRED, NodeRow, RepairReport
 from defenses.repair.weights import EditedModel
 from defenses.uniform_refit import UniformRefit
 from tests.defenses.test_joint_cluster import Fresh
@@ -104,7 +105,7 @@ def test_repaired_nodes_are_right_and_the_report_counts_what_was_lost() -> None:
     repaired, report = Repair(errors="test", max_drawdown=5.0).apply(target, task())
     assert repaired is not None
     ids, _ = wrong_nodes(target, "test")
-    assert set(report.nodes("repaired")) | set(report.nodes("failed")) | set(report.nodes("rolled back")) == set(
+    assert sorted(node for outcome in ("repaired", *UNREPAIRED) for node in report.nodes(outcome)) == sorted(
         ids.tolist()
     )
     now = is_correct(repaired.clean_logits(), target.graph.y)
@@ -127,6 +128,40 @@ def test_repaired_nodes_are_right_and_the_report_counts_what_was_lost() -> None:
     again, _ = Repair(errors="test", max_drawdown=5.0).apply(target, task())
     assert again is not None
     assert torch.equal(again.clean_logits(), repaired.clean_logits())
+
+
+def test_a_node_that_a_later_edit_breaks_is_no_repaired_one() -> None:
+    """With an open budget the edits of a long list undo each other: the count is that of the final weights."""
+    target = hard_target()
+    repaired, report = Repair(method="finetune", errors="test", max_drawdown=100.0, step=0.05).apply(target, task())
+    assert repaired is not None
+    right = is_correct(repaired.clean_logits(), target.graph.y)
+    fell = report.nodes("fell again")
+    assert fell
+    assert not bool(right[torch.tensor(fell)].any())
+    assert bool(right[torch.tensor(report.nodes("repaired"))].all())
+    assert set(fell) <= set(report.notes()["not_repaired"])
+    assert report.accuracy == (
+        pytest.approx(float(target.accuracy())),
+        pytest.approx(float(right[target.split.test].double().mean())),
+    )
+
+
+def test_the_control_stands_beside_with_a_paired_word() -> None:
+    def report(repaired: set[int], method: str) -> RepairReport:
+        rows = tuple(NodeRow(i, 0, "repaired" if i in repaired else "failed", 1, "x") for i in range(40))
+        return RepairReport(method, rows, 1.0, 0.5, (2.0, 1.0, 3.0), (10, 20), (0.7, 0.6), (), 1.0)
+
+    many, few, none = (report(set(range(n)), "gre-plus") for n in (30, 28, 0))
+    control = report(set(range(28)), "finetune")
+    assert "28 of 40 repaired within the same budget" in few.beside(control)[0]
+    assert "+0.0 points" in few.beside(control)[1]
+    assert few.beside(control)[1].endswith("no better than fine-tuning")
+    assert many.beside(control)[1].endswith("no better than fine-tuning")  # two nodes prove nothing
+    assert none.beside(control)[1].endswith("worse than fine-tuning")
+    assert report(set(range(30)), "gre-plus").beside(report(set(), "finetune"))[1].endswith(": better than fine-tuning")
+    assert not any("memorised" in line for line in none.lines())
+    assert any("memorised" in line for line in many.lines())
 
 
 def test_roll_back_restores_equal_bytes() -> None:
@@ -157,9 +192,6 @@ class Line(torch.nn.Module):
         return torch.stack([-score, score], dim=1)
 
 
-NONE = (torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64))
-
-
 def edited(training: tuple[float, float], wrong: tuple[float, float], *, project: bool):
     """Node 0 (training, class 1) has `training`; node 1 with `wrong` is to become class 0."""
     x = torch.tensor([training, wrong])
@@ -167,7 +199,7 @@ def edited(training: tuple[float, float], wrong: tuple[float, float], *, project
     model = EditedModel(Line(), graph)
     assert is_correct(model.logits(), graph.y).tolist() == [True, False]
     wanted, anchor = (torch.tensor([1]), torch.tensor([0])), (torch.tensor([0]), torch.tensor([1]))
-    attempt = edit(model, wanted, [anchor], Steps(project, most=100, length=0.05), NONE)
+    attempt = edit(model, wanted, [anchor], Steps(project, most=100, length=0.05))
     return attempt, is_correct(model.logits(), graph.y).tolist(), model
 
 
