@@ -10,21 +10,22 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from auditor.audit import Interval, MatrixEntry, MatrixRow, from_bytes, to_bytes
+from auditor.audit import Difference, Interval, MatrixEntry, MatrixRow, from_bytes, to_bytes
+from auditor.data.deeprobust import poisoned_by
 from auditor.errors import ConfigError, SkippedError
-from auditor.evaluate.gain import gain_measurements, score_arm
+from auditor.evaluate.gain import ArmScores, gain_measurements, score_arm
 from auditor.policy import Policy
 from auditor.probe import DefenseTask, FlipSet
 from auditor.runner import defending
-from auditor.runner.compare import run_compare
+from auditor.runner.compare import Arms, _arm_rows, run_compare
 from auditor.runner.defending import DefenseRequest, fit_defended, make_defense, with_controls
 from auditor.runner.document import RunSettings
 from auditor.runner.execute import TrainedCache
-from auditor.runner.matrix import _with_pareto, accuracy_words, robust_words
+from auditor.runner.matrix import _with_pareto, accuracy_words, refit_words, robust_words
 from auditor.runner.plan import choose_probes
 from auditor.targets.target import Capability, Target
 from tests.runner.test_execute import Silent
-from tests.toys import toy_target
+from tests.toys import sbm_graph, toy_target
 
 
 @pytest.mark.parametrize(
@@ -275,3 +276,134 @@ def test_links_of_a_private_target_are_sought_among_the_true_edges() -> None:
         if cell.probe == "posterior-similarity"
     }
     assert truth["edge-rand:hops=0"] == truth["none"]
+
+
+def _paired(to: str, value: float, half: float) -> Difference:
+    return Difference(to=to, value=value, ci=Interval(lo=value - half, hi=value + half))
+
+
+def test_words_of_a_refitted_head_come_from_the_test_items_of_one_model() -> None:
+    own, random = _paired("uniform-refit", 0.03, 0.01), _paired("random-weights", 0.01, 0.02)
+    controls = ["uniform-refit", "random-weights"]
+
+    def said(first: Difference, second: Difference, level: float = 0.05) -> str:
+        return refit_words({d.to: d for d in (first, second)}, controls, level)
+
+    assert said(own, random).endswith("over the test items of one trained model: gain")
+    assert "+3.0 points against uniform-refit [+2.0, +4.0]" in said(own, random)
+    assert said(own, _paired("random-weights", -0.01, 0.02)).endswith("no gain shown")  # random weights gain more
+    assert said(_paired("uniform-refit", -0.03, 0.01), random).endswith(": harm")
+    assert said(_paired("uniform-refit", -0.015, 0.01), random).endswith("no gain shown")  # less than a point, perhaps
+    assert said(_paired("uniform-refit", 0.011, 0.01), random).endswith(": gain")
+    assert said(_paired("uniform-refit", 0.011, 0.01), random, 0.0125).endswith("no gain shown")  # Holm over four
+    assert "gave no number" in refit_words({}, controls)
+
+
+def test_holm_tightens_what_end_to_end_modes_are_judged_on() -> None:
+    gains = [0.01, 0.03, 0.02, 0.04, 0.015]
+    assert accuracy_words({"erm": gains}, ["erm"]).endswith("gain; indicative, 5 of 10 seeds")
+    assert "no gain shown" in accuracy_words({"erm": gains}, ["erm"], 0.005)
+
+
+def test_poison_made_against_another_model_supports_no_gain() -> None:
+    words = robust_words({"ce": [0.05, 0.052, 0.049, 0.05, 0.051]}, ["ce"], "poisoned")
+    assert words.startswith("against transferred attacks only:")
+    assert "inconclusive" in words
+
+
+def test_the_difference_of_a_refit_to_the_trained_model_is_printed_and_not_judged() -> None:
+    """Seeds of a refit are no new trainings: intervals are over test items, no arm is marked for the refit itself."""
+    target = toy_target(graph=sbm_graph(240), epochs=5)
+    audit = run_compare(
+        target,
+        with_controls(["l2r"]),
+        choose_probes(only="strata", profile="quick"),
+        RunSettings((0, 1), "quick", Policy.named("standard")),
+        observer=Silent(),
+    )
+    assert audit.matrix is not None
+    row = next(r for r in audit.matrix.rows if r.defense == "l2r")
+    entry = next(e for e in row.entries if e.name == "balanced_accuracy")
+    by = {d.to: d for d in entry.differences}
+    assert (by["none"].judged, by["uniform-refit"].judged) == (False, True)
+    assert all(d.ci is not None and d.ci.lo is not None and d.ci.lo <= (d.value or 0.0) for d in by.values())
+    assert any("over the test items of one trained model" in said for said in row.words)
+    found = {f.id: f for f in audit.findings if f.defense == "l2r"}
+    assert found["l2r-effect"].threshold == 0.01
+    assert found["l2r-nothing-to-decorrelate"].status == "pass"
+    (gain,) = [c for c in audit.cells if c.probe == "gain" and c.defense == "l2r" and c.seed == 0]
+    rows = {r.id: r.status for r in gain.validity}
+    assert rows["head-folds-back"] == "pass"
+    assert {"head-is-moved-by-weights", "class-prior", "ess-floor", "dependence", "weak-control"} <= set(rows)
+
+
+def test_a_handicapped_control_is_called_weak() -> None:
+    good, bad = np.ones(100, dtype=bool), np.arange(100) < 90
+    target = fit_defended(
+        toy_target(graph=sbm_graph(240), epochs=5), make_defense("l2r"), seed=0, models=TrainedCache()
+    )
+    control = fit_defended(
+        toy_target(graph=sbm_graph(240), epochs=5), make_defense("uniform-refit"), seed=0, models=TrainedCache()
+    )
+    request = with_controls(["l2r"])[1]
+    for clean, status in ((bad, "fail"), (good, "pass")):
+        arms = Arms()
+        arms.scores["none", 0] = ArmScores(good, np.zeros(100, dtype=np.int64), {}, {})
+        arms.scores["uniform-refit", 0] = ArmScores(clean, np.zeros(100, dtype=np.int64), {}, {})
+        (row,) = _arm_rows(request, [control], target.defense, 0, arms)
+        assert (row.id, row.status) == ("weak-control", status)
+
+
+def test_unequal_encoders_are_no_fair_arms() -> None:
+    target = toy_target(epochs=2)
+    own, control = (
+        fit_defended(target, make_defense(spec), seed=0, models=TrainedCache())
+        for spec in ("joint-cluster:clusters=2", "joint-cluster:arm=ce")
+    )
+    arms = Arms()
+    for spec in ("none", "joint-cluster:arm=ce"):
+        arms.scores[spec, 0] = score_arm(target, [])
+    request = with_controls(["joint-cluster:clusters=2"])[1]
+    rows = {r.id: r.status for r in _arm_rows(request, [control], own.defense, 0, arms)}
+    assert rows["arms-matched"] == "pass"
+    assert own.defense is not None
+    wider = dataclasses.replace(own.defense, notes={**own.defense.notes, "encoder_parameters": 10**6})
+    rows = {r.id: r.status for r in _arm_rows(request, [control], wider, 0, arms)}
+    assert rows["arms-matched"] == "fail"
+
+
+def test_a_poisoned_graph_has_poisoned_accuracy_and_says_where_the_poison_is_from() -> None:
+    target = toy_target(graph=sbm_graph(240), epochs=5)
+    poisoned = dataclasses.replace(
+        target, graph=dataclasses.replace(target.graph, name="deeprobust/cora:metattack=0.25"), _clean={}
+    )
+    assert poisoned_by("deeprobust/cora") == poisoned_by("cora:metattack=0.25") == ""
+    audit = run_compare(
+        poisoned,
+        with_controls(["l2r"]),
+        choose_probes(only="strata", profile="quick"),
+        RunSettings((0,), "quick", Policy.named("standard")),
+        observer=Silent(),
+    )
+    assert next(row.status for row in audit.validity if row.id == "attack-origin") == "warn"
+    assert audit.matrix is not None
+    names = {(e.name, e.subset) for e in audit.matrix.rows[0].entries}
+    assert ("poisoned_accuracy", "metattack=0.25") in names
+    assert "clean_accuracy" not in {name for name, _ in names}
+
+
+def test_what_edits_take_from_a_defended_model_is_judged_at_five_percent() -> None:
+    target = toy_target()
+    scores = score_arm(target, [FlipSet(9, target.graph.pair_keys()[:9])])
+    y = target.graph.y[target.split.test].numpy()
+    rows = gain_measurements(
+        scores, {"ce": scores}, y, {9: "eps=0.05"}, np.random.default_rng(0), judged="defense-gain"
+    )
+    judged = {row.name: row for row in rows if row.primary}
+    assert set(judged) == {"clean_accuracy", "worst_case_loss"}
+    loss = judged["worst_case_loss"]
+    assert loss.advantage is not None
+    assert loss.advantage.value == pytest.approx(scores.clean.mean() - scores.worst[9].mean())
+    assert loss.limit is not None
+    assert (loss.limit.name, loss.limit.value) == ("max_worst_case_loss_pt", 0.10)
+    assert not any(row.primary for row in gain_measurements(scores, {"ce": scores}, y, {}, np.random.default_rng(0)))
