@@ -15,6 +15,7 @@ from auditor.data.graph import Graph
 from auditor.errors import ConfigError, nearest
 from auditor.guarantee import NoiseSeed
 from auditor.registry import ProbeEntry, canonical_spec
+from auditor.statistics.node_bootstrap import Memo
 from auditor.targets.target import Capability, Target
 from auditor.view import Access, SideKnowledge, View
 
@@ -149,7 +150,14 @@ class AttackTask:
 
 
 class TrainedModels(Protocol):
-    """Keyed cache of twins: trained once, shared by every cell that needs the same one; and of edits found on them."""
+    """Keyed cache of twins: trained once, shared by every cell that needs the same one; and of edits found on them.
+
+    Attributes:
+        replicates: bootstrap columns of scores, see `auditor.statistics.node_bootstrap`; one run's controls are
+            measured once.
+    """
+
+    replicates: Memo
 
     def twin(self, target: Target, graph: Graph, seed: int) -> Target:
         """`target.retrained(graph, seed=seed)`, or the one trained before with equal inputs."""

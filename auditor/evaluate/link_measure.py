@@ -19,7 +19,7 @@ from auditor.evaluate.link_controls import Control
 from auditor.evaluate.link_pairs import PairSet
 from auditor.evaluate.link_text import sentence
 from auditor.statistics import ranking
-from auditor.statistics.node_bootstrap import Metric, Replicates, node_bootstrap
+from auditor.statistics.node_bootstrap import Memo, Metric, Replicates, node_bootstrap
 from auditor.statistics.pair_scores import PairScore
 
 Floats = NDArray[np.float64]
@@ -124,6 +124,7 @@ def score_set(
     num_nodes: int,
     rng: np.random.Generator,
     replicates: int,
+    memo: Memo | None = None,
 ) -> Scored:
     """Scores the attack and every control on the same pairs; `replicates` 0 leaves the intervals out."""
     arms = [Arm(None, [pair_scores(attack, pairs, owner="the attack")])]
@@ -142,6 +143,7 @@ def score_set(
             rng=rng,
             node_replicates=replicates,
             pair_replicates=200,
+            memo=memo,
         )
         return Scored(pairs, arms, usable, found, found.value)
     curves = [ranking.Ranking(column, pairs.is_edge).curve(pairs.inclusion) for column in columns]

@@ -139,12 +139,12 @@ def _measure_all(
     replicates = REPLICATES[cell.profile] if settings.replicates == BY_PROFILE else settings.replicates
     if n < MIN_NODES:
         replicates = 0
-    prior = prior_pairs(truth, count, cell.rng("pairs"))
+    prior = prior_pairs(truth, count, cell.paired_rng("pairs"))  # the same for every arm of a comparison
 
     def scored(pairs: PairSet, using: list[Control], kinds: tuple[measure.MetricKind, ...], times: int) -> Any:
         # A generator in the same state each time: all sets share their node replicates.
-        rng = cell.rng("bootstrap")
-        return measure.score_set(pairs, score, using, kinds, num_nodes=n, rng=rng, replicates=times)
+        rng, memo = cell.paired_rng("bootstrap"), cell.models.replicates
+        return measure.score_set(pairs, score, using, kinds, num_nodes=n, rng=rng, replicates=times, memo=memo)
 
     main_kinds = (measure.AUC, *measure.LOW_TPR, measure.PRECISION)
     main: measure.Scored = scored(prior, controls, main_kinds, replicates)
@@ -164,10 +164,10 @@ def _measure_all(
         row = measure.measurement(part, 0, [], primary=False, notes=twin.notes, naming=naming)
         rows.append(row.model_copy(update={"name": "auc/counterfactual"}))
     subsets: list[tuple[PairSet, tuple[measure.MetricKind, ...]]] = [
-        (balanced_of(prior, cell.rng("balanced")), (measure.AUC, measure.AVERAGE_PRECISION))
+        (balanced_of(prior, cell.paired_rng("balanced")), (measure.AUC, measure.AVERAGE_PRECISION))
     ]
     y = cell.target.graph.y.numpy()
-    inside = intra_class_pairs(truth, y, min(count, INTRA_NEGATIVES[cell.profile]), cell.rng("intra-class"))
+    inside = intra_class_pairs(truth, y, min(count, INTRA_NEGATIVES[cell.profile]), cell.paired_rng("intra-class"))
     small = [inside, *degree_subsets(prior, truth), same_component_of(prior, truth)]
     subsets += [(part, (measure.AUC, measure.LOW_TPR[-1])) for part in small if part is not None]
     for pairs, kinds in subsets:

@@ -19,6 +19,7 @@ from auditor.data.graph import Graph
 from auditor.errors import AuditorError, CapabilityError, SkippedError
 from auditor.probe import Cell, FlipSet, Result
 from auditor.runner.plan import PlannedCell
+from auditor.statistics.node_bootstrap import Memo
 from auditor.targets.target import Target
 from auditor.view import SideKnowledge
 
@@ -73,6 +74,7 @@ class TrainedCache:
         self._twins: dict[tuple[str, str, int], Target] = {}
         self._flips: dict[str, list[FlipSet]] = {}
         self._limit = limit
+        self.replicates: Memo = {}
 
     def twin(self, target: Target, graph: Graph, seed: int) -> Target:
         """See `auditor.probe.TrainedModels`."""
