@@ -23,7 +23,7 @@ from auditor.statistics.intervals import join_seeds, student_t
 from auditor.targets.target import DefenseTag, Target
 
 Reach = Literal["every", "own", "transferred", "poisoned"]
-RANDOM = "random-weights"
+RANDOM, ORACLE = "random-weights", "group-balanced"
 TRIED = {"every": "the worst of every attack tried on every arm", "own": "each arm against its own attacks"}
 FOREIGN: Mapping[str, str] = {
     "transferred": "no attack of its own could be made",
@@ -124,7 +124,12 @@ def build_matrix(
             if (spec, seed) in seconds
         ]
         why = next((reasons[spec, seed][1] for seed in seeds if (spec, seed) in reasons), "")
-        said = (*_private_words(arm, rows, seeds), *_words(arm, _reach(arm.request, rows), levels))
+        said = (
+            *_private_words(arm, rows, seeds),
+            *_words(arm, _reach(arm.request, rows), levels),
+            *_recovery_words(arm, found),
+            *(() if arm.tag is None or not arm.controls else (m.text for m in arm.tag.measurements)),
+        )
         result.append(
             MatrixRow(
                 defense=spec,
@@ -355,6 +360,29 @@ def _words(arm: _Arm, reach: Reach, levels: Mapping[tuple[str, str], float]) -> 
                 f" (Holm over {len(levels)})" if len(levels) > 1 and (request.spec, entry.subset) in levels else ""
             )
             said.append(f"balanced accuracy{f' on {entry.subset}' if entry.subset else ''}{together}: {text}")
+    return tuple(said)
+
+
+def _recovery_words(arm: _Arm, found: Mapping[str, _Arm]) -> tuple[str, ...]:
+    """The share of the group-balanced model's gain that weights reach without groups, where there is such a gain."""
+    is_reweighting = isinstance(arm.request.defense, HasEffect)
+    if not arm.controls or not is_reweighting:
+        return ()
+    said = []
+    oracles = [o for o in found.values() if o.request.spec.startswith(ORACLE) and o.controls[:1] == arm.controls[:1]]
+    for oracle in oracles:
+        room = {(e.name, e.subset): d for e in oracle.entries for d in e.differences if d.to == arm.controls[0]}
+        for entry in arm.entries:
+            own = next((d for d in entry.differences if d.to == arm.controls[0]), None)
+            most = room.get((entry.name, entry.subset))
+            if entry.name != "balanced_accuracy" or own is None or most is None or own.value is None:
+                continue
+            if most.value is not None and most.ci is not None and most.ci.lo is not None and most.ci.lo > 0:
+                where = f" on {entry.subset}" if entry.subset else ""
+                said.append(
+                    f"recovery{where}: {100 * own.value / most.value:.0f} % of the {100 * most.value:.1f} points that "
+                    f"{oracle.request.spec}, which knows the groups, gains over {arm.controls[0]}"
+                )
     return tuple(said)
 
 

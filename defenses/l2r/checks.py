@@ -77,9 +77,13 @@ def dependence_found(notes: Mapping[str, Any]) -> tuple[Measurement, ...]:
         return ()
     share = float(notes["d_permuted_share"])
     found = share > NOTHING
+    minority = notes.get("minority_weight")
     text = (
-        f"column-shuffled embeddings have {share:.2f} of the dependence of the real ones: "
-        f"{'nothing to decorrelate' if found else 'there is dependence to remove'}"
+        f"weights leave {notes['d_ratio']:.2f} of the dependence (the same search on column-shuffled embeddings "
+        f"{notes['d_ratio_permuted']:.2f}), ESS {notes['ess']:.2f} N"
+        + ("" if minority is None else f", minority groups weigh {minority:.1f} on average")
+        + f"; shuffled embeddings have {share:.2f} of the dependence of the real ones: "
+        + ("nothing to decorrelate" if found else "there is dependence to remove")
     )
     return (
         Measurement(

@@ -21,7 +21,7 @@ from auditor.runner.compare import Arms, _arm_rows, run_compare
 from auditor.runner.defending import DefenseRequest, fit_defended, make_defense, with_controls
 from auditor.runner.document import RunSettings
 from auditor.runner.execute import TrainedCache
-from auditor.runner.matrix import _with_pareto, accuracy_words, refit_words, robust_words
+from auditor.runner.matrix import _Arm, _recovery_words, _with_pareto, accuracy_words, refit_words, robust_words
 from auditor.runner.plan import choose_probes
 from auditor.targets.target import Capability, Target
 from tests.runner.test_execute import Silent
@@ -407,3 +407,17 @@ def test_what_edits_take_from_a_defended_model_is_judged_at_five_percent() -> No
     assert loss.limit is not None
     assert (loss.limit.name, loss.limit.value) == ("max_worst_case_loss_pt", 0.10)
     assert not any(row.primary for row in gain_measurements(scores, {"ce": scores}, y, {}, np.random.default_rng(0)))
+
+
+def test_recovery_is_a_share_of_a_gain_that_is_there() -> None:
+    def arm(spec: str, value: float, half: float) -> _Arm:
+        made = _Arm(DefenseRequest(spec, make_defense(spec)), ["uniform-refit"], None, True)
+        entry = MatrixEntry(family="utility", name="balanced_accuracy", better="higher", value=0.5, ci=Interval())
+        made.entries.append(entry.model_copy(update={"differences": (_paired("uniform-refit", value, half),)}))
+        return made
+
+    weights = arm("l2r", 0.01, 0.02)
+    (said,) = _recovery_words(weights, {"l2r": weights, "group-balanced": arm("group-balanced", 0.05, 0.01)})
+    assert said.startswith("recovery: 20 % of the 5.0 points that group-balanced")
+    assert _recovery_words(weights, {"group-balanced": arm("group-balanced", 0.05, 0.06)}) == ()  # no gain to share
+    assert _recovery_words(weights, {"l2r": weights}) == ()
