@@ -190,7 +190,9 @@ def _gain_rows(
     for request in defenses:
         if request.spec not in specs:
             continue
-        controls = [spec for spec in controls_of(request, defenses) if spec in specs]
+        wanted = controls_of(request, defenses)
+        controls = [spec for spec in wanted if spec in specs]
+        is_judged = bool(wanted) and wanted[0] in controls  # against its own control, never against the next best
         names = (*controls, NONE) if request.defense is not None else ()
         others = {spec: arms.scores[spec, seed] for spec in names if (spec, seed) in arms.scores}
         start = time.perf_counter()
@@ -217,7 +219,7 @@ def _gain_rows(
                         budgets,
                         rng,
                         poisoned=poisoned_by(target.graph.name),
-                        judged=_judged(request, tag) if controls else "",
+                        judged=_judged(request, tag) if is_judged else "",
                         parts=sized_parts(target),
                     ),
                     *(() if tag is None or request.control_of else tag.measurements),
@@ -225,7 +227,11 @@ def _gain_rows(
                 seconds=time.perf_counter() - start,
                 validity=(
                     *(() if tag is None else tag.validity),
-                    *_arm_rows(request, [arms.targets[spec, seed] for spec in controls], tag, seed, arms),
+                    *(
+                        _arm_rows(request, [arms.targets[spec, seed] for spec in controls], tag, seed, arms)
+                        if is_judged
+                        else ()
+                    ),
                 ),
                 guarantee=None if tag is None else tag.guarantee,
             )

@@ -106,7 +106,7 @@ def build_matrix(
                 }
             arm.gains[column.name, column.subset] = least
             differences = tuple(
-                _over_items(column, request.spec, spec, spec == others[0], by_arm, seeds)
+                _over_items(column, request.spec, spec, by_arm, seeds)
                 if arm.refits and starts_trained(spec)
                 else _difference(spec, values)
                 for spec, values in paired.items()
@@ -298,17 +298,18 @@ def _entry(column: Column, own: Sequence[Read | None], differences: tuple[Differ
 
 
 def _over_items(
-    column: Column,
-    own: str,
-    other: str,
-    is_first: bool,
-    by_arm: Mapping[tuple[str, int], Sequence[CellRow]],
-    seeds: Sequence[int],
+    column: Column, own: str, other: str, by_arm: Mapping[tuple[str, int], Sequence[CellRow]], seeds: Sequence[int]
 ) -> Difference:
     """Own − other of two models that come from one trained model: paired over test items, seeds joined."""
-    name = column.name if is_first else f"{column.name}/{other}"
-    known = [m for seed in seeds if (m := _of_gain(by_arm.get((own, seed), ()), name, column.subset)) is not None]
-    pairs = [(m.advantage.value, m.advantage.ci) for m in known if m.advantage is not None]
+    pairs = [
+        (m.advantage.value, m.advantage.ci)
+        for seed in seeds
+        for cell in by_arm.get((own, seed), ())
+        if cell.probe == "gain"
+        for m in cell.measurements
+        if m.name.partition("/")[0] == column.name and m.subset == column.subset
+        if m.control is not None and m.control.name == other and m.advantage is not None
+    ]
     values, ends = [], []
     for value, ci in pairs:
         if value is not None and ci.lo is not None and ci.hi is not None:
@@ -346,7 +347,13 @@ def _words(arm: _Arm, reach: Reach, levels: Mapping[tuple[str, str], float]) -> 
         against = arm.gains[entry.name, entry.subset]
         if entry.name == "robust_accuracy":
             where = f", as {' or '.join((request.spec, *request.modes))}, where it gains least" if request.modes else ""
-            said.append(f"robustness at {entry.subset}{where}: {robust_words(against, controls, reach)}")
+            few = len(against.get(controls[0], ())) < MIN_SEEDS
+            text = (
+                robust_words(against, controls, reach)
+                if few or not arm.refits
+                else refit_words({d.to: d for d in entry.differences}, controls)
+            )
+            said.append(f"robustness at {entry.subset}{where}: {text}")
         if entry.name == POISONED:
             said.append(f"accuracy under poisoning by {entry.subset}: {robust_words(against, controls, 'poisoned')}")
         if entry.name == "balanced_accuracy":
