@@ -14,7 +14,7 @@ from auditor.runner.execute import TrainedCache
 from auditor.targets.load import load_target
 from auditor.targets.target import is_correct
 from defenses.repair.errors_file import read_errors
-from tests.cli.test_cli import auditor
+from tests.cli.test_cli import auditor, inside
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_nothing_within_the_budget_exits_1_and_saves_nothing(target: Path, tmp_p
 @pytest.mark.parametrize("text", ["node,label\n99999,0\n", "a,b\n"])
 def test_bad_lists_exit_2(text: str, target: Path, tmp_path: Path) -> None:
     (tmp_path / "errors.csv").write_text(text)
-    done = auditor("repair", target, "--errors", tmp_path / "errors.csv", "-o", tmp_path / "out")
+    done = inside("repair", target, "--errors", tmp_path / "errors.csv", "-o", tmp_path / "out", cwd=tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 

@@ -14,6 +14,7 @@ from auditor.errors import ConfigError, EvaluationError, LoadError, SkippedError
 from auditor.probe import Defense, DefenseTask, read_settings
 from auditor.runner.defending import fit_defended, make_defense
 from auditor.runner.execute import TrainedCache
+from auditor.statistics.node_bootstrap import Memo
 from auditor.targets.relaxation import Relaxation
 from auditor.targets.target import Capability, Target, output_kind
 from defenses.joint_cluster.encoder import encoder_of
@@ -23,7 +24,10 @@ from tests.toys import builder, sbm_graph, toy_target
 
 
 class Fresh:
-    """A cache that keeps nothing."""
+    """A cache that keeps no model."""
+
+    def __init__(self) -> None:
+        self.replicates: Memo = {}
 
     def twin(self, target: Target, graph: Graph, seed: int) -> Target:
         return target.retrained(graph, seed=seed)

@@ -28,6 +28,7 @@ class Twins:
 
     def __init__(self):
         self.graphs = []
+        self.replicates = {}
 
     def twin(self, target, graph, seed):
         self.graphs.append(graph)
