@@ -264,7 +264,7 @@ class ServesInModes(Protocol):
 
 @runtime_checkable
 class HasEffect(Protocol):
-    """A defence that is judged by balanced accuracy under a finding of its own."""
+    """A reweighting: balanced accuracy is what it is judged by, under a finding of its own; empty: shown, not gated."""
 
     effect: ClassVar[str]
 

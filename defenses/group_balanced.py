@@ -42,6 +42,7 @@ class GroupBalanced:
     by: str = "group"
 
     id: ClassVar[str] = "group-balanced"
+    effect: ClassVar[str] = ""  # an oracle that trades accuracy on one set for another: shown, not gated
     version: ClassVar[str] = "1"
     needs: ClassVar[frozenset[Capability]] = frozenset({Capability.EMBEDDINGS, Capability.PARAMS})
     tasks: ClassVar[tuple[str, ...]] = ("node", "graph")

@@ -22,7 +22,7 @@ _FACTS = (
     "level", "relation", "epsilon", "delta", "accountant", "mechanism", "units", "covers", "not_protected", "caveats",
     "noise_seed",
 )  # fmt: skip
-_PARTS = ("ood",)
+_PARTS = ("id", "ood")
 _TITLES = {"leak": "privacy leak", "gap": "shift gap"}
 
 
@@ -166,7 +166,7 @@ class Comparison:
         text = "Accuracies in %, everything else in points (hundredths)."
         text += "".join(f" {c.title[0].upper()}{c.title[1:]}: {c.subset}." for c in beyond)
         if any(column.subset in _PARTS for column in self.columns):
-            text += " ood: test graphs larger than any that was trained on."
+            text += " id: test graphs as small as those trained on; ood: larger ones."
         if any(c.name == "poisoned_accuracy" for c in self.columns):
             text += " Everything was fitted on the poisoned graph."
         return text

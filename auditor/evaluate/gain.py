@@ -6,6 +6,7 @@ included: the same number of attacks on both sides, and the worst of them counts
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ Bools = NDArray[np.bool_]
 REPLICATES = 500
 FINDING = "defense-gain"
 GATED_BUDGET = "eps=0.05"
+WORST = "worst_case_accuracy"
 LIMITS = {"max_defense_cost_pt": 0.01, "max_worst_case_loss_pt": 0.10, "max_harm_pt": 0.01}
 """Of the judged numbers: what a defence may cost, lose under edits, and do to balanced accuracy, as fractions."""
 
@@ -82,8 +84,8 @@ def gain_measurements(
     """`clean_accuracy`, `balanced_accuracy` and `robust_accuracy` beside each other arm; advantage = other − own.
 
     On a poisoned graph the first is `poisoned_accuracy`, its subset the attack. What is judged is judged against the
-    first of the others: the accuracy it costs, and `worst_case_loss`, what edits of 5 % take from this arm; or for a
-    reweighting its balanced accuracy alone.
+    first of the others: the accuracy it costs, and `worst_case_accuracy`, what edits of 5 % leave of this arm's own; or
+    for a reweighting its balanced accuracy alone, on each part where there are parts.
 
     Args:
         own: of the defence.
@@ -114,18 +116,33 @@ def gain_measurements(
     if not judged or not others:
         return tuple(rows)
     if judged == FINDING:
-        limits = {clean: "max_defense_cost_pt", "worst_case_loss": "max_worst_case_loss_pt"}
+        limits = {clean: "max_defense_cost_pt", WORST: "max_worst_case_loss_pt"}
         gated = next((b for b, subset in budgets.items() if subset == GATED_BUDGET and b in own.worst), None)
         if gated is not None:
-            rows.append(_accuracy("worst_case_loss", GATED_BUDGET, own.worst[gated], own.clean, "the graph unedited"))
+            rows.append(_accuracy(WORST, GATED_BUDGET, own.worst[gated], own.clean, "the graph unedited"))
     else:
         limits = {"balanced_accuracy": "max_harm_pt"}
-    return tuple(_gated(row, judged, limits[row.name]) if row.name in limits else row for row in rows)
+    pooled = judged != FINDING and bool(parts)  # each part is judged, not the two together
+    return tuple(
+        _gated(row, judged, limits[row.name]) if row.name in limits and not (pooled and not row.subset) else row
+        for row in rows
+    )
 
 
 def _gated(row: Measurement, finding: str, limit: str) -> Measurement:
-    """The row as one that the gate looks at."""
-    return row.model_copy(update={"finding": finding, "primary": True, "limit": Limit(name=limit, value=LIMITS[limit])})
+    """The row as one that the gate looks at, in words."""
+    value, control = row.value or 0.0, row.control
+    other = 0.0 if control is None or control.value is None else control.value
+    where = f" on {row.subset}" if row.subset else ""
+    text = (
+        f"edits within {row.subset} take {100 * (other - value):.1f} points of accuracy: {other:.1%}, then {value:.1%}"
+        if row.name == WORST
+        else f"{row.name.replace('_', ' ')}{where} is {value:.1%}, {100 * (value - other):+.1f} points against "
+        f"{'' if control is None else control.name} ({other:.1%})"
+    )
+    return row.model_copy(
+        update={"finding": finding, "primary": True, "limit": Limit(name=limit, value=LIMITS[limit]), "text": text}
+    )
 
 
 def _alone(name: str, subset: str, own: Bools) -> Measurement:
@@ -184,13 +201,10 @@ def _balanced(
         present = mass > 0
         return float(((member @ (weights * hits[which]))[present] / mass[present]).mean())
 
-    def difference(weights: NDArray[np.float64]) -> float:
-        return recall("other", weights) - recall("own", weights)
-
     value = float(balanced_accuracy_score(y, own))
     against = float(balanced_accuracy_score(y, other))
     ci = paired_bootstrap(lambda w: recall("own", w), len(y), rng=rng, replicates=REPLICATES)
-    gain = paired_bootstrap(difference, len(y), rng=rng, replicates=REPLICATES)
+    gain = _paired_by_class(own == y, other == y, y)
     return Measurement(
         name=name,
         finding=FINDING,
@@ -204,6 +218,21 @@ def _balanced(
         direction="lower_is_worse",
         scale="accuracy",
     )
+
+
+def _paired_by_class(own: Bools, other: Bools, y: NDArray[np.int64]) -> tuple[float, float]:
+    """Interval of other − own in mean recall: Agresti and Min's within each class, classes averaged.
+
+    A bootstrap of two heads that differ on one item ends at 0 exactly, and one of two that never differ has no width.
+    """
+    centres, squares = [], 0.0
+    for c in np.unique(y):
+        a, b = own[y == c], other[y == c]
+        lo, hi = agresti_min(*(float(part.sum()) for part in (a & b, b & ~a, a & ~b, ~a & ~b)))
+        centres.append((lo + hi) / 2)
+        squares += ((hi - lo) / 2) ** 2
+    half = math.sqrt(squares) / len(centres)
+    return float(np.mean(centres)) - half, float(np.mean(centres)) + half
 
 
 def _interval(bounds: tuple[float, float]) -> Interval:

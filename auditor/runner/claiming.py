@@ -194,6 +194,11 @@ def ask_defense(
     account = account_of(planned, claim.delta)
     if account is not None and planned.level == "graph" and target.task != "graph":
         # an account of the one graph as a whole: there is no second record that could be put in
+        if asked.access or asked.canaries or asked.runs or asked.mode != "one-run":
+            raise ConfigError(
+                f"{spec_of(defense)} speaks of the whole graph of {target.name}, and there is no other one to put in: "
+                "its account is judged alone. Leave out --access, --canaries, --runs and --mode."
+            )
         claim = replace(claim, access="parameters")
         return Question(
             claim,

@@ -256,14 +256,16 @@ def _arm_rows(
     first = controls[0].defense
     assert first is not None  # a control is a defence
     rows = []
-    sizes = [t.notes.get("encoder_parameters") for t in (tag, *(c.defense for c in controls)) if t is not None]
+    tags = [t for t in (tag, *(c.defense for c in controls)) if t is not None]
+    sizes = [t.notes.get("encoder_parameters") for t in tags]
     if all(size is not None for size in sizes):
         rows.append(
             ValidityRow(
                 id="arms-matched",
                 kind="integrity",
                 status="pass" if len(set(sizes)) == 1 else "fail",
-                evidence=f"encoders of {request.spec} and its controls have {', '.join(map(str, sizes))} parameters",
+                evidence=f"encoders of {request.spec} and its controls have {', '.join(map(str, sizes))} parameters, "
+                f"with their heads {', '.join(str(t.notes.get('parameters')) for t in tags)}",
                 touches=("defense",),
             )
         )

@@ -22,6 +22,7 @@ from auditor.targets.target import Target
 from auditor.targets.weights import read_bytes
 
 NONE = "none"
+SHOWN = 80
 NOT_RECOMPUTED = "epsilon could not be recomputed from this record"
 
 
@@ -152,7 +153,10 @@ def load_any(path: Path, *, models: TrainedModels, **options: Any) -> Target:
         return _with_guarantee(target, base, defense, folder / GUARANTEE, models)
 
     folder = path if path.is_dir() else path.parent
-    return load_target(path, wrap=wrap, **options)
+    target = load_target(path, wrap=wrap, **options)
+    if target.defense is None and (folder / GUARANTEE).is_file():
+        raise LoadError(f"{GUARANTEE} lies beside a target that no [defense] table defends. Remove the file.")
+    return target
 
 
 def _with_guarantee(target: Target, base: Target, defense: Defense, path: Path, models: TrainedModels) -> Target:
@@ -192,15 +196,22 @@ def _difference(found: Guarantee, own: Guarantee) -> str:
     for name in ("level", "relation", "epsilon", "delta", "accountant", "units", "covers", "not_protected"):
         stated, expected = getattr(found, name), getattr(own, name)
         if not _alike(stated, expected):
-            return f"{name} = {stated}; expected {expected}"
+            return f"{name} = {_short(stated)}; expected {expected}"
     for key in sorted({*found.mechanism, *own.mechanism}):
         stated, expected = found.mechanism.get(key), own.mechanism.get(key)
         if not _alike(stated, expected):
-            return f"mechanism.{key} = {stated}; expected {expected}"
+            return f"mechanism.{_short(key)} = {_short(stated)}; expected {expected}"
     return ""
 
 
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
 def _alike(stated: Any, expected: Any) -> bool:
+    if isinstance(stated, tuple) and isinstance(expected, tuple):
+        return set(stated) == set(expected)
     if isinstance(stated, float) and isinstance(expected, float | int):
         return math.isclose(stated, expected, rel_tol=TOLERANCE)
     return bool(stated == expected)

@@ -31,7 +31,7 @@ FOREIGN: Mapping[str, str] = {
 }
 POISONED = "poisoned_accuracy"
 LEAK = "AUC beyond the guess without the model"
-PART = "ood"
+PARTS = ("id", "ood")
 MIN_SEEDS = 5
 BLUNT = 0.02
 Z95 = 1.959964
@@ -117,6 +117,7 @@ def build_matrix(
     levels = _levels([arm for arm in found.values() if isinstance(arm.request.defense, HasEffect)])
     result = []
     for arm in found.values():
+        arm.failed = _failed(arm.request.spec, rows)
         spec = arm.request.spec
         spent = [
             max(seconds[spec, seed], _fit_seconds(targets.get((spec, seed))))
@@ -156,6 +157,7 @@ class _Arm:
         refits: made from the trained model as it is: seeds are no new trainings.
         entries: headline numbers.
         gains: by (column, subset) and other arm, own − other at every seed; of several modes the least.
+        failed: validity rows that spoil what could be said of it.
     """
 
     request: DefenseRequest
@@ -164,6 +166,13 @@ class _Arm:
     refits: bool
     entries: list[MatrixEntry] = field(default_factory=list)
     gains: dict[tuple[str, str], dict[str, list[float]]] = field(default_factory=dict)
+    failed: tuple[str, ...] = ()
+
+
+def _failed(spec: str, rows: Sequence[CellRow]) -> tuple[str, ...]:
+    """Ids of the integrity and strength rows that failed on a defence's own `gain` cells."""
+    own = [check for row in rows if row.probe == "gain" and row.defense == spec for check in row.validity]
+    return tuple(dict.fromkeys(c.id for c in own if c.status == "fail" and c.kind != "warning"))
 
 
 def _levels(arms: Sequence[_Arm]) -> dict[tuple[str, str], float]:
@@ -194,8 +203,7 @@ def _columns(rows: Sequence[CellRow]) -> list[Column]:
     columns = [
         _gain_column("clean_accuracy", ""),
         *(_gain_column(POISONED, attack) for attack in _poisonings(rows)),
-        _gain_column("balanced_accuracy", ""),
-        _gain_column("balanced_accuracy", PART),
+        *(_gain_column("balanced_accuracy", part) for part in _parts(rows)),
         Column(
             "privacy",
             "leak",
@@ -221,6 +229,12 @@ def _poisonings(rows: Sequence[CellRow]) -> list[str]:
     """Attacks on the graph that everything was fitted on: one or none."""
     named = {m.subset for row in rows if row.probe == "gain" for m in row.measurements if m.name == POISONED}
     return sorted(named)
+
+
+def _parts(rows: Sequence[CellRow]) -> list[str]:
+    """Sets of test items whose balanced accuracy stands on its own; all of them as one where there are none."""
+    gains = [m for row in rows if row.probe == "gain" for m in row.measurements if m.name == "balanced_accuracy"]
+    return [part for part in PARTS if any(m.subset == part for m in gains)] or [""]
 
 
 def _gain_column(name: str, subset: str) -> Column:
@@ -300,7 +314,7 @@ def _entry(column: Column, own: Sequence[Read | None], differences: tuple[Differ
 def _over_items(
     column: Column, own: str, other: str, by_arm: Mapping[tuple[str, int], Sequence[CellRow]], seeds: Sequence[int]
 ) -> Difference:
-    """Own − other of two models that come from one trained model: paired over test items, seeds joined."""
+    """Own − other of two models that come from one trained model: paired over its test items."""
     pairs = [
         (m.advantage.value, m.advantage.ci)
         for seed in seeds
@@ -319,7 +333,9 @@ def _over_items(
         plain = [_minus(*(_number(column, by_arm.get((arm, seed), ())) for arm in (own, other))) for seed in seeds]
         found = [value for value in plain if value is not None]
         return Difference(to=other, value=float(np.mean(found)) if found else None)
-    mean, lo, hi = join_seeds(values, ends)
+    mean = float(np.mean(values))  # seeds share the items: the widest of their intervals, around the mean
+    lo = mean - max(value - low for value, (low, _) in zip(values, ends, strict=True))
+    hi = mean + max(high - value for value, (_, high) in zip(values, ends, strict=True))
     # against the trained model a refit of the head gains what the refit gains: printed, never judged
     judged = other != NONE or column.family != "utility"
     return Difference(to=other, value=mean, ci=Interval(lo=min(lo, mean), hi=max(hi, mean)), judged=judged)
@@ -344,29 +360,26 @@ def _words(arm: _Arm, reach: Reach, levels: Mapping[tuple[str, str], float]) -> 
         return ()
     said = []
     for entry in arm.entries:
-        against = arm.gains[entry.name, entry.subset]
+        against, paired = arm.gains[entry.name, entry.subset], {d.to: d for d in entry.differences}
         if entry.name == "robust_accuracy":
             where = f", as {' or '.join((request.spec, *request.modes))}, where it gains least" if request.modes else ""
             few = len(against.get(controls[0], ())) < MIN_SEEDS
-            text = (
-                robust_words(against, controls, reach)
-                if few or not arm.refits
-                else refit_words({d.to: d for d in entry.differences}, controls)
-            )
+            text = robust_words(against, controls, reach) if few or not arm.refits else refit_words(paired, controls)
             said.append(f"robustness at {entry.subset}{where}: {text}")
         if entry.name == POISONED:
-            said.append(f"accuracy under poisoning by {entry.subset}: {robust_words(against, controls, 'poisoned')}")
+            said.append(
+                f"accuracy under poisoning by {entry.subset}: "
+                f"{refit_words(paired, controls) if arm.refits else robust_words(against, controls, 'poisoned')}"
+            )
         if entry.name == "balanced_accuracy":
             level = levels.get((request.spec, entry.subset), 0.05)
-            text = (
-                refit_words({d.to: d for d in entry.differences}, controls, level)
-                if arm.refits
-                else accuracy_words(against, controls, level)
-            )
+            text = refit_words(paired, controls, level) if arm.refits else accuracy_words(against, controls, level)
             together = (
                 f" (Holm over {len(levels)})" if len(levels) > 1 and (request.spec, entry.subset) in levels else ""
             )
             said.append(f"balanced accuracy{f' on {entry.subset}' if entry.subset else ''}{together}: {text}")
+    if arm.failed:
+        return tuple(f"untrusted, {', '.join(arm.failed)} failed: {text}" for text in said)
     return tuple(said)
 
 
@@ -376,7 +389,11 @@ def _recovery_words(arm: _Arm, found: Mapping[str, _Arm]) -> tuple[str, ...]:
     if not arm.controls or not is_reweighting:
         return ()
     said = []
-    oracles = [o for o in found.values() if o.request.spec.startswith(ORACLE) and o.controls[:1] == arm.controls[:1]]
+    oracles = [
+        o
+        for o in found.values()
+        if o is not arm and o.request.spec.startswith(ORACLE) and o.controls[:1] == arm.controls[:1]
+    ]
     for oracle in oracles:
         room = {(e.name, e.subset): d for e in oracle.entries for d in e.differences if d.to == arm.controls[0]}
         for entry in arm.entries:
@@ -499,7 +516,7 @@ def refit_words(differences: Mapping[str, Difference], controls: Sequence[str], 
     own = differences.get(controls[0])
     if own is None or own.value is None or own.ci is None or own.ci.lo is None or own.ci.hi is None:
         return f"not compared: {controls[0]} gave no number"
-    wider = float(stats.norm.ppf(1 - level / 2)) / Z95
+    wider = max(1.0, float(stats.norm.ppf(1 - level / 2)) / Z95)
     lo, hi = own.value - wider * (own.value - own.ci.lo), own.value + wider * (own.ci.hi - own.value)
     random = next((differences[spec] for spec in controls if spec.startswith(RANDOM) and spec in differences), None)
     beats_random = random is None or (random.value or 0.0) > 0

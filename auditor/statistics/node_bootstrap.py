@@ -117,7 +117,7 @@ def node_bootstrap(
     """
     keys: list[bytes] = []
     if memo is not None:
-        word = _word(rng, node_replicates, pair_replicates, metrics, pairs, positive, inclusion)
+        word = _word(rng, (num_nodes, node_replicates, pair_replicates), metrics, pairs, positive, inclusion)
         keys = [word + hashlib.sha256(np.ascontiguousarray(score).tobytes()).digest() for score in scores]
     new = [s for s in range(len(scores)) if memo is None or keys[s] not in memo]
     rankings = [Ranking(scores[s], positive) for s in new]
@@ -142,10 +142,10 @@ def node_bootstrap(
 
 
 def _word(
-    rng: np.random.Generator, nodes: int, draws: int, metrics: Sequence[Metric], *arrays: NDArray[np.generic]
+    rng: np.random.Generator, sizes: tuple[int, ...], metrics: Sequence[Metric], *arrays: NDArray[np.generic]
 ) -> bytes:
     """Sha256 of everything that a column depends on but its score: draws, metrics, pairs."""
-    sha = hashlib.sha256(repr((rng.bit_generator.state, nodes, draws, list(metrics))).encode())
+    sha = hashlib.sha256(repr((rng.bit_generator.state, sizes, list(metrics))).encode())
     for array in arrays:
         sha.update(repr((array.shape, array.dtype.str)).encode() + np.ascontiguousarray(array).tobytes())
     return sha.digest()

@@ -106,7 +106,7 @@ class Repair:
         if not report.nodes("repaired"):
             return None, report
         recipe = None if target.recipe is None else DefenseRecipe(self, target, task, needs_trained=True)
-        return defended(target, Fitted(model, report.notes()), self, task, recipe), report
+        return defended(target, Fitted(model, report.notes()), self, task, recipe, starts_trained=True), report
 
     def _run(self, target: Target, task: DefenseTask, nodes: Nodes) -> tuple[nn.Module, RepairReport]:
         refuse_second(self, target)

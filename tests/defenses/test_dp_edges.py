@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -292,6 +293,8 @@ def test_saved_and_loaded_answers_byte_for_byte_with_its_guarantee(folder: Path,
         ({"covers": ["training", "inference", "artefact"]}, "covers"),
         ({"not_protected": []}, "not_protected"),
         ({"units": 10**6}, "units = 1000000"),
+        ({"mechanism": {"name": "x" * 60_000, "flip_probability": 0.4}}, "mechanism.flip_probability = 0.4"),
+        ({"mechanism": {"name": "x" * 60_000}}, "mechanism.flip_probability = None"),
         (None, "missing"),
     ],
 )
@@ -324,6 +327,11 @@ def test_a_guarantee_beside_a_defence_that_promises_none_is_refused(folder: Path
     (tmp_path / "plain" / "guarantee.json").write_bytes((tmp_path / "dp" / "guarantee.json").read_bytes())
     with pytest.raises(LoadError, match="promises no differential privacy"):
         load_any(tmp_path / "plain", models=TrainedCache())
+    bare = tmp_path / "bare"
+    shutil.copytree(folder, bare)
+    (bare / "guarantee.json").write_bytes((tmp_path / "dp" / "guarantee.json").read_bytes())
+    with pytest.raises(LoadError, match="no \\[defense\\] table"):
+        load_any(bare, models=TrainedCache())
 
 
 def test_two_releases_differ_and_two_audits_do_not(folder: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from auditor import registry
 from auditor.audit import Audit, canonical, from_bytes, to_bytes
 from auditor.errors import ConfigError
 from auditor.evaluate.dp_claim.harness import Question
+from auditor.evaluate.dp_claim.subject import Work
 from auditor.evaluate.dp_claim.user_function import load_function
 from auditor.probe import DefenseTask
 from auditor.runner.claiming import Asked, Refused, ask_defense, ask_function, ask_parameters, ask_scores, run_claim
@@ -460,6 +461,8 @@ def test_an_account_of_the_whole_graph_is_judged_without_canaries() -> None:
     assert word(audited(low, NODES)) == ("VIOLATED", 1)
     high = ask(NODES, make_defense("graphmi-noise"), claim="200000,1e-5")
     assert word(audited(high, NODES)) == ("UNDERPOWERED", 3)
+    with pytest.raises(ConfigError, match="Leave out --access"):
+        ask(NODES, make_defense("graphmi-noise"), claim="8,1e-5", canaries=7)
 
 
 def test_other_scores_are_another_audit(tmp_path: Path) -> None:
@@ -504,3 +507,12 @@ def test_nobody_knows_what_a_function_takes(tmp_path: Path) -> None:
     )
     audited(question, GRAPHS, power_only=True, notify=said.append)
     assert said == ["2 runs of the mechanism, reach twins included: an unknown time"]
+
+
+def test_a_model_that_ignores_its_features_has_no_estimate() -> None:
+    class ById(torch.nn.Module):
+        def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+            return torch.zeros(len(x), 3)
+
+    assert Work(10.0).seconds(replace(NODES, model=ById(), _clean={})) is None
+    assert (Work(10.0).seconds(NODES) or 0.0) > 0

@@ -13,7 +13,7 @@ from torch import Tensor
 from auditor.audit import Difference, Interval, MatrixEntry, MatrixRow, from_bytes, to_bytes
 from auditor.data.deeprobust import poisoned_by
 from auditor.errors import ConfigError, SkippedError
-from auditor.evaluate.gain import ArmScores, gain_measurements, score_arm
+from auditor.evaluate.gain import ArmScores, _paired_by_class, gain_measurements, score_arm
 from auditor.policy import Policy
 from auditor.probe import DefenseTask, FlipSet
 from auditor.runner import defending
@@ -21,7 +21,7 @@ from auditor.runner.compare import Arms, _arm_rows, run_compare
 from auditor.runner.defending import DefenseRequest, fit_defended, make_defense, with_controls
 from auditor.runner.document import RunSettings
 from auditor.runner.execute import TrainedCache
-from auditor.runner.matrix import _Arm, _recovery_words, _with_pareto, accuracy_words, refit_words, robust_words
+from auditor.runner.matrix import _Arm, _recovery_words, _with_pareto, _words, accuracy_words, refit_words, robust_words
 from auditor.runner.plan import choose_probes
 from auditor.targets.target import Capability, Target
 from tests.runner.test_execute import Silent
@@ -400,8 +400,8 @@ def test_what_edits_take_from_a_defended_model_is_judged_at_five_percent() -> No
         scores, {"ce": scores}, y, {9: "eps=0.05"}, np.random.default_rng(0), judged="defense-gain"
     )
     judged = {row.name: row for row in rows if row.primary}
-    assert set(judged) == {"clean_accuracy", "worst_case_loss"}
-    loss = judged["worst_case_loss"]
+    assert set(judged) == {"clean_accuracy", "worst_case_accuracy"}
+    loss = judged["worst_case_accuracy"]
     assert loss.advantage is not None
     assert loss.advantage.value == pytest.approx(scores.clean.mean() - scores.worst[9].mean())
     assert loss.limit is not None
@@ -421,3 +421,41 @@ def test_recovery_is_a_share_of_a_gain_that_is_there() -> None:
     assert said.startswith("recovery: 20 % of the 5.0 points that group-balanced")
     assert _recovery_words(weights, {"group-balanced": arm("group-balanced", 0.05, 0.06)}) == ()  # no gain to share
     assert _recovery_words(weights, {"l2r": weights}) == ()
+
+
+@pytest.mark.parametrize("discordant", [1, 3, 12])
+def test_two_heads_that_differ_by_coin_seldom_gain(discordant: int) -> None:
+    """A bootstrap that ends at 0 exactly would call one item on the right side a gain, in two of five such pairs."""
+    rng, y = np.random.default_rng(discordant), np.arange(168) % 3
+    gains = 0
+    for _ in range(400):
+        own = rng.random(168) < 0.8
+        other = own.copy()
+        at = rng.choice(168, discordant, replace=False)
+        own[at] = rng.random(discordant) < 0.5
+        other[at] = ~own[at]
+        lo, hi = _paired_by_class(own, other, y)  # other − own
+        value = float(np.mean([other[y == c].mean() - own[y == c].mean() for c in range(3)]))
+        assert lo < hi
+        difference = Difference(to="uniform-refit", value=-value, ci=Interval(lo=-hi, hi=-lo))
+        gains += refit_words({"uniform-refit": difference}, ["uniform-refit"]).endswith(": gain")
+    assert gains <= 0.04 * 400
+
+
+def test_a_head_that_is_right_on_more_items_gains() -> None:
+    y = np.arange(300) % 3
+    other = np.arange(300) % 10 < 7
+    own = np.arange(300) % 10 < 8
+    lo, hi = _paired_by_class(own, other, y)
+    assert lo < -0.1 < hi < 0
+    difference = Difference(to="uniform-refit", value=0.1, ci=Interval(lo=-hi, hi=-lo))
+    assert refit_words({"uniform-refit": difference}, ["uniform-refit"]).endswith(": gain")
+
+
+def test_a_failed_check_stands_before_every_sentence() -> None:
+    arm = _Arm(DefenseRequest("l2r", make_defense("l2r")), ["uniform-refit"], None, True, failed=("weak-control",))
+    entry = MatrixEntry(family="utility", name="balanced_accuracy", better="higher", value=0.5, ci=Interval())
+    arm.entries.append(entry.model_copy(update={"differences": (_paired("uniform-refit", 0.05, 0.01),)}))
+    arm.gains["balanced_accuracy", ""] = {"uniform-refit": [0.05]}
+    (said,) = _words(arm, "every", {})
+    assert said.startswith("untrusted, weak-control failed: balanced accuracy: +5.0 points")

@@ -122,8 +122,8 @@ class Work:
     passes: float
     edges: int | None = None
 
-    def seconds(self, target: Target) -> float:
-        """One pass of the target as it is, timed, times the passes."""
+    def seconds(self, target: Target) -> float | None:
+        """One pass of the target as it is, timed, times the passes; None for a model that lets no gradient through."""
         graph, train = target.private_graph, target.split.train
         if self.edges is not None:
             ends = torch.randint(graph.num_nodes, (2, 2 * self.edges), generator=torch.Generator())
@@ -132,9 +132,12 @@ class Work:
         def once() -> None:
             x = graph.x.clone().requires_grad_(True)
             out = target.logits(x, graph.edge_index, graph.edge_weight, graph.batch)
-            torch.autograd.grad(functional.cross_entropy(out[train], graph.y[train]), x)
+            torch.autograd.grad(functional.cross_entropy(out[train], graph.y[train]), x, allow_unused=True)
 
-        once()  # the first pass fills caches
+        try:
+            once()  # the first pass fills caches
+        except RuntimeError:
+            return None
         return self.passes * _timed(once)
 
 
