@@ -191,24 +191,23 @@ def ask_defense(
         allowed=allowed,
     )
     _check_delta(claim, planned.units)
-    account = account_of(planned, claim.delta)
-    if account is not None and planned.level == "graph" and target.task != "graph":
+    question = Question(
+        claim,
+        target.name,
+        target.digest,
+        defense=spec_of(defense),
+        planned=planned,
+        account=account_of(planned, claim.delta),
+        units=planned.units,
+    )
+    if question.account is not None and planned.level == "graph" and target.task != "graph":
         # an account of the one graph as a whole: there is no second record that could be put in
         if asked.access or asked.canaries or asked.runs or asked.mode != "one-run":
             raise ConfigError(
                 f"{spec_of(defense)} speaks of the whole graph of {target.name}, and there is no other one to put in: "
                 "its account is judged alone. Leave out --access, --canaries, --runs and --mode."
             )
-        claim = replace(claim, access="parameters")
-        return Question(
-            claim,
-            target.name,
-            target.digest,
-            defense=spec_of(defense),
-            planned=planned,
-            account=account,
-            units=planned.units,
-        )
+        return replace(question, claim=replace(claim, access="parameters"))
     fixed = _at_delta(defense, planned)
 
     def fit(with_canaries: Target, seed: int, noise_scale: float) -> Target:
@@ -224,14 +223,8 @@ def ask_defense(
         pure=planned.accountant == "pure",
         **asked.plan_values(),
     )
-    return Question(
-        claim,
-        target.name,
-        target.digest,
-        defense=spec_of(defense),
-        planned=planned,
-        account=account,
-        units=planned.units,
+    return replace(
+        question,
         plan=plan,
         runs=SubjectRuns(subject, tick),
         audited=_audited(subject, fixed, planned, models),
