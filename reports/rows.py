@@ -206,6 +206,10 @@ def next_steps(reading: Reading) -> list[tuple[str, tuple[str, ...]]]:
                 is_claim_open = row.finding is not None and row.finding.scale == "claim"
                 more = "more canaries or runs" if is_claim_open else "more items, more seeds or profile full"
                 advice = f"Settle what is open: {more} (each row says how many)."
+                if row.finding is not None and row.finding.measurement == "epsilon_recomputed":
+                    advice = (
+                        "Audit a run as well (--defense, --train or --scores): arithmetic says nothing of the code."
+                    )
             if advice and row.finding_id not in steps.setdefault(advice, []):
                 steps[advice].append(row.finding_id)
     if any(gap.status in ("error", "timeout") for gap in gaps(reading.audit)):

@@ -73,7 +73,9 @@ def run_compare(
         for request, seed in order:
             rows += _audit_arm(target, request, seed, probes, settings, arms, models, observer, group, out)
         for seed in settings.seeds:
-            rows += _gain_rows(target, defenses, seed, settings, arms, models, rows)
+            _score_arms(defenses, seed, arms, models)
+        for seed in settings.seeds:
+            rows += _gain_rows(target, defenses, seed, settings, arms, rows)
     except KeyboardInterrupt:
         interrupted = True
     left_out = _left_out(probes, settings)
@@ -170,20 +172,24 @@ def _row(cell: PlannedCell, status: str, reason: str) -> CellRow:
     )
 
 
+def _score_arms(defenses: Sequence[DefenseRequest], seed: int, arms: Arms, models: TrainedCache) -> None:
+    """Every arm of one seed with every edit that was found on any of them."""
+    specs = [request.spec for request in defenses if (request.spec, seed) in arms.targets]
+    flips = _all_flips([arms.targets[spec, seed] for spec in specs], models)
+    for spec in specs:
+        arms.scores[spec, seed] = score_arm(arms.targets[spec, seed], flips)
+
+
 def _gain_rows(
     target: Target,
     defenses: Sequence[DefenseRequest],
     seed: int,
     settings: RunSettings,
     arms: Arms,
-    models: TrainedCache,
     rows: Sequence[CellRow],
 ) -> list[CellRow]:
     """The `gain` cells of one seed: every arm beside its controls and beside no defence."""
-    specs = [request.spec for request in defenses if (request.spec, seed) in arms.targets]
-    flips = _all_flips([arms.targets[spec, seed] for spec in specs], models)
-    for spec in specs:
-        arms.scores[spec, seed] = score_arm(arms.targets[spec, seed], flips)
+    specs = [request.spec for request in defenses if (request.spec, seed) in arms.scores]
     y = target.graph.y[target.split.test].numpy()
     budgets = _budget_names(rows)
     made = []
@@ -228,7 +234,7 @@ def _gain_rows(
                 validity=(
                     *(() if tag is None else tag.validity),
                     *(
-                        _arm_rows(request, [arms.targets[spec, seed] for spec in controls], tag, seed, arms)
+                        _arm_rows(request, [arms.targets[spec, seed] for spec in controls], tag, arms)
                         if is_judged
                         else ()
                     ),
@@ -247,11 +253,10 @@ def _judged(request: DefenseRequest, tag: DefenseTag | None) -> str:
 
 
 def _arm_rows(
-    request: DefenseRequest, controls: Sequence[Target], tag: DefenseTag | None, seed: int, arms: Arms
+    request: DefenseRequest, controls: Sequence[Target], tag: DefenseTag | None, arms: Arms
 ) -> tuple[ValidityRow, ...]:
-    """`arms-matched` and `weak-control`: whether a gain over the controls could be one of size, or over a straw man."""
-    none = arms.scores.get((NONE, seed))
-    if not controls or tag is None or tag.guarantee is not None or none is None:
+    """`arms-matched`, and over all seeds `weak-control`: whether a gain could be one of size, or over a straw man."""
+    if not controls or tag is None or tag.guarantee is not None:
         return ()
     first = controls[0].defense
     assert first is not None  # a control is a defence
@@ -269,15 +274,21 @@ def _arm_rows(
                 touches=("defense",),
             )
         )
-    control = float(arms.scores[first.spec, seed].clean.mean())
-    trained = float(none.clean.mean())
+    both = [
+        (float(arms.scores[first.spec, s].clean.mean()), float(arms.scores[NONE, s].clean.mean()))
+        for spec, s in arms.scores
+        if spec == first.spec and (NONE, s) in arms.scores
+    ]
+    if not both:
+        return tuple(rows)
+    control, trained = (float(mean) for mean in np.mean(both, axis=0))  # one seed's control may be unlucky
     weak = control < trained - LIMITS["max_defense_cost_pt"]
     rows.append(
         ValidityRow(
             id="weak-control",
             kind="strength",
             status="fail" if weak else "pass",
-            evidence=f"{first.spec} has accuracy {control:.3f}, the undefended model {trained:.3f}; a control may "
+            evidence=f"{first.spec} has mean accuracy {control:.3f}, the undefended model {trained:.3f}; a control may "
             "be 1 point below it",
             touches=("defense",),
         )

@@ -350,7 +350,7 @@ def test_a_handicapped_control_is_called_weak() -> None:
         arms = Arms()
         arms.scores["none", 0] = ArmScores(good, np.zeros(100, dtype=np.int64), {}, {})
         arms.scores["uniform-refit", 0] = ArmScores(clean, np.zeros(100, dtype=np.int64), {}, {})
-        (row,) = _arm_rows(request, [control], target.defense, 0, arms)
+        (row,) = _arm_rows(request, [control], target.defense, arms)
         assert (row.id, row.status) == ("weak-control", status)
 
 
@@ -364,11 +364,11 @@ def test_unequal_encoders_are_no_fair_arms() -> None:
     for spec in ("none", "joint-cluster:arm=ce"):
         arms.scores[spec, 0] = score_arm(target, [])
     request = with_controls(["joint-cluster:clusters=2"])[1]
-    rows = {r.id: r.status for r in _arm_rows(request, [control], own.defense, 0, arms)}
+    rows = {r.id: r.status for r in _arm_rows(request, [control], own.defense, arms)}
     assert rows["arms-matched"] == "pass"
     assert own.defense is not None
     wider = dataclasses.replace(own.defense, notes={**own.defense.notes, "encoder_parameters": 10**6})
-    rows = {r.id: r.status for r in _arm_rows(request, [control], wider, 0, arms)}
+    rows = {r.id: r.status for r in _arm_rows(request, [control], wider, arms)}
     assert rows["arms-matched"] == "fail"
 
 
