@@ -81,9 +81,12 @@ def _generic(joined: Joined) -> str:
     text = f"{joined.probe}{held}: {joined.name}{on} is {value}"
     if joined.advantage is None or joined.control is None:
         return text
-    unit = _UNITS.get(joined.scale, "")
-    beyond = " ".join(filter(None, (number_with_interval(joined.advantage, joined.scale), unit)))
-    return f"{text}, {beyond} worse than {joined.control.name} ({number(joined.control.value, joined.scale)})"
+    unit, advantage, word = _UNITS.get(joined.scale, ""), joined.advantage, "worse"
+    if advantage.value is not None and advantage.value < 0:  # 0.07 better, never -0.07 worse
+        lo, hi = (None if end is None else -end for end in (advantage.ci.hi, advantage.ci.lo))
+        advantage, word = Advantage(value=-advantage.value, ci=Interval(lo=lo, hi=hi)), "better"
+    beyond = " ".join(filter(None, (number_with_interval(advantage, joined.scale), unit)))
+    return f"{text}, {beyond} {word} than {joined.control.name} ({number(joined.control.value, joined.scale)})"
 
 
 def _shown(ci: Interval | None, scale: Scale) -> str:

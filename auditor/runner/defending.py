@@ -59,7 +59,7 @@ def with_controls(texts: list[str], profile: Profile = "standard") -> tuple[Defe
     Raises:
         ConfigError: none was asked for, or one is wrong.
     """
-    if not texts:
+    if all(text == NONE for text in texts):
         raise ConfigError('no defence was named; give --defense ID, "auditor list defenses" shows them.')
     found = {NONE: DefenseRequest(NONE, None)}
     for text in texts:

@@ -117,7 +117,8 @@ def build_matrix(
     levels = _levels([arm for arm in found.values() if isinstance(arm.request.defense, HasEffect)])
     result = []
     for arm in found.values():
-        arm.failed = _failed(arm.request.spec, rows)
+        served = [found[spec] for spec in (arm.request.spec, *arm.request.modes) if spec in found]
+        failed = _failed([spec for a in served for spec in (a.request.spec, *a.controls[:1])], rows)
         spec = arm.request.spec
         spent = [
             max(seconds[spec, seed], _fit_seconds(targets.get((spec, seed))))
@@ -139,7 +140,7 @@ def build_matrix(
                 seconds=round(float(np.mean(spent)), 3) if spent else None,
                 guarantee=None if arm.tag is None else arm.tag.guarantee,
                 notes={} if arm.tag is None else {k: v for k, v in arm.tag.notes.items() if k != "seconds"},
-                words=() if why else said,
+                words=() if why else tuple(_marked(text, failed) for text in said),
                 reason=why,
             )
         )
@@ -157,7 +158,6 @@ class _Arm:
         refits: made from the trained model as it is: seeds are no new trainings.
         entries: headline numbers.
         gains: by (column, subset) and other arm, own − other at every seed; of several modes the least.
-        failed: validity rows that spoil what could be said of it.
     """
 
     request: DefenseRequest
@@ -166,13 +166,18 @@ class _Arm:
     refits: bool
     entries: list[MatrixEntry] = field(default_factory=list)
     gains: dict[tuple[str, str], dict[str, list[float]]] = field(default_factory=dict)
-    failed: tuple[str, ...] = ()
 
 
-def _failed(spec: str, rows: Sequence[CellRow]) -> tuple[str, ...]:
-    """Ids of the integrity and strength rows that failed on a defence's own `gain` cells."""
-    own = [check for row in rows if row.probe == "gain" and row.defense == spec for check in row.validity]
-    return tuple(dict.fromkeys(c.id for c in own if c.status == "fail" and c.kind != "warning"))
+def _failed(specs: Sequence[str], rows: Sequence[CellRow]) -> dict[str, str]:
+    """Kind by id of the integrity and strength rows that failed on the `gain` cells of these arms."""
+    own = [check for row in rows if row.probe == "gain" and row.defense in specs for check in row.validity]
+    return {c.id: c.kind for c in own if c.status == "fail" and c.kind != "warning"}
+
+
+def _marked(text: str, failed: Mapping[str, str]) -> str:
+    """A sentence with the checks that spoil it; harm that was measured stands against a weak control all the more."""
+    spoil = [id_ for id_, kind in failed.items() if kind == "integrity" or "harm" not in text]
+    return f"untrusted, {', '.join(spoil)} failed: {text}" if spoil else text
 
 
 def _levels(arms: Sequence[_Arm]) -> dict[tuple[str, str], float]:
@@ -299,6 +304,8 @@ def _number(column: Column, cells: Sequence[CellRow]) -> Read | None:
 def _entry(column: Column, own: Sequence[Read | None], differences: tuple[Difference, ...]) -> MatrixEntry:
     known = [part for part in own if part is not None]
     value, lo, hi = join_seeds([v for v, _ in known], [ci for _, ci in known])
+    if not column.leak:  # a share
+        lo, hi = max(0.0, lo), min(1.0, hi)
     return MatrixEntry(
         family=column.family,
         name=column.name,
@@ -363,14 +370,10 @@ def _words(arm: _Arm, reach: Reach, levels: Mapping[tuple[str, str], float]) -> 
         against, paired = arm.gains[entry.name, entry.subset], {d.to: d for d in entry.differences}
         if entry.name == "robust_accuracy":
             where = f", as {' or '.join((request.spec, *request.modes))}, where it gains least" if request.modes else ""
-            few = len(against.get(controls[0], ())) < MIN_SEEDS
-            text = robust_words(against, controls, reach) if few or not arm.refits else refit_words(paired, controls)
+            text = _edit_words(arm, against, paired, reach)
             said.append(f"robustness at {entry.subset}{where}: {text}")
         if entry.name == POISONED:
-            said.append(
-                f"accuracy under poisoning by {entry.subset}: "
-                f"{refit_words(paired, controls) if arm.refits else robust_words(against, controls, 'poisoned')}"
-            )
+            said.append(f"accuracy under poisoning by {entry.subset}: {_edit_words(arm, against, paired, 'poisoned')}")
         if entry.name == "balanced_accuracy":
             level = levels.get((request.spec, entry.subset), 0.05)
             text = refit_words(paired, controls, level) if arm.refits else accuracy_words(against, controls, level)
@@ -378,9 +381,17 @@ def _words(arm: _Arm, reach: Reach, levels: Mapping[tuple[str, str], float]) -> 
                 f" (Holm over {len(levels)})" if len(levels) > 1 and (request.spec, entry.subset) in levels else ""
             )
             said.append(f"balanced accuracy{f' on {entry.subset}' if entry.subset else ''}{together}: {text}")
-    if arm.failed:
-        return tuple(f"untrusted, {', '.join(arm.failed)} failed: {text}" for text in said)
     return tuple(said)
+
+
+def _edit_words(
+    arm: _Arm, against: Mapping[str, Sequence[float]], paired: Mapping[str, Difference], reach: Reach
+) -> str:
+    """Over seeds; of a refitted head over test items, once there are as many attack seeds."""
+    few = len(against.get(arm.controls[0], ())) < MIN_SEEDS
+    if few or not arm.refits:
+        return robust_words(against, arm.controls, reach)
+    return refit_robust_words(paired, arm.controls, reach)
 
 
 def _recovery_words(arm: _Arm, found: Mapping[str, _Arm]) -> tuple[str, ...]:
@@ -471,7 +482,7 @@ def robust_words(differences: Mapping[str, Sequence[float]], controls: Sequence[
     if seeds < MIN_SEEDS:
         return f"{points}; underpowered: {seeds} seed{'s' if seeds > 1 else ''}, at least {MIN_SEEDS} are needed"
     if max(gains) == min(gains):
-        return f"{points}; underpowered: the fit does not depend on the seed, so that {seeds} seeds are one sample"
+        return f"{points}; underpowered: equal at every seed, so that there is no interval"
     lo, hi = student_t(gains)
     points = f"{points} [{100 * lo:+.1f}, {100 * hi:+.1f}]"
     if lo > 0 and reach in FOREIGN:
@@ -497,7 +508,8 @@ def accuracy_words(differences: Mapping[str, Sequence[float]], controls: Sequenc
         return f"not compared: {controls[0]} gave no number"
     points = f"{100 * float(np.mean(gains)):+.1f} points against {controls[0]}"
     if seeds < 2 or max(gains) == min(gains):
-        return f"{points}; {'one seed' if seeds < 2 else 'equal at every seed, one sample'}: no gain shown"
+        why = "one seed" if seeds < 2 else "equal at every seed, so that there is no interval"
+        return f"{points}; {why}: no gain shown"
     if seeds < MIN_SEEDS:
         return f"{points}; underpowered: {seeds} seeds, at least {MIN_SEEDS} are needed"
     random = next((spec for spec in controls if spec.startswith(RANDOM)), None)
@@ -523,6 +535,30 @@ def refit_words(differences: Mapping[str, Difference], controls: Sequence[str], 
     word = "gain" if lo > 0 and beats_random else "harm" if hi < -HARM else "no gain shown"
     points = f"{100 * own.value:+.1f} points against {controls[0]} [{100 * lo:+.1f}, {100 * hi:+.1f}]"
     return f"{points} over the test items of one trained model: {word}"
+
+
+def refit_robust_words(differences: Mapping[str, Difference], controls: Sequence[str], reach: Reach) -> str:
+    """`robust_words` of a refitted head: the same words on intervals over the test items of one trained model."""
+    ends = {
+        spec: (d.value, d.ci.lo, d.ci.hi)
+        for spec, d in differences.items()
+        if d.value is not None and d.ci is not None and d.ci.lo is not None and d.ci.hi is not None
+    }
+    if controls[0] not in ends:
+        return f"not compared: {controls[0]} gave no number"
+    value, lo, hi = ends[controls[0]]
+    points = f"{100 * value:+.1f} points over {controls[0]} [{100 * lo:+.1f}, {100 * hi:+.1f}] over test items"
+    explained = [spec for spec in controls[1:] if spec in ends and ends[spec][1] <= 0]
+    if lo > 0 and reach in FOREIGN:
+        return f"against transferred attacks only: {points}; inconclusive, {FOREIGN[reach]}"
+    if lo > 0 and explained:
+        return f"gain supported: {points}, but nothing proven is gained over {', '.join(explained)}"
+    if lo > 0:
+        return f"gain supported: {points}, {TRIED[reach]}"
+    if hi < 0:
+        return f"harmful here: {points}"
+    blunt = (hi - lo) / 2 > BLUNT
+    return f"{points}; underpowered: more test items are needed" if blunt else f"gain not supported: {points}"
 
 
 def _with_pareto(rows: Sequence[MatrixRow]) -> tuple[MatrixRow, ...]:

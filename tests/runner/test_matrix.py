@@ -13,7 +13,7 @@ from torch import Tensor
 from auditor.audit import Difference, Interval, MatrixEntry, MatrixRow, from_bytes, to_bytes
 from auditor.data.deeprobust import poisoned_by
 from auditor.errors import ConfigError, SkippedError
-from auditor.evaluate.gain import ArmScores, _paired_by_class, gain_measurements, score_arm
+from auditor.evaluate.gain import ArmScores, gain_measurements, paired_by_class, score_arm
 from auditor.policy import Policy
 from auditor.probe import DefenseTask, FlipSet
 from auditor.runner import defending
@@ -21,7 +21,16 @@ from auditor.runner.compare import Arms, _arm_rows, run_compare
 from auditor.runner.defending import DefenseRequest, fit_defended, make_defense, with_controls
 from auditor.runner.document import RunSettings
 from auditor.runner.execute import TrainedCache
-from auditor.runner.matrix import _Arm, _recovery_words, _with_pareto, _words, accuracy_words, refit_words, robust_words
+from auditor.runner.matrix import (
+    _Arm,
+    _marked,
+    _recovery_words,
+    _with_pareto,
+    accuracy_words,
+    refit_robust_words,
+    refit_words,
+    robust_words,
+)
 from auditor.runner.plan import choose_probes
 from auditor.targets.target import Capability, Target
 from tests.runner.test_execute import Silent
@@ -41,7 +50,7 @@ from tests.toys import sbm_graph, toy_target
         ([0.10, -0.09, 0.05, -0.06, 0.02], [0.0] * 5, "underpowered: needs about"),
         ([-0.03, -0.031, -0.029, -0.03, -0.03], [0.0] * 5, "harmful here"),
         ([0.5, 0.5, 0.5, 0.5], [0.5] * 4, "underpowered: 4 seeds, at least 5"),
-        ([0.03] * 5, [0.03] * 5, "5 seeds are one sample"),
+        ([0.03] * 5, [0.03] * 5, "equal at every seed"),
         ([], [], "gave no number"),
     ],
 )
@@ -337,21 +346,35 @@ def test_the_difference_of_a_refit_to_the_trained_model_is_printed_and_not_judge
     assert {"head-is-moved-by-weights", "class-prior", "ess-floor", "dependence", "weak-control"} <= set(rows)
 
 
-def test_a_handicapped_control_is_called_weak() -> None:
-    good, bad = np.ones(100, dtype=bool), np.arange(100) < 90
-    target = fit_defended(
-        toy_target(graph=sbm_graph(240), epochs=5), make_defense("l2r"), seed=0, models=TrainedCache()
+@pytest.mark.parametrize(("right", "status"), [(100, "pass"), (98, "warn"), (70, "fail")])
+def test_a_handicapped_control_is_called_weak(right: int, status: str) -> None:
+    """Proven beyond a point: fail. One item of a hundred is no straw man."""
+    target, control = (
+        fit_defended(toy_target(graph=sbm_graph(240), epochs=5), make_defense(spec), seed=0, models=TrainedCache())
+        for spec in ("l2r", "uniform-refit")
     )
-    control = fit_defended(
-        toy_target(graph=sbm_graph(240), epochs=5), make_defense("uniform-refit"), seed=0, models=TrainedCache()
+    y = np.arange(100) % 2
+    answers = np.where(np.arange(100) < right, y, 1 - y)
+    arms = Arms()
+    arms.scores["none", 0] = ArmScores(np.ones(100, dtype=bool), y, {}, {})
+    arms.scores["uniform-refit", 0] = ArmScores(answers == y, answers, {}, {})
+    (row,) = _arm_rows(with_controls(["l2r"])[1], [control], target.defense, arms, y, {})
+    assert (row.id, row.status) == ("weak-control", status)
+
+
+def test_a_control_that_collapsed_in_balanced_accuracy_is_weak_however_common_its_class() -> None:
+    target, control = (
+        fit_defended(toy_target(graph=sbm_graph(240), epochs=5), make_defense(spec), seed=0, models=TrainedCache())
+        for spec in ("l2r", "uniform-refit")
     )
-    request = with_controls(["l2r"])[1]
-    for clean, status in ((bad, "fail"), (good, "pass")):
-        arms = Arms()
-        arms.scores["none", 0] = ArmScores(good, np.zeros(100, dtype=np.int64), {}, {})
-        arms.scores["uniform-refit", 0] = ArmScores(clean, np.zeros(100, dtype=np.int64), {}, {})
-        (row,) = _arm_rows(request, [control], target.defense, arms)
-        assert (row.id, row.status) == ("weak-control", status)
+    y = (np.arange(200) < 180).astype(np.int64)
+    trained = np.where(np.arange(200) % 5 == 0, 1 - y, y)  # 80 % of each class
+    arms = Arms()
+    arms.scores["none", 0] = ArmScores(trained == y, trained, {}, {})
+    arms.scores["uniform-refit", 0] = ArmScores(y == 1, np.ones(200, dtype=np.int64), {}, {})  # 90 %, one class
+    (row,) = _arm_rows(with_controls(["l2r"])[1], [control], target.defense, arms, y, {})
+    assert row.status == "fail"
+    assert "balanced accuracy -30.0 points" in row.evidence
 
 
 def test_unequal_encoders_are_no_fair_arms() -> None:
@@ -363,12 +386,12 @@ def test_unequal_encoders_are_no_fair_arms() -> None:
     arms = Arms()
     for spec in ("none", "joint-cluster:arm=ce"):
         arms.scores[spec, 0] = score_arm(target, [])
-    request = with_controls(["joint-cluster:clusters=2"])[1]
-    rows = {r.id: r.status for r in _arm_rows(request, [control], own.defense, arms)}
+    request, y = with_controls(["joint-cluster:clusters=2"])[1], target.graph.y[target.split.test].numpy()
+    rows = {r.id: r.status for r in _arm_rows(request, [control], own.defense, arms, y, {})}
     assert rows["arms-matched"] == "pass"
     assert own.defense is not None
     wider = dataclasses.replace(own.defense, notes={**own.defense.notes, "encoder_parameters": 10**6})
-    rows = {r.id: r.status for r in _arm_rows(request, [control], wider, arms)}
+    rows = {r.id: r.status for r in _arm_rows(request, [control], wider, arms, y, {})}
     assert rows["arms-matched"] == "fail"
 
 
@@ -434,7 +457,7 @@ def test_two_heads_that_differ_by_coin_seldom_gain(discordant: int) -> None:
         at = rng.choice(168, discordant, replace=False)
         own[at] = rng.random(discordant) < 0.5
         other[at] = ~own[at]
-        lo, hi = _paired_by_class(own, other, y)  # other − own
+        lo, hi = paired_by_class(own, other, y)  # other − own
         value = float(np.mean([other[y == c].mean() - own[y == c].mean() for c in range(3)]))
         assert lo < hi
         difference = Difference(to="uniform-refit", value=-value, ci=Interval(lo=-hi, hi=-lo))
@@ -446,16 +469,65 @@ def test_a_head_that_is_right_on_more_items_gains() -> None:
     y = np.arange(300) % 3
     other = np.arange(300) % 10 < 7
     own = np.arange(300) % 10 < 8
-    lo, hi = _paired_by_class(own, other, y)
+    lo, hi = paired_by_class(own, other, y)
     assert lo < -0.1 < hi < 0
     difference = Difference(to="uniform-refit", value=0.1, ci=Interval(lo=-hi, hi=-lo))
     assert refit_words({"uniform-refit": difference}, ["uniform-refit"]).endswith(": gain")
 
 
-def test_a_failed_check_stands_before_every_sentence() -> None:
-    arm = _Arm(DefenseRequest("l2r", make_defense("l2r")), ["uniform-refit"], None, True, failed=("weak-control",))
-    entry = MatrixEntry(family="utility", name="balanced_accuracy", better="higher", value=0.5, ci=Interval())
-    arm.entries.append(entry.model_copy(update={"differences": (_paired("uniform-refit", 0.05, 0.01),)}))
-    arm.gains["balanced_accuracy", ""] = {"uniform-refit": [0.05]}
-    (said,) = _words(arm, "every", {})
-    assert said.startswith("untrusted, weak-control failed: balanced accuracy: +5.0 points")
+def test_a_failed_check_stands_before_a_sentence_and_harm_stands_against_a_weak_control() -> None:
+    assert _marked("balanced accuracy: +5.0 points: gain", {"weak-control": "strength"}).startswith(
+        "untrusted, weak-control failed: balanced"
+    )
+    assert _marked("balanced accuracy: -5.0 points: harm", {"weak-control": "strength"}).startswith("balanced")
+    assert _marked("-5.0 points: harm", {"head-folds-back": "integrity"}).startswith("untrusted, head-folds-back")
+    assert _marked("said", {}) == "said"
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "random", "reach", "words"),
+    [
+        (0.05, 0.02, 0.05, "every", "gain supported: +5.0 points over uniform-refit [+3.0, +7.0] over test items"),
+        (0.05, 0.02, 0.001, "every", "nothing proven is gained over random-weights"),
+        (0.05, 0.02, 0.05, "poisoned", "against transferred attacks only"),
+        (-0.05, 0.02, 0.05, "every", "harmful here"),
+        (0.0, 0.01, 0.05, "every", "gain not supported"),
+        (0.0, 0.05, 0.05, "every", "underpowered: more test items"),
+    ],
+)
+def test_robust_words_of_a_refitted_head(value: float, half: float, random: float, reach, words: str) -> None:
+    differences = {
+        "uniform-refit": _paired("uniform-refit", value, half),
+        "random-weights": _paired("random-weights", random, 0.01),
+    }
+    assert words in refit_robust_words(differences, ["uniform-refit", "random-weights"], reach)
+
+
+@pytest.mark.parametrize(("classes", "items", "better"), [(7, 10, 0.3), (6, 20, 0.45), (10, 10, 0.5), (3, 50, 0.05)])
+def test_the_paired_interval_of_many_small_classes_covers(classes: int, items: int, better: float) -> None:
+    rng, y = np.random.default_rng(classes), np.arange(classes * items) % classes
+    covered = 0
+    for _ in range(400):
+        own = rng.random(len(y)) < 0.4 + better
+        other = rng.random(len(y)) < 0.4
+        lo, hi = paired_by_class(own, other, y)
+        value = np.mean([other[y == c].mean() - own[y == c].mean() for c in range(classes)])
+        assert lo <= value <= hi
+        covered += lo <= -better <= hi
+    assert covered >= 0.93 * 400
+
+
+def test_a_defended_target_is_not_compared() -> None:
+    target = fit_defended(
+        toy_target(graph=sbm_graph(240), epochs=2), make_defense("l2r"), seed=0, models=TrainedCache()
+    )
+    with pytest.raises(ConfigError, match="defended by l2r already"):
+        run_compare(
+            target,
+            with_controls(["l2r"]),
+            choose_probes(only="strata", profile="quick"),
+            RunSettings((0,), "quick", Policy.named("standard")),
+            observer=Silent(),
+        )
+    with pytest.raises(ConfigError, match="no defence was named"):
+        with_controls(["none"])
