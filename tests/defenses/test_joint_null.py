@@ -8,9 +8,9 @@ import torch
 from scipy.stats import binom
 
 from auditor.data.edits import EdgeSpace
+from auditor.evaluate.comparison_words import robust_words
 from auditor.evaluate.gain import score_arm
 from auditor.probe import FlipSet
-from auditor.runner.matrix import robust_words
 from tests.attacks.test_partition_leak import auc, planted
 from tests.defenses.test_joint_cluster import fitted
 from tests.toys import toy_target

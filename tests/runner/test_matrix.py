@@ -13,6 +13,7 @@ from torch import Tensor
 from auditor.audit import Difference, Interval, MatrixEntry, MatrixRow, from_bytes, to_bytes
 from auditor.data.deeprobust import poisoned_by
 from auditor.errors import ConfigError, SkippedError
+from auditor.evaluate.comparison_words import accuracy_words, refit_robust_words, refit_words, robust_words
 from auditor.evaluate.gain import ArmScores, gain_measurements, paired_by_class, score_arm
 from auditor.policy import Policy
 from auditor.probe import DefenseTask, FlipSet
@@ -21,16 +22,7 @@ from auditor.runner.compare import Arms, _arm_rows, run_compare
 from auditor.runner.defending import DefenseRequest, fit_defended, make_defense, with_controls
 from auditor.runner.document import RunSettings
 from auditor.runner.execute import TrainedCache
-from auditor.runner.matrix import (
-    _Arm,
-    _marked,
-    _recovery_words,
-    _with_pareto,
-    accuracy_words,
-    refit_robust_words,
-    refit_words,
-    robust_words,
-)
+from auditor.runner.matrix import _Arm, _marked, _recovery_words, _with_pareto
 from auditor.runner.plan import choose_probes
 from auditor.targets.target import Capability, Target
 from tests.runner.test_execute import Silent
