@@ -183,34 +183,31 @@ def _balanced(
 ) -> Measurement:
     classes = np.unique(y)
     member = (y[None, :] == classes[:, None]).astype(np.float64)  # [C, n]
-    hits = {"own": (own == y).astype(np.float64), "other": (other == y).astype(np.float64)}
+    hits = (own == y).astype(np.float64)
 
-    def recall(which: str, weights: NDArray[np.float64]) -> float:
+    def recall(weights: NDArray[np.float64]) -> float:
         mass = member @ weights
         present = mass > 0
-        return float(((member @ (weights * hits[which]))[present] / mass[present]).mean())
+        return float(((member @ (weights * hits))[present] / mass[present]).mean())
 
     value = float(balanced_accuracy_score(y, own))
-    against = float(balanced_accuracy_score(y, other))
-    ci = paired_bootstrap(lambda w: recall("own", w), len(y), rng=rng, replicates=REPLICATES)
-    gain = paired_by_class(own == y, other == y, y)
+    ci = paired_bootstrap(recall, len(y), rng=rng, replicates=REPLICATES)
+    gained, lo, hi = paired_by_class(own == y, other == y, y)
     return Measurement(
         name=name,
         finding=FINDING,
         value=value,
         ci=Interval(lo=min(ci[0], value), hi=max(ci[1], value)),
-        control=Control(name=control, value=against),
-        advantage=Advantage(
-            value=against - value, ci=Interval(lo=min(gain[0], against - value), hi=max(gain[1], against - value))
-        ),
+        control=Control(name=control, value=float(balanced_accuracy_score(y, other))),
+        advantage=Advantage(value=gained, ci=Interval(lo=lo, hi=hi)),
         n=len(y),
         direction="lower_is_worse",
         scale="accuracy",
     )
 
 
-def paired_by_class(own: Bools, other: Bools, y: NDArray[np.int64]) -> tuple[float, float]:
-    """Interval of other − own in mean recall, paired within each class, around the difference itself.
+def paired_by_class(own: Bools, other: Bools, y: NDArray[np.int64]) -> tuple[float, float, float]:
+    """(value, lo, hi) of other − own in mean recall, paired within each class, around the difference itself.
 
     As in Agresti and Min's interval half a count is added to each cell of a class: a bootstrap of two heads that differ
     on one item ends at 0 exactly, and one of two that never differ has no width. Their shrunk centre is not used, since
@@ -224,7 +221,7 @@ def paired_by_class(own: Bools, other: Bools, y: NDArray[np.int64]) -> tuple[flo
         n = len(a)
         variance += max(gained + lost - (gained - lost) ** 2 / (n + 2), 0.0) / n**2
     mean, half = float(np.mean(differences)), Z95 * math.sqrt(variance) / len(differences)
-    return max(-1.0, mean - half), min(1.0, mean + half)
+    return mean, max(-1.0, mean - half), min(1.0, mean + half)
 
 
 def _interval(bounds: tuple[float, float]) -> Interval:

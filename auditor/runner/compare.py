@@ -314,18 +314,16 @@ def _lost(
     sets = parts if balanced and parts else {"": np.ones(len(y), dtype=bool)}
     allowed, found = LIMITS["max_defense_cost_pt"], []
     for part, at in sets.items():
-        values, ends = [], []
+        classes = y[at] if balanced else np.zeros(int(at.sum()), dtype=np.int64)
+        lost = []
         for seed in seeds:
-            own, none = arms.scores[control, seed], arms.scores[NONE, seed]
-            classes = y[at] if balanced else np.zeros(int(at.sum()), dtype=np.int64)
-            ours, theirs = ((scores.predicted[at] == y[at]) if balanced else scores.clean[at] for scores in (own, none))
-            lo, hi = paired_by_class(ours, theirs, classes)  # none − control
-            hits = (ours, theirs)
-            recall = [np.mean([hit[classes == c].mean() for c in np.unique(classes)]) for hit in hits]
-            values.append(float(recall[1] - recall[0]))
-            ends.append((lo, hi))
-        if values:
-            found.append((part, *join_seeds(values, ends)))
+            own, none = (
+                (scores.predicted[at] == y[at]) if balanced else scores.clean[at]
+                for scores in (arms.scores[control, seed], arms.scores[NONE, seed])
+            )
+            lost.append(paired_by_class(own, none, classes))
+        if lost:
+            found.append((part, *join_seeds([value for value, _, _ in lost], [(lo, hi) for _, lo, hi in lost])))
     if not found:
         return None
     worst = max(found, key=lambda row: row[2])
