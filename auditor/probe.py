@@ -14,7 +14,8 @@ from auditor.audit import Artifact, Measurement, Series, ValidityRow
 from auditor.data.graph import Graph
 from auditor.errors import ConfigError, nearest
 from auditor.guarantee import NoiseSeed
-from auditor.registry import ProbeEntry, canonical_spec
+from auditor.registry import ProbeEntry, canonical_spec, entries
+from auditor.statistics import draws
 from auditor.statistics.node_bootstrap import Memo
 from auditor.targets.target import Capability, Target
 from auditor.view import Access, SideKnowledge, View
@@ -130,7 +131,7 @@ class AttackTask:
     """What the harness asks of an attack beside the view: randomness, budgets, depth.
 
     Attributes:
-        rng: the attack's only source of NumPy randomness, derived from the cell's key.
+        rng: the attack's only source of NumPy randomness.
         torch_rng: the same for torch.
         profile: `quick`, `standard` or `full`.
         budgets: edit budgets, ascending, in edges (adversarial family; empty elsewhere).
@@ -184,32 +185,33 @@ class Cell:
     side: SideKnowledge
     models: TrainedModels
     tick: Callable[[float | None, str], None] = lambda _fraction, _note: None
-    key: str = ""
 
-    def rng(self, *words: str) -> np.random.Generator:
-        """A generator that depends on the cell's key and `words` alone: results do not depend on order."""
-        return np.random.default_rng(self._sequence(words))
+    def rng(self, *draw: str) -> np.random.Generator:
+        """The generator of one draw of this probe: seed, the probe's name and the draw's, nothing else.
 
-    def paired_rng(self, *words: str) -> np.random.Generator:
-        """A generator that depends on seed and `words` alone: equal for every defence, so that draws are paired."""
-        return np.random.default_rng(np.random.SeedSequence([self.seed, *map(_number_of, words)]))
+        Results depend neither on the order of cells nor on the target, and every arm of a comparison gets equal draws.
+        """
+        return draws.generator(self.seed, self.probe.stream, *draw)
 
-    def torch_rng(self, *words: str) -> torch.Generator:
+    def torch_rng(self, *draw: str) -> torch.Generator:
         """The same for torch."""
-        state = self._sequence(words).generate_state(2, np.uint32)
-        return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+        return draws.torch_generator(self.seed, self.probe.stream, *draw)
 
-    def task(self, *words: str, budgets: tuple[int, ...] = ()) -> AttackTask:
-        """An AttackTask whose randomness derives from this cell and `words`."""
-        return AttackTask(self.rng(*words), self.torch_rng(*words), self.profile, budgets, tick=self.tick)
+    def integer(self, *draw: str) -> int:
+        """The same for code that takes a seed."""
+        return draws.integer(self.seed, self.probe.stream, *draw)
 
-    def _sequence(self, words: tuple[str, ...]) -> np.random.SeedSequence:
-        return np.random.SeedSequence([self.seed, *map(_number_of, (self.key, *words))])
+    def task(self, attack: Attack, *draw: str, budgets: tuple[int, ...] = ()) -> AttackTask:
+        """An AttackTask whose random streams are the attack's own."""
+        name = stream_of(attack.id)
+        rngs = draws.generator(self.seed, name, *draw), draws.torch_generator(self.seed, name, *draw)
+        return AttackTask(*rngs, self.profile, budgets, tick=self.tick)
 
 
-def _number_of(word: str) -> int:
-    """A word as entropy."""
-    return int.from_bytes(word.encode()[:64].ljust(4, b"\0"), "little")
+def stream_of(attack: str) -> str:
+    """Name of an attack's random streams; its id where no table lists it."""
+    entry = entries("attacks").get(attack)
+    return attack if entry is None else entry.stream
 
 
 @runtime_checkable
@@ -294,7 +296,7 @@ class DefenseTask:
         """A generator for privacy noise, Poisson batches and samples of records; `words` keep streams apart."""
         if self.release:
             return np.random.default_rng()  # from the operating system
-        return np.random.default_rng(np.random.SeedSequence([self.seed, *map(_number_of, ("noise", *words))]))
+        return draws.generator(self.seed, "noise", *words)
 
     @property
     def noise_seed(self) -> NoiseSeed:

@@ -30,6 +30,7 @@ class Entry:
         family: `privacy`, `adversarial`, `shift` for attacks; the report's or loader's kind elsewhere.
         probe: the probe this attack belongs to (default: the attack's own id).
         needs: capability names, so that a plan needs no import.
+        rng_name: the name of its random streams, fixed for ever; its id at birth where it is empty.
     """
 
     id: str
@@ -38,11 +39,17 @@ class Entry:
     family: str = ""
     probe: str = ""
     needs: tuple[str, ...] = ()
+    rng_name: str = ""
 
     def load(self) -> Any:
         """The object behind the entry."""
         module, _, attribute = self.location.partition(":")
         return getattr(importlib.import_module(module), attribute)
+
+    @property
+    def stream(self) -> str:
+        """Name of its random streams."""
+        return self.rng_name or self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,7 @@ class ProbeEntry:
         defenses: ids of the defences whose artefact it probes; left out of other targets' plans unless asked for by
             name. Empty for a probe of any target.
         version: raised when results of the probe change meaning; part of every cell key.
+        rng_name: the name of its random streams, fixed for ever; its id at birth where it is empty.
     """
 
     id: str
@@ -73,6 +81,12 @@ class ProbeEntry:
     profiles: tuple[str, ...] = ("quick", "standard", "full")
     defenses: tuple[str, ...] = ()
     version: str = "1"
+    rng_name: str = ""
+
+    @property
+    def stream(self) -> str:
+        """Name of its random streams."""
+        return self.rng_name or self.id
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from auditor.errors import ConfigError
 from auditor.probe import DefenseTask
+from auditor.statistics.draws import torch_generator
 from auditor.targets.target import Fitted, Target
 from defenses.fitting import rebuilt, refit_trained, train_afresh
 from defenses.l2r.diagnostics import weight_notes
@@ -48,7 +48,7 @@ class RandomWeights(Reweighting):
     def train(self, base: Target, task: DefenseTask) -> Fitted:
         """See `defenses.fitting.Trains`; an end-to-end twin's fit comes from the cache of trained models."""
         start = time.perf_counter()
-        rng = torch.Generator().manual_seed(task.seed + 2)
+        rng = torch_generator(task.seed, "random-weights", "weights")
         if self.mode == "head":
             frozen = freeze(base)
             learned, _ = self.twin.head_weights(frozen, task.seed)

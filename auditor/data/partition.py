@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from auditor.errors import ConfigError, nearest
+from auditor.statistics.draws import generator
 
 Ints = NDArray[np.int64]
 NAMES = ("auto", "metis", "louvain", "bfs", "features", "random")
@@ -98,7 +99,7 @@ def partition(name: str, edge_index: Tensor, num_nodes: int, clusters: int, *, s
         "louvain": lambda: _louvain(ends, num_nodes, clusters, seed),
         "bfs": lambda: _grow_regions(ends, num_nodes, clusters, seed),
         "features": lambda: _k_means(x, clusters, seed),
-        "random": lambda: np.random.default_rng(seed).permutation(num_nodes) % clusters,
+        "random": lambda: generator(seed, "partition", "random").permutation(num_nodes) % clusters,
     }
     versions = {"louvain": networkx.__version__, "features": importlib.metadata.version("scikit-learn")}
     notes = ("metis is not installed: bfs instead",) if name == "auto" and wanted == "bfs" else ()
@@ -232,7 +233,7 @@ def _grow_regions(ends: Ints, num_nodes: int, clusters: int, seed: int) -> Ints:
     free node of the seeded order, in the least loaded region.
     """
     starts, neighbours = _rows(ends, num_nodes)
-    order = np.random.default_rng(seed).permutation(num_nodes)
+    order = generator(seed, "partition", "bfs").permutation(num_nodes)
     cap = math.ceil(num_nodes / clusters)
     assign, load = np.full(num_nodes, -1, dtype=np.int64), np.zeros(clusters, dtype=np.int64)
     fronts: list[deque[int]] = [deque([int(node)]) for node in order[:clusters]]

@@ -86,7 +86,7 @@ def _shifts(cell: Cell, settings: Settings, target: Target, layout: ClusterLayou
 def _jumps(cell: Cell, settings: Settings, target: Target, layout: ClusterLayout) -> Result:
     if layout.model.mode != "recluster":
         raise SkippedError(f"the table of clusters is stored (prototypes={layout.model.mode}): no edge moves a node")
-    found, run = Jumps.of(target, layout, settings.targets, cell.paired_rng("targets")), FlipClaims()
+    found, run = Jumps.of(target, layout, settings.targets, cell.rng("targets")), FlipClaims()
     _collect(cell, target, found.targets, (settings.edges,), run, found.add)
     tries = max([int(notes.get("rivals", 1)) for notes in run.notes.values()], default=1)
     found.add_placebos(tries, settings.edges, settings.draws, cell.rng("placebo"), cell.tick)
@@ -104,7 +104,7 @@ def _collect(
 ) -> None:
     """Runs the attacks and hands every claim to `add`."""
     for attack in cell.attacks:
-        run.run(attack, target, items, cell.task(attack.id, budgets=budgets), budgets, add)
+        run.run(attack, target, items, cell.task(attack, budgets=budgets), budgets, add)
     if not run.notes:
         raise SkippedError(run.why_none)
 

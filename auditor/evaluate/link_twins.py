@@ -17,11 +17,14 @@ from auditor.evaluate.link_controls import Control
 from auditor.evaluate.link_pairs import PairSet, Truth, contains
 from auditor.evaluate.rewiring import rewire
 from auditor.probe import Attack, Cell, LinkOutcome
+from auditor.statistics import draws
 from auditor.statistics.pair_scores import PairScore
 from auditor.targets.rng import forked_rng
 from auditor.targets.target import Capability, Target
 from auditor.view import Access, grant_privacy
 
+HARNESS = "links"
+"""Name of the random streams that all link probes share; fixed for ever."""
 UNTRAINED_DRAWS = 3
 MAX_OVERLAP = 0.5
 SERVED = frozenset({Access.POSTERIORS, Access.EMBEDDINGS, Access.QUERIES})
@@ -50,10 +53,20 @@ class Counterfactual:
         return prior.keep(~inside, f"prior/counterfactual/{self.scheme}")
 
 
+def shared_rng(cell: Cell, *draw: str) -> np.random.Generator:
+    """The generator of a draw that all link probes of one seed share, so that controls and twins are made once."""
+    return draws.generator(cell.seed, HARNESS, *draw)
+
+
+def shared_seed(cell: Cell, *draw: str) -> int:
+    """The same for code that takes a seed."""
+    return draws.integer(cell.seed, HARNESS, *draw)
+
+
 def run_attack(cell: Cell, attack: Attack, target: Target, *words: str, attacked: Tensor | None = None) -> LinkOutcome:
     """One attack on a View of `target`; the same reference pairs and the same randomness for every target."""
-    view = grant_privacy(target, attack.access, cell.side, cell.rng("view"), attacked=attacked)
-    outcome = attack.run(view, cell.task("attack", *words))
+    view = grant_privacy(target, attack.access, cell.side, shared_rng(cell, "view"), attacked=attacked)
+    outcome = attack.run(view, cell.task(attack, *words))
     if not isinstance(outcome, LinkOutcome):
         raise EvaluationError(
             f"{attack.id} returned {type(outcome).__name__}; the links harness expected a LinkOutcome with a scorer."
@@ -87,11 +100,11 @@ def architecture_reference(cell: Cell, attack: Attack) -> PairScore | None:
     return run_attack(cell, attack, _untrained(cell, 1)[0]).score
 
 
-def _untrained(cell: Cell, draws: int) -> list[Target]:
+def _untrained(cell: Cell, count: int) -> list[Target]:
     target, models = cell.target, []
     assert target.build is not None
-    for draw in range(draws):
-        with forked_rng(int(cell.rng("untrained", str(draw)).integers(2**31))):
+    for draw in range(count):
+        with forked_rng(shared_seed(cell, "untrained", str(draw))):
             models.append(target.build())
     return [replace(target, model=model, _clean={}) for model in models]
 
@@ -111,8 +124,7 @@ def _counterfactual(cell: Cell, attack: Attack, truth: Truth, scheme: str, graph
     classes = target.graph.y.numpy() if scheme == "degree+class" else None
     scores, keys, overlaps, homophily, accuracies = list[PairScore](), [], [], [], []
     for index in range(graphs):
-        # Not the cell's generator: every probe of this seed shares the twins.
-        rng = np.random.default_rng([cell.seed, SCHEMES.index(scheme), index])
+        rng = shared_rng(cell, "rewiring", scheme, str(index))
         rewired = rewire(truth.pairs, n, rng=rng, classes=classes)
         overlaps.append(rewired.overlap)
         if rewired.overlap > MAX_OVERLAP:

@@ -29,6 +29,8 @@ from auditor.evaluate.link_twins import (
     describe,
     run_attack,
     sees_private_output,
+    shared_rng,
+    shared_seed,
     untrained_control,
 )
 from auditor.evaluate.scorer_check import check_scorer
@@ -88,9 +90,9 @@ def evaluate(cell: Cell) -> Result:
     attack = _attack(cell)
     _check_applies(cell, attack)
     truth = Truth.of(cell.target.private_graph)
-    knowledge = side_knowledge(cell.target, cell.side, cell.rng("view"))
+    knowledge = side_knowledge(cell.target, cell.side, shared_rng(cell, "view"))
     with_mlp = cell.profile == "full"
-    controls = no_model_controls(knowledge, with_mlp=with_mlp, seed=int(cell.rng("mlp").integers(2**31)))
+    controls = no_model_controls(knowledge, with_mlp=with_mlp, seed=shared_seed(cell, "mlp"))
     if settings.protocol == "paper":
         return _paper_only(cell, attack, truth, controls, knowledge, settings)
     cell.tick(0.05, "attack")
@@ -139,11 +141,11 @@ def _measure_all(
     replicates = REPLICATES[cell.profile] if settings.replicates == BY_PROFILE else settings.replicates
     if n < MIN_NODES:
         replicates = 0
-    prior = prior_pairs(truth, count, cell.paired_rng("pairs"))  # the same for every arm of a comparison
+    prior = prior_pairs(truth, count, shared_rng(cell, "pairs"))
 
     def scored(pairs: PairSet, using: list[Control], kinds: tuple[measure.MetricKind, ...], times: int) -> Any:
         # A generator in the same state each time: all sets share their node replicates.
-        rng, memo = cell.paired_rng("bootstrap"), cell.models.replicates
+        rng, memo = shared_rng(cell, "bootstrap"), cell.models.replicates
         return measure.score_set(pairs, score, using, kinds, num_nodes=n, rng=rng, replicates=times, memo=memo)
 
     main_kinds = (measure.AUC, *measure.LOW_TPR, measure.PRECISION)
@@ -164,10 +166,10 @@ def _measure_all(
         row = measure.measurement(part, 0, [], primary=False, notes=twin.notes, naming=naming)
         rows.append(row.model_copy(update={"name": "auc/counterfactual"}))
     subsets: list[tuple[PairSet, tuple[measure.MetricKind, ...]]] = [
-        (balanced_of(prior, cell.paired_rng("balanced")), (measure.AUC, measure.AVERAGE_PRECISION))
+        (balanced_of(prior, shared_rng(cell, "balanced")), (measure.AUC, measure.AVERAGE_PRECISION))
     ]
     y = cell.target.graph.y.numpy()
-    inside = intra_class_pairs(truth, y, min(count, INTRA_NEGATIVES[cell.profile]), cell.paired_rng("intra-class"))
+    inside = intra_class_pairs(truth, y, min(count, INTRA_NEGATIVES[cell.profile]), shared_rng(cell, "intra-class"))
     small = [inside, *degree_subsets(prior, truth), same_component_of(prior, truth)]
     subsets += [(part, (measure.AUC, measure.LOW_TPR[-1])) for part in small if part is not None]
     for pairs, kinds in subsets:

@@ -144,7 +144,7 @@ class _Trial:
 
 def _claim(cell: Cell, attack: Attack, target: Target) -> MembershipOutcome:
     """What the attack says on a view of `target`, its scores in float64."""
-    claim = attack.run(grant_privacy(target, attack.access, cell.side, cell.rng("view")), cell.task("attack"))
+    claim = attack.run(grant_privacy(target, attack.access, cell.side, cell.rng("view")), cell.task(attack))
     if not isinstance(claim, MembershipOutcome):
         raise EvaluationError(f"{attack.id} returned a {type(claim).__name__}; this harness takes a MembershipOutcome")
     scores, wanted = claim.scores.double(), (len(claim.variant), target.graph.num_nodes)

@@ -78,7 +78,7 @@ def _evaluate(cell: Cell, settings: Settings) -> Result:
     items = torch.nonzero(target.split.test).flatten()
     if target.task == "graph":
         count = settings.graphs or GRAPHS[cell.profile]
-        drawn = cell.paired_rng("graphs").permutation(items.numel())[:count]
+        drawn = cell.rng("graphs").permutation(items.numel())[:count]
         items = items[torch.from_numpy(np.sort(drawn))]
         levels, caps = graph_levels(space, items, settings.eps, cell.profile), None
     else:
@@ -137,7 +137,7 @@ def _attack(
     distinct = {level.budget: level for level in reversed(levels)}
     budgets = tuple(sorted(distinct))
     task = replace(
-        cell.task(attack.id, budgets=budgets),
+        cell.task(attack, budgets=budgets),
         node_caps=caps,
         item_budgets=tuple(own for budget in budgets if (own := distinct[budget].item_budgets) is not None),
     )

@@ -43,7 +43,7 @@ def evaluate(cell: Cell) -> Result:
     (attack,) = cell.attacks
     reference = Reference.of(cell)
     view = grant_graph(cell.target, attack.access, with_test_labels=False)
-    outcome = attack.run(view, cell.task(attack.id))
+    outcome = attack.run(view, cell.task(attack))
     if not isinstance(outcome, ShiftOutcome):
         raise EvaluationError(f"{attack.id} returned {type(outcome).__name__}; a shift probe returns a ShiftOutcome.")
     if outcome.properties:

@@ -33,6 +33,7 @@ from auditor.runner.document import RunSettings, assemble_audit, check_validity
 from auditor.runner.execute import Observer, TrainedCache, one_line, run_cells
 from auditor.runner.matrix import build_matrix
 from auditor.runner.plan import PlannedCell, ProbeRequest, plan
+from auditor.statistics.draws import generator
 from auditor.statistics.intervals import join_seeds
 from auditor.targets.target import DefenseTag, Target
 
@@ -220,7 +221,7 @@ def _gain_rows(
         others = {spec: arms.scores[spec, seed] for spec in names if (spec, seed) in arms.scores}
         start = time.perf_counter()
         own, tag = arms.scores[request.spec, seed], arms.targets[request.spec, seed].defense
-        rng = np.random.default_rng([seed, *request.spec.encode()])
+        rng = generator(seed, "gain")
         made.append(
             CellRow(
                 key=_gain_key(arms.targets[request.spec, seed], request.spec, seed, settings),

@@ -128,7 +128,6 @@ def _run_one(
         side=side,
         models=models,
         tick=tick,
-        key=planned.key,
     )
     try:
         result: Result = registry.load_location(entry.evaluation)(cell)

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from auditor.audit import ValidityRow
 from auditor.probe import DefenseTask, spec_of
+from auditor.statistics.draws import generator, torch_generator
 from auditor.targets.target import Fitted, Target
 from defenses.fitting import rebuilt, refit_trained, train_afresh
 from defenses.l2r.checks import dependence_found, head_rows, weight_rows
@@ -73,7 +72,7 @@ class L2R(Reweighting):
 
     def head_weights(self, frozen: FrozenHead, seed: int) -> tuple[Tensor, Mapping[str, Any]]:
         """Weights of mode `head` for the items of a frozen head, float64 [n], and notes of the fit."""
-        rng = torch.Generator().manual_seed(seed)
+        rng = torch_generator(seed, "l2r", "batches")
         return learn_frozen(
             self.objective, frozen.z, frozen.y, steps=HEAD_STEPS, memory=self.memory, batch_size=256, rng=rng
         )
@@ -89,7 +88,7 @@ class L2R(Reweighting):
             all_pairs(live_z.shape[1]),
             self.objective,
             steps=HEAD_STEPS,
-            rng=torch.Generator().manual_seed(task.seed + 1),
+            rng=torch_generator(task.seed, "l2r", "dependence"),
         )
         groups = None if task.group is None else task.group[frozen.items]
         model, own, rows = refitted(base, frozen, w)
@@ -108,8 +107,8 @@ class L2R(Reweighting):
             0 if self.mode == "all" else self.clusters,
             self.memory,
             Schedule.of(base).batch_size,
-            torch.Generator().manual_seed(task.seed),
-            np.random.default_rng(task.seed),
+            torch_generator(task.seed, "l2r", "batches"),
+            generator(task.seed, "l2r", "clusters"),
             task.seed,
         )
         model, encoder = train_weighted(base, weights, seed=task.seed, tick=task.tick)
@@ -122,7 +121,7 @@ class L2R(Reweighting):
             weights.pairs(live),
             self.objective,
             steps=HEAD_STEPS,
-            rng=torch.Generator().manual_seed(task.seed + 1),
+            rng=torch_generator(task.seed, "l2r", "dependence"),
         )
         groups = None if task.group is None else task.group[encoder.train.items]
         found = {**(weights.notes or {}), **weight_notes(w, y, groups), **measured}

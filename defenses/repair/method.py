@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from auditor.errors import ConfigError, SkippedError, nearest
 from auditor.probe import DefenseTask
+from auditor.statistics.draws import generator
 from auditor.statistics.intervals import agresti_min
 from auditor.targets.target import Capability, Fitted, Target, is_correct, log_probabilities
 from defenses.fitting import DefenseRecipe, defended, rebuilt, refuse_second
@@ -217,7 +218,7 @@ def training_parts(target: Target, parts: int, seed: int) -> list[Nodes]:
     """The training nodes in `parts` parts, stratified by class; none for 0."""
     if parts == 0:
         return []
-    rng, y = np.random.default_rng(seed), target.graph.y
+    rng, y = generator(seed, "repair", "parts"), target.graph.y
     ids = torch.nonzero(target.split.train).flatten().numpy()
     shuffled = rng.permutation(ids)
     by_class = shuffled[np.argsort(y.numpy()[shuffled], kind="stable")]

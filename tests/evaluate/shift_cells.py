@@ -33,7 +33,6 @@ def make_cell(
         seed=seed,
         side=SideKnowledge(),
         models=None,  # type: ignore[arg-type]
-        key="cell",
     )
 
 

@@ -339,7 +339,7 @@ def text(data, seed):
 def function(tmp_path: Path, name: str, keep: float) -> Any:
     module = f"own_{tmp_path.name.replace('-', '_')}_{int(100 * keep)}"
     (tmp_path / f"{module}.py").write_text(FUNCTIONS.replace("KEEP", str(keep)))
-    asked = Asked("1,1e-3", level="graph", canaries=400, alpha=0.05)
+    asked = Asked("1,1e-3", level="graph", canaries=400, alpha=0.05, seed=1)
     return ask_function(GRAPHS, f"{module}.py:{name}", asked, folder=tmp_path, tick=no_tick)
 
 

@@ -45,7 +45,6 @@ def cell(target, attack, probe=None, *, profile="quick", side=None, models=None,
         seed,
         side or SideKnowledge(),
         models or Twins(),
-        key=f"cell-{seed}",
     )
 
 

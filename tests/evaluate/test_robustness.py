@@ -46,7 +46,6 @@ def cell(target, attacks=None, *, profile="quick", seed=0, **params) -> Cell:
         seed=seed,
         side=SideKnowledge(),
         models=TrainedCache(),
-        key="cell",
     )
 
 

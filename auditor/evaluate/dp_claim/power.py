@@ -13,6 +13,7 @@ from scipy import special, stats
 from auditor.evaluate.dp_claim.plan import Plan
 from auditor.statistics import dp
 from auditor.statistics.accounting import mu_of
+from auditor.statistics.draws import generator
 
 PROBABILITY: Final = 0.8
 ENOUGH_LIMIT: Final = 1_000_000
@@ -100,7 +101,7 @@ def power_of(plan: Plan) -> Power:
     blind = plan.share <= plan.claim.delta
     if plan.mode == "multi-run":
         return _multi_run(plan, blind)
-    rng = np.random.default_rng([plan.seed, 0x9E3])
+    rng = generator(plan.seed, "dp-claim", "power")
     rows = tuple(_row(plan, cast(dp.OneRunTest, test), size, rng) for size in plan.sizes for test in plan.tests)
     found = [
         dp.enough_canaries(

@@ -19,6 +19,7 @@ from auditor.errors import EvaluationError
 from auditor.guarantee import Guarantee
 from auditor.mechanism import PrivateDefense
 from auditor.probe import DefenseTask, TrainedModels
+from auditor.statistics.draws import generator
 from auditor.targets.target import Target, log_probabilities
 
 Bits = NDArray[np.bool_]
@@ -247,7 +248,7 @@ def observe(subject: Subject, seed: int, noise_scale: float = 1.0) -> Observatio
 
 def draw_bits(m: int, seed: int) -> Bits:
     """Independent fair coins, from the seed alone; no mechanism's own stream."""
-    return np.random.default_rng([seed, *b"dp-claim inclusion bits"]).random(m) < 0.5
+    return generator(seed, "dp-claim", "inclusion bits").random(m) < 0.5
 
 
 def _timed(run: Callable[[], object]) -> float:

@@ -25,6 +25,7 @@ from auditor.evaluate.dp_claim.subject import (
 from auditor.guarantee import Guarantee
 from auditor.mechanism import PrivateDefense
 from auditor.probe import TrainedModels
+from auditor.statistics.draws import generator
 from auditor.targets.target import Target
 
 MAX_COORDINATES = 1_000_000
@@ -122,4 +123,4 @@ def _check_count(m: int) -> None:
 
 
 def _rng(seed: int) -> np.random.Generator:
-    return np.random.default_rng([seed, *b"dp-claim canaries"])
+    return generator(seed, "dp-claim", "canaries")

@@ -12,6 +12,7 @@ from auditor.evaluate.dp_claim.plan import Plan
 from auditor.evaluate.dp_claim.power import multi_run_bound
 from auditor.evaluate.dp_claim.subject import Bits, Observation, Scores
 from auditor.statistics import dp
+from auditor.statistics.draws import generator
 from auditor.statistics.ranking import Ranking, auc
 
 
@@ -74,7 +75,7 @@ def one_run(observation: Observation, plan: Plan, seed: int) -> Audited:
     shown: list[Bound] = []
     others = [t for t in ("one-run", "A", "G") if t not in plan.tests and (claim.delta > 0 or t != "G")]
     for size in plan.sizes:
-        coin = np.random.default_rng([seed, size, *b"ties"])
+        coin = generator(seed, "dp-claim", "ties", str(size))
         v = dp.correct_guesses(observation.included, observation.scores, size, rng=coin)
         for test in (*plan.tests, *others):
             name = cast(dp.OneRunTest, test)
