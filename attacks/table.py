@@ -2,11 +2,11 @@
 
 from auditor.registry import Entry, ProbeEntry, Table
 
-LINKS = "auditor.evaluate.links:evaluate"
-ROBUSTNESS = "auditor.evaluate.robustness:evaluate"
-CLUSTERS = "auditor.evaluate.clusters:evaluate"
-PROTOTYPES = "auditor.evaluate.prototypes:evaluate"
-SHIFT = "auditor.evaluate.shift:evaluate"
+LINKS = "auditor.evaluate.links.harness:evaluate"
+ROBUSTNESS = "auditor.evaluate.robustness.harness:evaluate"
+CLUSTERS = "defenses.joint_cluster.probes.clusters:evaluate"
+PROTOTYPES = "defenses.joint_cluster.probes.membership:evaluate"
+SHIFT = "auditor.evaluate.shift.harness:evaluate"
 
 TABLE = Table(
     probes=(
@@ -110,21 +110,21 @@ TABLE = Table(
         ),
         Entry(
             "partition-leak",
-            "attacks.privacy.partition_leak:PartitionLeak",
+            "defenses.joint_cluster.probes.attacks.partition_leak:PartitionLeak",
             "same cluster in the shipped table, ties by feature cosine",
             "privacy",
             needs=("PARAMS",),
         ),
         Entry(
             "prototype-membership",
-            "attacks.privacy.prototype_membership:PrototypeMembership",
+            "defenses.joint_cluster.probes.attacks.prototype_membership:PrototypeMembership",
             "distance to the prototype of the node's cluster",
             "privacy",
             needs=("PARAMS", "EMBEDDINGS"),
         ),
         Entry(
             "active-set",
-            "attacks.adversarial.active_set:ActiveSet",
+            "attacks.robustness.active_set:ActiveSet",
             "projected gradient on an active set of pairs, two losses",
             "adversarial",
             "structure-evasion",
@@ -132,28 +132,28 @@ TABLE = Table(
         ),
         Entry(
             "random",
-            "attacks.adversarial.random_flips:RandomFlips",
+            "attacks.robustness.random_flips:RandomFlips",
             "uniform pairs, the control of the family",
             "adversarial",
             "structure-evasion",
         ),
         Entry(
             "dice",
-            "attacks.adversarial.dice:Dice",
+            "attacks.robustness.dice:Dice",
             "deletes edges inside a class, adds edges between classes",
             "adversarial",
             "structure-evasion",
         ),
         Entry(
             "prototype-shift",
-            "attacks.adversarial.prototype_shift:PrototypeShift",
+            "defenses.joint_cluster.probes.attacks.prototype_edit:PrototypeShift",
             "greedy flips at prototype nodes, by the gradient through the prototype",
             "adversarial",
             needs=("GRAD_EDGE",),
         ),
         Entry(
             "cluster-jump",
-            "attacks.adversarial.cluster_jump:ClusterJump",
+            "defenses.joint_cluster.probes.attacks.cluster_jump:ClusterJump",
             "edges towards the most-connected rival clusters, re-partitioned after each",
             "adversarial",
             needs=("PARAMS",),

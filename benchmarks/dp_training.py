@@ -25,11 +25,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from auditor.compare.private_gain import utility_words
 from auditor.data.graph import Graph, Split
 from auditor.data.sources import load_data, resolve_root
 from auditor.data.splits import make_split
 from auditor.evaluate.dp_claim.harness import judged_before, run
-from auditor.evaluate.private_gain import utility_words
 from auditor.probe import Defense, DefenseTask
 from auditor.runner.claiming import Asked, Question, ask_defense
 from auditor.runner.execute import TrainedCache

@@ -22,10 +22,10 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
+from auditor.compare.private_gain import utility_words
 from auditor.data.sources import apply_transform, load_data, resolve_root
 from auditor.data.splits import make_split
-from auditor.evaluate.link_pairs import PairSet, Truth, prior_pairs
-from auditor.evaluate.private_gain import utility_words
+from auditor.evaluate.links.pairs import PairSet, Truth, prior_pairs
 from auditor.probe import Defense, DefenseTask
 from auditor.runner.execute import TrainedCache
 from auditor.statistics.intervals import student_t

@@ -25,10 +25,10 @@ from attacks.privacy.graphmi import GraphMI
 from attacks.privacy.posterior_similarity import PosteriorSimilarity
 from auditor.data.roots import resolve_root
 from auditor.data.sources import load_data
-from auditor.evaluate.link_controls import no_model_controls
-from auditor.evaluate.link_pairs import Truth, pairs_inside, prior_pairs
-from auditor.evaluate.link_t10 import balanced_metrics
-from auditor.evaluate.links import side_knowledge
+from auditor.evaluate.links.controls import no_model_controls
+from auditor.evaluate.links.harness import side_knowledge
+from auditor.evaluate.links.pairs import Truth, pairs_inside, prior_pairs
+from auditor.evaluate.links.paper_protocol import balanced_metrics
 from auditor.probe import Attack, AttackTask, LinkOutcome
 from auditor.statistics.ranking import Ranking, auc
 from auditor.targets.target import Target

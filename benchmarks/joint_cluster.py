@@ -20,7 +20,6 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from auditor.data.graph import Graph
-from auditor.data.partition import partition
 from auditor.data.sources import load_data, resolve_root
 from auditor.data.splits import make_split
 from auditor.probe import DefenseTask
@@ -30,6 +29,7 @@ from auditor.targets.recipe import TrainRecipe
 from auditor.targets.target import Capability, Target
 from auditor.targets.train import model_table
 from defenses.joint_cluster.method import JointCluster
+from defenses.joint_cluster.partition import partition
 from defenses.repair.errors_file import wrong_nodes
 from defenses.repair.method import Repair
 

@@ -19,9 +19,9 @@ from sklearn.metrics import balanced_accuracy_score
 from torch import Tensor, nn
 from torch_geometric.nn import GIN, global_add_pool
 
+from auditor.compare.gain_words import Gain, judge_family, judge_gain, recovery
 from auditor.data.graph import Graph
 from auditor.data.synthetic import SyntheticSet, basis_concept, spurious_motif
-from auditor.evaluate.gain_words import Gain, judge_family, judge_gain, recovery
 from auditor.probe import DefenseTask
 from auditor.targets.recipe import TrainRecipe
 from auditor.targets.target import Capability, Target

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.contrib.nn import PRBCDAttack
 
-from attacks.adversarial.active_set import ActiveSet
-from attacks.adversarial.dice import Dice
-from attacks.adversarial.random_flips import RandomFlips
+from attacks.robustness.active_set import ActiveSet
+from attacks.robustness.dice import Dice
+from attacks.robustness.random_flips import RandomFlips
 from auditor.data.edits import EdgeSpace
-from auditor.evaluate.budgets import flips_for
-from auditor.evaluate.verification import Verifier
+from auditor.evaluate.robustness.budgets import flips_for
+from auditor.evaluate.robustness.verification import Verifier
 from auditor.probe import AttackTask, FlipSet
 from auditor.targets.load import load_target
 from auditor.targets.relaxation import Relaxation

@@ -31,7 +31,7 @@ def defend(
     from auditor.cli.console import check_folder, check_other_folder, note, stderr, stdout
     from auditor.cli.session import Session, group_column
     from auditor.cli.training import describe
-    from auditor.runner.defending import fit_defended, make_defense
+    from auditor.compare.arms import fit_defended, make_defense
     from auditor.runner.execute import TrainedCache
     from auditor.targets.derived import save_derived
 

@@ -107,8 +107,8 @@ def _only_arithmetic(ctx: typer.Context) -> None:
 def _on_target(session: Session, asked: Asked, defense: str | None, train: str | None, how: dict[str, bool]) -> Audit:
     from auditor.cli.config import with_defense_tables
     from auditor.cli.console import stderr
+    from auditor.compare.arms import make_defense
     from auditor.runner.claiming import Refused, ask_defense, ask_function, refused
-    from auditor.runner.defending import make_defense
     from auditor.runner.execute import TrainedCache
 
     made = None

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from auditor.audit import TargetRow
+    from auditor.compare.arms import DefenseRequest
     from auditor.evaluate.dp_claim.harness import Question
     from auditor.policy import Policy
-    from auditor.runner.defending import DefenseRequest
     from auditor.runner.document import RunSettings
     from auditor.runner.plan import PlannedCell, ProbeRequest
     from auditor.targets.target import Target
@@ -69,8 +69,8 @@ class Session:
         """The target, loaded with the session's threads and data root."""
         import torch
 
+        from auditor.compare.arms import load_any
         from auditor.data.sources import resolve_root
-        from auditor.runner.defending import load_any
         from auditor.runner.execute import TrainedCache
 
         torch.set_num_threads(self.settings["threads"])
@@ -114,7 +114,7 @@ class Session:
 
         Parameters that a text leaves open come from `[defenses.ID]`; without a text, every such table is asked for.
         """
-        from auditor.runner.defending import with_controls
+        from auditor.compare.arms import with_controls
 
         asked = with_defense_tables(texts, self.settings.tables.get("defenses"))
         balanced = ["group-balanced"] if group is not None else []
@@ -148,7 +148,7 @@ class Session:
     ) -> Audit:
         """Runs the comparison, writes `audit.json` and the reports asked for, and returns the audit."""
         from auditor.cli.progress import observe
-        from auditor.runner.compare import run_compare
+        from auditor.compare.run import run_compare
 
         out, probes, settings = self._prepare(), self.probes(), self._run_settings(argv)
         with observe(plain=self.settings["plain"]) as observer:

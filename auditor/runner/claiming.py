@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from auditor.audit import Audit, CellRow, TargetRow
+from auditor.compare.arms import check_applies, fit_defended
 from auditor.errors import ConfigError, SkippedError
 from auditor.evaluate.dp_claim.claim import Access, Claim, read_claim
 from auditor.evaluate.dp_claim.harness import GivenScores, Question, SubjectRuns, answered, judged_before, pending, run
@@ -23,7 +24,6 @@ from auditor.evaluate.dp_claim.user_function import load_function
 from auditor.guarantee import Guarantee
 from auditor.mechanism import PrivateDefense
 from auditor.probe import Defense, DefenseTask, TrainedModels, spec_of
-from auditor.runner.defending import check_applies, fit_defended
 from auditor.runner.document import RunSettings, assemble_audit
 from auditor.statistics.accounting import check_delta
 from auditor.targets.target import Target

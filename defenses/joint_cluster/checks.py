@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from auditor.data.graph import Graph
-from auditor.data.partition import Partition, statistics
 from auditor.errors import ConfigError, LoadError
 from defenses.joint_cluster.merge import FALLBACK, Merged
 from defenses.joint_cluster.model import ClusterModel
+from defenses.joint_cluster.partition import Partition, statistics
 
 
 def whole_number(value: str | int, name: str, words: tuple[str, ...]) -> int | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from auditor.data.partition import says_nothing
 from auditor.errors import ConfigError
+from defenses.joint_cluster.partition import says_nothing
 
 BLOCK = 8192
 THRESHOLDS = (0.0, 0.01, 0.02, 0.03, 0.05)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from auditor.data.partition import clean_edges
+from defenses.joint_cluster.partition import clean_edges
 
 FALLBACK = -1
 

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from auditor.data.graph import Graph, Split
-from auditor.data.partition import Partition, partition, resolve
 from auditor.errors import ConfigError, LoadError, SkippedError, nearest
 from auditor.probe import DefenseTask, Profile, spec_of
 from auditor.targets.rng import forked_rng
@@ -27,6 +26,7 @@ from defenses.joint_cluster.heads import LOW_RANK, LOW_RANK_ABOVE
 from defenses.joint_cluster.merge import Merged, merge_small
 from defenses.joint_cluster.model import MODES, ClusterModel, Plan, untrained
 from defenses.joint_cluster.noise import add_noise
+from defenses.joint_cluster.partition import Partition, partition, resolve
 from defenses.joint_cluster.training import Clusters, Schedule, fit
 from defenses.joint_cluster.trust import trust_rows
 

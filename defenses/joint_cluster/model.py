@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from auditor.data.partition import partition
 from auditor.errors import CapabilityError
 from defenses.joint_cluster.edge_filter import drop_unlike
 from defenses.joint_cluster.encoder import Encoder, encoder_of
 from defenses.joint_cluster.heads import make_joint_head, marginal
 from defenses.joint_cluster.merge import FALLBACK, merge_small
+from defenses.joint_cluster.partition import partition
 
 UNSEEN = -2
 MODES = ("frozen", "live", "recluster")

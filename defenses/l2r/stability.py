@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from auditor.data.graph import Graph
-from auditor.data.partition import partition
+from defenses.joint_cluster.partition import partition
 from defenses.l2r.dependence import SMALLEST_SD
 
 Floats = NDArray[np.float64]

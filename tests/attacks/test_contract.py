@@ -21,7 +21,7 @@ from auditor.errors import AccessError
 from auditor.probe import AttackTask, FlipOutcome, LinkOutcome, MembershipOutcome, Outcome, ShiftOutcome
 from auditor.targets.target import Target
 from auditor.view import Access, SideKnowledge, View, grant_graph, grant_privacy, uniform_pairs
-from tests.defenses.test_joint_cluster import fitted
+from tests.defenses.joint_cluster.test_method import fitted
 from tests.toys import toy_target
 
 # One row per attack: the toy target it is tried on, and the outcome it must return.

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from auditor.cli.console import check_other_folder
+from auditor.compare.arms import load_any
 from auditor.errors import UsageError
-from auditor.runner.defending import load_any
 from auditor.runner.execute import TrainedCache
 from auditor.targets.load import load_target
 from auditor.targets.target import is_correct

@@ -1,0 +1,139 @@
+"""Breaks graph-level targets: in every graph the flip that lowers the margin most, one after another (spec 3.8)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from attacks.robustness.losses import Loss, margins
+from attacks.robustness.soft_flips import Victim
+from auditor.data.edits import EdgeSpace, select_graphs
+from auditor.data.graph import Graph
+from auditor.probe import AttackTask
+
+SHORTLIST = 16
+ALL_PAIRS_UP_TO = 2000
+SAMPLED_PAIRS = 200_000
+BATCH_NODES = 20_000
+
+
+def break_graphs(victim: Victim, loss: Loss, task: AttackTask) -> list[Tensor]:
+    """One set of keys per budget, in the numbering of all nodes; in each graph a smaller budget's flips come first.
+
+    Each step ranks all pairs of a graph by one gradient, evaluates the best 16 on really edited graphs and keeps the
+    best. A graph that is wrong gets no further flip.
+    """
+    whole = victim.space.graph
+    largest = torch.stack(list(task.item_budgets)).max(dim=0).values  # [n]
+    chosen: list[list[int]] = [[] for _ in victim.items]  # local keys u * n + v of each graph, in the order found
+    parts = [select_graphs(whole, item.view(1)) for item in victim.items]
+    spaces = [EdgeSpace.of(part) for part, _ in parts]
+    alive = torch.nonzero(victim.correct(torch.empty(0, dtype=torch.int64))).flatten().tolist()
+    alive = [place for place in alive if spaces[place].num_pairs > 0]
+    step = 0
+    while alive:
+        task.tick(None, f"active-set: flip {step + 1} in {len(alive)} graphs")
+        for group in _groups(alive, spaces):
+            for place, key in zip(group, _best_flips(victim, loss, group, spaces, chosen, task), strict=True):
+                chosen[place].append(key)
+        step += 1
+        broken = _broken(victim, alive, spaces, chosen)
+        alive = [p for p in alive if p not in broken and len(chosen[p]) < int(largest[p])]
+    sets = []
+    for budgets in task.item_budgets:
+        keys = []
+        for place, (_, nodes) in enumerate(parts):
+            local = torch.tensor(chosen[place][: int(budgets[place])], dtype=torch.int64)
+            u, v = spaces[place].ends(local)
+            keys.append(nodes[u] * whole.num_nodes + nodes[v])
+        sets.append(torch.cat(keys))
+    return sets
+
+
+def _groups(places: list[int], spaces: list[EdgeSpace]) -> list[list[int]]:
+    """Consecutive graphs whose shortlisted copies together stay below BATCH_NODES nodes."""
+    groups: list[list[int]] = [[]]
+    filled = 0
+    for place in places:
+        weight = SHORTLIST * spaces[place].graph.num_nodes
+        if groups[-1] and filled + weight > BATCH_NODES:
+            groups.append([])
+            filled = 0
+        groups[-1].append(place)
+        filled += weight
+    return groups
+
+
+def _best_flips(
+    victim: Victim, loss: Loss, group: list[int], spaces: list[EdgeSpace], chosen: list[list[int]], task: AttackTask
+) -> list[int]:
+    """The flip of each graph of the group that leaves it the smallest margin, as local keys."""
+    current = [spaces[p].toggled(torch.tensor(chosen[p], dtype=torch.int64)) for p in group]
+    y = victim.y[group]
+    candidates, gradients = _ranked(victim, loss, current, y, [chosen[p] for p in group], task)
+    edited, owner, tried = [], [], []
+    for i, (keys, gradient) in enumerate(zip(candidates, gradients, strict=True)):
+        short = keys[torch.topk(gradient, min(SHORTLIST, keys.numel())).indices]
+        for key in short.tolist():
+            edited.append(EdgeSpace.of(current[i]).toggled(torch.tensor([key])))
+            owner.append(i)
+            tried.append(key)
+    z = victim.outputs.read(_exact(victim, edited))
+    left = margins(z, y[torch.tensor(owner)])
+    left = torch.where(torch.isfinite(left), left, torch.tensor(float("-inf")))
+    best: list[int] = []
+    for i in range(len(group)):
+        own = [place for place, who in enumerate(owner) if who == i]
+        best.append(tried[min(own, key=lambda place: float(left[place]))])
+    return best
+
+
+def _ranked(
+    victim: Victim, loss: Loss, graphs: list[Graph], y: Tensor, taken: list[list[int]], task: AttackTask
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Candidate pairs of each graph (local keys, never one that was flipped before) and the loss's gradient at them."""
+    spaces = [EdgeSpace.of(graph) for graph in graphs]
+    whole, starts = _side_by_side([space.graph for space in spaces])
+    joint = Victim(EdgeSpace.of(whole), victim.relaxation, torch.arange(len(graphs)), y, victim.outputs)
+    local, keys = [], []
+    for space, start, old in zip(spaces, starts, taken, strict=True):
+        few = space.graph.num_nodes <= ALL_PAIRS_UP_TO
+        own = space.sample(space.num_ordered if few else SAMPLED_PAIRS, task.rng)
+        own = torch.unique(torch.cat([own, space.existing]))
+        own = own[~torch.isin(own, torch.tensor(old, dtype=torch.int64))]
+        u, v = space.ends(own)
+        local.append(own)
+        keys.append((u + start) * whole.num_nodes + v + start)
+    # a sum over graphs: each graph's pairs see their own graph's loss alone
+    gradient, _ = joint.gradient_at_zero(
+        torch.empty(0, dtype=torch.int64), torch.empty(0), torch.cat(keys), lambda z, labels: loss(z, labels)
+    )
+    return local, list(torch.split(gradient, [own.numel() for own in local]))
+
+
+def _broken(victim: Victim, places: list[int], spaces: list[EdgeSpace], chosen: list[list[int]]) -> set[int]:
+    """Which of the graphs are wrong after their flips, on real edges."""
+    graphs = [spaces[p].toggled(torch.tensor(chosen[p], dtype=torch.int64)) for p in places]
+    left = margins(victim.outputs.read(_exact(victim, graphs)), victim.y[places])
+    return {p for p, margin in zip(places, left.tolist(), strict=True) if not margin > 0}
+
+
+def _exact(victim: Victim, graphs: list[Graph]) -> Tensor:
+    """Logits of each graph, [B, C], in one batch."""
+    whole, _ = _side_by_side(graphs)
+    return victim.relaxation.exact_logits(whole.x, whole.edge_index, whole.edge_weight, whole.batch)
+
+
+def _side_by_side(graphs: list[Graph]) -> tuple[Graph, list[int]]:
+    """One batch of single graphs, and the first node of each."""
+    sizes = torch.tensor([graph.num_nodes for graph in graphs])
+    starts = (torch.cumsum(sizes, dim=0) - sizes).tolist()
+    weights = [graph.edge_weight for graph in graphs if graph.edge_weight is not None]
+    whole = Graph(
+        torch.cat([graph.x for graph in graphs]),
+        torch.cat([graph.edge_index + start for graph, start in zip(graphs, starts, strict=True)], dim=1),
+        torch.cat([graph.y for graph in graphs]),
+        torch.cat(weights) if len(weights) == len(graphs) else None,
+        torch.arange(len(graphs)).repeat_interleave(sizes),
+    )
+    return whole, starts

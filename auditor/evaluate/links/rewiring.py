@@ -1,0 +1,98 @@
+"""Random graphs with the degrees, or the degrees and the class mixing, of a given one: edge swaps.
+
+Two edges (a, b), (c, d) become (a, d), (c, b) unless a loop or a duplicate arises. With classes, partners come from the
+same unordered class pair and are oriented alike, so that each new edge joins the same two classes as the old one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.evaluate.links.pairs import contains
+
+Ints = NDArray[np.int64]
+SWAPS_PER_EDGE = 10
+TRIES_PER_EDGE = 100
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rewired:
+    """E' and how it came about.
+
+    Attributes:
+        pairs: u < v, int64 [2, |E|], in ascending key order.
+        swaps: accepted swaps; fewer than 10 |E| means the tries ran out.
+        overlap: |E ∩ E'| / |E|.
+    """
+
+    pairs: Ints
+    swaps: int
+    overlap: float
+
+
+def rewire(pairs: Ints, num_nodes: int, *, rng: np.random.Generator, classes: Ints | None = None) -> Rewired:
+    """Swaps edges until 10 |E| swaps were accepted or 100 |E| were tried.
+
+    Every round pairs all edges at random and swaps the pairs at once; a swap whose new edge exists, or is made by
+    another swap of the round, is dropped. Degrees are kept exactly; with `classes` [N] the class-mixing matrix too.
+
+    Args:
+        pairs: edges u != v, distinct, int64 [2, |E|].
+        num_nodes: N.
+        rng: the only source of randomness.
+        classes: class of each node, or None for the `degree` scheme.
+    """
+    n, size = num_nodes, pairs.shape[1]
+    start = np.sort(np.minimum(pairs[0], pairs[1]) * n + np.maximum(pairs[0], pairs[1]))
+    edges = np.stack([start // n, start % n])
+    swaps = tries = 0
+    while swaps < SWAPS_PER_EDGE * size and tries < TRIES_PER_EDGE * size and size > 1:
+        first, second = _partners(edges, rng, classes)
+        tries += max(1, first.size)
+        a, b = edges[:, first]
+        c, d = edges[:, second]
+        accepted = _acceptable(_keys(a, d, n), _keys(c, b, n), edges, n) & (a != d) & (c != b)
+        first, second = first[accepted], second[accepted]
+        edges[:, first], edges[:, second] = (
+            np.stack([a[accepted], d[accepted]]),
+            np.stack([c[accepted], b[accepted]]),
+        )
+        swaps += int(first.size)
+    keys = np.sort(_keys(edges[0], edges[1], n))
+    return Rewired(np.stack([keys // n, keys % n]), swaps, float(contains(start, keys).mean()) if size else 1.0)
+
+
+def _partners(edges: Ints, rng: np.random.Generator, classes: Ints | None) -> tuple[Ints, Ints]:
+    """Orients every edge in place and draws disjoint couples of edges, as two arrays of positions."""
+    size = edges.shape[1]
+    turn = np.asarray(rng.random(size) < 0.5)
+    if classes is not None:  # lower class first; inside a class either way
+        c0, c1 = classes[edges[0]], classes[edges[1]]
+        turn = np.where(c0 == c1, turn, c0 > c1)
+    edges[:, turn] = edges[::-1, turn]
+    order = rng.permutation(size)
+    if classes is None:
+        even = size - size % 2
+        return order[:even:2], order[1:even:2]
+    group = (classes[edges[0]] * (int(classes.max()) + 1) + classes[edges[1]])[order]
+    by_group = np.argsort(group, kind="stable")
+    order, group = order[by_group], group[by_group]
+    place = np.arange(size) - np.searchsorted(group, group)  # position inside its group
+    starts = np.flatnonzero((place[:-1] % 2 == 0) & (group[:-1] == group[1:]))
+    return order[starts], order[starts + 1]
+
+
+def _acceptable(one: Ints, two: Ints, edges: Ints, n: int) -> NDArray[np.bool_]:
+    """Swaps whose two new edges exist nowhere yet and are made by no other swap of the round."""
+    present = np.sort(_keys(edges[0], edges[1], n))
+    fresh = ~contains(present, one) & ~contains(present, two) & (one != two)
+    _, where, count = np.unique(np.concatenate([one, two]), return_inverse=True, return_counts=True)
+    alone = count[where.reshape(-1)] == 1
+    return np.asarray(fresh & alone[: one.size] & alone[one.size :])
+
+
+def _keys(u: Ints, v: Ints, n: int) -> Ints:
+    return np.asarray(np.minimum(u, v) * n + np.maximum(u, v))

@@ -1,0 +1,1 @@
+"""The harness of moved data: strata, calibration, corruption, and whether confidence notices."""

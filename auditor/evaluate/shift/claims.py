@@ -1,0 +1,116 @@
+"""Re-measures what an attack claims to have done to a graph, before the model sees it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from auditor.data.graph import Graph
+from auditor.errors import EvaluationError
+from auditor.evaluate.shift.reference import Reference, inference_graph
+from auditor.probe import ShiftedSet
+
+
+def item_rows(reference: Reference, shifted: ShiftedSet) -> Tensor:
+    """Where the evaluated items are in the model's output on the shifted graph, int64 [n].
+
+    Raises:
+        EvaluationError: the items are not the ID items, or one of them is gone.
+    """
+    if not torch.equal(shifted.items, reference.items):
+        raise EvaluationError(_says(shifted, "is paired but its items are not the test items in their order"))
+    original = reference.target.graph
+    held = torch.arange(original.num_nodes) if shifted.node_ids is None else shifted.node_ids
+    if original.batch is not None:
+        held = torch.unique(original.batch[held])
+    rows = torch.searchsorted(held, shifted.items)
+    found = (rows < len(held)) & (held[rows.clamp_max(len(held) - 1)] == shifted.items)
+    if not found.all():
+        raise EvaluationError(_says(shifted, f"lost {int((~found).sum())} evaluated items"))
+    return rows
+
+
+def check_claim(reference: Reference, shifted: ShiftedSet) -> float | None:
+    """The share really edited, or None where the kind has no share.
+
+    Edge kinds leave features and nodes alone, feature kinds edges and nodes; a set with fewer nodes is the induced
+    subgraph of the nodes it names.
+
+    Raises:
+        EvaluationError: something else changed, an edge was doubled or made a loop or lost its reverse, or the claimed
+            rate is not the measured one.
+    """
+    graph = shifted.graph
+    if graph is None:
+        raise EvaluationError(_says(shifted, "has no graph"))
+    base = inference_graph(reference.target.graph, reference.items)
+    before = base if shifted.node_ids is None else _induced(reference.target.graph, shifted)
+    if graph.x.shape != before.x.shape or not _same(graph.batch, before.batch):
+        raise EvaluationError(
+            _says(shifted, f"has x {list(graph.x.shape)}, the nodes it names have {list(before.x.shape)}")
+        )
+    same_x = torch.equal(graph.x, before.x)
+    same_edges = torch.equal(graph.edge_index, before.edge_index) and _same(graph.edge_weight, before.edge_weight)
+    if shifted.name.startswith("edge-"):
+        if not same_x or before.num_nodes != base.num_nodes:
+            raise EvaluationError(_says(shifted, "changed features or nodes"))
+        measured: float | None = _edge_rate(before, graph, shifted)
+    elif shifted.name.startswith("feature-"):
+        if not same_edges or before.num_nodes != base.num_nodes:
+            raise EvaluationError(_says(shifted, "changed edges or nodes"))
+        measured = _zeroed_rate(before.x, graph.x)
+    else:
+        if not same_x or not same_edges:
+            raise EvaluationError(_says(shifted, "is not the induced subgraph of the nodes it names"))
+        measured = 1 - graph.num_nodes / base.num_nodes
+    if shifted.claimed_rate is None:
+        return None
+    if measured is None or abs(measured - shifted.claimed_rate) > 1e-9:
+        raise EvaluationError(_says(shifted, f"claims a rate of {shifted.claimed_rate}, measured {measured}"))
+    return measured
+
+
+def _induced(original: Graph, shifted: ShiftedSet) -> Graph:
+    ids = shifted.node_ids
+    assert ids is not None
+    fine = ids.dtype == torch.int64 and ids.dim() == 1 and bool((ids[1:] > ids[:-1]).all())
+    if not fine or int(ids[0]) < 0 or int(ids[-1]) >= original.num_nodes:
+        raise EvaluationError(_says(shifted, "names nodes that are not distinct ascending ids of the graph"))
+    return original.induced(ids)
+
+
+def _edge_rate(before: Graph, after: Graph, shifted: ShiftedSet) -> float:
+    """(edges gone + edges new) / edges before, undirected where the graph is."""
+    undirected = before.is_undirected
+    if undirected and not after.is_undirected:
+        raise EvaluationError(_says(shifted, "left an edge of an undirected graph without its reverse"))
+    loops = _loops(after)
+    if loops != _loops(before):
+        raise EvaluationError(_says(shifted, f"has {loops} loops, the graph {_loops(before)}"))
+    old, new = (g.pair_keys() if undirected else g.arc_keys(include_loops=False) for g in (before, after))
+    if after.num_edges - len(after.arc_keys()) > before.num_edges - len(before.arc_keys()):
+        raise EvaluationError(_says(shifted, "stores an edge twice"))
+    gone, fresh = int((~torch.isin(old, new)).sum()), int((~torch.isin(new, old)).sum())
+    if gone and fresh:
+        raise EvaluationError(_says(shifted, f"removed {gone} edges and added {fresh}"))
+    return (gone + fresh) / max(len(old), 1)
+
+
+def _zeroed_rate(before: Tensor, after: Tensor) -> float | None:
+    """Share of non-zero entries that became zero; None where other entries changed as well."""
+    filled = before != 0
+    if bool(((after != before) & (after != 0)).any()):
+        return None
+    return int((filled & (after == 0)).sum()) / max(int(filled.sum()), 1)
+
+
+def _loops(graph: Graph) -> int:
+    return int((graph.edge_index[0] == graph.edge_index[1]).sum())
+
+
+def _same(a: Tensor | None, b: Tensor | None) -> bool:
+    return a is b if a is None or b is None else torch.equal(a, b)
+
+
+def _says(shifted: ShiftedSet, what: str) -> str:
+    return f"the shifted set {shifted.name}={shifted.severity}, draw {shifted.draw}, {what}."

@@ -1,0 +1,1 @@
+"""Attacks on a model that serves by clusters, one file each."""

@@ -1,0 +1,186 @@
+"""The structure attacks themselves: budgets, caps, planted effects, strength on a real graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from attacks.robustness.active_set import ActiveSet
+from attacks.robustness.dice import Dice
+from attacks.robustness.random_flips import RandomFlips
+from auditor.data.edits import EdgeSpace
+from auditor.data.graph import Graph, Split
+from auditor.errors import ConfigError, SkippedError
+from auditor.probe import AttackTask
+from auditor.targets.target import Target
+from auditor.view import grant_graph
+from tests.toys import ALL, toy_target
+
+
+def task(*budgets: int, seed: int = 0, **more) -> AttackTask:
+    return AttackTask(np.random.default_rng(seed), torch.Generator(), budgets=budgets, **more)
+
+
+def run(attack, target, given):
+    return attack.run(grant_graph(target, attack.access, with_test_labels=True), given)
+
+
+def errors(target, keys):
+    edited = EdgeSpace.of(target.graph).toggled(keys)
+    z = target.logits(edited.x, edited.edge_index)
+    return int((z.argmax(dim=1) != target.graph.y)[target.split.test].sum())
+
+
+@pytest.mark.parametrize("arch", ["gcn", "gat", "sage"])
+def test_active_set_is_stronger_than_both_floors(arch):
+    target = toy_target(arch)
+    budget = EdgeSpace.of(target.graph).m // 5
+    left = {}
+    for attack in (ActiveSet(cycles=2), Dice(), RandomFlips(draws=3)):
+        left[attack.id] = max(errors(target, point.keys) for point in run(attack, target, task(budget)).points)
+    assert left["active-set"] > max(left["dice"], left["random"]) + 3, left
+
+
+def test_claimed_accuracy_is_that_of_the_edited_graph():
+    target = toy_target("gat")
+    outcome = run(ActiveSet(cycles=1), target, task(10, 40))
+    for point in outcome.points:
+        n = int(target.split.test.sum())
+        assert point.claimed_accuracy == pytest.approx(1 - errors(target, point.keys) / n, abs=1e-9)
+    assert outcome.variant == ("tanh", "tanh", "prob", "prob")
+
+
+@pytest.mark.parametrize("attack", [ActiveSet(cycles=1), Dice(), RandomFlips(draws=2)], ids=lambda a: a.id)
+def test_caps_hold(attack):
+    target = toy_target("gcn")
+    space = EdgeSpace.of(target.graph)
+    caps = torch.bincount(torch.cat(space.ends(space.existing)), minlength=120) // 4
+    for point in run(attack, target, task(40, node_caps=caps)).points:
+        spent = torch.bincount(torch.cat(space.ends(point.keys)), minlength=120)
+        assert 0 < point.keys.numel() <= 40
+        assert bool((spent <= caps).all())
+
+
+def test_dice_adds_between_classes_and_deletes_inside():
+    target = toy_target("gcn")
+    space, y = EdgeSpace.of(target.graph), target.graph.y
+    (point,) = run(Dice(), target, task(50)).points
+    there = space.exists(point.keys)
+    u, v = space.ends(point.keys)
+    assert bool((y[u] == y[v])[there].all())
+    assert bool((y[u] != y[v])[~there].all())
+    assert int((~there).sum()) == 30
+
+
+def test_random_sets_of_one_draw_are_nested():
+    outcome = run(RandomFlips(draws=2), toy_target("gcn"), task(5, 20))
+    small, large = outcome.points[0].keys, outcome.points[1].keys
+    assert torch.equal(large[:5], small)
+    assert not torch.equal(outcome.points[2].keys, small)
+
+
+class Marked(nn.Module):
+    """The class of a node is whether any neighbour is marked: one edge to a marked node decides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from torch_geometric.nn import SimpleConv
+
+        self.sum = SimpleConv(aggr="sum")
+
+    def forward(self, x, edge_index):
+        marked = self.sum(x[:, :1], edge_index)
+        return torch.cat([torch.full_like(marked, 0.5), marked], dim=1)
+
+
+def marked_target(n: int = 60) -> Target:
+    """Nodes 0–4 carry the mark; the rest form a ring and have class 0."""
+    ring = torch.arange(5, n)
+    edges = torch.stack([ring, torch.roll(ring, -1)])
+    x = torch.zeros(n, 2)
+    x[:5, 0] = 1
+    graph = Graph(x, torch.cat([edges, edges.flip(0)], dim=1), torch.zeros(n, dtype=torch.int64), name="ring")
+    test = torch.arange(n) >= 10
+    train = torch.arange(n) < 5
+    split = Split(train, ~(test | train), test)
+    return Target("marked", graph, split, 2, ALL, "factory", "marked", {}, Marked())
+
+
+def test_planted_effect_every_flip_breaks_one_target():
+    target = marked_target()
+    assert target.accuracy() == 1
+    (point,) = run(ActiveSet(losses=("tanh",)), target, task(20)).points
+    assert errors(target, point.keys) == 20
+
+
+def test_graph_level_attack_keeps_each_graphs_budget_and_stops_when_it_is_broken():
+    target = toy_target("graph-gin")
+    view = grant_graph(target, ActiveSet.access, with_test_labels=True)
+    n = view.items.numel()
+    levels = (torch.ones(n, dtype=torch.int64), torch.full((n,), 3))
+    given = task(n, 3 * n, item_budgets=levels)
+    outcome = ActiveSet(losses=("tanh",)).run(view, given)
+    space = EdgeSpace.of(target.graph)
+    small, large = outcome.points
+    assert set(small.keys.tolist()) <= set(large.keys.tolist())
+    batch = target.graph.batch
+    for point, level in zip(outcome.points, levels, strict=True):
+        u, v = space.ends(point.keys)
+        spent = torch.bincount(batch[u], minlength=target.graph.num_items)
+        assert torch.equal(batch[u], batch[v])
+        assert bool((spent[view.items] <= level).all())
+    broken_by_one = target.logits(*_edited(space, small.keys)).argmax(dim=1) != target.graph.y
+    spent = torch.bincount(batch[space.ends(large.keys)[0]], minlength=target.graph.num_items)
+    assert bool((spent[broken_by_one & target.split.test] <= 1).all())
+    assert large.claimed_accuracy < small.claimed_accuracy < target.accuracy()
+
+
+def test_one_flip_on_graphs_finds_what_exhaustive_search_finds():
+    target = toy_target("graph-gin")
+    view = grant_graph(target, ActiveSet.access, with_test_labels=True).with_items(
+        torch.nonzero(target.split.test).flatten()[:10]
+    )
+    given = task(10, item_budgets=(torch.ones(10, dtype=torch.int64),))
+    found = {name: ActiveSet(losses=(name,)).run(view, given).points[0].keys for name in ("tanh", "prob")}
+    space, graph = EdgeSpace.of(target.graph), target.graph
+    breakable = broken = 0
+    for item in view.items.tolist():
+        nodes = torch.nonzero(graph.batch == item).flatten()
+        pairs = torch.combinations(nodes)
+        wrong = [
+            bool(target.logits(*_edited(space, (u * graph.num_nodes + v).view(1))).argmax(dim=1)[item] != graph.y[item])
+            for u, v in pairs
+        ]
+        mine = [_edited(space, keys[graph.batch[keys // graph.num_nodes] == item]) for keys in found.values()]
+        breakable += any(wrong)
+        broken += any(bool(target.logits(*edit).argmax(dim=1)[item] != graph.y[item]) for edit in mine)
+    assert breakable >= 5
+    assert broken >= 0.95 * breakable
+
+
+def _edited(space, keys):
+    graph = space.toggled(keys)
+    return graph.x, graph.edge_index, graph.edge_weight, graph.batch
+
+
+def test_model_without_edges_is_skipped():
+    with pytest.raises(SkippedError, match="no gradient"):
+        run(ActiveSet(), toy_target("mlp"), task(5))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ActiveSet(losses=("tahn",)),
+        lambda: ActiveSet(losses=("tanh", "tanh")),
+        lambda: ActiveSet(cycles=-1),
+        lambda: ActiveSet(scan=0),
+        lambda: RandomFlips(draws=0),
+        lambda: Dice(additions=1.5),
+    ],
+)
+def test_bad_parameters_are_refused(make):
+    with pytest.raises(ConfigError):
+        make()
