@@ -1,11 +1,9 @@
-"""Every built-in probe and attack, one line each. Imports nothing heavy."""
+"""Every built-in probe and attack of the three families, one line each. Imports nothing heavy."""
 
-from auditor.registry import Entry, ProbeEntry, Table
+from auditor.registry import Entry, ProbeEntry, Shown, Table
 
 LINKS = "auditor.evaluate.links.harness:evaluate"
 ROBUSTNESS = "auditor.evaluate.robustness.harness:evaluate"
-CLUSTERS = "defenses.joint_cluster.probes.clusters:evaluate"
-PROTOTYPES = "defenses.joint_cluster.probes.membership:evaluate"
 SHIFT = "auditor.evaluate.shift.harness:evaluate"
 
 TABLE = Table(
@@ -16,6 +14,8 @@ TABLE = Table(
             LINKS,
             "GraphMI: rebuilds training edges from the weights by gradient inversion",
             ("privacy-link-inversion",),
+            Shown("auc"),
+            touches=("edge-dependence", "graph-hygiene", "gradient", "relaxation-gap", "output-scale", "output-kind"),
             cost={"standard": 25, "full": 200},
             profiles=("standard", "full"),
         ),
@@ -25,54 +25,28 @@ TABLE = Table(
             LINKS,
             "link stealing: tells edges by the similarity of served posteriors",
             ("privacy-link-stealing",),
+            Shown("auc"),
+            touches=("edge-dependence", "graph-hygiene", "output-scale", "output-kind"),
             cost={"quick": 10, "standard": 25, "full": 60},
-        ),
-        ProbeEntry(
-            "partition-leak",
-            "privacy",
-            LINKS,
-            "tells edges by a table of clusters that the artefact ships",
-            ("joint-table-leaks-edges",),
-            cost={"quick": 10, "standard": 25, "full": 60},
-            defenses=("joint-cluster",),
-        ),
-        ProbeEntry(
-            "prototype-membership",
-            "privacy",
-            PROTOTYPES,
-            "tells training nodes by their distance to a prototype that the artefact ships",
-            ("prototype-membership", "joint-small-prototype", "joint-live-needs-training-graph"),
-            cost={"quick": 1, "standard": 4, "full": 8},
-            defenses=("joint-cluster",),
         ),
         ProbeEntry(
             "structure-evasion",
-            "adversarial",
+            "robustness",
             ROBUSTNESS,
             "adds and removes edges to break as many predictions as it can",
             ("robustness-structure",),
+            Shown("robust_accuracy", as_value=True),
+            touches=(
+                "edge-dependence",
+                "graph-hygiene",
+                "beats-constant",
+                "gradient",
+                "relaxation-gap",
+                "output-scale",
+            ),
             tasks=("node", "graph"),
             cost={"quick": 15, "standard": 90, "full": 400},
-        ),
-        ProbeEntry(
-            "prototype-shift",
-            "adversarial",
-            CLUSTERS,
-            "edits edges at the nodes behind a cluster's prototype",
-            ("prototype-shift",),
-            cost={"standard": 90, "full": 90},
-            profiles=("standard", "full"),
-            defenses=("joint-cluster",),
-        ),
-        ProbeEntry(
-            "cluster-jump",
-            "adversarial",
-            CLUSTERS,
-            "adds edges at a node until the partition puts it elsewhere",
-            ("joint-cluster-jump",),
-            cost={"standard": 120, "full": 120},
-            profiles=("standard", "full"),
-            defenses=("joint-cluster",),
+            tries=True,
         ),
         ProbeEntry(
             "strata",
@@ -80,6 +54,8 @@ TABLE = Table(
             SHIFT,
             "accuracy and calibration inside strata of today's test items",
             ("shift-worst-group", "shift-miscalibrated"),
+            Shown("worst_group_accuracy"),
+            touches=("beats-constant", "output-kind"),
             tasks=("node", "graph"),
             cost={"quick": 5, "standard": 5, "full": 5},
         ),
@@ -89,6 +65,8 @@ TABLE = Table(
             SHIFT,
             "blind corruption of edges and features at three severities",
             ("shift-gap", "shift-silent-failure", "shift-inverted-confidence", "shift-non-finite"),
+            Shown("accuracy"),
+            touches=("beats-constant", "output-kind"),
             tasks=("node", "graph"),
             cost={"quick": 5, "standard": 20, "full": 20},
         ),
@@ -100,6 +78,8 @@ TABLE = Table(
             "projected gradient inversion of the weights, dense or on candidates",
             "privacy",
             needs=("PARAMS", "GRAD_EDGE"),
+            access=("weights", "features", "labels", "density"),
+            role="search",
         ),
         Entry(
             "posterior-similarity",
@@ -107,56 +87,34 @@ TABLE = Table(
             "correlation of log-posteriors",
             "privacy",
             needs=("PROBS",),
-        ),
-        Entry(
-            "partition-leak",
-            "defenses.joint_cluster.probes.attacks.partition_leak:PartitionLeak",
-            "same cluster in the shipped table, ties by feature cosine",
-            "privacy",
-            needs=("PARAMS",),
-        ),
-        Entry(
-            "prototype-membership",
-            "defenses.joint_cluster.probes.attacks.prototype_membership:PrototypeMembership",
-            "distance to the prototype of the node's cluster",
-            "privacy",
-            needs=("PARAMS", "EMBEDDINGS"),
+            access=("posteriors",),
         ),
         Entry(
             "active-set",
             "attacks.robustness.active_set:ActiveSet",
-            "projected gradient on an active set of pairs, two losses",
-            "adversarial",
+            "projected randomised block coordinate descent (PRBCD) on an active set of pairs, two losses",
+            "robustness",
             "structure-evasion",
             ("GRAD_EDGE",),
+            access=("weights", "graph", "features", "labels"),
+            role="search",
         ),
         Entry(
             "random",
             "attacks.robustness.random_flips:RandomFlips",
             "uniform pairs, the control of the family",
-            "adversarial",
+            "robustness",
             "structure-evasion",
+            access=("graph",),
+            role="control",
         ),
         Entry(
             "dice",
             "attacks.robustness.dice:Dice",
             "deletes edges inside a class, adds edges between classes",
-            "adversarial",
+            "robustness",
             "structure-evasion",
-        ),
-        Entry(
-            "prototype-shift",
-            "defenses.joint_cluster.probes.attacks.prototype_edit:PrototypeShift",
-            "greedy flips at prototype nodes, by the gradient through the prototype",
-            "adversarial",
-            needs=("GRAD_EDGE",),
-        ),
-        Entry(
-            "cluster-jump",
-            "defenses.joint_cluster.probes.attacks.cluster_jump:ClusterJump",
-            "edges towards the most-connected rival clusters, re-partitioned after each",
-            "adversarial",
-            needs=("PARAMS",),
+            access=("graph", "labels"),
         ),
         Entry(
             "strata",
@@ -164,6 +122,7 @@ TABLE = Table(
             "degree, PageRank, distance to training items, clustering, size, density",
             "shift",
             needs=("LABELS",),
+            access=("graph",),
         ),
         Entry(
             "corruption",
@@ -171,6 +130,7 @@ TABLE = Table(
             "edge-drop, edge-add, feature-mask, feature-noise, node-drop, crop",
             "shift",
             needs=("LABELS",),
+            access=("graph", "features"),
         ),
     ),
 )

@@ -1,3 +1,3 @@
 """Privacy and robustness auditor for trained graph neural networks."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

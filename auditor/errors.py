@@ -14,6 +14,7 @@ AuditorError                        3   something kept the audit from a verdict
 ├── CapabilityError                 3   a target was asked for what it cannot do
 ├── PerRecordShapeError             3   gradients that are not one a record: clipping them would promise nothing
 ├── SkippedError                    –   a probe does not apply here; the reason becomes the cell's row
+├── DocumentError                   3   an audit document does not agree with itself
 └── EvaluationError                 3   an outcome breaks its contract (asymmetric scorer, budget exceeded, NaN)
 ```
 
@@ -82,6 +83,10 @@ class PerRecordShapeError(AuditorError):
 
 class SkippedError(AuditorError):
     """A probe does not apply to this target; the message is the reason printed on its row."""
+
+
+class DocumentError(AuditorError):
+    """An audit document does not agree with itself: nothing can be judged by it."""
 
 
 class EvaluationError(AuditorError):

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from auditor.errors import ConfigError, LoadError
+from auditor.errors import LoadError
 from auditor.record import Model
 
 Level = Literal["graph", "edge", "node"]
 Relation = Literal["add-remove", "replace", "flip-pair", "flip-arc", "zero-out"]
-Accountant = Literal["pure", "gaussian-exact", "prv+pld", "multi-term-rdp", "composed"]
+Accountant = Literal["pure", "gaussian-exact", "prv+pld", "multi-term-rdp"]
 Covered = Literal["training", "inference", "artefact"]
 NoiseSeed = Literal["recorded", "secret"]
 
@@ -96,32 +96,6 @@ class Guarantee(Model):
         strength = "" if self.meaningful else "no meaningful guarantee"
         level = f"{self.level} level ({RELATION_WORDS[self.relation]})"
         return " · ".join(filter(None, (level, numbers, strength, name, covers, gaps)))
-
-    def compose(self, other: Guarantee) -> Guarantee:
-        """Both mechanisms run on the same data: epsilon and delta add (basic composition).
-
-        Raises:
-            ConfigError: the levels or relations differ, so that the two speak of different neighbours.
-        """
-        if (self.level, self.relation) != (other.level, other.relation):
-            raise ConfigError(
-                f"cannot compose {self.level} level ({self.relation}) with {other.level} level ({other.relation}); "
-                "expected equal level and relation. State the two guarantees side by side."
-            )
-        names = " + ".join(str(g.mechanism.get("name", "mechanism")) for g in (self, other))
-        return Guarantee(
-            level=self.level,
-            relation=self.relation,
-            epsilon=self.epsilon + other.epsilon,
-            delta=min(self.delta + other.delta, math.nextafter(1, 0)),
-            accountant="composed",
-            mechanism={"name": names, "parts": [self.mechanism, other.mechanism]},
-            units=min(self.units, other.units),
-            covers=tuple(word for word in self.covers if word in other.covers),
-            not_protected=tuple(dict.fromkeys((*self.not_protected, *other.not_protected))),
-            caveats=tuple(dict.fromkeys((*self.caveats, *other.caveats))),
-            noise_seed="recorded" if "recorded" in (self.noise_seed, other.noise_seed) else "secret",
-        )
 
 
 def read_guarantee(raw: bytes) -> Guarantee:

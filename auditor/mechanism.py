@@ -6,8 +6,8 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from auditor.defense import Defense, DefenseTask
 from auditor.guarantee import Guarantee, Level
-from auditor.probe import Defense, DefenseTask
 from auditor.targets.target import Target
 
 

@@ -12,24 +12,38 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Literal
 
 from auditor.errors import ConfigError, nearest
+from auditor.taxonomy import VERB_FINDINGS
 
 GROUPS = ("attacks", "defenses", "reports", "loaders")
 
 
+Profile = Literal["quick", "standard", "full"]
+Role = Literal["search", "heuristic", "control"]
+Reference = Literal["", "random", "oracle"]
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of a table: where a method lives and what `list` says about it.
+    """One line of a table: everything that the core must know of a method without importing it.
 
     Attributes:
         id: kebab-case, the same words as the file.
         location: `module:attribute`, imported only when needed.
         summary: one line.
-        family: `privacy`, `adversarial`, `shift` for attacks; the report's or loader's kind elsewhere.
+        family: `privacy`, `robustness`, `shift` for attacks; the report's or loader's kind elsewhere.
         probe: the probe this attack belongs to (default: the attack's own id).
         needs: capability names, so that a plan needs no import.
+        access: what the adversary holds, in the words of `auditor.view.Access` (attacks).
+        role: of an attack: `search` looks for the worst case, `heuristic` follows a fixed rule, `control` is what the
+            others are measured against.
+        tasks: levels of tasks it is for (defences).
+        controls: ids of the defences that lack only this one's idea (defences).
+        findings: finding ids that its own fit can raise (defences).
+        reference: of a control of defences: `random` has the variance without the idea, so that a gain must beat it
+            too; `oracle` is told what the others must find, so that its gain is the room there is.
         rng_name: the name of its random streams, fixed for ever; its id at birth where it is empty.
     """
 
@@ -39,6 +53,12 @@ class Entry:
     family: str = ""
     probe: str = ""
     needs: tuple[str, ...] = ()
+    access: tuple[str, ...] = ()
+    role: Role = "heuristic"
+    tasks: tuple[str, ...] = ("node",)
+    controls: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+    reference: Reference = ""
     rng_name: str = ""
 
     def load(self) -> Any:
@@ -53,20 +73,39 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """The one number of a probe that stands in summaries and matrices.
+
+    Attributes:
+        metric: its name.
+        subset: which items; None for the judged one that is worst.
+        as_value: the number itself; otherwise its excess over the control.
+    """
+
+    metric: str
+    subset: str | None = None
+    as_value: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeEntry:
     """What the user asks for by id: one attack or a set of attacks with one threat model and one envelope.
 
     Attributes:
         id: kebab-case.
-        family: `privacy`, `adversarial` or `shift`.
+        family: `privacy`, `robustness` or `shift`.
         evaluation: `module:function` of the harness.
         summary: one line.
         findings: finding ids this probe can raise.
-        tasks: `node`, `graph` or both.
+        headline: which of its numbers stands in summaries and matrices.
+        touches: ids of the validity rows about a target that spoil it when they fail, beside those that spoil all.
+        tasks: levels: `node`, `graph` or both.
         cost: rough CPU seconds on a 3,000-node graph, by profile; what `check` estimates with.
         profiles: profiles that include the probe by default.
         defenses: ids of the defences whose artefact it probes; left out of other targets' plans unless asked for by
             name. Empty for a probe of any target.
+        tries: whether its seeds are tries of one adversary on the same weights, so that the worst one is the result.
+        deterministic: whether it draws nothing, so that one cell says all.
         version: raised when results of the probe change meaning; part of every cell key.
         rng_name: the name of its random streams, fixed for ever; its id at birth where it is empty.
     """
@@ -76,10 +115,14 @@ class ProbeEntry:
     evaluation: str
     summary: str
     findings: tuple[str, ...]
+    headline: Shown
+    touches: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ("node",)
     cost: Mapping[str, float] = field(default_factory=dict)
     profiles: tuple[str, ...] = ("quick", "standard", "full")
     defenses: tuple[str, ...] = ()
+    tries: bool = False
+    deterministic: bool = False
     version: str = "1"
     rng_name: str = ""
 
@@ -129,6 +172,17 @@ def probes() -> dict[str, ProbeEntry]:
 def attacks_of(probe: str) -> tuple[Entry, ...]:
     """The attacks of a probe, in table order."""
     return tuple(entry for entry in entries("attacks").values() if (entry.probe or entry.id) == probe)
+
+
+def defense_findings() -> tuple[str, ...]:
+    """Finding ids that the fit of a defence can raise, in table order."""
+    return tuple(dict.fromkeys(id_ for entry in entries("defenses").values() for id_ in entry.findings))
+
+
+def finding_ids() -> tuple[str, ...]:
+    """Every finding id that a registered probe, the fit of a defence or a verb can raise, sorted."""
+    raised = {id_ for probe in probes().values() for id_ in probe.findings}
+    return tuple(sorted({*raised, *defense_findings(), *VERB_FINDINGS}))
 
 
 def find(group: str, id_: str) -> Entry:

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from auditor.data.graph import Graph, Task
+from auditor.data.graph import Graph
 from auditor.errors import AccessError, ConfigError
 from auditor.targets.relaxation import Relaxation, synthetic_graph
-from auditor.targets.target import ModelHandle, Target, log_probabilities
+from auditor.targets.target import ModelHandle, Target
+from auditor.tasks import Task, log_probabilities
 
 T = TypeVar("T")
 REFERENCE_PAIRS = 100_000
@@ -30,7 +31,6 @@ class Access(StrEnum):
 
     WEIGHTS = "weights"
     POSTERIORS = "posteriors"
-    QUERIES = "queries"
     EMBEDDINGS = "embeddings"
     FEATURES = "features"
     LABELS = "labels"
@@ -169,7 +169,7 @@ class View:
 
     @property
     def graph(self) -> Graph:
-        """The graph to be edited or moved, labels left out (access `graph`: adversarial and shift families)."""
+        """The graph to be edited or moved, labels left out (access `graph`: robustness and shift families)."""
         return self._take("graph", Access.GRAPH, Graph)
 
     @property
@@ -232,7 +232,7 @@ def grant_privacy(
         held["model"] = target.adversary_handle()
         trial = _trial_graph(graph.x, target.task) if Access.FEATURES in access else None
         held["relaxation"] = Relaxation.choose(
-            target.adversary_handle(), num_features=graph.num_features, task=target.task, graph=trial
+            target.adversary_handle(), num_features=graph.num_features, level=target.task.level, graph=trial
         )
     return View(access, graph.num_nodes, target.num_classes, target.task, held)
 
@@ -242,7 +242,7 @@ def _trial_graph(x: Tensor, task: Task) -> Graph | None:
 
     Its edges are random and drawn without the truth. None where there are too few nodes for it.
     """
-    made = synthetic_graph(int(x.shape[1]), task)
+    made = synthetic_graph(int(x.shape[1]), task.level)
     if x.shape[0] < made.num_nodes:
         return None
     rows = torch.linspace(0, x.shape[0] - 1, made.num_nodes).long()
@@ -250,7 +250,7 @@ def _trial_graph(x: Tensor, task: Task) -> Graph | None:
 
 
 def grant_graph(target: Target, access: frozenset[Access], *, with_test_labels: bool) -> View:
-    """A View of the adversarial (`with_test_labels`) or shift family: the graph is known, it is what is edited.
+    """A View of the robustness (`with_test_labels`) or shift family: the graph is known, it is what is edited.
 
     Shift views hold labels of training and validation items only; the graph they carry has its labels blanked.
     """
@@ -279,7 +279,7 @@ def grant_graph(target: Target, access: frozenset[Access], *, with_test_labels: 
     if Access.WEIGHTS in access:
         held["model"] = target.handle()
         held["relaxation"] = Relaxation.choose(
-            target.handle(), num_features=graph.num_features, task=target.task, graph=blank
+            target.handle(), num_features=graph.num_features, level=target.task.level, graph=blank
         )
     return View(access, graph.num_nodes, target.num_classes, target.task, held)
 

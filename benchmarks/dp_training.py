@@ -25,24 +25,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from auditor.compare.private_gain import utility_words
 from auditor.data.graph import Graph, Split
 from auditor.data.sources import load_data, resolve_root
 from auditor.data.splits import make_split
+from auditor.defense import Defense, DefenseTask
+from auditor.document.facts import ClaimFacts
 from auditor.evaluate.dp_claim.harness import judged_before, run
-from auditor.probe import Defense, DefenseTask
-from auditor.runner.claiming import Asked, Question, ask_defense
+from auditor.evaluate.dp_claim.question import Question
+from auditor.runner.claiming import Asked, ask_defense
 from auditor.runner.execute import TrainedCache
 from auditor.statistics.dp import correct_guesses, rejects_claim
 from auditor.targets.models import build_model
 from auditor.targets.recipe import TrainRecipe
 from auditor.targets.rng import forked_rng
 from auditor.targets.target import Capability, Target
-from benchmarks.dp_utility import difference, untrained
+from benchmarks.dp_utility import difference, untrained, worth
 from defenses.dp import steps
 from defenses.dp.gap import Gap
 from defenses.dp.graph import DPGraph, fit_private
-from defenses.dp.node import DPNode, Schedule
+from defenses.dp.node import DPNode, NoiseSchedule
 from defenses.dp.records import RecordBatch, RecordModel
 
 ALPHA = 0.05
@@ -79,7 +80,7 @@ def without_both(base: Target, seed: int) -> Target:
         model.requires_grad_(True), base.graph, train, 2, DPGraph(), steps=int(count), std=0.0, task=task(seed),
         clip=math.inf,
     )  # fmt: skip
-    return replace(base, model=model.eval(), _clean={})
+    return replace(base, model=model.eval())
 
 
 def fitted(defense: Defense, noise_scale: float = 1.0) -> Callable[[Target, int], Target]:
@@ -152,7 +153,7 @@ def utility(table: Utility, root: Path | None, seeds: int) -> Iterator[str]:
         points = [100 * value for value in found]
         control = table.controls.get(row)
         beside = "" if control is None else difference(found, accuracy[control])
-        words = "" if control is None else utility_words(found, {control: accuracy[control]}, constant)
+        words = "" if control is None else worth(found, {control: accuracy[control]}, constant)
         yield (
             f"| {row} | {mean(points):.1f} ± {stdev(points):.1f} | {difference(found, accuracy[table.reference])} | "
             f"{beside} | {mean(seconds[row]):.1f} | {words} |"
@@ -181,7 +182,7 @@ def clip_per_node() -> AbstractContextManager[object]:
 class ForgetsTerms(DPNode):
     """Bug: the noise of one term under an account of M."""
 
-    def _schedule(self, target: Target) -> Schedule:
+    def _schedule(self, target: Target) -> NoiseSchedule:
         honest = DPNode._schedule(self, target)
         return replace(honest, std=honest.std / honest.terms)
 
@@ -201,9 +202,11 @@ def asked(target: Target, defense: Defense, seed: int, access: str, m: int, delt
     assert isinstance(question, Question)
     before, power = judged_before(question)
     assert before is None, before
-    (row,) = run(question, power)
-    own, twin = (max(bound["lower_95"] for bound in row.params[key]) for key in ("bounds", "reach_twin"))
-    return str(row.params["verdict"]), f"{own:.2f} ({twin:.2f})"
+    (answer,) = run(question, power)
+    assert answer.row.status == "ok", answer.row.reason
+    judged = answer.measured[0]  # the highest bound; its one control is the reach twin's
+    assert isinstance(judged.facts, ClaimFacts)
+    return judged.facts.verdict, f"{judged.estimate.value:.2f} ({judged.controls[0].estimate.value:.2f})"
 
 
 def audits(root: Path | None, honest: int, planted: int) -> Iterator[str]:

@@ -22,21 +22,23 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from auditor.compare.private_gain import utility_words
 from auditor.data.sources import apply_transform, load_data, resolve_root
 from auditor.data.splits import make_split
+from auditor.defense import Defense, DefenseTask
 from auditor.evaluate.links.pairs import PairSet, Truth, prior_pairs
-from auditor.probe import Defense, DefenseTask
+from auditor.policy.differences import of_private_model
 from auditor.runner.execute import TrainedCache
 from auditor.statistics.intervals import student_t
 from auditor.statistics.pair_scores import log_posterior_similarity
 from auditor.targets.models import build_model
 from auditor.targets.recipe import TrainRecipe
-from auditor.targets.target import Capability, Target, log_probabilities
+from auditor.targets.target import Capability, Target
 from auditor.targets.train import model_table
+from auditor.tasks import log_probabilities
 from defenses.dp.edge_rand import EdgeRand
 from defenses.dp.gap import Gap
 from defenses.dp.lap_graph import LapGraph
+from reports.sentences.comparison import decided
 
 SPLIT, NEGATIVES = "random:0.6/0.2/0.2", 50_000
 CONTROL, PLAIN_CONTROL = "gap:hops=0", "edge-rand:hops=0"
@@ -133,12 +135,17 @@ def table(name: str, rows: dict[str, Row], majority: float) -> Iterator[str]:
         accuracy = [100 * value for value in found.accuracy]
         own = {CONTROL: controls[CONTROL]} if row.startswith("gap") else controls
         private = row not in ("GCN", "MLP", "gap, no noise", *controls)
-        words = utility_words(found.accuracy, own, majority) if private else ""
+        words = worth(found.accuracy, own, majority) if private else ""
         differences = [difference(found.accuracy, controls[spec]) for spec in (CONTROL, PLAIN_CONTROL)]
         yield (
             f"| {row} | {mean(accuracy):.1f} ± {stdev(accuracy):.1f} | {differences[0]} | {differences[1]} | "
             f"{mean(found.auc):.3f} | {mean(found.seconds):.1f} | {words} |"
         )
+
+
+def worth(own: list[float], edge_free: dict[str, list[float]], constant: float) -> str:
+    """What may be said of a private model beside a constant and the edge-free models."""
+    return " ".join(map(decided, of_private_model(own, edge_free, constant)))
 
 
 def difference(own: list[float], control: list[float]) -> str:

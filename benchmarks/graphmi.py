@@ -14,22 +14,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from attacks.privacy.graphmi import GraphMI
-from attacks.privacy.posterior_similarity import PosteriorSimilarity
+from auditor import registry
 from auditor.data.roots import resolve_root
 from auditor.data.sources import load_data
 from auditor.evaluate.links.controls import no_model_controls
 from auditor.evaluate.links.harness import side_knowledge
 from auditor.evaluate.links.pairs import Truth, pairs_inside, prior_pairs
-from auditor.evaluate.links.paper_protocol import balanced_metrics
-from auditor.probe import Attack, AttackTask, LinkOutcome
+from auditor.evaluate.links.paper_protocol import SUBSET, balanced_metrics
+from auditor.outcomes import LinkOutcome
+from auditor.probe import Attempt, Registered
 from auditor.statistics.ranking import Ranking, auc
 from auditor.targets.target import Target
 from auditor.targets.train import train_reference
@@ -43,11 +42,17 @@ def trained(name: str, seed: int, transform: str | None) -> Target:
         return train_reference(data, "gcn", hidden=16, seed=seed, out_dir=Path(folder) / "target", transform=transform)
 
 
-def attacked(attack: Attack, target: Target, nodes: torch.Tensor | None = None) -> tuple[LinkOutcome, float]:
+def registered(id_: str, **settings: Any) -> Registered:
+    """A registered attack with these settings."""
+    entry = registry.find("attacks", id_)
+    return Registered(entry, entry.load()(**settings))
+
+
+def attacked(attack: Registered, target: Target, nodes: torch.Tensor | None = None) -> tuple[LinkOutcome, float]:
     """The outcome, and the CPU seconds of `run` alone."""
     view = grant_privacy(target, attack.access, SideKnowledge(), np.random.default_rng(0), attacked=nodes)
     start = time.process_time()
-    outcome = attack.run(view, AttackTask(np.random.default_rng(0), torch.Generator().manual_seed(0)))
+    outcome = attack.run(view, Attempt(np.random.default_rng(0), torch.Generator().manual_seed(0)))
     assert isinstance(outcome, LinkOutcome)
     return outcome, time.process_time() - start
 
@@ -56,7 +61,7 @@ def measure(name: str, seed: int, transform: str | None, form: str, draws: int) 
     """One row: cost and scores of one form (or of posterior similarity) on one target."""
     torch.set_num_threads(1)
     target = trained(name, seed, transform)
-    attack: Attack = PosteriorSimilarity() if form == "posterior-similarity" else GraphMI(form=form)
+    attack = registered(form) if form == "posterior-similarity" else registered("graphmi", form=form)
     outcome, seconds = attacked(attack, target)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     truth = Truth.of(target.graph)
@@ -70,22 +75,21 @@ def measure(name: str, seed: int, transform: str | None, form: str, draws: int) 
     best = max(controls, key=lambda key: controls[key])
     found = {"auc": area(outcome.score(prior.tensor)), "control": best, "control_auc": controls[best]}
     row = {"data": name, "seed": seed, "form": form, "accuracy": target.accuracy(), "cpu_s": seconds, "peak_mb": peak}
-    return row | found | _paper(attack, target, truth, draws)
+    return row | found | (_paper(target, truth, draws) if form == "dense" and draws else {})
 
 
-def _paper(attack: Attack, target: Target, truth: Truth, draws: int) -> dict[str, float]:
-    """Mean AUC and AP over draws of 10 % of the nodes, by the paper protocol; for GraphMI's dense form only."""
-    if not isinstance(attack, GraphMI) or attack.form != "dense" or not draws:
-        return {}
+def _paper(target: Target, truth: Truth, draws: int) -> dict[str, float]:
+    """Mean AUC and AP of GraphMI's dense form over draws of 10 % of the nodes, by the protocol of papers."""
+    attack = registered("graphmi", form="dense", protocol="paper")
     values = []
     for draw in range(draws):
         rng = np.random.default_rng([7, draw])
         nodes = np.sort(rng.choice(truth.num_nodes, truth.num_nodes // 10, replace=False))
-        outcome, _ = attacked(replace(attack, protocol="paper"), target, torch.from_numpy(nodes))
-        pairs = pairs_inside(nodes, truth, "t10")
+        outcome, _ = attacked(attack, target, torch.from_numpy(nodes))
+        pairs = pairs_inside(nodes, truth, SUBSET)
         values.append(balanced_metrics(outcome.score(pairs.tensor).numpy(), pairs, rng))
     mean, spread = np.mean(values, axis=0), np.std(values, axis=0, ddof=1)
-    return {"t10_auc": mean[0], "t10_ap": mean[1], "t10_auc_sd": spread[0], "t10_ap_sd": spread[1]}
+    return {"paper_auc": mean[0], "paper_ap": mean[1], "paper_auc_sd": spread[0], "paper_ap_sd": spread[1]}
 
 
 def main() -> None:

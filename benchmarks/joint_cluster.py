@@ -10,42 +10,34 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import mean
+from typing import Literal
 
 import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from auditor.data.graph import Graph
 from auditor.data.sources import load_data, resolve_root
 from auditor.data.splits import make_split
-from auditor.probe import DefenseTask
+from auditor.defense import DefenseTask
+from auditor.runner.execute import TrainedCache
 from auditor.statistics.intervals import student_t
 from auditor.targets.models import build_model
 from auditor.targets.recipe import TrainRecipe
 from auditor.targets.target import Capability, Target
 from auditor.targets.train import model_table
-from defenses.joint_cluster.method import JointCluster
+from defenses.joint_cluster.method import ArmName, JointCluster
 from defenses.joint_cluster.partition import partition
 from defenses.repair.errors_file import wrong_nodes
 from defenses.repair.method import Repair
 
-ARMS = ("ce", "ce_cluster", "joint", "joint_random")
+ARMS: tuple[ArmName, ...] = ("ce", "ce_cluster", "joint", "joint_random")
 POISONED = ("cora:metattack=0.05", "cora:metattack=0.15", "cora:metattack=0.25", "citeseer:metattack=0.25")
 CLEAN = ("cora", "citeseer")
 FILTERED = ("cora:metattack=0.25", "citeseer:metattack=0.25", "cora", "citeseer")
-
-
-@dataclass(frozen=True, slots=True)
-class Fresh:
-    """A cache that keeps nothing: every fit here is asked for once."""
-
-    def twin(self, target: Target, graph: Graph, seed: int) -> Target:
-        """See `auditor.probe.TrainedModels`."""
-        return target.retrained(graph, seed=seed)
 
 
 def named(name: str, root: Path | None, *, hidden: int = 16) -> Target:
@@ -63,7 +55,7 @@ def named(name: str, root: Path | None, *, hidden: int = 16) -> Target:
 def accuracies(target: Target, defense: JointCluster, seeds: int) -> tuple[list[float], float]:
     """Test accuracy in points of each seed, and CPU seconds a fit."""
     start = time.process_time()
-    fitted = [defense.fit(target, DefenseTask(seed, Fresh())) for seed in range(seeds)]
+    fitted = [defense.fit(target, DefenseTask(seed, TrainedCache())) for seed in range(seeds)]
     seconds = (time.process_time() - start) / seeds
     return [100 * each.accuracy() for each in fitted], seconds
 
@@ -95,10 +87,8 @@ def filter_table(names: tuple[str, ...], root: Path | None, seeds: int) -> Itera
     yield "|---|---|---|---|"
     for name in names:
         target = named(name, root)
-        alone, both = (
-            accuracies(target, JointCluster(arm=arm, clusters=20, clean="jaccard", clean_threshold=0.03), seeds)[0]
-            for arm in ("ce_clean", "joint")
-        )
+        filtered = JointCluster(arm="joint", clusters=20, clean="jaccard", clean_threshold=0.03)
+        alone, both = (accuracies(target, each, seeds)[0] for each in (replace(filtered, arm="ce_clean"), filtered))
         yield f"| {name} | {mean(alone):.1f} | {mean(both):.1f} | {difference(both, alone)} |"
 
 
@@ -146,7 +136,7 @@ def repair_table(root: Path | None, seeds: int) -> Iterator[str]:
     yield "| graph | method | right again | within 1 point | median | mean | max | steps | CPU s an edit |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for name in CLEAN:
-        found: dict[str, list[np.ndarray]] = {"gre-plus": [], "finetune": []}
+        found: dict[Literal["gre-plus", "finetune"], list[np.ndarray]] = {"gre-plus": [], "finetune": []}
         for seed in range(seeds):
             trained = planetoid(name, root, seed)
             ids, y = wrong_nodes(trained, "test")
@@ -154,8 +144,8 @@ def repair_table(root: Path | None, seeds: int) -> Iterator[str]:
             for method, rows in found.items():
                 defense, edits = Repair(method=method, max_drawdown=100.0), []
                 for i in chosen:
-                    start = time.process_time()
-                    _, report = defense.apply(trained, DefenseTask(seed, Fresh()), (ids[i : i + 1], y[i : i + 1]))
+                    task, start = DefenseTask(seed, TrainedCache()), time.process_time()
+                    _, report = defense.apply(trained, task, (ids[i : i + 1], y[i : i + 1]))
                     done = bool(report.nodes("repaired"))
                     seconds = time.process_time() - start
                     edits.append(

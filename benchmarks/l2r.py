@@ -19,10 +19,13 @@ from sklearn.metrics import balanced_accuracy_score
 from torch import Tensor, nn
 from torch_geometric.nn import GIN, global_add_pool
 
-from auditor.compare.gain_words import Gain, judge_family, judge_gain, recovery
-from auditor.data.graph import Graph
 from auditor.data.synthetic import SyntheticSet, basis_concept, spurious_motif
-from auditor.probe import DefenseTask
+from auditor.defense import Defense, DefenseTask
+from auditor.document import Decision, Difference
+from auditor.document.codes import Indicative, Recovery
+from auditor.policy.differences import LEVEL, of_recovery, of_reweighting, over_seeds, p_value
+from auditor.runner.execute import TrainedCache
+from auditor.statistics.multiplicity import holm_levels
 from auditor.targets.recipe import TrainRecipe
 from auditor.targets.target import Capability, Target
 from defenses.group_balanced import GroupBalanced
@@ -30,15 +33,21 @@ from defenses.l2r.method import L2R
 from defenses.random_weights import RandomWeights
 from defenses.uniform_refit import UniformRefit
 
+RANDOM = "random-weights"
 GENERATORS: dict[str, Callable[..., SyntheticSet]] = {"spurious-motif": spurious_motif, "basis-concept": basis_concept}
-HEAD = {
+HEAD: dict[str, Defense] = {
     "uniform-refit": UniformRefit(),
-    "random-weights": RandomWeights(),
+    RANDOM: RandomWeights(),
     "l2r": L2R(),
     "l2r:normalise=global": L2R(normalise="global"),
     "group-balanced": GroupBalanced(),
 }
-END_TO_END = {"erm": L2R("erm"), "random-weights": RandomWeights("l2r"), "all": L2R("all"), "l2r": L2R("l2r")}
+END_TO_END: dict[str, Defense] = {
+    "erm": L2R("erm"),
+    RANDOM: RandomWeights("l2r"),
+    "all": L2R("all"),
+    "l2r": L2R("l2r"),
+}
 Scores = dict[str, dict[str, list[float]]]
 
 
@@ -54,19 +63,6 @@ class SumGIN(nn.Module):
         """[N, 1] -> [B, C]."""
         out: Tensor = self.head(global_add_pool(self.gnn(x, edge_index), batch))
         return out
-
-
-class Models:
-    """A cache of trained models for one seed."""
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[str, int], Target] = {}
-
-    def twin(self, target: Target, graph: Graph, seed: int) -> Target:
-        """See `auditor.probe.TrainedModels`."""
-        if (target.digest, seed) not in self._kept:
-            self._kept[target.digest, seed] = target.retrained(graph, seed=seed)
-        return self._kept[target.digest, seed]
 
 
 def make_target(data: SyntheticSet, name: str, seed: int, epochs: int) -> Target:
@@ -100,11 +96,11 @@ def run_head(name: str, seeds: int, epochs: int) -> tuple[Scores, list[dict[str,
         data = GENERATORS[name](rng=np.random.default_rng(seed))
         target = make_target(data, name, seed, epochs)
         score(target, data, scores["erm"])
-        task, spent = DefenseTask(seed, Models(), data.group), 0.0
+        task, spent = DefenseTask(seed, TrainedCache(), data.group), 0.0
         for method, defense in HEAD.items():
             start = time.process_time()
             fitted = defense.fit(target, task)
-            if method in ("l2r", "uniform-refit", "random-weights"):
+            if method in ("l2r", "uniform-refit", RANDOM):
                 spent += time.process_time() - start
             score(fitted, data, scores[method])
             if method == "l2r" and fitted.defense is not None:
@@ -122,8 +118,8 @@ def run_end_to_end(name: str, seeds: int, epochs: int) -> tuple[Scores, dict[str
         target = make_target(data, name, seed, 1)  # end-to-end modes do not look at its weights
         assert isinstance(target.recipe, TrainRecipe)
         target = replace(target, recipe=replace(target.recipe, epochs=epochs))
-        task = DefenseTask(seed, Models(), data.group)
-        for method in ("erm", "all", "l2r", "random-weights"):  # the twin of random weights is fitted before it
+        task = DefenseTask(seed, TrainedCache(), data.group)
+        for method in ("erm", "all", "l2r", RANDOM):  # the twin of random weights is fitted before it
             start = time.process_time()
             fitted = END_TO_END[method].fit(target, task)
             cost[method].append(time.process_time() - start)
@@ -137,37 +133,52 @@ def line(values: list[float]) -> str:
     return f"{v.mean():.1f} ± {v.std(ddof=1) / np.sqrt(len(v)):.1f}"
 
 
-def gap(control: list[float], value: list[float]) -> list[float]:
-    """Differences control - value per seed: positive = worse."""
-    return [c - v for c, v in zip(control, value, strict=True)]
+def beside(control: str, own: list[float], other: list[float]) -> Difference:
+    """Own − control, seed by seed."""
+    return over_seeds(control, [a - b for a, b in zip(own, other, strict=True)])
 
 
-def words(gain: Gain) -> str:
-    """Improvement in points with its interval, and the word."""
-    flag = " (indicative)" if gain.indicative else ""
-    return f"{-100 * gain.mean:+.1f} [{-100 * gain.ci[1]:+.1f}, {-100 * gain.ci[0]:+.1f}] {gain.word}{flag}"
+def decided(control: str, own: list[float], other: list[float]) -> str:
+    """What may be said of one difference to one control."""
+    return said(of_reweighting({control: beside(control, own, other)}, [control]))
+
+
+def said(decision: Decision) -> str:
+    """Difference in points with its interval, and the word."""
+    estimate = decision.estimate
+    assert estimate is not None
+    ends = [100 * end for end in (estimate.lo, estimate.hi) if end is not None]
+    flag = " (indicative)" if any(isinstance(code, Indicative) for code in decision.codes) else ""
+    interval = f" [{ends[0]:+.1f}, {ends[1]:+.1f}]" if ends else ""
+    return f"{100 * (estimate.value or 0.0):+.1f}{interval} {decision.status}{flag}"
 
 
 def table(scores: Scores, control: str, methods: list[str]) -> None:
-    """Accuracy per set, and the balanced accuracy against the mode's own control in words (Holm over the table)."""
+    """Accuracy per set, and the balanced accuracy against the mode's own control (Holm over the table)."""
     sets = [s for s in ("id", "ood", "flip") if s in scores["erm"]]
     print(
         "| method | " + " | ".join(sets) + " | " + " | ".join(f"{s} balanced, against {control}" for s in sets) + " |"
     )
     print("|" + "---|" * (1 + 2 * len(sets)))
-    cells = [(m, s) for m in methods for s in sets if m not in ("erm", control)]
-    random = "random-weights"
-    judged = judge_family(
-        [gap(scores[control][f"{s} balanced"], scores[m][f"{s} balanced"]) for m, s in cells],
-        [
-            None if m == random else gap(scores[control][f"{s} balanced"], scores[random][f"{s} balanced"])
-            for m, s in cells
-        ],
-    )
-    by_cell = dict(zip(cells, judged, strict=True))
+    found = {
+        (m, s): {
+            other: beside(other, scores[m][f"{s} balanced"], scores[other][f"{s} balanced"])
+            for other in (control, RANDOM)
+            if other != m
+        }
+        for m in methods
+        for s in sets
+        if m not in ("erm", control)
+    }
+    p_values = [p_value(against[control]) for against in found.values()]
+    levels = holm_levels([1.0 if p is None else p for p in p_values], LEVEL)
+    shown = {
+        cell: said(of_reweighting(against, [control], random=RANDOM, level=level, together=len(found)))
+        for (cell, against), level in zip(found.items(), levels, strict=True)
+    }
     for method in methods:
-        shown = [words(by_cell[method, s]) if (method, s) in by_cell else "" for s in sets]
-        print(f"| {method} | " + " | ".join([line(scores[method][s]) for s in sets] + shown) + " |")
+        cells = [line(scores[method][s]) for s in sets] + [shown.get((method, s), "") for s in sets]
+        print(f"| {method} | " + " | ".join(cells) + " |")
 
 
 def report_head(name: str, seeds: int, epochs: int) -> None:
@@ -181,14 +192,15 @@ def report_head(name: str, seeds: int, epochs: int) -> None:
         print(f"- {key}: {np.mean(values):.3f} [{min(values):.3g}, {max(values):.3g}]")
     below = sum(n["d_ratio"] < n["d_ratio_permuted"] and n["d_ratio"] <= 0.5 for n in notes)
     print(f"- L1: D ratio <= .5 and below the permuted one in {below} of {seeds} seeds")
+    erm, refit, own, oracle = (scores[m] for m in ("erm", "uniform-refit", "l2r", "group-balanced"))
     for goal, data_set in (("L2 ID", "id"), ("L2/L3 OOD", "ood")):
-        print(f"- {goal}, l2r against erm: {words(judge_gain(gap(scores['erm'][data_set], scores['l2r'][data_set])))}")
-    refit = judge_gain(gap(scores["erm"]["ood"], scores["uniform-refit"]["ood"]))
-    print(f"- OOD, uniform-refit against erm: {words(refit)}")
-    oracle = judge_gain(gap(scores["uniform-refit"]["ood"], scores["group-balanced"]["ood"]))
-    print(f"- L5 OOD, group-balanced against uniform-refit: {words(oracle)}")
-    share = recovery(scores["l2r"]["ood"], scores["uniform-refit"]["ood"], scores["group-balanced"]["ood"])
-    print(f"- L4 recovery: {'not shown (the oracle gains nothing)' if share is None else f'{share:.0%}'}")
+        print(f"- {goal}, l2r against erm: {decided('erm', own[data_set], erm[data_set])}")
+    print(f"- OOD, uniform-refit against erm: {decided('erm', refit['ood'], erm['ood'])}")
+    print(f"- L5 OOD, group-balanced against uniform-refit: {decided('uniform-refit', oracle['ood'], refit['ood'])}")
+    gained, room = (beside("uniform-refit", each["ood"], refit["ood"]) for each in (own, oracle))
+    share = of_recovery(gained, room, "group-balanced")
+    shares = [] if share is None else [code.share for code in share.codes if isinstance(code, Recovery)]
+    print(f"- L4 recovery: {f'{shares[0]:.0%}' if shares else 'not shown (the oracle gains nothing)'}")
     print(f"- L6 CPU seconds of l2r with both controls: {np.mean(cost):.1f}, at most {max(cost):.1f}", flush=True)
 
 

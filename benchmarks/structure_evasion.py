@@ -20,17 +20,16 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.contrib.nn import PRBCDAttack
 
-from attacks.robustness.active_set import ActiveSet
-from attacks.robustness.dice import Dice
-from attacks.robustness.random_flips import RandomFlips
 from auditor.data.edits import EdgeSpace
 from auditor.evaluate.robustness.budgets import flips_for
 from auditor.evaluate.robustness.verification import Verifier
-from auditor.probe import AttackTask, FlipSet
+from auditor.outcomes import FlipOutcome, FlipSet
+from auditor.probe import Attempt, Registered
 from auditor.targets.load import load_target
 from auditor.targets.relaxation import Relaxation
 from auditor.targets.target import Target
 from auditor.view import grant_graph
+from benchmarks.graphmi import registered
 
 BLOCK, EPOCHS = 50_000, 125
 THEIR_LOSSES = {"tanh": "tanh_margin", "prob": "prob_margin"}
@@ -50,7 +49,7 @@ class Weighted(nn.Module):
 
 def prbcd(target: Target, items: Tensor, budget: int, loss: str, seed: int) -> FlipSet:
     """PRBCD's flips as keys."""
-    relaxation = grant_graph(target, ActiveSet.access, with_test_labels=True).relaxation
+    relaxation = grant_graph(target, registered("active-set").access, with_test_labels=True).relaxation
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         attack = PRBCDAttack(Weighted(relaxation), block_size=BLOCK, epochs=EPOCHS, loss=THEIR_LOSSES[loss], log=False)
@@ -61,13 +60,15 @@ def prbcd(target: Target, items: Tensor, budget: int, loss: str, seed: int) -> F
 
 def ours(target: Target, budget: int, loss: str, seed: int) -> FlipSet:
     """Active-set's flips."""
-    return _run(ActiveSet(losses=(loss,)), target, budget, seed)[0]
+    return _run(registered("active-set", losses=(loss,)), target, budget, seed)[0]
 
 
-def _run(attack: ActiveSet | Dice | RandomFlips, target: Target, budget: int, seed: int) -> tuple[FlipSet, ...]:
+def _run(attack: Registered, target: Target, budget: int, seed: int) -> tuple[FlipSet, ...]:
     view = grant_graph(target, attack.access, with_test_labels=True)
-    task = AttackTask(np.random.default_rng(seed), torch.Generator().manual_seed(seed), budgets=(budget,))
-    return attack.run(view, task).points
+    attempt = Attempt(np.random.default_rng(seed), torch.Generator().manual_seed(seed), budgets=(budget,))
+    outcome = attack.run(view, attempt)
+    assert isinstance(outcome, FlipOutcome)
+    return outcome.points
 
 
 def main() -> None:
@@ -90,10 +91,9 @@ def main() -> None:
         verifier = Verifier(target, items)
         for eps in given.eps:
             budget = flips_for(eps, space.m)
-            floors = {"dice": Dice(), "random": RandomFlips(draws=5)}
-            for name, floor in floors.items():
-                left = [verifier.check(point).accuracy for point in _run(floor, target, budget, 0)]
-                print(f"{target.name:<16}{eps:>6}{0:>5}  {name:<12}{'':<6}{np.mean(left):>9.3f}{budget:>7}")
+            for rule in (registered("dice"), registered("random", draws=5)):
+                left = [verifier.check(point).accuracy for point in _run(rule, target, budget, 0)]
+                print(f"{target.name:<16}{eps:>6}{0:>5}  {rule.id:<12}{'':<6}{np.mean(left):>9.3f}{budget:>7}")
             for seed in given.seeds:
                 for loss in THEIR_LOSSES:
                     runs = {"active-set": lambda: ours(target, budget, loss, seed)}  # noqa: B023 – called at once

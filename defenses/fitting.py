@@ -11,8 +11,9 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from auditor.data.graph import Graph, Split
+from auditor.defense import Defense, DefenseTask
 from auditor.errors import CapabilityError, LoadError, SkippedError
-from auditor.probe import Defense, DefenseTask, spec_of
+from auditor.parameters import spec_of
 from auditor.targets.target import DefenseTag, Fitted, Target
 
 
@@ -50,7 +51,6 @@ def defended(
         digest=hashlib.sha256(word.encode()).hexdigest(),
         claimed_accuracy=None,
         defense=DefenseTag(spec, defense.version, task.seed, base.digest, starts_trained=starts_trained),
-        _clean={},
     )
     return pending.fitted(_promised(fitted, task), base.private_graph, base.split, task.seed)
 
@@ -73,7 +73,7 @@ class DefenseRecipe:
 
     def fit(self, graph: Graph, split: Split, seed: int) -> Fitted:
         """See `auditor.targets.target.Recipe`."""
-        base = replace(self.base, graph=graph, private=None, split=split, _clean={})
+        base = replace(self.base, graph=graph, private=None, split=split)
         if self.needs_trained:
             if base.recipe is None:
                 raise CapabilityError(f"{base.name} cannot be retrained: it has no [target.train] table.")

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from auditor.audit import ValidityRow
-from auditor.errors import ConfigError, nearest
-from auditor.probe import DefenseTask
-from auditor.targets.target import Capability, Fitted, Target
+from auditor.defense import DefenseTask
+from auditor.document import ValidityRow
+from auditor.parameters import parameters
+from auditor.targets.target import Fitted, Target
 from defenses.fitting import rebuilt, refit_trained, train_afresh
 from defenses.l2r.diagnostics import weight_notes
 from defenses.l2r.items import balanced_weights, freeze, group_cells
 from defenses.l2r.method import refitted
 from defenses.l2r.training import FixedWeights, train_weighted
 
-REFITS = ("head", "full")
-BY = ("group", "attribute")
 
-
-@dataclass(frozen=True, slots=True)
+@parameters
 class GroupBalanced:
     """w_n proportional to 1 / N of the item's group, then a refit of the head or a full training.
 
@@ -38,24 +34,15 @@ class GroupBalanced:
     (refit of the last layer); Idrissi et al., CLeaR 2022 (balancing groups).
     """
 
-    refit: str = "head"
-    by: str = "group"
+    refit: Literal["head", "full"] = "head"
+    by: Literal["group", "attribute"] = "group"
 
     id: ClassVar[str] = "group-balanced"
     effect: ClassVar[str] = ""  # an oracle that trades accuracy on one set for another: shown, not gated
     version: ClassVar[str] = "1"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.EMBEDDINGS, Capability.PARAMS})
-    tasks: ClassVar[tuple[str, ...]] = ("node", "graph")
-
-    def __post_init__(self) -> None:
-        for name, known in (("refit", REFITS), ("by", BY)):
-            if getattr(self, name) not in known:
-                raise ConfigError(
-                    f'group-balanced: {name} = "{getattr(self, name)}". {nearest(getattr(self, name), known)}'
-                )
 
     def fit(self, target: Target, task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`; a missing, constant or incomplete group column is a ConfigError."""
+        """See `auditor.defense.Defense`; a missing, constant or incomplete group column is a ConfigError."""
         return refit_trained(self, target, task) if self.refit == "head" else train_afresh(self, target, task)
 
     def train(self, base: Target, task: DefenseTask) -> Fitted:
@@ -80,7 +67,7 @@ class GroupBalanced:
         return Fitted(model, {**notes, **own, "seconds": time.perf_counter() - start}, validity=rows)
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`."""
+        """See `auditor.defense.Defense`."""
         return rebuilt(self, base, tensors, task, head=self.refit == "head")
 
     def controls(self) -> tuple[str, ...]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import ClassVar
+from dataclasses import fields
+from typing import ClassVar, Self
 
+from pydantic import model_validator
 from torch import Tensor
 
-from auditor.errors import ConfigError
-from auditor.probe import DefenseTask
+from auditor.defense import DefenseTask
+from auditor.parameters import parameters
 from auditor.statistics.draws import torch_generator
 from auditor.targets.target import Fitted, Target
 from defenses.fitting import rebuilt, refit_trained, train_afresh
@@ -22,7 +23,7 @@ from defenses.l2r.training import FixedWeights, train_weighted
 from defenses.l2r.weights import effective_share, random_weights
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class RandomWeights(Reweighting):
     """Log-normal weights inside each class, scaled to the ESS of its twin: variance inflation and nothing else.
 
@@ -31,10 +32,11 @@ class RandomWeights(Reweighting):
 
     id: ClassVar[str] = "random-weights"
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _unequal(self) -> Self:
         if self.mode == "erm":
-            raise ConfigError("random-weights: mode = erm has equal weights; expected head, all, l2r or l2r-bi.")
-        Reweighting.__post_init__(self)
+            raise ValueError("mode=erm has equal weights: expected head, all, l2r or l2r-bi")
+        return self
 
     @property
     def twin(self) -> L2R:
@@ -42,7 +44,7 @@ class RandomWeights(Reweighting):
         return L2R(**{f.name: getattr(self, f.name) for f in fields(self)})
 
     def fit(self, target: Target, task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`."""
+        """See `auditor.defense.Defense`."""
         return refit_trained(self, target, task) if self.mode == "head" else train_afresh(self, target, task)
 
     def train(self, base: Target, task: DefenseTask) -> Fitted:
@@ -64,7 +66,7 @@ class RandomWeights(Reweighting):
         return Fitted(model, {**notes, **own, "seconds": time.perf_counter() - start}, validity=rows)
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`."""
+        """See `auditor.defense.Defense`."""
         return rebuilt(self, base, tensors, task, head=self.mode == "head")
 
     def controls(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from auditor.registry import Entry, Table
 from defenses.dp.refusals import NOT_OFFERED
 
 HEAD = ("EMBEDDINGS", "PARAMS")
+BOTH = ("node", "graph")
 
 TABLE = Table(
     entries=(
@@ -13,6 +14,9 @@ TABLE = Table(
             "L2R-GNN: weighs training items so that embedding dimensions become independent",
             "shift",
             needs=HEAD,
+            tasks=BOTH,
+            controls=("uniform-refit", "l2r", "random-weights"),
+            findings=("l2r-effect", "l2r-nothing-to-decorrelate"),
         ),
         Entry(
             "uniform-refit",
@@ -20,6 +24,8 @@ TABLE = Table(
             "control: refits the last layer with equal weights",
             "shift",
             needs=HEAD,
+            role="control",
+            tasks=BOTH,
         ),
         Entry(
             "random-weights",
@@ -27,6 +33,9 @@ TABLE = Table(
             "control: random weights with the effective sample size of their twin",
             "shift",
             needs=HEAD,
+            role="control",
+            tasks=BOTH,
+            reference="random",
         ),
         Entry(
             "group-balanced",
@@ -34,13 +43,18 @@ TABLE = Table(
             "every named group weighs the same; refits the last layer",
             "shift",
             needs=HEAD,
+            tasks=BOTH,
+            controls=("uniform-refit", "l2r"),
+            findings=("l2r-effect",),
+            reference="oracle",
         ),
         Entry(
             "joint-cluster",
             "defenses.joint_cluster.method:JointCluster",
             "predicts class and label mixture of the cluster together; against edited edges",
-            "adversarial",
+            "robustness",
             needs=("RETRAIN", "EMBEDDINGS"),
+            controls=("joint-cluster",),
         ),
         Entry(
             "repair",
@@ -48,6 +62,7 @@ TABLE = Table(
             "edits the weights so that named wrong nodes become right, within an accuracy budget",
             "repair",
             needs=("PARAMS",),
+            controls=("repair",),
         ),
         Entry(
             "edge-rand",
@@ -55,6 +70,7 @@ TABLE = Table(
             "edge-level DP: flips every pair of nodes with probability 1 / (1 + e^epsilon)",
             "privacy",
             needs=("RETRAIN",),
+            controls=("edge-rand", "gap"),
         ),
         Entry(
             "lap-graph",
@@ -62,6 +78,7 @@ TABLE = Table(
             "edge-level DP: Laplace noise on every pair, the largest kept; as dense as the true graph",
             "privacy",
             needs=("RETRAIN",),
+            controls=("lap-graph", "gap"),
         ),
         Entry(
             "gap",
@@ -69,6 +86,7 @@ TABLE = Table(
             "edge-level DP: K noisy sums over neighbours, released once; a network of its own",
             "privacy",
             needs=("RETRAIN",),
+            controls=("gap",),
         ),
         Entry(
             "dp-graph",
@@ -76,6 +94,8 @@ TABLE = Table(
             "graph-level DP-SGD: noisy sums of clipped per-graph gradients",
             "privacy",
             needs=("RETRAIN",),
+            tasks=("graph",),
+            controls=("dp-graph",),
         ),
         Entry(
             "graphmi-noise",
@@ -83,6 +103,7 @@ TABLE = Table(
             "noise that looks like DP and has an epsilon of 160,000",
             "counter-example",
             needs=("RETRAIN",),
+            tasks=BOTH,
         ),
         Entry(
             "dp-node",
@@ -90,6 +111,7 @@ TABLE = Table(
             "node-level DP: DP-SGD over rooted subgraphs in which no node occurs often; covers training only",
             "privacy",
             needs=("RETRAIN",),
+            controls=("dp-node",),
         ),
     ),
     not_offered=NOT_OFFERED,

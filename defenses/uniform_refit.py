@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
-from auditor.probe import DefenseTask
-from auditor.targets.target import Capability, Fitted, Target
+from auditor.defense import DefenseTask
+from auditor.parameters import parameters
+from auditor.targets.target import Fitted, Target
 from defenses.fitting import rebuilt, refit_trained
 from defenses.l2r.items import freeze
 from defenses.l2r.method import refitted
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class UniformRefit:
     """Refits the last linear layer by logistic regression, every item weighing the same.
 
@@ -26,11 +26,9 @@ class UniformRefit:
 
     id: ClassVar[str] = "uniform-refit"
     version: ClassVar[str] = "1"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.EMBEDDINGS, Capability.PARAMS})
-    tasks: ClassVar[tuple[str, ...]] = ("node", "graph")
 
     def fit(self, target: Target, task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`."""
+        """See `auditor.defense.Defense`."""
         return refit_trained(self, target, task)
 
     def train(self, base: Target, task: DefenseTask) -> Fitted:
@@ -40,7 +38,7 @@ class UniformRefit:
         return Fitted(model, {**notes, "seconds": time.perf_counter() - start}, validity=rows)
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`."""
+        """See `auditor.defense.Defense`."""
         return rebuilt(self, base, tensors, task, head=True)
 
     def controls(self) -> tuple[str, ...]:

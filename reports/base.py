@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from auditor.audit import Audit
+from auditor.document import Audit
 
 
 class Reporter(Protocol):

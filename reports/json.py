@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from auditor.audit import Audit, to_bytes
+from auditor.document import Audit, to_bytes
 
 
 class JsonReport:

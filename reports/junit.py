@@ -1,82 +1,101 @@
-"""JUnit XML: one suite per family, one case per judged finding, so that a forge shows an audit among its tests."""
+"""JUnit XML: one suite per family, one case per judged result, so that a forge shows an audit among its tests.
+
+Valid by the schema of Jenkins' xUnit plugin, which skips a file that is not: no `skipped` on the root, and properties
+of suites alone.
+"""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from auditor.audit import Audit
-from reports import rows as read
-from reports.rows import Gap, Reading, Row
-from reports.words import TITLES, band, measured
+from auditor.document import Audit, Result
+from auditor.document.codes import Accepted
+from reports import views
+from reports.neutral import neutral
+from reports.sentences import names
+from reports.sentences.codes import all_of
+from reports.sentences.compose import said, word
+from reports.views import Missing
+
+_COUNTED = {
+    "tests": "testcase",
+    "failures": "testcase/failure",
+    "errors": "testcase/error",
+    "skipped": "testcase/skipped",
+}
 
 
 class JunitReport:
-    """fail → failure; error and timeout → error; inconclusive and skipped → skipped; accepted → a passing case."""
+    """Over the limit → failure; broke off → error; not settled, does not apply → skipped; accepted → a passing case."""
 
     id = "junit"
     filename = "audit.junit.xml"
 
     def render(self, audit: Audit) -> str:
         """The XML document; characters that XML forbids were removed with the other control characters."""
-        reading = Reading.of(audit)
-        safe = reading.audit
+        safe = neutral(audit)
         root = ET.Element("testsuites", name=f"auditor {safe.target.name}")
-        totals = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
-        every_gap = read.gaps(safe)
+        totals = dict.fromkeys(("tests", "failures", "errors"), 0)
         seconds = {cell.key: cell.seconds for cell in safe.cells}
-        for family in read.families(safe):
-            rows = reading.judged_in(family)
-            missing = [gap for gap in every_gap if gap.family == family]
-            if not rows and not missing:
+        for family in views.families(safe):
+            results = views.of_family(views.judged(safe), family)
+            missing = [each for each in views.missing(safe) if each.family == family]
+            if not results and not missing:
                 continue
-            suite = ET.SubElement(root, "testsuite", name=TITLES.get(family, family))
-            for row in rows:
-                suite.append(_case(row, _spent(row, seconds)))
-            for gap in missing:
-                suite.append(_gap(gap))
-            counts = {
-                "tests": len(suite),
-                "failures": len(suite.findall("testcase/failure")),
-                "errors": len(suite.findall("testcase/error")),
-                "skipped": len(suite.findall("testcase/skipped")),
-            }
-            for name, count in counts.items():
-                suite.set(name, str(count))
-                totals[name] += count
+            suite = ET.SubElement(root, "testsuite", name=names.TITLES.get(family, family))
+            _accepted(suite, results)
+            for result in results:
+                suite.append(_case(result, views.item(safe), _spent(result, seconds)))
+            for each in missing:
+                suite.append(_missing(each))
+            for name, path in _COUNTED.items():
+                found = len(suite.findall(path))
+                suite.set(name, str(found))
+                if name in totals:
+                    totals[name] += found
         for name, total in totals.items():
             root.set(name, str(total))
         ET.indent(root)
         return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _case(row: Row, seconds: float) -> ET.Element:
-    name = f"{row.finding_id} {measured(row.measurement, row.subset)}"
-    case = ET.Element("testcase", classname=row.source, name=name, time=f"{seconds:.3f}")
-    finding = row.finding
-    if finding is None:
-        return case
-    kind = band(finding.severity, finding.severity_upper)
-    if finding.status == "accepted":
-        properties = ET.SubElement(case, "properties")
-        ET.SubElement(properties, "property", name="accepted_by", value=finding.accepted_by or "")
-    elif finding.status == "fail":
-        ET.SubElement(case, "failure", type=kind, message=f"{kind}: {row.finding_id}").text = read.sentence(row)
-    elif finding.status == "inconclusive":
-        ET.SubElement(case, "skipped", message=f"inconclusive: {read.sentence(row)}")
-    if finding.status in ("pass", "accepted"):
-        ET.SubElement(case, "system-out").text = read.sentence(row)
-    return case
+def _accepted(suite: ET.Element, results: list[Result]) -> None:
+    """What was accepted, by whom and until when, as properties of the suite."""
+    found = [(result, why) for result in results for why in all_of((Accepted,), result, "")]
+    properties = ET.SubElement(suite, "properties") if found else None
+    if properties is not None:
+        for result, why in found:
+            ET.SubElement(properties, "property", name=_name(result), value=why)
 
 
-def _gap(gap: Gap) -> ET.Element:
-    case = ET.Element("testcase", classname=gap.probe, name=f"{gap.probe} gave a result", time="0.000")
-    if gap.status == "skipped":
-        ET.SubElement(case, "skipped", message=gap.reason)
+def _case(result: Result, item: str, seconds: float) -> ET.Element:
+    case = ET.Element("testcase", classname=views.source(result), name=_name(result), time=f"{seconds:.3f}")
+    judgement = result.judgement
+    assert judgement is not None  # judged results only
+    text = said(result, item)
+    if judgement.status == "fail":
+        kind = names.band(judgement.severity, judgement.severity_upper)
+        ET.SubElement(case, "failure", type=kind, message=f"{word(result)}: {result.finding}").text = text
+    elif judgement.status == "inconclusive":
+        ET.SubElement(case, "skipped", message=f"{word(result)}: {text}")
     else:
-        ET.SubElement(case, "error", type=gap.status, message=f"{gap.status}: {gap.reason}")
+        ET.SubElement(case, "system-out").text = text
     return case
 
 
-def _spent(row: Row, seconds: dict[str, float]) -> float:
-    """Seconds of the cells behind a row; each cell counts for the first row that rests on it."""
-    return sum(seconds.pop(key, 0.0) for key in (row.finding.cells if row.finding else ()))
+def _name(result: Result) -> str:
+    return f"{result.finding} {names.measured(result)}"
+
+
+def _missing(each: Missing) -> ET.Element:
+    case = ET.Element("testcase", classname=each.source, name=f"{each.source} gave a result", time="0.000")
+    if each.status == "skipped":
+        ET.SubElement(case, "skipped", message=f"{names.CELLS[each.status]}: {each.reason}")
+    else:
+        ET.SubElement(case, "error", type=each.status, message=f"{names.CELLS[each.status]}: {each.reason}")
+    return case
+
+
+def _spent(result: Result, seconds: dict[str, float]) -> float:
+    """Seconds of the cells behind a result; each cell counts for the first result that rests on it."""
+    return sum(seconds.pop(key, 0.0) for key in result.cells)

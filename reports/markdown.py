@@ -1,14 +1,18 @@
-"""The audit for a merge request or a CI step summary: verdict, answers, the worst findings, what was not tested."""
+"""The audit for a merge request or a CI step summary: verdict, answers, the worst results, what was not tested."""
 
 from __future__ import annotations
 
 import re
 
-from auditor.audit import Audit
-from reports import rows as read
-from reports.comparison import Cell, Comparison, guarantee_text, points, points_interval, seconds
-from reports.rows import Reading, Row
-from reports.words import advantage, band, control, holders, interval, measured, number
+from auditor.document import Audit, Comparison, Headline, Result
+from reports import views
+from reports.comparison import Grid, to
+from reports.neutral import neutral
+from reports.sentences import comparison as words
+from reports.sentences import names, target, verdict
+from reports.sentences.compose import said, word
+from reports.sentences.numbers import MISSING, count, difference_cell, interval_cell, value_cell
+from reports.sentences.steps import steps
 
 FINDINGS = 20
 BYTES = 60_000
@@ -26,28 +30,25 @@ class MarkdownReport:
 
     def render(self, audit: Audit) -> str:
         """The report; every string of the document is escaped."""
-        reading = Reading.of(audit)
-        safe = reading.audit
+        safe = neutral(audit)
+        status, last = verdict.last_line(safe)
+        facts = (target.kind_and_sizes(safe), target.accuracy(safe), *target.defended(safe), verdict.policy(safe))
         lines = [
-            f"# {safe.verdict.status}: audit of {escape(safe.target.name)}",
+            f"# {status}: audit of {escape(safe.target.name)}",
             "",
-            f"**{escape(read.headline(safe))}**",
+            f"**{escape(last)}**",
             "",
-            f"{escape(read.target_facts(safe))}  ",
-            *([f"{escape(read.clean_facts(safe))}  "] if read.clean_facts(safe) else []),
-            *(f"{escape(fact)}  " for fact in read.defense_facts(safe)),
-            f"{escape(read.coverage(safe))} · policy {escape(safe.verdict.policy)}, "
-            f"fails from {escape(safe.verdict.fail_on)} · exit code {safe.verdict.exit_code}",
+            *(f"{escape(fact)}  " for fact in facts if fact),
             "",
-            *(f"- {escape(line)}" for line in read.verdict_lines(safe)[:_LISTED]),
+            *(f"- {escape(line)}" for line in verdict.further(safe)[:_LISTED]),
             "",
         ]
-        if safe.matrix is not None:
-            lines += _comparison(Comparison.of(safe.matrix))
+        if safe.comparison is not None:
+            lines += _comparison(safe.comparison)
             lines += ["## The target without a defence", ""]
-        lines += _answers(reading)
-        lines += _findings(reading)
-        lines += _lists(reading)
+        lines += _answers(safe)
+        lines += _results(safe)
+        lines += _lists(safe)
         return _fit(lines)
 
 
@@ -58,109 +59,124 @@ def escape(text: str) -> str:
 
 def _comparison(compared: Comparison) -> list[str]:
     """One row per arm, what may be said of each defence, guarantees, what was not fitted and what was left out."""
-    heads = [f"{column.title} {column.arrow}" for column in compared.columns]
+    grid = Grid.of(compared)
+    heads = [f"{words.title(column)} {words.arrow(column)}" for column in grid.columns]
     lines = [
         "## Comparison",
         "",
-        f"{escape(compared.unit)} In a cell: value and 95 % interval, then the paired difference Δ to no defence "
-        f"and its interval over seeds ({', '.join(map(str, compared.seeds))}). {escape(compared.marking)}",
+        f"{escape(words.legend(compared))} {escape(words.marking(compared))}",
         "",
         "| " + " | ".join(["defence", *map(escape, heads), "seconds", "Pareto", "guarantee"]) + " |",
         "|" + "---|" * (len(heads) + 4),
     ]
-    for arm in compared.arms:
-        name = f"control: {escape(arm.name)}" if arm.is_control else f"**{escape(arm.name)}**"
-        cells = [_compared(cell) for cell in arm.cells]
-        if arm.missing and not arm.row.entries and cells:
-            cells[0] = arm.missing
-        front, promised = "front" if arm.row.pareto else "–", "yes" if arm.row.guarantee else "none"
-        lines.append("| " + " | ".join([name, *cells, seconds(arm.row.seconds), front, promised]) + " |")
+    for row in grid.rows:
+        name = f"control: {escape(row.name)}" if row.is_control else f"**{escape(row.name)}**"
+        cells = [_compared(cell) for cell in row.cells]
+        if row.arm.reason and not row.arm.headlines and cells:
+            cells[0] = words.missing(row.arm)
+        front, promised = "front" if row.arm.pareto else MISSING, "yes" if row.arm.guarantee else "none"
+        lines.append("| " + " | ".join([name, *cells, words.seconds(row.arm.seconds), front, promised]) + " |")
     lines.append("")
-    lines += [f"- **{escape(arm.name)}**: {escape(word)}" for arm in compared.asked for word in arm.row.words]
+    for row in grid.asked:
+        for decision in row.arm.decisions:
+            small = f" ({escape(decision.probe)})" if decision.probe else ""
+            lines.append(f"- **{escape(row.name)}**: {escape(words.decided(decision))}{small}")
     lines += [
-        f"- **{escape(arm.name)}**: {'guarantee: ' if arm.row.guarantee else ''}{escape(guarantee_text(arm.row))}"
-        for arm in compared.arms
-        if arm.row.guarantee or (arm.is_asked and arm.row.entries)
+        f"- **{escape(row.name)}**: {'guarantee: ' if row.arm.guarantee else ''}{escape(words.guarantee(row.arm))}"
+        for row in grid.rows
+        if row.arm.guarantee or (row.is_asked and row.arm.headlines)
     ]
-    lines += [f"- {escape(compared.standing)}"] if compared.standing else []
-    lines += [f"- **{escape(a.name)}** {a.missing}: {escape(a.row.reason)}" for a in compared.arms if a.missing]
+    lines += [f"- {escape(text)}"] if (text := words.standing(compared)) else []
+    lines += [
+        f"- **{escape(row.name)}** {words.missing(row.arm)}: {escape(row.arm.reason)}"
+        for row in grid.rows
+        if row.arm.reason
+    ]
     if compared.left_out:
         lines += ["", "Left out against profile standard:", "", *(f"- {escape(line)}" for line in compared.left_out)]
     return [*lines, ""]
 
 
-def _compared(cell: Cell | None) -> str:
+def _compared(cell: Headline | None) -> str:
     if cell is None:
-        return "–"
-    text = f"{points(cell.entry.value)} {points_interval(cell.entry.ci)}".strip()
-    found = cell.to_none
-    if found is not None:
-        difference = f"Δ {points(found.value, signed=True)} {points_interval(found.ci, signed=True)}".strip()
-        return f"{escape(text)}<br>{escape(difference)}" + (f" **{found.word}**" if found.word else "")
-    return escape(text)
+        return MISSING
+    text = " · ".join(filter(None, words.number(cell)))
+    found = to(cell)
+    if found is None:
+        return escape(text)
+    difference = " · ".join(filter(None, words.difference(cell, found)))
+    return f"{escape(text)}<br>{escape(f'Δ {difference}')}" + (" **proven**" if found.mark else "")
 
 
-def _answers(reading: Reading) -> list[str]:
+def _answers(audit: Audit) -> list[str]:
     lines = ["| | | |", "|---|---|---|"]
-    lines += [f"| **{a.title}** | {a.status} | {escape(a.text)} |" for a in read.answers(reading)]
+    lines += [f"| **{a.title}** | {a.status} | {escape(a.text)} |" for a in views.answers(audit)]
     return [*lines, ""]
 
 
-def _findings(reading: Reading) -> list[str]:
-    rows = reading.undefended
-    if not rows:
+def _results(audit: Audit) -> list[str]:
+    results, every = views.undefended(audit), views.judged(audit)
+    if not results:
         return []
     lines = [
-        "## Findings",
+        "## Results",
         "",
-        "| probe | measured | adversary holds | value | control | advantage, 95 % | severity | status |",
+        "| probe | measured | adversary holds | value | control | excess, 95 % | size | judged |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    lines += [_line(row) for row in rows[:FINDINGS]]
-    if len(rows) > FINDINGS:
-        lines += ["", f"and {len(rows) - FINDINGS} more in audit.json, none worse than these"]
-    if len(reading.judged) > len(rows):
-        lines += ["", f"and {len(reading.judged) - len(rows)} on the defences and their controls in audit.json"]
+    lines += [_line(result) for result in results[:FINDINGS]]
+    if len(results) > FINDINGS:
+        lines += ["", f"and {len(results) - FINDINGS} more in audit.json, none worse than these"]
+    if len(every) > len(results):
+        lines += ["", f"and {len(every) - len(results)} on the defences and their controls in audit.json"]
     return [*lines, ""]
 
 
-def _line(row: Row) -> str:
-    finding = row.finding
-    assert finding is not None  # judged rows only
+def _line(result: Result) -> str:
+    judgement, control = result.judgement, result.control
+    assert judgement is not None  # judged results only
+    away, unit = result.worse_when == "away", result.unit
+    beside = MISSING
+    if control is not None:
+        beside = f"{value_cell(control.estimate.value, unit, away=away)} ({control.name})"
+    value = (
+        value_cell(result.estimate.value, unit, away=away),
+        interval_cell(result.estimate, unit, away=away),
+    )
     cells = (
-        row.source,
-        measured(row.measurement, row.subset),
-        holders(row.access),
-        f"{number(row.value)} {interval(row.ci)}".strip(),
-        control(row.control),
-        advantage(row.advantage),
-        band(finding.severity, finding.severity_upper),
-        finding.status + (" (untrusted)" if finding.untrusted else ""),
+        views.source(result),
+        names.measured(result),
+        names.holders(result.access),
+        ", ".join(filter(None, value)),
+        beside,
+        ", ".join(filter(None, difference_cell(result.excess, unit))),
+        names.band(judgement.severity, judgement.severity_upper),
+        word(result),
     )
     return "| " + " | ".join(escape(cell) for cell in cells) + " |"
 
 
-def _lists(reading: Reading) -> list[str]:
-    accepted = [row for row in reading.judged if row.status == "accepted" and row.finding]
+def _lists(audit: Audit) -> list[str]:
+    accepted = [r for r in views.judged(audit) if r.judgement is not None and r.judgement.status == "accepted"]
+    item = views.item(audit)
     sections = {
-        "What to do next": [
-            escape(advice) + (f" ({', '.join(map(escape, ids))})" if ids else "")
-            for advice, ids in read.next_steps(reading)
+        "Do first": [
+            escape(step.text) + (f" ({', '.join(map(escape, step.findings))})" if step.findings else "")
+            for step in steps(audit, views.undefended(audit))
         ],
         "Accepted": [
-            f"{escape(row.finding_id)}, {escape(measured(row.measurement, row.subset))}: "
-            + escape((row.finding and row.finding.accepted_by) or "no reason recorded")
-            for row in accepted
+            f"{escape(views.source(result))}, {escape(names.measured(result))}: {escape(said(result, item))}"
+            for result in accepted
         ],
         "Checks that did not pass": [
-            f"{row.status.replace('_', ' ')}: {escape(row.id)}: {escape(row.evidence)}"
-            for row in read.validity(reading.audit)
+            f"{names.CHECKS[row.status]}: {escape(row.id)}: {escape(row.evidence)}"
+            for row in views.checks(audit)
             if row.status != "pass"
         ],
         "Not tested": [
-            f"{gap.status}: {escape(gap.probe)}: {escape(gap.reason)}"
-            + (f" ({len(gap.seeds)} seeds)" if len(gap.seeds) > 1 else "")
-            for gap in read.listed_gaps(reading.audit)
+            f"{names.CELLS[each.status]}: {escape(each.source)}: {escape(each.reason)}"
+            + (f" ({count(len(each.seeds), 'seed')})" if len(each.seeds) > 1 else "")
+            for each in views.listed_missing(audit)
         ],
     }
     lines = []

@@ -10,25 +10,14 @@ import re
 import unicodedata
 from typing import Any
 
-from auditor.audit import Audit
+from auditor.document import Audit
 
 NAME_LIMIT = 100
 TEXT_LIMIT = 600
 
 # CSI and OSC sequences, with ESC or as single C1 bytes; an OSC without its end eats what follows, as a terminal would.
 _ANSI = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d).*?(?:\x07|\x1b\\|\x9c|$)|\x1b[ -/]*[0-~]?", re.S)
-_LONG_FIELDS = {
-    "text",
-    "reason",
-    "evidence",
-    "lines",
-    "missing",
-    "accepted_by",
-    "notes",
-    "words",
-    "left_out",
-    "guarantee",
-}
+_LONG_FIELDS = {"reason", "evidence", "notes", "words", "remarks", "parameters", "left_out", "guarantee"}
 
 
 def neutral_text(text: str, *, limit: int = TEXT_LIMIT) -> str:

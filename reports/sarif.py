@@ -1,6 +1,7 @@
-"""SARIF 2.1.0 for code scanning: a rule per finding id, a result per finding that does not pass.
+"""SARIF 2.1.0 for code scanning: a rule per finding id, a result per judged number that does not pass.
 
-Source: OASIS SARIF 2.1.0. `security-severity` and the level are what GitHub code scanning sorts by.
+Source: OASIS SARIF 2.1.0. `security-severity` and the level are what GitHub code scanning sorts by; the id of the run
+is what it takes for its category, so that two audited models of one repository stay two analyses.
 """
 
 from __future__ import annotations
@@ -12,29 +13,36 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from auditor.audit import Audit, Finding
+from auditor.document import Audit, Judgement, Result
+from auditor.document.codes import Accepted
 from auditor.taxonomy import taxon
-from reports import rows as read
-from reports.rows import SEVERITIES, Reading, Row
+from reports import views
+from reports.neutral import neutral
+from reports.sentences import names
+from reports.sentences.codes import all_of
+from reports.sentences.compose import said
+from reports.sentences.numbers import closed
+from reports.sentences.templates import template
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _SECURITY_SEVERITY = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "2.0", "none": "0.0"}
 
 
 class SarifReport:
-    """One run; `error` for a fail of high or critical severity, `warning` for another, `note` for inconclusive."""
+    """One run; `error` for a fail of high or critical severity, `warning` for another, `note` for an open one."""
 
     id = "sarif"
     filename = "audit.sarif"
 
     def render(self, audit: Audit) -> str:
         """The log as JSON with sorted keys."""
-        reading = Reading.of(audit)
-        safe = reading.audit
-        rows = [row for row in reading.judged if row.status != "pass"]
-        rules = _rules(rows)
+        safe = neutral(audit)
+        loud = [
+            (r, r.judgement) for r in views.judged(safe) if r.judgement is not None and r.judgement.status != "pass"
+        ]
+        rules = _rules(loud)
         index = {rule["id"]: i for i, rule in enumerate(rules)}
-        location = _location(safe)
+        location, item = _location(safe), views.item(safe)
         run = {
             "tool": {
                 "driver": {
@@ -43,20 +51,21 @@ class SarifReport:
                     "rules": rules,
                 }
             },
+            "automationDetails": {"id": f"gnn-auditor/{safe.target.name}/"},
             "invocations": [
                 {
                     "executionSuccessful": safe.verdict.exit_code in (0, 1),
                     "exitCode": safe.verdict.exit_code,
                     "toolExecutionNotifications": [
                         {
-                            "level": "note" if gap.status == "skipped" else "error",
-                            "message": {"text": f"{gap.probe}: {gap.status}: {gap.reason}"},
+                            "level": "note" if each.status == "skipped" else "error",
+                            "message": {"text": f"{each.source} {names.CELLS[each.status]}: {each.reason}"},
                         }
-                        for gap in read.gaps(safe)
+                        for each in views.missing(safe)
                     ],
                 }
             ],
-            "results": [_result(row, index, location) for row in rows],
+            "results": [_result(result, judgement, index, location, item) for result, judgement in loud],
             "columnKind": "unicodeCodePoints",
             "properties": {
                 "target": safe.target.name,
@@ -68,76 +77,69 @@ class SarifReport:
         return json.dumps(log, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _rules(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def _rules(results: Sequence[tuple[Result, Judgement]]) -> list[dict[str, Any]]:
     worst: dict[str, str] = {}
-    for row in rows:
-        if row.finding is not None:
-            before = worst.get(row.finding_id, "none")
-            worst[row.finding_id] = max(before, row.finding.severity, key=SEVERITIES.index)
+    for result, judgement in results:
+        before = worst.get(result.finding, "none")
+        worst[result.finding] = max(before, judgement.severity, key=views.SEVERITIES.index)
     rules = []
-    for finding_id in sorted(worst):
-        known = taxon(finding_id)
+    for finding in sorted(worst):
+        known = taxon(finding)
         ids = [*known.ids, *([f"NIST AI 100-2: {known.nist}"] if known.nist else [])]
-        help_text = " ".join(filter(None, (known.advice, f"More: auditor explain {finding_id}")))
         rules.append(
             {
-                "id": finding_id,
-                "name": "".join(word.capitalize() for word in re.split(r"[^A-Za-z0-9]+", finding_id)) or "Finding",
-                "shortDescription": {"text": finding_id.replace("-", " ")},
-                "help": {"text": help_text},
-                "properties": {"tags": ["security", *ids], "security-severity": _SECURITY_SEVERITY[worst[finding_id]]},
+                "id": finding,
+                "name": "".join(word.capitalize() for word in re.split(r"[^A-Za-z0-9]+", finding)) or "Finding",
+                "shortDescription": {"text": finding.replace("-", " ")},
+                "help": {"text": f"{template(finding).first} More: auditor explain {finding}"},
+                "properties": {"tags": ["security", *ids], "security-severity": _SECURITY_SEVERITY[worst[finding]]},
             }
         )
     return rules
 
 
-def _result(row: Row, index: dict[str, int], location: dict[str, Any]) -> dict[str, Any]:
-    finding = row.finding
-    assert finding is not None  # judged rows only
-    result: dict[str, Any] = {
-        "ruleId": row.finding_id,
-        "ruleIndex": index[row.finding_id],
-        "level": _level(finding),
-        "message": {"text": read.sentence(row)},
+def _result(
+    result: Result, judgement: Judgement, index: dict[str, int], location: dict[str, Any], item: str
+) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "ruleId": result.finding,
+        "ruleIndex": index[result.finding],
+        "level": _level(judgement),
+        "message": {"text": said(result, item)},
         "locations": [location],
-        "partialFingerprints": {"auditor/v1": finding.fingerprint},
+        "partialFingerprints": {"auditor/v1": result.fingerprint},
         "properties": {
-            "probe": row.probe,
-            "defense": row.defense,
-            "measurement": row.measurement,
-            "subset": row.subset,
-            "access": list(row.access),
-            "severity": finding.severity,
-            "severityUpper": finding.severity_upper,
-            "confidence": finding.confidence,
-            "status": finding.status,
+            "probe": result.probe,
+            "arm": result.arm,
+            "metric": result.metric,
+            "subset": result.subset,
+            "access": list(result.access),
+            "severity": judgement.severity,
+            "severityUpper": judgement.severity_upper,
+            "confidence": judgement.confidence,
+            "status": judgement.status,
         },
     }
-    if finding.status == "accepted":
-        result["suppressions"] = [{"kind": "external", "justification": finding.accepted_by or "accepted"}]
-    return result
+    if judgement.status == "accepted":
+        why = " ".join(map(closed, all_of((Accepted,), result, ""))) or "accepted"
+        found["suppressions"] = [{"kind": "external", "justification": why}]
+    return found
 
 
-def _level(finding: Finding) -> str:
-    if finding.status == "inconclusive":
+def _level(judgement: Judgement) -> str:
+    if judgement.status == "inconclusive":
         return "note"
-    return "error" if finding.severity in ("high", "critical") else "warning"
+    return "error" if judgement.severity in ("high", "critical") else "warning"
 
 
 def _location(audit: Audit) -> dict[str, Any]:
-    """The description of the target, as named on the command line; its base name when the path leaves the folder."""
-    named = audit.argv[1] if len(audit.argv) > 1 and audit.argv[0] in ("run", "check") else ""
-    path = PurePosixPath(named.replace("\\", "/"))
-    if not named or named.startswith("-"):
-        path = PurePosixPath("target.toml")
-    elif not path.suffix:
-        path = path / "target.toml"
-    if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", named):
-        path = PurePosixPath(path.name)
-    return {
-        "physicalLocation": {"artifactLocation": {"uri": quote(str(path), safe="/")}, "region": {"startLine": 1}},
-        "logicalLocations": [{"name": audit.target.name, "kind": "module"}],
-    }
+    """The config file that was read, where it lies in the working directory; else the target's name alone."""
+    named = {"logicalLocations": [{"name": audit.target.name, "kind": "module"}]}
+    path = PurePosixPath(audit.config_file)
+    if not audit.config_file or path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:|.*\\", str(path)):
+        return named
+    uri = quote(str(path), safe="/")
+    return {"physicalLocation": {"artifactLocation": {"uri": uri}, "region": {"startLine": 1}}, **named}
 
 
 def _version(text: str) -> str:

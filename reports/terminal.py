@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import re
 from collections.abc import Iterable, Sequence
@@ -12,19 +13,23 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from auditor.audit import Audit
-from reports import rows as read
-from reports.comparison import Comparison
-from reports.rows import Reading, Row
+from auditor.document import Audit, Result
+from reports import views
+from reports.neutral import neutral
+from reports.sentences import changes as words
+from reports.sentences import names, target, verdict
+from reports.sentences.changes import Acceptances, Changes
+from reports.sentences.compose import said, word
+from reports.sentences.numbers import MISSING, count, difference_cell, interval_cell, value_cell
+from reports.sentences.steps import steps
 from reports.terminal_claim import claim_parts
 from reports.terminal_comparison import comparison_parts
-from reports.words import QUESTIONS, TITLES, band, holders, interval, measured, number
 
 WIDTH = 100
 NARROW = 95  # columns below which the five columns no longer fit
 _PASSING_SHOWN = 4  # worst first; the others are counted
 _UNJUDGED_SHOWN = 3
-_GAPS_SHOWN = 12
+_MISSING_SHOWN = 12
 _LINES_SHOWN = 6
 
 _STYLE = {
@@ -72,122 +77,148 @@ class TerminalReport:
 
     def print(self, audit: Audit, console: Console, *, plain: bool = False) -> None:
         """Writes the report to a console; no user text is read as markup."""
-        reading = Reading.of(audit)
         width = min(console.width, WIDTH)
-        for part in _parts(reading, width=width, plain=plain):
+        for part in _parts(neutral(audit), width=width, plain=plain):
             console.print(part, width=width, markup=False, emoji=False, highlight=False)
 
+    def print_changes(self, changes: Changes, console: Console, *, show_all: bool = False) -> None:
+        """What changed between two audits; unchanged numbers only where they are asked for."""
+        rows = [row for row in changes.rows if show_all or row.change != "same"]
+        if rows:
+            console.print(_listing(words.HEADS, [words.cells(row) for row in rows]))
+        for line in words.summary(changes):
+            console.print(Text(line))
 
-def _parts(reading: Reading, *, width: int, plain: bool) -> Iterable[RenderableType]:
-    audit = reading.audit
+    def print_accepted(self, baseline: Acceptances, console: Console, *, today: datetime.date) -> None:
+        """What a baseline accepts, and how many days are left."""
+        if baseline.accepted:
+            rows = [words.accepted_cells(entry, today) for entry in baseline.accepted]
+            console.print(_listing(words.ACCEPTED_HEADS, rows))
+        console.print(Text(words.accepted_summary(baseline)))
+
+
+def _listing(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table without boxes; names and reasons come from files and are text, not markup."""
+    table = Table(box=None, pad_edge=False)
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _parts(audit: Audit, *, width: int, plain: bool) -> Iterable[RenderableType]:
     yield from _head(audit)
     yield from _trust(audit)
-    if audit.matrix is not None:
-        yield from comparison_parts(reading, Comparison.of(audit.matrix), width=width, plain=plain)
-    elif read.is_claim(audit):
+    if audit.comparison is not None:
+        yield from comparison_parts(audit, audit.comparison, width=width, plain=plain)
+    elif views.is_claim(audit):
         yield from claim_parts(audit, plain=plain)
     else:
-        for family in read.families(audit):
-            yield from _family(reading, family, plain=plain, narrow=width < NARROW)
-    yield from _gaps(audit)
-    if not read.is_claim(audit):
-        yield from _answers(reading, plain=plain)
-    if audit.matrix is None:
-        yield from _steps(reading)
+        for family in views.families(audit):
+            yield from _family(audit, family, plain=plain, narrow=width < NARROW)
+    yield from _missing(audit)
+    if not views.is_claim(audit):
+        yield from _answers(audit, plain=plain)
+    if audit.comparison is None:
+        yield from _steps(audit)
     yield from _verdict(audit)
 
 
 def _head(audit: Audit) -> Iterable[RenderableType]:
-    seeds = f"seed{'s' if len(audit.seeds) > 1 else ''} {', '.join(map(str, audit.seeds))}"
+    seeds = f"{'seed' if len(audit.seeds) == 1 else 'seeds'} {', '.join(map(str, audit.seeds))}"
     yield Text.assemble((audit.target.name, "bold"), (f"  profile {audit.profile}, {seeds}", "dim"))
-    for fact in (read.target_facts(audit), read.clean_facts(audit), *read.defense_facts(audit)):
+    for fact in (target.kind_and_sizes(audit), target.accuracy(audit), *target.defended(audit)):
         if fact:
             yield Text(fact, style="dim")
 
 
 def _trust(audit: Audit) -> Iterable[RenderableType]:
-    rows = read.validity(audit)
+    rows = views.checks(audit)
     if not rows:
         return
     passed = sum(row.status == "pass" for row in rows)
-    yield Text.assemble("\n", ("Can this audit be trusted?", "bold"), f"  {passed} of {len(rows)} checks passed")
+    yield Text.assemble(
+        "\n", ("Can this audit be trusted?", "bold"), f"  {passed} of {count(len(rows), 'check')} passed"
+    )
     lines = _grid(4, 12)
     for row in rows:
         if row.status != "pass":
-            touches = "" if set(row.touches) == {"all"} else f" (touches {', '.join(row.touches)})"
-            lines.add_row("", _status(row.status.replace("_", " ")), Text(f"{row.id}: {row.evidence}{touches}"))
+            touches = "" if row.touches is None else f" (touches {', '.join(row.touches) or 'nothing asked for'})"
+            lines.add_row("", _styled(names.CHECKS[row.status], row.status), Text(f"{row.id}: {row.evidence}{touches}"))
     if passed < len(rows):
         yield lines
 
 
-def _family(reading: Reading, family: str, *, plain: bool, narrow: bool) -> Iterable[RenderableType]:
-    judged, others = reading.judged_in(family), reading.others_in(family)
+def _family(audit: Audit, family: str, *, plain: bool, narrow: bool) -> Iterable[RenderableType]:
+    judged, others = (views.of_family(results, family) for results in (views.judged(audit), views.shown(audit)))
     if not judged and not others:
         return
-    passing = [row for row in judged if row.status == "pass"]
-    loud = [row for row in judged if row.status != "pass"]
+    passing = [result for result in judged if _status(result) == "pass"]
+    loud = [result for result in judged if _status(result) != "pass"]
     extra = others[:_UNJUDGED_SHOWN] if not judged else []
-    shown = [*loud, *passing[:_PASSING_SHOWN], *extra]
-    yield Text.assemble("\n", (TITLES.get(family, family), "bold"), ("  " + QUESTIONS.get(family, ""), "dim"))
-    yield from _stacked(shown) if narrow else _tables(shown, plain=plain)
+    listed = [*loud, *passing[:_PASSING_SHOWN], *extra]
+    title, question = names.TITLES.get(family, family), names.QUESTIONS.get(family, "")
+    yield Text.assemble("\n", (title, "bold"), ("  " + question, "dim"))
+    yield from _stacked(listed) if narrow else _tables(listed, plain=plain)
     lines = _grid(2)
-    for row in _worth_a_sentence(shown):
-        lines.add_row(Text("•", style=_STYLE.get(row.status, "")), Text(read.sentence(row)))
-    if lines.row_count:
-        yield lines
+    for result in _worth_a_sentence(listed):
+        lines.add_row(Text("•", style=_STYLE.get(_status(result), "")), Text(said(result, views.item(audit))))
+    yield lines
     more = []
     if len(passing) > _PASSING_SHOWN:
-        more.append(f"{len(passing) - _PASSING_SHOWN} more pass, none worse")
+        more.append(f"{len(passing) - _PASSING_SHOWN} more within the limit, none worse")
     if len(others) > len(extra):
-        more.append(f"{len(others) - len(extra)} more numbers are shown, not judged")
+        more.append(f"{count(len(others) - len(extra), 'more number')} shown, not judged")
     if more:
         yield Padding(Text(" · ".join(more) + " (audit.html, audit.json)", style="dim"), (0, 0, 0, 2))
 
 
-def _worth_a_sentence(rows: Sequence[Row]) -> list[Row]:
-    """Every finding that does not pass, and the first row of each probe: a pass is a result that wants words too."""
-    first: dict[str, Row] = {}
-    for row in rows:
-        if row.text:
-            first.setdefault(row.source, row)
-    return [row for row in rows if (row.finding and row.status != "pass") or first.get(row.source) is row]
+def _status(result: Result) -> str:
+    return "" if result.judgement is None else result.judgement.status
 
 
-def _stacked(rows: Sequence[Row]) -> Iterable[RenderableType]:
-    """The same numbers for a terminal too narrow for five columns: each row as three lines."""
-    source = ""
-    for row in rows:
-        if row.source != source:
-            source = row.source
-            yield Text.assemble((source, "bold"), (f"  holding {holders(row.access)}", "dim"))
-        _, value, beside, gained, judged = (cell.plain for cell in _cells(row))
-        judged = judged.replace("\n", ", severity ", 1)
-        style = _STYLE.get(row.status, "")
-        yield Text.assemble(("  " + measured(row.measurement, row.subset), "bold"), f"  {_flat(value)}")
-        yield Text(f"    beside {_flat(beside)}")
-        yield Text.assemble(f"    advantage {_flat(gained)}  ", (_flat(judged), style))
+def _worth_a_sentence(results: Sequence[Result]) -> list[Result]:
+    """Every result that does not pass, and the first of each probe: a pass is a result that wants words too."""
+    first: dict[str, Result] = {}
+    for result in results:
+        first.setdefault(views.source(result), result)
+    return [r for r in results if _status(r) not in ("", "pass") or first[views.source(r)] is r]
+
+
+def _stacked(results: Sequence[Result]) -> Iterable[RenderableType]:
+    """The same numbers for a terminal too narrow for five columns: each result as three lines."""
+    before = ""
+    for result in results:
+        if (own := views.source(result)) != before:
+            before = own
+            yield Text.assemble((own, "bold"), (f"  holding {names.holders(result.access)}", "dim"))
+        what, value, beside, excess, judged = (_flat(cell.plain) for cell in _cells(result))
+        yield Text.assemble((f"  {what}", "bold"), f"  {value}")
+        yield Text(f"    beside {beside}")
+        yield Text.assemble(f"    excess {excess}  ", (judged, _STYLE.get(_status(result), "")))
 
 
 def _flat(text: str) -> str:
-    return text.replace("\n", " ")
+    return ", ".join(line.strip() for line in text.split("\n") if line.strip())
 
 
-def _tables(rows: Sequence[Row], *, plain: bool) -> Iterable[RenderableType]:
+def _tables(results: Sequence[Result], *, plain: bool) -> Iterable[RenderableType]:
     """One heading, then the rows of each probe under its name and what the adversary holds."""
     heading = _table()
-    words = ("measured", "value", "beside the control", "advantage 95 %", "status, confidence")
+    words = ("measured", "value", "beside the control", "excess, 95 %", "judged, size")
     heading.add_row(*(Text(word, style="dim") for word in words))
     yield heading
     if not plain:
         yield Rule(style="dim")
-    groups: dict[tuple[str, tuple[str, ...]], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row.source, row.access), []).append(row)
+    groups: dict[tuple[str, tuple[str, ...]], list[Result]] = {}
+    for result in results:
+        groups.setdefault((views.source(result), result.access), []).append(result)
     for (source, access), members in groups.items():
-        yield Text.assemble((source, "bold"), (f"  holding {holders(access)}", "dim"))
+        yield Text.assemble((source, "bold"), (f"  holding {names.holders(access)}", "dim"))
         table = _table()
-        for row in members:
-            table.add_row(*_cells(row))
+        for result in members:
+            table.add_row(*_cells(result))
         yield table
 
 
@@ -195,32 +226,32 @@ def _table() -> Table:
     """Columns of fixed widths, so that the tables of several probes stand under one heading."""
     table = Table.grid(padding=(0, 2, 0, 0), expand=True)
     table.add_column(min_width=16, overflow="fold", ratio=1)
-    table.add_column(no_wrap=True, width=16)
+    table.add_column(width=16, overflow="fold")
+    table.add_column(width=19, overflow="fold")
     table.add_column(width=18, overflow="fold")
-    table.add_column(no_wrap=True, width=16)
-    table.add_column(width=20, overflow="fold")
+    table.add_column(width=16, overflow="fold")
     return table
 
 
-def _cells(row: Row) -> tuple[Text, ...]:
-    what = Text(f"{measured(row.measurement, row.subset)}")
-    value = Text.assemble(number(row.value), "\n", (interval(row.ci), "dim"))
-    beside = (
-        Text("–")
-        if row.control is None
-        else Text.assemble(number(row.control.value), "\n", _breakable(row.control.name))
+def _cells(result: Result) -> tuple[Text, ...]:
+    away, unit = result.worse_when == "away", result.unit
+    what = Text("\n".join(filter(None, (names.measured(result), names.joined_by(result)))))
+    value = Text.assemble(
+        value_cell(result.estimate.value, unit, away=away),
+        "\n",
+        (interval_cell(result.estimate, unit, away=away), "dim"),
     )
-    gained = Text("–")
-    if row.advantage is not None:
-        signed = number(row.advantage.value, signed=True)
-        gained = Text.assemble((signed, "bold"), "\n", (interval(row.advantage.ci, signed=True), "dim"))
-    finding = row.finding
-    if finding is None:
-        return what, value, beside, gained, Text("shown, not judged", style="dim")
-    judged = _status(finding.status) + Text(f", {finding.confidence}")
-    judged.append("\n" + band(finding.severity, finding.severity_upper))
-    if finding.untrusted:
-        judged.append("\nuntrusted", style="bold yellow")
+    control = result.control
+    beside = Text(MISSING)
+    if control is not None:
+        beside = Text.assemble(value_cell(control.estimate.value, unit, away=away), "\n", _breakable(control.name))
+    excess, between = difference_cell(result.excess, unit)
+    gained = Text.assemble((excess, "bold"), "\n", (between, "dim"))
+    judgement = result.judgement
+    if judgement is None:
+        return what, value, beside, gained, Text(word(result), style="dim")
+    judged = _styled(word(result), judgement.status)
+    judged.append("\n" + names.band(judgement.severity, judgement.severity_upper))
     return what, value, beside, gained, judged
 
 
@@ -229,66 +260,62 @@ def _breakable(name: str) -> str:
     return re.sub(r"(?<=\S)/(?=\S)", " ", name)
 
 
-def _gaps(audit: Audit) -> Iterable[RenderableType]:
-    untold = read.listed_gaps(audit)
-    if audit.matrix is not None:  # the comparison has said which defences were not fitted, and why
-        unfitted = {row.defense for row in audit.matrix.rows if row.reason and not row.entries}
-        untold = [gap for gap in untold if gap.defense not in unfitted]
-    found = untold
+def _missing(audit: Audit) -> Iterable[RenderableType]:
+    found = views.listed_missing(audit)
+    if audit.comparison is not None:  # the comparison has said which defences were not fitted, and why
+        unfitted = {arm.arm for arm in audit.comparison.arms if arm.reason and not arm.headlines}
+        found = [each for each in found if each.arm not in unfitted]
     if not found:
         return
-    yield Text.assemble("\n", ("Could not be checked", "bold"))
-    lines = _grid(2, 8)
-    for gap in found[:_GAPS_SHOWN]:
-        seeds = "" if len(gap.seeds) == 1 else f" ({len(gap.seeds)} seeds)"
-        lines.add_row("", _status(gap.status), Text(f"{gap.probe}{seeds}: {gap.reason}"))
-    if len(found) > _GAPS_SHOWN:
-        lines.add_row("", "", Text(f"and {len(found) - _GAPS_SHOWN} more (audit.json)", style="dim"))
+    yield Text.assemble("\n", ("Not tested", "bold"))
+    lines = _grid(2, 14)
+    for each in found[:_MISSING_SHOWN]:
+        seeds = "" if len(each.seeds) == 1 else f" ({count(len(each.seeds), 'seed')})"
+        lines.add_row("", _styled(names.CELLS[each.status], each.status), Text(f"{each.source}{seeds}: {each.reason}"))
+    if len(found) > _MISSING_SHOWN:
+        lines.add_row("", "", Text(f"and {len(found) - _MISSING_SHOWN} more (audit.json)", style="dim"))
     yield lines
 
 
-def _answers(reading: Reading, *, plain: bool) -> Iterable[RenderableType]:
+def _answers(audit: Audit, *, plain: bool) -> Iterable[RenderableType]:
     yield Text("") if plain else Padding(Rule(style="dim"), (1, 0, 0, 0))
-    if reading.audit.matrix is not None:
+    if audit.comparison is not None:
         yield Text("The target without a defence", style="bold")
     lines = _grid(12, 14)
-    for answer in read.answers(reading):
-        row = answer.row
-        if row is None or row.finding is None:
-            lines.add_row(Text(answer.title, style="bold"), Text(answer.status, style="dim"), Text(answer.text))
-            continue
-        gained = "" if row.advantage is None else number(row.advantage.value, signed=True)
-        lo_hi = "" if row.advantage is None else interval(row.advantage.ci, signed=True)
-        severity = band(row.finding.severity, row.finding.severity_upper)
-        beyond = "" if row.control is None else f" beyond {row.control.name}"
-        text = Text.assemble((f"{severity}: ", "bold"), f"{gained} {lo_hi}{beyond}".strip())
-        text.append(f", {measured(row.measurement, row.subset)}; {row.source}, holding {holders(row.access)}")
-        lines.add_row(Text(answer.title, style="bold"), _status(answer.status), text)
+    for answer in views.answers(audit):
+        status = "dim" if answer.result is None else _STYLE.get(_status(answer.result), "")
+        text = Text(answer.text)
+        if answer.result is not None:
+            small = f"{views.source(answer.result)}, {names.measured(answer.result)}"
+            text.append(f" {small}, holding {names.holders(answer.result.access)}", style="dim")
+        lines.add_row(Text(answer.title, style="bold"), Text(answer.status, style=status), text)
     yield lines
 
 
-def _steps(reading: Reading) -> Iterable[RenderableType]:
-    steps = read.next_steps(reading)
-    if not steps:
+def _steps(audit: Audit) -> Iterable[RenderableType]:
+    found = steps(audit, views.undefended(audit))
+    if not found:
         return
-    yield Text.assemble("\n", ("What would help", "bold"))
+    yield Text.assemble("\n", ("Do first", "bold"))
     lines = _grid(2)
-    for advice, ids in steps[:5]:
-        lines.add_row("→", Text.assemble(advice, (f"  {', '.join(ids)}" if ids else "", "dim")))
+    for step in found[:5]:
+        small = f"  {', '.join(step.findings)}" if step.findings else ""
+        lines.add_row("→", Text.assemble(step.text, (small, "dim")))
     yield lines
 
 
 def _verdict(audit: Audit) -> Iterable[RenderableType]:
-    yield Text(f"\n{read.coverage(audit)}", style="dim")
-    lines = read.verdict_lines(audit)
+    yield Text(f"\n{verdict.policy(audit)}", style="dim")
+    lines = verdict.further(audit)
     for line in lines[:_LINES_SHOWN]:
         yield Text(line)
     if len(lines) > _LINES_SHOWN:
         yield Text(f"and {len(lines) - _LINES_SHOWN} more lines (audit.json)", style="dim")
     yield Text()
-    verdict = _grid(len(audit.verdict.status) + 1)
-    verdict.add_row(_status(audit.verdict.status), Text(read.headline(audit)))
-    yield verdict
+    status, line = verdict.last_line(audit)
+    last = _grid(len(status) + 1)
+    last.add_row(_styled(status, audit.verdict.status), Text(line))
+    yield last
 
 
 def _grid(*widths: int) -> Table:
@@ -300,5 +327,5 @@ def _grid(*widths: int) -> Table:
     return grid
 
 
-def _status(word: str, style: str | None = None) -> Text:
-    return Text(word, style=_STYLE.get(style or word, ""))
+def _styled(text: str, status: str) -> Text:
+    return Text(text, style=_STYLE.get(status, ""))

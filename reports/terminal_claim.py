@@ -9,8 +9,9 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from auditor.audit import Audit, CellRow
-from reports import claim
+from auditor.document import Audit
+from reports.sentences import claim, names
+from reports.sentences.numbers import closed
 
 _STYLE = {"VIOLATED": "bold red", "UNDERPOWERED": "bold yellow", "CONSISTENT": "bold green"}
 _LABEL = 10
@@ -18,32 +19,28 @@ _LABEL = 10
 
 def claim_parts(audit: Audit, *, plain: bool) -> Iterable[RenderableType]:
     """Claim, mechanism and plan once; bounds and verdict for every seed."""
-    yield Text("\nDifferential privacy  ", style="bold").append(
-        "Can the claimed ε and δ be believed?", style="not bold dim"
-    )
-    yield _facts(audit.cells[0])
-    for cell in audit.cells:
-        if bounds := claim.bounds(cell):
-            if len(audit.cells) > 1:
-                yield Text(f"seed {cell.seed}", style="bold")
-            yield _table(bounds, plain=plain)
-    for cell in audit.cells:
-        word, said = claim.verdict(cell)
-        if word:
-            seed = f" (seed {cell.seed})" if len(audit.cells) > 1 else ""
-            yield Text.assemble("\n", (word + seed, _STYLE.get(word.split(" ")[0], "bold")), f": {said}")
+    title = Text(f"\n{names.TITLES['dp']}  ", style="bold")
+    yield title.append(names.QUESTIONS["dp"], style="not bold dim")
+    yield _lines(audit)
+    facts = claim.found(audit)
+    if facts is None:
+        return
+    if facts.bounds:
+        yield _table(claim.bound_rows(facts), plain=plain)
+    word, _, text = claim.verdict(facts).partition(": ")
+    yield Text.assemble("\n", (word, _STYLE[facts.verdict]), f": {closed(text)}")
 
 
-def _facts(cell: CellRow) -> Table:
+def _lines(audit: Audit) -> Table:
     grid = Table.grid(padding=(0, 1, 0, 0), expand=True)
     grid.add_column(width=_LABEL)
     grid.add_column(ratio=1, overflow="fold")
-    for label, text in claim.facts(cell):
+    for label, text in claim.lines(audit):
         grid.add_row(Text(label, style="dim"), Text(text))
     return grid
 
 
-def _table(bounds: list[claim.Bound], *, plain: bool) -> Table:
+def _table(bounds: list[claim.BoundRow], *, plain: bool) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     last = len(claim.HEADS) - 1
     for k in range(last + 1):

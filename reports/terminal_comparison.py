@@ -10,112 +10,103 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from reports.comparison import Cell, Column, Comparison, broken, guarantee_text, points, points_interval, seconds
-from reports.rows import Reading
-from reports.words import counted
+from auditor.document import Audit, Comparison, Headline
+from reports.comparison import Grid, broken, leading, to
+from reports.sentences import comparison as words
+from reports.sentences.numbers import MISSING
 
-_NUMBER = 14  # columns of `[+10.3, +12.5]`
+_NUMBER = 14  # columns of `1.2 better to`
 _LAST = 7  # of `seconds`
 _NAME = 15  # at least, for names
 _STYLE = {"better": "bold green", "worse": "bold red"}
 
 
-def comparison_parts(reading: Reading, compared: Comparison, *, width: int, plain: bool) -> Iterable[RenderableType]:
+def comparison_parts(audit: Audit, compared: Comparison, *, width: int, plain: bool) -> Iterable[RenderableType]:
     """Table, words, guarantees, what was not fitted and what was left out, and where the other numbers are."""
-    seeds = f"{counted(len(compared.seeds), 'seed')}: {', '.join(map(str, compared.seeds))}"
+    grid = Grid.of(compared)
     yield Text.assemble("\n", ("Comparison", "bold"), ("  What would each defence buy, and at what price?", "dim"))
-    columns = _fitting(compared.columns, width)
-    yield _table(compared, columns, width=width, plain=plain)
-    legend = f"Lines of a row: value, 95 % interval, paired difference Δ to no defence, its interval ({seeds})."
-    yield Text(f"{compared.unit} {legend} {compared.marking}", style="dim")
-    dropped = [column.title for column in compared.columns if column not in columns]
+    shown = leading(grid.columns, max((width - _NAME - 1 - _LAST) // (_NUMBER + 1), 1))
+    yield _table(grid, shown, width=width, plain=plain)
+    yield Text(f"{words.legend(compared)} {words.marking(compared)}", style="dim")
+    dropped = [words.title(column) for k, column in enumerate(grid.columns) if k not in shown]
     if dropped:
         yield Text(f"Not shown at this width: {', '.join(dropped)} (audit.html)", style="dim")
-    yield from _said(compared)
-    yield from _lists(compared)
+    yield from _said(grid)
+    yield from _lists(grid, compared)
     yield Text()
-    yield Text(_elsewhere(reading, compared))
+    yield Text(words.elsewhere(audit))
 
 
-def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
-    """Columns that the width holds: the first of each family before the second of any; document order."""
-    room = max((width - _NAME - 1 - _LAST) // (_NUMBER + 1), 1)
-    leading = list({column.family: column for column in reversed(columns)}.values())[::-1]
-    kept = [*leading, *(column for column in columns if column not in leading)][:room]
-    return [column for column in columns if column in kept]
-
-
-def _table(compared: Comparison, columns: Sequence[Column], *, width: int, plain: bool) -> Table:
-    names = width - (_NUMBER + 1) * len(columns) - _LAST - 1
+def _table(grid: Grid, shown: Sequence[int], *, width: int, plain: bool) -> Table:
+    names = width - (_NUMBER + 1) * len(shown) - _LAST - 1
     table = Table.grid(padding=(0, 1, 0, 0), expand=True)
     table.add_column(ratio=1, overflow="fold")
-    for _ in columns:
+    for _ in shown:
         table.add_column(width=_NUMBER, overflow="fold")
     table.add_column(width=_LAST, justify="right")
-    heads = [Text.assemble(f"{c.family} {c.arrow}", "\n", (_named(c), "dim")) for c in columns]
+    heads = [_head(grid.columns[k]) for k in shown]
     table.add_row(Text("defence"), *heads, Text.assemble("seconds", "\n", ("Pareto", "dim")))
     if not plain:
-        table.add_row(*(Rule(style="dim") for _ in range(len(columns) + 2)))
-    shown = [compared.columns.index(column) for column in columns]
-    for k, arm in enumerate(compared.arms):
-        if k and not arm.is_control:
+        table.add_row(*(Rule(style="dim") for _ in range(len(shown) + 2)))
+    for k, row in enumerate(grid.rows):
+        if k and not row.is_control:
             table.add_row()
-        label: RenderableType = Text("\n".join(broken(arm.name, names)), style="bold")
-        if arm.is_control:
-            label = Padding(Text("\n".join(broken(arm.short, names - 2))), (0, 0, 0, 2))
-        last = Text.assemble(seconds(arm.row.seconds), "\n", ("front" if arm.row.pareto else "", "bold green"))
-        cells = [_number(arm.cells[c]) for c in shown]
-        if arm.missing and not arm.row.entries and cells:
-            cells[0] = Text(arm.missing, style="bold yellow")
+        label: RenderableType = Text("\n".join(broken(row.name, names)), style="bold")
+        if row.is_control:
+            label = Padding(Text("\n".join(broken(row.short, names - 2))), (0, 0, 0, 2))
+        front = ("front" if row.arm.pareto else "", "bold green")
+        last = Text.assemble(words.seconds(row.arm.seconds), "\n", front)
+        cells = [_number(row.cells[c]) for c in shown]
+        if not row.arm.headlines and row.arm.reason and cells:
+            cells[0] = Text(words.missing(row.arm), style="bold yellow")
         table.add_row(label, *cells, last)
     return table
 
 
-def _named(column: Column) -> str:
-    return f"{column.title} {column.subset}" if "=" in column.subset else column.title
+def _head(column: Headline) -> Text:
+    title = " ".join(filter(None, (words.title(column), column.subset)))
+    return Text.assemble(f"{column.family} {words.arrow(column)}", "\n", (title, "dim"))
 
 
-def _number(cell: Cell | None) -> Text:
+def _number(cell: Headline | None) -> Text:
     if cell is None:
-        return Text("–", style="dim")
-    text = Text.assemble(points(cell.entry.value), "\n", (points_interval(cell.entry.ci), "dim"))
-    found = cell.to_none
+        return Text(MISSING, style="dim")
+    value, interval = words.number(cell)
+    text = Text.assemble(value, "\n", (interval, "dim"))
+    found = to(cell)
     if found is not None:
-        text.append(f"\nΔ {points(found.value, signed=True)}")
-        if found.word:
-            text.append(f" {found.word}", style=_STYLE[found.word])
-        if found.ci is not None:
-            text.append("\n" + points_interval(found.ci, signed=True), style="dim")
+        moved, between = words.difference(cell, found)
+        text.append(f"\nΔ {moved}{' *' if found.mark else ''}", style=_STYLE.get(found.mark, ""))
+        if between:
+            text.append("\n" + between, style="dim")
     return text
 
 
-def _said(compared: Comparison) -> Iterable[RenderableType]:
+def _said(grid: Grid) -> Iterable[RenderableType]:
     """One bullet per sentence that may be said of a defence."""
     lines = _bullets()
-    for arm in compared.asked:
-        for word in arm.row.words:
-            lines.add_row("•", Text.assemble((arm.name, "bold"), f": {word}"))
-    if lines.row_count:
-        yield Text("\nWhat may be said", style="bold")
-        yield lines
+    for row in grid.asked:
+        for decision in row.arm.decisions:
+            small = (f"  {decision.probe}" if decision.probe else "", "dim")
+            lines.add_row("•", Text.assemble((row.name, "bold"), f": {words.decided(decision)}", small))
+    yield from _titled("What may be said", lines)
 
 
-def _lists(compared: Comparison) -> Iterable[RenderableType]:
-    fitted = [arm for arm in compared.asked if arm.row.entries]
+def _lists(grid: Grid, compared: Comparison) -> Iterable[RenderableType]:
     lines = _bullets()
-    for arm in compared.arms:
-        if arm.row.guarantee:
-            lines.add_row("•", Text.assemble((arm.name, "bold"), f": {guarantee_text(arm.row)}"))
-    without = [arm.name for arm in fitted if not arm.row.guarantee]
+    for row in grid.rows:
+        if row.arm.guarantee:
+            lines.add_row("•", Text.assemble((row.name, "bold"), f": {words.guarantee(row.arm)}"))
+    without = [row.name for row in grid.asked if row.arm.headlines and not row.arm.guarantee]
     if without:
         lines.add_row("•", Text.assemble((", ".join(without), "bold"), ": no formal guarantee"))
-    if compared.standing:
-        lines.add_row("•", compared.standing)
+    if standing := words.standing(compared):
+        lines.add_row("•", standing)
     yield from _titled("Guarantees", lines)
     lines = _bullets()
-    for arm in compared.arms:
-        if arm.missing:
-            lines.add_row("•", Text.assemble((arm.name, "bold"), f": {arm.missing}: {arm.row.reason}"))
+    for row in grid.rows:
+        if missing := words.missing(row.arm):
+            lines.add_row("•", Text.assemble((row.name, "bold"), f": {missing}: {row.arm.reason}"))
     yield from _titled("Not fitted", lines)
     lines = _bullets()
     for line in compared.left_out:
@@ -134,15 +125,3 @@ def _bullets() -> Table:
     grid.add_column(width=1)
     grid.add_column(ratio=1, overflow="fold")
     return grid
-
-
-def _elsewhere(reading: Reading, compared: Comparison) -> str:
-    """How many numbers were judged on which arms, and where they are."""
-    failing = list(dict.fromkeys(row.defense for row in reading.judged if row.status == "fail"))
-    order = [arm.name for arm in compared.arms]
-    failing.sort(key=lambda name: order.index(name) if name in order else len(order))
-    judged = f"{counted(len(reading.judged), 'judged number')} of {counted(len(compared.arms), 'arm')}"
-    if failing:
-        count = sum(row.status == "fail" for row in reading.judged)
-        judged += f", {count} of them failing (on {', '.join(failing)})"
-    return f"{judged}: audit.html, audit.json"

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from auditor import registry
-from auditor.audit import Audit
 from auditor.cli.config import DEFAULTS
+from auditor.document import Audit
 from auditor.policy.bands import BANDS
 from auditor.policy.rules import LIMITS, SHIPPED, Policy, Suppress
 from auditor.targets.config import DataTable, TargetFile, TargetTable, TrainTable
@@ -21,7 +21,8 @@ from auditor.view import Access, SideKnowledge
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-FOLDERS = ("probes", "defenses", "findings")
+FOLDERS = ("probes", "defenses", "findings", "methods")
+PACKAGES = ("auditor", "attacks", "defenses", "reports", "benchmarks")
 
 
 def text_of(page: str) -> str:
@@ -122,7 +123,7 @@ def test_every_access_word_names_the_probes_that_are_granted_it() -> None:
     }
     assert set(rows) == {word.value for word in Access}
     for probe in registry.probes():
-        granted = {word.value for entry in registry.attacks_of(probe) for word in entry.load().access}
+        granted = {word for entry in registry.attacks_of(probe) for word in entry.access}
         for word in granted:
             assert f"`{probe}`" in rows[word], (probe, word)
 
@@ -131,6 +132,25 @@ def test_verdict_words_of_the_reading_page_are_the_documents() -> None:
     words = Audit.model_json_schema()["$defs"]["Verdict"]["properties"]["status"]["enum"]
     for word in words:
         assert f"| `{word}` |" in text_of("reading.md")
+
+
+def sources() -> list[Path]:
+    return [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+
+
+def test_pages_that_docstrings_refer_to_exist() -> None:
+    named = {page for path in sources() for page in re.findall(r"docs/[\w/-]+\.md", path.read_text(encoding="utf-8"))}
+    assert named
+    assert [page for page in sorted(named) if not (ROOT / page).is_file()] == []
+
+
+def test_nothing_refers_to_a_text_outside_the_repository() -> None:
+    outside = re.compile(
+        r"\b(?:reports|targets|shift|dp|privacy|l2r|adversarial|tasks|runs|joint.cluster) spec\b|\bspec [0-9]"
+    )
+    pages = [*DOCS.rglob("*.md"), *ROOT.glob("*.md")]
+    found = [path.name for path in [*sources(), *pages] if outside.search(path.read_text(encoding="utf-8"))]
+    assert found == []
 
 
 def test_pictures_are_small_and_load_nothing() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.audit import Audit, from_bytes
+from auditor.document import Audit, from_bytes
 
 DOCS = Path(__file__).parents[1] / "docs"
 CONFIG = DOCS / "examples" / "gate" / "audit.toml"
@@ -36,14 +36,15 @@ def audits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def leak(path: Path) -> tuple[Audit, float, float, float]:
-    """The audit, and the judged advantage of link stealing with its interval."""
+    """The audit, and the judged excess of link stealing with its interval."""
     audit = from_bytes(path.read_bytes())
-    (finding,) = [f for f in audit.findings if f.id == "privacy-link-stealing"]
-    assert finding.advantage is not None
-    assert finding.advantage.value is not None
-    assert finding.advantage.ci.lo is not None
-    assert finding.advantage.ci.hi is not None
-    return audit, finding.advantage.value, finding.advantage.ci.lo, finding.advantage.ci.hi
+    (result,) = [r for r in audit.judged if r.finding == "privacy-link-stealing"]
+    excess = result.excess
+    assert excess is not None
+    assert excess.value is not None
+    assert excess.lo is not None
+    assert excess.hi is not None
+    return audit, excess.value, excess.lo, excess.hi
 
 
 @pytest.mark.slow

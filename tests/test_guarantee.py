@@ -1,4 +1,4 @@
-"""Guarantee: never a bare epsilon, caveats that add themselves, composition only of like with like."""
+"""Guarantee: never a bare epsilon, caveats that add themselves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from auditor.errors import ConfigError, LoadError
+from auditor.errors import LoadError
 from auditor.guarantee import (
     MAX_BYTES,
     RECORDED,
@@ -70,20 +70,6 @@ def test_json_round_trip_changes_nothing() -> None:
     made = guarantee(caveats=("sampler-coupling",), epsilon=12.5)
     assert read_guarantee(to_json(made)) == made
     assert to_json(read_guarantee(to_json(made))) == to_json(made)
-
-
-def test_composition_adds_and_keeps_the_narrower_scope() -> None:
-    both = guarantee(delta=1e-5).compose(
-        guarantee(epsilon=1.0, delta=2e-5, covers=("training",), noise_seed="recorded")
-    )
-    assert (both.epsilon, both.delta) == (5.0, pytest.approx(3e-5))
-    assert both.covers == ("training",)
-    assert both.accountant == "composed"
-    assert both.noise_seed == "recorded"
-    assert RECORDED in both.caveats
-    for other in (guarantee(level="node", relation="zero-out"), guarantee(relation="flip-arc")):
-        with pytest.raises(ConfigError, match="equal level and relation"):
-            guarantee().compose(other)
 
 
 @pytest.mark.parametrize(

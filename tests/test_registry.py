@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
+
 import pytest
 
 from auditor import registry
 from auditor.errors import ConfigError
+from auditor.probe import Attack
+from auditor.targets.target import Capability
+from auditor.view import Access
 
 
 def test_piece_without_id_belongs_to_the_id_before_it() -> None:
@@ -36,20 +41,96 @@ def test_every_attack_belongs_to_a_registered_probe_and_loads() -> None:
     probes = registry.probes()
     for entry in registry.entries("attacks").values():
         assert (entry.probe or entry.id) in probes
-        attack = entry.load()
-        assert attack.id == entry.id
-        assert {str(need) for need in attack.needs} == set(entry.needs)
+        assert isinstance(entry.load()(), Attack)
+
+
+def test_a_registry_line_is_the_only_place_that_says_what_an_attack_needs() -> None:
+    for entry in registry.entries("attacks").values():
+        assert set(entry.needs) <= set(Capability), entry.id
+        assert set(entry.access) <= set(Access), entry.id
+        assert entry.access, entry.id
+        declared = {"id", "needs", "access", "role", "family"} & set(vars(entry.load()))
+        assert not declared, (entry.id, declared)
+
+
+def test_every_defence_loads_and_names_registered_controls() -> None:
+    known = registry.entries("defenses")
+    for entry in known.values():
+        defense = entry.load()
+        assert defense.id == entry.id
+        assert defense.version
+        assert set(entry.needs) <= set(Capability), entry.id
+        assert set(entry.tasks) <= {"node", "edge", "graph"}, entry.id
+        assert set(entry.controls) <= set(known), entry.id
+        assert not {"needs", "tasks"} & set(vars(defense)), entry.id
+
+
+def test_controls_that_a_defence_brings_along_are_those_of_its_line() -> None:
+    for entry in registry.entries("defenses").values():
+        brought = {registry.parse_spec(spec)[0] for spec in entry.load()().controls()}
+        assert brought <= set(entry.controls), entry.id
 
 
 def test_every_probe_has_attacks_a_harness_and_a_page() -> None:
     from auditor.cli.pages import page
 
     for probe in registry.probes().values():
-        assert registry.attacks_of(probe.id)
+        assert {"search", "heuristic"} & {entry.role for entry in registry.attacks_of(probe.id)}, probe.id
         assert callable(registry.load_location(probe.evaluation))
         assert page("probes", probe.id), f"docs/probes/{probe.id}.md is missing"
         for finding in probe.findings:
             assert page("findings", finding), f"docs/findings/{finding}.md is missing"
+
+
+def test_every_probe_says_what_stands_in_summaries_and_what_it_audits() -> None:
+    for probe in registry.probes().values():
+        assert probe.headline.metric
+        assert probe.family in ("privacy", "robustness", "shift")
+        assert set(probe.tasks) <= {"node", "graph"}
+        assert set(probe.profiles) <= set(probe.cost), probe.id  # `check` estimates every profile it is part of
+        assert set(probe.defenses) <= set(registry.entries("defenses"))
+
+
+def test_random_streams_have_names_of_their_own() -> None:
+    """Two methods with one name would draw the same; a probe and its only attack share theirs by design."""
+    for lines in (registry.probes(), registry.entries("attacks"), registry.entries("defenses")):
+        streams = [line.stream for line in lines.values()]
+        assert len(set(streams)) == len(streams)
+    edit = registry.find_probe("prototype-edit")
+    assert (edit.stream, registry.find("attacks", "prototype-edit").stream) == ("prototype-shift", "prototype-shift")
+
+
+def test_a_plug_in_in_a_defence_s_own_folder_is_found() -> None:
+    """Joint-cluster registers its probes by an entry point of its own, as a plug-in of somebody else would."""
+    points = {point.name: point.value for point in entry_points(group="auditor.attacks")}
+    assert points["joint-cluster"] == "defenses.joint_cluster.probes.table:TABLE"
+    table = registry.load_location(points["joint-cluster"])
+    assert {probe.id for probe in table.probes} == {  # type: ignore[attr-defined]
+        "partition-leak",
+        "prototype-membership",
+        "prototype-edit",
+        "cluster-jump",
+    }
+    for probe in table.probes:  # type: ignore[attr-defined]
+        assert registry.find_probe(probe.id) == probe
+        assert probe.defenses == ("joint-cluster",)
+        assert registry.attacks_of(probe.id)
+    assert next(iter(registry.probes())) == "graphmi"  # the built-in ones come first
+
+
+def test_findings_are_those_of_probes_defences_and_verbs() -> None:
+    found = registry.finding_ids()
+    assert list(found) == sorted(set(found))
+    assert {"privacy-link-stealing", "prototype-edit", "l2r-effect", "defense-gain", "dp-claim"} <= set(found)
+
+
+def test_what_is_not_offered_says_why() -> None:
+    refused = {id_: reason for table in registry._tables("defenses") for id_, reason in table.not_offered.items()}
+    assert refused
+    for id_, reason in refused.items():
+        with pytest.raises(ConfigError) as caught:
+            registry.find("defenses", id_)
+        assert str(caught.value) == f"{id_} is not offered: {reason}"
 
 
 def test_broken_plug_in_warns_and_the_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
-"""Tiny targets that train in under a second: an SBM graph, and a set of small graphs."""
+"""Tiny targets that train in under a second: an SBM graph, a set of small graphs. And an observer that says nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from torch_geometric.nn import GIN, global_add_pool
 from torch_geometric.nn.models import GAT, GCN, GraphSAGE
 
 from auditor.data.graph import Graph, Split
+from auditor.document import CellRow
+from auditor.runner.plan import PlannedCell
 from auditor.targets.target import Capability, Fitted, Target
 
 ALL = frozenset(Capability)
@@ -148,3 +150,19 @@ def toy_target(arch: str = "gcn", *, graph: Graph | None = None, seed: int = 0, 
         build=build,
         recipe=recipe,
     )
+
+
+class Silent:
+    """An observer of runs that keeps the rows it is told of."""
+
+    def __init__(self) -> None:
+        self.rows: list[CellRow] = []
+
+    def planned(self, cells: Sequence[PlannedCell]) -> None: ...
+
+    def started(self, cell: PlannedCell) -> None: ...
+
+    def tick(self, fraction: float | None, note: str) -> None: ...
+
+    def finished(self, row: CellRow) -> None:
+        self.rows.append(row)

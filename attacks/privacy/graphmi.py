@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from scipy.sparse import csr_array
 from torch import Tensor
 
 from attacks.privacy.gcn_stack import GcnStack
 from attacks.privacy.soft_graphs import CandidateGraph, DenseGraph, Objective, SoftGraph, pair_keys
-from auditor.errors import ConfigError, SkippedError, nearest
-from auditor.probe import AttackTask, LinkOutcome
+from auditor.errors import SkippedError
+from auditor.outcomes import LinkOutcome
+from auditor.parameters import parameters
+from auditor.probe import Attempt
 from auditor.statistics.pair_scores import row_cosine, unit_rows
-from auditor.targets.target import Capability
-from auditor.view import Access, View
+from auditor.view import View
 
-FORMS = ("auto", "dense", "knn")
-PROTOCOLS = ("full-graph", "paper")
 DENSE_NODES = 4096
 ALL_PAIRS_NODES = 512  # every pair as a candidate, for models without a dense form
 ROWS = 512
 REFILL_EVERY = 20
-EXACT_RUNGS = ("native", "mask", "adaptor")
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class GraphMI:
     """Finds edge weights under which the model gives the known labels, and compares the embeddings they lead to.
 
@@ -48,31 +46,15 @@ class GraphMI:
     (arXiv 2106.02820). All labels and a budget from the assumed density are ours; `protocol = paper` is theirs.
     """
 
-    id: ClassVar[str] = "graphmi"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.PARAMS, Capability.GRAD_EDGE})
-    access: ClassVar[frozenset[Access]] = frozenset({Access.WEIGHTS, Access.FEATURES, Access.LABELS, Access.DENSITY})
+    form: Literal["auto", "dense", "knn"] = "auto"
+    protocol: Literal["full-graph", "paper"] = "full-graph"
+    k: Annotated[int, Field(ge=1)] = 20
+    steps: Annotated[int, Field(ge=1)] = 100
+    eta: Annotated[float, Field(gt=0)] = 0.1
+    alpha: Annotated[float, Field(ge=0)] = 1e-3
+    beta: Annotated[float, Field(ge=0)] = 1e-4
 
-    form: str = "auto"
-    protocol: str = "full-graph"
-    k: int = 20
-    steps: int = 100
-    eta: float = 0.1
-    alpha: float = 1e-3
-    beta: float = 1e-4
-
-    def __post_init__(self) -> None:
-        for name, value, known in (("form", self.form, FORMS), ("protocol", self.protocol, PROTOCOLS)):
-            if value not in known:
-                raise ConfigError(f'{self.id}: {name} is "{value}". {nearest(value, known)}')
-        for name, least, number in (("k", 1, self.k), ("steps", 1, self.steps)):
-            if number < least:
-                raise ConfigError(f"{self.id}: {name} is {number}; expected at least {least}.")
-        if not (self.eta > 0 and self.alpha >= 0 and self.beta >= 0):
-            raise ConfigError(
-                f"{self.id}: expected eta > 0 and alpha, beta >= 0; got {self.eta}, {self.alpha}, {self.beta}."
-            )
-
-    def run(self, view: View, task: AttackTask) -> LinkOutcome:
+    def run(self, view: View, attempt: Attempt) -> LinkOutcome:
         """Descends, and returns the scorer with notes on the form, the candidates and the loss.
 
         Raises:
@@ -88,8 +70,8 @@ class GraphMI:
             nodes = attacked[view.known[attacked]]
             budget = view.density / n * attacked.shape[0] ** 2 / 2
         objective = Objective(view.y, nodes, budget, self.eta, self.alpha, self.beta)
-        graph, notes = self._graph(view, task, objective)
-        h, losses = self._descend(graph, task)
+        graph, notes = self._graph(view, attempt, objective)
+        h, losses = self._descend(graph, attempt)
         if isinstance(graph, CandidateGraph):
             notes["candidates_end"] = graph.pairs.shape[1]
         notes |= {"loss_start": losses[0], "loss_end": losses[-1], "budget": budget, "labels_used": int(nodes.numel())}
@@ -98,7 +80,7 @@ class GraphMI:
         cosine = row_cosine(h)
         return LinkOutcome(lambda pairs: cosine(pairs).clamp_min(0.0), notes)
 
-    def _descend(self, graph: SoftGraph, task: AttackTask) -> tuple[Tensor, list[float]]:
+    def _descend(self, graph: SoftGraph, attempt: Attempt) -> tuple[Tensor, list[float]]:
         """The embeddings the score is read from, [N, d], and the cross-entropy before each step."""
         losses, before = [], torch.empty(0)
         for t in range(self.steps):
@@ -108,23 +90,23 @@ class GraphMI:
                 before = graph.embeddings(first=True)
             losses.append(graph.step(smooth=2 * t >= self.steps))
             if t % 10 == 9:
-                task.tick((t + 1) / self.steps, f"graphmi step {t + 1}/{self.steps}")
+                attempt.tick((t + 1) / self.steps, f"graphmi step {t + 1}/{self.steps}")
         return (before if self.protocol == "paper" else graph.embeddings()), losses
 
-    def _graph(self, view: View, task: AttackTask, objective: Objective) -> tuple[SoftGraph, dict[str, Any]]:
+    def _graph(self, view: View, attempt: Attempt, objective: Objective) -> tuple[SoftGraph, dict[str, Any]]:
         """The state to descend on, by the form asked for and what the model allows."""
         x, n = view.x, view.num_nodes
         stack = GcnStack.of(view.model, x)
-        if stack is None and view.relaxation.rung not in EXACT_RUNGS:
+        if stack is None and not view.relaxation.is_exact:
             raise SkippedError(
                 f"GraphMI needs a differentiable edge weight whose 0 means no edge; this model offers "
-                f'"{view.relaxation.rung}" (gap {view.relaxation.gap:.1e}).'
+                f'"{view.relaxation.kind}" (gap {view.relaxation.gap:.1e}).'
             )
         flat = _is_flat(x, view.reference_pairs)
         wants_dense = (
             self.form == "dense"
             or self.protocol == "paper"
-            or (self.form == "auto" and (flat or task.profile == "full"))
+            or (self.form == "auto" and (flat or attempt.profile == "full"))
         )
         if wants_dense and stack is not None and n <= DENSE_NODES:
             return DenseGraph(stack, x, objective), {"form": "dense", "candidates": n * (n - 1) // 2}

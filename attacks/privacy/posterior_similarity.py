@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Literal
 
 import torch
 
-from auditor.errors import ConfigError, nearest
-from auditor.probe import AttackTask, LinkOutcome
+from auditor.outcomes import LinkOutcome
+from auditor.parameters import parameters
+from auditor.probe import Attempt
 from auditor.statistics.pair_scores import log_posterior_similarity, log_posteriors, row_correlation, row_cosine
-from auditor.targets.target import Capability
-from auditor.view import Access, View
+from auditor.view import View
 
-METRICS = ("log-posterior", "lsa0")
 NEIGHBOURHOOD = 512
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class PosteriorSimilarity:
     """Scores a pair by the similarity of the two answers the service gives: correlation of log-posteriors.
 
@@ -31,17 +29,9 @@ class PosteriorSimilarity:
     eight metrics is picked on the truth; here one is fixed beforehand.
     """
 
-    id: ClassVar[str] = "posterior-similarity"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.PROBS})
-    access: ClassVar[frozenset[Access]] = frozenset({Access.POSTERIORS})
+    metric: Literal["log-posterior", "lsa0"] = "log-posterior"
 
-    metric: str = "log-posterior"
-
-    def __post_init__(self) -> None:
-        if self.metric not in METRICS:
-            raise ConfigError(f'{self.id}: metric is "{self.metric}". {nearest(self.metric, METRICS)}')
-
-    def run(self, view: View, task: AttackTask) -> LinkOutcome:
+    def run(self, view: View, attempt: Attempt) -> LinkOutcome:
         """A scorer over the served answers; nothing is trained."""
         answers = view.posteriors
         if self.metric == "lsa0":
@@ -50,7 +40,7 @@ class PosteriorSimilarity:
         if view.outputs == "logits":
             return LinkOutcome(row_cosine(answers), {"metric": "cosine of logits"})
         count = min(NEIGHBOURHOOD, view.num_nodes)
-        nodes = torch.from_numpy(task.rng.choice(view.num_nodes, count, replace=False))
+        nodes = torch.from_numpy(attempt.rng.choice(view.num_nodes, count, replace=False))
         log_p = log_posteriors(answers, digits=view.served_digits)
         name = "correlation of log-posteriors" if log_p.shape[1] > 2 else "log-odds in units of local spacing"
         return LinkOutcome(log_posterior_similarity(log_p, neighbourhood=nodes), {"metric": name})

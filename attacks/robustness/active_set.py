@@ -1,24 +1,24 @@
-"""Projected gradient on an active set of pairs, two losses; graph-level targets go flip by flip."""
+"""Projected randomised block coordinate descent (PRBCD, Geisler et al. 2021) on an active set of pairs, two losses."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from attacks.robustness.graph_flips import break_graphs
-from attacks.robustness.losses import Loss, loss_named
+from attacks.robustness.losses import LOSSES, Loss, LossName
 from attacks.robustness.projection import project, project_with_caps, within_caps
 from attacks.robustness.soft_flips import Victim
-from auditor.errors import ConfigError
-from auditor.probe import AttackTask, FlipOutcome, FlipSet
+from auditor.outcomes import FlipOutcome, FlipSet
+from auditor.parameters import parameters
+from auditor.probe import Attempt
 from auditor.targets.soft_edges import message_passing_layers
-from auditor.targets.target import Capability
-from auditor.view import Access, View
+from auditor.view import View
 
 STEP = 1000.0
 SMALLEST_SET = 3000
@@ -29,39 +29,34 @@ LARGE_BUDGET = 0.15
 REACH = 0.8
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class ActiveSet:
-    """Gradient ascent on the weights of the most promising pairs, projected on the budget.
+    """A projected randomised block coordinate descent (PRBCD, Geisler et al. 2021) on the weights of pairs.
 
     Every cycle one gradient over a fresh random block and all existing edges chooses the active set; ten cheap steps
-    follow on the set alone. Sets of flips are judged by exact errors on the edited graph, never by the loss.
+    follow on the set alone. Sets of flips are judged by exact errors on the edited graph, never by the loss. Graphs to
+    be classified as a whole are broken flip by flip instead.
 
     Attributes:
         losses: `tanh` and `prob`; both run, since which one wins changes from model to model.
         cycles: how often the active set is chosen again; 0 for 8, and 20 at budgets above 15 % of the edges.
         scan: random pairs looked at in each cycle.
 
-    Source: our own variant of projected randomised block coordinate descent (Geisler et al., "Robustness of Graph
-    Neural Networks at Scale", 2021): the block also holds every existing edge, and most steps see the active set only.
+    Source: Geisler et al., "Robustness of Graph Neural Networks at Scale", NeurIPS 2021. Our variant: the block also
+    holds every existing edge, and most steps see the active set only.
     """
 
-    losses: tuple[str, ...] = ("tanh", "prob")
-    cycles: int = 0
-    scan: int = 100_000
+    losses: Annotated[tuple[LossName, ...], Field(min_length=1)] = ("tanh", "prob")
+    cycles: Annotated[int, Field(ge=0)] = 0
+    scan: Annotated[int, Field(ge=1)] = 100_000
 
-    id: ClassVar[str] = "active-set"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.GRAD_EDGE})
-    access: ClassVar[frozenset[Access]] = frozenset({Access.WEIGHTS, Access.GRAPH, Access.FEATURES, Access.LABELS})
+    @model_validator(mode="after")
+    def _different_losses(self) -> Self:
+        if len(set(self.losses)) < len(self.losses):
+            raise ValueError(f"losses={'/'.join(self.losses)} cannot be used: expected different names")
+        return self
 
-    def __post_init__(self) -> None:
-        for name in self.losses:
-            loss_named(name)
-        if not self.losses or len(set(self.losses)) < len(self.losses):
-            raise ConfigError(f"active-set: losses={'/'.join(self.losses)}; expected different names, at least one.")
-        if self.cycles < 0 or self.scan < 1:
-            raise ConfigError(f"active-set: cycles={self.cycles}, scan={self.scan}; expected >= 0 and >= 1.")
-
-    def run(self, view: View, task: AttackTask) -> FlipOutcome:
+    def run(self, view: View, attempt: Attempt) -> FlipOutcome:
         """One flip set per loss and budget.
 
         Raises:
@@ -70,25 +65,25 @@ class ActiveSet:
         calls_before = view.relaxation.handle.calls
         victim = Victim.of(view)
         points, variants, gains = [], [], {}
-        arms = [(name, place) for name in self.losses for place in range(len(task.budgets))]
-        for done, (name, place) in enumerate(arms):
-            budget = task.budgets[place]
-            task.tick(done / len(arms), f"active-set: {name}, {budget} flips")
-            if view.task == "graph":
+        runs = [(name, place) for name in self.losses for place in range(len(attempt.budgets))]
+        for done, (name, place) in enumerate(runs):
+            budget = attempt.budgets[place]
+            attempt.tick(done / len(runs), f"active-set: {name}, {budget} flips")
+            if view.task.level == "graph":
                 if place > 0:  # one run serves every budget: the flips of a graph are nested
                     continue
-                sets = break_graphs(victim, loss_named(name), task)
+                sets = break_graphs(victim, LOSSES[name], attempt)
             else:
-                search = _Search(victim, loss_named(name), budget, self, task)
+                search = _Search(victim, LOSSES[name], budget, self, attempt)
                 sets = [search.run()]
                 gains[f"{name} at {budget}"] = [round(value, 6) for value in search.loss_range]
-            for keys, allowed in zip(sets, task.budgets[place:], strict=False):
+            for keys, allowed in zip(sets, attempt.budgets[place:], strict=False):
                 accuracy = float(victim.correct(keys).double().mean())
                 points.append(FlipSet(allowed, keys, accuracy))
                 variants.append(name)
         relaxation = victim.relaxation
         notes: dict[str, Any] = {
-            "rung": relaxation.rung,
+            "relaxation": relaxation.kind,
             "gap": relaxation.gap,
             "gaps": relaxation.gaps,
             "calls": relaxation.handle.calls - calls_before,
@@ -101,9 +96,9 @@ class ActiveSet:
 class _Search:
     """One run: one loss, one budget."""
 
-    def __init__(self, victim: Victim, loss: Loss, budget: int, settings: ActiveSet, task: AttackTask) -> None:
+    def __init__(self, victim: Victim, loss: Loss, budget: int, settings: ActiveSet, attempt: Attempt) -> None:
         self.victim, self.loss, self.budget, self.settings = victim, loss, budget, settings
-        self.caps, self.rng = task.node_caps, task.rng
+        self.caps, self.rng = attempt.node_caps, attempt.rng
         space = victim.space
         self.eta = STEP * budget / space.graph.num_nodes
         self.size = min(max(8 * budget, SMALLEST_SET), space.num_pairs)
@@ -138,7 +133,7 @@ class _Search:
         keys = torch.cat([self.keys, fresh])
         w = torch.cat([self.w, torch.zeros(fresh.numel())])
         promise = w + _bounded(self.eta, gradient) * gradient
-        if first and self.victim.relaxation.rung == "ranking":  # the gradient orders candidates, nothing more
+        if first and self.victim.relaxation.kind == "ranking":  # the gradient orders candidates, nothing more
             order = torch.argsort(gradient, descending=True, stable=True)
             self._try(keys[order[gradient[order] > 0]], keys, w)
         chosen = torch.topk(promise, min(self.size, keys.numel())).indices

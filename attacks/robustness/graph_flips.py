@@ -1,4 +1,4 @@
-"""Breaks graph-level targets: in every graph the flip that lowers the margin most, one after another (spec 3.8)."""
+"""Breaks graph-level targets: in every graph the flip that lowers the margin most, one after another."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attacks.robustness.losses import Loss, margins
 from attacks.robustness.soft_flips import Victim
 from auditor.data.edits import EdgeSpace, select_graphs
 from auditor.data.graph import Graph
-from auditor.probe import AttackTask
+from auditor.probe import Attempt
 
 SHORTLIST = 16
 ALL_PAIRS_UP_TO = 2000
@@ -17,14 +17,14 @@ SAMPLED_PAIRS = 200_000
 BATCH_NODES = 20_000
 
 
-def break_graphs(victim: Victim, loss: Loss, task: AttackTask) -> list[Tensor]:
+def break_graphs(victim: Victim, loss: Loss, attempt: Attempt) -> list[Tensor]:
     """One set of keys per budget, in the numbering of all nodes; in each graph a smaller budget's flips come first.
 
     Each step ranks all pairs of a graph by one gradient, evaluates the best 16 on really edited graphs and keeps the
     best. A graph that is wrong gets no further flip.
     """
     whole = victim.space.graph
-    largest = torch.stack(list(task.item_budgets)).max(dim=0).values  # [n]
+    largest = torch.stack(list(attempt.item_budgets)).max(dim=0).values  # [n]
     chosen: list[list[int]] = [[] for _ in victim.items]  # local keys u * n + v of each graph, in the order found
     parts = [select_graphs(whole, item.view(1)) for item in victim.items]
     spaces = [EdgeSpace.of(part) for part, _ in parts]
@@ -32,15 +32,15 @@ def break_graphs(victim: Victim, loss: Loss, task: AttackTask) -> list[Tensor]:
     alive = [place for place in alive if spaces[place].num_pairs > 0]
     step = 0
     while alive:
-        task.tick(None, f"active-set: flip {step + 1} in {len(alive)} graphs")
+        attempt.tick(None, f"active-set: flip {step + 1} in {len(alive)} graphs")
         for group in _groups(alive, spaces):
-            for place, key in zip(group, _best_flips(victim, loss, group, spaces, chosen, task), strict=True):
+            for place, key in zip(group, _best_flips(victim, loss, group, spaces, chosen, attempt), strict=True):
                 chosen[place].append(key)
         step += 1
         broken = _broken(victim, alive, spaces, chosen)
         alive = [p for p in alive if p not in broken and len(chosen[p]) < int(largest[p])]
     sets = []
-    for budgets in task.item_budgets:
+    for budgets in attempt.item_budgets:
         keys = []
         for place, (_, nodes) in enumerate(parts):
             local = torch.tensor(chosen[place][: int(budgets[place])], dtype=torch.int64)
@@ -65,12 +65,12 @@ def _groups(places: list[int], spaces: list[EdgeSpace]) -> list[list[int]]:
 
 
 def _best_flips(
-    victim: Victim, loss: Loss, group: list[int], spaces: list[EdgeSpace], chosen: list[list[int]], task: AttackTask
+    victim: Victim, loss: Loss, group: list[int], spaces: list[EdgeSpace], chosen: list[list[int]], attempt: Attempt
 ) -> list[int]:
     """The flip of each graph of the group that leaves it the smallest margin, as local keys."""
     current = [spaces[p].toggled(torch.tensor(chosen[p], dtype=torch.int64)) for p in group]
     y = victim.y[group]
-    candidates, gradients = _ranked(victim, loss, current, y, [chosen[p] for p in group], task)
+    candidates, gradients = _ranked(victim, loss, current, y, [chosen[p] for p in group], attempt)
     edited, owner, tried = [], [], []
     for i, (keys, gradient) in enumerate(zip(candidates, gradients, strict=True)):
         short = keys[torch.topk(gradient, min(SHORTLIST, keys.numel())).indices]
@@ -89,7 +89,7 @@ def _best_flips(
 
 
 def _ranked(
-    victim: Victim, loss: Loss, graphs: list[Graph], y: Tensor, taken: list[list[int]], task: AttackTask
+    victim: Victim, loss: Loss, graphs: list[Graph], y: Tensor, taken: list[list[int]], attempt: Attempt
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Candidate pairs of each graph (local keys, never one that was flipped before) and the loss's gradient at them."""
     spaces = [EdgeSpace.of(graph) for graph in graphs]
@@ -98,7 +98,7 @@ def _ranked(
     local, keys = [], []
     for space, start, old in zip(spaces, starts, taken, strict=True):
         few = space.graph.num_nodes <= ALL_PAIRS_UP_TO
-        own = space.sample(space.num_ordered if few else SAMPLED_PAIRS, task.rng)
+        own = space.sample(space.num_ordered if few else SAMPLED_PAIRS, attempt.rng)
         own = torch.unique(torch.cat([own, space.existing]))
         own = own[~torch.isin(own, torch.tensor(old, dtype=torch.int64))]
         u, v = space.ends(own)

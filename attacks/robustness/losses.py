@@ -1,15 +1,15 @@
-"""Differentiable stand-ins for the number of errors, to be maximised (adversarial spec 3)."""
+"""Differentiable stand-ins for the number of errors, to be maximised."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from auditor.errors import ConfigError, nearest
-from auditor.targets.target import output_kind
+from auditor.tasks import output_kind
 
 SATURATED = 1 - 1e-6
 
@@ -55,15 +55,5 @@ def prob_loss(z: Tensor, y: Tensor) -> Tensor:
 
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-LOSSES: dict[str, Loss] = {"tanh": tanh_loss, "prob": prob_loss}
-
-
-def loss_named(name: str) -> Loss:
-    """The loss of that name.
-
-    Raises:
-        ConfigError: unknown; the nearest name is offered.
-    """
-    if name not in LOSSES:
-        raise ConfigError(f'no loss is called "{name}". {nearest(name, LOSSES)}')
-    return LOSSES[name]
+LossName = Literal["tanh", "prob"]
+LOSSES: dict[LossName, Loss] = {"tanh": tanh_loss, "prob": prob_loss}

@@ -11,7 +11,6 @@ from attacks.robustness.losses import Loss, Outputs
 from auditor.data.edits import EdgeSpace
 from auditor.errors import SkippedError
 from auditor.targets.relaxation import Relaxation
-from auditor.targets.target import is_correct
 from auditor.view import View
 
 CHUNK_VALUES = 25_000_000
@@ -44,7 +43,7 @@ class Victim:
             SkippedError: the model has no edge gradient.
         """
         relaxation = view.relaxation
-        if relaxation.rung == "none":
+        if relaxation.kind == "none":
             raise SkippedError("the model has no gradient with respect to its edges; use a black-box attack")
         space, items = EdgeSpace.of(view.graph), view.items
         graph = space.graph
@@ -94,4 +93,4 @@ class Victim:
         """Which attacked items are still right on the really edited graph, bool [n]."""
         graph = self.space.toggled(keys)
         logits = self.relaxation.exact_logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch)
-        return is_correct(logits[self.items], self.y)
+        return graph.task.correct(logits[self.items], self.y)

@@ -2,36 +2,129 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from attacks.shift.edge_edits import add_edges, drop_edges, non_edges
+from attacks.shift.edge_edits import add_edges, count_edges, drop_edges, non_edges
 from attacks.shift.edit import Edit
 from attacks.shift.feature_edits import add_noise, mask_features, noise_sigma
 from attacks.shift.node_edits import crop_graphs, drop_nodes
 from auditor.data.graph import Graph
-from auditor.errors import ConfigError, nearest
-from auditor.probe import AttackTask, ShiftedSet, ShiftOutcome
-from auditor.targets.target import Capability
-from auditor.view import Access, View
+from auditor.outcomes import Edits, Labels, ShiftedSet, ShiftOutcome
+from auditor.parameters import parameters
+from auditor.probe import Attempt
+from auditor.view import View
 
-SEVERITIES: dict[str, tuple[float, ...]] = {
-    "edge-drop": (0.1, 0.3, 0.5),
-    "edge-add": (0.1, 0.3, 0.5),
-    "feature-mask": (0.1, 0.3, 0.5),
-    "feature-noise": (0.1, 0.3, 1.0),
-    "node-drop": (0.1, 0.3),
-    "crop": (0.75, 0.5),
+KindName = Literal["edge-drop", "edge-add", "feature-mask", "feature-noise", "node-drop", "crop"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Whole:
+    """What is corrupted: the whole graph, or of many graphs the test graphs.
+
+    Attributes:
+        graph: as it is.
+        node_ids: of its nodes in the target's graph, int64 [N]; None for all.
+        items: what is evaluated.
+        protected: nodes that stay, bool [N].
+        sigma: unit of the noise, [1] or [F].
+    """
+
+    graph: Graph
+    node_ids: Tensor | None
+    items: Tensor
+    protected: Tensor
+    sigma: Tensor
+
+    @classmethod
+    def of(cls, view: View) -> Whole:
+        """Of what the attack sees."""
+        graph, items = view.graph, view.items
+        if graph.batch is None:
+            protected = torch.zeros(graph.num_nodes, dtype=torch.bool)
+            protected[items] = True
+            return cls(graph, None, items, protected, noise_sigma(graph, view.train_mask))
+        chosen = torch.zeros(graph.num_items, dtype=torch.bool)
+        chosen[items] = True
+        ids = torch.nonzero(chosen[graph.batch]).flatten()
+        sigma = noise_sigma(graph, view.train_mask[graph.batch])
+        return cls(graph.induced(ids), ids, items, torch.zeros(len(ids), dtype=torch.bool), sigma)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind:
+    """One kind of corruption.
+
+    Attributes:
+        edits: what it edits.
+        severities: its own, mildest first.
+        edit: the corrupted graph at one severity.
+        obstacle: why it cannot be done up to a severity, or nothing.
+        nothing: the severity at which nothing may change.
+        most: the largest severity.
+        labels: whether they still hold.
+    """
+
+    edits: Edits
+    severities: tuple[float, ...]
+    edit: Callable[[Whole, float, np.random.Generator], Edit]
+    obstacle: Callable[[Whole, float], str]
+    nothing: float = 0.0
+    most: float = 1.0
+    labels: Labels = "kept"
+
+
+def _no_edges(on: Whole, _worst: float) -> str:
+    return "" if count_edges(on.graph) else "the graph has no edges"
+
+
+def _no_room(on: Whole, worst: float) -> str:
+    free, want = non_edges(on.graph), worst * count_edges(on.graph)
+    return f"{free} non-edges, fewer than the {want:.0f} edges to add" if free < want else _no_edges(on, worst)
+
+
+def _no_features(on: Whole, _worst: float) -> str:
+    return "" if on.graph.x.any() else "every feature is zero"
+
+
+def _no_unit(on: Whole, _worst: float) -> str:
+    return "" if on.sigma.any() else "the features do not vary, so that noise has no unit"
+
+
+def _no_free_nodes(on: Whole, worst: float) -> str:
+    free, want = int((~on.protected).sum()), worst * on.graph.num_nodes
+    few = on.graph.batch is None and free < want  # of many graphs, each keeps a node
+    return f"{free} nodes outside the evaluated items, fewer than the {want:.0f} to remove" if few else ""
+
+
+def _one_graph(on: Whole, _worst: float) -> str:
+    return "" if on.graph.batch is not None else "crops are of whole graphs; this target classifies nodes"
+
+
+KINDS: dict[KindName, Kind] = {
+    "edge-drop": Kind("edges", (0.1, 0.3, 0.5), lambda on, *by: drop_edges(on.graph, *by), _no_edges),
+    "edge-add": Kind("edges", (0.1, 0.3, 0.5), lambda on, *by: add_edges(on.graph, *by), _no_room),
+    "feature-mask": Kind("features", (0.1, 0.3, 0.5), lambda on, *by: mask_features(on.graph, *by), _no_features),
+    "feature-noise": Kind(
+        "features", (0.1, 0.3, 1.0), lambda on, *by: add_noise(on.graph, *by, sigma=on.sigma), _no_unit, most=math.inf
+    ),
+    "node-drop": Kind(
+        "nodes", (0.1, 0.3), lambda on, *by: drop_nodes(on.graph, *by, protected=on.protected), _no_free_nodes
+    ),
+    "crop": Kind(
+        "nodes", (0.75, 0.5), lambda on, *by: crop_graphs(on.graph, *by), _one_graph, nothing=1.0, labels="doubtful"
+    ),
 }
-Editor = Callable[[Graph, float, np.random.Generator], Edit]
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class Corruption:
     """Edges dropped or added, features masked or noised, nodes dropped, graphs cropped; the same test items each time.
 
@@ -45,143 +138,73 @@ class Corruption:
             the kind's mildest.
     """
 
-    id: ClassVar[str] = "corruption"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.LABELS})
-    access: ClassVar[frozenset[Access]] = frozenset({Access.GRAPH, Access.FEATURES})
-    kinds: tuple[str, ...] = tuple(SEVERITIES)
-    draws: int = 0
-    severities: tuple[str, ...] = ()
+    kinds: tuple[KindName, ...] = tuple(KINDS)
+    draws: Annotated[int, Field(ge=0)] = 0
+    severities: tuple[Annotated[float, Field(gt=0)], ...] = ()
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _in_range(self) -> Corruption:
         for kind in self.kinds:
-            if kind not in SEVERITIES:
-                raise ConfigError(f'corruption has no kind "{kind}". {nearest(kind, SEVERITIES)}')
-            for text in self.severities:
-                _read_severity(kind, text)
-        if self.draws < 0:
-            raise ConfigError(f"corruption: draws is {self.draws}; expected at least 1, or 0 for the profile's number.")
+            for severity in self.severities:
+                if severity > KINDS[kind].most:
+                    raise ValueError(
+                        f"severity {severity:g} for {kind}; expected a number in (0, {KINDS[kind].most:g}]"
+                    )
+        return self
 
-    def run(self, view: View, task: AttackTask) -> ShiftOutcome:
+    def run(self, view: View, attempt: Attempt) -> ShiftOutcome:
         """The corrupted graphs, made one at a time while they are read; equal however often they are read."""
-        draws = self.draws or (3 if task.profile == "quick" else 5)
-        plan = {kind: self._severities(kind, task.profile) for kind in self.kinds}
-        base, node_ids = _inference_graph(view)
-        skipped = {}
-        for kind in self.kinds:
-            reason = _not_applicable(kind, base, view, max(plan[kind]))
-            if reason:
-                skipped[kind] = reason
-                del plan[kind]
-        sets = _Sets(view, base, node_ids, plan, draws, int(task.rng.integers(2**62)), task)
-        return ShiftOutcome(sets=sets, notes={"skipped": skipped, "draws": draws})
-
-    def _severities(self, kind: str, profile: str) -> tuple[float, ...]:
-        if self.severities:
-            return tuple(_read_severity(kind, text) for text in self.severities)
-        return SEVERITIES[kind][:1] if profile == "quick" else SEVERITIES[kind]
+        on, quick = Whole.of(view), attempt.profile == "quick"
+        plan: dict[KindName, tuple[float, ...]] = {}
+        skipped: dict[str, str] = {}
+        for name in self.kinds:
+            kind = KINDS[name]
+            severities = self.severities or (kind.severities[:1] if quick else kind.severities)
+            if reason := kind.obstacle(on, max(severities)):
+                skipped[name] = reason
+            else:
+                plan[name] = severities
+        draws = self.draws or (3 if quick else 5)
+        sets = _Sets(on, plan, draws, int(attempt.rng.integers(2**62)), attempt)
+        return ShiftOutcome(sets=sets, skipped=skipped, notes={"draws": draws})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sets:
     """Every corrupted set, each from its own seed: reading them twice, or in part, changes nothing."""
 
-    view: View
-    base: Graph
-    node_ids: Tensor | None
-    plan: dict[str, tuple[float, ...]]
+    on: Whole
+    plan: dict[KindName, tuple[float, ...]]
     draws: int
     seed: int
-    task: AttackTask
+    attempt: Attempt
 
     def __iter__(self) -> Iterator[ShiftedSet]:
-        editors = _editors(self.view, self.base)
-        total = sum(1 + len(levels) * self.draws for levels in self.plan.values())
+        total = sum(1 + len(severities) * self.draws for severities in self.plan.values())
         done = 0
-        for kind, levels in self.plan.items():
-            for number, severity in enumerate((1.0 if kind == "crop" else 0.0, *levels)):
+        for name, severities in self.plan.items():
+            for number, severity in enumerate((KINDS[name].nothing, *severities)):
                 for draw in range(self.draws if number else 1):
-                    self.task.tick(done / total, f"{kind} {severity:g}")
-                    rng = np.random.default_rng([self.seed, *kind.encode(), number, draw])
-                    yield self._shifted(kind, number, severity, draw, editors[kind](self.base, severity, rng))
+                    self.attempt.tick(done / total, f"{name} {severity:g}")
+                    rng = np.random.default_rng([self.seed, *name.encode(), number, draw])
+                    yield self._shifted(name, number, severity, draw, KINDS[name].edit(self.on, severity, rng))
                     done += 1
 
-    def _shifted(self, kind: str, number: int, severity: float, draw: int, edit: Edit) -> ShiftedSet:
-        ids = edit.node_ids
-        if self.node_ids is not None:
-            ids = self.node_ids if ids is None else self.node_ids[ids]
-        mildest = severity == SEVERITIES[kind][0]
+    def _shifted(self, name: KindName, number: int, severity: float, draw: int, edit: Edit) -> ShiftedSet:
+        kind, ids = KINDS[name], edit.node_ids
+        if self.on.node_ids is not None:
+            ids = self.on.node_ids if ids is None else self.on.node_ids[ids]
         return ShiftedSet(
-            name=kind,
+            name=name,
             severity=f"{severity:g}" if number else "0",
             draw=draw,
-            items=self.view.items,
+            items=self.on.items,
+            edits=kind.edits,
             graph=edit.graph,
             node_ids=ids,
-            labels="doubtful" if kind == "crop" else "kept",
+            labels=kind.labels,
+            mildest=number > 0 and severity == kind.severities[0],
+            leaves_domain=edit.leaves_domain,
             claimed_rate=edit.claimed_rate,
-            notes={**edit.notes, "mildest": mildest and number > 0},
+            notes=edit.notes,
         )
-
-
-def _inference_graph(view: View) -> tuple[Graph, Tensor | None]:
-    """What is corrupted: the whole graph, or of many graphs the test graphs and the ids of their nodes."""
-    graph = view.graph
-    if graph.batch is None:
-        return graph, None
-    chosen = torch.zeros(graph.num_items, dtype=torch.bool)
-    chosen[view.items] = True
-    node_ids = torch.nonzero(chosen[graph.batch]).flatten()
-    return graph.induced(node_ids), node_ids
-
-
-def _editors(view: View, base: Graph) -> dict[str, Editor]:
-    graph = view.graph
-    train_nodes = view.train_mask if graph.batch is None else view.train_mask[graph.batch]
-    sigma = noise_sigma(graph, train_nodes)
-    protected = torch.zeros(base.num_nodes, dtype=torch.bool)
-    if base.batch is None:
-        protected[view.items] = True
-    return {
-        "edge-drop": drop_edges,
-        "edge-add": add_edges,
-        "feature-mask": mask_features,
-        "feature-noise": lambda g, s, rng: add_noise(g, s, rng, sigma=sigma),
-        "node-drop": lambda g, s, rng: drop_nodes(g, s, rng, protected=protected),
-        "crop": crop_graphs,
-    }
-
-
-def _not_applicable(kind: str, base: Graph, view: View, worst: float) -> str:
-    """Why a kind cannot be done here, or nothing."""
-    edges = len(base.pair_keys() if base.is_undirected else base.arc_keys(include_loops=False))
-    if kind in ("edge-drop", "edge-add") and edges == 0:
-        return "the graph has no edges"
-    if kind == "edge-add" and non_edges(base) < worst * edges:
-        return f"{non_edges(base)} non-edges, fewer than the {worst * edges:.0f} edges to add"
-    if kind == "feature-mask" and not base.x.any():
-        return "every feature is zero"
-    if kind == "feature-noise":
-        train = view.train_mask if base.batch is None else view.train_mask[view.graph.batch]
-        if not noise_sigma(view.graph, train).any():
-            return "the features do not vary, so that noise has no unit"
-    if kind == "node-drop" and base.batch is None:
-        free, want = base.num_nodes - len(view.items), worst * base.num_nodes
-        if free < want:
-            return f"{free} nodes outside the evaluated items, fewer than the {want:.0f} to remove"
-    if kind == "crop" and base.batch is None:
-        return "crops are of whole graphs; this target classifies nodes"
-    return ""
-
-
-def _read_severity(kind: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    top = np.inf if kind == "feature-noise" else 1.0
-    if not 0 < value <= top or not np.isfinite(value):
-        raise ConfigError(
-            f'corruption: severity "{text}" for {kind}; expected a number in '
-            f"{'(0, inf)' if kind == 'feature-noise' else '(0, 1]'}, lists as 0.1/0.3."
-        )
-    return value

@@ -50,9 +50,14 @@ def add_edges(graph: Graph, rate: float, rng: np.random.Generator) -> Edit:
     return Edit(edited, claimed_rate=_share(len(new), len(keys)), notes={"missing": missing} if missing else {})
 
 
+def count_edges(graph: Graph) -> int:
+    """M, loops left out."""
+    return len(_edge_keys(graph))
+
+
 def non_edges(graph: Graph) -> int:
     """How many edges could be added inside the graphs."""
-    return int(_pairs_in_groups(graph).sum()) - len(_edge_keys(graph))
+    return int(_pairs_in_groups(graph).sum()) - count_edges(graph)
 
 
 def choose_in_groups(groups: Ints, counts: Ints, rng: np.random.Generator) -> NDArray[np.bool_]:

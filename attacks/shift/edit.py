@@ -19,10 +19,12 @@ class Edit:
         graph: after the edit.
         node_ids: which nodes of the graph before are left, int64 ascending; None for all.
         claimed_rate: share of edges, non-zero feature entries or nodes edited; None where there is no such share.
+        leaves_domain: whether features became ones that real data could not hold.
         notes: plain values printed with the row.
     """
 
     graph: Graph
     node_ids: Tensor | None = None
     claimed_rate: float | None = None
+    leaves_domain: bool = False
     notes: Mapping[str, Any] = field(default_factory=dict)

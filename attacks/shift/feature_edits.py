@@ -28,11 +28,8 @@ def add_noise(graph: Graph, scale: float, rng: np.random.Generator, *, sigma: Te
     """
     noise = torch.from_numpy(rng.standard_normal(graph.x.shape, dtype=np.float32)) * (scale * sigma)
     size = float(noise.norm(dim=1).mean())
-    notes = {
-        "norm_ratio": float(graph.x.norm(dim=1).mean()) / size if size else None,
-        "leaves_domain": is_binary(graph.x),
-    }
-    return Edit(replace(graph, x=graph.x + noise), notes=notes)
+    notes = {"norm_ratio": float(graph.x.norm(dim=1).mean()) / size} if size else {}
+    return Edit(replace(graph, x=graph.x + noise), leaves_domain=is_binary(graph.x), notes=notes)
 
 
 def noise_sigma(graph: Graph, train_nodes: Tensor) -> Tensor:

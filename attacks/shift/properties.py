@@ -17,19 +17,31 @@ DIGITS = 9
 
 
 def node_properties(graph: Graph, train: Tensor) -> dict[str, Floats]:
-    """Degree, PageRank, personalised PageRank from the training nodes, hops to the nearest one, local clustering.
+    """Degrees, PageRank, personalised PageRank from the training nodes, hops to the nearest one, local clustering.
 
-    Read on the undirected graph without loops; float64 [N] each, hops are inf where no training node is reachable.
+    All but degrees are read on the undirected graph without loops; float64 [N] each, hops are inf where no training
+    node is reachable.
     """
     adjacency = undirected(graph)
     seeds = train.numpy()
     return {
-        "degree": _flat(adjacency.sum(axis=1)),
+        **degrees(graph),
         "pagerank": pagerank(adjacency, np.ones(graph.num_nodes)),
         "personalised-pagerank": pagerank(adjacency, seeds.astype(np.float64)),
         "hops-to-train": hops(adjacency, np.flatnonzero(seeds)),
         "clustering": clustering(adjacency),
     }
+
+
+def degrees(graph: Graph) -> dict[str, Floats]:
+    """`degree`, or of a directed graph `in-degree` (how many messages arrive) and `out-degree`; float64 [N] each.
+
+    Loops and repeated arcs do not count; a graph that holds every arc's reverse is undirected.
+    """
+    arcs, n = graph.arc_keys(include_loops=False), graph.num_nodes
+    source, sink = arcs // n, arcs % n
+    ends = {"degree": sink} if graph.is_undirected else {"in-degree": sink, "out-degree": source}
+    return {name: torch.bincount(end, minlength=n).numpy().astype(np.float64) for name, end in ends.items()}
 
 
 def graph_properties(graph: Graph) -> dict[str, Floats]:

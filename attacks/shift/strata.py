@@ -3,81 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from attacks.shift.properties import graph_properties, node_properties
 from auditor.data.graph import Graph
-from auditor.errors import SkippedError
-from auditor.probe import AttackTask, ShiftedSet, ShiftOutcome
-from auditor.targets.target import Capability
-from auditor.view import Access, View
+from auditor.outcomes import ShiftedSet, ShiftOutcome
+from auditor.parameters import parameters
+from auditor.probe import Attempt
+from auditor.view import View
 
 Floats = NDArray[np.float64]
-MIN_ITEMS = 60
 MIN_BIN = 30
+DEGREES = ("degree", "in-degree", "out-degree")
 DEGREE_CUTS = (1.0, 3.0, 7.0)
-# Measured from the training items themselves: how train and test differ in them says nothing.
-RELATIVE_TO_TRAINING = ("personalised-pagerank", "hops-to-train")
+RELATIVE = frozenset({"personalised-pagerank", "hops-to-train"})
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class Strata:
     """Cuts the test items by degree, PageRank, distance to training nodes, clustering (nodes); size, density (graphs).
 
-    Degree has fixed bins (≤1, 2–3, 4–7, ≥8) so that graphs can be compared; other properties have `bins` quantile bins
-    of the *test* items. A bin below 30 items joins its smaller neighbour. Class and homophily need the truth: the
-    evaluation cuts them.
+    Degrees have fixed bins (≤1, 2–3, 4–7, ≥8) so that graphs can be compared; other properties have `bins` quantile
+    bins of the *test* items. A bin below 30 items joins its smaller neighbour, and a property with one bin left is
+    skipped. Class and homophily need the truth: the evaluation cuts them.
 
     Attributes:
         bins: quantile bins per property.
     """
 
-    id: ClassVar[str] = "strata"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.LABELS})
-    access: ClassVar[frozenset[Access]] = frozenset({Access.GRAPH})
-    bins: int = 4
+    bins: Annotated[int, Field(ge=2)] = 4
 
-    def run(self, view: View, task: AttackTask) -> ShiftOutcome:
+    def run(self, view: View, attempt: Attempt) -> ShiftOutcome:
         """Strata by property and bin, and the value of every property for all items."""
         items = view.items
-        if len(items) < MIN_ITEMS:
-            raise SkippedError(f"{len(items)} test items; strata need at least {MIN_ITEMS}")
         properties = self._properties(view.graph, view.train_mask)
         sets: list[ShiftedSet] = []
         skipped: dict[str, str] = {}
         for number, (name, values) in enumerate(properties.items()):
-            task.tick(number / len(properties), name)
-            here = values[items.numpy()]
-            fixed = bin_index(here, np.array(DEGREE_CUTS) if name == "degree" else quantile_cuts(here, self.bins))
+            attempt.tick(number / len(properties), name)
+            here, is_degree = values[items.numpy()], name in DEGREES
+            fixed = bin_index(here, np.array(DEGREE_CUTS) if is_degree else quantile_cuts(here, self.bins))
             index = join_small(fixed, MIN_BIN)
             if len(np.unique(index)) < 2:
-                skipped[name] = f"all {len(items)} test items fall into one bin"
+                skipped[name] = f"the {len(items)} test items do not fill two bins of {MIN_BIN}"
                 continue
             for b in np.unique(index):
                 chosen = index == b
                 sets.append(
                     ShiftedSet(
                         name=name,
-                        severity=degree_name(fixed[chosen]) if name == "degree" else bin_name(here[chosen]),
+                        severity=degree_name(fixed[chosen]) if is_degree else bin_name(here[chosen]),
                         draw=0,
                         items=items[torch.from_numpy(chosen)],
-                        paired=False,
                     )
                 )
         return ShiftOutcome(
             sets=tuple(sets),
             properties={name: torch.from_numpy(values) for name, values in properties.items()},
-            notes={"skipped": skipped, "relative_to_training": [n for n in RELATIVE_TO_TRAINING if n in properties]},
+            relative=RELATIVE & properties.keys(),
+            skipped=skipped,
         )
 
     def _properties(self, graph: Graph, train: Tensor) -> Mapping[str, Floats]:
-        return node_properties(graph, train) if graph.task == "node" else graph_properties(graph)
+        return node_properties(graph, train) if graph.task.level == "node" else graph_properties(graph)
 
 
 def quantile_cuts(values: Floats, bins: int) -> Floats:

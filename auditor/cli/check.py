@@ -23,24 +23,24 @@ def check(
 
     from auditor.cli.console import stdout
     from auditor.cli.session import Session
-    from auditor.runner.document import check_validity, target_row
+    from auditor.cli.training import accuracy_line
+    from auditor.runner.assemble import check_validity, target_row
 
     given = {"only": only, "skip": skip, "family": family, "profile": profile, "seeds": seeds, "data_root": data_root}
     session = Session.open(target, given)
     loaded = session.load_target(data=data, trust_pickle=trust_pickle)
     cells = session.plan(loaded)
-    rows, line = check_validity(loaded), target_row(loaded)
+    rows = check_validity(loaded, (cell.request.entry.id for cell in cells))
+    line = target_row(loaded)
     console = stdout()
-    clean = line.clean
     console.print(
-        f"{line.name}: {line.kind}, {line.task} task, digest {line.digest[:12]}, {line.features} features, "
+        f"{line.name}: {line.kind}, {line.task.level} task, digest {line.digest[:12]}, {line.features} features, "
         f"{line.classes} classes, {line.nodes} nodes, {line.edges} directed edges"
-        + (f", {line.graphs} graphs" if line.task == "graph" else ""),
+        + (f", {line.graphs} graphs" if line.task.level == "graph" else ""),
         markup=False,
     )
     console.print(
-        f"test accuracy {clean['accuracy']:.3f} [{clean['ci'][0]:.3f}, {clean['ci'][1]:.3f}] on {clean['n']} items; "
-        f"constant predictor {clean['constant_predictor']:.3f}; offers {', '.join(line.capabilities)}",
+        f"{accuracy_line(line)}; offers {', '.join(line.capabilities)}",
         markup=False,
     )
     if loaded.defense is not None:

@@ -42,7 +42,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Resolved:
     """Every option of a run, and the tables of the config file that are not options."""
 
     options: Mapping[str, Setting]
@@ -69,7 +69,7 @@ def read_tables(path: Path) -> dict[str, Any]:
     return {name: getattr(file, name) for name in RUN_TABLES if getattr(file, name) is not None}
 
 
-def resolve(given: Mapping[str, Any], tables: Mapping[str, Any], folder: Path = Path()) -> Settings:
+def resolve(given: Mapping[str, Any], tables: Mapping[str, Any], folder: Path = Path()) -> Resolved:
     """Options from all four places.
 
     Args:
@@ -100,7 +100,7 @@ def resolve(given: Mapping[str, Any], tables: Mapping[str, Any], folder: Path = 
             options[name] = Setting(default, "default")
     if options["threads"].value < 1:
         raise ConfigError(f"threads is {options['threads'].value}; expected at least 1.")
-    return Settings(options, {name: tables[name] for name in RUN_TABLES if name != "run" and name in tables})
+    return Resolved(options, {name: tables[name] for name in RUN_TABLES if name != "run" and name in tables})
 
 
 def with_defense_tables(texts: Sequence[str], table: Any) -> list[str]:

@@ -36,7 +36,7 @@ def defend(
     from auditor.targets.derived import save_derived
 
     session = Session.open(target, {"data_root": data_root})
-    made = make_defense(with_defense_tables([defense], session.settings.tables.get("defenses"))[0])
+    made = make_defense(with_defense_tables([defense], session.resolved.tables.get("defenses"))[0])
     loaded = session.load_target(data=data)
     check_folder(out)
     check_other_folder(out, target)

@@ -12,8 +12,9 @@ from auditor.cli import options
 from auditor.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from auditor.audit import Audit
     from auditor.cli.session import Session
+    from auditor.document import Audit
+    from auditor.evaluate.dp_claim.runs import Cost
     from auditor.runner.claiming import Asked
 
 
@@ -83,7 +84,7 @@ def dp_claim(
         raise UsageError("--prereg belongs to --scores: every other audit writes its own before it runs.")
     given = {"out": out, "format": format_, "data_root": data_root, "plain": plain}
     asked = Asked(claim, level, relation, access, canaries, alpha, mode, runs, seed)  # type: ignore[arg-type]
-    how = {"power_only": power_only, "allow_inconclusive": allow_inconclusive}
+    how = {"power_only": power_only, "allow_inconclusive": allow_inconclusive, "notify": _say_cost}
     if target is not None:
         session = Session.open(target, given)
         audit = _on_target(session, asked, defense, train, how)
@@ -104,7 +105,15 @@ def _only_arithmetic(ctx: typer.Context) -> None:
         raise UsageError(f"--static is arithmetic alone: nothing is run that {shown} could change. Leave it out.")
 
 
-def _on_target(session: Session, asked: Asked, defense: str | None, train: str | None, how: dict[str, bool]) -> Audit:
+def _say_cost(cost: Cost) -> None:
+    """What the runs will take, before the first of them."""
+    from auditor.cli.console import note
+
+    seconds = "an unknown time" if cost.seconds is None else f"about {max(1.0, cost.seconds):,.0f} s"
+    note(f"{cost.runs:,} runs of the mechanism, reach twins included: {seconds}" if cost.runs else "nothing is trained")
+
+
+def _on_target(session: Session, asked: Asked, defense: str | None, train: str | None, how: dict[str, Any]) -> Audit:
     from auditor.cli.config import with_defense_tables
     from auditor.cli.console import stderr
     from auditor.compare.arms import make_defense
@@ -113,7 +122,7 @@ def _on_target(session: Session, asked: Asked, defense: str | None, train: str |
 
     made = None
     if defense is not None:
-        made = make_defense(with_defense_tables([defense], session.settings.tables.get("defenses"))[0])
+        made = make_defense(with_defense_tables([defense], session.resolved.tables.get("defenses"))[0])
     loaded = session.load_target()
     status = stderr().status("preparing the audit")
 
@@ -129,7 +138,7 @@ def _on_target(session: Session, asked: Asked, defense: str | None, train: str |
             settings = session.claim_settings((asked.seed,), tuple(sys.argv[1:]))
             return session.keep(refused(asked, made, answer, loaded, settings))
         question = answer
-    if session.settings["plain"]:
+    if session.resolved["plain"]:
         return session.claim(question, loaded, argv=tuple(sys.argv[1:]), **how)
     with status:
         return session.claim(question, loaded, argv=tuple(sys.argv[1:]), **how)
@@ -141,10 +150,10 @@ def _without_target(
     static: str | None,
     scores: Path | None,
     prereg: Path | None,
-    how: dict[str, bool],
+    how: dict[str, Any],
 ) -> Audit:
-    from auditor.audit import from_bytes
     from auditor.cli.console import read_file
+    from auditor.document import from_bytes
     from auditor.runner.claiming import ask_parameters, ask_scores
 
     if static is not None:

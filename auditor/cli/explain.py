@@ -15,7 +15,6 @@ def explain(id_: Annotated[str, typer.Argument(metavar="ID", help="A probe, atta
     from auditor.cli.console import stdout
     from auditor.cli.pages import FOLDERS, page
     from auditor.errors import ConfigError, nearest
-    from auditor.taxonomy import FINDING_IDS
 
     attacks = registry.entries("attacks")
     probes = registry.probes()
@@ -23,7 +22,7 @@ def explain(id_: Annotated[str, typer.Argument(metavar="ID", help="A probe, atta
         *attacks,
         *probes,
         *registry.entries("defenses"),
-        *(finding for finding in FINDING_IDS if page("findings", finding) is not None),
+        *(finding for finding in registry.finding_ids() if page("findings", finding) is not None),
     }
     if id_ not in known:
         raise ConfigError(f'nothing is called "{id_}". {nearest(id_, known)} "auditor list probes" shows them all.')

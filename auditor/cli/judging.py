@@ -13,18 +13,17 @@ from auditor.cli.console import read_file
 from auditor.errors import ConfigError
 
 if TYPE_CHECKING:
-    from auditor.audit import Audit
-    from auditor.baseline import Baseline
+    from auditor.document import Audit
     from auditor.policy import Policy
+    from auditor.policy.baseline import Baseline
 
-PolicyName = Annotated[str, typer.Option("--policy", help="lenient, standard, strict or [policy.NAME] of --config.")]
+# No square brackets in a help text: the command line library reads them as markup and shows nothing.
+PolicyName = Annotated[str, typer.Option("--policy", help="lenient, standard, strict or NAME of a policy.NAME table.")]
 FailOn = Annotated[
-    str | None, typer.Option("--fail-on", help="Severity from which a finding fails: low, medium, high, critical.")
+    str | None, typer.Option("--fail-on", help="Severity from which a result fails: low, medium, high, critical.")
 ]
-Config = Annotated[
-    Path | None, typer.Option("--config", help="audit.toml with [gate], [policy.NAME] and [[suppress]].")
-]
-BaselinePath = Annotated[Path | None, typer.Option("--baseline", help="Accepted findings (auditor-baseline.json).")]
+Config = Annotated[Path | None, typer.Option("--config", help="audit.toml with gate, policy.NAME and suppress tables.")]
+BaselinePath = Annotated[Path | None, typer.Option("--baseline", help="Accepted results (auditor-baseline.json).")]
 AsOf = Annotated[
     str | None,
     typer.Option("--as-of", metavar="DATE", help="Day on which expiry dates are checked (default: today, UTC)."),
@@ -61,14 +60,19 @@ def read_policy(name: str, fail_on: str | None, config: Path | None, as_of: date
 
 
 def read_audit(path: Path) -> Audit:
-    """An audit document from a file."""
-    from auditor.audit import from_bytes
+    """An audit document from a file.
+
+    Raises:
+        UsageError: not ours, or of another major version.
+        DocumentError: it does not agree with itself.
+    """
+    from auditor.document import from_bytes
 
     return from_bytes(read_file(path))
 
 
 def read_baseline_file(path: Path | None) -> Baseline | None:
     """A baseline from a file; None when no path was given."""
-    from auditor.baseline import read_baseline
+    from auditor.policy.baseline import read_baseline
 
     return None if path is None else read_baseline(read_file(path))

@@ -18,7 +18,7 @@ def list_(
     from auditor.errors import ConfigError, nearest
 
     if what == "schema":
-        from auditor.audit import json_schema
+        from auditor.document import json_schema
 
         typer.echo(json.dumps(json_schema(), indent=2, sort_keys=True))
         return
@@ -42,10 +42,10 @@ def list_(
 
 
 def _findings() -> list[tuple[str, str, str]]:
+    from auditor import registry
     from auditor.cli.pages import first_line
-    from auditor.taxonomy import FINDING_IDS
 
-    lines = {id_: first_line("findings", id_) for id_ in FINDING_IDS}
+    lines = {id_: first_line("findings", id_) for id_ in registry.finding_ids()}
     return [(id_, id_.partition("-")[0], line) for id_, line in lines.items() if line]
 
 

@@ -13,7 +13,7 @@ TargetPath = Annotated[
 AuditPath = Annotated[Path, typer.Argument(metavar="AUDIT.JSON", help="The document that auditor run wrote.")]
 Only = Annotated[str | None, typer.Option(help="Probes to run: id or id:key=value, comma-separated.")]
 Skip = Annotated[str | None, typer.Option(help="Probes to leave out.")]
-Family = Annotated[str | None, typer.Option(help="Families to run: privacy, adversarial, shift.")]
+Family = Annotated[str | None, typer.Option(help="Families to run: privacy, robustness, shift.")]
 Profile = Annotated[str | None, typer.Option(help="Depth: quick, standard (default) or full.")]
 Seeds = Annotated[str | None, typer.Option(help="Attack seeds, e.g. 0,1,2 (default: by profile).")]
 Data = Annotated[str | None, typer.Option(help="Data set, when TARGET is a model file.")]

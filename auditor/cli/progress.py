@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from auditor.audit import CellRow
 from auditor.cli.console import stderr
+from auditor.document import CellRow
 from auditor.runner.execute import Observer
 from auditor.runner.plan import PlannedCell
 

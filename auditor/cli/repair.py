@@ -32,7 +32,7 @@ def repair(
     from auditor.cli.console import check_other_folder, note, prepare_folder, stderr, stdout
     from auditor.compare.arms import load_any
     from auditor.data.sources import resolve_root
-    from auditor.probe import DefenseTask
+    from auditor.defense import DefenseTask
     from auditor.runner.execute import TrainedCache
     from auditor.targets.derived import save_derived, tables_of
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from auditor.cli import options
+from auditor.cli import judging, options
 
 
 def report(
@@ -20,11 +20,10 @@ def report(
 ) -> None:
     """Render an audit in any format; nothing is computed again."""
     from auditor import registry
-    from auditor.audit import from_bytes
-    from auditor.cli.console import note, prepare_folder, read_file, stdout, write_file
+    from auditor.cli.console import note, prepare_folder, stdout, write_file
     from auditor.errors import UsageError
 
-    audit = from_bytes(read_file(audit_json))
+    audit = judging.read_audit(audit_json)
     names = [name.strip() for name in format_.split(",") if name.strip()]
     if not names:
         raise UsageError(f"--format is empty. Known: {', '.join(registry.entries('reports'))}.")

@@ -17,9 +17,11 @@ def run(
     family: options.Family = None,
     profile: options.Profile = None,
     seeds: options.Seeds = None,
-    policy: Annotated[str | None, typer.Option(help="lenient, standard (default), strict or [policy.NAME].")] = None,
-    fail_on: Annotated[str | None, typer.Option(help="Severity from which a finding fails the gate.")] = None,
-    baseline: Annotated[str | None, typer.Option(help="Accepted findings (auditor-baseline.json).")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="lenient, standard (default), strict or NAME of a policy.NAME table.")
+    ] = None,
+    fail_on: Annotated[str | None, typer.Option(help="Severity from which a result fails the gate.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="Accepted results (auditor-baseline.json).")] = None,
     out: Annotated[str | None, typer.Option("-o", "--out", help="Folder for audit.json and reports.")] = None,
     format_: Annotated[str | None, typer.Option("--format", help="Reports to write beside audit.json.")] = None,
     data: options.Data = None,
@@ -51,7 +53,7 @@ def run(
     }
     session = Session.open(target, given)
     if print_config:
-        typer.echo(session.settings.text())
+        typer.echo(session.resolved.text())
         raise typer.Exit
     loaded = session.load_target(data=data, trust_pickle=trust_pickle)
     audit = session.run(loaded, argv=tuple(sys.argv[1:]))

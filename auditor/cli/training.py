@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from auditor.document import TargetRow
     from auditor.targets.target import Target
 
 
@@ -48,13 +49,23 @@ def train_target(
 
 def describe(target: Target) -> str:
     """Test accuracy with its interval, the constant predictor, the split and its sizes."""
-    from auditor.runner.document import target_row
+    from auditor.runner.assemble import target_row
 
     row = target_row(target)
-    clean, split = row.clean, row.split
+    split = row.split
     return (
-        f"{row.name}: test accuracy {clean['accuracy']:.3f} [{clean['ci'][0]:.3f}, {clean['ci'][1]:.3f}] "
-        f"on {clean['n']} items; constant predictor {clean['constant_predictor']:.3f}\n"
+        f"{row.name}: {accuracy_line(row)}\n"
         f"split {split['spec']} (seed {split['seed']}): {split['train']} train, {split['val']} validation, "
         f"{split['test']} test"
+    )
+
+
+def accuracy_line(row: TargetRow) -> str:
+    """Test accuracy with its interval, beside the constant predictor."""
+    clean = row.clean
+    if clean is None or row.constant_predictor is None:
+        return "accuracy was not measured"
+    return (
+        f"test accuracy {clean.value:.3f} [{clean.lo:.3f}, {clean.hi:.3f}] on {clean.n} items; "
+        f"constant predictor {row.constant_predictor:.3f}"
     )

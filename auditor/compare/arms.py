@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from auditor import registry
+from auditor.compare.gain import ArmScores
+from auditor.defense import Defense, DefenseTask, HasEffect, ServesInModes, TrainedModels
+from auditor.document import NONE
 from auditor.errors import ConfigError, LoadError, SkippedError
 from auditor.evaluate.dp_claim.static import TOLERANCE, account_of
 from auditor.guarantee import FILE_NAME as GUARANTEE
 from auditor.guarantee import Guarantee, read_guarantee
 from auditor.mechanism import PrivateDefense
-from auditor.probe import Defense, DefenseTask, Profile, ServesInModes, TrainedModels, read_settings, spec_of
+from auditor.parameters import build, spec_of
+from auditor.registry import Profile, Reference
 from auditor.targets.load import load_target
-from auditor.targets.target import Target
+from auditor.targets.target import DefenseTag, Target
 from auditor.targets.weights import read_bytes
 
-NONE = "none"
 SHOWN = 80
 NOT_RECOMPUTED = "epsilon could not be recomputed from this record"
 
@@ -42,6 +45,30 @@ class DefenseRequest:
     control_of: str = ""
     modes: tuple[str, ...] = ()
 
+    @property
+    def effect(self) -> str | None:
+        """Of a reweighting the finding of its effect, empty where that is shown alone; None for any other defence."""
+        return self.defense.effect if isinstance(self.defense, HasEffect) else None
+
+
+@dataclass(slots=True)
+class Arms:
+    """What one comparison has made so far, by (defence spec, seed): models, why there is none, fit seconds, scores."""
+
+    targets: dict[tuple[str, int], Target] = field(default_factory=dict)
+    reasons: dict[tuple[str, int], tuple[Literal["skipped", "error"], str]] = field(default_factory=dict)
+    seconds: dict[tuple[str, int], float] = field(default_factory=dict)
+    scores: dict[tuple[str, int], ArmScores] = field(default_factory=dict)
+
+    def tag(self, spec: str) -> DefenseTag | None:
+        """What the first fit of a defence says of itself; None for `none`, and where there is no fit."""
+        return next((target.defense for (own, _), target in self.targets.items() if own == spec), None)
+
+    def starts_trained(self, spec: str) -> bool:
+        """Whether it is the trained model or made from it, so that another seed is no new training."""
+        tag = self.tag(spec)
+        return spec == NONE or (tag is not None and tag.starts_trained)
+
 
 def make_defense(text: str) -> Defense:
     """The defence that `id:key=value,…` names.
@@ -50,7 +77,7 @@ def make_defense(text: str) -> Defense:
         ConfigError: unknown id or parameter (nearest name offered), or a value of the wrong type.
     """
     id_, params = registry.parse_spec(text)
-    return read_settings(registry.find("defenses", id_).load(), params, owner=id_)  # type: ignore[no-any-return]
+    return build(registry.find("defenses", id_).load(), params, owner=id_)  # type: ignore[no-any-return]
 
 
 def with_controls(texts: list[str], profile: Profile = "standard") -> tuple[DefenseRequest, ...]:
@@ -95,6 +122,12 @@ def controls_of(request: DefenseRequest, among: Collection[DefenseRequest]) -> l
     return [spec for spec in wanted if spec in known]
 
 
+def reference_of(spec: str) -> Reference:
+    """Which reference a defence is by its registry line; empty for any other, and for `none`."""
+    line = registry.entries("defenses").get(registry.parse_spec(spec)[0])
+    return "" if line is None else line.reference
+
+
 def fit_defended(
     target: Target,
     defense: Defense,
@@ -118,11 +151,14 @@ def fit_defended(
 
 def check_applies(target: Target, defense: Defense, task: DefenseTask) -> None:
     """Raises SkippedError where the defence is for another kind of target, or this one lacks what it needs."""
-    if target.task not in defense.tasks:
+    line = registry.find("defenses", defense.id)
+    if target.task.level not in line.tasks:
         if isinstance(defense, PrivateDefense):
             defense.planned(target, task)  # its own refusal says what such a claim would be worth
-        raise SkippedError(f"{defense.id} defends {' and '.join(defense.tasks)} classifiers; this one is {target.task}")
-    missing = sorted(defense.needs - target.capabilities)
+        raise SkippedError(
+            f"{defense.id} defends {' and '.join(line.tasks)} classifiers; this one is {target.task.level}"
+        )
+    missing = sorted(set(line.needs) - target.capabilities)
     if missing:
         raise SkippedError(f"{defense.id} needs {', '.join(missing)}; {target.name} lacks it")
 
@@ -188,7 +224,7 @@ def _with_guarantee(target: Target, base: Target, defense: Defense, path: Path, 
     if account is None:
         own = own.model_copy(update={"caveats": (*own.caveats, NOT_RECOMPUTED)})
     assert target.defense is not None
-    return replace(target, defense=replace(target.defense, guarantee=own), _clean={})
+    return replace(target, defense=replace(target.defense, guarantee=own))
 
 
 def _difference(found: Guarantee, own: Guarantee) -> str:

@@ -1,124 +1,137 @@
-"""Where each headline number of a comparison is read from in the cells of one (defence, seed)."""
+"""The headline numbers of a comparison: what the comparison itself measures, then one column per probe."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from auditor.audit import CellRow, Interval, Measurement
+from auditor import registry
+from auditor.compare.gain import BALANCED, CLEAN, FAMILY, GATED_BUDGET, POISONED, ROBUST
+from auditor.document import AtSeed, Estimate, Metric, Result, excess_of
+from auditor.document.facts import LinkFacts
+from auditor.document.results import Unit, WorseWhen
 
-POISONED = "poisoned_accuracy"
-LEAK = "AUC beyond the guess without the model"
 PARTS = ("id", "ood")
-Read = tuple[float, tuple[float, float]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Column:
-    """One headline: where it is read from in the cells of one (defence, seed), and which way is better."""
+    """One headline number, and the results it is read from.
+
+    Attributes:
+        family, probe, metric, subset, unit, shown, worse_when: see `auditor.document.Headline`.
+        results: of every arm; of several at one seed the one with the largest excess counts.
+        about: what is decided by it; empty where it is only shown.
+        for_all: whether every arm can have it.
+    """
 
     family: str
-    name: str
+    probe: str
+    metric: str
     subset: str
-    better: str
-    read: Callable[[Sequence[CellRow]], Measurement | None]
-    leak: bool = False
+    unit: Unit
+    shown: Literal["value", "excess"]
+    worse_when: WorseWhen
+    results: tuple[Result, ...]
+    about: Literal["accuracy", "poisoned-accuracy", "balanced-accuracy", "robustness", "links", ""] = ""
+    for_all: bool = True
 
-
-def columns_of(rows: Sequence[CellRow]) -> list[Column]:
-    """Utility, worst link leak, worst case under edits, worst blind gap: those that some cell measured."""
-    subsets = sorted(
-        {m.subset for row in rows if row.probe == "gain" for m in row.measurements if m.name == "robust_accuracy"}
-    )
-    eps = "eps=0.05" if "eps=0.05" in subsets or not subsets else subsets[-1]
-    columns = [
-        _gain_column("clean_accuracy", ""),
-        *(_gain_column(POISONED, attack) for attack in _poisonings(rows)),
-        *(_gain_column("balanced_accuracy", part) for part in _parts(rows)),
-        Column(
-            "privacy",
-            "leak",
-            LEAK,
-            "lower",
-            lambda cells: _worst(cells, "privacy", "auc"),
-            leak=True,
-        ),
-        Column("robustness", "robust_accuracy", eps, "higher", lambda cells: _robust(cells, eps)),
-        Column(
-            "shift",
-            "gap",
-            "worst blind corruption",
-            "lower",
-            lambda cells: _worst(cells, "shift", "accuracy"),
-            leak=True,
-        ),
-    ]
-    return [column for column in columns if any(column.read([row]) is not None for row in rows)]
-
-
-def _poisonings(rows: Sequence[CellRow]) -> list[str]:
-    """Attacks on the graph that everything was fitted on: one or none."""
-    named = {m.subset for row in rows if row.probe == "gain" for m in row.measurements if m.name == POISONED}
-    return sorted(named)
-
-
-def _parts(rows: Sequence[CellRow]) -> list[str]:
-    """Sets of test items whose balanced accuracy stands on its own; all of them as one where there are none."""
-    gains = [m for row in rows if row.probe == "gain" for m in row.measurements if m.name == "balanced_accuracy"]
-    return [part for part in PARTS if any(m.subset == part for m in gains)] or [""]
-
-
-def _gain_column(name: str, subset: str) -> Column:
-    return Column("utility", name, subset, "higher", lambda cells: _of_gain(cells, name, subset))
-
-
-def _of_gain(cells: Sequence[CellRow], name: str, subset: str) -> Measurement | None:
-    for cell in cells:
-        if cell.probe == "gain":
-            return next((m for m in cell.measurements if m.name == name and m.subset == subset), None)
-    return None
-
-
-def _robust(cells: Sequence[CellRow], eps: str) -> Measurement | None:
-    """Worst case over all arms' attacks where it was tried; the arm's own envelope elsewhere."""
-    found = _of_gain(cells, "robust_accuracy", eps)
-    if found is not None:
+    def at_seeds(self, arm: str) -> dict[int, AtSeed]:
+        """What stands for an arm, by seed; a number that is not defined is left out."""
+        found: dict[int, AtSeed] = {}
+        for result in self.results:
+            for each in result.by_seed if result.arm == arm else ():
+                if self.estimate_of(each).value is not None and (
+                    each.seed not in found or self._excess(each) > self._excess(found[each.seed])
+                ):
+                    found[each.seed] = each
         return found
-    return next(
-        (
-            m
-            for cell in cells
-            if cell.family == "adversarial"
-            for m in cell.measurements
-            if m.name == "robust_accuracy" and m.primary
-        ),
-        None,
-    )
+
+    def estimate_of(self, each: AtSeed) -> Estimate:
+        """What is shown of it: the number itself, or its excess over the control."""
+        if self.shown == "value":
+            return each.estimate
+        return Estimate(value=None) if each.contrast is None else excess_of(each.contrast, self.results[0].worse_when)
+
+    def _excess(self, each: AtSeed) -> float:
+        excess = None if each.contrast is None else excess_of(each.contrast, self.results[0].worse_when).value
+        return float("-inf") if excess is None else excess
 
 
-def _worst(cells: Sequence[CellRow], family: str, name: str) -> Measurement | None:
-    """The primary measurement of this name with the largest advantage."""
-    found = [
-        m
-        for cell in cells
-        if cell.family == family
-        for m in cell.measurements
-        if m.primary and m.name == name and m.advantage is not None and m.advantage.value is not None
-    ]
-    return max(found, key=lambda m: m.advantage.value or 0.0, default=None) if found else None  # type: ignore[union-attr]
+def columns_of(results: Sequence[Result]) -> list[Column]:
+    """Those that some arm has a number for: utility, then every probe in the order it ran.
+
+    Robust accuracy after every edit found on any arm stands in place of a probe's own number of that name.
+    """
+    own = [result for result in results if result.family == FAMILY]
+    columns = [column for column in _utility(own) if column is not None]
+    robust = _robust(own)
+    for probe in dict.fromkeys(result.probe for result in results if result.family != FAMILY):
+        column = _of_probe(probe, [result for result in results if result.probe == probe])
+        if column is not None and column.about == "robustness" and robust is not None:
+            column = robust
+        if column is not None and column not in columns:
+            columns.append(column)
+    if robust is not None and robust not in columns:
+        columns.append(robust)
+    return columns
 
 
-def number(column: Column, cells: Sequence[CellRow]) -> Read | None:
-    """Value and interval of one seed."""
-    m = column.read(cells)
-    if m is None:
+def _utility(own: Sequence[Result]) -> Iterator[Column | None]:
+    yield _measured(own, "utility", CLEAN, "", "accuracy")
+    for poison in sorted({result.subset for result in own if result.metric == POISONED.name}):  # one, or none
+        yield _measured(own, "utility", POISONED, poison, "poisoned-accuracy")
+    there = {result.subset for result in own if result.metric == BALANCED.name}
+    for part in [part for part in PARTS if part in there] or [""]:
+        yield _measured(own, "utility", BALANCED, part, "balanced-accuracy")
+
+
+def _robust(own: Sequence[Result]) -> Column | None:
+    """At 5 % of the edges, or else at the last budget that was tried."""
+    budgets = sorted({result.subset for result in own if result.metric == ROBUST.name})
+    if not budgets:
         return None
-    if column.leak:
-        if m.advantage is None or m.advantage.value is None:
-            return None
-        value, ci = m.advantage.value, m.advantage.ci
-    else:
-        if m.value is None:
-            return None
-        value, ci = m.value, m.ci or Interval()
-    return value, (value if ci.lo is None else ci.lo, value if ci.hi is None else ci.hi)
+    subset = GATED_BUDGET if GATED_BUDGET in budgets else budgets[-1]
+    return _measured(own, "robustness", ROBUST, subset, "robustness")
+
+
+def _measured(
+    own: Sequence[Result],
+    family: str,
+    metric: Metric,
+    subset: str,
+    about: Literal["accuracy", "poisoned-accuracy", "balanced-accuracy", "robustness"],
+) -> Column | None:
+    """What the comparison itself measured; None where it did not."""
+    found = tuple(result for result in own if (result.metric, result.subset) == (metric.name, subset))
+    if not found:
+        return None
+    return Column(family, "", metric.name, subset, metric.unit, "value", metric.worse_when, found, about)
+
+
+def _of_probe(probe: str, own: Sequence[Result]) -> Column | None:
+    """A probe's headline as its registry line says; None where no arm has that number."""
+    entry = registry.find_probe(registry.parse_spec(probe)[0])
+    head = entry.headline
+    found = tuple(
+        result
+        for result in own
+        if result.metric == head.metric and (result.judged if head.subset is None else result.subset == head.subset)
+    )
+    subsets = {result.subset for result in found}
+    if not found or not (head.as_value or any(result.contrast is not None for result in found)):
+        return None
+    first = found[0]
+    return Column(
+        family=entry.family,
+        probe=probe,
+        metric=head.metric,
+        subset=subsets.pop() if len(subsets) == 1 else "",
+        unit=first.unit,
+        shown="value" if head.as_value else "excess",
+        worse_when=first.worse_when if head.as_value else "higher",
+        results=found,
+        about="robustness" if head.metric == ROBUST.name else "links" if isinstance(first.facts, LinkFacts) else "",
+        for_all=not entry.defenses,
+    )

@@ -1,13 +1,13 @@
 """The harness of a comparison: what a defence buys, beside its own control and beside no defence, seed by seed.
 
 Every arm of one seed is tried with every flip set that was found on any arm of that seed, its own adaptive attacks
-included: the same number of attacks on both sides, and the worst of them counts (adversarial spec 3.9).
+included: the same number of attacks on both sides, and the worst of them counts.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,19 +15,27 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score
 
-from auditor.audit import Advantage, Control, Interval, Limit, Measurement
+from auditor.document import Control, Estimate, Limit, Measured, Metric, measured
 from auditor.errors import EvaluationError
 from auditor.evaluate.robustness.verification import Verifier
-from auditor.probe import FlipSet
+from auditor.outcomes import FlipSet
 from auditor.statistics.intervals import Z95, agresti_min, paired_bootstrap, wilson
-from auditor.targets.target import Target, is_correct
+from auditor.targets.target import Target
 
 Bools = NDArray[np.bool_]
+PROBE, FAMILY = "gain", "defense"
 REPLICATES = 500
 FINDING = "defense-gain"
 GATED_BUDGET = "eps=0.05"
-WORST = "worst_case_accuracy"
-LIMITS = {"max_defense_cost_pt": 0.01, "max_worst_case_loss_pt": 0.10, "max_harm_pt": 0.01}
+UNEDITED = "the graph unedited"
+CLEAN = Metric("clean_accuracy", "share", "lower", "accuracy")
+POISONED = Metric("poisoned_accuracy", "share", "lower", "accuracy")
+BALANCED = Metric("balanced_accuracy", "share", "lower", "accuracy")
+ROBUST = Metric("robust_accuracy", "share", "lower", "accuracy")
+WORST = Metric("worst_case_accuracy", "share", "lower", "accuracy")
+COST = Limit(name="max_defense_cost_pt", value=0.01)
+LOSS = Limit(name="max_worst_case_loss_pt", value=0.10)
+HARM = Limit(name="max_harm_pt", value=0.01)
 """Of the judged numbers: what a defence may cost, lose under edits, and do to balanced accuracy, as fractions."""
 
 
@@ -52,10 +60,10 @@ def score_arm(target: Target, flips: Sequence[FlipSet]) -> ArmScores:
     """Clean and worst-case correctness of one arm; flip sets are tried on nodes only (task `graph`: none)."""
     items = torch.nonzero(target.split.test).flatten()
     logits = target.clean_logits()
-    clean = is_correct(logits, target.graph.y)[items].numpy()
+    clean = target.task.correct(logits, target.graph.y)[items].numpy()
     worst: dict[int, Bools] = {}
     attacks: dict[int, int] = {}
-    if target.task == "node" and flips:
+    if target.task.level == "node" and flips:
         verifier = Verifier(target, items)
         tried: list[tuple[int, Bools]] = []
         for claim in flips:
@@ -67,10 +75,10 @@ def score_arm(target: Target, flips: Sequence[FlipSet]) -> ArmScores:
             within = [correct for own, correct in tried if own <= budget]
             worst[budget] = min((clean, *within), key=lambda correct: float(correct.mean()))
             attacks[budget] = len(within)
-    return ArmScores(clean, logits.argmax(dim=1)[items].numpy(), worst, attacks)
+    return ArmScores(clean, target.task.answers(logits)[items].numpy(), worst, attacks)
 
 
-def gain_measurements(
+def gain_measured(
     own: ArmScores,
     others: Mapping[str, ArmScores],
     y: NDArray[np.int64],
@@ -80,12 +88,13 @@ def gain_measurements(
     poisoned: str = "",
     judged: str = "",
     parts: Mapping[str, Bools] | None = None,
-) -> tuple[Measurement, ...]:
-    """`clean_accuracy`, `balanced_accuracy` and `robust_accuracy` beside each other arm; advantage = other − own.
+) -> tuple[Measured, ...]:
+    """`clean_accuracy`, `balanced_accuracy` and `robust_accuracy`, each with a paired contrast to every other arm.
 
-    On a poisoned graph the first is `poisoned_accuracy`, its subset the attack. What is judged is judged against the
-    first of the others: the accuracy it costs, and `worst_case_accuracy`, what edits of 5 % leave of this arm's own; or
-    for a reweighting its balanced accuracy alone, on each part where there are parts.
+    On a poisoned graph the first is `poisoned_accuracy`, its subset the attack. The contrast of a number itself is to
+    the first of the others, whatever the rest reach. What is judged is judged by it: the accuracy it costs, and
+    `worst_case_accuracy`, what edits of 5 % leave of this arm's own; or for a reweighting its balanced accuracy alone,
+    on each part where there are parts.
 
     Args:
         own: of the defence.
@@ -97,50 +106,24 @@ def gain_measurements(
         judged: finding id that the gate looks at; empty where nothing is judged.
         parts: sets of test items, bool [n] by name, whose balanced accuracy is measured on its own.
     """
-    rows: list[Measurement] = []
-    clean = "poisoned_accuracy" if poisoned else "clean_accuracy"
-    if not others:
-        rows += [_alone(clean, poisoned, own.clean), _alone_balanced(own.predicted, y)]
-        rows += [_alone_balanced(own.predicted[at], y[at], part) for part, at in (parts or {}).items()]
-        rows += [_alone("robust_accuracy", budgets[b], own.worst[b]) for b in budgets if b in own.worst]
-    for name, other in others.items():
-        suffix = "" if name == next(iter(others)) else f"/{name}"
-        rows.append(_accuracy(f"{clean}{suffix}", poisoned, own.clean, other.clean, name))
-        rows.append(_balanced(f"balanced_accuracy{suffix}", own.predicted, other.predicted, y, name, rng))
-        for part, at in (parts or {}).items():
-            row = _balanced(f"balanced_accuracy{suffix}", own.predicted[at], other.predicted[at], y[at], name, rng)
-            rows.append(row.model_copy(update={"subset": part}))
-        for budget, subset in budgets.items():
-            if budget in own.worst and budget in other.worst:
-                rows.append(_accuracy(f"robust_accuracy{suffix}", subset, own.worst[budget], other.worst[budget], name))
-    if not judged or not others:
-        return tuple(rows)
-    if judged == FINDING:
-        limits = {clean: "max_defense_cost_pt", WORST: "max_worst_case_loss_pt"}
-        gated = next((b for b, subset in budgets.items() if subset == GATED_BUDGET and b in own.worst), None)
-        if gated is not None:
-            rows.append(_accuracy(WORST, GATED_BUDGET, own.worst[gated], own.clean, "the graph unedited"))
-    else:
-        limits = {"balanced_accuracy": "max_harm_pt"}
-    pooled = judged != FINDING and bool(parts)  # each part is judged, not the two together
-    return tuple(
-        _gated(row, judged, limits[row.name]) if row.name in limits and not (pooled and not row.subset) else row
-        for row in rows
-    )
-
-
-def _gated(row: Measurement, finding: str, limit: str) -> Measurement:
-    """The row as one that the gate looks at."""
-    return row.model_copy(update={"finding": finding, "primary": True, "limit": Limit(name=limit, value=LIMITS[limit])})
-
-
-def _alone(name: str, subset: str, own: Bools) -> Measurement:
-    return _accuracy(name, subset, own, own, "").model_copy(update={"control": None, "advantage": None})
-
-
-def _alone_balanced(predicted: NDArray[np.int64], y: NDArray[np.int64], part: str = "") -> Measurement:
-    row = _balanced("balanced_accuracy", predicted, predicted, y, "", np.random.default_rng(0))
-    return row.model_copy(update={"subset": part, "control": None, "advantage": None})
+    sets = {"": np.ones(len(y), dtype=bool), **(parts or {})}
+    is_gated = bool(judged and others)
+    by_cost, by_effect = is_gated and judged == FINDING, is_gated and judged != FINDING
+    clean = {name: other.clean for name, other in others.items()}
+    rows = [_accuracy(POISONED if poisoned else CLEAN, poisoned, own.clean, clean, COST if by_cost else None)]
+    for part, at in sets.items():
+        beside = {name: other.predicted[at] for name, other in others.items()}
+        draws = rng if others else np.random.default_rng(0)
+        is_judged = by_effect and (bool(part) or not parts)  # each part is judged, not the two together
+        rows.append(_balanced(part, own.predicted[at], beside, y[at], draws, judged if is_judged else ""))
+    for budget, subset in budgets.items():
+        if budget in own.worst:
+            worst = {name: other.worst[budget] for name, other in others.items() if budget in other.worst}
+            rows.append(_accuracy(ROBUST, subset, own.worst[budget], worst))
+    gated = next((b for b, subset in budgets.items() if subset == GATED_BUDGET and b in own.worst), None)
+    if by_cost and gated is not None:
+        rows.append(_accuracy(WORST, GATED_BUDGET, own.worst[gated], {UNEDITED: own.clean}, LOSS))
+    return tuple(rows)
 
 
 def sized_parts(target: Target) -> dict[str, Bools]:
@@ -153,61 +136,8 @@ def sized_parts(target: Target) -> dict[str, Bools]:
     return {name: at for name, at in (("id", small), ("ood", ~small)) if at.any()}
 
 
-def _accuracy(name: str, subset: str, own: Bools, other: Bools, control: str) -> Measurement:
-    n = len(own)
-    gained = float(other.mean() - own.mean())
-    both, only_other = float((own & other).sum()), float((other & ~own).sum())
-    only_own = float((own & ~other).sum())
-    lo, hi = agresti_min(both, only_other, only_own, n - both - only_other - only_own)
-    return Measurement(
-        name=name,
-        subset=subset,
-        finding=FINDING,
-        value=float(own.mean()),
-        ci=_interval(wilson(float(own.sum()), n)),
-        control=Control(name=control, value=float(other.mean()), ci=_interval(wilson(float(other.sum()), n))),
-        advantage=Advantage(value=gained, ci=Interval(lo=min(lo, gained), hi=max(hi, gained))),
-        n=n,
-        direction="lower_is_worse",
-        scale="accuracy",
-    )
-
-
-def _balanced(
-    name: str,
-    own: NDArray[np.int64],
-    other: NDArray[np.int64],
-    y: NDArray[np.int64],
-    control: str,
-    rng: np.random.Generator,
-) -> Measurement:
-    classes = np.unique(y)
-    member = (y[None, :] == classes[:, None]).astype(np.float64)  # [C, n]
-    hits = (own == y).astype(np.float64)
-
-    def recall(weights: NDArray[np.float64]) -> float:
-        mass = member @ weights
-        present = mass > 0
-        return float(((member @ (weights * hits))[present] / mass[present]).mean())
-
-    value = float(balanced_accuracy_score(y, own))
-    ci = paired_bootstrap(recall, len(y), rng=rng, replicates=REPLICATES)
-    gained, lo, hi = paired_by_class(own == y, other == y, y)
-    return Measurement(
-        name=name,
-        finding=FINDING,
-        value=value,
-        ci=Interval(lo=min(ci[0], value), hi=max(ci[1], value)),
-        control=Control(name=control, value=float(balanced_accuracy_score(y, other))),
-        advantage=Advantage(value=gained, ci=Interval(lo=lo, hi=hi)),
-        n=len(y),
-        direction="lower_is_worse",
-        scale="accuracy",
-    )
-
-
-def paired_by_class(own: Bools, other: Bools, y: NDArray[np.int64]) -> tuple[float, float, float]:
-    """(value, lo, hi) of other − own in mean recall, paired within each class, around the difference itself.
+def paired_by_class(own: Bools, other: Bools, y: NDArray[np.int64]) -> Estimate:
+    """Own − other in mean recall, paired within each class; its interval lies around the difference itself.
 
     As in Agresti and Min's interval half a count is added to each cell of a class: a bootstrap of two heads that differ
     on one item ends at 0 exactly, and one of two that never differ has no width. Their shrunk centre is not used, since
@@ -216,13 +146,81 @@ def paired_by_class(own: Bools, other: Bools, y: NDArray[np.int64]) -> tuple[flo
     differences, variance = [], 0.0
     for c in np.unique(y):
         a, b = own[y == c], other[y == c]
-        differences.append(float(b.mean() - a.mean()))
-        gained, lost = float((b & ~a).sum()) + 0.5, float((a & ~b).sum()) + 0.5
+        differences.append(float(a.mean() - b.mean()))
+        gained, lost = float((a & ~b).sum()) + 0.5, float((b & ~a).sum()) + 0.5
         n = len(a)
         variance += max(gained + lost - (gained - lost) ** 2 / (n + 2), 0.0) / n**2
     mean, half = float(np.mean(differences)), Z95 * math.sqrt(variance) / len(differences)
-    return mean, max(-1.0, mean - half), min(1.0, mean + half)
+    return Estimate(value=mean, lo=max(-1.0, mean - half), hi=min(1.0, mean + half), n=len(y))
 
 
-def _interval(bounds: tuple[float, float]) -> Interval:
-    return Interval(lo=bounds[0], hi=bounds[1])
+def _accuracy(
+    metric: Metric, subset: str, own: Bools, others: Mapping[str, Bools], limit: Limit | None = None
+) -> Measured:
+    """Share of right items beside that of each other arm; judged where it has a limit."""
+    controls = [
+        Control(name=name, estimate=_share(other), contrast=_paired(own, other)) for name, other in others.items()
+    ]
+    return measured(
+        metric,
+        _share(own),
+        finding=FINDING,
+        subset=subset,
+        controls=controls,
+        against=next(iter(others), None),
+        judged=limit is not None,
+        limit=limit,
+    )
+
+
+def _balanced(
+    part: str,
+    own: NDArray[np.int64],
+    others: Mapping[str, NDArray[np.int64]],
+    y: NDArray[np.int64],
+    rng: np.random.Generator,
+    judged: str,
+) -> Measured:
+    """Mean recall over classes beside that of each other arm; `judged` is a finding id, or empty."""
+    value = float(balanced_accuracy_score(y, own))
+    lo, hi = paired_bootstrap(_mean_recall(own, y), len(y), rng=rng, replicates=REPLICATES)
+    controls = []
+    for name, other in others.items():
+        beside = Estimate(value=float(balanced_accuracy_score(y, other)), n=len(y))
+        controls.append(Control(name=name, estimate=beside, contrast=paired_by_class(own == y, other == y, y)))
+    return measured(
+        BALANCED,
+        Estimate(value=value, lo=min(lo, value), hi=max(hi, value), n=len(y)),
+        finding=judged or FINDING,
+        subset=part,
+        controls=controls,
+        against=next(iter(others), None),
+        judged=bool(judged),
+        limit=HARM if judged else None,
+    )
+
+
+def _mean_recall(predicted: NDArray[np.int64], y: NDArray[np.int64]) -> Callable[[NDArray[np.float64]], float]:
+    """Mean recall over the classes of weighted items, as a function of the weights [n]."""
+    member = (y[None, :] == np.unique(y)[:, None]).astype(np.float64)  # [C, n]
+    hits = (predicted == y).astype(np.float64)
+
+    def recall(weights: NDArray[np.float64]) -> float:
+        mass = member @ weights
+        present = mass > 0
+        return float(((member @ (weights * hits))[present] / mass[present]).mean())
+
+    return recall
+
+
+def _share(right: Bools) -> Estimate:
+    lo, hi = wilson(float(right.sum()), len(right))
+    return Estimate(value=float(right.mean()), lo=lo, hi=hi, n=len(right))
+
+
+def _paired(own: Bools, other: Bools) -> Estimate:
+    """Own − other in the share of right items, paired."""
+    n, gained = len(own), float(own.mean() - other.mean())
+    both, only_own, only_other = (float(at.sum()) for at in (own & other, own & ~other, other & ~own))
+    lo, hi = agresti_min(both, only_own, only_other, n - both - only_own - only_other)
+    return Estimate(value=gained, lo=min(lo, gained), hi=max(hi, gained), n=n)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from auditor.errors import GraphError, SplitError
-
-Task = Literal["node", "graph"]
+from auditor.tasks import Task
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,8 +40,8 @@ class Graph:
 
     @property
     def task(self) -> Task:
-        """`node` for one graph, `graph` for many."""
-        return "node" if self.batch is None else "graph"
+        """What is predicted on it: a class of each node of one graph, or of each of many graphs."""
+        return Task("node" if self.batch is None else "graph")
 
     @property
     def num_nodes(self) -> int:

@@ -202,7 +202,7 @@ def _complete(raw: Raw, name: str, digest: str, entry: DataEntry | None, transfo
     if raw.masks:
         default = raw.masks_from if columns == 1 else "masks:0"
     else:
-        default = "per-class:20" if graph.task == "node" else "random:0.6/0.2/0.2"
+        default = "per-class:20" if graph.task.level == "node" else "random:0.6/0.2/0.2"
     _describe(graph, notes)
     words = entry.bag_of_words if entry is not None else _looks_like_words(x)
     return LoadedData(

@@ -1,4 +1,4 @@
-"""Judges an audit: bands, severity, confidence, status, verdict. Pure functions of the document; imports no torch."""
+"""The only judge: bands, limits, seeds and multiplicity turn numbers into statuses and codes. Imports no torch."""
 
 from auditor.policy.gate import gate
 from auditor.policy.judge import gates, judge

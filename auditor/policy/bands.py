@@ -11,10 +11,14 @@ from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
-from auditor.audit import Confidence, Severity
+from auditor.document.facts import Severity
+from auditor.document.results import Confidence
 from auditor.record import Model
 
 Level = Literal["low", "medium", "high", "critical"]
+
+NOTHING: Final = 1e-12
+"""An effect nearer to 0 than this comes from rounding alone: a difference of equal numbers, summed in another order."""
 
 SEVERITIES: Final[tuple[Severity, ...]] = ("none", "low", "medium", "high", "critical")
 LEVELS: Final[tuple[Level, ...]] = ("low", "medium", "high", "critical")
@@ -66,8 +70,8 @@ BANDS: Final[Mapping[str, Bands]] = {
 
 
 def reaches(effect: float, edge: float) -> bool:
-    """Whether an effect is at or above an edge; above it where the edge is 0."""
-    return effect > edge if edge == 0 else effect >= edge
+    """Whether an effect is at or above an edge; where the edge is 0, above it by more than rounding."""
+    return effect >= (NOTHING if edge == 0 else edge)
 
 
 def rank(severity: Severity) -> int:

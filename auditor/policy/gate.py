@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Collection
 
-from auditor.audit import Audit
-from auditor.baseline import Baseline
+from auditor.document import Audit, sealed
+from auditor.policy.baseline import Baseline
 from auditor.policy.judge import judge
 from auditor.policy.rules import Policy
 from auditor.policy.verdict import coverage_of, verdict_of
@@ -22,21 +22,21 @@ def gate(
     named: Collection[str] | None = None,
     exit_zero: bool = False,
 ) -> Audit:
-    """The audit with findings, coverage and verdict by `policy`; cells and validity stay as they were measured.
+    """The audit with judgements and verdict by `policy`; numbers, cells and validity stay as they were measured.
 
     Args:
         audit: an audit document, whatever it was judged by before.
         policy: what fails now.
-        baseline: accepted findings.
+        baseline: accepted results.
         as_of: the day (UTC) on which acceptances are checked.
         named: probes that were asked for by name; read from the audit's own config by default.
         exit_zero: turns exit code 1 into 0.
     """
     cells, target = audit.cells, audit.target.name
-    findings = judge(cells, audit.validity, target, policy, as_of=as_of, baseline=baseline)
+    results = judge(audit.results, cells, audit.validity, target, policy, as_of=as_of, baseline=baseline)
     coverage = coverage_of(cells, audit.coverage.planned)
     verdict = verdict_of(
-        findings,
+        results,
         cells,
         coverage,
         policy,
@@ -46,7 +46,7 @@ def gate(
         target_name=target,
         as_of=as_of,
     )
-    return audit.model_copy(update={"findings": findings, "coverage": coverage, "verdict": verdict})
+    return sealed(audit.model_copy(update={"results": results, "coverage": coverage, "verdict": verdict}))
 
 
 def asked_by_name(audit: Audit) -> frozenset[str]:

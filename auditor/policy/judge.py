@@ -1,7 +1,8 @@
-"""From joined measurements to findings: threshold, status, severity, confidence, acceptance (reports spec 3.3, 3.5).
+"""From numbers to judgements: threshold, status, severity, confidence, acceptance.
 
-Severity and gate read the advantage, never the raw value: severity is the band of its lower bound (what is proven),
-`severity_upper` the band of its upper bound (what cannot be excluded), and a threshold is passed or failed by a bound.
+Severity and gate read the excess over the control, never the raw value: severity is the band of its lower bound (what
+is proven), `severity_upper` the band of its upper bound (what cannot be excluded), and a threshold is passed or failed
+by a bound.
 """
 
 from __future__ import annotations
@@ -11,60 +12,71 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from scipy import stats
-
-from auditor.audit import CellRow, Confidence, Finding, Severity, Status, ValidityRow
-from auditor.baseline import Baseline
-from auditor.errors import EvaluationError
-from auditor.joined import Joined, join_cells
-from auditor.policy import sentence
-from auditor.policy.bands import CONFIDENCES, SEVERITIES, rank, reaches
+from auditor.document import CellRow, Estimate, Judgement, Result, ValidityRow
+from auditor.document.codes import (
+    AcceptanceExpired,
+    Accepted,
+    JudgementCode,
+    NoThreshold,
+    NotMeasured,
+    NotSignificant,
+    OneSeed,
+    StandsAnyway,
+    TooUncertain,
+    Untrusted,
+    Widened,
+    WorseThanAccepted,
+)
+from auditor.document.facts import ClaimFacts, Decorrelation, Severity, Shipped
+from auditor.document.results import Confidence, Status
+from auditor.policy.bands import CONFIDENCES, rank, reaches
+from auditor.policy.baseline import Baseline
+from auditor.policy.bounds import ALPHA, settling, widened
 from auditor.policy.rules import Policy
-from auditor.policy.trust import Trust, TrustBook
-from auditor.taxonomy import ids_of, taxon
+from auditor.policy.trust import Trust, trust_of
 
-ALPHA = 0.025
-_CLAIMS: dict[str, tuple[Status, Severity]] = {
-    "VIOLATED": ("fail", "critical"),
-    "UNDERPOWERED": ("inconclusive", "low"),
-    "CONSISTENT": ("pass", "none"),
+UNBANDED = ("claim", "artifact")
+"""Scales with rules of their own: a claim's verdict word, a fact's fixed severity."""
+_CLAIMS: dict[str, tuple[Status, Severity, Severity]] = {
+    "VIOLATED": ("fail", "critical", "critical"),
+    "UNDERPOWERED": ("inconclusive", "low", "critical"),
+    "CONSISTENT": ("pass", "none", "none"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """What a measurement is judged against.
+    """What a result is judged against.
 
     Attributes:
-        value: T, as an advantage; None when neither a band nor a limit applies.
-        words: "high", or the name of the limit, for the sentence.
+        value: T, as an excess; None when neither a band nor a limit applies.
+        name: the level, or the name of the limit.
         is_limit: whether a named limit replaces the band.
         corrected: whether the harness's `p_adjusted` answers for this T.
         together: numbers that are judged together, so that the bounds are widened; 1 when they are not.
     """
 
     value: float | None
-    words: str
+    name: str
     is_limit: bool = False
     corrected: bool = False
     together: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """Status before acceptance, with what decided it."""
+class _Word:
+    """Status of one result before trust and acceptance; `blind`: there was nothing to judge."""
 
     status: Status
     severity: Severity
     upper: Severity
     confidence: Confidence
-    untrusted: bool
-    threshold: Threshold
-    notes: tuple[str, ...]
+    codes: tuple[JudgementCode, ...] = ()
+    blind: bool = False
 
 
 def judge(
+    results: Sequence[Result],
     cells: Sequence[CellRow],
     validity: Sequence[ValidityRow],
     target_name: str,
@@ -72,118 +84,93 @@ def judge(
     *,
     as_of: datetime.date,
     baseline: Baseline | None = None,
-) -> tuple[Finding, ...]:
-    """The findings of an audit: every primary measurement, joined over seeds and judged.
+) -> tuple[Result, ...]:
+    """The same results, each of the judged ones with its judgement.
 
     Args:
-        cells: all rows of the run; only finished ones are judged.
-        validity: rows about the target; rows of a cell are read from the cell.
-        target_name: part of every fingerprint.
+        results: of one audit; an earlier judgement is replaced.
+        cells: the cells behind them.
+        validity: rows about the target.
+        target_name: what suppress rules are matched with.
         policy: what fails.
         as_of: the day (UTC) on which acceptances are checked.
-        baseline: accepted findings.
-
-    Raises:
-        EvaluationError: two cells of one (defence, probe, seed) measure the same thing.
+        baseline: accepted results.
     """
-    primary = [joined for joined in join_cells(cells, target_name) if joined.primary]
-    for joined in primary:
-        seeds = [cell.seed for cell in joined.cells]
-        if len(set(seeds)) < len(seeds):
-            raise EvaluationError(
-                f"{joined.probe} gives {joined.name} {joined.subset} twice for one seed ({sorted(seeds)}); "
-                "a measurement is named once per cell."
-            )
-    book = TrustBook(validity, cells)
-    thresholds = _thresholds(primary, policy)
-    findings = []
-    for joined, threshold in zip(primary, thresholds, strict=True):
-        judged = _judge_one(joined, threshold, book.of(joined), policy)
-        findings.append(_accept(_finding(joined, judged, policy), policy, target_name, as_of, baseline))
-    return tuple(findings)
+    by_key = {cell.key: cell for cell in cells}
+    judged = [result for result in results if result.judged]
+    thresholds = dict(zip(map(id, judged), _thresholds(judged, policy), strict=True))
+    made = []
+    for result in results:
+        if not result.judged:
+            made.append(result)
+            continue
+        own = _judge_one(result, thresholds[id(result)], trust_of(result, validity, by_key), policy)
+        own = _accepted(result, own, policy, target_name, as_of, baseline)
+        made.append(result.model_copy(update={"judgement": own}))
+    return tuple(made)
 
 
-def gates(finding: Finding, policy: Policy) -> bool:
-    """Whether an unaccepted finding makes the gate fail (exit 1) under this policy."""
-    if finding.status == "fail":
+def gates(result: Result, policy: Policy) -> bool:
+    """Whether an unaccepted result makes the gate fail (exit 1) under this policy."""
+    return result.judgement is not None and _gates(result, result.judgement, policy)
+
+
+def _gates(result: Result, judgement: Judgement, policy: Policy) -> bool:
+    if judgement.status == "fail":
         return True
-    straddles = finding.status == "inconclusive" and not finding.untrusted and finding.scale != "claim"
+    straddles = judgement.status == "inconclusive" and not judgement.untrusted and result.scale != "claim"
     return straddles and policy.inconclusive == "fail"
 
 
-def widened(
-    value: float, lo: float, hi: float, together: int, *, averaged: Sequence[float] = ()
-) -> tuple[float, float]:
-    """A 95 % interval stretched around its value so that `together` of them hold at once (Bonferroni).
-
-    The part that comes from the data grows by z(1 − .025/m) / z(.975). The part that comes from the spread of k seeds
-    is a Student quantile and grows by its own ratio: stretched by the normal one, 40 null numbers over three seeds
-    that differ ten times as much as their items would explain raise a false alarm in 30 % of audits.
-    """
-    tail = 1 - ALPHA / together
-    factor = float(stats.norm.ppf(tail) / stats.norm.ppf(1 - ALPHA))
-    before = after = 0.0
-    if k := len(averaged):
-        error = float(np.std(averaged, ddof=1)) / math.sqrt(k)
-        before, after = (float(stats.t.ppf(q, k - 1)) * error for q in (1 - ALPHA, tail))
-
-    def stretch(half: float) -> float:
-        data = math.sqrt(max(half * half - before * before, 0.0))
-        return math.hypot(factor * data, after)
-
-    return min(lo, value - stretch(value - lo)), max(hi, value + stretch(hi - value))
-
-
-def _thresholds(primary: Sequence[Joined], policy: Policy) -> list[Threshold]:
-    """T of every measurement, and how many are judged together with it."""
-    found = [_threshold(joined, policy) for joined in primary]
-    by_band = [
-        t.value == 0 and not t.corrected and j.scale not in ("claim", "artifact")
-        for j, t in zip(primary, found, strict=True)
-    ]
-    result = []
-    for joined, threshold, at_zero in zip(primary, found, by_band, strict=True):
+def _thresholds(judged: Sequence[Result], policy: Policy) -> list[Threshold]:
+    """T of every result, and how many are judged together with it."""
+    found = [_threshold(result, policy) for result in judged]
+    by_band = [t.value == 0 and not t.corrected and r.scale not in UNBANDED for r, t in zip(judged, found, strict=True)]
+    made = []
+    for result, threshold, at_zero in zip(judged, found, by_band, strict=True):
         together = sum(by_band) if at_zero else 1
-        if not at_zero and threshold.is_limit and joined.p_adjusted is not None and not threshold.corrected:
+        if not at_zero and threshold.is_limit and result.p_adjusted is not None and not threshold.corrected:
             # The harness corrected for another limit than the policy's: its p-value says nothing about this one.
-            together = sum(t.words == threshold.words for t in found)
-        result.append(
-            Threshold(threshold.value, threshold.words, threshold.is_limit, threshold.corrected, max(together, 1))
+            together = sum(t.name == threshold.name for t in found)
+        made.append(
+            Threshold(threshold.value, threshold.name, threshold.is_limit, threshold.corrected, max(together, 1))
         )
-    return result
+    return made
 
 
-def _threshold(joined: Joined, policy: Policy) -> Threshold:
-    limit = joined.limit
+def _threshold(result: Result, policy: Policy) -> Threshold:
+    limit = result.limit
     if limit is not None:
         value = policy.limits.get(limit.name, limit.value)
         if value is not None:
             edge = value
-            if limit.name.startswith("min_"):  # a floor on the raw value, turned into an advantage
-                if joined.control is None or joined.control.value is None:
+            if limit.of == "value":  # a floor under the number itself, turned into an excess
+                control = result.control
+                if control is None or control.estimate.value is None:
                     return Threshold(None, limit.name, is_limit=True)
-                edge = joined.control.value - value
-            corrected = joined.p_adjusted is not None and math.isclose(value, limit.value, abs_tol=1e-12)
+                edge = control.estimate.value - value
+            corrected = result.p_adjusted is not None and math.isclose(value, limit.value, abs_tol=1e-12)
             return Threshold(edge, limit.name, is_limit=True, corrected=corrected)
-    bands = policy.thresholds.get(joined.scale)
+    bands = policy.thresholds.get(result.scale)
     if bands is None:
         return Threshold(None, policy.fail_on)
     band = bands.edge(policy.fail_on)
     # A p-value answers for the limit it was made for; with that limit off, it answers for nothing here.
-    corrected = joined.p_adjusted is not None and limit is None
+    corrected = result.p_adjusted is not None and limit is None
     return Threshold(math.inf if band is None else band, policy.fail_on, corrected=corrected)
 
 
-def _judge_one(joined: Joined, threshold: Threshold, trust: Trust, policy: Policy) -> Judged:
-    if joined.scale == "claim":
-        status, severity, upper, confidence, notes, blind = _claim(joined)
-    elif joined.scale == "artifact":
-        status, severity, upper, confidence, notes, blind = _artifact(joined, policy)
+def _judge_one(result: Result, threshold: Threshold, trust: Trust, policy: Policy) -> Judgement:
+    if result.scale == "claim":
+        word = _claim(result)
+    elif result.scale == "artifact":
+        word = _shipped(result, policy)
     else:
-        status, severity, upper, confidence, notes, blind = _measured(joined, threshold, policy)
-    if joined.seeds == 1 and joined.scale not in ("claim", "artifact"):
+        word = _measured(result, threshold, policy)
+    status, confidence, codes = word.status, word.confidence, list(word.codes)
+    if result.seeds != "fixed" and len(result.by_seed) == 1 and result.scale not in UNBANDED:
         confidence = _at_most(confidence, "medium")
-        notes = (*notes, "one seed")
+        codes.append(OneSeed())
     if trust.failed:
         confidence = "low"
     elif trust.warned:
@@ -191,138 +178,121 @@ def _judge_one(joined: Joined, threshold: Threshold, trust: Trust, policy: Polic
     spoiled = bool(trust.integrity) or (bool(trust.strength) and status != "fail")
     if spoiled:
         status = "inconclusive"
-        notes = (*notes, f"untrusted: validity row {', '.join(trust.failed)} failed")
+        codes.append(Untrusted(checks=trust.failed))
     elif trust.failed:
-        notes = (*notes, f"a verified breach stands although {', '.join(trust.failed)} failed")
-    untrusted = spoiled or blind
+        codes.append(StandsAnyway(checks=trust.failed))
+    untrusted = spoiled or word.blind
     if status == "fail" and CONFIDENCES.index(confidence) < CONFIDENCES.index(policy.min_confidence):
         status = "inconclusive"
         # Weak only because a check failed: that is no verdict, not a pass.
         untrusted = untrusted or bool(trust.failed)
-        notes = (*notes, f"confidence {confidence} is below the policy's {policy.min_confidence}")
-    return Judged(status, severity, upper, confidence, untrusted, threshold, notes)
+        codes.append(TooUncertain(confidence=confidence, needed=policy.min_confidence))
+    value = threshold.value
+    return Judgement(
+        status=status,
+        severity=word.severity,
+        severity_upper=word.upper,
+        confidence=confidence,
+        threshold=value if value is not None and math.isfinite(value) else None,
+        against=threshold.name,
+        untrusted=untrusted,
+        codes=tuple(codes),
+    )
 
 
-_Verdict = tuple[Status, Severity, Severity, Confidence, tuple[str, ...], bool]
-
-
-def _measured(joined: Joined, threshold: Threshold, policy: Policy) -> _Verdict:
-    """Status, severity, upper severity, confidence, notes, and whether there was nothing to judge."""
-    advantage = joined.advantage
-    if advantage is None or advantage.value is None:
-        return "inconclusive", "none", "critical", "low", ("untrusted: no advantage over a control was measured",), True
-    lo = -math.inf if advantage.ci.lo is None else advantage.ci.lo
-    hi = math.inf if advantage.ci.hi is None else advantage.ci.hi
-    bands = policy.thresholds.get(joined.scale)
+def _measured(result: Result, threshold: Threshold, policy: Policy) -> _Word:
+    excess = result.excess
+    if excess is None or excess.value is None:
+        return _Word("inconclusive", "none", "critical", "low", (NotMeasured(),), blind=True)
+    lo, hi = _ends(excess)
+    bands = policy.thresholds.get(result.scale)
     severity: Severity = "none" if bands is None else bands.severity(lo)
     upper: Severity = "none" if bands is None else bands.severity(hi)
     confidence = CONFIDENCES[max(2 - (rank(upper) - rank(severity)), 0)]
     if threshold.value is None:
-        return "inconclusive", severity, upper, confidence, ("no band and no limit to judge it against",), False
-    notes: tuple[str, ...] = ()
+        return _Word("inconclusive", severity, upper, confidence, (NoThreshold(),))
+    codes: list[JudgementCode] = []
     if threshold.together > 1:
-        lo, hi = widened(advantage.value, lo, hi, threshold.together, averaged=joined.averaged)
-        stretched = sentence.interval(lo, hi, joined.scale)
-        notes = (f"bounds widened to {stretched} for {threshold.together} numbers judged together",)
+        lo, hi = widened(excess.value, lo, hi, threshold.together, averaged=result.averaged)
+        codes.append(Widened(together=threshold.together, lo=lo, hi=hi))
     status: Status = "inconclusive"
     if not reaches(hi, threshold.value):
         status = "pass"
     elif reaches(lo, threshold.value):
         status = "fail"
-        if threshold.corrected and joined.p_adjusted is not None and joined.p_adjusted > ALPHA:
+        if threshold.corrected and result.p_adjusted is not None and result.p_adjusted > ALPHA:
             status = "inconclusive"
-            notes = (*notes, f"p = {joined.p_adjusted:.3f} after correction for several tests, above {ALPHA}")
+            codes.append(NotSignificant(p=result.p_adjusted, alpha=ALPHA))
     if status == "inconclusive":
-        notes = (*notes, *sentence.remedy(joined.n, advantage.value, lo, hi, threshold.value, joined.seeds))
-    return status, severity, upper, confidence, notes, False
+        seeds = None if result.seeds == "fixed" else len(result.by_seed)
+        codes += settling(result.estimate.n, excess.value, lo, hi, threshold.value, seeds=seeds)
+    return _Word(status, severity, upper, confidence, tuple(codes))
 
 
-def _claim(joined: Joined) -> _Verdict:
-    """A DP claim's own verdict; over seeds the worst one. A missing verdict is none."""
-    words = [str(row.notes.get("verdict", "")) for row in joined.rows]
-    worst = next((word for word in ("VIOLATED", "UNDERPOWERED") if word in words), "CONSISTENT")
-    if not set(words) <= set(_CLAIMS):
-        worst = "VIOLATED" if "VIOLATED" in words else "UNDERPOWERED"
-    status, severity = _CLAIMS[worst]
-    return status, severity, "critical" if worst == "UNDERPOWERED" else severity, "high", (f"claim {worst}",), False
+def _claim(result: Result) -> _Word:
+    """A DP claim's own verdict; over seeds the worst one, which is the one its facts state. None stated is none."""
+    word = result.facts.verdict if isinstance(result.facts, ClaimFacts) else "UNDERPOWERED"
+    status, severity, upper = _CLAIMS[word]
+    return _Word(status, severity, upper, "high")
 
 
-def _artifact(joined: Joined, policy: Policy) -> _Verdict:
-    """A file's defect: severity fixed by its id, or given by the scan; present when its value is above 0."""
-    if joined.value is None:
-        return "inconclusive", "none", "critical", "low", ("untrusted: the scan gave no value",), True
-    fixed: Severity = "none"
-    if joined.value > 0:
-        given = [str(row.notes["severity"]) for row in joined.rows if row.notes.get("severity") in SEVERITIES]
-        fixed = SEVERITIES[max(map(SEVERITIES.index, given))] if given else taxon(joined.finding).severity or "high"
-    status: Status = "fail" if rank(fixed) >= rank(policy.fail_on) else "pass"
-    return status, fixed, fixed, "high", (), False
+def _shipped(result: Result, policy: Policy) -> _Word:
+    """A fact about the file, there when it counts above 0: severity as its facts state it, else high."""
+    if result.estimate.value is None:
+        return _Word("inconclusive", "none", "critical", "low", (NotMeasured(),), blind=True)
+    severity: Severity = "none"
+    if result.estimate.value > 0:
+        stated = result.facts.severity if isinstance(result.facts, Shipped | Decorrelation) else None
+        severity = stated or "high"
+    return _Word("fail" if rank(severity) >= rank(policy.fail_on) else "pass", severity, severity, "high")
+
+
+def _ends(excess: Estimate) -> tuple[float, float]:
+    """An open end is an infinity: it can fail, never pass."""
+    return -math.inf if excess.lo is None else excess.lo, math.inf if excess.hi is None else excess.hi
 
 
 def _at_most(confidence: Confidence, most: Confidence) -> Confidence:
     return CONFIDENCES[min(CONFIDENCES.index(confidence), CONFIDENCES.index(most))]
 
 
-def _finding(joined: Joined, judged: Judged, policy: Policy) -> Finding:
-    value = judged.threshold.value
-    return Finding(
-        id=joined.finding,
-        fingerprint=joined.fingerprint,
-        status=judged.status,
-        severity=judged.severity,
-        severity_upper=judged.upper,
-        confidence=judged.confidence,
-        reason=sentence.of(
-            joined, judged.status, judged.severity, judged.upper, judged.threshold.words, value, judged.notes
-        ),
-        probe=joined.probe,
-        defense=joined.defense,
-        measurement=joined.name,
-        subset=joined.subset,
-        scale=joined.scale,
-        cells=tuple(cell.key for cell in joined.cells),
-        value=joined.value,
-        ci=joined.ci,
-        control=joined.control,
-        advantage=joined.advantage,
-        threshold=value if value is not None and math.isfinite(value) else None,
-        ids=ids_of(joined.finding, joined.access),
-        access=joined.access,
-        untrusted=judged.untrusted,
-    )
-
-
-def _accept(finding: Finding, policy: Policy, target: str, as_of: datetime.date, baseline: Baseline | None) -> Finding:
-    """The finding accepted by baseline or suppress rule; or why it is not."""
-    if not gates(finding, policy):
-        return finding
-    refused: list[str] = []
-    entry = None if baseline is None else baseline.find(finding.fingerprint)
+def _accepted(
+    result: Result,
+    judgement: Judgement,
+    policy: Policy,
+    target: str,
+    as_of: datetime.date,
+    baseline: Baseline | None,
+) -> Judgement:
+    """The judgement accepted by baseline or suppress rule; or with codes that say why it is not."""
+    if not _gates(result, judgement, policy):
+        return judgement
+    refused: list[JudgementCode] = []
+    entry = None if baseline is None else baseline.find(result.fingerprint)
     if entry is not None:
         if not entry.valid_on(as_of):
-            refused.append(f"accepted until {entry.expires.isoformat()}: expired")
-        elif worse := _worse_than(finding, entry.hi, entry.severity):
-            refused.append(worse)
+            refused.append(AcceptanceExpired(until=entry.expires))
+        elif _is_worse(result, judgement, entry.hi, entry.severity):
+            refused.append(WorseThanAccepted(hi=entry.hi, severity=entry.severity))
         else:
-            by = f"baseline: {entry.reason} ({entry.by}, until {entry.expires.isoformat()})"
-            return finding.model_copy(update={"status": "accepted", "accepted_by": by})
+            code = Accepted(source="baseline", reason=entry.reason, by=entry.by, until=entry.expires)
+            return _with(judgement, "accepted", (code,))
     for rule in policy.suppress:
-        if rule.matches(finding.id, target, finding.defense):
+        if rule.matches(result.finding, target, result.arm):
             if as_of <= rule.expires:
-                by = f"suppress {rule.id}: {rule.reason} (until {rule.expires.isoformat()})"
-                return finding.model_copy(update={"status": "accepted", "accepted_by": by})
-            refused.append(f"accepted until {rule.expires.isoformat()}: expired")
-    return finding.model_copy(update={"reason": "; ".join((finding.reason, *dict.fromkeys(refused)))})
+                code = Accepted(source="suppress", rule=rule.id, reason=rule.reason, until=rule.expires)
+                return _with(judgement, "accepted", (code,))
+            refused.append(AcceptanceExpired(until=rule.expires))
+    return _with(judgement, judgement.status, tuple(code for i, code in enumerate(refused) if code not in refused[:i]))
 
 
-def _worse_than(finding: Finding, accepted_hi: float | None, accepted: Severity) -> str:
-    """Why a finding is worse than what was accepted, or an empty string."""
-    advantage = finding.advantage
-    lo = None if advantage is None else advantage.ci.lo
+def _with(judgement: Judgement, status: Status, codes: tuple[JudgementCode, ...]) -> Judgement:
+    return judgement.model_copy(update={"status": status, "codes": (*judgement.codes, *codes)})
+
+
+def _is_worse(result: Result, judgement: Judgement, accepted_hi: float | None, accepted: Severity) -> bool:
+    """Whether a result lies beyond what was accepted."""
+    excess = result.excess
+    lo = None if excess is None else excess.lo
     beyond = lo is not None and accepted_hi is not None and lo > accepted_hi
-    if not beyond and rank(finding.severity) <= rank(accepted):
-        return ""
-    shown = sentence.number_with_interval(advantage, finding.scale)
-    if beyond:
-        return f"worse than accepted: {shown} > {sentence.number(accepted_hi, finding.scale)}"
-    return f"worse than accepted: {shown} is {finding.severity}, accepted was {accepted}"
+    return beyond or rank(judgement.severity) > rank(accepted)

@@ -10,11 +10,10 @@ from typing import Any, Final, Literal, get_args
 from pydantic import Field, ValidationError
 
 from auditor import registry
-from auditor.audit import Confidence
+from auditor.document.results import Confidence
 from auditor.errors import ConfigError, nearest
 from auditor.policy.bands import BANDS, CONFIDENCES, LEVELS, Bands, Level
 from auditor.record import Model
-from auditor.taxonomy import FINDING_IDS
 
 InconclusiveMode = Literal["report", "incomplete", "fail"]
 
@@ -139,12 +138,6 @@ class Policy(Model):
         return cls(name=name, suppress=rules, **values)
 
 
-def known_findings() -> tuple[str, ...]:
-    """Every finding id a registered probe can raise or the taxonomy knows."""
-    raised = {id_ for probe in registry.probes().values() for id_ in probe.findings}
-    return tuple(sorted(raised | set(FINDING_IDS)))
-
-
 def _read(table: Mapping[str, Any], where: str, base: Mapping[str, Bands]) -> dict[str, Any]:
     """The keys of `[gate]` as fields of Policy; thresholds change some edges of `base`."""
     choices = {"fail_on": LEVELS, "min_confidence": CONFIDENCES, "inconclusive": get_args(InconclusiveMode)}
@@ -222,7 +215,7 @@ def _suppress(table: Mapping[str, Any], index: int, today: datetime.date) -> Sup
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(f"{where} {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
-    known = known_findings()
+    known = registry.finding_ids()
     if not any(fnmatchcase(id_, rule.id) for id_ in known):
         raise ConfigError(f'{where}: no finding is called "{rule.id}". {nearest(rule.id, known)}')
     return rule

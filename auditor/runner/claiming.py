@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from auditor.audit import Audit, CellRow, TargetRow
 from auditor.compare.arms import check_applies, fit_defended
+from auditor.defense import Defense, DefenseTask, TrainedModels
+from auditor.document import Audit, CellRow, TargetRow, TaskRow
 from auditor.errors import ConfigError, SkippedError
 from auditor.evaluate.dp_claim.claim import Access, Claim, read_claim
-from auditor.evaluate.dp_claim.harness import GivenScores, Question, SubjectRuns, answered, judged_before, pending, run
+from auditor.evaluate.dp_claim.harness import FAMILY, Answer, answered, judged_before, pending, run
 from auditor.evaluate.dp_claim.plan import PROBE, Mode, check_registered, make_plan, registered
+from auditor.evaluate.dp_claim.question import Question
+from auditor.evaluate.dp_claim.runs import Cost, GivenScores, SubjectRuns
 from auditor.evaluate.dp_claim.score_file import read_scores
 from auditor.evaluate.dp_claim.static import account_of, read_parameters
 from auditor.evaluate.dp_claim.subject import Posteriors, Subject, draw_bits
@@ -23,8 +26,9 @@ from auditor.evaluate.dp_claim.subjects import of_defense, of_function
 from auditor.evaluate.dp_claim.user_function import load_function
 from auditor.guarantee import Guarantee
 from auditor.mechanism import PrivateDefense
-from auditor.probe import Defense, DefenseTask, TrainedModels, spec_of
-from auditor.runner.document import RunSettings, assemble_audit
+from auditor.parameters import spec_of
+from auditor.runner.assemble import RunSettings, assemble_audit
+from auditor.runner.joining import Finished
 from auditor.statistics.accounting import check_delta
 from auditor.targets.target import Target
 
@@ -200,7 +204,7 @@ def ask_defense(
         account=account_of(planned, claim.delta),
         units=planned.units,
     )
-    if question.account is not None and planned.level == "graph" and target.task != "graph":
+    if question.account is not None and planned.level == "graph" and target.task.level != "graph":
         # an account of the one graph as a whole: there is no second record that could be put in
         if asked.access or asked.canaries or asked.runs or asked.mode != "one-run":
             raise ConfigError(
@@ -258,20 +262,21 @@ def run_claim(
     settings: RunSettings,
     *,
     write: Callable[[Audit], object],
-    notify: Callable[[str], object] = lambda _text: None,
+    notify: Callable[[Cost], object] = lambda _cost: None,
     power_only: bool = False,
     allow_inconclusive: bool = False,
 ) -> Audit:
     """The audit, in the order of the protocol; `write` gets the document with the pre-registration before any run.
 
-    `notify` gets what the runs will take, in words, before the first of them.
+    `notify` gets what the runs will take before the first of them.
     """
     clock = time.perf_counter()
+    is_fixed = question.plan is None  # arithmetic alone draws nothing
 
-    def document(rows: tuple[CellRow, ...], *, interrupted: bool = False) -> Audit:
+    def document(answers: Iterable[Answer], *, interrupted: bool = False) -> Audit:
         return assemble_audit(
             target,
-            rows,
+            [Finished(each.row, question.access, each.measured, fixed=is_fixed) for each in answers],
             settings,
             validity=(),
             planned=len(question.seeds),
@@ -290,13 +295,13 @@ def run_claim(
         return document(pending(question, power, "power analysis only: nothing was run, nothing is judged"))
     if found is not None:
         return document(answered(question, found, power))
-    rows: list[CellRow] = []
+    answers: list[Answer] = []
     try:
-        for row in run(question, power):
-            rows.append(row)  # one at a time: an interrupt keeps what is finished
+        for answer in run(question, power):
+            answers.append(answer)  # one at a time: an interrupt keeps what is finished
     except KeyboardInterrupt:
-        return document(tuple(rows), interrupted=True)
-    return document(tuple(rows))
+        return document(answers, interrupted=True)
+    return document(answers)
 
 
 def refused(asked: Asked, defense: Defense, reason: Refused, target: Target, settings: RunSettings) -> Audit:
@@ -305,13 +310,13 @@ def refused(asked: Asked, defense: Defense, reason: Refused, target: Target, set
     row = CellRow(
         key=hashlib.sha256("\0".join((PROBE, target.digest, spec, asked.claim)).encode()).hexdigest(),
         probe=PROBE,
-        family="dp",
-        defense=spec,
+        family=FAMILY,
+        arm=spec,
         seed=asked.seed,
         status="skipped",
         reason=reason.reason,
     )
-    return assemble_audit(target, (row,), settings, validity=(), planned=1, named={PROBE}, seconds=0.0)
+    return assemble_audit(target, [Finished(row)], settings, validity=(), planned=1, named={PROBE}, seconds=0.0)
 
 
 def _no_target(kind: Access, name: str, claim: Claim, content: str = "") -> TargetRow:
@@ -319,7 +324,7 @@ def _no_target(kind: Access, name: str, claim: Claim, content: str = "") -> Targ
     words = json.dumps([kind, name, claim.record(), content], sort_keys=True)
     return TargetRow(
         name=name,
-        task="graph" if claim.level == "graph" else "node",
+        task=TaskRow(level="graph" if claim.level == "graph" else "node"),
         kind=kind,
         digest=hashlib.sha256(words.encode()).hexdigest(),
         capabilities=(),

@@ -1,11 +1,12 @@
 """Runs planned cells one after another, each isolated: a crash becomes one row with status `error`.
 
-Randomness derives from the cell's key, so results depend neither on order nor on what else runs.
+Randomness derives from the seed and fixed names, so that results depend neither on order nor on what else runs.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 import traceback
@@ -14,10 +15,12 @@ from pathlib import Path
 from typing import Protocol
 
 from auditor import registry
-from auditor.audit import CellRow
 from auditor.data.graph import Graph
+from auditor.document import CellRow
 from auditor.errors import AuditorError, CapabilityError, SkippedError
-from auditor.probe import Cell, FlipSet, Result
+from auditor.outcomes import FlipSet
+from auditor.probe import Cell, CellResult
+from auditor.runner.joining import Finished
 from auditor.runner.plan import PlannedCell
 from auditor.statistics.node_bootstrap import Memo
 from auditor.targets.target import Target
@@ -48,23 +51,31 @@ def run_cells(
     observer: Observer,
     out: Path | None = None,
     models: TrainedCache | None = None,
-) -> Iterator[CellRow]:
-    """Rows as they finish. With `out`, each row is appended to `out/cells.jsonl` and tracebacks go to `out/errors/`.
+) -> Iterator[Finished]:
+    """Cells as they finish. With `out`, each is appended to `out/cells.jsonl` and tracebacks go to `out/errors/`.
 
     Raises:
-        KeyboardInterrupt: passed on; rows already yielded are kept.
+        KeyboardInterrupt: passed on; cells already yielded are kept.
     """
     models = models or TrainedCache()
     for planned in cells:
         observer.started(planned)
-        row = _run_one(target, planned, side, models, observer.tick, out)
+        finished = _run_one(target, planned, side, models, observer.tick, out)
         if out is not None:
-            with (out / "cells.jsonl").open("a", encoding="utf-8") as record:
-                record.write(row.model_dump_json() + "\n")
-                record.flush()
-                os.fsync(record.fileno())
-        yield row
-        observer.finished(row)  # said only once the caller holds the row: what is shown as done survives an interrupt
+            _record(finished, out / "cells.jsonl")
+        yield finished
+        # Said only once the caller holds the cell: what is shown as done survives an interrupt.
+        observer.finished(finished.row)
+
+
+def _record(finished: Finished, path: Path) -> None:
+    """Appends one line: the cell, what its adversary held, its numbers."""
+    numbers = [number.model_dump(mode="json") for number in finished.measured]
+    line = {"cell": finished.row.model_dump(mode="json"), "access": list(finished.access), "measured": numbers}
+    with path.open("a", encoding="utf-8") as record:
+        record.write(json.dumps(line, allow_nan=False) + "\n")
+        record.flush()
+        os.fsync(record.fileno())
 
 
 class TrainedCache:
@@ -77,7 +88,7 @@ class TrainedCache:
         self.replicates: Memo = {}
 
     def twin(self, target: Target, graph: Graph, seed: int) -> Target:
-        """See `auditor.probe.TrainedModels`."""
+        """See `auditor.defense.TrainedModels`."""
         key = (target.digest, graph.digest(), seed)
         if key not in self._twins:
             while len(self._twins) >= self._limit:
@@ -86,7 +97,7 @@ class TrainedCache:
         return self._twins[key]
 
     def keep_flips(self, target: Target, flips: Sequence[FlipSet]) -> None:
-        """See `auditor.probe.TrainedModels`."""
+        """See `auditor.defense.TrainedModels`."""
         self._flips.setdefault(target.digest, []).extend(flips)
 
     def flips_of(self, target: Target) -> tuple[FlipSet, ...]:
@@ -101,21 +112,20 @@ def _run_one(
     models: TrainedCache,
     tick: Callable[[float | None, str], None],
     out: Path | None,
-) -> CellRow:
+) -> Finished:
     entry = planned.request.entry
     row = CellRow(
         key=planned.key,
         probe=planned.request.spec,
         family=entry.family,
-        defense=planned.defense,
+        arm=planned.arm,
         seed=planned.seed,
         status="skipped",
         reason=planned.skip,
         params=dict(planned.request.params),
-        guarantee=None if target.defense is None else target.defense.guarantee,
     )
     if planned.skip:
-        return row
+        return Finished(row)
     start = time.perf_counter()
     _reset_peak()
     cell = Cell(
@@ -130,29 +140,28 @@ def _run_one(
         tick=tick,
     )
     try:
-        result: Result = registry.load_location(entry.evaluation)(cell)
+        result: CellResult = registry.load_location(entry.evaluation)(cell)
+        if not result.measured:  # a finished cell holds a number: whoever reads the document relies on that
+            raise SkippedError(f"{entry.id} found nothing to measure")
     except (SkippedError, CapabilityError) as reason:
-        return row.model_copy(update={"reason": str(reason), "seconds": time.perf_counter() - start})
+        return Finished(row.model_copy(update={"reason": str(reason), "seconds": time.perf_counter() - start}))
     except Exception as error:  # one cell's crash is one row
         _keep_traceback(out, planned)
         known = isinstance(error, AuditorError)
-        text = str(error) if known else f"{type(error).__name__}: {error}"
-        return row.model_copy(
-            update={"status": "error", "reason": one_line(text), "seconds": time.perf_counter() - start}
-        )
-    return row.model_copy(
-        update={
-            "status": "ok",
-            "reason": "",
-            "seconds": time.perf_counter() - start,
-            "peak_rss_mb": _peak_mb(),
-            "access": result.access,
-            "params": {**planned.request.params, **result.params},
-            "measurements": result.measurements,
-            "series": result.series,
-            "artifacts": result.artifacts,
-            "validity": result.validity,
-        }
+        text = one_line(str(error) if known else f"{type(error).__name__}: {error}")
+        failed = {"status": "error", "reason": text, "seconds": time.perf_counter() - start}
+        return Finished(row.model_copy(update=failed))
+    done = {
+        "status": "ok",
+        "reason": "",
+        "seconds": time.perf_counter() - start,
+        "peak_rss_mb": _peak_mb(),
+        "params": {**planned.request.params, **result.params},
+        "series": result.series,
+        "validity": result.validity,
+    }
+    return Finished(
+        row.model_copy(update=done), result.access, result.measured, tries=entry.tries, fixed=entry.deterministic
     )
 
 

@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from auditor import registry
+from auditor.document import NONE
 from auditor.errors import ConfigError, nearest
-from auditor.probe import Attack, Profile, read_settings
-from auditor.registry import Entry, ProbeEntry
+from auditor.parameters import build
+from auditor.probe import Registered
+from auditor.registry import Entry, ProbeEntry, Profile
 from auditor.targets.target import Target
 from auditor.view import SideKnowledge
 
@@ -42,10 +44,10 @@ class PlannedCell:
     seed: int
     profile: Profile
     key: str
-    attacks: tuple[Attack, ...]
+    attacks: tuple[Registered, ...]
     params: Mapping[str, str]
     skip: str = ""
-    defense: str = "none"
+    arm: str = NONE
 
     @property
     def estimate_s(self) -> float:
@@ -103,40 +105,42 @@ def plan(
     seeds: Sequence[int],
     profile: Profile,
     side: SideKnowledge,
-    defense: str = "none",
+    arm: str = NONE,
 ) -> tuple[PlannedCell, ...]:
-    """Every cell, in order, with the reason where it cannot run on `target`; `defense` made the target, or will.
+    """Every cell, in order, with the reason where it cannot run on `target`; `arm` is the defence that made it or will.
+
+    A probe that draws nothing has one cell, whatever the seeds.
 
     Raises:
         ConfigError: a parameter that neither the harness nor any attack of the probe declares, or of the wrong type.
     """
     data = target.graph.digest()
     cells = []
-    own = registry.parse_spec(defense if target.defense is None else target.defense.spec)[0]
+    own = registry.parse_spec(arm if target.defense is None else target.defense.spec)[0]
     for request in requests:
         if request.entry.defenses and own not in request.entry.defenses and not request.named:
             continue  # it probes what another defence ships: nothing that this target has could be at stake
         entries = registry.attacks_of(request.entry.id)
         attacks, params = build_attacks(request, entries)
-        skip = _reason_to_skip(target, request.entry, entries, attacks)
+        skip = _reason_to_skip(target, request.entry, attacks)
         usable = tuple(a for a in attacks if a.needs <= target.capabilities)
         cells += [
             PlannedCell(
                 request,
                 seed,
                 profile,
-                _cell_key(target, data, request, seed, profile, side, defense),
+                _cell_key(target, data, request, seed, profile, side, arm),
                 usable,
                 params,
                 skip,
-                defense,
+                arm,
             )
-            for seed in seeds
+            for seed in (seeds[:1] if request.entry.deterministic else seeds)
         ]
     return tuple(cells)
 
 
-def build_attacks(request: ProbeRequest, entries: Sequence[Entry]) -> tuple[tuple[Attack, ...], dict[str, str]]:
+def build_attacks(request: ProbeRequest, entries: Sequence[Entry]) -> tuple[tuple[Registered, ...], dict[str, str]]:
     """The attacks of a probe with the user's parameters, and the parameters that the harness takes.
 
     A parameter goes to everyone who declares it: the harness's `Settings` and each attack's own fields.
@@ -150,31 +154,39 @@ def build_attacks(request: ProbeRequest, entries: Sequence[Entry]) -> tuple[tupl
     declared = {f.name for kind in (settings, *classes) for f in dataclasses.fields(kind)}
     for key in request.params:
         if key.replace("-", "_") not in declared:
-            raise ConfigError(f'{id_} has no parameter "{key}". {nearest(key, declared)}')
+            words = (name.replace("_", "-") for name in declared)
+            raise ConfigError(f'{id_} has no parameter "{key}". {nearest(key.replace("_", "-"), words)}')
 
     def mine(kind: type) -> dict[str, str]:
         names = {f.name for f in dataclasses.fields(kind)}
         return {key: value for key, value in request.params.items() if key.replace("-", "_") in names}
 
     harness = mine(settings)
-    read_settings(settings, harness, owner=id_)
-    return tuple(read_settings(kind, mine(kind), owner=id_) for kind in classes), harness
+    build(settings, harness, owner=id_)
+    made = [build(kind, mine(kind), owner=id_) for kind in classes]
+    return tuple(Registered(entry, attack) for entry, attack in zip(entries, made, strict=True)), harness
 
 
-def _reason_to_skip(target: Target, probe: ProbeEntry, entries: Sequence[Entry], attacks: Sequence[Attack]) -> str:
+def _reason_to_skip(target: Target, probe: ProbeEntry, attacks: Sequence[Registered]) -> str:
     """Why the probe cannot run here, or an empty string.
 
-    An attack without needs is a floor, never an audit: when no attack with needs can run, the probe is skipped.
+    Where none of its searches can run (of a probe without any: none of its heuristics), the rest would only say how
+    well a fixed rule or a control does: that is no audit, and the probe is skipped.
     """
-    if target.task not in probe.tasks:
-        return f"{probe.id} audits {' and '.join(probe.tasks)} classifiers; {target.name} classifies {target.task}s"
-    demanding = [attack for attack in attacks if attack.needs]
-    if demanding and not any(attack.needs <= target.capabilities for attack in demanding):
-        lacking: list[list[str]] = [sorted(attack.needs - target.capabilities) for attack in demanding]
-        missing = min(lacking, key=len)
-        offered = ", ".join(sorted(target.capabilities)) or "nothing"
-        return f"needs {', '.join(missing)}; {target.name} offers {offered}"
-    return "" if entries else f"no attack is registered for {probe.id}"
+    if target.task.level not in probe.tasks:
+        return (
+            f"{probe.id} audits {' and '.join(probe.tasks)} classifiers; {target.name} classifies {target.task.level}s"
+        )
+    if not attacks:
+        return f"no attack is registered for {probe.id}"
+    searches = [attack for attack in attacks if attack.entry.role == "search"]
+    leading = searches or [attack for attack in attacks if attack.entry.role == "heuristic"]
+    if any(attack.needs <= target.capabilities for attack in leading):
+        return ""
+    lacking = [", ".join(sorted(attack.needs - target.capabilities)) for attack in leading]
+    offered = ", ".join(sorted(target.capabilities)) or "nothing"
+    least = min(lacking, key=lambda words: words.count(","), default="an attack that is no control")
+    return f"needs {least}; {target.name} offers {offered}"
 
 
 def _cell_key(
@@ -184,12 +196,12 @@ def _cell_key(
     seed: int,
     profile: Profile,
     side: SideKnowledge,
-    defense: str,
+    arm: str,
 ) -> str:
     words = {
         "target": target.digest,
         "data": data,
-        "defense": defense,
+        "arm": arm,
         "probe": request.spec,
         "version": request.entry.version,
         "profile": profile,

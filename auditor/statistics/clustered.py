@@ -1,7 +1,8 @@
-"""Intervals for items that are not independent: whole blocks are resampled (shift spec 4, rules 1 to 4).
+"""Intervals for items that are not independent: whole blocks are resampled.
 
 Nodes of one community are right or wrong together, so that an interval over independent nodes is about half as wide as
-it should be. Every statistic of one call shares the resample, which makes differences paired.
+it should be. Every statistic of one call shares the resample, which makes differences paired. No interval is narrower
+than one of closed form at the effective number of items. See docs/methods/intervals-and-seeds.md.
 """
 
 from __future__ import annotations
@@ -164,7 +165,7 @@ def absolute(bounds: Bounds) -> Bounds:
 
 
 def ece_interval(residuals: Floats, bins: Bins, resamples: Resamples, signed: Bounds) -> Bounds:
-    """Rule 4: from the nearest |SCE| to the 97.5 % bootstrap quantile of ECE.
+    """From the nearest |SCE| to the 97.5 % bootstrap quantile of ECE.
 
     The percentile interval never covers a calibrated model's ECE, because resampling only adds to it; ECE >= |SCE|
     gives a valid lower end.

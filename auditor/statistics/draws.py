@@ -1,7 +1,7 @@
 """Every random stream of the program: a seed, the fixed name of a method, the name of the draw, and nothing else.
 
 No path, digest, version or profile takes part, so that neither renaming a file nor editing a default moves a number,
-and two arms of a comparison that ask for the same draw get the same one.
+and two arms of a comparison that ask for the same draw get the same one. See docs/methods/random-streams.md.
 """
 
 from __future__ import annotations

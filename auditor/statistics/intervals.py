@@ -71,9 +71,11 @@ def student_t(values: Sequence[float]) -> tuple[float, float]:
 
 
 def join_seeds(values: Sequence[float], intervals: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
-    """(value, lo, hi) over seeds that share their items (reports spec 3.2).
+    """(value, lo, hi) over seeds that share their items; the intervals' mean squared half-widths, and seeds on top.
 
-    The data part is not divided by the number of seeds, since averaging it away is the common way to false precision.
+    half = sqrt(mean of (v_j − lo_j)² + t² s² / k), with s the deviation of the k values and t Student's quantile at
+    k − 1; likewise above. The data part is not divided by k: averaging it away is the common way to false precision.
+    See docs/methods/intervals-and-seeds.md.
     """
     k = len(values)
     if k == 1:

@@ -21,6 +21,24 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
+def holm_levels(p_values: Sequence[float], level: float = 0.05) -> list[float]:
+    """The level at which each comparison's own interval may be read, in the order given.
+
+    Step by step from the smallest p value: level / m, level / (m − 1), …. One that is not significant at its step stops
+    the procedure: it and all less significant ones are read at that level.
+
+    Source: as `holm`.
+    """
+    m, levels = len(p_values), [level] * len(p_values)
+    stopped = 0.0
+    for rank, i in enumerate(np.argsort(p_values, kind="stable")):
+        step = stopped or level / (m - rank)
+        if p_values[i] > step:
+            stopped = step
+        levels[i] = step
+    return levels
+
+
 def bootstrap_p(replicates: NDArray[np.float64], threshold: float) -> float:
     """One-sided p of "the true value is at most `threshold`": (1 + #{replicate <= threshold}) / (B + 1)."""
     return float((1 + (replicates <= threshold).sum()) / (len(replicates) + 1))

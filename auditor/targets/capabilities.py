@@ -9,10 +9,10 @@ from auditor.data.graph import Graph
 from auditor.errors import CapabilityError
 from auditor.targets.relaxation import Relaxation
 from auditor.targets.slices import GraphSlices
-from auditor.targets.target import Capability, ModelHandle, output_kind
+from auditor.targets.target import Capability, ModelHandle
+from auditor.tasks import output_kind
 
 SLICE_NODES = 16
-EDGE_RUNGS = ("native", "mask", "adaptor", "ranking")
 # A user's forward may fail in any of these ways when it is asked for what it cannot do.
 _TRIAL_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, CapabilityError)
 
@@ -37,10 +37,10 @@ def try_capabilities(handle: ModelHandle, graph: Graph, *, has_recipe: bool) -> 
         found.add(Capability.GRAD_X)
     if _has_embeddings(handle, part):
         found.add(Capability.EMBEDDINGS)
-    rung = Relaxation.choose(
-        ModelHandle(handle.model), num_features=graph.num_features, task=graph.task, graph=part
-    ).rung
-    if rung in EDGE_RUNGS:
+    soft = Relaxation.choose(
+        ModelHandle(handle.model), num_features=graph.num_features, level=graph.task.level, graph=part
+    )
+    if soft.kind != "none":
         found.add(Capability.GRAD_EDGE)
     if has_recipe:
         found.add(Capability.RETRAIN)

@@ -27,7 +27,7 @@ from auditor.targets.target import Target
 
 WEIGHTS, REFERENCE = "model.safetensors", "model.ref.safetensors"
 SERVED_PREFIX = SERVED.removesuffix(".safetensors") + "."
-TABLED = ("safetensors", "state_dict")
+WRITABLE = ("safetensors", "state_dict")
 
 
 def tables_of(path: Path) -> tuple[TargetFile, Path]:
@@ -57,7 +57,7 @@ def save_derived(target: Target, source: Path, out_dir: Path) -> None:
         CapabilityError: the target was not built from a `[model]` table, so that its weights have no file form here.
         UsageError: `source` has no tables.
     """
-    if target.kind not in TABLED:
+    if target.kind not in WRITABLE:
         raise CapabilityError(
             f"{target.name} was given as {target.kind}; expected safetensors or a state dict with a [model] table, "
             "whose weights can be written again. Save it in that form first."
@@ -75,7 +75,7 @@ def save_derived(target: Target, source: Path, out_dir: Path) -> None:
         save_file({name: value.contiguous().clone() for name, value in served.items()}, out_dir / SERVED)
     if target.defense is not None and target.defense.guarantee is not None:
         (out_dir / GUARANTEE).write_bytes(to_json(target.defense.guarantee))
-    write_reference(out_dir / REFERENCE, target.adversary_handle(), target.graph.num_features, target.task)
+    write_reference(out_dir / REFERENCE, target.adversary_handle(), target.graph.num_features, target.task.level)
     table = TargetTable(
         name=target.name,
         weights=WEIGHTS,

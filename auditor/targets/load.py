@@ -19,11 +19,12 @@ from auditor.errors import GraphError, LoadError, UsageError
 from auditor.targets.capabilities import small_slice, try_capabilities
 from auditor.targets.config import FILE_NAME, SERVED, DataTable, TargetFile, config_file, read_target_file
 from auditor.targets.loaded import LoadedModel, Request
-from auditor.targets.realm import with_forward
 from auditor.targets.recipe import TrainRecipe
 from auditor.targets.reference import compare_reference
-from auditor.targets.target import Capability, ModelHandle, Target, output_kind
+from auditor.targets.target import Capability, ModelHandle, Target
+from auditor.targets.user_imports import with_forward
 from auditor.targets.weights import kind_of, read_bytes, read_weights, refusal
+from auditor.tasks import output_kind
 
 if TYPE_CHECKING:
     from auditor.data.sources import LoadedData
@@ -95,7 +96,6 @@ def _defended(request: Request, loaded: LoadedModel, data: LoadedData, wrap: Wra
         digest=hashlib.sha256(f"{target.digest}{weights.sha256}".encode()).hexdigest(),
         provenance=provenance,
         claimed_accuracy=file.target.claimed_accuracy,
-        _clean={},
     )
 
 
@@ -260,7 +260,7 @@ def _try_forward(model: nn.Module, graph: Graph) -> Tensor:
         seen = f"{list(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
         raise LoadError(
             f"the model returns {seen} for {part.num_items} items; expected logits [{part.num_items}, C], one row per "
-            f"{'node' if graph.task == 'node' else 'graph'}. For graph classification set [model] readout."
+            f"{'node' if graph.task.level == 'node' else 'graph'}. For graph classification set [model] readout."
         )
     return out
 

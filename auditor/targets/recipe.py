@@ -15,7 +15,7 @@ from auditor.data.graph import Graph, Split
 from auditor.targets.forward import ForwardAdapter
 from auditor.targets.rng import forked_rng
 from auditor.targets.slices import GraphSlices
-from auditor.targets.target import Fitted, is_correct
+from auditor.targets.target import Fitted
 
 Optimizer = Literal["adam", "sgd"]
 
@@ -88,7 +88,7 @@ def _score(model: nn.Module, forward: ForwardAdapter, part: Graph, mask: Tensor)
     """(accuracy, -loss) on the items of `mask`, in eval mode; a non-finite loss loses every tie."""
     model.eval()
     out = forward.logits(part.x, part.edge_index, part.edge_weight, part.batch)[mask]
-    accuracy = float(is_correct(out, part.y[mask]).double().mean())
+    accuracy = float(part.task.quality(out, part.y[mask]).mean())
     loss = float(functional.cross_entropy(out, part.y[mask]))
     return accuracy, -loss if loss == loss else -float("inf")
 

@@ -14,9 +14,9 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save_file
 from torch import Tensor
 
-from auditor.data.graph import Task
 from auditor.errors import LoadError
 from auditor.targets.target import ModelHandle
+from auditor.tasks import Level
 
 NODES, DENSITY, GRAPHS = 32, 0.12, 4
 TOLERANCE = 1e-4
@@ -36,7 +36,7 @@ class Comparison:
         return self.difference <= TOLERANCE * self.scale
 
 
-def synthetic_inputs(num_features: int, task: Task, *, seed: int = 0) -> dict[str, Tensor]:
+def synthetic_inputs(num_features: int, level: Level, *, seed: int = 0) -> dict[str, Tensor]:
     """32 nodes with Gaussian features on an Erdős–Rényi graph (p = 0.12), the last node isolated; four graphs of 8.
 
     Graph-level inputs keep the edges inside each block, by a `batch`.
@@ -46,16 +46,16 @@ def synthetic_inputs(num_features: int, task: Task, *, seed: int = 0) -> dict[st
     pairs = torch.combinations(torch.arange(NODES - 1)).T  # the last node stays isolated
     keep = torch.rand(pairs.shape[1], generator=rng) < DENSITY
     batch = torch.arange(NODES) // (NODES // GRAPHS)
-    if task == "graph":
+    if level == "graph":
         keep = (torch.rand(pairs.shape[1], generator=rng) < 4 * DENSITY) & (batch[pairs[0]] == batch[pairs[1]])
     kept = pairs[:, keep]
     inputs = {"x": x, "edge_index": torch.cat([kept, kept.flip(0)], dim=1)}
-    return inputs | ({"batch": batch} if task == "graph" else {})
+    return inputs | ({"batch": batch} if level == "graph" else {})
 
 
-def write_reference(path: Path, handle: ModelHandle, num_features: int, task: Task) -> None:
+def write_reference(path: Path, handle: ModelHandle, num_features: int, level: Level) -> None:
     """Saves synthetic inputs and the model's logits on them."""
-    inputs = synthetic_inputs(num_features, task)
+    inputs = synthetic_inputs(num_features, level)
     with torch.no_grad():
         logits = handle.logits(inputs["x"], inputs["edge_index"], None, inputs.get("batch"))
     save_file({**inputs, "logits": logits.contiguous()}, path)

@@ -1,7 +1,8 @@
-"""The victim adaptor: a differentiable weight on every edge, for any message-passing model (adversarial spec 2.1).
+"""Relaxation: a differentiable weight on every edge, for any message-passing model.
 
-A weight of 0 must mean "removed" and 1 "there"; otherwise an attack climbs a landscape that is not the model's. The
-first rung of the ladder whose answers agree with really edited graphs is used.
+A weight of 0 must mean "removed" and 1 "there"; otherwise an attack climbs a landscape that is not the model's. Three
+methods are tried, the most direct first; the first one whose answers agree with really edited graphs is used. See
+docs/methods/relaxation.md.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from auditor.data.graph import Graph, Task
+from auditor.data.graph import Graph
 from auditor.errors import CapabilityError
 from auditor.targets.memo import LinearMemo
 from auditor.targets.soft_edges import message_passing_layers, soft_edges
+from auditor.tasks import Level
 
 if TYPE_CHECKING:
     from auditor.targets.target import ModelHandle
 
-Rung = Literal["native", "mask", "adaptor", "ranking", "none"]
 Method = Literal["native", "mask", "adaptor"]
+Kind = Literal[Method, "ranking", "none"]
 
 MAX_GAP = 1e-4
 DRAWS = 3
@@ -30,18 +32,18 @@ TRIED_EDGES = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Relaxation:
-    """One rung of the ladder, with the gap that chose it.
+    """How edges are given a weight, with the gap that decided it.
 
     Attributes:
-        rung: `native`, `mask`, `adaptor`: exact at weights in {0, 1}. `ranking`: a gradient that only orders
+        kind: `native`, `mask`, `adaptor`: exact at weights in {0, 1}. `ranking`: a gradient that only orders
             candidates, every decision belongs on real edges. `none`: no edge gradient at all.
-        gap: max |dz| / max(1, max |z|) of the rung against really edited graphs.
+        gap: max |dz| / max(1, max |z|) of the method against really edited graphs.
         handle: a private copy of the model; answers to a fixed x are remembered (see `LinearMemo`).
-        method: the way weights enter (that of the smallest gap when the rung is `ranking`).
+        method: the way weights enter (that of the smallest gap where the kind is `ranking`).
         gaps: (method, gap) of every method that was tried; infinite where it could not run or had no gradient.
     """
 
-    rung: Rung
+    kind: Kind
     gap: float
     handle: ModelHandle
     method: Method = "native"
@@ -53,16 +55,16 @@ class Relaxation:
             object.__setattr__(self, "_memo", LinearMemo(self.handle.model))
 
     @classmethod
-    def choose(cls, handle: ModelHandle, *, num_features: int, task: Task, graph: Graph | None = None) -> Relaxation:
-        """The first rung with gap <= 1e-4 and a non-zero gradient at weight 0, tried on `graph` or a synthetic one.
+    def choose(cls, handle: ModelHandle, *, num_features: int, level: Level, graph: Graph | None = None) -> Relaxation:
+        """The first method with gap <= 1e-4 and a non-zero gradient at weight 0, tried on `graph` or a synthetic one.
 
         Args:
             handle: a private copy of the model that nobody else uses: it is kept, and its linear layers are memoised.
             num_features: F, the width of the synthetic graph's features.
-            task: `node`, or `graph` for a model that pools.
+            level: `node`, or `graph` for a model that pools.
             graph: where to try; None (privacy views) for a small seeded graph that holds no private edge.
         """
-        graph = graph if graph is not None else synthetic_graph(num_features, task)
+        graph = graph if graph is not None else synthetic_graph(num_features, level)
         memo = LinearMemo(handle.model)
         methods: list[Method] = ["native"] if handle.takes_edge_weight else []
         if message_passing_layers(handle.model):
@@ -79,6 +81,11 @@ class Relaxation:
             return cls("none", min(gaps.values(), default=float("inf")), handle, "native", tuple(gaps.items()), memo)
         best = min(usable, key=lambda method: gaps[method])
         return cls("ranking", gaps[best], handle, best, tuple(gaps.items()), memo)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether weights of 0 and 1 give the answers of the really edited graph."""
+        return self.kind == self.method
 
     def logits(self, x: Tensor, edge_index: Tensor, weight: Tensor, batch: Tensor | None = None) -> Tensor:
         """Logits with each arc of edge_index [2, E] scaled by weight [E] in [0, 1]; 0 means the arc is absent."""
@@ -123,7 +130,7 @@ class Relaxation:
         return (gap, moves) if gap == gap else (float("inf"), moves)
 
     def _gaps(self, graph: Graph, rng: torch.Generator) -> tuple[float, float, float]:
-        """The three differences of spec 2.1 for one draw."""
+        """One draw: every edge at 1, absent pairs at 0, some edges at 0, each against the graph that it should mean."""
         x, edges, base, batch = graph.x, graph.edge_index, graph.edge_weight, graph.batch
         ones = torch.ones(edges.shape[1]) if base is None else base
         clean = self.exact_logits(x, edges, base, batch)
@@ -153,10 +160,10 @@ class Relaxation:
         return gradient is not None and bool(torch.isfinite(gradient).all()) and bool((gradient != 0).any())
 
 
-def synthetic_graph(num_features: int, task: Task, *, seed: int = 0) -> Graph:
+def synthetic_graph(num_features: int, level: Level, *, seed: int = 0) -> Graph:
     """A small graph (or eight) with random edges and sparse signed features, the same for every model of this width."""
     rng = torch.Generator().manual_seed(seed)
-    graphs, size = (8, 12) if task == "graph" else (1, 64)
+    graphs, size = (8, 12) if level == "graph" else (1, 64)
     pairs = torch.combinations(torch.arange(size)).T  # [2, size (size - 1) / 2]
     edges = []
     for b in range(graphs):
@@ -164,8 +171,8 @@ def synthetic_graph(num_features: int, task: Task, *, seed: int = 0) -> Graph:
         edges.append(torch.cat([chosen, chosen.flip(0)], dim=1))
     x = torch.randn(graphs * size, num_features, generator=rng)  # signed: a max over masked messages must show its gap
     x *= torch.rand(x.shape, generator=rng) < 0.2
-    batch = torch.arange(graphs).repeat_interleave(size) if task == "graph" else None
-    y = torch.zeros(graphs if task == "graph" else size, dtype=torch.int64)
+    batch = torch.arange(graphs).repeat_interleave(size) if level == "graph" else None
+    y = torch.zeros(graphs if level == "graph" else size, dtype=torch.int64)
     return Graph(x, torch.cat(edges, dim=1), y, batch=batch, name="synthetic")
 
 

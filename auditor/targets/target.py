@@ -6,20 +6,22 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from auditor.audit import Measurement, ValidityRow
-from auditor.data.graph import Graph, Split, Task
+from auditor.data.graph import Graph, Split
+from auditor.document import Measured, ValidityRow
 from auditor.errors import CapabilityError
 from auditor.guarantee import Guarantee
 from auditor.targets.forward import ForwardAdapter, drop_caches
+from auditor.tasks import Task
 
 
 class Capability(StrEnum):
-    """What a target can do; tried on loading, never believed (targets spec 3.3)."""
+    """What a target can do; tried on loading, never believed."""
 
     LABELS = "LABELS"
     PROBS = "PROBS"
@@ -43,7 +45,7 @@ class DefenseTag:
         guarantee: what it promises formally, None without one.
         notes: plain values for the report (ESS, occupancies, partition name and version).
         validity: what was checked while fitting (per-record rows, accountants that agree).
-        measurements: what the fit measured and a comparison judges.
+        measured: what the fit measured and a comparison judges.
         starts_trained: made from the trained model as it is: another seed is no new training.
     """
 
@@ -54,7 +56,7 @@ class DefenseTag:
     guarantee: Guarantee | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
     validity: tuple[ValidityRow, ...] = ()
-    measurements: tuple[Measurement, ...] = ()
+    measured: tuple[Measured, ...] = ()
     starts_trained: bool = False
 
 
@@ -68,7 +70,7 @@ class Fitted:
         released: the graph that the model runs on, where a mechanism released one in the private graph's place.
         guarantee: what the fit promises formally.
         validity: what was checked while fitting.
-        measurements: what the fit measured and a comparison judges.
+        measured: what the fit measured and a comparison judges.
     """
 
     model: nn.Module
@@ -76,7 +78,7 @@ class Fitted:
     released: Graph | None = None
     guarantee: Guarantee | None = None
     validity: tuple[ValidityRow, ...] = ()
-    measurements: tuple[Measurement, ...] = ()
+    measured: tuple[Measured, ...] = ()
 
 
 class Recipe(Protocol):
@@ -91,7 +93,20 @@ class Recipe(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@runtime_checkable
+class ServedModel(Protocol):
+    """What a model may offer beyond `nn.Module`: it keeps something of the graph that it is served on."""
+
+    def with_nodes(self, ids: Tensor) -> nn.Module:
+        """The same model for a graph whose node i is node ids[i] of its own (-1: none of them), ids int64 [N']."""
+        ...
+
+    def for_adversary(self) -> nn.Module:
+        """The same model without what only an evaluation may hold (the noise behind a release)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Target:
     """A trained model with its graph, split and capabilities. Immutable; `logits` is the whole contract.
 
@@ -131,7 +146,6 @@ class Target:
     embedding_layer: str | None = None
     defense: DefenseTag | None = None
     private: Graph | None = None
-    _clean: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.split.check_fits(self.graph)
@@ -139,7 +153,7 @@ class Target:
 
     @property
     def task(self) -> Task:
-        """`node` or `graph`."""
+        """What it predicts."""
         return self.graph.task
 
     @property
@@ -153,16 +167,15 @@ class Target:
 
     def adversary_handle(self) -> ModelHandle:
         """`handle()` without what only an evaluation may hold (the noise behind a release): for attacks and files."""
-        strip = getattr(self.model, "for_adversary", None)
-        return ModelHandle(self.model if strip is None else strip(), embedding_layer=self.embedding_layer)
+        model = self.model.for_adversary() if isinstance(self.model, ServedModel) else self.model
+        return ModelHandle(model, embedding_layer=self.embedding_layer)
 
     def with_nodes(self, ids: Tensor) -> ModelHandle:
         """The model for a graph whose node i is this graph's node ids[i] (-1: none of them), ids int64 [N'].
 
         A model that keeps something per node (a table of clusters) re-indexes it; for any other it is `handle()`.
         """
-        reindex = getattr(self.model, "with_nodes", None)
-        model = self.model if reindex is None else reindex(ids)
+        model = self.model.with_nodes(ids) if isinstance(self.model, ServedModel) else self.model
         return ModelHandle(model, embedding_layer=self.embedding_layer)
 
     def logits(
@@ -179,11 +192,12 @@ class Target:
 
     def clean_logits(self) -> Tensor:
         """Logits on the target's own graph, [N, C] or [B, C], no gradient; computed once."""
-        if "logits" not in self._clean:
+        known = _CLEAN.get(self)
+        if known is None:
             g = self.graph
             with torch.no_grad():
-                self._clean["logits"] = self.logits(g.x, g.edge_index, g.edge_weight, g.batch)
-        return self._clean["logits"].clone()
+                known = _CLEAN[self] = self.logits(g.x, g.edge_index, g.edge_weight, g.batch)
+        return known.clone()
 
     def clean_embeddings(self) -> Tensor:
         """Input of the last message-passing layer on the target's own graph, [N, d], no gradient."""
@@ -194,7 +208,7 @@ class Target:
     def accuracy(self, mask: Tensor | None = None) -> float:
         """Share of correct items under `mask` (default: test); a non-finite row counts as wrong."""
         mask = self.split.test if mask is None else mask
-        return float(is_correct(self.clean_logits(), self.graph.y)[mask].double().mean())
+        return float(self.task.quality(self.clean_logits(), self.graph.y)[mask].mean())
 
     def retrained(self, graph: Graph | None = None, split: Split | None = None, *, seed: int) -> Target:
         """A twin trained by the target's own recipe on `graph` and `split` (default: its own private graph).
@@ -222,7 +236,7 @@ class Target:
                 notes=dict(fit.notes),
                 guarantee=fit.guarantee,
                 validity=fit.validity,
-                measurements=fit.measurements,
+                measured=fit.measured,
             )
         released = fit.released
         return replace(
@@ -232,8 +246,11 @@ class Target:
             split=split,
             model=fit.model,
             defense=tag,
-            _clean={},
         )
+
+
+_CLEAN: WeakKeyDictionary[Target, Tensor] = WeakKeyDictionary()
+"""Logits of each target on its own graph: a target is immutable, so that they are computed once while it lives."""
 
 
 class ModelHandle:
@@ -272,30 +289,3 @@ class ModelHandle:
         """
         self.calls += 1
         return self._forward.embeddings(x, edge_index, edge_weight, batch)
-
-
-def is_correct(logits: Tensor, y: Tensor) -> Tensor:
-    """Whether each item is classified right, bool [N]; a row with a non-finite logit is wrong.
-
-    argmax of NaN silently returns a class, hence the explicit check.
-    """
-    return (logits.argmax(dim=1) == y) & torch.isfinite(logits).all(dim=1)
-
-
-def log_probabilities(logits: Tensor) -> Tensor:
-    """Log posteriors in float64, [N, C]; rows that already are probabilities or log-probabilities are recognised."""
-    z = logits.double()
-    if output_kind(logits) == "probs":
-        return z.clamp_min(1e-300).log()
-    return z.log_softmax(dim=1)
-
-
-def output_kind(logits: Tensor) -> str:
-    """`probs` when every row is in [0, 1] and sums to 1 ± 1e-4, `log_probs` for normalised logs, else `logits`."""
-    z = logits.double()
-    ones = torch.ones(z.shape[0], dtype=torch.float64)
-    if bool((z >= 0).all()) and torch.allclose(z.sum(dim=1), ones, atol=1e-4):
-        return "probs"
-    if bool((z <= 1e-6).all()) and torch.allclose(z.exp().sum(dim=1), ones, atol=1e-4):
-        return "log_probs"
-    return "logits"

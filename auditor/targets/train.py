@@ -21,7 +21,7 @@ from auditor.targets.loaded import Request
 from auditor.targets.models import build_model
 from auditor.targets.recipe import TrainRecipe
 from auditor.targets.reference import write_reference
-from auditor.targets.target import ModelHandle, Target, is_correct
+from auditor.targets.target import ModelHandle, Target
 
 if TYPE_CHECKING:
     from auditor.data.sources import LoadedData
@@ -70,8 +70,10 @@ def train_reference(
         transform = transform or ("row-normalize" if data.is_bag_of_words else "none")
         data = replace(data, graph=apply_transform(data.graph, transform), transform=transform)
     graph = data.graph
-    table = model_table(arch, data.graph.task, graph.num_features, int(graph.y.max()) + 1, hidden=hidden, layers=layers)
-    train = _train_table(graph.task, seed, epochs)
+    table = model_table(
+        arch, data.graph.task.level, graph.num_features, int(graph.y.max()) + 1, hidden=hidden, layers=layers
+    )
+    train = _train_table(graph.task.level, seed, epochs)
     spec = split_spec or data.default_split
     split = make_split(spec, data, seed)
     recipe = TrainRecipe(partial(build_model, table), **train.model_dump())
@@ -81,8 +83,10 @@ def train_reference(
         (out_dir / stale).unlink(missing_ok=True)  # of a defended target that lay here
     save_file({key: value.contiguous() for key, value in model.state_dict().items()}, out_dir / WEIGHTS)
     handle = ModelHandle(model)
-    write_reference(out_dir / REFERENCE, handle, graph.num_features, graph.task)
-    correct = is_correct(handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch), graph.y)[split.test]
+    write_reference(out_dir / REFERENCE, handle, graph.num_features, graph.task.level)
+    correct = graph.task.correct(handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch), graph.y)[
+        split.test
+    ]
     file = TargetFile(
         target=TargetTable(
             name=f"{data.name}-{arch}",
@@ -101,7 +105,7 @@ def train_reference(
 def model_table(
     arch: str, task: str, num_features: int, num_classes: int, *, hidden: int | None = None, layers: int | None = None
 ) -> dict[str, Any]:
-    """The `[model]` table of a reference target, with the spec's defaults.
+    """The `[model]` table of a reference target, with our defaults.
 
     Raises:
         ConfigError: unknown architecture, or one that a graph task has no reference form of.

@@ -1,7 +1,7 @@
-"""The pre-flight: would an audit of this target mean anything? One row per question (targets spec 3.3).
+"""The pre-flight: would an audit of this target mean anything? One row per question.
 
 Kinds: `integrity` spoils everything it touches, `strength` only a pass, `warning` only warns. Thresholds are read on
-the scale s = max(1, max |logits|).
+the scale s = max(1, max |logits|). See docs/methods/target-checks.md.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from auditor.audit import ValidityRow
 from auditor.data.graph import Graph
+from auditor.document import ValidityRow, check
 from auditor.errors import CapabilityError
 from auditor.statistics.intervals import wilson
 from auditor.targets.relaxation import Relaxation
 from auditor.targets.rng import forked_rng
 from auditor.targets.slices import GraphSlices
-from auditor.targets.target import Capability, ModelHandle, Target, is_correct, output_kind
+from auditor.targets.target import Capability, ModelHandle, Target
+from auditor.tasks import output_kind
 
 FORWARDS = 5
 SUMMATION_TOLERANCE, RELABELLING_TOLERANCE, DEPENDENCE, SATURATED = 1e-5, 1e-4, 1e-6, 1e-6
@@ -28,10 +28,6 @@ GRADIENT_TARGETS, MAX_ZERO_GRADIENTS = 200, 0.05
 GRADIENT_WORK = 400_000_000  # feature entries differentiated in all: fewer targets on wide graphs
 RELAXED_EDGES = 10
 LONE_GRAPHS = 10
-# Probes that tell edges by what they do to the output, or edit them.
-LINKS = ("graphmi", "posterior-similarity")
-STRUCTURE = ("structure-evasion",)
-GRADIENT_BASED = ("graphmi", "structure-evasion")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +63,7 @@ def _rows(target: Target, rng: np.random.Generator) -> tuple[ValidityRow, ...]:
     scale = max(1.0, float(finite.abs().max()) if finite.numel() else 1.0)
     trial = _Trial(target, handle, clean, scale, rng)
     rows = [_deterministic(trial), _finite(trial), _reference(trial), _clean_accuracy(trial), _equivariant(trial)]
-    if target.task == "graph":
+    if target.task.level == "graph":
         rows.append(_batch_independent(trial))
     rows += [_split(trial), _edge_dependence(trial), _beats_constant(trial), _gradient(trial), _output_scale(trial)]
     rows += [_output_kind(trial), _relaxation_gap(trial), _graph_hygiene(trial)]
@@ -77,37 +73,32 @@ def _rows(target: Target, rng: np.random.Generator) -> tuple[ValidityRow, ...]:
 def _deterministic(trial: _Trial) -> ValidityRow:
     worst = max(trial.distance(trial.run(trial.target.graph)) for _ in range(FORWARDS))
     failed = worst > SUMMATION_TOLERANCE * trial.scale
-    return ValidityRow(
-        id="deterministic",
-        kind="integrity",
-        status="fail" if failed else "warn" if worst > 0 else "pass",
-        evidence=f"{FORWARDS} forwards in eval mode differ by at most {worst:.2g} on logits up to {trial.scale:.3g}"
+    return check(
+        "deterministic",
+        "integrity",
+        "fail" if failed else "warn" if worst > 0 else "pass",
+        f"{FORWARDS} forwards in eval mode differ by at most {worst:.2g} on logits up to {trial.scale:.3g}"
         + ("; something is drawn at random (dropout left on?)" if failed else ""),
     )
 
 
 def _finite(trial: _Trial) -> ValidityRow:
     bad = int((~torch.isfinite(trial.clean)).any(dim=1).sum())
-    return ValidityRow(
-        id="finite",
-        kind="integrity",
-        status="fail" if bad else "pass",
-        evidence=f"{bad} of {trial.clean.shape[0]} items have a NaN or infinite logit",
-    )
+    return check("finite", "integrity", not bad, f"{bad} of {trial.clean.shape[0]} items have a NaN or infinite logit")
 
 
 def _reference(trial: _Trial) -> ValidityRow:
     stored = trial.target.provenance.get("reference")
     if stored is None:
         evidence = "no reference file: nothing proves that the rebuilt model is the saved one"
-        return ValidityRow(id="reference", kind="integrity", status="not_checked", evidence=evidence)
+        return check("reference", "integrity", None, evidence)
     difference, scale = stored["difference"], stored["scale"]
     agrees = difference <= RELABELLING_TOLERANCE * scale
-    return ValidityRow(
-        id="reference",
-        kind="integrity",
-        status="pass" if agrees else "fail",
-        evidence=f"stored and recomputed logits differ by {difference:.2g} on a scale of {scale:.3g}",
+    return check(
+        "reference",
+        "integrity",
+        agrees,
+        f"stored and recomputed logits differ by {difference:.2g} on a scale of {scale:.3g}",
     )
 
 
@@ -116,14 +107,14 @@ def _clean_accuracy(trial: _Trial) -> ValidityRow:
     measured, n = target.accuracy(), target.split.sizes[2]
     if target.claimed_accuracy is None:
         evidence = f"test accuracy {measured:.4f} on {n} items; nothing is claimed to compare it with"
-        return ValidityRow(id="clean-accuracy", kind="integrity", status="not_checked", evidence=evidence)
+        return check("clean-accuracy", "integrity", None, evidence)
     difference = abs(measured - target.claimed_accuracy)
     failed = difference > max(1 / n, 0.0005) + 1e-9
-    return ValidityRow(
-        id="clean-accuracy",
-        kind="integrity",
-        status="fail" if failed else "pass",
-        evidence=f"test accuracy {measured:.4f} on {n} items, {target.claimed_accuracy:.4f} claimed"
+    return check(
+        "clean-accuracy",
+        "integrity",
+        not failed,
+        f"test accuracy {measured:.4f} on {n} items, {target.claimed_accuracy:.4f} claimed"
         + ("; another split, feature scaling or model flag than in training?" if failed else ""),
     )
 
@@ -147,11 +138,11 @@ def _equivariant(trial: _Trial) -> ValidityRow:
         relabelled = handle.logits(moved.x, moved.edge_index, moved.edge_weight, moved.batch)
     worst = trial.distance(relabelled, expected)
     failed = worst > RELABELLING_TOLERANCE * trial.scale
-    return ValidityRow(
-        id="equivariant",
-        kind="integrity",
-        status="fail" if failed else "pass",
-        evidence=f"relabelling nodes and reordering edges moves logits by at most {worst:.2g}"
+    return check(
+        "equivariant",
+        "integrity",
+        not failed,
+        f"relabelling nodes and reordering edges moves logits by at most {worst:.2g}"
         + ("; the model knows nodes by their position, or keeps state" if failed else ""),
     )
 
@@ -163,11 +154,11 @@ def _batch_independent(trial: _Trial) -> ValidityRow:
     slices = GraphSlices(graph)
     worst = max(trial.distance(trial.run(slices.take(torch.tensor([i]))), trial.clean[i : i + 1]) for i in ids)
     failed = worst > RELABELLING_TOLERANCE * trial.scale
-    return ValidityRow(
-        id="batch-independent",
-        kind="integrity",
-        status="fail" if failed else "pass",
-        evidence=f"{count} graphs alone and inside their batch differ by at most {worst:.2g}"
+    return check(
+        "batch-independent",
+        "integrity",
+        not failed,
+        f"{count} graphs alone and inside their batch differ by at most {worst:.2g}"
         + ("; batch statistics are used in eval mode" if failed else ""),
     )
 
@@ -178,16 +169,14 @@ def _split(trial: _Trial) -> ValidityRow:
     evidence = f"{split.spec}: {split.sizes[0]} train, {split.sizes[1]} validation, {split.sizes[2]} test items"
     if strange:
         evidence += f"; classes {strange} are tested and never trained on"
-    return ValidityRow(id="split", kind="integrity", status="fail" if strange else "pass", evidence=evidence)
+    return check("split", "integrity", not strange, evidence)
 
 
 def _edge_dependence(trial: _Trial) -> ValidityRow:
-    graph, touches = trial.target.graph, (*LINKS, *STRUCTURE)
+    graph = trial.target.graph
     if not graph.num_edges:
         evidence = "the graph has no edges"
-        return ValidityRow(
-            id="edge-dependence", kind="integrity", status="not_checked", evidence=evidence, touches=touches
-        )
+        return check("edge-dependence", "integrity", None, evidence)
     keep = torch.from_numpy(trial.rng.random(graph.num_edges) >= 0.1)
     keep[int(trial.rng.integers(graph.num_edges))] = False  # on a tiny graph the draw may keep everything
     weight = graph.edge_weight
@@ -202,13 +191,7 @@ def _edge_dependence(trial: _Trial) -> ValidityRow:
         evidence += "; an MLP in disguise, or a cached adjacency"
     if held:
         evidence += f"; a cached adjacency was dropped from {', '.join(held)}"
-    return ValidityRow(
-        id="edge-dependence",
-        kind="integrity",
-        status="fail" if blind else "warn" if held else "pass",
-        evidence=evidence,
-        touches=touches,
-    )
+    return check("edge-dependence", "integrity", "fail" if blind else "warn" if held else "pass", evidence)
 
 
 def _rewired(graph: Graph, rng: np.random.Generator) -> Graph:
@@ -226,16 +209,15 @@ def _rewired(graph: Graph, rng: np.random.Generator) -> Graph:
 def _beats_constant(trial: _Trial) -> ValidityRow:
     target, n = trial.target, trial.target.split.sizes[2]
     y = target.graph.y
-    constant = int(y[target.split.test].bincount().max()) / n  # the best constant, whatever the training labels say
-    right = int(is_correct(trial.clean, y)[target.split.test].sum())
+    constant = target.task.constant_quality(y[target.split.test])  # whatever the training labels say
+    right = int(target.task.correct(trial.clean, y)[target.split.test].sum())
     lo, hi = wilson(right, n)
-    return ValidityRow(
-        id="beats-constant",
-        kind="strength",
-        status="pass" if lo > constant else "fail",
-        evidence=f"test accuracy {right / n:.3f} [{lo:.3f}, {hi:.3f}], constant predictor {constant:.3f}"
+    return check(
+        "beats-constant",
+        "strength",
+        lo > constant,
+        f"test accuracy {right / n:.3f} [{lo:.3f}, {hi:.3f}], constant predictor {constant:.3f}"
         + ("" if lo > constant else "; there is nothing to lose"),
-        touches=("adversarial", "shift"),
     )
 
 
@@ -250,7 +232,7 @@ def _gradient(trial: _Trial) -> ValidityRow:
         graph, ids = GraphSlices(graph).take(ids), torch.arange(count)
     x = graph.x.clone().requires_grad_(True)
     out = trial.handle.logits(x, graph.edge_index, graph.edge_weight, graph.batch)
-    losses = functional.cross_entropy(out[ids], graph.y[ids], reduction="none")
+    losses = target.task.loss(out[ids], graph.y[ids])
     zero = count
     if losses.requires_grad and graph.batch is not None:
         total = torch.autograd.grad(losses.sum(), x, allow_unused=True)[0]  # graphs share no node: one pass for all
@@ -262,61 +244,52 @@ def _gradient(trial: _Trial) -> ValidityRow:
         zero = sum(g is None or not bool(torch.isfinite(g).all() and g.any()) for g in gradients)
     edges = Capability.GRAD_EDGE in target.capabilities
     failed = zero > MAX_ZERO_GRADIENTS * count or not edges
-    return ValidityRow(
-        id="gradient",
-        kind="strength",
-        status="fail" if failed else "pass",
-        evidence=f"{zero} of {count} test items have no gradient to the features; "
+    return check(
+        "gradient",
+        "strength",
+        not failed,
+        f"{zero} of {count} test items have no gradient to the features; "
         + ("edges have one" if edges else "edges have none"),
-        touches=GRADIENT_BASED,
     )
 
 
 def _output_scale(trial: _Trial) -> ValidityRow:
     top = trial.clean.double().softmax(dim=1).max(dim=1).values
     share = float((top > 1 - SATURATED).double().mean())
-    return ValidityRow(
-        id="output-scale",
-        kind="strength",
-        status="fail" if share > 0.5 else "pass",
-        evidence=f"{share:.1%} of the items have a largest probability above 1 - 1e-6"
+    return check(
+        "output-scale",
+        "strength",
+        not (share > 0.5),
+        f"{share:.1%} of the items have a largest probability above 1 - 1e-6"
         + ("; saturated outputs hide differences and gradients" if share > 0.5 else ""),
-        touches=(*GRADIENT_BASED, "privacy"),
     )
 
 
 def _output_kind(trial: _Trial) -> ValidityRow:
     kind = trial.target.provenance.get("outputs", output_kind(trial.clean))
-    return ValidityRow(
-        id="output-kind",
-        kind="warning",
-        status="warn" if kind == "probs" else "pass",
-        evidence="the model returns probabilities; their logarithm is used as logits"
+    return check(
+        "output-kind",
+        "warning",
+        kind != "probs",
+        "the model returns probabilities; their logarithm is used as logits"
         if kind == "probs"
         else "the model returns " + ("log-probabilities" if output_kind(trial.clean) == "log_probs" else "logits"),
-        touches=("privacy", "shift"),
     )
 
 
 def _relaxation_gap(trial: _Trial) -> ValidityRow:
     """Whether weights of 1 and 0 mean "there" and "removed"."""
     target, graph = trial.target, trial.target.graph
-    rung = Relaxation.choose(target.handle(), num_features=graph.num_features, task=target.task, graph=graph)
-    exact = rung.rung in ("native", "mask", "adaptor")
-    evidence = f"edge relaxation: {rung.rung}, largest difference to really edited edges {rung.gap:.2g} of the scale"
+    soft = Relaxation.choose(target.handle(), num_features=graph.num_features, level=target.task.level, graph=graph)
+    exact = soft.is_exact
+    evidence = f"edge relaxation: {soft.kind}, largest difference to really edited edges {soft.gap:.2g} of the scale"
     native = _native_gaps(trial)
     if native is not None:
         evidence += f"; its own edge_weight: {native[0]:.2g} at weight 1, {native[1]:.2g} at weight 0 against removal"
         exact = exact and native[0] <= SUMMATION_TOLERANCE * trial.scale and native[1] <= 1e-4 * trial.scale
     if not exact:
         evidence += "; approximate, every result is verified on real edges"
-    return ValidityRow(
-        id="relaxation-gap",
-        kind="warning",
-        status="pass" if exact else "warn",
-        evidence=evidence,
-        touches=GRADIENT_BASED,
-    )
+    return check("relaxation-gap", "warning", exact, evidence)
 
 
 def _native_gaps(trial: _Trial) -> tuple[float, float] | None:
@@ -347,24 +320,25 @@ def _graph_hygiene(trial: _Trial) -> ValidityRow:
     proper = graph.edge_index[:, graph.edge_index[0] != graph.edge_index[1]]
     touched[proper.flatten()] = True
     constant = int((graph.x == graph.x[0]).all(dim=0).sum())
-    counts = {
-        "duplicate edges": duplicates,
-        "self-loops": loops,
-        "edges without their reverse": one_way,
-        "isolated nodes": int((~touched).sum()),
-        f"of {graph.num_features} features constant": constant,
-    }
-    seen = [f"{value} {name}" for name, value in counts.items() if value]
-    matters = duplicates + loops + one_way > 0 or not bool(touched.all()) or constant == graph.num_features
+    isolated = int((~touched).sum())
+    isolated = int((~touched).sum())
+    counts = (
+        (duplicates, "duplicate edge", "duplicate edges"),
+        (loops, "self-loop", "self-loops"),
+        (one_way, "edge without its reverse", "edges without their reverse"),
+        (isolated, "node without edges", "nodes without edges"),
+        (constant, f"of {graph.num_features} features is constant", f"of {graph.num_features} features are constant"),
+    )
+    seen = [f"{count} {one if count == 1 else many}" for count, one, many in counts if count]
+    matters = duplicates + loops + one_way > 0 or isolated > 0 or constant == graph.num_features
     if _is_identity(graph.x):
         matters = True
         seen.append("features are the identity: they name the node")
-    return ValidityRow(
-        id="graph-hygiene",
-        kind="warning",
-        status="warn" if matters else "pass",
-        evidence=", ".join(seen) or "no duplicates, self-loops, one-way edges, isolated nodes or constant features",
-        touches=(*LINKS, *STRUCTURE),
+    return check(
+        "graph-hygiene",
+        "warning",
+        not matters,
+        ", ".join(seen) or "no duplicates, self-loops, one-way edges, isolated nodes or constant features",
     )
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from auditor.targets.forward import WEIGHT_NAMES
-from auditor.targets.realm import with_forward
 from auditor.targets.target import Capability, Target
+from auditor.targets.user_imports import with_forward
 
 
 def edge_free(model: nn.Module) -> nn.Module:
@@ -21,7 +21,7 @@ def edge_free(model: nn.Module) -> nn.Module:
 
 def without_edge_gradient(target: Target) -> Target:
     """The target less the capability that a model which drops its edges has not."""
-    return replace(target, capabilities=target.capabilities - {Capability.GRAD_EDGE}, _clean={})
+    return replace(target, capabilities=target.capabilities - {Capability.GRAD_EDGE})
 
 
 def _without_edges(forward: Callable[..., Any]) -> Callable[..., Any]:

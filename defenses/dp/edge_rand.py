@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from pydantic import model_validator
 
 from auditor.errors import ConfigError
+from auditor.parameters import parameters
 from defenses.dp.pairs import MAX_EDGES, Cells, num_cells, other_cells
 from defenses.dp.released import ReleasesGraph
 
 LEAST_FLIP = 2.0**-53  # the resolution of a random float in [0, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class EdgeRand(ReleasesGraph):
     """Flips every unordered pair with probability p = 1 / (1 + e^ε), then trains and serves on what came out.
 
@@ -31,13 +32,14 @@ class EdgeRand(ReleasesGraph):
 
     id: ClassVar[str] = "edge-rand"
 
-    def __post_init__(self) -> None:
-        ReleasesGraph.__post_init__(self)
+    @model_validator(mode="after")
+    def _flips(self) -> Self:
         if flip_probability(self.epsilon) < LEAST_FLIP:
-            raise ConfigError(
-                f"edge-rand: epsilon = {self.epsilon:g} flips a pair with a probability below the resolution of "
-                "random floats, so that the true graph would be released; expected at most 36."
+            raise ValueError(
+                f"epsilon={self.epsilon:g} cannot be used: it flips a pair with a probability below the resolution of "
+                "random floats, so that the true graph would be released; expected at most 36"
             )
+        return self
 
     def mechanism(self) -> Mapping[str, Any]:
         """The flip probability, which ε follows from."""

@@ -6,38 +6,39 @@ import hashlib
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.audit import ValidityRow
 from auditor.data.graph import Graph, Split
-from auditor.errors import CapabilityError, ConfigError, LoadError, SkippedError, nearest
+from auditor.defense import DefenseTask
+from auditor.document import ValidityRow
+from auditor.errors import CapabilityError, LoadError, SkippedError
 from auditor.guarantee import Guarantee, Level
-from auditor.probe import DefenseTask, spec_of
+from auditor.parameters import parameters, spec_of
 from auditor.statistics.accounting import gaussian_noise_for
 from auditor.targets.capabilities import try_capabilities
 from auditor.targets.rng import forked_rng
-from auditor.targets.target import Capability, Fitted, ModelHandle, Target
+from auditor.targets.target import Fitted, ModelHandle, Target
+from defenses.dp.delta import Delta, choose_delta
 from defenses.dp.gap_model import GapModel, Schedule, fit, make_encoder, neighbour_sums, unit_rows
 from defenses.dp.gaussian import gaussian
-from defenses.dp.noisy_steps import choose_delta
 from defenses.dp.pairs import cells_of, contains, edge_cells, pairs_row, with_cells
 from defenses.dp.released import NOT_PROTECTED, PUBLIC_COUNT
 from defenses.fitting import DefenseRecipe, defended, refuse_second, train_afresh
 
-RELATIONS = ("flip-pair", "flip-arc")
 ENCODER, ENCODER_DROPOUT = Schedule(lr=0.01, weight_decay=5e-4, epochs=200), 0.5
 HEAD = Schedule(lr=0.02, weight_decay=5e-4, epochs=150)
 RELEASE_ONCE = "holds while the released sums are reused: aggregating again, or on a new graph, is a new release"
 ENCODING_TOLERANCE = 1e-3
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class Gap:
     """Releases K rounds of neighbour sums with Gaussian noise, once; encoder before them and head after see no edge.
 
@@ -57,29 +58,16 @@ class Gap:
     an undirected edge.
     """
 
-    epsilon: float = 4.0
-    delta: str | float = "auto"
-    hops: int = 2
-    relation: str = "flip-pair"
-    hidden: int = 16
+    epsilon: Annotated[float, Field(gt=0)] = 4.0
+    delta: Delta = "auto"
+    hops: Annotated[int, Field(ge=0)] = 2
+    relation: Literal["flip-pair", "flip-arc"] = "flip-pair"
+    hidden: Annotated[int, Field(ge=1)] = 16
 
     id: ClassVar[str] = "gap"
     version: ClassVar[str] = "1"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.RETRAIN})
-    tasks: ClassVar[tuple[str, ...]] = ("node",)
     level: ClassVar[Level] = "edge"
     releases: ClassVar[tuple[str, ...]] = ("released",)  # answers do not move with features: they come from the cache
-
-    def __post_init__(self) -> None:
-        if not (self.epsilon > 0 and math.isfinite(self.epsilon)):
-            raise ConfigError(f"gap: epsilon = {self.epsilon:g}; expected a finite number above 0, such as 4.")
-        if self.hops < 0:
-            raise ConfigError(f"gap: hops = {self.hops}; expected 0 (no edges) or more.")
-        if self.hidden < 1:
-            raise ConfigError(f"gap: hidden = {self.hidden}; expected at least 1.")
-        if self.relation not in RELATIONS:
-            raise ConfigError(f'gap: relation = "{self.relation}". {nearest(self.relation, RELATIONS)}')
-        choose_delta(self.id, self.delta, None)
 
     @property
     def sensitivity(self) -> float:
@@ -91,7 +79,7 @@ class Gap:
         return gaussian_noise_for(self.epsilon, delta, self.sensitivity * math.sqrt(self.hops))
 
     def fit(self, target: Target, task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`."""
+        """See `auditor.defense.Defense`."""
         self.planned(target, task)
         fitted = train_afresh(self, target, task)
         assert isinstance(fitted.model, GapModel)
@@ -100,7 +88,7 @@ class Gap:
     def planned(self, target: Target, task: DefenseTask) -> Guarantee:
         """See `auditor.mechanism.PrivateDefense`."""
         refuse_second(self, target)
-        if target.task != "node":
+        if target.task.level != "node":
             raise SkippedError("gap sums over neighbours in one private graph; this target classifies many graphs.")
         if not self.hops:
             return self._guarantee(target, task, 0.0, 0.0)
@@ -113,7 +101,7 @@ class Gap:
         units = self._units(target)
         if not units:
             raise SkippedError("the graph has no edges: there is nothing to protect. gap:hops=0 is the same model.")
-        return self._guarantee(target, task, self.epsilon, choose_delta(self.id, self.delta, units))
+        return self._guarantee(target, task, self.epsilon, choose_delta(self.delta, units))
 
     def train(self, base: Target, task: DefenseTask) -> Fitted:
         """See `defenses.fitting.Trains`: encoder, one release, head."""
@@ -135,7 +123,7 @@ class Gap:
         return Fitted(model.eval().requires_grad_(False), notes, guarantee=guarantee, validity=validity)
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`; the private graph only recovers the draw that edited graphs are judged by."""
+        """See `auditor.defense.Defense`; the private graph only recovers the draw that edited graphs are judged by."""
         graph = base.private_graph
         model = GapModel(make_encoder(graph.num_features, self.hidden), self.hidden, self.hops, base.num_classes)
         if self.hops:
@@ -234,7 +222,7 @@ class Gap:
             mechanism = {"name": "GAP", "sensitivity": self.sensitivity, "sigma": sigma, "releases": self.hops}
         return Guarantee(
             level="edge",
-            relation="flip-arc" if self.relation == "flip-arc" else "flip-pair",
+            relation=self.relation,
             epsilon=epsilon,
             delta=delta,
             accountant="gaussian-exact" if self.hops else "pure",
@@ -260,7 +248,6 @@ class Gap:
             embedding_layer="embedding",
             capabilities=try_capabilities(handle, graph, has_recipe=done.recipe is not None),
             digest=made.hexdigest(),
-            _clean={},
         )
 
 

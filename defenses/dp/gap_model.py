@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from auditor.data.graph import Graph, Split
-from auditor.targets.target import is_correct
+from auditor.tasks import Task
 
 HEAD_WIDTH, HEAD_DROPOUT = 32, 0.3
 
@@ -142,7 +142,7 @@ def fit(model: nn.Module, inputs: Tensor, y: Tensor, split: Split, schedule: Sch
         if split.val.any():
             model.eval()
             with torch.no_grad():
-                accuracy = float(is_correct(model(inputs[split.val]), y[split.val]).double().mean())
+                accuracy = float(Task("node").quality(model(inputs[split.val]), y[split.val]).mean())
             if accuracy > best:
                 best, kept = accuracy, copy.deepcopy(model.state_dict())
     if kept is not None:

@@ -5,27 +5,25 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from auditor.audit import ValidityRow
 from auditor.data.graph import Graph
+from auditor.defense import DefenseTask
+from auditor.document import ValidityRow, check
 from auditor.errors import ConfigError
 from auditor.guarantee import Guarantee, Level
-from auditor.probe import DefenseTask, spec_of
-from auditor.statistics.accounting import (
-    Account,
-    accountant_id,
-    sigma_for,
-    subsampled_gaussian,
-)
+from auditor.parameters import parameters, spec_of
+from auditor.statistics.accounting import Account, accountant_id, sigma_for, subsampled_gaussian
 from auditor.targets.rng import forked_rng
 from auditor.targets.slices import GraphSlices
 from auditor.targets.target import Fitted, Target
+from defenses.dp.delta import Delta, choose_delta
 from defenses.dp.edge_free import edge_free
-from defenses.dp.noisy_steps import NoisySteps, choose_delta
+from defenses.dp.noisy_steps import NoisySteps
 from defenses.dp.privatise import refuse_layers
 from defenses.dp.record_checks import check_records, sampler_row, synthetic_records
 from defenses.dp.records import RecordBatch, RecordModel
@@ -40,7 +38,7 @@ LAST_EPOCH = "the last epoch is used; choosing one on private graphs would be a 
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class NoiseSchedule:
     """What ε follows from: N units, each in a batch with probability q, T steps, noise σC on the sum of a step."""
 
     units: int
@@ -50,7 +48,7 @@ class Schedule:
     account: Account
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class DPGraph(NoisySteps):
     """Trains on noisy sums of clipped per-graph gradients: adding or removing one training graph changes little.
 
@@ -65,7 +63,8 @@ class DPGraph(NoisySteps):
         epochs: T = ceil(N / B) · epochs steps; the last one's weights are kept.
         lr: of Adam.
         sat_rho: ρ of DP-SAT (0 = off), see `defenses.dp.steps`.
-        hops: `auto`, or 0 for the control: the same training at the same (ε, δ) without any edge, served without edges.
+        hops: `auto` (the target's own number of layers), or 0 for the control: the same training at the same (ε, δ)
+            without any edge, served without edges.
         accountant: `prv+pld`, the larger of Opacus' PRV and Google's PLD.
 
     Source: Abadi et al., "Deep learning with differential privacy", 2016; records are graphs as in Mueller et al.,
@@ -73,32 +72,26 @@ class DPGraph(NoisySteps):
     tuned ones: tuning on private data would have to be paid for.
     """
 
-    epsilon: float = 8.0
-    delta: str | float = "auto"
-    clip: float = 1.0
-    batch: int = 64
-    epochs: int = 20
-    lr: float = 0.01
-    sat_rho: float = 0.0
-    hops: str = "auto"
+    epsilon: Annotated[float, Field(gt=0)] = 8.0
+    delta: Delta = "auto"
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    batch: Annotated[int, Field(ge=1)] = 64
+    epochs: Annotated[int, Field(ge=1)] = 20
+    lr: Annotated[float, Field(gt=0)] = 0.01
+    sat_rho: Annotated[float, Field(ge=0)] = 0.0
+    hops: Literal["auto", "0"] = "auto"
     accountant: str = ACCOUNTANT
 
     id: ClassVar[str] = "dp-graph"
-    tasks: ClassVar[tuple[str, ...]] = ("graph",)
     level: ClassVar[Level] = "graph"
 
-    def __post_init__(self) -> None:
-        self._check_numbers(epsilon=self.epsilon, clip=self.clip, batch=self.batch, epochs=self.epochs, lr=self.lr)
-        if self.hops not in ("auto", "0"):
-            raise ConfigError(
-                f'dp-graph: hops = "{self.hops}"; expected "auto", or 0 for the control without edges. The number of '
-                "layers is the target's own."
-            )
+    @model_validator(mode="after")
+    def _accountant_fits(self) -> Self:
         if accountant_id(self.accountant) != ACCOUNTANT:
-            raise ConfigError(
-                f'dp-graph: accountant = "{self.accountant}" does not fit Poisson batches of graphs; expected '
-                f'"{ACCOUNTANT}".'
+            raise ValueError(
+                f"accountant={self.accountant} does not fit Poisson batches of graphs; expected {ACCOUNTANT}"
             )
+        return self
 
     def promise(self, target: Target, task: DefenseTask) -> Guarantee:
         """See `defenses.dp.noisy_steps.NoisySteps`."""
@@ -167,9 +160,9 @@ class DPGraph(NoisySteps):
 
     def check_applies(self, target: Target) -> None:
         """Raises SkippedError where records are not graphs, or a layer has no per-record gradient."""
-        if target.task != "graph":
+        if target.task.level != "graph":
             units = int(target.split.train.sum())
-            drawn, delta = min(self.batch, units), choose_delta(self.id, self.delta, units)
+            drawn, delta = min(self.batch, units), choose_delta(self.delta, units)
             steps = self._steps(units, drawn)
             sigma = sigma_for(self.epsilon, drawn / units, steps, delta)
             refuse_shared_graph(
@@ -181,18 +174,18 @@ class DPGraph(NoisySteps):
     def _steps(self, units: int, batch: int) -> int:
         return math.ceil(units / batch) * self.epochs
 
-    def _schedule(self, target: Target) -> Schedule:
+    def _schedule(self, target: Target) -> NoiseSchedule:
         units = int(target.split.train.sum())
         if self.batch > units:
             raise ConfigError(
                 f"dp-graph: batch = {self.batch} of {units} training graphs makes q = {self.batch / units:.2f}; "
                 f"expected at most 1. Set batch = {max(1, units // 10)}."
             )
-        q, steps, delta = self.batch / units, self._steps(units, self.batch), choose_delta(self.id, self.delta, units)
+        q, steps, delta = self.batch / units, self._steps(units, self.batch), choose_delta(self.delta, units)
         sigma = sigma_for(self.epsilon, q, steps, delta)
-        return Schedule(units, q, steps, sigma, subsampled_gaussian(q, sigma, steps, delta))
+        return NoiseSchedule(units, q, steps, sigma, subsampled_gaussian(q, sigma, steps, delta))
 
-    def _guarantee(self, schedule: Schedule, task: DefenseTask) -> Guarantee:
+    def _guarantee(self, schedule: NoiseSchedule, task: DefenseTask) -> Guarantee:
         account = schedule.account
         mechanism: dict[str, Any] = {"name": "DP-SGD", "q": schedule.q, "sigma": schedule.sigma}
         mechanism |= {"steps": schedule.steps, "C": self.clip}
@@ -260,15 +253,14 @@ def fit_private(
     return rows, private_steps.empty
 
 
-def _account_rows(schedule: Schedule) -> tuple[ValidityRow, ...]:
+def _account_rows(schedule: NoiseSchedule) -> tuple[ValidityRow, ...]:
     """Rows `accountants-agree` and `delta-below-1/N`."""
     account = schedule.account
-    agrees = account.disagreement is not None and account.disagreement <= MAX_DISAGREEMENT
-    status = "not_checked" if account.disagreement is None else "pass" if agrees else "fail"
+    agrees = None if account.disagreement is None else account.disagreement <= MAX_DISAGREEMENT
     prv = "not computed" if account.prv is None else f"{account.prv:.4f}"
     evidence = f"PRV {prv}, PLD {account.pld:.4f}; gap at most {MAX_DISAGREEMENT:.0%} expected"
     delta = f"delta = {account.delta:g}, 1/N = {1 / schedule.units:.3g}"
     return (
-        ValidityRow(id="accountants-agree", kind="integrity", status=status, evidence=evidence, touches=("privacy",)),  # type: ignore[arg-type]
-        ValidityRow(id="delta-below-1/N", kind="integrity", status="pass", evidence=delta, touches=("privacy",)),
+        check("accountants-agree", "integrity", agrees, evidence),
+        check("delta-below-1/N", "integrity", True, delta),
     )

@@ -5,21 +5,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from auditor.data.graph import Graph
-from auditor.errors import CapabilityError, ConfigError, EvaluationError
+from auditor.defense import DefenseTask
+from auditor.errors import CapabilityError, EvaluationError
 from auditor.guarantee import Guarantee, Level
-from auditor.probe import DefenseTask
-from auditor.statistics.accounting import check_delta, epsilon_of_mu
+from auditor.parameters import parameters
+from auditor.statistics.accounting import epsilon_of_mu
 from auditor.targets.forward import ForwardAdapter
 from auditor.targets.rng import forked_rng
-from auditor.targets.target import Capability, Fitted, Target
+from auditor.targets.target import Fitted, Target
 from defenses.dp.refusals import refuse_defended
 from defenses.dp.steps import add_noise, clipped_sum
 from defenses.fitting import rebuilt, train_afresh
@@ -32,7 +33,7 @@ CAVEATS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class GraphMINoise:
     """Clips the gradient of the whole batch to norm C, adds N(0, s²) to each coordinate, Adam goes on with that.
 
@@ -50,27 +51,18 @@ class GraphMINoise:
     neural networks", IJCAI 2021).
     """
 
-    steps: int = 200
-    clip: float = 1.0
-    noise: float = 0.05
-    delta: float = 1e-5
+    steps: Annotated[int, Field(ge=1)] = 200
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    noise: Annotated[float, Field(gt=0)] = 0.05
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
 
     id: ClassVar[str] = "graphmi-noise"
     version: ClassVar[str] = "1"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.RETRAIN})
-    tasks: ClassVar[tuple[str, ...]] = ("node", "graph")
     level: ClassVar[Level] = "graph"
     releases: ClassVar[tuple[str, ...]] = ("posteriors",)
 
-    def __post_init__(self) -> None:
-        for name in ("steps", "clip", "noise"):
-            value = getattr(self, name)
-            if not (value > 0 and math.isfinite(value)):
-                raise ConfigError(f"graphmi-noise: {name} = {value:g}; expected a finite number above 0.")
-        check_delta(self.delta, None)
-
     def fit(self, target: Target, task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`."""
+        """See `auditor.defense.Defense`."""
         self.planned(target, task)
         return train_afresh(self, target, task)
 
@@ -124,7 +116,7 @@ class GraphMINoise:
         return Fitted(model.eval().requires_grad_(False), notes, guarantee=self.planned(base, task))
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`."""
+        """See `auditor.defense.Defense`."""
         return rebuilt(self, base, tensors, task, head=False)
 
     def controls(self) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from auditor.errors import ConfigError
+from auditor.parameters import parameters
 from defenses.dp.pairs import MAX_EDGES, Cells, num_cells, other_cells
 from defenses.dp.released import ReleasesGraph
 
@@ -19,7 +19,7 @@ COUNT_SHARE = 0.01
 MARGIN = 8.0
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class LapGraph(ReleasesGraph):
     """Releases the number of edges with 1 % of ε, then the T largest of all pairs plus Laplace noise with the rest.
 

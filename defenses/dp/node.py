@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from auditor.audit import ValidityRow
 from auditor.data.graph import Graph
-from auditor.errors import ConfigError, SkippedError
+from auditor.defense import DefenseTask
+from auditor.document import ValidityRow, check
+from auditor.errors import SkippedError
 from auditor.guarantee import Guarantee, Level
-from auditor.probe import DefenseTask, spec_of
+from auditor.parameters import parameters, spec_of
 from auditor.statistics.accounting import (
     Account,
     accountant_id,
@@ -25,9 +27,10 @@ from auditor.statistics.accounting import (
 )
 from auditor.targets.rng import forked_rng
 from auditor.targets.target import Fitted, Target
+from defenses.dp.delta import Delta, choose_delta
 from defenses.dp.edge_free import edge_free
 from defenses.dp.node_canaries import blanked_canary_sums
-from defenses.dp.noisy_steps import NoisySteps, choose_delta
+from defenses.dp.noisy_steps import NoisySteps
 from defenses.dp.privatise import refuse_layers
 from defenses.dp.record_checks import check_records, sampler_row, synthetic_records
 from defenses.dp.records import RecordBatch, RecordModel
@@ -47,7 +50,7 @@ PUBLIC = "the number of nodes and which of them train are treated as public"
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class NoiseSchedule:
     """What ε follows from.
 
     Attributes:
@@ -71,7 +74,7 @@ class Schedule:
     account: Account | None
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class DPNode(NoisySteps):
     """Trains on noisy sums of clipped gradients of rooted subgraphs: blanking one node changes little.
 
@@ -83,9 +86,11 @@ class DPNode(NoisySteps):
     Attributes:
         epsilon: ε of the whole training; the noise is the smallest that the multi-term bound allows.
         delta: `auto` (largest power of ten at or below 1 / (10 N)), or a number below 1 / N.
-        kept: K >= 1, arcs kept of those that leave a node.
-        hops: r; 0 for the control: an edge-free model on the same roots at the same (ε, δ), by Poisson batches and the
-            ordinary accountant, which is valid there and cheaper than the multi-term bound at M = 1.
+        kept: K >= 1, arcs kept of those that leave a node: without a bound one node may enter the term of every root,
+            and no noise of use covers that.
+        hops: r, at most 3, since the noise grows with K^r; 0 for the control: an edge-free model on the same roots at
+            the same (ε, δ), by Poisson batches and the ordinary accountant, which is valid there and cheaper than the
+            multi-term bound at M = 1.
         clip: C, bound on the norm of one root's gradient; a constant, never taken from the data.
         batch: b, roots a step; all of them where there are fewer.
         steps: T; the last one's weights are kept.
@@ -98,39 +103,30 @@ class DPNode(NoisySteps):
     decoder.
     """
 
-    epsilon: float = 8.0
-    delta: str | float = "auto"
-    kept: int = 4
-    hops: int = 1
-    clip: float = 1.0
-    batch: int = 128
-    steps: int = 200
-    lr: float = 0.01
-    sat_rho: float = 0.0
+    epsilon: Annotated[float, Field(gt=0)] = 8.0
+    delta: Delta = "auto"
+    kept: Annotated[int, Field(ge=1)] = 4
+    hops: Annotated[int, Field(ge=0, le=3)] = 1
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    batch: Annotated[int, Field(ge=1)] = 128
+    steps: Annotated[int, Field(ge=1)] = 200
+    lr: Annotated[float, Field(gt=0)] = 0.01
+    sat_rho: Annotated[float, Field(ge=0)] = 0.0
     accountant: str = "auto"
 
     id: ClassVar[str] = "dp-node"
-    tasks: ClassVar[tuple[str, ...]] = ("node",)
     level: ClassVar[Level] = "node"
 
-    def __post_init__(self) -> None:
-        self._check_numbers(epsilon=self.epsilon, clip=self.clip, batch=self.batch, steps=self.steps, lr=self.lr)
-        if self.kept < 1:
-            raise ConfigError(
-                f"dp-node: kept = {self.kept}; expected at least 1. Without a bound on the lists one node may enter "
-                "the term of every root, and no noise of use covers that; for a model without edges set hops = 0."
-            )
-        if not 0 <= self.hops <= 3:
-            raise ConfigError(
-                f"dp-node: hops = {self.hops}; expected 0 (the control without edges) to 3: the noise grows with K^r."
-            )
+    @model_validator(mode="after")
+    def _accountant_fits(self) -> Self:
         if self.accountant != "auto" and accountant_id(self.accountant) not in (MULTI_TERM, PER_ROOT):
-            raise ConfigError(f'dp-node: accountant = "{self.accountant}" does not fit sampled roots; expected "auto".')
+            raise ValueError(f"accountant={self.accountant} does not fit sampled roots; expected auto")
         if self.accountant == MULTI_TERM and self.is_edge_free:
-            raise ConfigError(
-                f'dp-node: accountant = "{MULTI_TERM}" at hops = 0 would handicap the control; expected "auto": the '
-                "ordinary accountant holds for a model without edges."
+            raise ValueError(
+                f"accountant={MULTI_TERM} at hops=0 would handicap the control; expected auto: the ordinary accountant "
+                "holds for a model without edges"
             )
+        return self
 
     def promise(self, target: Target, task: DefenseTask) -> Guarantee:
         """See `defenses.dp.noisy_steps.NoisySteps`."""
@@ -208,7 +204,7 @@ class DPNode(NoisySteps):
         """See `defenses.dp.noisy_steps.NoisySteps`."""
         return self.hops == 0
 
-    def _draw(self, schedule: Schedule, rng: np.random.Generator) -> Tensor:
+    def _draw(self, schedule: NoiseSchedule, rng: np.random.Generator) -> Tensor:
         """The roots of one step, as places among the N: what the accountant of this schedule supposes."""
         if self.is_edge_free:
             return poisson_batch(schedule.roots, schedule.drawn / schedule.roots, rng)
@@ -216,7 +212,7 @@ class DPNode(NoisySteps):
 
     def check_applies(self, target: Target) -> None:
         """Raises SkippedError where this target cannot be trained so, or the claim asked for would be false."""
-        if target.task != "node":
+        if target.task.level != "node":
             raise SkippedError("dp-node trains on the nodes of one graph; these records are graphs. Use dp-graph.")
         refuse_defended(self, target)
         if target.private_graph.edge_weight is not None:
@@ -224,7 +220,7 @@ class DPNode(NoisySteps):
         refuse_layers(target.model)
         if self.accountant == PER_ROOT and not self.is_edge_free:
             units = int(target.split.train.sum())
-            drawn, delta = min(self.batch, units), choose_delta(self.id, self.delta, units)
+            drawn, delta = min(self.batch, units), choose_delta(self.delta, units)
             sigma = sigma_for(self.epsilon, drawn / units, self.steps, delta)
             refuse_shared_graph(
                 spec_of(self),
@@ -238,19 +234,19 @@ class DPNode(NoisySteps):
                 hops=self.hops,
             )
 
-    def _schedule(self, target: Target) -> Schedule:
+    def _schedule(self, target: Target) -> NoiseSchedule:
         units = int(target.split.train.sum())
-        drawn, delta = min(self.batch, units), choose_delta(self.id, self.delta, units)
+        drawn, delta = min(self.batch, units), choose_delta(self.delta, units)
         if self.is_edge_free:
             sigma = sigma_for(self.epsilon, drawn / units, self.steps, delta)
             account = subsampled_gaussian(drawn / units, sigma, self.steps, delta)
-            return Schedule(units, drawn, 1, sigma, sigma * self.clip, account.epsilon, delta, account)
+            return NoiseSchedule(units, drawn, 1, sigma, sigma * self.clip, account.epsilon, delta, account)
         terms = min(occurrence_bound(self.kept, self.hops), units)
         noise = noise_for_multi_term(self.epsilon, units, drawn, terms, self.steps, delta)
         epsilon = multi_term_epsilon(units, drawn, terms, noise, self.steps, delta)
-        return Schedule(units, drawn, terms, noise, 2 * terms * self.clip * noise, epsilon, delta, None)
+        return NoiseSchedule(units, drawn, terms, noise, 2 * terms * self.clip * noise, epsilon, delta, None)
 
-    def _guarantee(self, schedule: Schedule, task: DefenseTask) -> Guarantee:
+    def _guarantee(self, schedule: NoiseSchedule, task: DefenseTask) -> Guarantee:
         mechanism: dict[str, Any]
         if schedule.account is None:
             accountant: str = MULTI_TERM
@@ -276,18 +272,20 @@ class DPNode(NoisySteps):
             noise_seed=task.noise_seed,
         )
 
-    def _rows(self, schedule: Schedule, arcs: KeptArcs, roots: Tensor) -> tuple[ValidityRow, ...]:
+    def _rows(self, schedule: NoiseSchedule, arcs: KeptArcs, roots: Tensor) -> tuple[ValidityRow, ...]:
         """How often a node occurs, the sampler, the accountants, δ."""
-        delta = _row("delta-below-1/N", f"delta = {schedule.delta:g}, 1/N = {1 / schedule.roots:.3g}", holds=True)
+        text = f"delta = {schedule.delta:g}, 1/N = {1 / schedule.roots:.3g}"
+        delta = check("delta-below-1/N", "integrity", True, text)
         account = schedule.account
         if account is None:
             seen = occurrences(arcs, roots, self.hops)
             text = f"no node is in more than {schedule.terms} of {schedule.roots} subgraphs (M), measured on the fit"
-            return (_row("occurrence-bound", text, holds=seen <= schedule.terms), delta)
+            return (check("occurrence-bound", "integrity", seen <= schedule.terms, text), delta)
         sampler = sampler_row(schedule.roots, schedule.drawn / schedule.roots)
         gap = account.disagreement
         text = f"PRV {account.prv}, PLD {account.pld:.4f}; gap at most {MAX_DISAGREEMENT:.0%} expected"
-        return (sampler, _row("accountants-agree", text, holds=None if gap is None else gap <= MAX_DISAGREEMENT), delta)
+        agrees = None if gap is None else gap <= MAX_DISAGREEMENT
+        return (sampler, check("accountants-agree", "integrity", agrees, text), delta)
 
 
 def fixed_batch(units: int, drawn: int, rng: np.random.Generator) -> Tensor:
@@ -299,8 +297,3 @@ def rooted_records(graph: Graph, arcs: KeptArcs, roots: Tensor, hops: int) -> Re
     """The subgraphs of `roots` (int64 [B]) as records, each read out at its root."""
     batch = rooted_batch(arcs, roots, hops)
     return RecordBatch(graph.x[batch.nodes], batch.edge_index, graph.y[roots], batch.record, roots=batch.root_rows)
-
-
-def _row(name: str, evidence: str, *, holds: bool | None) -> ValidityRow:
-    status = "not_checked" if holds is None else "pass" if holds else "fail"
-    return ValidityRow(id=name, kind="integrity", status=status, evidence=evidence, touches=("privacy",))  # type: ignore[arg-type]

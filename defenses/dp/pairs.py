@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from auditor.audit import ValidityRow
 from auditor.data.graph import Graph
+from auditor.document import ValidityRow, check
 
 Cells = NDArray[np.int64]
 MAX_EDGES = 50_000_000
@@ -89,10 +89,9 @@ def pairs_row(graph: Graph) -> ValidityRow:
         "edge weights left out": 0 if graph.edge_weight is None else graph.num_edges,
     }
     changed = [f"{number} {what}" for what, number in seen.items() if number]
-    return ValidityRow(
-        id="edge-pairs",
-        kind="warning",
-        status="warn" if changed else "pass",
-        evidence=f"{edges} undirected edges; " + (", ".join(changed) or "no self-loop, repeated or one-way arc"),
-        touches=("privacy",),
+    return check(
+        "edge-pairs",
+        "warning",
+        not changed,
+        f"{edges} undirected edges; " + (", ".join(changed) or "no self-loop, repeated or one-way arc"),
     )

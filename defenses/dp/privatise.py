@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch_geometric import nn as pyg
 
 from auditor.errors import SkippedError
-from auditor.targets.realm import with_forward
+from auditor.targets.user_imports import with_forward
 from defenses.dp.record_layers import RecordBias, RecordContext, RecordLinear
 
 LINEAR = (nn.Linear, pyg.Linear)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from auditor.audit import ValidityRow
+from auditor.document import ValidityRow, check
 from auditor.errors import PerRecordShapeError
 from auditor.targets.rng import forked_rng
 from defenses.dp import steps
@@ -86,9 +86,7 @@ def sampler_row(units: int, rate: float) -> ValidityRow:
 
 
 def _row(name: str, evidence: str, *, passed: bool = True) -> ValidityRow:
-    return ValidityRow(
-        id=name, kind="integrity", status="pass" if passed else "fail", evidence=evidence, touches=("privacy",)
-    )
+    return check(name, "integrity", passed, evidence)
 
 
 def _dependence(model: RecordModel, batch: RecordBatch) -> float:

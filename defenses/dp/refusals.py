@@ -128,7 +128,7 @@ def refuse_defended(defense: Trains, target: Target) -> None:
     Raises:
         SkippedError: the target is a defended one already; for clusters with the reason why the two do not add up.
     """
-    from auditor.probe import spec_of
+    from auditor.parameters import spec_of
     from defenses.fitting import refuse_second
 
     if target.defense is not None and target.defense.spec.partition(":")[0] == "joint-cluster":

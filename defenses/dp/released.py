@@ -6,22 +6,23 @@ Training and serving on the released graph are post-processing. The private edge
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from auditor.data.graph import Graph
-from auditor.errors import CapabilityError, ConfigError, LoadError, SkippedError
+from auditor.defense import DefenseTask
+from auditor.errors import CapabilityError, LoadError, SkippedError
 from auditor.guarantee import Guarantee, Level
-from auditor.probe import DefenseTask, spec_of
-from auditor.targets.target import Capability, Fitted, Target
+from auditor.parameters import parameters, spec_of
+from auditor.targets.target import Fitted, Target
 from defenses.dp.edge_free import edge_free, without_edge_gradient
 from defenses.dp.pairs import Cells, cells_of, contains, edge_cells, pairs_row, with_cells
 from defenses.fitting import rebuilt, refuse_second, train_afresh
@@ -31,33 +32,23 @@ PUBLIC_COUNT = "the number of edges is treated as public"
 EDGES = "served.edge_index"
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class ReleasesGraph(ABC):
     """Edge-level DP by a noisy graph; a subclass says how it is drawn.
 
     Attributes:
         epsilon: ε > 0, pure (δ = 0).
-        hops: `auto`, or `0` for the control: no edges at all, ε = 0, the plain recipe.
+        hops: `auto` (the released graph serves every layer), or `0` for the control: no edges at all, ε = 0, the plain
+            recipe.
     """
 
-    epsilon: float = 8.0
-    hops: str = "auto"
+    epsilon: Annotated[float, Field(gt=0)] = 8.0
+    hops: Literal["auto", "0"] = "auto"
 
     id: ClassVar[str]
     version: ClassVar[str] = "1"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.RETRAIN})
-    tasks: ClassVar[tuple[str, ...]] = ("node",)
     level: ClassVar[Level] = "edge"
     releases: ClassVar[tuple[str, ...]] = ("released", "posteriors")
-
-    def __post_init__(self) -> None:
-        if not (self.epsilon > 0 and math.isfinite(self.epsilon)):
-            raise ConfigError(f"{self.id}: epsilon = {self.epsilon:g}; expected a finite number above 0, such as 4.")
-        if self.hops not in ("auto", "0"):
-            raise ConfigError(
-                f'{self.id}: hops = "{self.hops}"; expected "auto", or 0 for the control without edges. '
-                "The released graph is used by every layer of the target."
-            )
 
     @abstractmethod
     def draw(self, edges: Cells, num_nodes: int, rng: np.random.Generator, noise_scale: float) -> Cells:
@@ -72,14 +63,14 @@ class ReleasesGraph(ABC):
         """Raises ConfigError where the released graph would be too large to hold, with what would fit."""
 
     def fit(self, target: Target, task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`."""
+        """See `auditor.defense.Defense`."""
         self.planned(target, task)
         return self._served(train_afresh(self, target, task))
 
     def planned(self, target: Target, task: DefenseTask) -> Guarantee:
         """See `auditor.mechanism.PrivateDefense`."""
         refuse_second(self, target)
-        if target.task != "node":
+        if target.task.level != "node":
             raise SkippedError(f"{self.id} releases one graph with private edges; this target classifies many graphs.")
         graph = target.private_graph
         edges = int(graph.pair_keys().numel())
@@ -121,7 +112,7 @@ class ReleasesGraph(ABC):
         return Fitted(model, notes, released=released, guarantee=guarantee, validity=(pairs_row(private),))
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`; the saved released graph is what the model runs on."""
+        """See `auditor.defense.Defense`; the saved released graph is what the model runs on."""
         if EDGES not in tensors:
             raise LoadError(
                 f"{spec_of(self)}: no edge_index was found in served.safetensors; expected the released graph beside "
@@ -133,7 +124,7 @@ class ReleasesGraph(ABC):
         made = hashlib.sha256(f"{target.digest}{graph.digest()}".encode()).hexdigest()
         model = edge_free(target.model) if self._edge_free else target.model
         served = target.fitted(Fitted(model, released=graph), base.private_graph, base.split, task.seed)
-        return self._served(replace(served, digest=made, _clean={}))
+        return self._served(replace(served, digest=made))
 
     def controls(self) -> tuple[str, ...]:
         """Two edge-free models; the better one is the control."""
@@ -161,7 +152,7 @@ class ReleasesGraph(ABC):
         return self.hops == "0"
 
     def _served(self, target: Target) -> Target:
-        return without_edge_gradient(target) if self._edge_free else replace(target, _clean={})
+        return without_edge_gradient(target) if self._edge_free else replace(target)
 
     def _release(self, edges: Cells, num_nodes: int, task: DefenseTask) -> Cells:
         if self._edge_free:

@@ -2,51 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+from pydantic import BeforeValidator
 from torch import Tensor
 
 from auditor.data.graph import Graph
-from auditor.errors import ConfigError, LoadError
+from auditor.errors import LoadError
 from defenses.joint_cluster.merge import FALLBACK, Merged
 from defenses.joint_cluster.model import ClusterModel
 from defenses.joint_cluster.partition import Partition, statistics
 
 
-def whole_number(value: str | int, name: str, words: tuple[str, ...]) -> int | None:
-    """The number that `value` is, None for one of `words`.
+def number_or_word(kind: type[int] | type[float], *words: str, low: int = 0, high: float = math.inf) -> BeforeValidator:
+    """Reads a parameter that is one of `words` or a number in [low, high]; anything else is refused."""
+    what = "a whole number" if kind is int else "a number"
+    span = f"from {low}" if high == math.inf else f"from {low} to {high}"
 
-    Raises:
-        ConfigError: neither, or below 1.
-    """
-    if value in words:
-        return None
-    try:
-        number = int(value)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise ConfigError(f'joint-cluster: {name} = "{value}"; expected {", ".join(words)} or a whole number from 1.')
-    return number
+    def read(value: object) -> object:
+        if value in words:
+            return value
+        with contextlib.suppress(ValueError):
+            number = kind(str(value))
+            if low <= number <= high:
+                return number
+        raise ValueError(f"expected {', '.join(words)} or {what} {span}")
 
-
-def share(value: str | float, name: str) -> float | None:
-    """The number in [0, 1] that `value` is, None for `auto`.
-
-    Raises:
-        ConfigError: neither.
-    """
-    if value == "auto":
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number <= 1:
-        raise ConfigError(f'joint-cluster: {name} = "{value}"; expected auto or a number from 0 to 1.')
-    return number
+    return BeforeValidator(read)
 
 
 def partition_notes(found: Partition, merged: Merged, graph: Graph, train: Tensor) -> dict[str, Any]:

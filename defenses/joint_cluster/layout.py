@@ -73,7 +73,7 @@ class ClusterLayout:
 
 
 LEAST_OCCUPANCY = 5
-"""Training nodes that a prototype stands for at least: k-anonymity of five (joint-cluster spec 3.1)."""
+"""Training nodes that a prototype stands for at least: k-anonymity of five."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

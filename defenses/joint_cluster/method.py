@@ -3,47 +3,42 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from auditor.data.graph import Graph, Split
-from auditor.errors import ConfigError, LoadError, SkippedError, nearest
-from auditor.probe import DefenseTask, Profile, spec_of
+from auditor.defense import DefenseTask
+from auditor.errors import ConfigError, LoadError, SkippedError
+from auditor.parameters import parameters, spec_of
+from auditor.registry import Profile
 from auditor.targets.rng import forked_rng
 from auditor.targets.target import Capability, Fitted, Target
 from defenses.fitting import DefenseRecipe, defended, train_afresh
-from defenses.joint_cluster.checks import check_tensors, head_width, partition_notes, share, whole_number
+from defenses.joint_cluster.checks import check_tensors, head_width, number_or_word, partition_notes
 from defenses.joint_cluster.edge_filter import THRESHOLDS, check_features, drop_unlike
 from defenses.joint_cluster.encoder import encoder_of
 from defenses.joint_cluster.heads import LOW_RANK, LOW_RANK_ABOVE
 from defenses.joint_cluster.merge import Merged, merge_small
-from defenses.joint_cluster.model import MODES, ClusterModel, Plan, untrained
+from defenses.joint_cluster.model import MODES, ClusterModel, Mode, Plan, untrained
 from defenses.joint_cluster.noise import add_noise
 from defenses.joint_cluster.partition import Partition, partition, resolve
 from defenses.joint_cluster.training import Clusters, Schedule, fit
 from defenses.joint_cluster.trust import trust_rows
 
-ARMS = ("joint", "ce", "ce_cluster", "joint_random", "ce_clean", "ce_marginal")
-PLAIN_ARMS = ("ce", "ce_clean")
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "arm": ARMS,
-    "prototypes": MODES,
-    "prototype_nodes": ("train", "train+val"),
-    "assignment": ("table", "nearest"),
-    "clean": ("none", "jaccard"),
-    "clean_scope": ("partition", "both"),
-}
+ArmName = Literal["joint", "ce", "ce_cluster", "joint_random", "ce_clean", "ce_marginal"]
+ARMS: tuple[ArmName, ...] = get_args(ArmName)
+PLAIN_ARMS: tuple[ArmName, ...] = ("ce", "ce_clean")
 COMPAT_FLOOR = 1e-8
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class JointCluster:
     """Predicts the pair (class of the node, label mixture of its cluster) and sums the cluster out.
 
@@ -73,51 +68,37 @@ class JointCluster:
     Source: Miao et al., "Rethinking Independent Cross-Entropy Loss For Graph-Structured Data", ICML 2024.
     """
 
-    arm: str = "joint"
-    clusters: str | int = "auto"
+    arm: ArmName = "joint"
+    clusters: Annotated[int | Literal["auto"], number_or_word(int, "auto", low=1)] = "auto"
     partition: str = "auto"
-    tau: float = 1.0
-    prototypes: str = "frozen"
-    prototype_nodes: str = "train"
-    min_occupancy: int = 5
-    assignment: str = "table"
-    rank: str | int = "auto"
-    clean: str = "none"
-    clean_threshold: str | float = "auto"
-    clean_scope: str = "both"
-    prototype_noise: float = 0.0
+    tau: Annotated[float, Field(gt=0)] = 1.0
+    prototypes: Mode = "frozen"
+    prototype_nodes: Literal["train", "train+val"] = "train"
+    min_occupancy: Annotated[int, Field(ge=1)] = 5
+    assignment: Literal["table", "nearest"] = "table"
+    rank: Annotated[int | Literal["auto", "full"], number_or_word(int, "auto", "full", low=1)] = "auto"
+    clean: Literal["none", "jaccard"] = "none"
+    clean_threshold: Annotated[float | Literal["auto"], number_or_word(float, "auto", low=0, high=1)] = "auto"
+    clean_scope: Literal["partition", "both"] = "both"
+    prototype_noise: Annotated[float, Field(ge=0)] = 0.0
     compat: bool = False
 
     id: ClassVar[str] = "joint-cluster"
     version: ClassVar[str] = "1"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.RETRAIN, Capability.EMBEDDINGS})
-    tasks: ClassVar[tuple[str, ...]] = ("node",)
     mode_parameter: ClassVar[str] = "prototypes"
 
-    def __post_init__(self) -> None:
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise ConfigError(
-                    f'joint-cluster: {name} = "{getattr(self, name)}". {nearest(getattr(self, name), known)}'
-                )
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
         resolve(self.partition)
-        if not 0 < self.tau < math.inf:
-            raise ConfigError(f"joint-cluster: tau = {self.tau}; expected a finite number above 0.")
-        if self.min_occupancy < 1:
-            raise ConfigError(f"joint-cluster: min_occupancy = {self.min_occupancy}; expected at least 1.")
-        if not 0 <= self.prototype_noise < math.inf:
-            raise ConfigError(f"joint-cluster: prototype_noise = {self.prototype_noise}; expected 0 or more.")
         if self.prototype_noise and self.prototypes != "frozen":
-            raise ConfigError(
-                f"joint-cluster: prototype_noise is for stored prototypes; {self.prototypes} ones are made again at "
-                "every answer. Use prototypes=frozen."
+            raise ValueError(
+                f"prototype_noise is for stored prototypes; {self.prototypes} ones are made again at every answer. Use "
+                "prototypes=frozen"
             )
-        whole_number(self.clusters, "clusters", ("auto",))
-        whole_number(self.rank, "rank", ("auto", "full"))
-        share(self.clean_threshold, "clean_threshold")
+        return self
 
     def fit(self, target: Target, task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`; the three modes share one fit, kept in the cache of trained models."""
+        """See `auditor.defense.Defense`; the three modes share one fit, kept in the cache of trained models."""
         self._check_applies(target)
         live = replace(self, prototypes="live", prototype_noise=0.0)
         fitted = train_afresh(live, target, task)
@@ -134,14 +115,14 @@ class JointCluster:
         self._check_applies(base)
         start = time.perf_counter()
         model, notes = self._best_threshold(base, task)
-        parameters = sum(p.numel() for p in model.parameters())
-        own = {"parameters": parameters, "encoder": model.encoder.form, "seconds": time.perf_counter() - start}
+        count = sum(p.numel() for p in model.parameters())
+        own = {"parameters": count, "encoder": model.encoder.form, "seconds": time.perf_counter() - start}
         own["encoder_parameters"] = sum(p.numel() for p in model.encoder.parameters())
         served, drawn = self._served(model, base, task)
         return Fitted(served, {**notes, **own, **drawn})
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`."""
+        """See `auditor.defense.Defense`."""
         model = self._empty(base, tensors, task)
         try:
             model.load_state_dict(dict(tensors), strict=True)
@@ -157,13 +138,15 @@ class JointCluster:
         """The same capacity without clusters, with the cluster as a feature, with random clusters; the filter alone."""
         if self.arm != "joint":
             return ()
-        arms = ("ce", "ce_cluster", "joint_random", *(("ce_clean",) if self.clean != "none" else ()))
+        arms: tuple[ArmName, ...] = ("ce", "ce_cluster", "joint_random")
+        if self.clean != "none":
+            arms += ("ce_clean",)
         # An arm without clusters serves in one way: it is one arm, whatever the mode of the defence it belongs to.
-        modes = ["frozen" if arm in PLAIN_ARMS else self.prototypes for arm in arms]
+        modes: list[Mode] = ["frozen" if arm in PLAIN_ARMS else self.prototypes for arm in arms]
         return tuple(spec_of(replace(self, arm=a, prototypes=mode)) for a, mode in zip(arms, modes, strict=True))
 
     def modes(self, profile: Profile) -> tuple[str, ...]:
-        """See `auditor.probe.ServesInModes`: `recluster`, which no gradient attack can follow, is not for `quick`."""
+        """See `auditor.defense.ServesInModes`: `recluster`, which no gradient attack can follow, is not for `quick`."""
         if self.prototypes != "frozen" or self.prototype_noise or not self._uses_clusters:
             return ()
         return tuple(spec_of(replace(self, prototypes=mode)) for mode in MODES[1 : 2 if profile == "quick" else 3])
@@ -192,7 +175,6 @@ class JointCluster:
             embedding_layer="embedding",
             capabilities=base.capabilities - lost,
             digest=made.hexdigest(),
-            _clean={},
         )
 
     @property
@@ -201,7 +183,7 @@ class JointCluster:
 
     def _check_applies(self, base: Target) -> None:
         """Raises SkippedError or ConfigError where this target or split cannot have clusters."""
-        if base.task != "node":
+        if base.task.level != "node":
             raise SkippedError("joint-cluster classifies nodes of one graph; this target classifies graphs.")
         if base.recipe is None or base.build is None:
             raise SkippedError(
@@ -223,20 +205,20 @@ class JointCluster:
 
     def _k(self, graph: Graph, split: Split) -> int:
         """K, checked against N."""
-        asked = whole_number(self.clusters, "clusters", ("auto",))
-        if asked is None:
+        if self.clusters == "auto":
             return min(20, max(2, split.sizes[0] // 12), graph.num_nodes)
-        if asked > graph.num_nodes:
-            raise ConfigError(f"joint-cluster: clusters = {asked}; expected at most N = {graph.num_nodes}.")
-        return asked
+        if self.clusters > graph.num_nodes:
+            raise ConfigError(f"joint-cluster: clusters = {self.clusters}; expected at most N = {graph.num_nodes}.")
+        return self.clusters
 
     def _best_threshold(self, base: Target, task: DefenseTask) -> tuple[ClusterModel, dict[str, Any]]:
         """One fit, or with `clean` and no threshold given the one with the best validation accuracy, least first."""
         if not (self.arm == "ce_clean" or (self.clean != "none" and self.arm != "ce")):
             return self._fit_one(base, task, 0.0)[:2]
-        asked = share(self.clean_threshold, "clean_threshold")
-        if asked is not None or not base.split.val.any():
-            return self._fit_one(base, task, THRESHOLDS[3] if asked is None else asked)[:2]
+        if self.clean_threshold != "auto":
+            return self._fit_one(base, task, self.clean_threshold)[:2]
+        if not base.split.val.any():
+            return self._fit_one(base, task, THRESHOLDS[3])[:2]
         fits = [self._fit_one(base, task, threshold) for threshold in THRESHOLDS]
         best = max(range(len(fits)), key=lambda i: (fits[i][2], -i))
         return fits[best][:2]
@@ -285,7 +267,7 @@ class JointCluster:
 
     def _plan(self, base: Target, task: DefenseTask, threshold: float) -> Plan:
         kinds = {"ce": "plain", "ce_clean": "plain", "ce_cluster": "cluster"}
-        rank = whole_number(self.rank, "rank", ("auto", "full"))
+        rank = self.rank if isinstance(self.rank, int) else None
         if self.rank == "auto" and base.num_classes > LOW_RANK_ABOVE:
             rank = LOW_RANK
         name = "random" if self.arm == "joint_random" else self.partition

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,8 @@ from defenses.joint_cluster.merge import FALLBACK, merge_small
 from defenses.joint_cluster.partition import partition
 
 UNSEEN = -2
-MODES = ("frozen", "live", "recluster")
+Mode = Literal["frozen", "live", "recluster"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,10 @@ class ClusterModel(nn.Module):
             moved = place[self.members]
             other.members, other.member_cluster = moved[moved >= 0], self.member_cluster[moved >= 0]
         return other
+
+    def for_adversary(self) -> ClusterModel:
+        """Itself: whoever holds the file holds everything that it serves by."""
+        return self
 
     def _knows(self, z: Tensor) -> bool:
         """Whether node positions mean something in a graph of this size, and some prototype node is in it."""

@@ -15,7 +15,6 @@ from auditor.data.graph import Graph, Split
 from auditor.errors import CapabilityError, ConfigError, EvaluationError
 from auditor.targets.recipe import Optimizer
 from auditor.targets.rng import forked_rng
-from auditor.targets.target import is_correct
 from defenses.joint_cluster.edge_filter import drop_unlike
 from defenses.joint_cluster.encoder import encoder_of
 from defenses.joint_cluster.heads import joint_loss, marginal
@@ -27,7 +26,7 @@ VALIDATE_EVERY = 5
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What the recipe says about training; what it leaves out has the spec's value.
+    """What the recipe says about training; what it leaves out is as for the usual two-layer GCN.
 
     Attributes:
         optimizer: `adam` or `sgd`.
@@ -188,7 +187,7 @@ def _score(model: ClusterModel, graph: Graph, mask: Tensor) -> tuple[float, floa
     model.eval()
     out = model(graph.x, graph.edge_index, graph.edge_weight)[mask]
     loss = float(functional.nll_loss(out, graph.y[mask]))
-    accuracy = float(is_correct(out, graph.y[mask]).double().mean())
+    accuracy = float(graph.task.quality(out, graph.y[mask]).mean())
     return accuracy, -loss if loss == loss else -float("inf")
 
 

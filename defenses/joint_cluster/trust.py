@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.nn import functional
 
-from auditor.audit import ValidityRow
+from auditor.document import ValidityRow, check
 from auditor.targets.relaxation import Relaxation
 from auditor.targets.target import Capability, Target
 
 SUMS = 1e-4
-TOUCHES = ("defense", "adversarial")
 
 
 def trust_rows(target: Target, notes: Mapping[str, Any], *, min_occupancy: int) -> tuple[ValidityRow, ...]:
@@ -30,8 +29,8 @@ def trust_rows(target: Target, notes: Mapping[str, Any], *, min_occupancy: int) 
     bad = int((~torch.isfinite(logits)).any(dim=1).sum())
     off = float((logits.double().exp().sum(dim=1) - 1).abs().nan_to_num(torch.inf).max())
     rows = [
-        _row("finite-outputs", "integrity", bad == 0, f"{bad} of {len(logits)} nodes have a non-finite output"),
-        _row("marginal-sums-to-one", "integrity", off <= SUMS, f"a node's probabilities miss 1 by {off:.1e} at most"),
+        check("finite-outputs", "integrity", bad == 0, f"{bad} of {len(logits)} nodes have a non-finite output"),
+        check("marginal-sums-to-one", "integrity", off <= SUMS, f"a node's probabilities miss 1 by {off:.1e} at most"),
         _edge_gradient(target),
     ]
     if "occupancy_min" in notes:
@@ -42,17 +41,17 @@ def trust_rows(target: Target, notes: Mapping[str, Any], *, min_occupancy: int) 
 def _edge_gradient(target: Target) -> ValidityRow:
     if Capability.GRAD_EDGE not in target.capabilities:
         text = "this mode partitions again at every answer and has none: attacks of other modes and arms judge it"
-        return ValidityRow(id="edge-gradient", kind="strength", status="not_checked", evidence=text, touches=TOUCHES)
+        return check("edge-gradient", "strength", None, text)
     graph, test = target.graph, target.split.test
-    relaxed = Relaxation.choose(target.handle(), num_features=graph.num_features, task=target.task, graph=graph)
+    relaxed = Relaxation.choose(target.handle(), num_features=graph.num_features, level=target.task.level, graph=graph)
     moved = 0
-    if relaxed.rung != "none" and graph.num_edges:
+    if relaxed.kind != "none" and graph.num_edges:
         weight = torch.ones(graph.num_edges, requires_grad=True)
         loss = functional.cross_entropy(relaxed.logits(graph.x, graph.edge_index, weight)[test], graph.y[test])
         (gradient,) = torch.autograd.grad(loss, weight)
         moved = int((torch.isfinite(gradient) & (gradient != 0)).sum())
     text = f"the test loss has a finite gradient other than 0 to {moved} of {graph.num_edges} directed edges"
-    return _row("edge-gradient", "strength", moved > 0, text)
+    return check("edge-gradient", "strength", moved > 0, text)
 
 
 def _occupancy(notes: Mapping[str, Any], least: int) -> ValidityRow:
@@ -61,7 +60,7 @@ def _occupancy(notes: Mapping[str, Any], least: int) -> ValidityRow:
         f"{notes['clusters_kept']} clusters of {notes['clusters_asked']} asked for, {found} training nodes in the "
         f"smallest (at least {least} wanted), {notes['clusters_merged']} merged, {notes['clusters_fallback']} fallback"
     )
-    return _row("occupancy", "warning", found >= least and not notes["clusters_fallback"], text)
+    return check("occupancy", "warning", found >= least and not notes["clusters_fallback"], text)
 
 
 def _partition(notes: Mapping[str, Any]) -> ValidityRow:
@@ -70,9 +69,4 @@ def _partition(notes: Mapping[str, Any]) -> ValidityRow:
         f"{notes['partition']} on the graph as given; {float(notes['edge_cut']):.0%} of its edges cut, purity "
         f"{float(notes['purity']):.2f}{''.join(f'; {note}' for note in said)}"
     )
-    return _row("partition", "warning", not said, text)
-
-
-def _row(id_: str, kind: Literal["integrity", "strength", "warning"], holds: bool, evidence: str) -> ValidityRow:
-    failed: Literal["warn", "fail"] = "warn" if kind == "warning" else "fail"
-    return ValidityRow(id=id_, kind=kind, status="pass" if holds else failed, evidence=evidence, touches=TOUCHES)
+    return check("partition", "warning", not said, text)

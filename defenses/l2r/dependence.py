@@ -23,7 +23,7 @@ def random_features(z: Tensor, count: int, rng: torch.Generator) -> Tensor:
     Returns:
         U [N, d, K], in the dtype of z.
 
-    Source: Rahimi and Recht, "Random features for large-scale kernel machines", 2007; spec'd by StableNet, CVPR 2021.
+    Source: Rahimi and Recht, "Random features for large-scale kernel machines", 2007; as used by StableNet, 2021.
     """
     shape = (z.shape[1], count)
     omega = torch.randn(shape, generator=rng, dtype=z.dtype)

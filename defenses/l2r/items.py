@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from auditor.data.graph import Graph
 from auditor.errors import ConfigError, SkippedError, SplitError
 from auditor.targets.slices import GraphSlices
-from auditor.targets.target import Target, is_correct
+from auditor.targets.target import Target
+from auditor.tasks import Task
 from defenses.l2r.head import Head, LinearMap, find_head, head_inputs, read_head
 
 MIN_ITEMS, MIN_PER_CLASS, MIN_GROUP = 50, 5, 5
@@ -115,7 +116,7 @@ def freeze(target: Target) -> FrozenHead:
             "class, or a single one for two."
         )
     z, logits = head_inputs(model, head, part.graph)
-    accuracy = float(_correct(logits[part.rows], part.y).double().mean())
+    accuracy = float(_quality(target.task, logits[part.rows], part.y).mean())
     interpolates = accuracy >= INTERPOLATES
     validation = part_of(target.graph, target.split.val)
     counts = torch.bincount(validation.y, minlength=target.num_classes)
@@ -192,7 +193,7 @@ def minority_weight(w: Tensor, groups: Tensor) -> float | None:
     return float(w[minority].double().mean()) if bool(minority.any()) else None
 
 
-def _correct(logits: Tensor, y: Tensor) -> Tensor:
+def _quality(task: Task, logits: Tensor, y: Tensor) -> Tensor:
     if logits.shape[1] == 1:
         logits = torch.cat([-logits / 2, logits / 2], dim=1)
-    return is_correct(logits, y)
+    return task.quality(logits, y)

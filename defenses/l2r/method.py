@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from auditor.audit import ValidityRow
-from auditor.probe import DefenseTask, spec_of
+from auditor.defense import DefenseTask
+from auditor.document import ValidityRow
+from auditor.parameters import parameters, spec_of
 from auditor.statistics.draws import generator, torch_generator
 from auditor.targets.target import Fitted, Target
 from defenses.fitting import rebuilt, refit_trained, train_afresh
@@ -26,13 +26,13 @@ from defenses.l2r.training import EqualWeights, Schedule, train_weighted
 HEAD_STEPS = 200
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class L2R(Reweighting):
     """Learns one weight per training item that makes embedding dimensions independent, and trains on weighted items.
 
     The groups are not told to it. A mitigation to try, with its effect measured: the weights go the right way, accuracy
     under shift need not follow. Choices where the paper is silent: class-wise softmax, K = 3, k = 4, lam = .3, the
-    weighted covariance, ESS floor, warm-up, exact memory.
+    weighted covariance, ESS floor, warm-up, exact memory. See docs/methods/l2r.md.
 
     Attributes: see `Reweighting`.
 
@@ -43,7 +43,7 @@ class L2R(Reweighting):
     effect: ClassVar[str] = "l2r-effect"
 
     def fit(self, target: Target, task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`."""
+        """See `auditor.defense.Defense`."""
         return refit_trained(self, target, task) if self.mode == "head" else train_afresh(self, target, task)
 
     def train(self, base: Target, task: DefenseTask) -> Fitted:
@@ -54,11 +54,11 @@ class L2R(Reweighting):
             model,
             {**notes, "seconds": time.perf_counter() - start},
             validity=rows,
-            measurements=dependence_found(notes),
+            measured=dependence_found(notes),
         )
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`."""
+        """See `auditor.defense.Defense`."""
         return rebuilt(self, base, tensors, task, head=self.mode == "head")
 
     def controls(self) -> tuple[str, ...]:

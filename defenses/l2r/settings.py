@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal, Self
 
-from auditor.errors import ConfigError, nearest
-from auditor.targets.target import Capability
+from pydantic import Field, model_validator
+
+from auditor.parameters import parameters
+from defenses.l2r.dependence import Form
 from defenses.l2r.objective import Objective
-
-MODES = ("head", "erm", "all", "l2r", "l2r-bi")
-MEMORIES = ("auto", "exact", "fifo", "momentum")
+from defenses.l2r.weights import Normalise
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class Reweighting:
     """What a reweighting is told.
 
@@ -32,51 +30,27 @@ class Reweighting:
         ess: least ESS / N, in (0, 1).
     """
 
-    mode: str = "head"
-    lam: float = 0.3
-    features: int = 3
+    mode: Literal["head", "erm", "all", "l2r", "l2r-bi"] = "head"
+    lam: Annotated[float, Field(gt=0)] = 0.3
+    features: Annotated[int, Field(ge=1)] = 3
     clusters: int = 4
-    gamma: float = 0.3
-    memory: str = "auto"
-    normalise: str = "class"
-    form: str = "covariance"
-    ess: float = 0.5
+    gamma: Annotated[float, Field(ge=0)] = 0.3
+    memory: Literal["auto", "exact", "fifo", "momentum"] = "auto"
+    normalise: Normalise = "class"
+    form: Form = "covariance"
+    ess: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
     id: ClassVar[str]
     version: ClassVar[str] = "1"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.EMBEDDINGS, Capability.PARAMS})
-    tasks: ClassVar[tuple[str, ...]] = ("node", "graph")
 
-    def __post_init__(self) -> None:
-        for name, known in (
-            ("mode", MODES),
-            ("memory", MEMORIES),
-            ("normalise", ("class", "global")),
-            ("form", ("covariance", "paper")),
-        ):
-            if getattr(self, name) not in known:
-                raise ConfigError(f'{self.id}: {name} = "{getattr(self, name)}". {nearest(getattr(self, name), known)}')
-        if not 0 < self.lam < math.inf:
-            raise ConfigError(
-                f"{self.id}: lam = {self.lam}; expected a finite number above 0, since variance must cost something."
-            )
-        if not 0 <= self.gamma < math.inf:
-            raise ConfigError(f"{self.id}: gamma = {self.gamma}; expected a finite number from 0.")
-        if self.features < 1:
-            raise ConfigError(f"{self.id}: features = {self.features}; expected at least one per dimension.")
-        if not 0 < self.ess < 1:
-            raise ConfigError(f"{self.id}: ess = {self.ess}; expected a share between 0 and 1.")
+    @model_validator(mode="after")
+    def _clusters_where_they_count(self) -> Self:
         if self.mode in ("l2r", "l2r-bi") and self.clusters < 2:
-            raise ConfigError(f"{self.id}: clusters = {self.clusters}; expected at least 2. mode=all does without.")
+            raise ValueError(f"clusters={self.clusters} cannot be used: expected at least 2; mode=all does without")
+        return self
 
     @property
     def objective(self) -> Objective:
         """Of the weights."""
-        return Objective(
-            self.lam,
-            self.features,
-            "class" if self.normalise == "class" else "global",
-            "covariance" if self.form == "covariance" else "paper",
-            self.ess,
-            gamma=self.gamma if self.mode == "l2r-bi" else 0.0,
-        )
+        gamma = self.gamma if self.mode == "l2r-bi" else 0.0
+        return Objective(self.lam, self.features, self.normalise, self.form, self.ess, gamma=gamma)

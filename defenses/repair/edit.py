@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from auditor.targets.target import is_correct
+from auditor.tasks import Task
 from defenses.repair.direction import is_spent, rewired
 from defenses.repair.weights import EditedModel, Nodes
 
@@ -89,4 +89,4 @@ def _shorten(model: EditedModel, before: list[Tensor], u: np.ndarray, length: fl
 
 def _right(model: EditedModel, nodes: Nodes) -> bool:
     ids, y = nodes
-    return bool(is_correct(model.logits()[ids], y).all())
+    return bool(Task("node").correct(model.logits()[ids], y).all())

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from auditor.errors import ConfigError
-from auditor.targets.target import Target, is_correct
+from auditor.targets.target import Target
 from defenses.repair.weights import Nodes
 
 HEADER = ["node", "label"]
@@ -27,7 +27,7 @@ def wrong_nodes(target: Target, errors: str) -> Nodes:
     """
     if errors in ("test", "val"):
         mask = target.split.test if errors == "test" else target.split.val
-        ids = torch.nonzero(mask & ~is_correct(target.clean_logits(), target.graph.y)).flatten()
+        ids = torch.nonzero(mask & ~target.task.correct(target.clean_logits(), target.graph.y)).flatten()
         if not ids.numel():
             raise ConfigError(f"no {errors} node is wrong; there is nothing to repair.")
         return ids, target.graph.y[ids]

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.errors import ConfigError, SkippedError, nearest
-from auditor.probe import DefenseTask
+from auditor.defense import DefenseTask
+from auditor.errors import ConfigError, SkippedError
+from auditor.parameters import parameters
 from auditor.statistics.draws import generator
 from auditor.statistics.intervals import agresti_min
-from auditor.targets.target import Capability, Fitted, Target, is_correct, log_probabilities
+from auditor.targets.target import Fitted, Target
+from auditor.tasks import log_probabilities
 from defenses.fitting import DefenseRecipe, defended, rebuilt, refuse_second
 from defenses.repair.edit import Steps, edit
 from defenses.repair.errors_file import wrong_nodes
 from defenses.repair.report import NodeRow, RepairReport
 from defenses.repair.weights import EditedModel, Nodes
 
-METHODS = ("gre-plus", "finetune")
 OVER_BUDGET = "costs more than the budget"
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class Repair:
     """Edits the trained weights until named wrong nodes are right, and no further than the accuracy budget allows.
 
@@ -44,33 +46,23 @@ class Repair:
         max_steps: of one edit.
         step: its length relative to |theta|.
 
-    Source: Zhang et al., "Gradient Rewiring for Editable Graph Neural Network Training", NeurIPS 2024.
+    Source: Zhang et al., "Gradient Rewiring for Editable Graph Neural Network Training", NeurIPS 2024. Formulas and
+    what counts against the budget: docs/methods/repair.md.
     """
 
-    method: str = "gre-plus"
+    method: Literal["gre-plus", "finetune"] = "gre-plus"
     errors: str = "val"
-    max_drawdown: float = 1.0
+    max_drawdown: Annotated[float, Field(ge=0)] = 1.0
     together: bool = False
-    parts: int = 4
-    max_steps: int = 20
-    step: float = 0.002
+    parts: Annotated[int, Field(ge=0)] = 4
+    max_steps: Annotated[int, Field(ge=1)] = 20
+    step: Annotated[float, Field(gt=0)] = 0.002
 
     id: ClassVar[str] = "repair"
     version: ClassVar[str] = "1"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.PARAMS})
-    tasks: ClassVar[tuple[str, ...]] = ("node",)
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ConfigError(f'repair: method = "{self.method}". {nearest(self.method, METHODS)}')
-        for name, least in (("max_drawdown", 0.0), ("parts", 0), ("max_steps", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"repair: {name} = {getattr(self, name)}; expected at least {least:g}.")
-        if not self.step > 0:
-            raise ConfigError(f"repair: step = {self.step}; expected above 0.")
 
     def fit(self, target: Target, task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`; a run in which no node fits the budget is a SkippedError."""
+        """See `auditor.defense.Defense`; a run in which no node fits the budget is a SkippedError."""
         repaired, report = self.apply(target, task)
         if repaired is None:
             raise SkippedError(report.lines()[0])
@@ -82,7 +74,7 @@ class Repair:
         return Fitted(model, report.notes())
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
-        """See `auditor.probe.Defense`."""
+        """See `auditor.defense.Defense`."""
         return rebuilt(self, base, tensors, task, head=True)
 
     def controls(self) -> tuple[str, ...]:
@@ -111,7 +103,7 @@ class Repair:
 
     def _run(self, target: Target, task: DefenseTask, nodes: Nodes) -> tuple[nn.Module, RepairReport]:
         refuse_second(self, target)
-        if target.task != "node":
+        if target.task.level != "node":
             raise SkippedError("repair corrects nodes of one graph; this target classifies graphs.")
         start = time.perf_counter()
         session = _Session(self, target, task, nodes)
@@ -132,13 +124,13 @@ class _Session:
         self.val, self.test = target.split.val & outside, target.split.test & outside
         if not self.val.any():
             raise ConfigError("no validation node is outside the list; expected some to read the budget on.")
-        self.right_before = is_correct(self.model.logits(), target.graph.y)
+        self.right_before = target.task.correct(self.model.logits(), target.graph.y)
         self.anchors = training_parts(target, settings.parts, task.seed)
 
     def one_by_one(self) -> list[NodeRow]:
         """Most probable first, each from the last accepted weights."""
         first = log_probabilities(self.model.logits())[self.ids, self.labels]
-        right = is_correct(self.model.logits()[self.ids], self.labels)
+        right = self.target.task.correct(self.model.logits()[self.ids], self.labels)
         rows: dict[int, NodeRow] = {}
         done: list[int] = []
         for count, i in enumerate(torch.argsort(first, descending=True, stable=True).tolist()):
@@ -149,7 +141,7 @@ class _Session:
                 continue
             rows[i] = self._attempt([i], done)[0]
             done += [i] if rows[i].outcome == "repaired" else []
-        right = is_correct(self.model.logits()[self.ids], self.labels)
+        right = self.target.task.correct(self.model.logits()[self.ids], self.labels)
         for i in done:
             if not bool(right[i]):
                 rows[i] = replace(rows[i], outcome="fell again", reason="a later edit made it wrong")
@@ -157,7 +149,7 @@ class _Session:
 
     def together(self) -> list[NodeRow]:
         """All wrong nodes in one edit."""
-        right = is_correct(self.model.logits()[self.ids], self.labels)
+        right = self.target.task.correct(self.model.logits()[self.ids], self.labels)
         wrong = torch.nonzero(~right).flatten().tolist()
         rows = {i: NodeRow(int(self.ids[i]), int(self.labels[i]), "already right") for i in range(len(self.ids))}
         if wrong:
@@ -166,13 +158,13 @@ class _Session:
 
     def drawdown(self, mask: Tensor) -> float:
         """Accuracy lost since the start under `mask`, in points."""
-        right = is_correct(self.model.logits(), self.target.graph.y)
+        right = self.target.task.correct(self.model.logits(), self.target.graph.y)
         lost = self.right_before[mask].double().mean() - right[mask].double().mean()
         return 100 * float(lost)
 
     def report(self, rows: list[NodeRow], seconds: float) -> RepairReport:
         """The report of the weights as they are now."""
-        now = is_correct(self.model.logits(), self.target.graph.y)
+        now = self.target.task.correct(self.model.logits(), self.target.graph.y)
         a, b = self.right_before[self.test], now[self.test]
         counts = (a & b, a & ~b, ~a & b, ~a & ~b)
         lo, hi = agresti_min(*(float(part.sum()) for part in counts)) if len(a) else (0.0, 0.0)

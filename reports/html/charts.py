@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from auditor.audit import Curve, Series
+from auditor.document import Curve, Result, Series
+from reports import views
 from reports.html import kinds
 from reports.html.kinds import Points, cut
 from reports.html.svg import draw
-from reports.rows import Row
-from reports.words import TITLES, counted, interval, measured, number
+from reports.sentences import names
+from reports.sentences.compose import word
+from reports.sentences.numbers import MISSING, count, difference_cell, digits
 
 WIDTH = 430.0
 HEIGHT = 270.0
@@ -51,39 +53,41 @@ def series_drawing(chart_id: str, series: Series) -> Drawing:
     )
     rows = tuple(row for curve in curves for row in _table_rows(curve))
     left_out = sum(curve.left_out for curve in curves)
-    note = f"{counted(left_out, 'further point')} of these curves: audit.json" if left_out else ""
+    note = f"{count(left_out, 'further point')} of these curves: audit.json" if left_out else ""
     header = ("curve", cut(series.x_label), cut(series.y_label), "95 % interval")
     return Drawing(svg, series.title, description, header, rows, note)
 
 
-def overview_drawing(chart_id: str, family: str, rows: Sequence[Row]) -> Drawing | None:
-    """Judged advantages of a family with intervals, beside zero (the control); None when there is nothing to draw."""
-    known = [(row, found) for row in rows if (found := row.advantage) is not None and found.value is not None]
+def overview_drawing(chart_id: str, family: str, results: Sequence[Result]) -> Drawing | None:
+    """Judged excesses of a family with intervals, beside zero (the control); None when there is nothing to draw."""
+    known = [(result, found) for result in results if (found := result.excess) is not None and found.value is not None]
     drawn = known[:OVERVIEW_ROWS]
     if not drawn:
         return None
-    title = f"{TITLES.get(family, family)}: how much beyond the control"
-    worst, found = drawn[0]
-    description = (
-        f"Worst: {worst.source}, {measured(worst.measurement, worst.subset)}, "
-        f"{number(found.value, signed=True)} {interval(found.ci, signed=True)}: {worst.status}."
+    title = f"{names.TITLES.get(family, family)}: how much beyond the control"
+    table = tuple(
+        (
+            views.source(result),
+            names.measured(result),
+            *difference_cell(found, result.unit),
+            word(result),
+        )
+        for result, found in drawn
     )
+    probe, measured, value, between, status = table[0]
+    description = f"Worst: {probe}, {measured}, {value} ({between or 'no interval'}): {status}."
     svg = draw(
         chart_id, title, description, (WIDTH, 72 + 38.0 * len(drawn)), lambda figure: kinds.overview(figure, drawn)
     )
-    table = tuple(
-        (
-            row.source,
-            measured(row.measurement, row.subset),
-            number(found.value, signed=True),
-            interval(found.ci, signed=True),
-            row.status,
-        )
-        for row, found in drawn
-    )
-    left_out = len(rows) - len(drawn)
-    note = f"{counted(left_out, 'further row')} in the table of findings" if left_out > 0 else ""
-    return Drawing(svg, title, description, ("probe", "measured", "advantage", "95 % interval", "status"), table, note)
+    left_out = len(results) - len(drawn)
+    note = f"{count(left_out, 'further row')} in the table of results" if left_out > 0 else ""
+    header = ("probe", "measured", "excess, points", "95 % interval", "judged")
+    return Drawing(svg, title, description, header, table, note)
+
+
+def number(value: float) -> str:
+    """A coordinate as tables list it: three decimals, or as many as a small one needs."""
+    return f"{value:.0e}".replace("-", "−") if value and abs(value) < 0.0005 else digits(value, 3)
 
 
 def describe(series: Series) -> str:
@@ -98,9 +102,9 @@ def describe(series: Series) -> str:
 
 
 def _points(curve: Curve) -> Points:
-    count = min(len(curve.x), len(curve.y))
-    has_band = len(curve.lo) >= count and len(curve.hi) >= count
-    kept = [i for i in range(count) if curve.x[i] is not None and curve.y[i] is not None]
+    length = min(len(curve.x), len(curve.y))
+    has_band = len(curve.lo) >= length and len(curve.hi) >= length
+    kept = [i for i in range(length) if curve.x[i] is not None and curve.y[i] is not None]
     thinned = kept
     if len(kept) > POINTS:
         thinned = [kept[round(k * (len(kept) - 1) / (POINTS - 1))] for k in range(POINTS)]
@@ -117,7 +121,7 @@ def _points(curve: Curve) -> Points:
         pick(curve.y),
         pick(curve.lo) if has_band else (),
         pick(curve.hi) if has_band else (),
-        tuple(cut(curve.labels[i]) for i in thinned) if len(curve.labels) >= count else (),
+        tuple(cut(curve.labels[i]) for i in thinned) if len(curve.labels) >= length else (),
         len(kept) - len(thinned),
     )
 
@@ -126,6 +130,6 @@ def _table_rows(points: Points) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for i, (x, y) in enumerate(zip(points.x, points.y, strict=True)):
         at = f"{number(x)} · {points.labels[i]}" if points.labels else number(x)
-        band = f"[{number(points.lo[i])}, {number(points.hi[i])}]" if points.lo else "–"
+        band = f"{number(points.lo[i])} to {number(points.hi[i])}" if points.lo else MISSING
         rows.append((points.name, at, number(y), band))
     return rows

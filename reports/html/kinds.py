@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from auditor.audit import Advantage, Curve, Series
+from auditor.document import Curve, Estimate, Result, Series
+from reports import views
 from reports.html.svg import ROLES
-from reports.rows import Row
-from reports.words import measured, number
+from reports.sentences import names
+from reports.sentences.compose import word
+from reports.sentences.numbers import digits
 
 NAME_LIMIT = 60
 _CROWD = 4  # with more names a legend has two columns, and cuts what does not fit one
@@ -171,7 +173,7 @@ def strata_rows(curves: Sequence[Points]) -> int:
 
 def _row_words(curve: Points, headed: bool) -> list[str]:
     """A word per stratum; under a heading the property's name is not repeated."""
-    words = curve.labels or tuple(number(x) for x in curve.x)
+    words = curve.labels or tuple(digits(x, 3) for x in curve.x)
     return [cut(word.removeprefix(f"{curve.name} ") if headed else word, 26) for word in words]
 
 
@@ -192,37 +194,39 @@ def reliability(axes: Axes, series: Series, curves: Sequence[Points]) -> None:
     _finish(axes, series)
 
 
-def overview(figure: Figure, rows: Sequence[tuple[Row, Advantage]]) -> None:
-    """A line per judged row: advantage with interval, coloured and named by status, beside zero and its threshold."""
+def overview(figure: Figure, drawn: Sequence[tuple[Result, Estimate]]) -> None:
+    """A line per judged result: excess with interval, coloured and named by status, beside zero and its threshold."""
     axes = figure.add_subplot()
     bounds = [0.0]
-    for _, found in rows:
-        bounds += [end for end in (found.value, found.ci.lo, found.ci.hi) if end is not None]
+    for _, excess in drawn:
+        bounds += [end for end in (excess.value, excess.lo, excess.hi) if end is not None]
     room = 0.06 * (max(bounds) - min(bounds) or 0.1)
     left, right = min(bounds) - room, max(bounds) + room
     axes.axvline(0, color=ROLES["control"], linewidth=1.6, linestyle="--")
-    for k, (row, found) in enumerate(rows):
-        color = ROLES.get(row.status, ROLES["value"])
-        lo = left if found.ci.lo is None else found.ci.lo
-        hi = right if found.ci.hi is None else found.ci.hi
+    for k, (result, excess) in enumerate(drawn):
+        judgement = result.judgement
+        color = ROLES["value" if judgement is None else judgement.status]
+        lo = left if excess.lo is None else excess.lo
+        hi = right if excess.hi is None else excess.hi
         axes.hlines(k, lo, hi, color=color, linewidth=3, alpha=0.45)
-        axes.scatter([found.value or 0.0], [k], s=44, color=color, zorder=3)
-        if row.finding is not None and row.finding.threshold is not None and left < row.finding.threshold < right:
-            axes.vlines(row.finding.threshold, k - 0.2, k + 0.2, color=ROLES["ink"], linewidth=1.6)
-        text = f"{row.source} · {measured(row.measurement, row.subset)}"
+        axes.scatter([excess.value or 0.0], [k], s=44, color=color, zorder=3)
+        if judgement is not None and judgement.threshold is not None and left < judgement.threshold < right:
+            axes.vlines(judgement.threshold, k - 0.2, k + 0.2, color=ROLES["ink"], linewidth=1.6)
+        text = f"{views.source(result)} · {names.measured(result)}"
         # On a patch of the card's colour, so that grid lines do not run through the words.
         patch = {"facecolor": ROLES["card"], "edgecolor": "none", "pad": 0.8}
         name = axes.text(0, k - 0.3, cut(text, 54), transform=axes.get_yaxis_transform(), va="bottom", fontsize=10.5)
-        word = axes.text(1, k - 0.3, row.status, transform=axes.get_yaxis_transform(), va="bottom", ha="right")
-        word.set(color=color, fontsize=10.5, fontweight="bold")
-        for label in (name, word):
+        said = axes.text(1, k - 0.3, word(result), transform=axes.get_yaxis_transform(), va="bottom", ha="right")
+        said.set(color=color, fontsize=10.5, fontweight="bold")
+        for label in (name, said):
             label.set_bbox(patch)
     axes.set_xlim(left, right)
-    axes.set_ylim(len(rows) - 0.6, -0.85)
+    axes.set_ylim(len(drawn) - 0.6, -0.85)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("advantage over the control\ndashed: none · upright bar: threshold of the gate")
+    axes.xaxis.set_major_formatter(lambda x, _: digits(abs(100 * x), 0 if abs(100 * x) >= 1 or not x else 1))
+    axes.set_xlabel("excess over the control, points: right worse, left better\ndashed: none · upright bar: the limit")
 
 
 def _finish(axes: Axes, series: Series) -> None:

@@ -11,13 +11,17 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from auditor.audit import Audit
-from reports import claim, comparison, words
-from reports import rows as read
-from reports.comparison import Comparison, guarantee_facts
+from auditor.document import NONE, Audit, Result
+from auditor.guarantee import Guarantee
+from reports import views
+from reports.comparison import Grid, to
 from reports.html.charts import Drawing, overview_drawing, series_drawing
 from reports.html.comparison import comparison_drawing
-from reports.rows import Answer, Reading, Row
+from reports.neutral import neutral
+from reports.sentences import claim, comparison, names, numbers, target, verdict
+from reports.sentences.compose import said, word
+from reports.sentences.steps import steps
+from reports.views import Answer
 
 CHART_BYTES = 190_000  # charts with their tables; what comes later is left to audit.json, to stay below 300 kB
 COMPARED_BYTES, ARM_BYTES = 165_000, 2_000  # in a comparison its picture and so much for each arm come off first
@@ -26,6 +30,20 @@ LOUD_ROWS = 40  # judged rows that a family shows in full, worst first
 FOLDED_ROWS = 60
 QUIET_ROWS = 4  # passes with nothing proven that a family shows in full; the others are folded
 
+_FACTS = {
+    "level": "level",
+    "relation": "relation",
+    "epsilon": "epsilon",
+    "delta": "delta",
+    "accountant": "accountant",
+    "mechanism": "mechanism",
+    "units": "units",
+    "covers": "covers",
+    "not_protected": "does not cover",
+    "caveats": "caveats",
+    "noise_seed": "noise seed",
+}
+"""Facts of a guarantee, in this order, by the words they have on the page."""
 _TONES = {
     "FAILED": "fail",
     "fail": "fail",
@@ -64,31 +82,20 @@ class FamilyOnPage:
     question: str
     is_other: bool
     answer: Answer | None
-    judged: list[Row]
-    quiet: list[Row]
-    others: list[Row]
-    arms: list[Row]
+    judged: list[Result]
+    quiet: list[Result]
+    others: list[Result]
+    arms: list[Result]
     charts: list[ChartOnPage]
     charts_left_out: int
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimOnPage:
-    """One seed of the audit of a claim."""
-
-    seed: int
-    facts: list[tuple[str, str]]
-    bounds: list[claim.Bound]
-    word: str
-    said: str
-
-
-@dataclass(frozen=True, slots=True)
 class Arms:
-    """Judged rows of each defence side by side."""
+    """Judged results of each defence side by side."""
 
-    defenses: list[str]
-    lines: list[tuple[str, list[Row | None]]]
+    names: list[str]
+    lines: list[tuple[str, list[Result | None]]]
 
 
 class HtmlReport:
@@ -99,10 +106,9 @@ class HtmlReport:
 
     def render(self, audit: Audit) -> str:
         """The page; every string of the document is escaped by the template engine."""
-        reading = Reading.of(audit)
-        safe = reading.audit
-        compared = None if safe.matrix is None else Comparison.of(safe.matrix)
-        picture = None if compared is None else comparison_drawing("comparison", compared)
+        safe = neutral(audit)
+        grid = None if safe.comparison is None else Grid.of(safe.comparison)
+        picture = None if grid is None else comparison_drawing("comparison", grid)
         folder = files("reports.html")
         style = folder.joinpath("style.css").read_text(encoding="utf-8")
         source = folder.joinpath("page.html.j2").read_text(encoding="utf-8")
@@ -111,61 +117,59 @@ class HtmlReport:
             autoescape=True, undefined=StrictUndefined, trim_blocks=False, keep_trailing_newline=True
         )
         page = environment.from_string(source)
+        item, is_claim = views.item(safe), views.is_claim(safe)
+        status, last = verdict.last_line(safe)
+        answers = views.answers(safe)
         return page.render(
             audit=safe,
             style=Markup(style),
             tone=lambda status: _TONES.get(status, "none"),
-            band=words.band,
-            number=words.number,
-            interval=words.interval,
-            measured=words.measured,
-            holders=words.holders,
-            counted=words.counted,
+            names=names,
+            numbers=numbers,
+            words=comparison,
+            source=views.source,
+            word=word,
+            said=lambda result: said(result, item),
+            to=to,
             folded_rows=FOLDED_ROWS,
             arm_rows=ARM_ROWS,
-            sentence=read.sentence,
-            points=comparison.points,
-            points_interval=comparison.points_interval,
-            guarantee_text=comparison.guarantee_text,
-            seconds=comparison.seconds,
-            headline=read.headline(safe),
-            verdict_lines=read.verdict_lines(safe),
-            coverage=read.coverage(safe),
-            target_facts=read.target_facts(safe),
-            clean_facts=read.clean_facts(safe),
-            defense_facts=read.defense_facts(safe),
-            started=words.moment(safe.started),
-            answers=read.answers(reading),
-            steps=read.next_steps(reading),
-            validity=read.validity(safe),
-            families=_families(reading, len(picture.svg) if picture else 0),
-            matrix=_matrix(reading),
-            compared=compared,
-            compared_drawing=picture and _on_page(picture, "in percent and points; bold: value, below: difference"),
-            claims=_claims(safe),
+            status=status,
+            last=last,
+            further=verdict.further(safe),
+            policy=verdict.policy(safe),
+            coverage=verdict.coverage(safe),
+            target_facts=[f for f in (target.kind_and_sizes(safe), target.accuracy(safe), *target.defended(safe)) if f],
+            answers=answers,
+            steps=steps(safe, views.undefended(safe)),
+            checks=views.checks(safe),
+            families=_families(safe, answers, len(picture.svg) if picture else 0),
+            matrix=_matrix(safe),
+            grid=grid,
+            compared_drawing=picture and _on_page(picture, "bold: value, below: difference"),
+            claim_lines=claim.lines(safe) if is_claim else [],
+            bounds=claim.bound_rows(facts) if is_claim and (facts := claim.found(safe)) else [],
             bound_heads=claim.HEADS,
             guarantees=_guarantees(safe),
-            gaps=read.listed_gaps(safe),
-            unasked=[answer.title.lower() for answer in read.answers(reading) if answer.status == "not tested"],
+            missing=views.listed_missing(safe),
+            unasked=[answer.title.lower() for answer in answers if answer.status == "not tested"],
             config=_config(safe),
         )
 
 
-def _families(reading: Reading, picture_bytes: int) -> list[FamilyOnPage]:
-    audit = reading.audit
-    answers = {answer.family: answer for answer in read.answers(reading)}
+def _families(audit: Audit, answers: list[Answer], picture_bytes: int) -> list[FamilyOnPage]:
+    by_family = {answer.family: answer for answer in answers}
     room = CHART_BYTES
-    if audit.matrix is not None:
-        room = COMPARED_BYTES - picture_bytes - ARM_BYTES * len(audit.matrix.rows)
+    if audit.comparison is not None:
+        room = COMPARED_BYTES - picture_bytes - ARM_BYTES * len(audit.comparison.arms)
     sections = []
     asked = {cell.family for cell in audit.cells}
-    for index, family in enumerate(name for name in read.families(audit) if name in asked):
-        judged, others = reading.judged_in(family), reading.others_in(family)
-        arms: list[Row] = []
-        if audit.matrix is not None:  # the target in full; the numbers of its defences are folded
-            arms = [row for row in (*judged, *others) if row.defense != "none"]
-            judged, others = ([row for row in rows if row.defense == "none"] for rows in (judged, others))
-        loud, quiet = [row for row in judged if not row.is_quiet], [row for row in judged if row.is_quiet]
+    for index, family in enumerate(name for name in views.families(audit) if name in asked):
+        judged, others = (views.of_family(results, family) for results in (views.judged(audit), views.shown(audit)))
+        arms: list[Result] = []
+        if audit.comparison is not None:  # the target in full; the numbers of its defences are folded
+            arms = [result for result in (*judged, *others) if result.arm != NONE]
+            judged, others = ([r for r in results if r.arm == NONE] for results in (judged, others))
+        loud, quiet = [r for r in judged if not views.is_quiet(r)], [r for r in judged if views.is_quiet(r)]
         charts, left_out = [], 0
         for source, make in _drawings(audit, family, index, judged):
             if room <= 0:
@@ -183,10 +187,10 @@ def _families(reading: Reading, picture_bytes: int) -> list[FamilyOnPage]:
         sections.append(
             FamilyOnPage(
                 id=family,
-                title=words.TITLES.get(family, family),
-                question=words.QUESTIONS.get(family, ""),
-                is_other=family not in words.FAMILIES,
-                answer=answers.get(family),
+                title=names.TITLES.get(family, family),
+                question=names.QUESTIONS.get(family, ""),
+                is_other=family not in names.TITLES,
+                answer=by_family.get(family),
                 judged=[*loud[:LOUD_ROWS], *quiet[:QUIET_ROWS]],
                 quiet=[*loud[LOUD_ROWS:], *quiet[QUIET_ROWS:]],
                 others=others,
@@ -203,53 +207,60 @@ def _on_page(drawing: Drawing, source: str) -> ChartOnPage:
 
 
 def _drawings(
-    audit: Audit, family: str, index: int, judged: list[Row]
+    audit: Audit, family: str, index: int, judged: list[Result]
 ) -> Iterator[tuple[str, Callable[[], Drawing | None]]]:
     """Where each chart of a family comes from, and how to draw it: what does not fit is never drawn."""
     yield "every judged number, worst first", partial(overview_drawing, f"overview-{index}", family, judged)
-    for number, chart in enumerate(read.charts(audit, family)):
-        if audit.matrix is not None and chart.defense != "none":
+    for number, chart in enumerate(views.charts(audit, family)):
+        if audit.comparison is not None and chart.arm != NONE:
             continue
-        source = chart.probe if chart.defense == "none" else f"{chart.probe} on {chart.defense}"
+        source = names.source(chart.probe, chart.arm)
         if chart.other_seeds:
-            source += f", seed {chart.seed}; {words.counted(len(chart.other_seeds), 'more seed')} in audit.json"
+            source += f", seed {chart.seed}; {numbers.count(len(chart.other_seeds), 'more seed')} in audit.json"
         yield source, partial(series_drawing, f"chart-{index}-{number}", chart.series)
 
 
-def _matrix(reading: Reading) -> Arms | None:
-    """Judged numbers by defence; None without a defence, and where a comparison shows them."""
-    rows = reading.judged
-    defenses = sorted({row.defense for row in rows}, key=lambda name: (name != "none", name))
-    if reading.audit.matrix is not None or defenses in ([], ["none"]) or read.is_claim(reading.audit):
+def _matrix(audit: Audit) -> Arms | None:
+    """Judged results by arm; None without a defence, and where a comparison shows them."""
+    results = views.judged(audit)
+    arms = sorted({result.arm for result in results}, key=lambda name: (name != NONE, name))
+    if audit.comparison is not None or arms in ([], [NONE]) or views.is_claim(audit):
         return None
-    lines: dict[tuple[str, str, str], dict[str, Row]] = {}
-    for row in rows:
-        lines.setdefault((row.probe, row.measurement, row.subset), {})[row.defense] = row
-    named = ["no defence" if name == "none" else name for name in defenses]
-    listed: list[tuple[str, list[Row | None]]] = [
-        (f"{probe} · {words.measured(name, subset)}", [found.get(defense) for defense in defenses])
-        for (probe, name, subset), found in lines.items()
+    lines: dict[tuple[str, str], dict[str, Result]] = {}
+    for result in results:
+        lines.setdefault((result.probe, names.measured(result)), {})[result.arm] = result
+    listed: list[tuple[str, list[Result | None]]] = [
+        (f"{probe} · {measured}", [found.get(arm) for arm in arms]) for (probe, measured), found in lines.items()
     ]
-    return Arms(named, listed)
-
-
-def _claims(audit: Audit) -> list[ClaimOnPage]:
-    """What was asked and found at each seed; empty where the document is no audit of a claim."""
-    if not read.is_claim(audit):
-        return []
-    return [ClaimOnPage(cell.seed, claim.facts(cell), claim.bounds(cell), *claim.verdict(cell)) for cell in audit.cells]
+    return Arms([names.arm(arm) for arm in arms], listed)
 
 
 def _guarantees(audit: Audit) -> list[tuple[str, list[tuple[str, str]]]]:
     """Each defence's guarantee once, all of its facts: never a bare epsilon."""
     found: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    given = [(audit.target.defense if c.defense == "none" else c.defense, c.guarantee) for c in audit.cells]
-    given += [(row.defense, row.guarantee) for row in audit.matrix.rows] if audit.matrix else []
+    given = [(audit.target.defense, audit.target.guarantee)]
+    given += [(arm.arm, arm.guarantee) for arm in audit.comparison.arms] if audit.comparison else []
     for name, guarantee in given:
-        if guarantee:
+        if guarantee is not None:
             facts = guarantee_facts(guarantee)
             found.setdefault((name, json.dumps(facts)), facts)
     return [(name, facts) for (name, _), facts in found.items()]
+
+
+def guarantee_facts(guarantee: Guarantee) -> list[tuple[str, str]]:
+    """Every fact of a guarantee, the headline first: never a bare epsilon."""
+    facts = guarantee.model_dump(mode="json")
+    return [("guarantee", guarantee.headline()), *((label, _plain(facts[key])) for key, label in _FACTS.items())]
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(item) for item in value) or "none"
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    if isinstance(value, float):
+        return f"{value:.6g}".replace("-", "−")
+    return str(value)
 
 
 def _config(audit: Audit) -> str:

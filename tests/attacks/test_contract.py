@@ -1,7 +1,8 @@
-"""The contract suite: every registered attack is held to the same rules. A new attack adds one row to FAMILIES' table.
+"""The contract suite: every registered attack and probe is held to the same rules. A new one adds one row to a table.
 
-Same seed, same bytes; inputs unchanged; nothing read beyond its access; needs equal to the registry line; budgets kept;
-link scorers symmetric, finite, independent of the other pairs, equivariant under node relabelling.
+Same seed, same bytes; inputs unchanged; nothing read beyond the access on the registry line; parameters checked;
+budgets kept; link scorers symmetric, finite, independent of the other pairs, equivariant under node relabelling. A
+probe's headline is a number that its harness gives, and what it says it touches are checks that are made.
 """
 
 from __future__ import annotations
@@ -14,15 +15,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic.dataclasses import is_pydantic_dataclass
 from torch import Tensor
 
 from auditor import registry
-from auditor.errors import AccessError
-from auditor.probe import AttackTask, FlipOutcome, LinkOutcome, MembershipOutcome, Outcome, ShiftOutcome
+from auditor.errors import AccessError, ConfigError
+from auditor.outcomes import FlipOutcome, LinkOutcome, MembershipOutcome, Outcome, ShiftOutcome
+from auditor.parameters import build
+from auditor.probe import Attack, Attempt, Cell, CellResult, Registered
+from auditor.runner.execute import TrainedCache
+from auditor.runner.plan import ProbeRequest, build_attacks
 from auditor.targets.target import Target
+from auditor.targets.validity import validity_rows
 from auditor.view import Access, SideKnowledge, View, grant_graph, grant_privacy, uniform_pairs
-from tests.defenses.joint_cluster.test_method import fitted
-from tests.toys import toy_target
+from tests.defenses.joint_cluster.fits import Tabled, fitted
+from tests.toys import small_graphs, toy_target
 
 # One row per attack: the toy target it is tried on, and the outcome it must return.
 ROWS: dict[str, tuple[str, type[Outcome]]] = {
@@ -31,33 +38,37 @@ ROWS: dict[str, tuple[str, type[Outcome]]] = {
     "partition-leak": ("clustered-gcn", LinkOutcome),
     "prototype-membership": ("joint-frozen", MembershipOutcome),
     "active-set": ("gcn", FlipOutcome),
-    "prototype-shift": ("joint-live", FlipOutcome),
+    "prototype-edit": ("joint-live", FlipOutcome),
     "cluster-jump": ("joint-recluster", FlipOutcome),
     "random": ("gcn", FlipOutcome),
     "dice": ("gcn", FlipOutcome),
     "strata": ("gcn", ShiftOutcome),
     "corruption": ("gcn", ShiftOutcome),
 }
+# One row per probe: the toy target its harness is tried on (task `graph`: GRAPHS), and parameters that make it fast.
+GRAPHS = "graph-gin"
+LINKS = {"counterfactuals": "0", "negatives": "300", "replicates": "50"}
+CELLS: dict[str, tuple[str, dict[str, str]]] = {
+    "graphmi": ("gcn", {"steps": "10", **LINKS}),
+    "posterior-similarity": ("gcn", LINKS),
+    "partition-leak": ("clustered-gcn", LINKS),
+    "prototype-membership": ("joint-frozen", {"draws": "2", "replicates": "50"}),
+    "structure-evasion": ("gcn", {"cycles": "1", "losses": "tanh", "eps": "0.05"}),
+    "prototype-edit": ("joint-live", {"budgets": "1", "draws": "2", "replicates": "50"}),
+    "cluster-jump": ("joint-recluster", {"targets": "4", "edges": "2", "draws": "2", "replicates": "50"}),
+    "strata": ("gcn", {}),
+    "corruption": ("gcn", {"kinds": "edge-drop", "draws": "2"}),
+}
 BUDGETS = (5, 18)
 
 
-class Clustered(torch.nn.Module):
-    """A model that ships a table of clusters: eight, each of fifteen nodes in a row."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.register_buffer("table", torch.arange(120) // 15)
-
-    def forward(self, x, edge_index, edge_weight=None):
-        return self.model(x, edge_index, edge_weight=edge_weight)
-
-
 def clustered(target: Target) -> Target:
-    return dataclasses.replace(target, model=Clustered(target.model), _clean={})
+    """Its model ships a table of clusters: eight, each of fifteen nodes in a row."""
+    return dataclasses.replace(target, model=Tabled(target.model, torch.arange(120) // 15))
 
 
-ATTACKS = sorted(registry.entries("attacks"))
+ATTACKS = registry.entries("attacks")
+PROBES = registry.probes()
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +80,8 @@ def targets() -> Callable[[str], Target]:
             if arch.startswith("joint-"):
                 made[arch] = fitted(prototypes=arch.removeprefix("joint-"))
             else:
-                target = toy_target(arch.removeprefix("clustered-"))
+                graphs = small_graphs(300) if arch == GRAPHS else None  # fewer have no group worth the name
+                target = toy_target(arch.removeprefix("clustered-"), graph=graphs)
                 made[arch] = clustered(target) if arch.startswith("clustered-") else target
         return made[arch]
 
@@ -79,18 +91,21 @@ def targets() -> Callable[[str], Target]:
 def make_view(family: str, target: Target, access: frozenset[Access]) -> View:
     if family == "privacy":
         return grant_privacy(target, access, SideKnowledge(), np.random.default_rng(1))
-    return grant_graph(target, access, with_test_labels=family == "adversarial")
+    return grant_graph(target, access, with_test_labels=family == "robustness")
 
 
-def task(seed: int = 0, family: str = "") -> AttackTask:
-    budgets = BUDGETS if family == "adversarial" else ()
-    return AttackTask(np.random.default_rng(seed), torch.Generator().manual_seed(seed), "quick", budgets)
+def attempt(family: str, seed: int = 0) -> Attempt:
+    budgets = BUDGETS if family == "robustness" else ()
+    return Attempt(np.random.default_rng(seed), torch.Generator().manual_seed(seed), "quick", budgets)
+
+
+def registered(id_: str, **settings: Any) -> Registered:
+    return Registered(ATTACKS[id_], ATTACKS[id_].load()(**settings))
 
 
 def run(id_: str, target: Target, *, seed: int = 0, **settings: Any) -> Outcome:
-    entry = registry.find("attacks", id_)
-    attack = entry.load()(**settings)
-    return attack.run(make_view(entry.family, target, attack.access), task(seed, entry.family))  # type: ignore[no-any-return]
+    attack, family = registered(id_, **settings), ATTACKS[id_].family
+    return attack.run(make_view(family, target, attack.access), attempt(family, seed))
 
 
 def digest(outcome: Outcome) -> str:
@@ -121,8 +136,9 @@ def digest(outcome: Outcome) -> str:
     return sha.hexdigest()
 
 
-def test_every_attack_has_its_row() -> None:
+def test_every_attack_and_every_probe_has_its_row() -> None:
     assert set(ROWS) == set(ATTACKS)
+    assert set(CELLS) == set(PROBES)
 
 
 @pytest.mark.parametrize("id_", ATTACKS)
@@ -152,23 +168,27 @@ def digest_model(target: Target) -> str:
 
 
 @pytest.mark.parametrize("id_", ATTACKS)
-def test_class_attributes_agree_with_the_registry_line(id_: str) -> None:
-    entry = registry.find("attacks", id_)
-    attack = entry.load()
-    assert attack.id == id_
-    assert {str(need) for need in attack.needs} == set(entry.needs)
-    assert dataclasses.is_dataclass(attack)
-    assert attack.__dataclass_params__.frozen
-    assert all(field.default is not dataclasses.MISSING for field in dataclasses.fields(attack))
+def test_a_class_is_its_parameters_and_the_registry_line_says_the_rest(id_: str) -> None:
+    attack, kind = registered(id_), ATTACKS[id_].load()
+    assert isinstance(attack.attack, Attack)
+    assert is_pydantic_dataclass(kind)
+    assert kind.__dataclass_params__.frozen
+    assert all(field.default is not dataclasses.MISSING for field in dataclasses.fields(kind))
+    for word in ("id", "needs", "access", "role"):
+        assert not hasattr(kind, word), f"{word} is declared once, on the registry line"
+    assert attack.access, "an adversary who holds nothing"
+    assert all(str(need).isupper() for need in attack.needs)  # words that are no capability have raised by now
+    assert (ATTACKS[id_].probe or id_) in PROBES
+    with pytest.raises(ConfigError, match="no parameter"):
+        build(kind, {"nothing-of-the-kind": "1"}, owner=id_)
 
 
 @pytest.mark.parametrize("id_", ATTACKS)
 def test_without_its_access_the_attack_is_stopped(id_: str, targets: Any) -> None:
-    entry = registry.find("attacks", id_)
-    attack = entry.load()()
-    view = make_view(entry.family, targets(ROWS[id_][0]), frozenset())
+    family = ATTACKS[id_].family
+    view = make_view(family, targets(ROWS[id_][0]), frozenset())
     with pytest.raises(AccessError):
-        attack.run(view, task(family=entry.family))
+        registered(id_).run(view, attempt(family))
 
 
 @pytest.mark.parametrize("id_", [i for i, (_, kind) in ROWS.items() if kind is FlipOutcome])
@@ -217,13 +237,38 @@ def relabelled(target: Target, place: Tensor) -> Target:
     """The same target with node i renamed to `place[i]`, a table that its model ships included."""
     back = torch.argsort(place)
     graph, split, model = target.graph, target.split, target.model
-    if isinstance(model, Clustered):
-        model = Clustered(model.model)
-        model.table = target.model.get_buffer("table")[back]
+    if isinstance(model, Tabled):
+        model = Tabled(model.model, model.get_buffer("table")[back])
     return dataclasses.replace(
         target,
         graph=dataclasses.replace(graph, x=graph.x[back], edge_index=place[graph.edge_index], y=graph.y[back]),
         split=dataclasses.replace(split, train=split.train[back], val=split.val[back], test=split.test[back]),
         model=model,
-        _clean={},
     )
+
+
+@pytest.mark.parametrize(("id_", "task"), [(probe.id, task) for probe in PROBES.values() for task in probe.tasks])
+def test_the_harness_gives_the_headline_and_raises_only_findings_on_the_registry_line(
+    id_: str, task: str, targets: Any
+) -> None:
+    probe = PROBES[id_]
+    result = evaluated(id_, targets(GRAPHS if task == "graph" else CELLS[id_][0]))
+    assert {number.finding for number in result.measured} <= set(probe.findings)
+    wanted = probe.headline
+    shown = [m for m in result.measured if m.metric == wanted.metric and wanted.subset in (None, m.subset)]
+    assert [m for m in shown if m.judged or wanted.subset is not None], "the headline is of the judged numbers"
+    assert all(m.estimate.value is not None for m in shown if m.judged)
+    assert wanted.as_value or any(m.excess is not None for m in shown if m.judged)
+
+
+def evaluated(id_: str, target: Target) -> CellResult:
+    probe = PROBES[id_]
+    attacks, own = build_attacks(ProbeRequest(probe, CELLS[id_][1]), registry.attacks_of(id_))
+    cell = Cell(target, probe, attacks, own, "quick", 0, SideKnowledge(), TrainedCache())
+    result: CellResult = registry.load_location(probe.evaluation)(cell)
+    return result
+
+
+def test_what_a_probe_touches_are_checks_that_are_made(targets: Any) -> None:
+    made = {row.id for arch in ("gcn", GRAPHS) for row in validity_rows(targets(arch), np.random.default_rng(0))}
+    assert {id_: set(probe.touches) - made for id_, probe in PROBES.items() if set(probe.touches) - made} == {}

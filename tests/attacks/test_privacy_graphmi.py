@@ -10,19 +10,23 @@ from torch_geometric.nn.models import GAT
 from attacks.privacy.gcn_stack import GcnStack
 from attacks.privacy.graphmi import GraphMI
 from attacks.privacy.soft_graphs import CandidateGraph, DenseGraph, Objective, project_
+from auditor import registry
 from auditor.errors import ConfigError, SkippedError
-from auditor.probe import AttackTask
+from auditor.parameters import build
+from auditor.probe import Attempt
 from auditor.targets.target import ModelHandle
-from auditor.view import SideKnowledge, grant_privacy
+from auditor.view import Access, SideKnowledge, grant_privacy
 from tests.toys import sbm_graph, toy_target
 
+ACCESS = frozenset(map(Access, registry.find("attacks", "graphmi").access))
 
-def task(profile="standard"):
-    return AttackTask(np.random.default_rng(0), torch.Generator().manual_seed(0), profile)
+
+def attempt(profile="standard"):
+    return Attempt(np.random.default_rng(0), torch.Generator().manual_seed(0), profile)
 
 
 def view_of(target, side=None, attacked=None):
-    return grant_privacy(target, GraphMI.access, side or SideKnowledge(), np.random.default_rng(0), attacked=attacked)
+    return grant_privacy(target, ACCESS, side or SideKnowledge(), np.random.default_rng(0), attacked=attacked)
 
 
 def all_pairs(n):
@@ -179,7 +183,7 @@ def test_dense_and_all_candidates_equal_the_transcription(small, smooth_from):
 
 def test_paper_protocol_equals_the_transcription(small):
     attacked = torch.arange(5, 60, 4)
-    outcome = GraphMI(protocol="paper", steps=10, eta=3.0).run(view_of(small, attacked=attacked), task())
+    outcome = GraphMI(protocol="paper", steps=10, eta=3.0).run(view_of(small, attacked=attacked), attempt())
     budget = 4.0 / 60 * attacked.numel() ** 2 / 2
     _, (_, before) = transcription(small, small.graph.y, attacked, budget, 10, 3.0, 1e-3, 1e-4, 5)
     pairs = all_pairs(60)
@@ -208,8 +212,8 @@ def test_refill_keeps_weights_and_finds_the_steepest_pairs(small):
 
 def test_dense_and_candidate_form_agree_on_the_toy(small):
     pairs = all_pairs(60)
-    dense = GraphMI(form="dense").run(view_of(small), task()).score(pairs)
-    knn = GraphMI(form="knn", k=10).run(view_of(small), task()).score(pairs)
+    dense = GraphMI(form="dense").run(view_of(small), attempt()).score(pairs)
+    knn = GraphMI(form="knn", k=10).run(view_of(small), attempt()).score(pairs)
     assert np.corrcoef(dense.numpy(), knn.numpy())[0, 1] > 0.95
 
 
@@ -222,45 +226,54 @@ def test_private_edges_replaced_by_noise_leave_the_scores_unchanged():
     target.model(graph.x, graph.edge_index)
     assert target.model.convs[0]._cached_edge_index is not None
     pairs = all_pairs(60)
-    with_cache = GraphMI(k=5).run(view_of(target), task()).score(pairs)
+    with_cache = GraphMI(k=5).run(view_of(target), attempt()).score(pairs)
     noise = torch.randint(60, (2, 300), generator=torch.Generator().manual_seed(0))
     for conv in target.model.convs:
         conv._cached_edge_index = (noise, torch.rand(300))
-    assert torch.equal(GraphMI(k=5).run(view_of(target), task()).score(pairs), with_cache)
+    assert torch.equal(GraphMI(k=5).run(view_of(target), attempt()).score(pairs), with_cache)
 
 
 def test_no_label_is_a_skip_and_partial_labels_are_used(small):
     with pytest.raises(SkippedError, match="labels"):
-        GraphMI().run(view_of(small, SideKnowledge(labels="none")), task())
-    outcome = GraphMI(k=5, steps=3).run(view_of(small, SideKnowledge(labels="train")), task())
+        GraphMI().run(view_of(small, SideKnowledge(labels="none")), attempt())
+    outcome = GraphMI(k=5, steps=3).run(view_of(small, SideKnowledge(labels="train")), attempt())
     assert outcome.notes["labels_used"] == int(small.split.train.sum())
 
 
 def test_a_model_without_edges_is_skipped_or_leaves_nothing_to_follow():
     target = toy_target("mlp", graph=sbm_graph(60))
     with pytest.raises(SkippedError, match="differentiable edge weight"):
-        GraphMI().run(view_of(target), task())
+        GraphMI().run(view_of(target), attempt())
 
 
 def test_identity_features_take_the_dense_form():
     graph = sbm_graph(80)
     target = toy_target("gcn", graph=type(graph)(torch.eye(80), graph.edge_index, graph.y, name="identity"))
-    assert GraphMI(steps=2).run(view_of(target), task()).notes["form"] == "dense"
+    assert GraphMI(steps=2).run(view_of(target), attempt()).notes["form"] == "dense"
 
 
 @pytest.mark.parametrize("arch", ["gat", "sage", "gin"])
 def test_other_layers_run_through_the_relaxation(arch):
     target = toy_target(arch, graph=sbm_graph(80))
-    outcome = GraphMI(k=5, steps=4).run(view_of(target), task())
+    outcome = GraphMI(k=5, steps=4).run(view_of(target), attempt())
     assert outcome.notes["form"] == "knn"
     assert outcome.notes["loss_end"] < outcome.notes["loss_start"]
     assert bool(torch.isfinite(outcome.score(all_pairs(80))).all())
 
 
 @pytest.mark.parametrize(
-    "values",
-    [{"form": "sparse"}, {"protocol": "papr"}, {"k": 0}, {"steps": 0}, {"eta": 0.0}, {"alpha": -1.0}],
+    "words",
+    [
+        {"form": "sparse"},
+        {"protocol": "papr"},
+        {"k": "0"},
+        {"steps": "0"},
+        {"eta": "0"},
+        {"alpha": "-1"},
+        {"beta": "-1"},
+    ],
 )
-def test_bad_parameters_are_refused(values):
-    with pytest.raises(ConfigError, match="graphmi"):
-        GraphMI(**values)
+def test_bad_parameters_are_refused(words):
+    (name,) = words
+    with pytest.raises(ConfigError, match=f"graphmi: {name}"):
+        build(GraphMI, words, owner="graphmi")

@@ -3,18 +3,22 @@ import pytest
 import torch
 
 from attacks.privacy.posterior_similarity import PosteriorSimilarity
+from auditor import registry
 from auditor.errors import ConfigError
-from auditor.probe import AttackTask
+from auditor.parameters import build
+from auditor.probe import Attempt
 from auditor.statistics.pair_scores import log_posterior_similarity, log_posteriors
-from auditor.view import SideKnowledge, grant_privacy
+from auditor.view import Access, SideKnowledge, grant_privacy
 from tests.toys import sbm_graph, toy_target
+
+ACCESS = frozenset(map(Access, registry.find("attacks", "posterior-similarity").access))
 
 
 def score(target, pairs, side=None, **values):
     attack = PosteriorSimilarity(**values)
-    view = grant_privacy(target, attack.access, side or SideKnowledge(), np.random.default_rng(0))
-    task = AttackTask(np.random.default_rng(0), torch.Generator().manual_seed(0))
-    return attack.run(view, task).score(pairs)
+    view = grant_privacy(target, ACCESS, side or SideKnowledge(), np.random.default_rng(0))
+    attempt = Attempt(np.random.default_rng(0), torch.Generator().manual_seed(0))
+    return attack.run(view, attempt).score(pairs)
 
 
 PAIRS = torch.combinations(torch.arange(40)).T.contiguous()
@@ -67,4 +71,4 @@ def test_a_zero_of_a_rounding_service_is_half_its_resolution():
 
 def test_unknown_metric_offers_the_nearest():
     with pytest.raises(ConfigError, match="lsa0"):
-        PosteriorSimilarity(metric="lsa")
+        build(PosteriorSimilarity, {"metric": "lsa"}, owner="posterior-similarity")

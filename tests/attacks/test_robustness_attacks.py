@@ -7,24 +7,32 @@ import pytest
 import torch
 from torch import nn
 
-from attacks.robustness.active_set import ActiveSet
-from attacks.robustness.dice import Dice
-from attacks.robustness.random_flips import RandomFlips
+from auditor import registry
 from auditor.data.edits import EdgeSpace
 from auditor.data.graph import Graph, Split
 from auditor.errors import ConfigError, SkippedError
-from auditor.probe import AttackTask
+from auditor.parameters import build
+from auditor.probe import Attempt, Registered
 from auditor.targets.target import Target
 from auditor.view import grant_graph
 from tests.toys import ALL, toy_target
 
 
-def task(*budgets: int, seed: int = 0, **more) -> AttackTask:
-    return AttackTask(np.random.default_rng(seed), torch.Generator(), budgets=budgets, **more)
+def attack(id_: str, **settings) -> Registered:
+    entry = registry.find("attacks", id_)
+    return Registered(entry, entry.load()(**settings))
 
 
-def run(attack, target, given):
-    return attack.run(grant_graph(target, attack.access, with_test_labels=True), given)
+def attempt(*budgets: int, seed: int = 0, **more) -> Attempt:
+    return Attempt(np.random.default_rng(seed), torch.Generator(), budgets=budgets, **more)
+
+
+def view_for(given: Registered, target: Target):
+    return grant_graph(target, given.access, with_test_labels=True)
+
+
+def run(given: Registered, target: Target, asked: Attempt):
+    return given.run(view_for(given, target), asked)
 
 
 def errors(target, keys):
@@ -34,30 +42,30 @@ def errors(target, keys):
 
 
 @pytest.mark.parametrize("arch", ["gcn", "gat", "sage"])
-def test_active_set_is_stronger_than_both_floors(arch):
+def test_active_set_is_stronger_than_the_fixed_rule_and_the_control(arch):
     target = toy_target(arch)
     budget = EdgeSpace.of(target.graph).m // 5
     left = {}
-    for attack in (ActiveSet(cycles=2), Dice(), RandomFlips(draws=3)):
-        left[attack.id] = max(errors(target, point.keys) for point in run(attack, target, task(budget)).points)
+    for each in (attack("active-set", cycles=2), attack("dice"), attack("random", draws=3)):
+        left[each.id] = max(errors(target, point.keys) for point in run(each, target, attempt(budget)).points)
     assert left["active-set"] > max(left["dice"], left["random"]) + 3, left
 
 
 def test_claimed_accuracy_is_that_of_the_edited_graph():
     target = toy_target("gat")
-    outcome = run(ActiveSet(cycles=1), target, task(10, 40))
+    outcome = run(attack("active-set", cycles=1), target, attempt(10, 40))
     for point in outcome.points:
         n = int(target.split.test.sum())
         assert point.claimed_accuracy == pytest.approx(1 - errors(target, point.keys) / n, abs=1e-9)
     assert outcome.variant == ("tanh", "tanh", "prob", "prob")
 
 
-@pytest.mark.parametrize("attack", [ActiveSet(cycles=1), Dice(), RandomFlips(draws=2)], ids=lambda a: a.id)
-def test_caps_hold(attack):
+@pytest.mark.parametrize(("id_", "settings"), [("active-set", {"cycles": 1}), ("dice", {}), ("random", {"draws": 2})])
+def test_caps_hold(id_, settings):
     target = toy_target("gcn")
     space = EdgeSpace.of(target.graph)
     caps = torch.bincount(torch.cat(space.ends(space.existing)), minlength=120) // 4
-    for point in run(attack, target, task(40, node_caps=caps)).points:
+    for point in run(attack(id_, **settings), target, attempt(40, node_caps=caps)).points:
         spent = torch.bincount(torch.cat(space.ends(point.keys)), minlength=120)
         assert 0 < point.keys.numel() <= 40
         assert bool((spent <= caps).all())
@@ -66,7 +74,7 @@ def test_caps_hold(attack):
 def test_dice_adds_between_classes_and_deletes_inside():
     target = toy_target("gcn")
     space, y = EdgeSpace.of(target.graph), target.graph.y
-    (point,) = run(Dice(), target, task(50)).points
+    (point,) = run(attack("dice"), target, attempt(50)).points
     there = space.exists(point.keys)
     u, v = space.ends(point.keys)
     assert bool((y[u] == y[v])[there].all())
@@ -75,7 +83,7 @@ def test_dice_adds_between_classes_and_deletes_inside():
 
 
 def test_random_sets_of_one_draw_are_nested():
-    outcome = run(RandomFlips(draws=2), toy_target("gcn"), task(5, 20))
+    outcome = run(attack("random", draws=2), toy_target("gcn"), attempt(5, 20))
     small, large = outcome.points[0].keys, outcome.points[1].keys
     assert torch.equal(large[:5], small)
     assert not torch.equal(outcome.points[2].keys, small)
@@ -111,17 +119,17 @@ def marked_target(n: int = 60) -> Target:
 def test_planted_effect_every_flip_breaks_one_target():
     target = marked_target()
     assert target.accuracy() == 1
-    (point,) = run(ActiveSet(losses=("tanh",)), target, task(20)).points
+    (point,) = run(attack("active-set", losses=("tanh",)), target, attempt(20)).points
     assert errors(target, point.keys) == 20
 
 
 def test_graph_level_attack_keeps_each_graphs_budget_and_stops_when_it_is_broken():
     target = toy_target("graph-gin")
-    view = grant_graph(target, ActiveSet.access, with_test_labels=True)
+    search = attack("active-set", losses=("tanh",))
+    view = view_for(search, target)
     n = view.items.numel()
     levels = (torch.ones(n, dtype=torch.int64), torch.full((n,), 3))
-    given = task(n, 3 * n, item_budgets=levels)
-    outcome = ActiveSet(losses=("tanh",)).run(view, given)
+    outcome = search.run(view, attempt(n, 3 * n, item_budgets=levels))
     space = EdgeSpace.of(target.graph)
     small, large = outcome.points
     assert set(small.keys.tolist()) <= set(large.keys.tolist())
@@ -139,11 +147,10 @@ def test_graph_level_attack_keeps_each_graphs_budget_and_stops_when_it_is_broken
 
 def test_one_flip_on_graphs_finds_what_exhaustive_search_finds():
     target = toy_target("graph-gin")
-    view = grant_graph(target, ActiveSet.access, with_test_labels=True).with_items(
-        torch.nonzero(target.split.test).flatten()[:10]
-    )
-    given = task(10, item_budgets=(torch.ones(10, dtype=torch.int64),))
-    found = {name: ActiveSet(losses=(name,)).run(view, given).points[0].keys for name in ("tanh", "prob")}
+    searches = {name: attack("active-set", losses=(name,)) for name in ("tanh", "prob")}
+    view = view_for(searches["tanh"], target).with_items(torch.nonzero(target.split.test).flatten()[:10])
+    asked = attempt(10, item_budgets=(torch.ones(10, dtype=torch.int64),))
+    found = {name: search.run(view, asked).points[0].keys for name, search in searches.items()}
     space, graph = EdgeSpace.of(target.graph), target.graph
     breakable = broken = 0
     for item in view.items.tolist():
@@ -167,20 +174,21 @@ def _edited(space, keys):
 
 def test_model_without_edges_is_skipped():
     with pytest.raises(SkippedError, match="no gradient"):
-        run(ActiveSet(), toy_target("mlp"), task(5))
+        run(attack("active-set"), toy_target("mlp"), attempt(5))
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("id_", "params"),
     [
-        lambda: ActiveSet(losses=("tahn",)),
-        lambda: ActiveSet(losses=("tanh", "tanh")),
-        lambda: ActiveSet(cycles=-1),
-        lambda: ActiveSet(scan=0),
-        lambda: RandomFlips(draws=0),
-        lambda: Dice(additions=1.5),
+        ("active-set", {"losses": "tahn"}),
+        ("active-set", {"losses": "tanh/tanh"}),
+        ("active-set", {"cycles": "-1"}),
+        ("active-set", {"scan": "0"}),
+        ("random", {"draws": "0"}),
+        ("dice", {"additions": "1.5"}),
+        ("dice", {"additions": "nan"}),
     ],
 )
-def test_bad_parameters_are_refused(make):
+def test_bad_parameters_are_refused(id_, params):
     with pytest.raises(ConfigError):
-        make()
+        build(registry.find("attacks", id_).load(), params, owner=id_)

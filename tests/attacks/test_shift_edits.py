@@ -6,15 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from attacks.shift.corruption import SEVERITIES, Corruption
+from attacks.shift.corruption import KINDS, Corruption
 from attacks.shift.edge_edits import add_edges, choose_in_groups, drop_edges
 from attacks.shift.feature_edits import add_noise, is_binary, mask_features, noise_sigma
 from attacks.shift.node_edits import crop_graphs, drop_nodes
+from auditor import registry
 from auditor.data.graph import Graph
 from auditor.errors import AccessError, ConfigError
-from auditor.probe import AttackTask
+from auditor.parameters import build
+from auditor.probe import Attempt, Registered
 from auditor.view import grant_graph
 from tests.toys import sbm_graph, small_graphs, toy_target
+
+ACCESS = Registered(registry.find("attacks", "corruption"), Corruption()).access
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -181,12 +185,12 @@ def test_a_crop_keeps_a_connected_ball_of_each_connected_graph(share):
 def test_sets_can_be_read_twice_and_severity_zero_changes_nothing(arch):
     target = toy_target(arch, epochs=1)
     before = target.graph.digest()
-    view = grant_graph(target, Corruption.access, with_test_labels=False)
-    outcome = Corruption().run(view, AttackTask(rng(), torch.Generator()))
+    view = grant_graph(target, ACCESS, with_test_labels=False)
+    outcome = Corruption().run(view, Attempt(rng(), torch.Generator()))
     first, second = list(outcome.sets), list(outcome.sets)
     assert [s.graph.digest() for s in first] == [s.graph.digest() for s in second]
     kinds = {s.name for s in first}
-    assert kinds == set(SEVERITIES) - ({"crop"} if arch == "gcn" else set())
+    assert kinds == set(KINDS) - ({"crop"} if arch == "gcn" else set())
     zero = {s.name: s.graph for s in first if s.severity == "0"}
     assert set(zero) == kinds
     assert len({graph.digest() for graph in zero.values()}) == 1
@@ -198,22 +202,22 @@ def test_sets_can_be_read_twice_and_severity_zero_changes_nothing(arch):
 
 
 def test_quick_is_the_mildest_severity_in_three_draws():
-    view = grant_graph(toy_target("gcn", epochs=1), Corruption.access, with_test_labels=False)
-    sets = list(Corruption(kinds=("edge-drop",)).run(view, AttackTask(rng(), torch.Generator(), "quick")).sets)
+    view = grant_graph(toy_target("gcn", epochs=1), ACCESS, with_test_labels=False)
+    sets = list(Corruption(kinds=("edge-drop",)).run(view, Attempt(rng(), torch.Generator(), "quick")).sets)
     assert [(s.severity, s.draw) for s in sets] == [("0", 0), ("0.1", 0), ("0.1", 1), ("0.1", 2)]
 
 
 def test_what_does_not_apply_is_skipped_with_a_reason():
     graph = replace(complete(100), x=torch.zeros(100, 1))
-    view = grant_graph(toy_target("gcn", graph=graph, epochs=1), Corruption.access, with_test_labels=False)
-    skipped = Corruption().run(view, AttackTask(rng(), torch.Generator())).notes["skipped"]
+    view = grant_graph(toy_target("gcn", graph=graph, epochs=1), ACCESS, with_test_labels=False)
+    skipped = Corruption().run(view, Attempt(rng(), torch.Generator())).skipped
     assert set(skipped) == {"edge-add", "feature-mask", "feature-noise", "crop"}
     assert "non-edges" in skipped["edge-add"]
 
 
 def test_the_view_holds_no_test_label():
     target = toy_target("gcn", epochs=1)
-    view = grant_graph(target, Corruption.access, with_test_labels=False)
+    view = grant_graph(target, ACCESS, with_test_labels=False)
     with pytest.raises(AccessError):
         _ = view.y
     assert not view.graph.y.any()
@@ -222,18 +226,21 @@ def test_the_view_holds_no_test_label():
 @pytest.mark.parametrize(
     "bad",
     [
-        {"kinds": ("edge-dorp",)},
-        {"severities": ("1.5",)},
-        {"severities": ("0",)},
-        {"severities": ("nan",)},
-        {"severities": ("much",)},
-        {"draws": -1},
+        {"kinds": "edge-dorp"},
+        {"severities": "1.5"},
+        {"severities": "0"},
+        {"severities": "nan"},
+        {"severities": "much"},
+        {"draws": "-1"},
     ],
 )
 def test_bad_parameters_are_refused(bad):
     with pytest.raises(ConfigError):
-        Corruption(**bad)
+        build(Corruption, bad, owner="corruption")
 
 
 def test_noise_may_be_above_one_alone():
-    Corruption(kinds=("feature-noise",), severities=("3",))
+    given = {"kinds": "feature-noise", "severities": "0.5/3"}
+    assert build(Corruption, given, owner="corruption").severities == (0.5, 3.0)
+    with pytest.raises(ConfigError, match="edge-drop"):
+        build(Corruption, given | {"kinds": "feature-noise/edge-drop"}, owner="corruption")

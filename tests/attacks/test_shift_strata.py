@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from attacks.shift.properties import clustering, graph_properties, hops, node_properties, pagerank, undirected
+from attacks.shift.properties import clustering, degrees, graph_properties, hops, node_properties, pagerank, undirected
 from attacks.shift.strata import Strata, bin_index, bin_name, degree_name, join_small, quantile_cuts
+from auditor import registry
 from auditor.data.graph import Graph
-from auditor.errors import SkippedError
-from auditor.probe import AttackTask
+from auditor.probe import Attempt, Registered
 from auditor.view import grant_graph
 from tests.toys import sbm_graph, small_graphs, toy_target
 
@@ -22,8 +22,10 @@ def net_of(graph: Graph) -> nx.Graph:
 
 
 def run(target, **kwargs):
-    view = grant_graph(target, Strata.access, with_test_labels=False)
-    return Strata(**kwargs).run(view, AttackTask(np.random.default_rng(0), torch.Generator()))
+    attack = Registered(registry.find("attacks", "strata"), Strata(**kwargs))
+    return attack.run(
+        grant_graph(target, attack.access, with_test_labels=False), Attempt(np.random.default_rng(0), torch.Generator())
+    )
 
 
 def test_properties_agree_with_networkx():
@@ -44,6 +46,39 @@ def test_what_the_training_nodes_cannot_reach_scores_exactly_zero():
     found = node_properties(graph, torch.tensor([True, False, False, False, False]))
     assert found["personalised-pagerank"][2:].tolist() == [0, 0, 0]
     assert found["hops-to-train"].tolist() == [0, 1, np.inf, np.inf, np.inf]
+
+
+def test_degrees_of_a_directed_graph_are_told_apart():
+    # Two arcs into 1, one of them twice; a loop at 0; 1 answers 3 and not the others.
+    arcs = torch.tensor([[0, 2, 2, 1, 0], [1, 1, 1, 3, 0]])
+    found = degrees(Graph(torch.ones(5, 1), arcs, torch.tensor([0, 1, 0, 1, 0])))
+    assert {name: values.tolist() for name, values in found.items()} == {
+        "in-degree": [0, 2, 0, 1, 0],
+        "out-degree": [1, 1, 1, 0, 0],
+    }
+
+
+def test_a_symmetric_graph_has_one_degree_in_whatever_order_its_arcs_are():
+    graph = sbm_graph(150, degree=3)
+    turn = torch.randperm(graph.num_edges, generator=torch.Generator().manual_seed(0))
+    loops = torch.arange(7).repeat(2, 1)
+    shuffled = graph.with_edges(torch.cat([graph.edge_index[:, turn], loops, graph.edge_index[:, :9]], dim=1))
+    for each in (graph, shuffled):
+        found = degrees(each)
+        assert set(found) == {"degree"}
+        np.testing.assert_array_equal(found["degree"], np.asarray(undirected(graph).sum(axis=1)).ravel())
+        np.testing.assert_array_equal(found["degree"], [d for _, d in net_of(graph).degree()])
+
+
+def test_degrees_of_a_directed_graph_have_the_fixed_bins():
+    graph = sbm_graph(400)
+    u, v = graph.edge_index
+    target = toy_target("gcn", graph=graph.with_edges(graph.edge_index[:, (u < v) | ((u + v) % 3 == 0)]), epochs=1)
+    outcome = run(target)
+    names = {s.name for s in outcome.sets}
+    assert {"in-degree", "out-degree"} <= names
+    assert "degree" not in {*outcome.properties, *names}
+    assert {s.severity for s in outcome.sets if s.name == "in-degree"} <= {"≤1", "≤3", "2–3", "2–7", "4–7", "≥4", "≥8"}
 
 
 def test_graph_properties_by_hand():
@@ -95,7 +130,7 @@ def test_names_say_the_range():
 
 @pytest.mark.parametrize("graph", [sbm_graph(400), small_graphs(400)])
 def test_each_property_holds_every_test_item_once_in_bins_of_thirty(graph):
-    target = toy_target("gcn" if graph.task == "node" else "graph-gin", graph=graph, epochs=1)
+    target = toy_target("gcn" if graph.task.level == "node" else "graph-gin", graph=graph, epochs=1)
     outcome = run(target)
     test = torch.nonzero(target.split.test).flatten()
     for name in {s.name for s in outcome.sets}:
@@ -108,10 +143,17 @@ def test_each_property_holds_every_test_item_once_in_bins_of_thirty(graph):
 def test_a_property_with_one_bin_is_skipped_with_a_reason():
     ring = torch.stack([torch.arange(200), (torch.arange(200) + 1) % 200])
     graph = Graph(torch.ones(200, 1), torch.cat([ring, ring.flip(0)], 1), torch.arange(200) % 2)
-    skipped = run(toy_target("gcn", graph=graph, epochs=1)).notes["skipped"]
+    skipped = run(toy_target("gcn", graph=graph, epochs=1)).skipped
     assert {"degree", "pagerank", "clustering"} <= set(skipped)
 
 
-def test_too_few_test_items_skip_the_probe():
-    with pytest.raises(SkippedError, match="60"):
-        run(toy_target("gcn", graph=sbm_graph(90), epochs=1))
+def test_too_few_test_items_skip_every_property_with_a_reason():
+    outcome = run(toy_target("gcn", graph=sbm_graph(90), epochs=1))
+    assert outcome.sets == ()
+    assert set(outcome.skipped) == set(outcome.properties)
+    assert all("45 test items" in reason for reason in outcome.skipped.values())
+
+
+def test_properties_measured_from_the_training_items_are_told():
+    assert run(toy_target("gcn", epochs=1)).relative == {"personalised-pagerank", "hops-to-train"}
+    assert run(toy_target("graph-gin", epochs=1)).relative == set()

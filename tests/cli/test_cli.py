@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import pickle
@@ -17,25 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from auditor.__main__ import run
-from auditor.audit import canonical, from_bytes
-
-
-def auditor(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", **environment}
-    command = [sys.executable, "-m", "auditor", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=300)
-
-
-def inside(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The same command line in this process, for what is refused before anything is computed."""
-    out, err, path = io.StringIO(), io.StringIO(), list(sys.path)
-    try:
-        with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = run([str(word) for word in arguments])
-    finally:
-        sys.path[:] = path
-    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+from auditor.document import canonical, from_bytes
+from tests.cli.program import auditor, inside
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +74,7 @@ def test_interrupted_run_exits_130_and_keeps_what_is_finished(target: Path, tmp_
         out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert "INCOMPLETE" in out
+    assert "STOPPED" in out
     audit = from_bytes((tmp_path / "audit.json").read_bytes())
     assert [cell.probe for cell in audit.cells] == ["strata"]
 
@@ -253,15 +234,16 @@ def test_defended_target_is_saved_loaded_and_audited_like_any_other(target: Path
     assert "99" in refused.stderr
 
 
-def test_compare_ends_with_a_matrix(target: Path, tmp_path: Path) -> None:
+def test_compare_ends_with_a_comparison(target: Path, tmp_path: Path) -> None:
     options = ("--defense", "l2r", "--only", "strata", "--profile", "quick", "--seeds", "0,1")
     done = auditor("compare", target, *options, "-o", tmp_path)
     assert done.returncode in (0, 1), done.stderr
     audit = from_bytes((tmp_path / "audit.json").read_bytes())
-    assert audit.matrix is not None
-    assert [row.defense for row in audit.matrix.rows] == ["none", "l2r", "uniform-refit", "random-weights"]
+    assert audit.comparison is not None
+    assert [arm.arm for arm in audit.comparison.arms] == ["none", "l2r", "uniform-refit", "random-weights"]
     assert audit.coverage.ok == audit.coverage.planned == 2 * 4 * 2
-    assert "over the test items of one trained model" in str(audit.matrix.rows[1].words)
+    (decision,) = audit.comparison.arms[1].decisions
+    assert "over-items" in {code.code for code in decision.codes}
 
 
 def test_schema_is_json() -> None:

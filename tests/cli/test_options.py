@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from auditor.audit import to_bytes
 from auditor.cli import progress
 from auditor.cli.progress import BarObserver, LineObserver
 from auditor.cli.session import Session
+from auditor.document import to_bytes
 from auditor.errors import ConfigError, UsageError
 from auditor.view import SideKnowledge
 from tests.policy.samples import audit_of, cell, measurement

@@ -12,9 +12,9 @@ from auditor.compare.arms import load_any
 from auditor.errors import UsageError
 from auditor.runner.execute import TrainedCache
 from auditor.targets.load import load_target
-from auditor.targets.target import is_correct
+from auditor.tasks import Task
 from defenses.repair.errors_file import read_errors
-from tests.cli.test_cli import auditor, inside
+from tests.cli.program import auditor, inside
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,11 @@ def test_repaired_target_loads_and_has_the_nodes_right(target: Path, tmp_path: P
     assert after.claimed_accuracy == pytest.approx(after.accuracy(), abs=1e-6)
     assert after.name.endswith("+repair")
     y = before.graph.y
-    fixed = ~is_correct(before.clean_logits(), y) & is_correct(after.clean_logits(), y) & before.split.test
+    fixed = (
+        ~Task("node").correct(before.clean_logits(), y)
+        & Task("node").correct(after.clean_logits(), y)
+        & before.split.test
+    )
     number = int(done.stdout.split(" of ")[0].split()[-1])
     assert int(fixed.sum()) >= number > 0
     assert 'id = "repair' in (tmp_path / "out" / "target.toml").read_text()
@@ -43,7 +47,7 @@ def test_repaired_target_loads_and_has_the_nodes_right(target: Path, tmp_path: P
 
 def test_nothing_within_the_budget_exits_1_and_saves_nothing(target: Path, tmp_path: Path) -> None:
     right = load_target(target)
-    node = int(torch.nonzero(right.split.test & is_correct(right.clean_logits(), right.graph.y))[0])
+    node = int(torch.nonzero(right.split.test & Task("node").correct(right.clean_logits(), right.graph.y))[0])
     (tmp_path / "errors.csv").write_text(f"node,label\n{node},{int(right.graph.y[node])}\n")
     done = auditor("repair", target, "--errors", tmp_path / "errors.csv", "-o", tmp_path / "out")
     assert done.returncode == 1, done.stderr

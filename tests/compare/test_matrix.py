@@ -1,391 +1,244 @@
-"""The comparison: Pareto front, arms that cannot be fitted, flips tried on every arm, what is judged and marked."""
+"""The matrix: one column per probe, read from the results; the front of arms that nothing beats in everything."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import ClassVar
 
-import numpy as np
 import pytest
-from torch import Tensor
 
-from auditor.audit import Interval, MatrixEntry, MatrixRow, from_bytes, to_bytes
-from auditor.compare import arms as defending
-from auditor.compare.arms import DefenseRequest, fit_defended, make_defense, with_controls
-from auditor.compare.gain import ArmScores, gain_measurements, score_arm
-from auditor.compare.matrix import _Arm, _marked, _recovery_words, _with_pareto
-from auditor.compare.run import Arms, _arm_rows, run_compare
-from auditor.data.deeprobust import poisoned_by
-from auditor.errors import ConfigError, SkippedError
-from auditor.policy import Policy
-from auditor.probe import DefenseTask, FlipSet
-from auditor.runner.document import RunSettings
+from auditor.compare.arms import Arms, DefenseRequest, with_controls
+from auditor.compare.gain import BALANCED, CLEAN, POISONED, ROBUST
+from auditor.defense import DefenseTask
+from auditor.document import Control, Estimate, Metric, check, measured
+from auditor.document.codes import Corrected, ForeignEdits, OverItems, Recovery, TriedEdits, UntrustedArm
+from auditor.document.facts import LinkFacts
+from auditor.mechanism import PrivateDefense
+from auditor.registry import ProbeEntry, Shown, Table
 from auditor.runner.execute import TrainedCache
-from auditor.runner.plan import choose_probes
-from auditor.targets.target import Capability, Target
-from tests.compare.test_comparison_words import paired
-from tests.runner.test_execute import Silent
-from tests.toys import sbm_graph, toy_target
+from auditor.targets.target import DefenseTag
+from tests.compare.fake import Fake, register
+from tests.compare.finished import cell, compared, number
+from tests.toys import toy_target
+
+NONE, FAKE = DefenseRequest("none", None), DefenseRequest("fake", Fake())
+AUC = Metric("auc", "auc", "higher", "auc")
+ACCURACY = Metric("accuracy", "share", "lower", "gap")
+PARTS = (
+    ProbeEntry("leaks", "privacy", "m:f", "", ("f",), Shown("auc")),
+    ProbeEntry("leaks-too", "privacy", "m:f", "", ("f",), Shown("hit_rate", "at=10")),
+    ProbeEntry("breaks", "robustness", "m:f", "", ("f",), Shown("robust_accuracy", as_value=True)),
+    ProbeEntry("falls", "shift", "m:f", "", ("f",), Shown("accuracy")),
+    ProbeEntry("own-table", "privacy", "m:f", "", ("f",), Shown("auc"), defenses=("fake",)),
+)
 
 
-def _row(name: str, utility: float, leak: float) -> MatrixRow:
-    return MatrixRow(
-        defense=name,
-        entries=(
-            MatrixEntry(family="utility", name="clean_accuracy", better="higher", value=utility, ci=Interval()),
-            MatrixEntry(family="privacy", name="leak", better="lower", value=leak, ci=Interval()),
-        ),
-    )
+@pytest.fixture(autouse=True)
+def _probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, "attacks", Table(probes=PARTS))
 
 
-def test_pareto_front_keeps_what_nothing_beats_in_everything() -> None:
-    rows = _with_pareto([_row("a", 0.9, 0.1), _row("b", 0.8, 0.05), _row("worse", 0.8, 0.2), _row("a-twin", 0.9, 0.1)])
-    assert {row.defense for row in rows if row.pareto} == {"a", "b", "a-twin"}
+def gain(arm: str, seed: int, *numbers, **more):
+    return cell("gain", "defense", arm, seed, *numbers, **more)
 
 
-def test_worst_case_is_over_every_set_within_the_budget_and_bad_sets_are_dropped() -> None:
-    target = toy_target()
-    edges = target.graph.pair_keys()
-    small, large = FlipSet(3, edges[:3]), FlipSet(40, edges[:40])
-    cheat = FlipSet(3, edges[:60])
-    scores = score_arm(target, [small, large, cheat])
-    assert sorted(scores.worst) == [3, 40]
-    assert scores.attacks == {3: 1, 40: 2}
-    assert scores.worst[40].mean() <= scores.worst[3].mean() <= scores.clean.mean()
-    assert scores.clean.mean() == pytest.approx(target.accuracy())
-
-
-def test_gain_of_an_arm_over_itself_is_zero_with_an_interval_around_it() -> None:
-    target = toy_target()
-    scores = score_arm(target, [FlipSet(9, target.graph.pair_keys()[:9])])
-    y = target.graph.y[target.split.test].numpy()
-    rows = gain_measurements(scores, {"twin": scores, "none": scores}, y, {9: "eps=0.05"}, np.random.default_rng(0))
-    assert {row.name for row in rows} >= {
-        "clean_accuracy",
-        "robust_accuracy",
-        "balanced_accuracy",
-        "clean_accuracy/none",
-    }
-    for row in rows:
-        assert row.advantage is not None
-        assert row.advantage.value == 0
-        assert row.advantage.ci.lo is not None and row.advantage.ci.hi is not None  # noqa: PT018
-        assert row.advantage.ci.lo <= 0 <= row.advantage.ci.hi
-
-
-@dataclasses.dataclass(frozen=True)
-class Fake:
-    """A defence that retrains, skips or crashes."""
-
-    mode: str = "retrain"
-    id: ClassVar[str] = "fake"
-    version: ClassVar[str] = "1"
-    needs: ClassVar[frozenset[Capability]] = frozenset()
-    tasks: ClassVar[tuple[str, ...]] = ("node",)
-
-    def fit(self, target: Target, task: DefenseTask) -> Target:
-        if self.mode == "skip":
-            raise SkippedError("not for this target")
-        if self.mode == "crash":
-            raise ZeroDivisionError("planted")
-        if self.mode == "misfit":
-            raise ConfigError("planted")
-        return dataclasses.replace(
-            target.retrained(seed=task.seed + 7), digest=f"{target.digest}{self.mode}{task.seed}"
-        )
-
-    def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
-        raise AssertionError
-
-    def controls(self) -> tuple[str, ...]:
-        return ()
-
-
-def test_an_arm_that_cannot_be_fitted_says_why_and_the_others_go_on() -> None:
-    target = toy_target()
-    arms = [
-        DefenseRequest("none", None),
-        *(DefenseRequest(f"fake:mode={m}", Fake(m)) for m in ("retrain", "skip", "crash")),
+def test_every_probe_has_a_column_whatever_its_number_is_called() -> None:
+    hits = Metric("hit_rate", "share", "higher")
+    cells = []
+    for arm, leak in (("none", 0.7), ("fake", 0.6)):
+        cells += [
+            cell("leaks", "privacy", arm, 0, number(AUC, leak, 0.55, judged=True), number(AUC, 0.9, 0.5, subset="all")),
+            cell("leaks-too", "privacy", arm, 0, number(hits, 0.3, 0.1, subset="at=10"), number(hits, 0.9, 0.1)),
+            cell("falls", "shift", arm, 0, number(ACCURACY, leak, 0.8, judged=True)),
+            gain(arm, 0, number(CLEAN, leak)),
+        ]
+    arms = compared([NONE, FAKE], cells, (0,))
+    shown = {(h.family, h.probe, h.metric, h.subset): h for h in arms["none"].headlines}
+    assert list(shown) == [
+        ("utility", "", "clean_accuracy", ""),
+        ("privacy", "leaks", "auc", ""),
+        ("privacy", "leaks-too", "hit_rate", "at=10"),
+        ("shift", "falls", "accuracy", ""),
     ]
-    probes = choose_probes(only="structure-evasion,strata", profile="quick")
-    settings = RunSettings((0, 1), "quick", Policy.named("standard"))
-    observer = Silent()
-    audit = run_compare(target, arms, probes, settings, observer=observer)
-    assert audit.matrix is not None
-    rows = {row.defense: row for row in audit.matrix.rows}
-    assert rows["fake:mode=skip"].reason == "not for this target"
-    assert rows["fake:mode=crash"].reason == "ZeroDivisionError: planted"
-    assert rows["none"].entries
-    difference = next(e for e in rows["fake:mode=retrain"].entries if e.name == "clean_accuracy").differences[0]
-    assert difference.to == "none"
-    assert difference.ci is not None
-    assert audit.verdict.exit_code in (1, 3)  # a crash is no verdict, unless something failed as well
-    statuses = {(cell.defense, cell.status) for cell in audit.cells}
-    assert ("fake:mode=crash", "error") in statuses
-    assert ("fake:mode=skip", "skipped") in statuses
-    assert len(observer.rows) == 2 * 4 * 2
+    excess = shown["privacy", "leaks", "auc", ""]
+    assert (excess.shown, excess.worse_when, excess.estimate.value) == ("excess", "higher", pytest.approx(0.15))
+    fall = shown["shift", "falls", "accuracy", ""]
+    assert (fall.shown, fall.worse_when, fall.estimate.value) == ("excess", "higher", pytest.approx(0.1))
+    clean = shown["utility", "", "clean_accuracy", ""]
+    assert (clean.shown, clean.worse_when, clean.unit) == ("value", "lower", "share")
+    (difference,) = next(h for h in arms["fake"].headlines if h.probe == "leaks").differences
+    assert (difference.to, difference.estimate.value) == ("none", pytest.approx(-0.1))
 
 
-@pytest.mark.parametrize(("control_of", "raised"), [("", True), ("none", False)])
-def test_a_parameter_that_does_not_fit_is_said_before_anything_is_measured(control_of, raised) -> None:
-    arms = [DefenseRequest("none", None), DefenseRequest("fake:mode=misfit", Fake("misfit"), control_of=control_of)]
-    probes, settings = choose_probes(only="strata"), RunSettings((0,), "quick", Policy.named("standard"))
-    observer = Silent()
-    if raised:
-        with pytest.raises(ConfigError, match="planted"):
-            run_compare(toy_target(), arms, probes, settings, observer=observer)
-        assert observer.rows == []
-    else:  # a control that the user did not ask for is one row
-        audit = run_compare(toy_target(), arms, probes, settings, observer=observer)
-        assert [cell.status for cell in audit.cells if cell.probe == "strata"] == ["ok", "error"]
+def test_of_several_judged_numbers_the_worst_of_each_seed_counts() -> None:
+    falls = {0: {"a": 0.1, "b": 0.2}, 1: {"a": 0.5, "b": 0.3}}
+    cells = [
+        cell(
+            "falls",
+            "shift",
+            "none",
+            seed,
+            *(number(ACCURACY, 0.9 - fall, 0.9, subset=subset, judged=True) for subset, fall in by.items()),
+            number(ACCURACY, 0.0, 0.9, subset="doubtful"),
+        )
+        for seed, by in falls.items()
+    ]
+    (shown,) = compared([NONE], cells, (0, 1))["none"].headlines
+    assert shown.by_seed == pytest.approx((0.2, 0.5))
+    assert shown.estimate.value == pytest.approx(0.35)
+    assert shown.subset == ""
+    one = cell("falls", "shift", "none", 0, number(ACCURACY, 0.8, 0.9, subset="a", judged=True))
+    (alone,) = compared([NONE], [one], (0,))["none"].headlines
+    assert alone.subset == "a"
 
 
-def test_every_cell_that_runs_was_planned(monkeypatch: pytest.MonkeyPatch) -> None:
-    observer, planned = Silent(), []
-    monkeypatch.setattr(observer, "planned", planned.extend)
-    arms = with_controls(["joint-cluster:partition=bfs,clusters=3,prototypes=frozen"], "quick")
-    settings = RunSettings((0,), "quick", Policy.named("standard"))
-    probes = choose_probes(family="privacy", profile="quick")
-    run_compare(toy_target(epochs=2), arms, probes, settings, observer=observer)
-    seen = [(row.defense, row.probe) for row in observer.rows]
-    assert [(cell.defense, cell.request.spec) for cell in planned] == seen
-    assert ("joint-cluster:clusters=3,partition=bfs", "partition-leak") in seen
-    assert ("none", "partition-leak") not in seen
+def test_a_number_that_a_seed_lacks_is_a_gap_and_a_share_ends_at_one() -> None:
+    cells = [gain("none", seed, number(CLEAN, value)) for seed, value in ((0, 0.995), (2, 0.998))]
+    (shown,) = compared([NONE], cells, (0, 1, 2))["none"].headlines
+    assert shown.by_seed == (0.995, None, 0.998)
+    assert shown.estimate.hi == 1.0
 
 
-def test_every_arm_of_a_seed_is_tried_with_the_same_attacks() -> None:
-    target = toy_target()
-    arms = [DefenseRequest("none", None), DefenseRequest("fake", Fake())]
-    settings = RunSettings((0,), "quick", Policy.named("standard"))
-    audit = run_compare(
-        target, arms, choose_probes(only="structure-evasion", profile="quick"), settings, observer=Silent()
-    )
-    attacks = {cell.defense: cell.params["attacks"] for cell in audit.cells if cell.probe == "gain"}
-    assert attacks["none"] == attacks["fake"]
-    own = {cell.defense: cell for cell in audit.cells if cell.probe == "structure-evasion"}
-    for cell in audit.cells:
-        if cell.probe == "gain":
-            worst, alone = (
-                next(m for m in row.measurements if m.name == "robust_accuracy" and m.subset == "eps=0.05")
-                for row in (cell, own[cell.defense])
-            )
-            assert worst.value is not None and alone.value is not None  # noqa: PT018
-            assert worst.value <= alone.value + 1e-9
-
-
-def test_controls_come_along_once_and_defaults_are_left_out_of_the_name() -> None:
-    requests = with_controls(["l2r:mode=head", "joint-cluster:tau=1.0"])
-    specs = [request.spec for request in requests]
-    assert specs[:3] == ["none", "l2r", "joint-cluster"]
-    assert "uniform-refit" in specs
-    assert "joint-cluster:arm=ce" in specs
-    assert len(set(specs)) == len(specs)
-    assert next(r for r in requests if r.spec == "uniform-refit").control_of == "l2r"
+def test_edits_found_on_any_arm_stand_in_place_of_the_probes_own_where_they_were_tried() -> None:
+    own = number(ROBUST, 0.6, 0.7, subset="eps=0.05", judged=True)
+    probe = [cell("breaks", "robustness", arm, 0, own) for arm in ("none", "fake")]
+    for tried, name in ((True, ""), (False, "breaks")):
+        worst = [number(ROBUST, 0.5, subset=eps) for eps in ("eps=0.01", "eps=0.05")] if tried else []
+        gains = [gain(arm, 0, number(CLEAN, 0.8), *worst) for arm in ("none", "fake")]
+        arms = compared([NONE, FAKE], [*probe, *gains], (0,))
+        robust = [h for h in arms["fake"].headlines if h.metric == "robust_accuracy"]
+        assert [(h.probe, h.subset, h.shown, h.family) for h in robust] == [(name, "eps=0.05", "value", "robustness")]
+        assert robust[0].estimate.value == (0.5 if tried else 0.6)
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
-    [("l3r", 'Did you mean "l2r"'), ("l2r:mod=head", "mod"), ("l2r:lam=much", "a number")],
+    ("status", "attacks", "code"),
+    [
+        ("ok", {"eps=0.05": 7}, TriedEdits(edits="every")),
+        ("ok", {}, TriedEdits(edits="own")),
+        ("skipped", {"eps=0.05": 7}, ForeignEdits(edits="transferred")),
+    ],
 )
-def test_bad_defence_is_refused(text: str, words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
-        make_defense(text)
+def test_a_robust_gain_says_which_edits_were_tried(status: str, attacks, code) -> None:
+    requests = with_controls(["repair"])
+    own, control = requests[1].spec, requests[2].spec
+    cells = []
+    for spec, base in ((own, 0.6), (control, 0.5)):
+        for seed in range(5):
+            robust = number(ROBUST, base + 0.001 * seed * (spec == own), subset="eps=0.05", judged=True)
+            done = status if spec == own else "ok"
+            cells.append(gain(spec, seed, robust, params={"attacks": attacks}))
+            cells.append(cell("breaks", "robustness", spec, seed, *[robust] * (done == "ok"), status=done))
+    (decision,) = compared(requests, cells, range(5))[own].decisions
+    assert (decision.about, decision.to, decision.codes) == ("robustness", control, (code,))
+    assert decision.status == ("not-settled" if status == "skipped" else "helps")
 
 
-def test_defence_of_another_task_is_skipped_with_the_reason() -> None:
-    with pytest.raises(SkippedError, match="this one is graph"):
-        fit_defended(toy_target("graph-gin", epochs=2), Fake(), seed=0, models=TrainedCache())
+def test_a_gain_on_a_poisoned_graph_is_one_over_edits_made_against_another_model() -> None:
+    requests = with_controls(["repair"])
+    own, control = requests[1].spec, requests[2].spec
+    cells = [
+        gain(spec, seed, number(POISONED, base + 0.001 * seed * (spec == own), subset="metattack=0.25"))
+        for spec, base in ((own, 0.6), (control, 0.5))
+        for seed in range(5)
+    ]
+    (decision,) = compared(requests, cells, range(5))[own].decisions
+    assert (decision.about, decision.subset, decision.status) == (
+        "poisoned-accuracy",
+        "metattack=0.25",
+        "not-settled",
+    )
+    assert decision.codes == (ForeignEdits(edits="poisoned"),)
 
 
-def test_no_defence_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="list defenses"):
-        defending.with_controls([])
+@pytest.mark.parametrize(("gained", "checks"), [(0.1, ("weak",)), (-0.1, ())])
+def test_a_check_that_failed_on_the_arm_or_its_control_spoils_what_is_said(gained: float, checks) -> None:
+    requests = with_controls(["repair"])
+    own, control = requests[1].spec, requests[2].spec
+    weak = (check("weak", "strength", False, "seen"), check("odd", "warning", "fail", "seen"))
+    cells = []
+    for seed in range(10):
+        cells.append(gain(own, seed, number(BALANCED, 0.5 + gained + 0.001 * seed)))
+        cells.append(gain(control, seed, number(BALANCED, 0.5), validity=weak if seed == 3 else ()))
+    (decision,) = compared(requests, cells, range(10))[own].decisions
+    found = [code.checks for code in decision.codes if isinstance(code, UntrustedArm)]
+    assert found == ([checks] if checks else [])
 
 
-def test_a_private_defence_stands_beside_its_edge_free_control_and_the_constant_predictor() -> None:
-    target = toy_target(epochs=20)
-    probes = choose_probes(only="posterior-similarity", profile="quick")
-    settings = RunSettings((0, 1), "quick", Policy.named("standard"))
-    defenses = [r for r in with_controls(["edge-rand:epsilon=5"]) if r.spec != "gap:hops=0"]
-    audit = run_compare(target, defenses, probes, settings, observer=Silent())
-    assert audit.matrix is not None
-    rows = {row.defense: row for row in audit.matrix.rows}
-    private, control = rows["edge-rand:epsilon=5.0"], rows["edge-rand:hops=0"]
-    assert private.guarantee is not None and control.guarantee is not None  # noqa: PT018
-    assert (private.guarantee.epsilon, control.guarantee.epsilon) == (5.0, 0.0)
-    assert private.guarantee.noise_seed == "recorded"
-    y = target.graph.y[target.split.test]
-    majority = 100 * float(y.bincount().max() / len(y))
-    accuracy = next(word for word in private.words if word.startswith("accuracy: "))
-    assert f"over the constant predictor ({majority:.1f} %)" in accuracy
-    assert "over an edge-free model" in accuracy
-    assert "points over edge-rand:hops=0" in accuracy
-    assert any(word.startswith("links: AUC ") and "edge-rand:hops=0" in word for word in private.words)
-    assert not any("edge-free" in word for word in (*rows["none"].words, *control.words))
-    assert from_bytes(to_bytes(audit)) == audit
+def test_a_private_model_is_judged_by_links_probe_by_probe() -> None:
+    requests = [r for r in with_controls(["edge-rand:epsilon=5"]) if r.spec != "gap:hops=0"]
+    base, defense = toy_target(epochs=1), requests[1].defense
+    assert isinstance(defense, PrivateDefense)
+    promise = defense.planned(base, DefenseTask(0, TrainedCache()))
+    private = dataclasses.replace(base, defense=DefenseTag("edge-rand", "1", 0, "base", guarantee=promise))
+    arms = Arms(targets={(requests[1].spec, 0): private, (requests[2].spec, 0): private})
+    facts = LinkFacts(positives=10, negatives=10)
+    cells = []
+    for seed in (0, 1):
+        for request, accuracy, leak in zip(requests, (0.8, 0.7, 0.6), (0.7, 0.65, 0.5), strict=True):
+            jitter = 0.01 * seed * (request is requests[1])
+            leaked = [number(AUC, leak + jitter, 0.5, judged=True, facts=facts)]
+            cells.append(gain(request.spec, seed, number(CLEAN, accuracy + jitter)))
+            cells += [cell(f"leaks:n={n}", "privacy", request.spec, seed, *leaked) for n in (1, 2)]
+            cells.append(cell("falls", "shift", request.spec, seed, number(ACCURACY, 0.8, 0.9, judged=True)))
+    found = compared(requests, cells, (0, 1), arms)
+    said = found[requests[1].spec].decisions
+    assert found[requests[2].spec].decisions == ()  # a control, with a Guarantee of its own
+    assert [(d.about, d.probe, d.status) for d in said] == [
+        ("utility", "", "helps"),
+        ("accuracy", "", "helps"),
+        ("links", "leaks:n=1", "hurts"),
+        ("links", "leaks:n=2", "hurts"),
+    ]
+    assert said[0].estimate is not None
+    assert said[0].estimate.value == pytest.approx(0.705 - 0.5)
 
 
-def test_links_of_a_private_target_are_sought_among_the_true_edges() -> None:
-    target = toy_target(epochs=20)
-    request = with_controls(["edge-rand:hops=0"])[1]
-    settings = RunSettings((0,), "quick", Policy.named("standard"))
-    probes = choose_probes(only="posterior-similarity", profile="quick")
-    audit = run_compare(target, [DefenseRequest("none", None), request], probes, settings, observer=Silent())
-    truth = {
-        cell.defense: next(row.evidence for row in cell.validity if row.id == "link-truth")
-        for cell in audit.cells
-        if cell.probe == "posterior-similarity"
+def test_a_reweighting_of_a_trained_model_is_judged_over_its_test_items_beside_an_oracle_and_together() -> None:
+    requests = with_controls(["l2r", "group-balanced"])
+    refit = dataclasses.replace(toy_target(epochs=1), defense=DefenseTag("", "1", 0, "base", starts_trained=True))
+    arms = Arms(targets={(request.spec, 0): refit for request in requests[1:]})
+    values = {"none": 0.5, "uniform-refit": 0.6, "random-weights": 0.59, "l2r": 0.63, "group-balanced": 0.7}
+    beside = {"l2r": ("uniform-refit", "random-weights", "none"), "group-balanced": ("uniform-refit", "none")}
+
+    def paired(spec: str, other: str) -> Control:
+        contrast = number(BALANCED, values[spec] - values[other]).estimate
+        return Control(name=other, estimate=Estimate(value=values[other]), contrast=contrast)
+
+    cells = []
+    for spec, value in values.items():
+        controls = [paired(spec, other) for other in beside.get(spec, () if spec == "none" else ("none",))]
+        cells.append(gain(spec, 0, measured(BALANCED, Estimate(value=value), finding="f", controls=controls)))
+    found = compared(requests, cells, (0,), arms)
+    balanced, recovery = found["l2r"].decisions
+    assert (balanced.about, balanced.to, balanced.status) == ("balanced-accuracy", "uniform-refit", "helps")
+    assert balanced.codes == (OverItems(), Corrected(together=2, level=0.05))  # the second step of Holm
+    (share,) = recovery.codes
+    assert isinstance(share, Recovery)
+    assert (share.share, share.of, share.by) == (pytest.approx(0.3), pytest.approx(0.1), "group-balanced")
+    assert [decision.about for decision in found["group-balanced"].decisions] == ["balanced-accuracy"]
+    (shown,) = found["l2r"].headlines
+    assert {d.to: d.judged for d in shown.differences} == {
+        "uniform-refit": True,
+        "random-weights": True,
+        "none": False,
     }
-    assert truth["edge-rand:hops=0"] == truth["none"]
 
 
-def test_the_difference_of_a_refit_to_the_trained_model_is_printed_and_not_judged() -> None:
-    """Seeds of a refit are no new trainings: intervals are over test items, no arm is marked for the refit itself."""
-    target = toy_target(graph=sbm_graph(240), epochs=5)
-    audit = run_compare(
-        target,
-        with_controls(["l2r"]),
-        choose_probes(only="strata", profile="quick"),
-        RunSettings((0, 1), "quick", Policy.named("standard")),
-        observer=Silent(),
-    )
-    assert audit.matrix is not None
-    row = next(r for r in audit.matrix.rows if r.defense == "l2r")
-    entry = next(e for e in row.entries if e.name == "balanced_accuracy")
-    by = {d.to: d for d in entry.differences}
-    assert (by["none"].judged, by["uniform-refit"].judged) == (False, True)
-    assert all(d.ci is not None and d.ci.lo is not None and d.ci.lo <= (d.value or 0.0) for d in by.values())
-    assert any("over the test items of one trained model" in said for said in row.words)
-    found = {f.id: f for f in audit.findings if f.defense == "l2r"}
-    assert found["l2r-effect"].threshold == 0.01
-    assert found["l2r-nothing-to-decorrelate"].status == "pass"
-    (gain,) = [c for c in audit.cells if c.probe == "gain" and c.defense == "l2r" and c.seed == 0]
-    rows = {r.id: r.status for r in gain.validity}
-    assert rows["head-folds-back"] == "pass"
-    assert {"head-is-moved-by-weights", "class-prior", "ess-floor", "dependence", "weak-control"} <= set(rows)
+def test_pareto_front_keeps_what_nothing_beats_in_everything() -> None:
+    points = {"a": (0.9, 0.1), "b": (0.8, 0.05), "worse": (0.8, 0.2), "a-twin": (0.9, 0.1), "half": (0.99, None)}
+    cells = []
+    for arm, (utility, leak) in points.items():
+        cells.append(gain(arm, 0, number(CLEAN, utility)))
+        if leak is not None:
+            cells.append(cell("leaks", "privacy", arm, 0, number(AUC, 0.5 + leak, 0.5, judged=True)))
+    arms = compared([DefenseRequest(arm, None) for arm in points], cells, (0,))
+    assert {arm for arm, row in arms.items() if row.pareto} == {"a", "b", "a-twin"}
 
 
-@pytest.mark.parametrize(("right", "status"), [(100, "pass"), (98, "warn"), (70, "fail")])
-def test_a_handicapped_control_is_called_weak(right: int, status: str) -> None:
-    """Proven beyond a point: fail. One item of a hundred is no straw man."""
-    target, control = (
-        fit_defended(toy_target(graph=sbm_graph(240), epochs=5), make_defense(spec), seed=0, models=TrainedCache())
-        for spec in ("l2r", "uniform-refit")
-    )
-    y = np.arange(100) % 2
-    answers = np.where(np.arange(100) < right, y, 1 - y)
-    arms = Arms()
-    arms.scores["none", 0] = ArmScores(np.ones(100, dtype=bool), y, {}, {})
-    arms.scores["uniform-refit", 0] = ArmScores(answers == y, answers, {}, {})
-    (row,) = _arm_rows(with_controls(["l2r"])[1], [control], target.defense, arms, y, {})
-    assert (row.id, row.status) == ("weak-control", status)
-
-
-def test_a_control_that_collapsed_in_balanced_accuracy_is_weak_however_common_its_class() -> None:
-    target, control = (
-        fit_defended(toy_target(graph=sbm_graph(240), epochs=5), make_defense(spec), seed=0, models=TrainedCache())
-        for spec in ("l2r", "uniform-refit")
-    )
-    y = (np.arange(200) < 180).astype(np.int64)
-    trained = np.where(np.arange(200) % 5 == 0, 1 - y, y)  # 80 % of each class
-    arms = Arms()
-    arms.scores["none", 0] = ArmScores(trained == y, trained, {}, {})
-    arms.scores["uniform-refit", 0] = ArmScores(y == 1, np.ones(200, dtype=np.int64), {}, {})  # 90 %, one class
-    (row,) = _arm_rows(with_controls(["l2r"])[1], [control], target.defense, arms, y, {})
-    assert row.status == "fail"
-    assert "balanced accuracy -30.0 points" in row.evidence
-
-
-def test_unequal_encoders_are_no_fair_arms() -> None:
-    target = toy_target(epochs=2)
-    own, control = (
-        fit_defended(target, make_defense(spec), seed=0, models=TrainedCache())
-        for spec in ("joint-cluster:clusters=2", "joint-cluster:arm=ce")
-    )
-    arms = Arms()
-    for spec in ("none", "joint-cluster:arm=ce"):
-        arms.scores[spec, 0] = score_arm(target, [])
-    request, y = with_controls(["joint-cluster:clusters=2"])[1], target.graph.y[target.split.test].numpy()
-    rows = {r.id: r.status for r in _arm_rows(request, [control], own.defense, arms, y, {})}
-    assert rows["arms-matched"] == "pass"
-    assert own.defense is not None
-    wider = dataclasses.replace(own.defense, notes={**own.defense.notes, "encoder_parameters": 10**6})
-    rows = {r.id: r.status for r in _arm_rows(request, [control], wider, arms, y, {})}
-    assert rows["arms-matched"] == "fail"
-
-
-def test_a_poisoned_graph_has_poisoned_accuracy_and_says_where_the_poison_is_from() -> None:
-    target = toy_target(graph=sbm_graph(240), epochs=5)
-    poisoned = dataclasses.replace(
-        target, graph=dataclasses.replace(target.graph, name="deeprobust/cora:metattack=0.25"), _clean={}
-    )
-    assert poisoned_by("deeprobust/cora") == poisoned_by("cora:metattack=0.25") == ""
-    audit = run_compare(
-        poisoned,
-        with_controls(["l2r"]),
-        choose_probes(only="strata", profile="quick"),
-        RunSettings((0,), "quick", Policy.named("standard")),
-        observer=Silent(),
-    )
-    assert next(row.status for row in audit.validity if row.id == "attack-origin") == "warn"
-    assert audit.matrix is not None
-    names = {(e.name, e.subset) for e in audit.matrix.rows[0].entries}
-    assert ("poisoned_accuracy", "metattack=0.25") in names
-    assert "clean_accuracy" not in {name for name, _ in names}
-
-
-def test_what_edits_take_from_a_defended_model_is_judged_at_five_percent() -> None:
-    target = toy_target()
-    scores = score_arm(target, [FlipSet(9, target.graph.pair_keys()[:9])])
-    y = target.graph.y[target.split.test].numpy()
-    rows = gain_measurements(
-        scores, {"ce": scores}, y, {9: "eps=0.05"}, np.random.default_rng(0), judged="defense-gain"
-    )
-    judged = {row.name: row for row in rows if row.primary}
-    assert set(judged) == {"clean_accuracy", "worst_case_accuracy"}
-    loss = judged["worst_case_accuracy"]
-    assert loss.advantage is not None
-    assert loss.advantage.value == pytest.approx(scores.clean.mean() - scores.worst[9].mean())
-    assert loss.limit is not None
-    assert (loss.limit.name, loss.limit.value) == ("max_worst_case_loss_pt", 0.10)
-    assert not any(row.primary for row in gain_measurements(scores, {"ce": scores}, y, {}, np.random.default_rng(0)))
-
-
-def test_recovery_is_a_share_of_a_gain_that_is_there() -> None:
-    def arm(spec: str, value: float, half: float) -> _Arm:
-        made = _Arm(DefenseRequest(spec, make_defense(spec)), ["uniform-refit"], None, True)
-        entry = MatrixEntry(family="utility", name="balanced_accuracy", better="higher", value=0.5, ci=Interval())
-        made.entries.append(entry.model_copy(update={"differences": (paired("uniform-refit", value, half),)}))
-        return made
-
-    weights = arm("l2r", 0.01, 0.02)
-    (said,) = _recovery_words(weights, {"l2r": weights, "group-balanced": arm("group-balanced", 0.05, 0.01)})
-    assert said.startswith("recovery: 20 % of the 5.0 points that group-balanced")
-    assert _recovery_words(weights, {"group-balanced": arm("group-balanced", 0.05, 0.06)}) == ()  # no gain to share
-    assert _recovery_words(weights, {"l2r": weights}) == ()
-
-
-def test_a_failed_check_stands_before_a_sentence_and_harm_stands_against_a_weak_control() -> None:
-    assert _marked("balanced accuracy: +5.0 points: gain", {"weak-control": "strength"}).startswith(
-        "untrusted, weak-control failed: balanced"
-    )
-    assert _marked("balanced accuracy: -5.0 points: harm", {"weak-control": "strength"}).startswith("balanced")
-    assert _marked("-5.0 points: harm", {"head-folds-back": "integrity"}).startswith("untrusted, head-folds-back")
-    assert _marked("said", {}) == "said"
-
-
-def test_a_defended_target_is_not_compared() -> None:
-    target = fit_defended(
-        toy_target(graph=sbm_graph(240), epochs=2), make_defense("l2r"), seed=0, models=TrainedCache()
-    )
-    with pytest.raises(ConfigError, match="defended by l2r already"):
-        run_compare(
-            target,
-            with_controls(["l2r"]),
-            choose_probes(only="strata", profile="quick"),
-            RunSettings((0,), "quick", Policy.named("standard")),
-            observer=Silent(),
-        )
-    with pytest.raises(ConfigError, match="no defence was named"):
-        with_controls(["none"])
+def test_a_probe_of_one_defences_artefact_takes_no_part_in_the_front() -> None:
+    cells = [gain(arm, 0, number(CLEAN, 0.9)) for arm in ("none", "fake")]
+    cells.append(cell("own-table", "privacy", "fake", 0, number(AUC, 0.9, 0.5, judged=True)))
+    arms = compared([NONE, FAKE], cells, (0,))
+    assert [h.probe for h in arms["fake"].headlines] == ["", "own-table"]
+    assert arms["none"].pareto
+    assert arms["fake"].pareto

@@ -1,19 +1,23 @@
-"""A defence served in several ways: modes come along, share one fit, and words are those of the least gain."""
+"""A defence served in several ways: modes come along, share one fit, and what is said is that of the least gain."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from auditor.audit import CellRow, Control, Interval, Measurement
 from auditor.compare.arms import DefenseRequest, with_controls
-from auditor.compare.matrix import build_matrix
-from auditor.compare.run import run_compare
+from auditor.compare.gain import ROBUST
+from auditor.document import Decision
+from auditor.document.codes import FewSeeds, LeastOfModes, NotTheIdea, TriedEdits
 from auditor.policy import Policy
-from auditor.runner.document import RunSettings
+from auditor.runner.assemble import RunSettings
+from auditor.runner.comparing import run_compare
+from auditor.runner.joining import Finished
 from auditor.runner.plan import choose_probes
 from defenses.joint_cluster import method
-from tests.runner.test_execute import Silent
-from tests.toys import toy_target
+from tests.compare.finished import cell, compared, number
+from tests.toys import Silent, toy_target
 
 
 def arm(name: str, mode: str = "") -> str:
@@ -69,62 +73,53 @@ def test_modes_share_one_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(fits) == [0] * 4 + [1] * 4  # joint, ce, ce_cluster, joint_random
 
 
-def gain_cell(defense: str, seed: int, robust: float) -> CellRow:
-    row = Measurement(
-        name="robust_accuracy",
-        subset="eps=0.05",
-        finding="defense-gain",
-        value=robust,
-        ci=Interval(lo=robust - 0.01, hi=robust + 0.01),
-        control=Control(name="x", value=0.0),
-        advantage=None,
-        n=100,
-        direction="lower_is_worse",
-        scale="accuracy",
-    )
-    return CellRow(
-        key=f"{defense}{seed}", probe="gain", family="defense", defense=defense, seed=seed, status="ok",
-        measurements=(row,),
-    )  # fmt: skip
-
-
-def words(defenses: tuple[DefenseRequest, ...], robust: dict[str, float]) -> dict[str, str]:
-    noise = (0.0, 0.001, -0.001, 0.002, -0.002)
-    rows = []
-    for defense in defenses:
-        sign = 1 if defense.control_of else -1  # so that differences vary over seeds
-        rows += [gain_cell(defense.spec, s, robust[defense.spec] + sign * noise[s]) for s in range(5)]
-    matrix = build_matrix(defenses, rows, {}, {}, {}, range(5))
-    return {row.defense: " ".join(row.words) for row in matrix}
-
-
-ROBUST = {
+ROBUSTNESS = {
     "none": 0.5, arm(""): 0.63, arm("", "live"): 0.64, arm("ce"): 0.60, arm("ce_cluster"): 0.63,
     arm("joint_random"): 0.60, arm("ce_cluster", "live"): 0.56, arm("joint_random", "live"): 0.60,
 }  # fmt: skip
 
 
-def test_words_of_an_open_mode_are_those_of_the_mode_with_the_least_gain_over_its_own_controls() -> None:
+def gain_cells(defenses: tuple[DefenseRequest, ...], robust: dict[str, float]) -> Iterator[Finished]:
+    for defense in defenses:
+        sign = 1 if defense.control_of else -1  # so that differences vary over seeds
+        for seed, noise in enumerate((0.0, 0.001, -0.001, 0.002, -0.002)):
+            worst = number(ROBUST, robust[defense.spec] + sign * noise, subset="eps=0.05")
+            yield cell("gain", "defense", defense.spec, seed, worst)
+
+
+def said(defenses: tuple[DefenseRequest, ...], cells: list[Finished]) -> dict[str, Decision]:
+    arms = compared(defenses, cells, range(5))
+    found = {name: row.decisions for name, row in arms.items()}
+    assert all(len(decisions) <= 1 for decisions in found.values())
+    return {name: decisions[0] for name, decisions in found.items() if decisions}
+
+
+def gained(decision: Decision) -> float:
+    assert decision.estimate is not None
+    return round(decision.estimate.value or 0.0, 6)
+
+
+def test_an_open_mode_is_judged_where_it_gains_least_over_its_own_controls() -> None:
     defenses = with_controls(["joint-cluster"], "quick")
-    said = words(defenses, ROBUST)
+    found = said(defenses, list(gain_cells(defenses, ROBUSTNESS)))
     # over ce +3 (frozen) and +4 (live); over ce_cluster 0 (frozen) and +8 (live)
-    assert "gain supported: +3.0 points over joint-cluster:arm=ce" in said[arm("")]
-    assert "nothing proven is gained over joint-cluster:arm=ce_cluster" in said[arm("")]
-    assert "as joint-cluster or joint-cluster:prototypes=live, where it gains least" in said[arm("")]
-    assert "gain supported: +4.0 points" in said[arm("", "live")]
-    assert "nothing proven" not in said[arm("", "live")]
-    worse = words(defenses, {**ROBUST, arm("", "live"): 0.57})
-    assert "harmful here: -3.0 points" in worse[arm("")]
+    least = LeastOfModes(arms=(arm(""), arm("", "live")))
+    frozen, live = found[arm("")], found[arm("", "live")]
+    assert (frozen.status, frozen.to, gained(frozen)) == ("helps", arm("ce"), 0.03)
+    assert frozen.codes == (NotTheIdea(arms=(arm("ce_cluster"),)), least)
+    assert (live.status, gained(live), live.codes) == ("helps", 0.04, (TriedEdits(edits="every"),))
+    worse = said(defenses, list(gain_cells(defenses, {**ROBUSTNESS, arm("", "live"): 0.57})))
+    assert (worse[arm("")].status, gained(worse[arm("")])) == ("hurts", -0.03)
 
 
-def test_words_of_a_named_mode_are_its_own() -> None:
+def test_a_named_mode_is_judged_by_its_own_gain() -> None:
     named = with_controls(["joint-cluster:prototypes=frozen", "joint-cluster:prototypes=live"], "quick")
-    assert "gain supported: +3.0" in words(named, {**ROBUST, arm("", "live"): 0.57})[arm("")]
+    found = said(named, list(gain_cells(named, {**ROBUSTNESS, arm("", "live"): 0.57})))
+    assert (found[arm("")].status, gained(found[arm("")])) == ("helps", 0.03)
 
 
 def test_a_seed_without_a_number_in_one_mode_says_nothing_about_the_worst() -> None:
     defenses = with_controls(["joint-cluster"], "quick")
-    rows = [gain_cell(d.spec, s, ROBUST[d.spec]) for d in defenses for s in range(5)]
-    kept = [row for row in rows if not (row.defense == arm("", "live") and row.seed == 4)]
-    matrix = {row.defense: row for row in build_matrix(defenses, kept, {}, {}, {}, range(5))}
-    assert "underpowered: 4 seeds" in " ".join(matrix[arm("")].words)
+    cells = list(gain_cells(defenses, ROBUSTNESS))
+    kept = [each for each in cells if (each.row.arm, each.row.seed) != (arm("", "live"), 4)]
+    assert FewSeeds(seeds=4, needed=5) in said(defenses, kept)[arm("")].codes

@@ -123,7 +123,7 @@ def test_graphs_without_features_get_a_column_of_ones(tmp_path: Path) -> None:
         "edge_index": np.array([[0, 2], [1, 3]]), "batch": np.array([0, 0, 1, 1]), "y": np.array([0, 1]),
     }  # fmt: skip
     data = load_data(str(_npz(tmp_path / "g.npz", arrays)))
-    assert data.graph.task == "graph"
+    assert data.graph.task.level == "graph"
     assert torch.equal(data.graph.x, torch.ones(4, 1))
     assert data.default_split == "random:0.6/0.2/0.2"
     assert not data.has_identity_features

@@ -12,7 +12,7 @@ from torch_geometric.nn import GIN, global_add_pool
 
 from auditor.data.graph import Graph
 from auditor.data.synthetic import SyntheticSet, basis_concept
-from auditor.probe import DefenseTask
+from auditor.defense import DefenseTask
 from auditor.targets.recipe import TrainRecipe
 from auditor.targets.target import Capability, Target
 

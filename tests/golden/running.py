@@ -10,7 +10,7 @@ from types import TracebackType
 
 from tests.golden.player import Played, Player
 from tests.golden.scenarios import SCENARIOS, Judged, Scenario
-from tests.golden.table import Document, Table, read_1_0, read_baseline, read_diff, read_repair
+from tests.golden.table import Document, Table, read_2_0, read_baseline, read_diff, read_repair
 
 
 class Tables:
@@ -58,7 +58,7 @@ class Tables:
 
 
 def _parts(scenario: Scenario, played: tuple[Played, ...], folder: Path) -> dict[str, Table]:
-    parts = {audit: _without(read_1_0(_document(folder / audit)), scenario.leave_out) for audit in scenario.audits}
+    parts = {audit: _without(read_2_0(_document(folder / audit)), scenario.leave_out) for audit in scenario.audits}
     parts |= {f"judged {label}": _decisions(_judged(folder, judged)) for label, judged in scenario.judged.items()}
     parts |= {
         f"diff {label}": _diff(*(folder / side / "audit.json" for side in sides))
@@ -84,15 +84,15 @@ def _document(folder: Path) -> Document:
 
 def _decisions(judged: Document) -> Table:
     """What judging decides: the numbers are those of the audit itself."""
-    kept = {key: row for key, row in read_1_0(judged).items() if key.startswith(("finding", "coverage", "verdict"))}
+    kept = {key: row for key, row in read_2_0(judged).items() if key.startswith(("finding", "coverage", "verdict"))}
     numbers = ("value", "control", "excess", "cells")
     return {key: {name: value for name, value in row.items() if name not in numbers} for key, row in kept.items()}
 
 
 def _judged(folder: Path, judged: Judged) -> Document:
     """What `auditor gate` prints, as a document."""
-    from auditor.audit import to_bytes
     from auditor.cli import judging
+    from auditor.document import to_bytes
     from auditor.policy import gate
 
     day = datetime.date.fromisoformat(judged.as_of)
@@ -106,7 +106,7 @@ def _judged(folder: Path, judged: Judged) -> Document:
 
 def _diff(old: Path, new: Path) -> Table:
     from auditor.cli import judging
-    from auditor.diff import diff
+    from auditor.policy.diff import diff
 
     found = diff(judging.read_audit(old), judging.read_audit(new))
     return {**read_diff(found.model_dump(mode="json")), "exit code": {"exit_code": found.exit_code}}

@@ -226,7 +226,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             "defend target --defense joint-cluster -o frozen",
             f"run frozen -o frozen-run --profile standard --seeds 0 --only "
             "partition-leak:counterfactuals=1,negatives=300,replicates=50,prototype-membership:draws=2,replicates=50,"
-            f"prototype-shift:budgets=1/3 {QUIET}",
+            f"prototype-edit:budgets=1/3 {QUIET}",
             "defend target --defense joint-cluster:prototypes=recluster -o moving",
             f"run moving -o moving-run --profile standard --seeds 0 --only cluster-jump:edges=3,targets=8 {QUIET}",
         ),

@@ -1,7 +1,7 @@
 """Neutral tables: rows of numbers and decision words, whatever the shape of the document they were read from.
 
 A table is a dict: key (words joined by " | ") -> row; a row is a dict of numbers, words and short lists. An interval is
-[value, lo, hi]. To read another document, write another `read_…` that gives the same rows.
+[value, lo, hi]. The tables are older than the document that they are read from now: they keep the names of schema 1.0.
 """
 
 from __future__ import annotations
@@ -15,9 +15,17 @@ Document = Mapping[str, Any]
 Row = dict[str, Any]
 Table = dict[str, Row]
 
-FAMILIES = {"adversarial": "robustness"}
-PROBES = {"prototype-shift": "prototype-edit"}
-"""Names that the tables do not keep: old -> new."""
+SUBSETS = {"paper": "t10"}
+CHECKS = {"relaxation": "relaxation-rung"}
+CURVES = {"random": "random flips"}
+FINDINGS = {"prototype-edit": "prototype-shift"}
+COLUMNS = {
+    ("privacy", "auc", "prior"): ("privacy", "leak", "AUC beyond the guess without the model"),
+    ("shift", "accuracy", ""): ("shift", "gap", "worst blind corruption"),
+}
+"""Names of today -> names that the tables keep."""
+WORSE = {"away": "higher"}
+SIDES = {"utility": ("accuracy", "beside a constant"), "accuracy": ("accuracy", "beside no edges")}
 
 
 class Rows:
@@ -34,28 +42,28 @@ class Rows:
         self.table[own] = {field: value for field, value in row.items() if value is not None}
 
 
-def read_1_0(document: Document) -> Table:
-    """The table of an `audit.json` with schema 1.0."""
+def read_2_0(document: Document) -> Table:
+    """The table of an `audit.json` with schema 2.0."""
     rows, target = Rows(), document["target"]
-    clean = target["clean"]
     rows.add("target", nodes=target["nodes"], edges=target["edges"], graphs=target["graphs"], classes=target["classes"])
-    if clean:
-        accuracy = [clean["accuracy"], *clean["ci"]]
-        rows.add("target", "accuracy", value=accuracy, n=clean["n"], constant=clean["constant_predictor"])
+    if target["clean"]:
+        clean = target["clean"]
+        rows.add("target", "accuracy", value=_interval(clean), n=clean["n"], constant=target["constant_predictor"])
     rows.add("target", "checks", **_checks(document["validity"]))
     for cell in document["cells"]:
-        _cell(rows, cell)
-    promised = {(c["defense"], c["seed"], *_promise(c["guarantee"])) for c in document["cells"] if c["guarantee"]}
-    for defense, seed, *promise in sorted(promised):
-        rows.add("guarantee", defense, seed, promise=promise)
-    for finding in document["findings"]:
-        _finding(rows, finding)
-    for row in (document["matrix"] or {"rows": ()})["rows"]:
-        _matrix_row(rows, row)
+        _cell(rows, cell, document["results"])
+    promises = _promises(document)
+    for arm, seed in sorted({(cell["arm"], cell["seed"]) for cell in document["cells"] if cell["arm"] in promises}):
+        rows.add("guarantee", arm, seed, promise=promises[arm])
+    for result in document["results"]:
+        if result["judgement"]:
+            _judged(rows, result)
+    for arm in (document["comparison"] or {"arms": ()})["arms"]:
+        _arm(rows, arm, document["results"])
     verdict, coverage = document["verdict"], document["coverage"]
     rows.add("verdict", **{name: verdict[name] for name in ("status", "exit_code", "fail_on", "policy")})
     rows.add("verdict", "counts", **verdict["counts"])
-    rows.add("coverage", **{name: count for name, count in coverage.items() if name != "missing"})
+    rows.add("coverage", **coverage)
     return rows.table
 
 
@@ -64,8 +72,9 @@ def read_diff(diff: Document) -> Table:
     rows = Rows()
     for row in diff["rows"]:
         rows.add(
-            *(row["defense"], _probe(row["probe"]), row["id"], row["measurement"], row["subset"]),
-            **{name: row[name] for name in ("change", "primary", "difference", "half_width")},
+            *(row["arm"], row["probe"], _finding(row["finding"]), row["metric"], _subset(row["subset"])),
+            primary=row["judged"],
+            **{name: row[name] for name in ("change", "difference", "half_width")},
         )
     return rows.table
 
@@ -105,68 +114,131 @@ def read_repair(printed: str) -> Table:
 # --- parts of a document --------------------------------------------------------------------------------------------
 
 
-def _cell(rows: Rows, cell: Document) -> None:
-    place = (cell["defense"], _probe(cell["probe"]), cell["seed"])
+def _cell(rows: Rows, cell: Document, results: Sequence[Document]) -> None:
+    place = (cell["arm"], cell["probe"], cell["seed"])
     checks = _checks(cell["validity"])
-    rows.add("cell", *place, status=cell["status"], family=_family(cell["family"]), checks=checks or None)
-    for m in cell["measurements"]:
-        known = [*m["controls"], *([m["control"]] if m["control"] else [])]
-        rows.add(
-            *("number", *place, m["finding"], m["name"], m["subset"]),
-            value=_interval(m),
-            n=m["n"],
-            primary=m["primary"] or None,
-            worse_when=m["direction"].partition("_")[0],
-            controls={control["name"]: _interval(control) for control in known} or None,
-            strongest=m["control"] and m["control"]["name"],
-            excess=_interval(m["advantage"]),
-            limit=m["limit"] and [m["limit"]["name"], m["limit"]["value"]],
-            p_adjusted=m["p_adjusted"],
-            word=m["notes"].get("verdict"),
-            why=m["notes"].get("reason") or None if "verdict" in m["notes"] else None,
-        )
+    rows.add("cell", *place, status=cell["status"], family=cell["family"], checks=checks or None)
+    for result in results:
+        for each in result["by_seed"]:
+            if each["cell"] == cell["key"]:
+                _number(rows, place, result, each)
     for series in cell["series"]:
         for curve in series["curves"]:
             known = {name: _checksum(curve[name]) for name in ("x", "y", "lo", "hi") if curve[name]}
-            rows.add("series", *place, series["id"], curve["name"], n=len(curve["y"]), **known)
+            name = CURVES.get(curve["name"], curve["name"])
+            rows.add("series", *place, series["id"], name, n=len(curve["y"]), **known)
 
 
-def _finding(rows: Rows, finding: Document) -> None:
+def _number(rows: Rows, place: tuple[str, str, int], result: Document, each: Document) -> None:
+    """One number of one seed. A comparison's own number stands once for each other arm, as in schema 1.0."""
+    facts = result["facts"] or {}
+    names = _finding(result["finding"]), result["metric"], _subset(result["subset"])
+    own = {
+        "value": _interval(each["estimate"]),
+        "n": each["estimate"]["n"],
+        "worse_when": WORSE.get(result["worse_when"], result["worse_when"]),
+    }
+    judged = {
+        "primary": result["judged"] or None,
+        "limit": result["limit"] and [result["limit"]["name"], result["limit"]["value"]],
+        "p_adjusted": each["p_adjusted"],
+    }
+    controls, contrast = each["controls"], each["contrast"]
+    if result["family"] == "defense" and controls:
+        for control in controls:
+            is_first = control is controls[0]
+            _, metric, subset = names
+            key = names if is_first else ("defense-gain", f"{metric}/{control['name']}", subset)
+            rows.add(
+                *("number", *place, *key),
+                **own,
+                **(judged if is_first else {}),
+                controls={control["name"]: _interval(control["estimate"])},
+                strongest=control["name"],
+                excess=_excess(control["contrast"], result["worse_when"]),
+            )
+        return
     rows.add(
-        *("finding", finding["id"], finding["defense"], _probe(finding["probe"]), finding["measurement"]),
-        finding["subset"],
-        **{name: finding[name] for name in ("status", "severity", "severity_upper", "confidence", "untrusted")},
-        value=_interval(finding),
-        control=_interval(finding["control"]),
-        excess=_interval(finding["advantage"]),
-        threshold=finding["threshold"],
-        cells=len(finding["cells"]),
+        *("number", *place, *names),
+        **own,
+        **judged,
+        controls={control["name"]: _interval(control["estimate"]) for control in controls} or None,
+        strongest=contrast["to"] if contrast else controls[0]["name"] if controls else None,
+        excess=_excess(contrast, result["worse_when"]),
+        word=facts.get("verdict"),
+        why=facts.get("reason") or None if "verdict" in facts else None,
     )
 
 
-def _matrix_row(rows: Rows, row: Document) -> None:
-    arm = row["defense"]
-    rows.add("matrix", arm, control_of=row["control_of"], pareto=row["pareto"], fitted=not row["reason"])
-    for entry in row["entries"]:
+def _judged(rows: Rows, result: Document) -> None:
+    judgement, contrast = result["judgement"], result["contrast"]
+    named = {control["name"]: control["estimate"] for control in result["controls"]}
+    rows.add(
+        *("finding", _finding(result["finding"]), result["arm"], result["probe"], result["metric"]),
+        _subset(result["subset"]),
+        **{name: judgement[name] for name in ("status", "severity", "severity_upper", "confidence", "untrusted")},
+        value=_interval(result["estimate"]),
+        control=_interval(named.get(contrast["to"]) if contrast else next(iter(named.values()), None)),
+        excess=_excess(contrast, result["worse_when"]),
+        threshold=judgement["threshold"],
+        cells=len(result["by_seed"]),
+    )
+
+
+def _arm(rows: Rows, arm: Document, results: Sequence[Document]) -> None:
+    name = arm["arm"]
+    rows.add("matrix", name, control_of=arm["control_of"], pareto=arm["pareto"], fitted=not arm["reason"])
+    for line in arm["headlines"]:
+        column = (line["family"], line["metric"], line["subset"])
         rows.add(
-            *("matrix", arm, _family(entry["family"]), entry["name"], entry["subset"]),
-            value=_interval(entry),
-            better=entry["better"],
-            per_seed=entry["per_seed"],
-            against={d["to"]: [*_interval(d), d["judged"]] for d in entry["differences"]} or None,
+            *("matrix", name, *COLUMNS.get(column, column)),
+            value=_interval(line["estimate"]),
+            better="higher" if line["worse_when"] == "lower" else "lower",
+            per_seed=line["by_seed"],
+            against={d["to"]: [*_interval(d["estimate"]), d["judged"]] for d in line["differences"]} or None,
         )
-    for sentence in row["words"]:
-        for about, decision in decisions(sentence):
-            rows.add("decision", arm, *about, **decision)
-    if row["guarantee"]:
-        rows.add("guarantee", arm, "matrix", promise=_promise(row["guarantee"]))
+    for decision in arm["decisions"]:
+        about = SIDES.get(decision["about"], (decision["about"].replace("-", " "),))
+        where = (decision["subset"],) if decision["subset"] else ()
+        rows.add("decision", name, *about, *where, **_decided(decision))
+    for result in results:
+        if result["arm"] == name and (result["facts"] or {}).get("kind") == "decorrelation":
+            found = result["estimate"]["value"] > 0
+            rows.add("decision", name, "dependence", word="nothing" if found else "dependence")
+    if arm["guarantee"]:
+        rows.add("guarantee", name, "matrix", promise=_promise(arm["guarantee"]))
+
+
+def _decided(decision: Document) -> Row:
+    """The decision word for which schema 1.0 had a sentence, with its points to one decimal."""
+    codes = {code["code"]: code for code in decision["codes"]}
+    about, status, blind = decision["about"], decision["status"], bool(codes.keys() & {"one-seed", "no-spread"})
+    words = {"helps": "gain", "hurts": "harm", "not-compared": "not-compared", "not-settled": "underpowered"}
+    unshown = "not-supported" if about in ("robustness", "poisoned-accuracy") else "no-gain-shown"
+    word = words.get(status, "no-gain" if about == "accuracy" and not blind else unshown)
+    if about == "links":
+        word = "nothing-said" if blind else "leak" if status == "hurts" else "no-leak"
+    for code, own in (("not-the-idea", "explained"), ("foreign-edits", "transferred-only"), ("recovery", "recovered")):
+        word = own if code in codes else word
+    if about == "utility":
+        word = "no-utility" if "no-utility" in codes else "utility"
+    estimate, recovery, few = decision["estimate"], codes.get("recovery"), codes.get("few-seeds")
+    points = [float(f"{100 * end:.1f}") for end in _interval(estimate) or () if end is not None]
+    return {
+        "word": word,
+        "untrusted": "untrusted-arm" in codes or None,
+        "indicative": "indicative" in codes or None,
+        "points": points if points and not recovery else None,
+        "share": [float(f"{100 * recovery['share']:.0f}"), float(f"{100 * recovery['of']:.1f}")] if recovery else None,
+        "needs": few["needed"] if few and few["seeds"] >= 5 else None,
+    }
 
 
 def _checks(checks: Iterable[Document]) -> dict[str, str]:
     """`kind status` by id; of several with one id, all of them in order."""
     found: dict[str, list[str]] = {}
     for check in checks:
-        found.setdefault(check["id"], []).append(f"{check['kind']} {check['status']}")
+        found.setdefault(CHECKS.get(check["id"], check["id"]), []).append(f"{check['kind']} {check['status']}")
     return {id_: ", ".join(words) for id_, words in found.items()}
 
 
@@ -174,12 +246,31 @@ def _promise(guarantee: Document) -> tuple[float, float, str]:
     return guarantee["epsilon"], guarantee["delta"], guarantee["level"]
 
 
-def _interval(row: Document | None) -> list[float | None] | None:
+def _promises(document: Document) -> dict[str, tuple[float, float, str]]:
+    """By arm: of a defended target, of the arms of a comparison, of what a claim is about."""
+    found = {arm["arm"]: arm["guarantee"] for arm in (document["comparison"] or {"arms": ()})["arms"]}
+    found |= {cell["arm"]: cell["params"]["mechanism"] for cell in document["cells"] if cell["params"].get("mechanism")}
+    if document["target"]["guarantee"]:
+        found["none"] = document["target"]["guarantee"]
+    return {arm: _promise(guarantee) for arm, guarantee in found.items() if guarantee}
+
+
+def _interval(estimate: Document | None) -> list[float | None] | None:
     """[value, lo, hi]; None for nothing at all."""
-    if row is None:
+    return None if estimate is None else [estimate["value"], estimate["lo"], estimate["hi"]]
+
+
+def _excess(contrast: Document | None, worse_when: str) -> list[float | None] | None:
+    """The difference signed so that positive = worse for the owner."""
+    if contrast is None:
         return None
-    ci = row["ci"] or {"lo": None, "hi": None}
-    return [row["value"], ci["lo"], ci["hi"]]
+    value, lo, hi = contrast["value"], contrast["lo"], contrast["hi"]
+    if worse_when == "lower":
+        return [None if end is None else -end for end in (value, hi, lo)]
+    if worse_when == "away":
+        near, far = sorted((abs(lo), abs(hi)))
+        return [abs(value), 0.0 if lo <= 0 <= hi else near, far]
+    return [value, lo, hi]
 
 
 def _checksum(values: Sequence[float | None]) -> list[float]:
@@ -188,13 +279,12 @@ def _checksum(values: Sequence[float | None]) -> list[float]:
     return [len(known), math.fsum(value for _, value in known), math.fsum(place * value for place, value in known)]
 
 
-def _family(name: str) -> str:
-    return FAMILIES.get(name, name)
+def _finding(id_: str) -> str:
+    return FINDINGS.get(id_, id_)
 
 
-def _probe(spec: str) -> str:
-    id_, colon, params = spec.partition(":")
-    return PROBES.get(id_, id_) + colon + params
+def _subset(name: str) -> str:
+    return SUBSETS.get(name, name)
 
 
 def _typed(word: str) -> float | str:
@@ -202,82 +292,3 @@ def _typed(word: str) -> float | str:
         return float(word)
     except ValueError:
         return word
-
-
-# --- decisions of a comparison: schema 1.0 has them as sentences ----------------------------------------------------
-
-ABOUT = (
-    (r"robustness at ([^,:]+)(?:, as .+, where it gains least)?: ", "robustness"),
-    (r"accuracy under poisoning by ([^:]+): ", "poisoned accuracy"),
-    (r"balanced accuracy(?: on (\w+))?(?: \(Holm over \d+\))?: ", "balanced accuracy"),
-    (r"accuracy: ", "accuracy"),
-    (r"links: ", "links"),
-    (r"recovery(?: on (\w+))?: ", "recovery"),
-    (r"(?=weights leave )", "dependence"),
-)
-"""How a sentence begins, and what it is about; the group is where."""
-
-WORDS = (
-    (r"^not compared", "not-compared"),
-    (r"^against transferred attacks only", "transferred-only"),
-    (r"^gain supported: .*but nothing proven is gained over", "explained"),
-    (r"^gain supported", "gain"),
-    (r"^harmful here", "harm"),
-    (r"^gain not supported", "not-supported"),
-    (r"underpowered", "underpowered"),
-    (r"no gain shown", "no-gain-shown"),
-    (r": harm(;|$)", "harm"),
-    (r": gain(;|$)", "gain"),
-    (r"^no gain over an edge-free model shown", "no-gain-shown"),
-    (r"^no gain over an edge-free model:", "no-gain"),
-    (r"^gain over an edge-free model:", "gain"),
-    (r"^no utility: ", "no-utility"),
-    (r"points over the constant predictor", "utility"),
-    (r"nothing can be said$", "nothing-said"),
-    (r": gives away links beyond an edge-free model$", "leak"),
-    (r": no leak shown beyond an edge-free model$", "no-leak"),
-    (r"\d % of the .* gains over ", "recovered"),
-    (r": nothing to decorrelate$", "nothing"),
-    (r": there is dependence to remove$", "dependence"),
-)
-"""What a sentence says, and its decision word; the first that is found counts."""
-
-
-def decisions(sentence: str) -> list[tuple[tuple[str, ...], Row]]:
-    """What a sentence of a comparison is about, and what it decides.
-
-    Raises:
-        ValueError: a sentence of no known form.
-    """
-    untrusted, text = re.match(r"(untrusted, .+? failed: )?(.*)", sentence, re.DOTALL).groups()  # type: ignore[union-attr]
-    match, about = next(((m, name) for form, name in ABOUT if (m := re.match(form, text))), (None, ""))
-    if match is None:
-        raise ValueError(f"what is this about? {sentence}")
-    place = tuple(filter(None, match.groups()))
-    said = text[match.end() :]
-    if about == "accuracy":  # two decisions: beside a constant, and beside an edge-free model
-        parts = [(("accuracy", side), part) for side, part in zip(SIDES, said.split("; ", 1), strict=False)]
-    else:
-        parts = [((about, *place), said)]
-    return [(key, _decided(part, bool(untrusted))) for key, part in parts]
-
-
-SIDES = ("beside a constant", "beside no edges")
-
-
-def _decided(said: str, untrusted: bool) -> Row:
-    word = next((word for form, word in WORDS if re.search(form, said)), None)
-    if word is None:
-        raise ValueError(f"what is decided here? {said}")
-    number = r"([+-]?\d+(?:\.\d+)?)"
-    points = re.search(rf"{number} points (?:over|against) \S+(?: \[{number}, {number}\])?", said)
-    share = re.match(rf"{number} % of the {number} points", said)
-    seeds = re.search(r"needs about (\d+) seeds", said)
-    return {
-        "word": word,
-        "untrusted": untrusted or None,
-        "indicative": "indicative" in said or None,
-        "points": [float(x) for x in points.groups() if x is not None] if points else None,
-        "share": [float(x) for x in share.groups()] if share else None,
-        "needs": int(seeds[1]) if seeds else None,
-    }

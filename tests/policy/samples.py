@@ -1,4 +1,4 @@
-"""Small hand-made audits for the rules of the policy."""
+"""Small hand-made cells, results and audits for the rules of document, runner and policy."""
 
 from __future__ import annotations
 
@@ -6,20 +6,30 @@ import datetime
 from collections.abc import Sequence
 from typing import Any
 
-from auditor.audit import (
-    Advantage,
+from auditor.document import (
     Audit,
     CellRow,
     Control,
-    Interval,
-    Measurement,
+    Estimate,
+    Measured,
+    Metric,
+    Result,
     TargetRow,
+    TaskRow,
     ValidityRow,
+    measured,
+    sealed,
 )
+from auditor.document.facts import ClaimFacts
 from auditor.policy import Policy, coverage_of, judge, verdict_of
+from auditor.policy.baseline import Baseline
+from auditor.runner.joining import Finished, results_of
 
 TODAY = datetime.date(2026, 11, 21)
 TARGET = "cora-gcn"
+AUC = Metric("auc", "auc", "higher", "auc")
+METRICS = {scale: Metric("auc", "auc", "higher", scale) for scale in ("auc", "accuracy", "gap", "tpr", "calibration")}
+METRICS |= {scale: Metric("auc", "ratio", "higher", scale) for scale in ("claim", "artifact", "other")}
 
 
 def measurement(
@@ -27,93 +37,117 @@ def measurement(
     lo: float | None = 0.4,
     hi: float | None = 0.6,
     *,
-    name: str = "auc",
-    finding: str = "privacy-link-stealing",
+    metric: Metric = AUC,
     control: float = 0.5,
-    primary: bool = True,
+    raw: float | None = None,
+    finding: str = "privacy-link-stealing",
+    judged: bool = True,
     **more: Any,
-) -> Measurement:
-    """A measurement whose advantage is value [lo, hi] over a control."""
-    raw = None if value is None else control + value
-    fields: dict[str, Any] = {
-        "name": name,
-        "finding": finding,
-        "value": raw,
-        "ci": None,
-        "control": Control(name="features+labels", value=control),
-        "advantage": None if value is None else Advantage(value=value, ci=Interval(lo=lo, hi=hi)),
-        "n": 1000,
-        "direction": "higher_is_worse",
-        "scale": "auc",
-        "primary": primary,
-    }
-    return Measurement(**{**fields, **more})
+) -> Measured:
+    """A number whose excess is value [lo, hi] over one control; no control where `value` is None.
+
+    `raw` is the number itself: the control's plus the excess (or less it, where lower is worse) where it is left out.
+    """
+    controls: tuple[Control, ...] = ()
+    if value is not None:
+        excess = Estimate(value=value, lo=lo, hi=hi, n=1000)
+        contrast = excess.negated() if metric.worse_when == "lower" else excess
+        assert contrast.value is not None
+        raw = control + contrast.value if raw is None else raw
+        controls = (Control(name="features+labels", estimate=Estimate(value=control), contrast=contrast),)
+    own = Estimate(value=raw, n=1000)
+    return measured(metric, own, finding=finding, controls=controls, judged=judged, **more)
 
 
 def cell(
-    *measurements: Measurement,
+    *numbers: Measured,
     probe: str = "posterior-similarity",
     family: str = "privacy",
     seed: int = 0,
+    arm: str = "none",
+    access: tuple[str, ...] = ("posteriors",),
+    tries: bool = False,
+    fixed: bool = False,
     **more: Any,
-) -> CellRow:
+) -> Finished:
     """A finished cell (another status by keyword)."""
-    fields: dict[str, Any] = {
-        "key": f"{probe}-{more.get('defense', 'none')}-{seed}",
-        "probe": probe,
-        "family": family,
-        "seed": seed,
-        "status": "ok",
-        "access": ("posteriors",),
-        "measurements": measurements,
-    }
-    return CellRow(**{**fields, **more})
+    fields = {"key": f"{probe}-{arm}-{seed}", "status": "ok", **more}
+    row = CellRow(probe=probe, family=family, seed=seed, arm=arm, **fields)
+    return Finished(row, access, numbers, tries=tries, fixed=fixed)
 
 
-def seeds(values: Sequence[tuple[float, float, float]], **more: Any) -> list[CellRow]:
-    """One cell per (value, lo, hi), seeds 0, 1, ….  `family`, `probe` go to the cell, the rest to the measurement."""
-    place = {key: more.pop(key) for key in ("family", "probe", "defense") if key in more}
+def seeds(values: Sequence[tuple[float | None, ...]], **more: Any) -> list[Finished]:
+    """One cell per (value, lo, hi), seeds 0, 1, …. What is said of cells goes to the cell, the rest to the number."""
+    names = ("family", "probe", "arm", "tries", "fixed", "access")
+    place = {key: more.pop(key) for key in names if key in more}
     return [cell(measurement(*bounds, **more), seed=seed, **place) for seed, bounds in enumerate(values)]
 
 
+def claim(word: str, **more: Any) -> ClaimFacts:
+    """What is said of a claim of epsilon 1."""
+    fields: dict[str, Any] = {"epsilon": 1.0, "delta": 0.0, "level": "edge", "relation": "flip-pair", **more}
+    return ClaimFacts(verdict=word, access="scores", **fields)  # type: ignore[arg-type]
+
+
 def row(status: str = "fail", kind: str = "integrity", id_: str = "deterministic", *touches: str) -> ValidityRow:
-    return ValidityRow(id=id_, kind=kind, status=status, evidence="seen", touches=touches or ("all",))  # type: ignore[arg-type]
+    """A validity row; it touches everything where no probe is named."""
+    return ValidityRow(id=id_, kind=kind, status=status, evidence="seen", touches=touches or None)  # type: ignore[arg-type]
+
+
+def rows_of(cells: Sequence[Finished]) -> tuple[CellRow, ...]:
+    """The cells as a document holds them."""
+    return tuple(each.row for each in cells)
+
+
+def judged_by(
+    cells: Sequence[Finished],
+    policy: Policy | None = None,
+    validity: Sequence[ValidityRow] = (),
+    *,
+    baseline: Baseline | None = None,
+) -> tuple[Result, ...]:
+    """The results of some cells, judged by `policy` (standard)."""
+    results = results_of(cells, TARGET)
+    return judge(results, rows_of(cells), validity, TARGET, policy or Policy(), as_of=TODAY, baseline=baseline)
 
 
 def audit_of(
-    cells: Sequence[CellRow],
+    cells: Sequence[Finished],
     *,
     validity: Sequence[ValidityRow] = (),
     policy: Policy | None = None,
     target: str = TARGET,
     planned: int | None = None,
     config: dict[str, Any] | None = None,
+    profile: str = "quick",
 ) -> Audit:
     """A whole document around some cells, judged by `policy` (standard)."""
-    policy = policy or Policy()
-    findings = judge(cells, validity, target, policy, as_of=TODAY)
-    coverage = coverage_of(cells, len(cells) if planned is None else planned)
-    return Audit(
-        tool={"name": "gnn-auditor", "version": "0"},
-        environment={},
-        seeds=tuple(sorted({c.seed for c in cells})),
-        profile="quick",
-        config=config or {},
-        target=TargetRow(
-            name=target,
-            task="node",
-            kind="factory",
-            digest="d",
-            capabilities=(),
-            nodes=10,
-            edges=20,
-            graphs=1,
-            features=3,
-            classes=2,
-        ),
-        validity=tuple(validity),
-        cells=tuple(cells),
-        findings=findings,
-        coverage=coverage,
-        verdict=verdict_of(findings, cells, coverage, policy),
+    policy, rows = policy or Policy(), rows_of(cells)
+    results = judge(results_of(cells, target), rows, validity, target, policy, as_of=TODAY)
+    coverage = coverage_of(rows, len(rows) if planned is None else planned)
+    return sealed(
+        Audit(
+            tool={"name": "gnn-auditor", "version": "0"},
+            environment={},
+            seeds=tuple(sorted({each.seed for each in rows})),
+            profile=profile,
+            config=config or {},
+            target=TargetRow(
+                name=target,
+                task=TaskRow(level="node"),
+                kind="factory",
+                digest="d",
+                capabilities=(),
+                nodes=10,
+                edges=20,
+                graphs=1,
+                features=3,
+                classes=2,
+            ),
+            validity=tuple(validity),
+            cells=rows,
+            results=results,
+            coverage=coverage,
+            verdict=verdict_of(results, rows, coverage, policy),
+        )
     )

@@ -7,11 +7,12 @@ import itertools
 
 import pytest
 
-from auditor.audit import CellRow, ValidityRow
-from auditor.baseline import Accepted, Baseline
-from auditor.joined import fingerprint
-from auditor.policy import Policy, coverage_of, judge, verdict_of
-from tests.policy.samples import TARGET, TODAY, cell, measurement, row
+from auditor.document import Judgement, ValidityRow, fingerprint
+from auditor.document import codes as why
+from auditor.policy import Policy, coverage_of, verdict_of
+from auditor.policy.baseline import Accepted, Baseline
+from auditor.runner.joining import Finished
+from tests.policy.samples import TARGET, TODAY, cell, judged_by, measurement, row, rows_of
 
 EDGE = {"low": 0.0, "medium": 0.10, "high": 0.25, "critical": 0.40}
 POINTS = (-0.1, 0.0, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5)
@@ -37,8 +38,14 @@ def hand_status(lo: float, hi: float, fail_on: str, trust: str) -> tuple[str, bo
     return status, False
 
 
-def one(lo: float, hi: float) -> CellRow:
-    return cell(measurement((lo + hi) / 2, lo, hi))
+def one(lo: float, hi: float) -> list[Finished]:
+    return [cell(measurement((lo + hi) / 2, lo, hi))]
+
+
+def judgement(lo: float, hi: float, policy: Policy, trust: str, known: Baseline | None = None) -> Judgement:
+    (result,) = judged_by(one(lo, hi), policy, TRUST[trust], baseline=known)
+    assert result.judgement is not None
+    return result.judgement
 
 
 POSITIONS = [(lo, hi) for lo, hi in itertools.product(POINTS, POINTS) if lo <= hi]
@@ -48,9 +55,9 @@ POSITIONS = [(lo, hi) for lo, hi in itertools.product(POINTS, POINTS) if lo <= h
 @pytest.mark.parametrize("fail_on", EDGE)
 def test_status_of_every_interval_position(fail_on: str, trust: str) -> None:
     for lo, hi in POSITIONS:
-        (finding,) = judge([one(lo, hi)], TRUST[trust], TARGET, Policy(fail_on=fail_on), as_of=TODAY)
-        assert (finding.status, finding.untrusted) == hand_status(lo, hi, fail_on, trust), (lo, hi)
-        assert finding.threshold == EDGE[fail_on]
+        found = judgement(lo, hi, Policy(fail_on=fail_on), trust)
+        assert (found.status, found.untrusted) == hand_status(lo, hi, fail_on, trust), (lo, hi)
+        assert (found.threshold, found.against) == (EDGE[fail_on], fail_on)
 
 
 @pytest.mark.parametrize("mode", ["report", "incomplete", "fail"])
@@ -59,15 +66,14 @@ def test_status_of_every_interval_position(fail_on: str, trust: str) -> None:
 def test_exit_code_of_every_interval_position(fail_on: str, trust: str, mode: str) -> None:
     policy = Policy(fail_on=fail_on, inconclusive=mode)  # type: ignore[arg-type]
     for lo, hi in POSITIONS:
-        cells = [one(lo, hi)]
-        findings = judge(cells, TRUST[trust], TARGET, policy, as_of=TODAY)
-        verdict = verdict_of(findings, cells, coverage_of(cells, 1), policy)
+        results, cells = judged_by(one(lo, hi), policy, TRUST[trust]), rows_of(one(lo, hi))
+        verdict = verdict_of(results, cells, coverage_of(cells, 1), policy)
         status, untrusted = hand_status(lo, hi, fail_on, trust)
         straddles = {"report": 0, "incomplete": 3, "fail": 1}[mode]
         expected = 3 if untrusted else {"fail": 1, "pass": 0, "inconclusive": straddles}[status]
         assert verdict.exit_code == expected, (lo, hi)
         assert verdict.status == {0: "PASSED", 1: "FAILED", 3: "INCOMPLETE"}[expected]
-        hushed = verdict_of(findings, cells, coverage_of(cells, 1), policy, exit_zero=True)
+        hushed = verdict_of(results, cells, coverage_of(cells, 1), policy, exit_zero=True)
         assert hushed.exit_code == (0 if expected == 1 else expected)
 
 
@@ -101,23 +107,25 @@ BASELINES = {
 def test_baseline_accepts_only_what_gates_and_is_not_worse(trust: str, state: str, mode: str) -> None:
     policy = Policy(fail_on="medium", inconclusive=mode)  # type: ignore[arg-type]
     for lo, hi in POSITIONS:
-        cells = [one(lo, hi)]
-        (finding,) = judge(cells, TRUST[trust], TARGET, policy, as_of=TODAY, baseline=BASELINES[state])
+        found = judgement(lo, hi, policy, trust, BASELINES[state])
         status, untrusted = hand_status(lo, hi, "medium", trust)
         gating = status == "fail" or (status == "inconclusive" and mode == "fail" and not untrusted)
         severe = lo > 0
         stands = state in ("accepted", "open bound") or (state == "lower band" and not severe)
+        accepted = [code for code in found.codes if isinstance(code, why.Accepted)]
         if gating and stands:
-            assert finding.status == "accepted", (lo, hi)
-            assert finding.accepted_by is not None
-            assert "ticket 12" in finding.accepted_by
+            assert found.status == "accepted", (lo, hi)
+            assert [(code.source, code.reason, code.by) for code in accepted] == [
+                ("baseline", "known, ticket 12", "Ada")
+            ]
         else:
-            assert finding.status == status, (lo, hi)
-            assert finding.accepted_by is None
-        if gating and state == "expired":
-            assert "expired" in finding.reason
-        if gating and state in ("tighter bound", "lower band") and not stands:
-            assert "worse than accepted" in finding.reason
+            assert found.status == status, (lo, hi)
+            assert not accepted
+        assert found.has(why.AcceptanceExpired) == (gating and state == "expired")
+        refused = gating and state in ("tighter bound", "lower band") and not stands
+        assert found.has(why.WorseThanAccepted) == refused
         if untrusted:  # nothing silences a missing verdict
-            verdict = verdict_of((finding,), cells, coverage_of(cells, 1), policy, baseline=BASELINES[state])
+            results = judged_by(one(lo, hi), policy, TRUST[trust], baseline=BASELINES[state])
+            cells = rows_of(one(lo, hi))
+            verdict = verdict_of(results, cells, coverage_of(cells, 1), policy, baseline=BASELINES[state])
             assert verdict.exit_code == 3

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
-from auditor.diff import diff
+from auditor.document import Audit, Metric
+from auditor.policy.diff import CHANGES, diff
 from tests.policy.samples import audit_of, cell, measurement
 
 
-def audit(value: float | None, half: float = 0.03, **more):
+def audit(value: float | None, half: float = 0.03, profile: str = "quick", **more: Any) -> Audit:
     lo, hi = (None, None) if value is None else (value - half, value + half)
-    return audit_of([cell(measurement(value, lo, hi), **more)])
+    return audit_of([cell(measurement(value, lo, hi), **more)], profile=profile)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +48,7 @@ def test_worse_comes_before_gone() -> None:
 
 
 def test_a_shown_number_that_got_worse_does_not_fail() -> None:
-    old, new = (audit_of([cell(measurement(v, v - 0.01, v + 0.01, primary=False))]) for v in (0.1, 0.5))
+    old, new = (audit_of([cell(measurement(v, v - 0.01, v + 0.01, judged=False))]) for v in (0.1, 0.5))
     found = diff(old, new)
     assert (found.rows[0].change, found.exit_code) == ("worse", 0)
 
@@ -62,14 +64,14 @@ def test_a_shown_number_that_got_worse_does_not_fail() -> None:
 def test_what_was_measured_in_another_way_is_never_compared(more, word: str) -> None:
     found = diff(audit(0.2), audit(0.9, **more))
     assert (found.rows[0].change, found.exit_code) == ("redefined", 0)
-    assert word in found.rows[0].reason
+    assert found.rows[0].why == (word,)
 
 
 def test_another_profile_is_another_measurement() -> None:
-    deeper = audit(0.9).model_copy(update={"profile": "full"})
-    (row,) = diff(audit(0.2), deeper).rows
-    assert row.change == "redefined"
-    assert "profile" in row.reason
+    (row,) = diff(audit(0.2), audit(0.9, profile="full")).rows
+    assert (row.change, row.why) == ("redefined", ("profile",))
+    (row,) = diff(audit(0.2), audit(0.9, profile="full", params={"draws": 3})).rows
+    assert row.why == ("profile", "draws")
 
 
 def test_what_came_out_on_the_way_defines_nothing() -> None:
@@ -79,11 +81,38 @@ def test_what_came_out_on_the_way_defines_nothing() -> None:
 
 def test_open_intervals_prove_no_change() -> None:
     old = audit_of([cell(measurement(0.1, 0.05, None))])
-    assert diff(old, audit(0.5)).rows[0].change == "same"
+    (row,) = diff(old, audit(0.5)).rows
+    assert (row.change, row.why, row.difference) == ("same", ("open",), None)
 
 
 def test_a_lost_control_is_redefined() -> None:
-    assert diff(audit(0.2), audit(None)).rows[0].change == "redefined"
+    (row,) = diff(audit(0.2), audit(None)).rows
+    assert (row.change, row.why) == ("redefined", ("one-control",))
+    (row,) = diff(audit(None), audit(None)).rows
+    assert (row.change, row.why) == ("same", ("no-control",))
+
+
+def test_a_fall_of_what_should_be_high_is_worse() -> None:
+    metric = Metric("accuracy", "share", "lower", "accuracy")
+    old, new = (audit_of([cell(measurement(v, v - 0.03, v + 0.03, metric=metric))]) for v in (0.1, 0.3))
+    (row,) = diff(old, new).rows
+    assert (row.change, row.difference) == ("worse", pytest.approx(0.2))
+
+
+def test_regressions_come_first_and_judged_before_shown() -> None:
+    def numbers(**values: float) -> Audit:
+        shown = [measurement(v, v - 0.01, v + 0.01, subset=name, judged=name != "shown") for name, v in values.items()]
+        return audit_of([cell(*shown)])
+
+    old, new = numbers(same=0.2, better=0.3, shown=0.1, worse=0.1), numbers(same=0.2, better=0.1, shown=0.3, worse=0.3)
+    found = diff(old, new)
+    assert [(row.subset, row.change) for row in found.rows] == [
+        ("worse", "worse"),
+        ("shown", "worse"),
+        ("better", "better"),
+        ("same", "same"),
+    ]
+    assert found.counts == {**dict.fromkeys(CHANGES, 0), "worse": 2, "better": 1, "same": 1}
 
 
 def test_seeds_are_joined_before_they_are_compared() -> None:

@@ -1,4 +1,4 @@
-"""`gate`, `baseline` and `diff` as commands: exit codes, files, words, and no torch."""
+"""`gate`, `baseline` and `diff` as commands: exit codes, files, refusals, and no torch."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from auditor.audit import Audit, to_bytes
 from auditor.cli.main import app
+from auditor.document import Audit, to_bytes
 from auditor.errors import AuditorError
 from tests.policy.samples import audit_of, cell, measurement, row
 
@@ -41,11 +41,10 @@ def write(tmp_path: Path) -> Callable[[str, Audit], Path]:
     return to_file
 
 
-def test_gate_exits_with_the_verdict_and_changes_nothing(run: Run, write, capsys) -> None:
+def test_gate_exits_with_the_verdict_and_changes_nothing(run: Run, write) -> None:
     path = write("audit.json", audit_of(LEAK))
     before = path.read_bytes()
     assert run("gate", path) == 1
-    assert "FAILED" in capsys.readouterr().out.strip().splitlines()[-1]
     assert run("gate", path, "--policy", "lenient") == 0
     assert run("gate", path, "--fail-on", "critical") == 0
     assert run("gate", path, "--exit-zero") == 0
@@ -71,7 +70,7 @@ def test_baseline_written_by_a_policy_turns_that_gate_green_until_it_expires(run
     assert "privacy-link-stealing" in shown
     assert "221" in shown  # days from 2026-11-21 to 2027-06-30
     assert run("baseline", "show", base, "--as-of", "2027-07-01") == 0
-    assert "expired" in capsys.readouterr().out
+    assert "221" not in capsys.readouterr().out
 
 
 def test_gate_reads_its_tables_from_the_config(run: Run, write, tmp_path, capsys) -> None:
@@ -86,20 +85,16 @@ def test_gate_reads_its_tables_from_the_config(run: Run, write, tmp_path, capsys
     assert "max_gap_pt" in capsys.readouterr().err
 
 
-def test_diff_fails_on_a_regression_only_when_asked(run: Run, write, capsys) -> None:
+def test_diff_fails_on_a_regression_only_when_asked(run: Run, write) -> None:
     old, new = (
         write("old.json", audit_of(LEAK)),
         write("new.json", audit_of([cell(measurement(0.5, 0.46, 0.54)), LEAK[1]])),
     )
     assert run("diff", old, new) == 0
-    assert "1 worse · 1 same" in capsys.readouterr().out
     assert run("diff", old, new, "--fail-on-regression") == 1
     assert run("diff", new, old, "--fail-on-regression") == 0
     assert run("diff", old, write("less.json", audit_of(LEAK[:1])), "--fail-on-regression") == 3
-    other = write("other.json", audit_of(LEAK, target="other"))
-    capsys.readouterr()
-    assert run("diff", old, other) == 0
-    assert "different targets" in capsys.readouterr().out
+    assert run("diff", old, write("other.json", audit_of(LEAK, target="other"))) == 0
 
 
 @pytest.mark.parametrize(
@@ -125,6 +120,24 @@ def test_bad_input_is_exit_2_in_words(run: Run, write, capsys, arguments, words:
     path = write("audit.json", audit_of(LEAK))
     assert run(*(argument.format(audit=path) for argument in arguments)) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_document_that_was_changed_by_hand_is_no_verdict(run: Run, write, tmp_path: Path, capsys) -> None:
+    path = write("audit.json", audit_of(LEAK))
+    document = json.loads(path.read_bytes())
+    document["results"][0]["contrast"]["hi"] += 0.001
+    changed = tmp_path / "changed.json"
+    changed.write_text(json.dumps(document))
+    for arguments in (("gate", changed), ("diff", path, changed), ("gate", changed, "--exit-zero")):
+        assert run(*arguments) == 3
+        assert "does not agree with itself" in capsys.readouterr().err
+
+
+def test_a_document_of_an_earlier_auditor_is_refused(run: Run, tmp_path: Path, capsys) -> None:
+    old = tmp_path / "old.json"
+    old.write_text('{"schema_version": "1.0"}')
+    assert run("gate", old) == 2
+    assert "made by auditor 0.1" in capsys.readouterr().err
 
 
 def test_hostile_names_stay_text(run: Run, write, tmp_path, capsys) -> None:

@@ -7,17 +7,19 @@ import math
 import numpy as np
 import pytest
 
-from auditor.audit import CellRow
-from auditor.policy import Policy, coverage_of, judge, verdict_of
+from auditor.policy import Policy, coverage_of, verdict_of
+from auditor.runner.joining import Finished
 from auditor.statistics.intervals import Z95
-from tests.policy.samples import TARGET, TODAY, cell, measurement, row
+from tests.policy.samples import cell, judged_by, measurement, row, rows_of
+
+pytestmark = pytest.mark.slow
 
 STRICT = Policy.named("strict")
 SE = 0.02
 
 
-def simulated(rng: np.random.Generator, k: int, seed_sd: float, planted: float = 0.0) -> list[CellRow]:
-    """One audit of 40 primary numbers over k seeds that share their items; the first has the planted effect."""
+def simulated(rng: np.random.Generator, k: int, seed_sd: float, planted: float = 0.0) -> list[Finished]:
+    """One audit of 40 judged numbers over k seeds that share their items; the first has the planted effect."""
     truth = np.zeros(40)
     truth[0] = planted
     shared = truth + rng.normal(0, SE, 40)
@@ -31,9 +33,9 @@ def simulated(rng: np.random.Generator, k: int, seed_sd: float, planted: float =
     return cells
 
 
-def exit_code(cells: list[CellRow], policy: Policy) -> int:
-    findings = judge(cells, (), TARGET, policy, as_of=TODAY)
-    return verdict_of(findings, cells, coverage_of(cells, len(cells)), policy).exit_code
+def exit_code(cells: list[Finished], policy: Policy) -> int:
+    results, rows = judged_by(cells, policy), rows_of(cells)
+    return verdict_of(results, rows, coverage_of(rows, len(rows)), policy).exit_code
 
 
 @pytest.mark.parametrize(("k", "seed_sd"), [(1, 0.0), (3, 0.005), (3, 0.2)])
@@ -61,7 +63,7 @@ def test_planted_effect_always_fails(policy: Policy) -> None:
 def test_broken_attacks_with_harmless_values_never_turn_green(policy: Policy, kind: str) -> None:
     cells = [cell(*(measurement(-0.2, -0.25, -0.15, subset=str(i)) for i in range(40)))]
     assert exit_code(cells, policy) == 0  # the same values from sound attacks pass
-    findings = judge(cells, [row("fail", kind, "gradient")], TARGET, policy, as_of=TODAY)
+    results, rows = judged_by(cells, policy, [row("fail", kind, "gradient")]), rows_of(cells)
     for hushed in (False, True):
-        verdict = verdict_of(findings, cells, coverage_of(cells, 1), policy, exit_zero=hushed)
+        verdict = verdict_of(results, rows, coverage_of(rows, 1), policy, exit_zero=hushed)
         assert (verdict.exit_code, verdict.status) == (3, "INCOMPLETE")

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from auditor.policy import Policy, coverage_of, gate, judge, verdict_of
-from tests.policy.samples import TARGET, TODAY, audit_of, cell, measurement
+from auditor.document import Verdict
+from auditor.document import codes as why
+from auditor.policy import Policy, coverage_of, gate, verdict_of
+from auditor.runner.joining import Finished
+from tests.policy.samples import METRICS, TODAY, audit_of, cell, claim, judged_by, measurement, row, rows_of
 
 SAFE = cell(measurement(0.0, -0.1, 0.05))
 LEAK = cell(measurement(0.3, 0.26, 0.34))
 SKIPPED = cell(probe="graphmi", status="skipped", reason="needs GRAD_EDGE")
 CRASHED = cell(probe="graphmi", status="error", reason="ValueError: boom")
-UNJUDGED = cell(measurement(0.1, None, None, primary=False), probe="graphmi")
+UNJUDGED = cell(measurement(0.1, None, None, judged=False), probe="graphmi")
 LATE = cell(probe="graphmi", status="timeout", reason="600 s")
 
 
-def verdict(cells, *, planned=None, policy=None, **more):
-    policy = policy or Policy()
-    findings = judge(cells, (), TARGET, policy, as_of=TODAY)
-    return verdict_of(findings, cells, coverage_of(cells, planned or len(cells)), policy, **more)
+def verdict(
+    cells: Sequence[Finished], *, planned: int | None = None, policy: Policy | None = None, **more: Any
+) -> Verdict:
+    policy, rows = policy or Policy(), rows_of(cells)
+    results = judged_by(cells, policy, more.pop("validity", ()))
+    return verdict_of(results, rows, coverage_of(rows, planned or len(rows)), policy, **more)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +53,7 @@ def verdict(cells, *, planned=None, policy=None, **more):
         ([SAFE, CRASHED], {"exit_zero": True}, 3),
     ],
 )
-def test_first_check_that_holds_decides(cells, more, code) -> None:
+def test_first_check_that_holds_decides(cells: list[Finished], more: dict[str, Any], code: int) -> None:
     assert verdict(cells, **more).exit_code == code
 
 
@@ -53,32 +62,55 @@ def test_exit_zero_keeps_the_word_failed() -> None:
 
 
 def test_a_named_probe_with_parameters_counts_as_named() -> None:
-    skipped = SKIPPED.model_copy(update={"probe": "graphmi:protocol=paper"})
+    skipped = replace(SKIPPED, row=SKIPPED.row.model_copy(update={"probe": "graphmi:protocol=paper"}))
     assert verdict([SAFE, skipped], named={"graphmi"}).exit_code == 3
     assert verdict([SAFE, skipped], named={"graphmi:protocol=paper"}).exit_code == 3
 
 
 def test_an_underpowered_claim_is_no_verdict_unless_allowed() -> None:
-    claim = cell(measurement(finding="dp-claim", scale="claim", notes={"verdict": "UNDERPOWERED"}), probe="dp-claim")
-    assert verdict([claim]).exit_code == 3
-    assert verdict([claim], policy=Policy(inconclusive="fail")).exit_code == 3
-    assert verdict([claim], allow_inconclusive=True).exit_code == 0
+    number = measurement(finding="dp-claim", metric=METRICS["claim"], facts=claim("UNDERPOWERED"))
+    asked = cell(number, probe="dp-claim", family="dp")
+    assert verdict([asked]).exit_code == 3
+    assert verdict([asked], policy=Policy(inconclusive="fail")).exit_code == 3
+    assert verdict([asked], allow_inconclusive=True).exit_code == 0
+    (result,) = judged_by([asked])
+    assert verdict([asked]).codes == (why.ClaimUnsettled(fingerprint=result.fingerprint),)
 
 
-def test_headline_counts_and_never_promises() -> None:
-    lines = verdict([LEAK, SKIPPED]).lines
-    assert lines[0] == "FAILED  1 finding at or above high or beyond a named limit · 1 of 2 cells"
-    passed = verdict([SAFE]).lines
-    assert passed[0].startswith("PASSED  no finding at or above high")
-    for word in ("secure", "safe", "private"):
-        assert word not in " ".join(passed)
+def test_verdict_counts_what_was_judged_and_by_what() -> None:
+    found = verdict([LEAK, SKIPPED], policy=Policy(inconclusive="fail"))
+    assert found.counts == {"pass": 0, "fail": 1, "inconclusive": 0, "accepted": 0, "untrusted": 0}
+    assert (found.fail_on, found.policy, found.inconclusive) == ("high", "standard", "fail")
+    assert found.codes == ()
+    broken = verdict([SAFE], validity=[row()])
+    assert broken.counts == {"pass": 0, "fail": 0, "inconclusive": 1, "accepted": 0, "untrusted": 1}
 
 
-def test_coverage_names_what_is_missing_and_why() -> None:
-    coverage = coverage_of([SAFE, SKIPPED, CRASHED, LATE], 6)
+def test_codes_name_everything_that_keeps_from_a_verdict() -> None:
+    open_ = cell(measurement(0.2, 0.1, 0.3), probe="strata")
+    cells = [SAFE, CRASHED, replace(LATE, row=LATE.row.model_copy(update={"arm": "l2r", "seed": 2})), SKIPPED, open_]
+    found = verdict(cells, planned=7, named={"graphmi"}, policy=Policy(inconclusive="incomplete"))
+    open_result = judged_by(cells)[-1]
+    assert found.codes == (
+        why.BrokeOff(probe="graphmi", arm="none", seed=0, status="error", reason="ValueError: boom"),
+        why.BrokeOff(probe="graphmi", arm="l2r", seed=2, status="timeout", reason="600 s"),
+        why.NeverFinished(cells=2, planned=7),
+        why.NamedAndSkipped(probe="graphmi", arm="none", seed=0, reason="needs GRAD_EDGE"),
+        why.OpenAndMustNot(fingerprint=open_result.fingerprint),
+    )
+
+
+def test_codes_of_an_audit_without_numbers() -> None:
+    assert verdict([SKIPPED]).codes == (why.NothingMeasured(),)
+    assert verdict([UNJUDGED]).codes == (why.NothingJudged(probe="graphmi"),)
+    (broken,) = judged_by([SAFE], validity=[row()])
+    assert verdict([SAFE], validity=[row()]).codes == (why.ResultUntrusted(fingerprint=broken.fingerprint),)
+
+
+def test_coverage_counts_how_cells_ended() -> None:
+    coverage = coverage_of(rows_of([SAFE, SKIPPED, CRASHED, LATE]), 6)
     assert (coverage.planned, coverage.ok, coverage.skipped, coverage.error, coverage.timeout) == (6, 1, 1, 1, 1)
-    assert "graphmi seed 0: skipped: needs GRAD_EDGE" in coverage.missing
-    assert "2 of 6 planned cells never finished" in coverage.missing
+    assert coverage_of(rows_of([SAFE, SKIPPED]), 0).planned == 2
 
 
 def test_gate_is_pure_and_judges_by_the_new_policy() -> None:
@@ -90,6 +122,7 @@ def test_gate_is_pure_and_judges_by_the_new_policy() -> None:
     assert lenient.verdict.exit_code == 3  # graphmi was asked for by name in the recorded config, and skipped
     assert gate(audit, Policy.named("lenient"), as_of=TODAY, named=()).verdict.exit_code == 0
     assert lenient.cells == audit.cells
+    assert lenient.digest != strict.digest
 
 
 def test_a_cut_run_stays_incomplete_when_judged_again() -> None:

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 
-from auditor.audit import Audit, Matrix
-from auditor.guarantee import Guarantee
-from tests.reports.samples import HOSTILE, realistic
+from auditor.document import NONE, Arm, Audit, Comparison, Decision, Difference, Estimate, Headline, sealed
+from auditor.document.codes import Blunt, DecisionCode, FewSeeds, Indicative, TriedEdits
+from auditor.document.results import Unit, WorseWhen
+from auditor.runner.joining import Finished
+from tests.reports import samples
+from tests.reports.samples import HOSTILE
 
 SEEDS = (0, 1, 2, 3, 4)
-GUARANTEE = {
-    "level": "edge",
-    "relation": "flip-pair",
-    "epsilon": 4.0,
-    "delta": 1e-05,
-    "accountant": "gaussian-exact",
+GUARANTEE: dict[str, Any] = {
     "mechanism": {"name": "gaussian noise on aggregates", "sigma": 2.162},
-    "units": 5278,
-    "covers": ["training", "inference"],
-    "not_protected": ["features", "labels"],
-    "caveats": ["edges between test nodes are not covered"],
+    "caveats": ("edges between test nodes are not covered",),
     "noise_seed": "recorded",
 }
+Column = tuple[str, str, str, str, Unit, Literal["value", "excess"], WorseWhen]
 # Means by arm in the order of COLUMNS; a control names its defence.
-COLUMNS = (
-    ("utility", "clean_accuracy", "", "higher"),
-    ("utility", "balanced_accuracy", "", "higher"),
-    ("privacy", "leak", "AUC beyond the guess without the model", "lower"),
-    ("robustness", "robust_accuracy", "eps=0.05", "higher"),
-    ("shift", "gap", "worst blind corruption", "lower"),
+COLUMNS: tuple[Column, ...] = (
+    ("utility", "", "clean_accuracy", "", "share", "value", "lower"),
+    ("utility", "", "balanced_accuracy", "", "share", "value", "lower"),
+    ("privacy", "posterior-similarity", "auc", "prior", "auc", "excess", "higher"),
+    ("robustness", "", "robust_accuracy", "eps=0.05", "share", "value", "lower"),
+    ("shift", "corruption", "accuracy", "", "share", "excess", "higher"),
 )
 ARMS: dict[str, tuple[str, tuple[float, ...]]] = {
     "none": ("", (0.815, 0.806, 0.054, 0.612, 0.054)),
@@ -45,148 +41,169 @@ ARMS: dict[str, tuple[str, tuple[float, ...]]] = {
     "l2r:mode=erm": ("l2r:mode=all", ()),
 }
 REASON = "RuntimeError: the loss is not finite"
+LEFT_OUT = (
+    "probe graphmi (GraphMI: rebuilds training edges from the weights by gradient inversion)",
+    "edge budgets other than 5 %, corruption above severity 1, retrained twins as controls (quick) " + "x" * 20,
+)
 
 
-def _values(arm: int, column: int, mean: float, seeds: tuple[int, ...]) -> list[float]:
+def _values(arm: int, column: int, mean: float, seeds: Sequence[int]) -> list[float]:
     return [round(mean + 0.004 * math.sin(1.7 * seed + 2.3 * arm + column), 6) for seed in seeds]
 
 
-def _matrix(seeds: tuple[int, ...]) -> dict[str, Any]:
+def comparison_of(seeds: Sequence[int]) -> Comparison:
+    """Every arm with its headlines, paired differences and decisions."""
     table = {
         name: [_values(a, c, mean, seeds) for c, mean in enumerate(means)]
         for a, (name, (_, means)) in enumerate(ARMS.items())
     }
-    rows = []
+    arms = []
     for name, (control_of, _) in ARMS.items():
-        others = [other for other, (owner, _) in ARMS.items() if owner == name] + ["none"] * (name != "none")
-        entries = []
-        for c, own in enumerate(table[name]):
-            family, metric, subset, better = COLUMNS[c]
-            mean = float(np.mean(own))
-            entries.append(
-                {
-                    "family": family,
-                    "name": metric,
-                    "subset": subset,
-                    "better": better,
-                    "value": mean,
-                    "ci": {"lo": mean - 0.02, "hi": mean + 0.02},
-                    "per_seed": own,
-                    "differences": [_difference(other, own, table[other][c]) for other in others if table[other]],
-                }
+        others = [other for other, (owner, _) in ARMS.items() if owner == name] + [NONE] * (name != NONE)
+        headlines = [
+            _headline(column, own, [(other, table[other][c]) for other in others if table[other]])
+            for c, (column, own) in enumerate(zip(COLUMNS, table[name], strict=False))
+        ]
+        arms.append(
+            Arm(
+                arm=name,
+                control_of=control_of,
+                headlines=tuple(headlines),
+                decisions=_decisions(name, len(seeds)) if headlines else (),
+                seconds=None if not headlines else 0.0 if name == NONE else 12.34,
+                pareto=name in (NONE, "joint-cluster", "mlp"),
+                guarantee=samples.guarantee(**GUARANTEE) if name == "dp-edge:eps=4" else None,
+                notes={"purity": 0.664, "partition": "metis"} if name == "joint-cluster" else {},
+                reason="" if headlines else REASON,
             )
-        row: dict[str, Any] = {
-            "defense": name,
-            "control_of": control_of,
-            "entries": entries,
-            "seconds": None if not entries else 0.0 if name == "none" else 12.34,
-            "pareto": name in ("none", "joint-cluster", "mlp"),
-        }
-        if not entries:
-            row["reason"] = REASON
-        if name == "dp-edge:eps=4":
-            row["guarantee"] = GUARANTEE
-        if name == "joint-cluster":
-            row["words"] = [
-                "robustness at eps=0.05: +4.8 points over joint-cluster:arm=ce [+4.1, +5.5]: gain supported",
-                "balanced accuracy: -2.4 points against joint-cluster:arm=ce [-3.0, -1.8]: harm; indicative, 5 of 10",
-            ]
-            row["notes"] = {"purity": 0.664, "partition": "metis"}
-        if name == "dp-edge:eps=4":
-            row["words"] = ["robustness at eps=0.05: gain not supported: +0.3 points over mlp [-0.2, +0.8]"]
-        rows.append(row)
-    left_out = ["probe graphmi (GraphMI: rebuilds training edges from the weights by gradient inversion)"]
-    left_out.append(
-        "edge budgets other than 5 %, corruption above severity 1, retrained twins as controls (quick) " + "x" * 20
+        )
+    return Comparison(arms=tuple(arms), seeds=tuple(seeds), left_out=LEFT_OUT)
+
+
+def _headline(column: Column, own: list[float], others: list[tuple[str, list[float]]]) -> Headline:
+    family, probe, metric, subset, unit, shown, worse_when = column
+    return Headline(
+        family=family,
+        probe=probe,
+        metric=metric,
+        subset=subset,
+        unit=unit,
+        shown=shown,
+        worse_when=worse_when,
+        estimate=samples.around(float(np.mean(own)), 0.02),
+        by_seed=tuple(own),
+        differences=tuple(_difference(other, own, values, worse_when) for other, values in others),
     )
-    return {"rows": rows, "seeds": list(seeds), "left_out": left_out}
 
 
-def _difference(to: str, own: list[float], other: list[float]) -> dict[str, Any]:
+def _difference(to: str, own: list[float], other: list[float], worse_when: WorseWhen) -> Difference:
     paired = np.subtract(own, other)
-    ci = None
-    if len(paired) > 1:
-        half = 2.776 * float(paired.std(ddof=1)) / math.sqrt(len(paired))
-        ci = {"lo": float(paired.mean()) - half, "hi": float(paired.mean()) + half}
-    return {"to": to, "value": float(paired.mean()), "ci": ci}
+    mean = float(paired.mean())
+    if len(paired) < 2:
+        return Difference(to=to, estimate=Estimate(value=mean, n=1), by_seed=tuple(paired.tolist()))
+    half = 2.776 * float(paired.std(ddof=1)) / math.sqrt(len(paired))
+    mark: Literal["better", "worse", ""] = ""
+    if abs(mean) > half:
+        mark = "worse" if (mean > 0) == (worse_when == "higher") else "better"
+    estimate = Estimate(value=mean, lo=mean - half, hi=mean + half, n=len(paired))
+    return Difference(to=to, estimate=estimate, by_seed=tuple(paired.tolist()), mark=mark)
 
 
-def _with(matrix: dict[str, Any]) -> Audit:
-    """The realistic audit, its cells again under `joint-cluster`, a gain cell, a cell that was not fitted."""
-    audit = realistic()
-    key = {cell.key: hashlib.sha256(f"{cell.key}/joint".encode()).hexdigest() for cell in audit.cells}
-    joint = [
-        c.model_copy(update={"key": key[c.key], "defense": "joint-cluster"}) for c in audit.cells if c.status == "ok"
-    ]
-    known = {cell.key for cell in joint}
-    findings = [
-        f.model_copy(update={"defense": "joint-cluster", "cells": (key[f.cells[0]],)})
-        for f in audit.findings
-        if key[f.cells[0]] in known
-    ]
-    gain = audit.cells[3].model_copy(
-        update={
-            "key": hashlib.sha256(b"gain").hexdigest(),
-            "probe": "gain",
-            "family": "defense",
-            "defense": "dp-edge:eps=4",
-            "guarantee": Guarantee.model_validate(GUARANTEE),
-            "series": (),
-            "measurements": tuple(
-                m.model_copy(update={"finding": "defense-gain", "primary": False}) for m in audit.cells[3].measurements
-            ),
-        }
-    )
-    blocked = audit.cells[0].model_copy(
-        update={
-            "key": hashlib.sha256(b"blocked").hexdigest(),
-            "defense": "l2r:mode=all",
-            "status": "error",
-            "reason": f"l2r:mode=all was not fitted: {REASON}",
-            "measurements": (),
-        }
-    )
-    return audit.model_copy(
-        update={
-            "matrix": Matrix.model_validate(matrix),
-            "seeds": tuple(matrix["seeds"]),
-            "cells": (*audit.cells, *joint, gain, blocked),
-            "findings": (*audit.findings, *findings),
-        }
+def _decisions(name: str, seeds: int) -> tuple[Decision, ...]:
+    few: tuple[DecisionCode, ...] = (FewSeeds(seeds=seeds, needed=5),)
+    if name == "joint-cluster":
+        ce = "joint-cluster:arm=ce"
+        if seeds < 5:
+            only = Estimate(value=0.048)
+            return (
+                Decision(about="robustness", subset="eps=0.05", to=ce, estimate=only, status="not-settled", codes=few),
+            )
+        gained, lost = samples.around(0.048, 0.007), samples.around(-0.024, 0.006)
+        tried = (TriedEdits(edits="every"),)
+        indicative = (Indicative(seeds=5, wanted=10),)
+        return (
+            Decision(about="robustness", subset="eps=0.05", to=ce, estimate=gained, status="helps", codes=tried),
+            Decision(about="balanced-accuracy", to=ce, estimate=lost, status="hurts", codes=indicative),
+        )
+    if name == "dp-edge:eps=4":
+        gained = samples.around(0.003, 0.005)
+        return (
+            Decision(about="robustness", subset="eps=0.05", to="mlp", estimate=gained, status="not-shown"),
+            Decision(about="links", probe="posterior-similarity", to="mlp", estimate=gained, status="not-settled",
+                     codes=(Blunt(half_width=0.03),)),
+        )  # fmt: skip
+    return ()
+
+
+def _cells() -> list[Finished]:
+    """The realistic cells again under `joint-cluster`, and one that was not fitted."""
+    joint = [_on(each, "joint-cluster") for each in samples.finished_cells() if each.row.status == "ok"]
+    why = f"l2r:mode=all was not fitted: {REASON}"
+    blocked = samples.cell("graphmi", "privacy", arm="l2r:mode=all", status="error", reason=why)
+    return [*samples.finished_cells(), *joint, blocked]
+
+
+def _on(finished: Finished, arm: str) -> Finished:
+    row = samples.cell(finished.row.probe, finished.row.family, arm=arm).row
+    row = row.model_copy(update={"series": finished.row.series, "seconds": finished.row.seconds})
+    return Finished(row, finished.access, finished.measured)
+
+
+def _with(compared: Comparison) -> Audit:
+    return samples.assembled(
+        _cells(),
+        validity=samples.checks(),
+        accepted=samples.is_evasion,
+        seeds=compared.seeds,
+        compare=lambda results: compared,
     )
 
 
 def comparison() -> Audit:
     """Five seeds, three defences asked for."""
-    return _with(_matrix(SEEDS))
+    return _with(comparison_of(SEEDS))
 
 
 def one_seed() -> Audit:
     """No interval of any difference."""
-    return _with(_matrix((0,)))
+    return _with(comparison_of((0,)))
 
 
 def hostile_comparison() -> Audit:
-    """Names of defences, words, reasons and guarantees are attacks on the reader."""
-    matrix = _matrix(SEEDS)
-    for row in matrix["rows"]:
-        if row["defense"] != "none":
-            row["defense"] += HOSTILE
-        if row["control_of"]:
-            row["control_of"] += HOSTILE
-        for entry in row["entries"]:
-            for difference in entry["differences"]:
-                difference["to"] += HOSTILE if difference["to"] != "none" else ""
-            entry["subset"] += HOSTILE
-        row["words"] = [word + HOSTILE for word in row.get("words", [])]
-        row["reason"] = row["reason"] + HOSTILE if "reason" in row else ""
-        row["notes"] = {f"note{HOSTILE}": HOSTILE}
-        if "guarantee" in row:
-            row["guarantee"] = {
-                **row["guarantee"],
+    """Names of defences, reasons and guarantees are attacks on the reader."""
+    compared = comparison_of(SEEDS).model_dump()
+    for arm in compared["arms"]:
+        for name in ("arm", "control_of", "reason"):
+            arm[name] += HOSTILE if arm[name] not in ("", NONE) else ""
+        for headline in arm["headlines"]:
+            headline["subset"] += HOSTILE
+            for difference in headline["differences"]:
+                difference["to"] += HOSTILE if difference["to"] != NONE else ""
+        for decision in arm["decisions"]:
+            for name in ("subset", "to", "probe"):
+                decision[name] += HOSTILE
+        arm["notes"] = {f"note{HOSTILE}": HOSTILE}
+        if arm["guarantee"]:
+            arm["guarantee"] |= {
                 "mechanism": {f"name{HOSTILE}": HOSTILE, "name": HOSTILE},
-                "not_protected": [HOSTILE],
-                "caveats": [HOSTILE],
+                "not_protected": (HOSTILE,),
+                "caveats": (HOSTILE,),
             }
-    matrix["left_out"] = [HOSTILE]
-    return _with(matrix)
+    compared["left_out"] = (HOSTILE,)
+    return sealed(_with(Comparison.model_validate(compared)))
+
+
+AUDITS = {
+    "realistic": samples.realistic,
+    "clean": samples.clean,
+    "empty": samples.empty,
+    "several seeds": samples.several_seeds,
+    "untrusted": samples.untrusted,
+    "claim": samples.claimed,
+    "planned claim": samples.planned_claim,
+    "hostile": samples.hostile,
+    "comparison": comparison,
+    "one seed": one_seed,
+    "hostile comparison": hostile_comparison,
+}
+"""Every hand-made audit."""

@@ -1,427 +1,526 @@
-"""Hand-made audits: a realistic one with every status and chart kind, a clean one, an empty one, a hostile one."""
+"""Hand-made audits: a realistic one with every status and chart kind, a clean one, an empty one, a hostile one.
+
+They are joined, judged and sealed by the code that does it for real audits.
+"""
 
 from __future__ import annotations
 
+import datetime
 import hashlib
-import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from auditor.audit import Audit, from_bytes
+from auditor.document import (
+    NONE,
+    Audit,
+    CellRow,
+    Comparison,
+    Control,
+    Curve,
+    Estimate,
+    Limit,
+    Measured,
+    Metric,
+    Result,
+    Series,
+    TargetRow,
+    TaskRow,
+    ValidityRow,
+    check,
+    measured,
+    sealed,
+)
+from auditor.document.facts import (
+    Accounted,
+    Bound,
+    ClaimFacts,
+    Confidence,
+    Damage,
+    Detection,
+    Facts,
+    Group,
+    LinkFacts,
+    LinkList,
+    LowFpr,
+    Robust,
+)
+from auditor.guarantee import Guarantee
+from auditor.policy import Policy, coverage_of, judge, verdict_of
+from auditor.policy.baseline import Accepted, Baseline
+from auditor.runner.joining import Finished, results_of
 
 HOSTILE = (
     '<script>alert(1)</script> ]]> --> | $x$ `tick` "quote" \x1b[31mred\x1b[0m \x1b]8;;http://evil.example\x07link\x1b]8;;\x07'
     " \u202egnp.exe\u2066 \x00\x08 [bold]markup[/bold] =HYPERLINK(1) ${{ secrets }} {{ 7*7 }} " + "A" * 10_000
 )
+TODAY = datetime.date(2026, 11, 20)
+
+AUC = Metric("auc", "auc", "higher", "auc")
+TPR = Metric("tpr@0.001", "share", "higher", "tpr")
+PRECISION = Metric("precision@edges", "share", "higher")
+ROBUST = Metric("robust_accuracy", "share", "lower", "accuracy")
+WORST = Metric("worst_group_accuracy", "share", "lower", "gap")
+SCE = Metric("sce", "share", "away", "calibration")
+ACCURACY = Metric("accuracy", "share", "lower", "gap")
+AUROC = Metric("msp_auroc", "auc", "lower", "auc")
 
 
-def _ci(value: float, half: float) -> dict[str, float]:
-    return {"lo": round(value - half, 6), "hi": round(value + half, 6)}
+def around(value: float, half: float, n: int = 1000) -> Estimate:
+    """A number in the middle of its interval."""
+    return Estimate(value=value, lo=round(value - half, 9), hi=round(value + half, 9), n=n)
 
 
-def _measure(
-    name: str,
-    subset: str,
+def beside(name: str, value: float, own: float, half: float, **more: Any) -> Control:
+    """A control and the paired difference to it."""
+    return Control(name=name, estimate=around(value, 0.01), contrast=around(round(own - value, 9), half), **more)
+
+
+def number(
+    metric: Metric,
     finding: str,
     value: float,
     control: tuple[str, float] | None,
+    *,
     half: float = 0.012,
+    subset: str = "",
+    n: int = 10_556,
+    twins: Sequence[tuple[str, float]] = (),
+    judged: bool = False,
+    limit: Limit | None = None,
+    p_adjusted: float | None = None,
+    facts: Facts | None = None,
+) -> Measured:
+    """One measured number, its interval and that of its difference `half` to each side."""
+    controls = [] if control is None else [beside(*control, value, half)]
+    controls += [beside(*twin, value, half, twin=True) for twin in twins]
+    return measured(
+        metric,
+        around(value, half, n),
+        finding=finding,
+        subset=subset,
+        controls=controls,
+        judged=judged,
+        limit=limit,
+        p_adjusted=p_adjusted,
+        facts=facts,
+    )
+
+
+def links(k: float | None, m: float | None = None, *, low: LowFpr | None = None, sampled: bool = False) -> LinkFacts:
+    """Facts of a link metric on 905 links."""
+    found = None
+    if k is not None:
+        without = None if m is None else Estimate(value=m, n=905)
+        found = LinkList(
+            n_links=905, k=Estimate(value=k, n=905), m=without, r=Estimate(value=1.3, n=905), sampled=sampled
+        )
+    return LinkFacts(positives=905, negatives=9_651, knowledge=("features", "labels"), links=found, low_fpr=low)
+
+
+def robust(attacked: float, random: float | None, *, edge_free: float | None = 0.583, edits: int = 263) -> Robust:
+    """Facts of a model that is right on .815 of 1,000 nodes."""
+    return Robust(
+        clean=around(0.815, 0.024),
+        attacked=around(attacked, 0.031),
+        random=None if random is None else around(random, 0.02),
+        edge_free=None if edge_free is None else around(edge_free, 0.03),
+        edge_free_by="" if edge_free is None else "mlp",
+        majority=0.319,
+        edits=edits,
+        budget=263,
+        additions=200,
+        deletions=63,
+        attacked_items=1000,
+        winner="active-set",
+    )
+
+
+def damage(kind: str, severity: str, shifted: float) -> Damage:
+    """Facts of a corruption."""
+    return Damage(damage=kind, severity=severity, draws=3, labels="kept", clean=0.815, shifted=shifted)
+
+
+def cell(
+    probe: str,
+    family: str,
+    numbers: Sequence[Measured] = (),
+    *,
+    seed: int = 0,
+    arm: str = NONE,
+    status: Any = "ok",
+    reason: str = "",
+    access: tuple[str, ...] = (),
+    series: Sequence[Series] = (),
+    seconds: float = 0.0,
+    validity: Sequence[ValidityRow] = (),
+    params: dict[str, Any] | None = None,
+    tries: bool = False,
+) -> Finished:
+    """One finished cell."""
+    row = CellRow(
+        key=hashlib.sha256(f"{probe}{seed}{arm}".encode()).hexdigest(),
+        probe=probe,
+        family=family,
+        arm=arm,
+        seed=seed,
+        status=status,
+        reason=reason,
+        seconds=seconds,
+        series=tuple(series),
+        validity=tuple(validity),
+        params=params or {},
+    )
+    return Finished(row, access, tuple(numbers), tries=tries)
+
+
+def target(**more: Any) -> TargetRow:
+    """A GCN on Cora."""
+    known: dict[str, Any] = {
+        "name": "cora-gcn",
+        "task": TaskRow(level="node"),
+        "kind": "GCN",
+        "digest": hashlib.sha256(b"cora").hexdigest(),
+        "capabilities": ("GRAD_EDGE", "PARAMS", "PROBS"),
+        "nodes": 2708,
+        "edges": 5278,
+        "graphs": 1,
+        "features": 1433,
+        "classes": 7,
+        "split": {"spec": "public", "seed": 0, "train": 140, "val": 500, "test": 1000},
+        "clean": Estimate(value=0.815, lo=0.79, hi=0.838, n=1000),
+        "constant_predictor": 0.319,
+        "provenance": {"data": "cora", "arch": "gcn", "hidden": 16},
+    }
+    return TargetRow(**{**known, **more})
+
+
+def assembled(
+    finished: Sequence[Finished],
+    *,
+    validity: Sequence[ValidityRow] = (),
+    planned: int | None = None,
+    seeds: tuple[int, ...] = (0,),
+    policy: Policy | None = None,
+    accepted: Callable[[Result], bool] = lambda result: False,
+    compare: Callable[[Sequence[Result]], Comparison] | None = None,
+    row: TargetRow | None = None,
     **more: Any,
-) -> dict[str, Any]:
-    sign = -1 if more.get("direction") == "lower_is_worse" else 1
-    advantage = None
-    if control is not None:
-        gained = sign * (value - control[1])
-        advantage = {"value": gained, "ci": _ci(gained, half)}
-    return {
-        "name": name,
-        "subset": subset,
-        "finding": finding,
-        "value": value,
-        "ci": _ci(value, half),
-        "control": None if control is None else {"name": control[0], "value": control[1]},
-        "controls": [] if control is None else [{"name": control[0], "value": control[1]}],
-        "advantage": advantage,
-        "n": 10_556,
-        "direction": "higher_is_worse",
-        "scale": "auc",
-        **more,
-    }
-
-
-def _cell(probe: str, family: str, *, seed: int = 0, **more: Any) -> dict[str, Any]:
-    key = hashlib.sha256(f"{probe}{seed}{more.get('defense', '')}".encode()).hexdigest()
-    return {"key": key, "probe": probe, "family": family, "seed": seed, "status": "ok", **more}
-
-
-def _finding(cell: dict[str, Any], index: int, status: str, severity: str, upper: str, **more: Any) -> dict[str, Any]:
-    row = cell["measurements"][index]
-    words = (row["finding"], cell["probe"], row["name"], row["subset"])
-    return {
-        "id": row["finding"],
-        "fingerprint": hashlib.sha256("\0".join(words).encode()).hexdigest(),
-        "status": status,
-        "severity": severity,
-        "severity_upper": upper,
-        "confidence": "medium",
-        "reason": f"{row['text']}: {severity}, threshold high (0.25): {status}; one seed",
-        "probe": cell["probe"],
-        "measurement": row["name"],
-        "subset": row["subset"],
-        "cells": [cell["key"]],
-        "value": row["value"],
-        "ci": row["ci"],
-        "control": row["control"],
-        "advantage": row["advantage"],
-        "threshold": 0.25,
-        "ids": ["AML.T0024.001", "ML03", "CWE-359"] if cell["family"] == "privacy" else [],
-        "access": cell["access"],
-        **more,
-    }
-
-
-def _roc() -> dict[str, Any]:
-    xs = [0.0, *(10 ** (-4 + i / 10) for i in range(41))]
-    return {
-        "id": "roc/prior",
-        "kind": "roc",
-        "title": "Edges found against false alarms",
-        "x_label": "false positive rate",
-        "y_label": "true positive rate",
-        "curves": [
-            {"name": "posterior similarity", "role": "value", "x": xs, "y": [round(x**0.12, 6) for x in xs]},
-            {"name": "features + labels", "role": "control", "x": xs, "y": [round(x**0.3, 6) for x in xs]},
-        ],
-    }
-
-
-def _budget() -> dict[str, Any]:
-    x = [0.0, 0.01, 0.025, 0.05]
-    return {
-        "id": "budget",
-        "kind": "budget",
-        "title": "Accuracy against the share of edges edited",
-        "x_label": "edited edges / edges",
-        "y_label": "accuracy on test nodes",
-        "curves": [
-            {
-                "name": "worst attack",
-                "role": "worst",
-                "x": x,
-                "y": [0.815, 0.74, 0.67, 0.612],
-                "lo": [0.79, 0.71, 0.64, 0.58],
-                "hi": [0.838, 0.766, 0.698, 0.642],
-            },
-            {"name": "random edits", "role": "control", "x": x, "y": [0.815, 0.812, 0.808, 0.801]},
-            {"name": "dice", "role": "reference", "x": x, "y": [0.815, 0.81, 0.802, 0.793]},
-        ],
-    }
-
-
-def _strata() -> dict[str, Any]:
-    y = [0.71, 0.8, 0.84, 0.87]
-    return {
-        "id": "strata/degree",
-        "kind": "strata",
-        "title": "Accuracy by degree",
-        "x_label": "degree quartile",
-        "y_label": "accuracy",
-        "curves": [
-            {
-                "name": "this model",
-                "role": "value",
-                "x": [0, 1, 2, 3],
-                "y": y,
-                "lo": [v - 0.05 for v in y],
-                "hi": [v + 0.04 for v in y],
-                "labels": ["degree 1–2", "degree 3", "degree 4–5", "degree 6 or more"],
-            },
-            {"name": "all test nodes", "role": "reference", "x": [0, 1, 2, 3], "y": [0.815] * 4},
-        ],
-    }
-
-
-def _severity() -> dict[str, Any]:
-    return {
-        "id": "severity/edge-drop",
-        "kind": "severity",
-        "title": "Accuracy as edges are dropped",
-        "x_label": "share of edges dropped",
-        "y_label": "accuracy",
-        "curves": [
-            {
-                "name": "edge-drop",
-                "role": "value",
-                "x": [0.0, 0.1, 0.3, 0.5],
-                "y": [0.815, 0.806, 0.79, 0.761],
-                "lo": [0.79, 0.78, 0.765, 0.734],
-                "hi": [0.838, 0.83, 0.814, 0.787],
-            },
-            {"name": "constant predictor", "role": "reference", "x": [0.0, 0.5], "y": [0.319, 0.319]},
-        ],
-    }
-
-
-def _reliability() -> dict[str, Any]:
-    x = [0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95]
-    return {
-        "id": "reliability",
-        "kind": "reliability",
-        "title": "Accuracy against confidence",
-        "x_label": "confidence",
-        "y_label": "accuracy",
-        "curves": [
-            {
-                "name": "test nodes",
-                "role": "value",
-                "x": x,
-                "y": [0.3, 0.52, 0.61, 0.72, 0.83, 0.89, None, 0.98],
-                "lo": [0.1, 0.4, 0.52, 0.64, 0.78, 0.84, None, 0.96],
-                "hi": [0.55, 0.63, 0.7, 0.79, 0.88, 0.93, None, 0.99],
-            }
-        ],
-    }
-
-
-def _document() -> dict[str, Any]:
-    flabels = ("features + labels", 0.902)
-    graphmi = _cell(
-        "graphmi",
-        "privacy",
-        access=["weights", "features", "labels"],
-        params={"protocol": "full"},
-        seconds=21.4,
-        measurements=[
-            _measure(
-                "auc",
-                "full",
-                "privacy-link-inversion",
-                0.831,
-                flabels,
-                primary=True,
-                text="GraphMI from the weights ranks edges 0.07 AUC worse than features and labels alone: "
-                "the model adds nothing an adversary with features and labels did not have",
-            ),
-            _measure("ap", "full", "privacy-link-inversion", 0.842, ("features + labels", 0.911)),
-        ],
-    )
-    stealing = _cell(
-        "posterior-similarity",
-        "privacy",
-        access=["posteriors", "features", "labels"],
-        seconds=8.2,
-        measurements=[
-            _measure(
-                "auc",
-                "prior",
-                "privacy-link-stealing",
-                0.956,
-                flabels,
-                primary=True,
-                text="link stealing from posteriors ranks edges 0.05 AUC better than features and labels alone",
-            ),
-            _measure(
-                "tpr@0.001",
-                "prior",
-                "privacy-link-stealing",
-                0.3521,
-                ("features + labels", 0.0483),
-                half=0.02,
-                primary=True,
-                scale="tpr",
-                text="at one false alarm in 1,000 non-edges, link stealing from posteriors finds 30 points more of the "
-                "edges than features and labels alone",
-            ),
-            _measure("auc", "prior/intra-class", "privacy-link-stealing", 0.881, ("features + labels", 0.803)),
-            _measure("precision", "prior", "privacy-link-stealing", 0.00031, None),
-        ],
-        series=[_roc()],
-    )
-    evasion = _cell(
-        "structure-evasion",
-        "adversarial",
-        access=["weights", "features", "graph"],
-        seconds=64.0,
-        measurements=[
-            _measure(
-                "robust_accuracy",
-                f"eps={eps}",
-                "robustness-structure",
-                value,
-                ("random edits", control),
-                half=0.031,
-                primary=eps == 0.05,
-                scale="accuracy",
-                direction="lower_is_worse",
-                text=f"whoever holds the weights and edits {eps:.0%} of the edges takes 0.19 of accuracy more than "
-                "random edits do",
+) -> Audit:
+    """The document of these cells: joined, judged, sealed. Results that `accepted` names are in the baseline."""
+    own, policy = row or target(), policy or Policy.named("standard")
+    cells = tuple(each.row for each in finished)
+    results = results_of(finished, own.name)
+    baseline = Baseline(
+        policy=policy.name,
+        fail_on=policy.fail_on,
+        accepted=tuple(
+            Accepted(
+                fingerprint=result.fingerprint,
+                id=result.finding,
+                severity="critical",
+                hi=None,
+                reason="ticket 12, fixed in the next release",
+                by="the privacy team",
+                created=TODAY,
+                expires=datetime.date(2027, 6, 30),
             )
-            for eps, value, control in ((0.01, 0.74, 0.812), (0.025, 0.67, 0.808), (0.05, 0.612, 0.801))
-        ],
-        series=[_budget()],
+            for result in results
+            if accepted(result)
+        ),
+        cells=(),
     )
-    strata = _cell(
-        "strata",
-        "shift",
-        access=["graph"],
-        measurements=[
-            _measure(
-                "worst_group_accuracy",
-                "degree",
-                "shift-worst-group",
-                0.71,
-                ("random groups of the same sizes", 0.79),
-                half=0.05,
-                primary=True,
-                scale="gap",
-                direction="lower_is_worse",
-                limit={"name": "max_worst_group_excess_pt", "value": 0.1},
-                text="nodes of degree 1–2 are 0.08 less accurate than random groups of the same sizes",
-            ),
-            _measure(
-                "ece",
-                "degree",
-                "shift-miscalibrated",
-                0.021,
-                ("calibrated model", 0.018),
-                primary=True,
-                scale="calibration",
-                text="confidence and accuracy differ by 0.02",
-            ),
-        ],
-        series=[_strata(), _reliability()],
-    )
-    corruption = _cell(
-        "corruption",
-        "shift",
-        access=["graph"],
-        measurements=[
-            _measure(
-                "accuracy",
-                f"{kind}={level}",
-                "shift-gap",
-                0.79 - level / 10,
-                ("no shift", 0.815),
-                half=0.02,
-                primary=level == 0.5,
-                scale="gap",
-                direction="lower_is_worse",
-                text=f"{kind} {level}: accuracy falls by a little",
-            )
-            for kind in ("edge-drop", "edge-add", "feature-mask", "feature-noise", "node-drop")
-            for level in (0.1, 0.3, 0.5)
-        ],
-        series=[_severity()],
-    )
-    crashed = _cell(
-        "features-evasion",
-        "adversarial",
-        status="error",
-        reason="RuntimeError: mat1 and mat2 do not fit",
-    )
-    skipped = _cell("membership", "privacy", status="skipped", reason="needs REFERENCES: none were given")
-    slow = _cell("injection", "adversarial", status="timeout", reason="no result after 600 s")
-    cells = [graphmi, stealing, evasion, strata, corruption, crashed, skipped, slow]
-    accepted = "baseline: ticket 12, fixed in the next release (privacy team, until 2027-06-30)"
-    findings = [
-        _finding(graphmi, 0, "pass", "none", "none"),
-        _finding(stealing, 0, "pass", "low", "low"),
-        _finding(stealing, 1, "fail", "critical", "critical", confidence="high", threshold=0.1),
-        _finding(evasion, 2, "accepted", "medium", "medium", accepted_by=accepted),
-        _finding(strata, 0, "inconclusive", "low", "medium", threshold=0.1),
-        _finding(strata, 1, "pass", "none", "none"),
-        *(_finding(corruption, 2 + 3 * i, "pass", "none", "low") for i in range(5)),
-    ]
-    return {
-        "schema_version": "1.0",
+    results = judge(results, cells, validity, own.name, policy, as_of=TODAY, baseline=baseline)
+    coverage = coverage_of(cells, len(cells) if planned is None else planned)
+    known: dict[str, Any] = {
         "tool": {"name": "gnn-auditor", "version": "0.1.0"},
         "environment": {"python": "3.12.4", "torch": "2.10.0", "torch_geometric": "2.7.0", "threads": 1},
-        "seeds": [0],
+        "seeds": seeds,
         "profile": "standard",
         "config": {"profile": "standard", "policy": "standard", "gate": {"fail_on": "high"}},
-        "argv": ["run", "out/cora-gcn", "-o", "out/cora"],
+        "config_file": "out/cora-gcn/target.toml",
+        "argv": ("run", "out/cora-gcn", "-o", "out/cora"),
         "started": "2026-11-20T12:00:00+00:00",
         "seconds": 143.2,
-        "target": {
-            "name": "cora-gcn",
-            "task": "node",
-            "kind": "GCN",
-            "digest": hashlib.sha256(b"cora").hexdigest(),
-            "capabilities": ["GRAD_EDGE", "PARAMS", "PROBS"],
-            "nodes": 2708,
-            "edges": 5278,
-            "graphs": 1,
-            "features": 1433,
-            "classes": 7,
-            "split": {"spec": "public", "seed": 0, "train": 140, "val": 500, "test": 1000},
-            "clean": {"accuracy": 0.815, "ci": [0.79, 0.838], "n": 1000, "constant_predictor": 0.319},
-            "provenance": {"data": "cora", "arch": "gcn", "hidden": 16},
-        },
-        "validity": [
-            {"id": "weights-match", "kind": "integrity", "status": "pass", "evidence": "digest as recorded"},
-            {"id": "deterministic", "kind": "integrity", "status": "pass", "evidence": "two forward passes agree"},
-            {
-                "id": "relaxation-gap",
-                "kind": "strength",
-                "status": "warn",
-                "evidence": "edge gradient differs from finite differences by 3.1e-3",
-                "touches": ["adversarial"],
-            },
-            {"id": "leaky-split", "kind": "warning", "status": "not_checked", "evidence": "no duplicate ids given"},
-        ],
+        "target": own,
+        "validity": tuple(validity),
         "cells": cells,
-        "findings": findings,
-        "coverage": {"planned": 8, "ok": 5, "skipped": 1, "error": 1, "timeout": 1, "missing": []},
-        "verdict": {
-            "status": "FAILED",
-            "exit_code": 1,
-            "fail_on": "high",
-            "counts": {"pass": 8, "fail": 1, "inconclusive": 1, "accepted": 1, "untrusted": 0},
-            "lines": [
-                "FAILED  1 finding at or above high or beyond a limit · 1 accepted · 1 inconclusive · 5 of 8 cells",
-                "features-evasion seed 0 ended in error: RuntimeError: mat1 and mat2 do not fit",
-                "injection seed 0 ended in timeout: no result after 600 s",
-            ],
-        },
+        "results": results,
+        "comparison": None if compare is None else compare(results),
+        "coverage": coverage,
+        "verdict": verdict_of(results, cells, coverage, policy, baseline=baseline, target_name=own.name, as_of=TODAY),
     }
+    return sealed(Audit(**{**known, **more}))
 
 
-def _read(document: dict[str, Any]) -> Audit:
-    return from_bytes(json.dumps(document).encode())
+# ---- charts ---------------------------------------------------------------------------------------------------------
+
+
+def _curve(name: str, x: Sequence[float], y: Sequence[float | None], **more: Any) -> Curve:
+    return Curve(name=name, x=tuple(x), y=tuple(y), **more)
+
+
+def roc() -> Series:
+    """True against false positives."""
+    xs = [0.0, *(10 ** (-4 + i / 10) for i in range(41))]
+    return Series(
+        id="roc/prior",
+        kind="roc",
+        title="Edges found against false alarms",
+        x_label="false positive rate",
+        y_label="true positive rate",
+        curves=(
+            _curve("posterior similarity", xs, [round(x**0.12, 6) for x in xs]),
+            _curve("features + labels", xs, [round(x**0.3, 6) for x in xs], role="control"),
+        ),
+    )
+
+
+def budget() -> Series:
+    """Accuracy against edits."""
+    x, worst = [0.0, 0.01, 0.025, 0.05], [0.815, 0.74, 0.67, 0.612]
+    lo, hi = (0.79, 0.71, 0.64, 0.58), (0.838, 0.766, 0.698, 0.642)
+    return Series(
+        id="budget",
+        kind="budget",
+        title="Accuracy against the share of edges edited",
+        x_label="edited edges / edges",
+        y_label="accuracy on test nodes",
+        curves=(
+            _curve("worst attack", x, worst, role="worst", lo=lo, hi=hi),
+            _curve("random edits", x, [0.815, 0.812, 0.808, 0.801], role="control"),
+            _curve("dice", x, [0.815, 0.81, 0.802, 0.793], role="reference"),
+        ),
+    )
+
+
+def strata() -> Series:
+    """Accuracy by degree."""
+    y = [0.71, 0.8, 0.84, 0.87]
+    band = {"lo": tuple(v - 0.05 for v in y), "hi": tuple(v + 0.04 for v in y)}
+    labels = ("degree 1–2", "degree 3", "degree 4–5", "degree 6 or more")
+    return Series(
+        id="strata/degree",
+        kind="strata",
+        title="Accuracy by degree",
+        x_label="degree quartile",
+        y_label="accuracy",
+        curves=(
+            _curve("this model", [0, 1, 2, 3], y, labels=labels, **band),
+            _curve("all test nodes", [0, 1, 2, 3], [0.815] * 4, role="reference"),
+        ),
+    )
+
+
+def severity() -> Series:
+    """Accuracy as the data is damaged."""
+    lo, hi = (0.79, 0.78, 0.765, 0.734), (0.838, 0.83, 0.814, 0.787)
+    return Series(
+        id="severity/edge-drop",
+        kind="severity",
+        title="Accuracy as edges are dropped",
+        x_label="share of edges dropped",
+        y_label="accuracy",
+        curves=(
+            _curve("edge-drop", [0.0, 0.1, 0.3, 0.5], [0.815, 0.806, 0.79, 0.761], lo=lo, hi=hi),
+            _curve("constant predictor", [0.0, 0.5], [0.319, 0.319], role="reference"),
+        ),
+    )
+
+
+def reliability() -> Series:
+    """Accuracy against confidence, with a hole."""
+    return Series(
+        id="reliability",
+        kind="reliability",
+        title="Accuracy against confidence",
+        x_label="confidence",
+        y_label="accuracy",
+        curves=(
+            _curve(
+                "test nodes",
+                [0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95],
+                [0.3, 0.52, 0.61, 0.72, 0.83, 0.89, None, 0.98],
+                lo=(0.1, 0.4, 0.52, 0.64, 0.78, 0.84, None, 0.96),
+                hi=(0.55, 0.63, 0.7, 0.79, 0.88, 0.93, None, 0.99),
+            ),
+        ),
+    )
+
+
+# ---- audits ---------------------------------------------------------------------------------------------------------
+
+KNOWN = ("features+labels", 0.902)
+
+
+def stealing(seed: int = 0, arm: str = NONE) -> Finished:
+    """Link stealing: a small excess that passes, a large one at few false alarms that fails."""
+    low = LowFpr(fpr=0.001, attack=around(0.3521, 0.02), control=around(0.0483, 0.01), chance=0.001)
+    finding = "privacy-link-stealing"
+    return cell(
+        "posterior-similarity",
+        "privacy",
+        [
+            number(AUC, finding, 0.956, KNOWN, subset="prior", judged=True, facts=links(135, 78)),
+            number(
+                TPR,
+                finding,
+                0.3521,
+                ("features+labels", 0.0483),
+                half=0.02,
+                subset="prior",
+                judged=True,
+                facts=links(None, low=low),
+            ),
+            number(AUC, finding, 0.881, ("features+labels", 0.803), subset="prior/intra-class", facts=links(None)),
+            number(PRECISION, finding, 0.00031, None, half=0.0001, subset="prior", facts=links(None)),
+        ],
+        seed=seed,
+        arm=arm,
+        access=("posteriors", "features", "labels"),
+        series=[roc()],
+        seconds=8.2,
+    )
+
+
+def _inversion() -> Finished:
+    finding = "privacy-link-inversion"
+    numbers = [
+        number(AUC, finding, 0.831, KNOWN, subset="full", judged=True, facts=links(51, 78)),
+        number(PRECISION, finding, 0.842, ("features+labels", 0.911), subset="full", facts=links(None)),
+    ]
+    access = ("weights", "features", "labels")
+    return cell("graphmi", "privacy", numbers, access=access, params={"protocol": "full"}, seconds=21.4)
+
+
+def _evasion() -> Finished:
+    numbers = [
+        number(
+            ROBUST,
+            "robustness-structure",
+            value,
+            ("random", control),
+            half=0.031,
+            subset=f"eps={eps}",
+            n=1000,
+            judged=eps == 0.05,
+            facts=robust(value, control),
+        )
+        for eps, value, control in ((0.01, 0.74, 0.812), (0.025, 0.67, 0.808), (0.05, 0.412, 0.801))
+    ]
+    access = ("weights", "features", "graph")
+    return cell("structure-evasion", "robustness", numbers, access=access, series=[budget()], seconds=64.0, tries=True)
+
+
+def _strata() -> Finished:
+    numbers = [
+        number(
+            WORST,
+            "shift-worst-group",
+            0.71,
+            ("worst of random groups of the same sizes", 0.79),
+            half=0.05,
+            subset="all properties",
+            n=59,
+            judged=True,
+            limit=Limit(name="max_worst_group_excess_pt", value=0.1),
+            p_adjusted=0.004,
+            facts=Group(cut_by="degree", group="≤1", members=59, groups=15, permutation_p=0.004),
+        ),
+        number(
+            SCE,
+            "shift-miscalibrated",
+            0.021,
+            ("confidence equal to accuracy", 0.0),
+            n=1000,
+            judged=True,
+            limit=Limit(name="max_abs_sce_pt", value=0.1),
+            facts=Confidence(confidence=0.836, accuracy=0.815),
+        ),
+    ]
+    return cell("strata", "shift", numbers, access=("graph",), series=[strata(), reliability()])
+
+
+def _corruption() -> Finished:
+    kinds = ("edge-drop", "edge-add", "feature-mask", "feature-noise", "node-drop")
+    numbers = [
+        number(
+            ACCURACY,
+            "shift-gap",
+            round(0.79 - level / 10, 6),
+            ("clean data, same items", 0.815),
+            half=0.02,
+            subset=f"{kind}={level}",
+            n=1000,
+            judged=level == 0.1,
+            limit=Limit(name="max_gap_pt", value=0.1) if level == 0.1 else None,
+            p_adjusted=0.9 if level == 0.1 else None,
+            facts=damage(kind, str(level), round(0.79 - level / 10, 6)),
+        )
+        for kind in kinds
+        for level in (0.1, 0.3, 0.5)
+    ]
+    numbers.append(
+        number(
+            AUROC,
+            "shift-silent-failure",
+            0.62,
+            ("chance", 0.5),
+            half=0.03,
+            subset="edge-drop=0.5",
+            n=1000,
+            facts=Detection(damage="edge-drop", severity="0.5", detector="msp", clean=0.815, shifted=0.74),
+        )
+    )
+    return cell("corruption", "shift", numbers, access=("graph",), series=[severity()])
+
+
+def _unfinished() -> list[Finished]:
+    return [
+        cell("features-evasion", "robustness", status="error", reason="RuntimeError: mat1 and mat2 do not fit"),
+        cell("membership", "privacy", status="skipped", reason="needs REFERENCES: none were given"),
+        cell("injection", "robustness", status="timeout", reason="no result after 600 s"),
+    ]
+
+
+def checks() -> list[ValidityRow]:
+    """A check of every status."""
+    gap = "edge gradient differs from finite differences by 3.1e-3"
+    return [
+        check("weights-match", "integrity", True, "digest as recorded"),
+        check("repeatable", "integrity", True, "two forward passes agree"),
+        check("relaxation-gap", "strength", "warn", gap).model_copy(update={"touches": ("structure-evasion",)}),
+        check("leaky-split", "warning", None, "no duplicate ids given"),
+    ]
+
+
+def finished_cells() -> list[Finished]:
+    """The cells of the realistic audit."""
+    return [_inversion(), stealing(), _evasion(), _strata(), _corruption(), *_unfinished()]
+
+
+def is_evasion(result: Result) -> bool:
+    """What the realistic audit's baseline accepts."""
+    return result.judged and result.finding == "robustness-structure" and result.arm == NONE
 
 
 def realistic() -> Audit:
     """Cora-like numbers: every status, every chart kind, a crash, a skip and a timeout."""
-    return _read(_document())
+    return assembled(finished_cells(), validity=checks(), accepted=is_evasion)
 
 
 def clean() -> Audit:
     """Everything ran and nothing was found."""
-    document = _document()
-    document["cells"] = document["cells"][:1]
-    document["findings"] = document["findings"][:1]
-    document["validity"] = document["validity"][:2]
-    document["coverage"] = {"planned": 1, "ok": 1, "skipped": 0, "error": 0, "timeout": 0}
-    document["verdict"] = {"status": "PASSED", "exit_code": 0, "fail_on": "high", "lines": []}
-    return _read(document)
+    return assembled([_inversion()], validity=checks()[:2])
 
 
 def empty() -> Audit:
     """No cell gave a result."""
-    document = _document()
-    document.update(cells=[], findings=[], validity=[])
-    document["coverage"] = {"planned": 3, "ok": 0, "skipped": 0, "error": 0, "timeout": 0}
-    document["verdict"] = {"status": "INCOMPLETE", "exit_code": 3, "fail_on": "high", "lines": []}
-    return _read(document)
+    return assembled([], planned=3)
 
 
-def several_seeds() -> Audit:
-    """The realistic audit's stealing cell three times, and once on a defence with a guarantee."""
-    document = _document()
-    cell = document["cells"][1]
-    for seed in (1, 2):
-        document["cells"].append({**cell, "key": hashlib.sha256(f"{seed}".encode()).hexdigest(), "seed": seed})
-    key = hashlib.sha256(b"dp").hexdigest()
-    guarantee = {
+def guarantee(**more: Any) -> Guarantee:
+    """Edge-level DP of an aggregation."""
+    known: dict[str, Any] = {
         "level": "edge",
         "relation": "flip-pair",
         "epsilon": 4.0,
@@ -429,55 +528,117 @@ def several_seeds() -> Audit:
         "accountant": "gaussian-exact",
         "mechanism": {"name": "GAP", "sigma": 2.162},
         "units": 5278,
-        "covers": ["training", "inference"],
-        "not_protected": ["features", "labels"],
+        "covers": ("training", "inference"),
+        "not_protected": ("features", "labels"),
         "noise_seed": "secret",
     }
-    document["cells"].append({**cell, "key": key, "defense": "dp-edge", "guarantee": guarantee})
-    finding = {**document["findings"][1], "defense": "dp-edge", "cells": [key]}
-    document["findings"].append(finding)
-    document["seeds"] = [0, 1, 2]
-    return _read(document)
+    return Guarantee(**{**known, **more})
+
+
+def several_seeds() -> Audit:
+    """Link stealing at three seeds, and once on another arm; the target was defended with a guarantee."""
+    cells = [*finished_cells(), stealing(1), stealing(2), stealing(0, "dp-edge")]
+    row = target(defense="gap:epsilon=4", guarantee=guarantee())
+    return assembled(cells, validity=checks(), accepted=is_evasion, seeds=(0, 1, 2), row=row)
+
+
+def untrusted() -> Audit:
+    """A failed check spoils what rests on it."""
+    failed = check("edge-dependence", "integrity", False, "answers do not depend on edges")
+    touching = failed.model_copy(update={"touches": ("structure-evasion", "graphmi")})
+    return assembled(finished_cells()[:3], validity=[touching], policy=Policy.named("strict"))
 
 
 def hostile() -> Audit:
     """Every free string of the realistic audit is an attack on its reader."""
-    document = _document()
-    for row in (document["target"], *document["cells"], *document["findings"], *document["validity"]):
-        _poison(row)
-    for cell in document["cells"]:
-        for row in (*cell.get("measurements", []), *cell.get("series", [])):
-            _poison(row)
-        for row in (c for series in cell.get("series", []) for c in series["curves"]):
-            _poison(row)
-    for name in ("tool", "environment", "config"):
+    audit = realistic()
+    document = audit.model_dump(mode="python")
+    _poison(document)
+    for name in ("environment", "config"):
         document[name][f"key{HOSTILE}"] = HOSTILE
-    document["argv"] = ["run", HOSTILE]
-    document["verdict"]["lines"] = [f"FAILED {HOSTILE}", HOSTILE]
-    document["coverage"]["missing"] = [HOSTILE]
-    return _read(document)
+    return sealed(Audit.model_validate(document))
 
 
-def _poison(row: dict[str, Any]) -> None:
-    """Adds the hostile text to every free string of one object; ids that must agree keep agreeing."""
-    fixed = (
-        "status",
-        "severity",
-        "severity_upper",
-        "confidence",
-        "direction",
-        "scale",
-        "role",
-        "task",
-        "key",
-        "family",
-    )
-    for name, value in row.items():
-        if name in (*fixed, "cells", "fingerprint") or (name == "kind" and "nodes" not in row):
+FIXED = {
+    "schema_version", "status", "severity", "severity_upper", "confidence", "against", "role", "level", "mode", "key",
+    "cell", "family", "fingerprint", "unit", "worse_when", "scale", "seeds", "joined_by", "code", "source", "why",
+    "policy", "fail_on", "inconclusive", "labels", "started", "digest", "kind", "relation", "accountant", "noise_seed",
+    "shown", "about", "mark", "until", "of", "covers",
+}  # fmt: skip
+"""Fields that take certain words only, or that must stay what they are."""
+
+
+def _poison(value: Any) -> None:
+    """Adds the hostile text to every free string below; ids that must agree keep agreeing."""
+    for name, item in value.items() if isinstance(value, dict) else ():
+        is_target_kind = name == "kind" and "nodes" in value
+        if name in FIXED and not is_target_kind:
+            if name == "labels" and isinstance(item, tuple):
+                value[name] = tuple(word + HOSTILE for word in item)
             continue
-        if isinstance(value, str):
-            row[name] = value + HOSTILE
-        elif isinstance(value, list) and value and isinstance(value[0], str):
-            row[name] = [item + HOSTILE for item in value]
-        elif isinstance(value, dict) and isinstance(value.get("name"), str):
-            row[name] = {**value, "name": value["name"] + HOSTILE}
+        if isinstance(item, str) and item:
+            value[name] = item if name == "arm" and item == NONE else item + HOSTILE
+        elif isinstance(item, tuple) and item and all(isinstance(part, str) for part in item):
+            value[name] = tuple(part + HOSTILE for part in item)
+        elif isinstance(item, list | tuple):
+            for part in item:
+                _poison(part)
+        else:
+            _poison(item)
+
+
+# ---- claims ---------------------------------------------------------------------------------------------------------
+
+CLAIM: dict[str, Any] = {
+    "epsilon": 4.0, "delta": 1e-5, "level": "edge", "relation": "flip-pair", "access": "mechanism",
+}  # fmt: skip
+PLAN = {
+    "claim": CLAIM,
+    "mode": "one-run",
+    "canaries": 1000,
+    "guess_sizes": [200, 750],
+    "tests": ["B", "G"],
+    "alpha": 0.001,
+    "alpha_share": 0.00025,
+    "score": "noisy sum",
+    "seed": 0,
+}
+POWER = {
+    "rows": [
+        {"test": "B", "guesses": 200, "ceiling": 4.9, "needed": 199, "detectable": 4.4},
+        {"test": "B", "guesses": 750, "ceiling": 5.9, "needed": 741, "detectable": 4.2},
+    ],
+    "probability": 0.8,
+}
+
+
+def _claim_cell(numbers: Sequence[Measured] = (), **more: Any) -> Finished:
+    params = {"preregistration": PLAN, "power": POWER, "mechanism": guarantee().model_dump(mode="json")}
+    return cell("dp-claim", "dp", numbers, arm="gap:epsilon=4", params=params, **more)
+
+
+def claim_facts(**more: Any) -> ClaimFacts:
+    """A claim that no test refutes."""
+    bounds = (
+        Bound(test="B", guesses=750, right=702, rejected=False, lower=2.1, lower_95=2.4, needed=741, twin_lower_95=5.1),
+        Bound(test="A", guesses=750, right=702, rejected=False, lower=None, lower_95=2.2, judged=False),
+    )
+    account = Accounted(epsilon=4.0, delta=1e-5, accountant="gaussian-exact", parameters={"sigma": 2.162})
+    known = {"verdict": "CONSISTENT", "alpha": 0.00025, "size": 1000, "unit": "canaries", "ceiling": 5.9}
+    return ClaimFacts(**{**known, **CLAIM, "account": account, "bounds": bounds, **more})
+
+
+def claimed(**more: Any) -> Audit:
+    """The audit of a claim."""
+    facts = claim_facts(**more)
+    lower = Metric("epsilon_lower", "epsilon", "higher", "claim")
+    own = Estimate(value=2.4, lo=2.1, n=750)
+    twin = Control(name="reach twin: less noise", estimate=Estimate(value=5.1))
+    judged = measured(lower, own, finding="dp-claim", subset="edge", controls=[twin], judged=True, facts=facts)
+    sigma = measured(Metric("noise_sigma", "ratio", "lower"), Estimate(value=2.162), finding="dp-claim", subset="edge")
+    return assembled([_claim_cell([judged, sigma], access=("mechanism",))])
+
+
+def planned_claim() -> Audit:
+    """The pre-registration of a claim's audit: nothing was run."""
+    return assembled([_claim_cell(status="skipped", reason="--power-only: nothing was run")])

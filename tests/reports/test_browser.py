@@ -10,18 +10,11 @@ from typing import Any
 
 import pytest
 
-from reports.html.report import HtmlReport
-from tests.reports import compared, samples
+from tests.reports.reading import rendered
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 
-AUDITS = {
-    "realistic": samples.realistic,
-    "hostile": samples.hostile,
-    "several seeds": samples.several_seeds,
-    "comparison": compared.comparison,
-    "hostile comparison": compared.hostile_comparison,
-}
+AUDITS = ("realistic", "hostile", "several seeds", "claim", "comparison", "hostile comparison")
 WIDTHS = (360, 400, 800, 1400)
 
 
@@ -51,9 +44,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     paths = {}
-    for name, make in AUDITS.items():
+    for name in AUDITS:
         paths[name] = folder / f"{name.replace(' ', '-')}.html"
-        paths[name].write_text(HtmlReport().render(make()), encoding="utf-8")
+        paths[name].write_text(rendered("html", name), encoding="utf-8")
     return paths
 
 

@@ -9,23 +9,15 @@ from html.parser import HTMLParser
 
 import pytest
 
-from auditor.audit import Audit, Curve, Series
-from reports.html.charts import POINTS, series_drawing
-from reports.html.report import HtmlReport
+from auditor.document import Curve, Series
+from auditor.guarantee import Guarantee
+from reports.html.charts import POINTS, number, series_drawing
+from reports.html.report import HtmlReport, guarantee_facts
 from reports.html.svg import ROLES, draw
-from reports.words import number
-from tests.reports import compared, samples
+from tests.reports import samples
+from tests.reports.compared import AUDITS
+from tests.reports.reading import rendered
 
-AUDITS = {
-    "realistic": samples.realistic,
-    "clean": samples.clean,
-    "empty": samples.empty,
-    "several seeds": samples.several_seeds,
-    "hostile": samples.hostile,
-    "comparison": compared.comparison,
-    "one seed": compared.one_seed,
-    "hostile comparison": compared.hostile_comparison,
-}
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 
 
@@ -71,9 +63,9 @@ class Page(HTMLParser):
             self.references += re.findall(r"url\(#([^)]+)\)", value or "")
 
 
-@pytest.fixture(scope="module", params=AUDITS.values(), ids=AUDITS)
+@pytest.fixture(scope="module", params=AUDITS)
 def html(request: pytest.FixtureRequest) -> str:
-    return HtmlReport().render(request.param())
+    return rendered("html", request.param)
 
 
 def test_no_script_and_nothing_fetched(html: str) -> None:
@@ -123,17 +115,16 @@ def test_verdict_comes_first_and_size_stays_small(html: str) -> None:
 
 
 def test_every_chart_kind_is_drawn_with_its_table() -> None:
-    html = HtmlReport().render(samples.realistic())
+    html = rendered("html", "realistic")
     figures = re.findall(r"<figure>.*?</figure>", html, re.S)
     assert len(figures) == 3 + 5  # an overview per family, one chart per kind
     for figure in figures:
         assert figure.count("<svg") == figure.count("<details>") == figure.count("<table>") == 1
 
 
-@pytest.mark.parametrize("make", [samples.realistic, samples.hostile])
-def test_every_number_of_a_chart_is_in_its_table(make: object) -> None:
-    audit: Audit = make()  # type: ignore[operator]
-    for cell in audit.cells:
+@pytest.mark.parametrize("audit", ["realistic", "hostile"])
+def test_every_number_of_a_chart_is_in_its_table(audit: str) -> None:
+    for cell in AUDITS[audit]().cells:
         for series in cell.series:
             drawing = series_drawing("c", series)
             listed = {item for row in drawing.rows for item in row}
@@ -227,7 +218,7 @@ def test_a_colour_outside_the_roles_is_an_error() -> None:
 
 
 def test_every_role_has_a_colour_in_both_schemes_with_enough_contrast() -> None:
-    html = HtmlReport().render(samples.empty())
+    html = rendered("html", "empty")
     light, dark = (_palette(block) for block in re.findall(r":root \{(.*?)\}", html, re.S)[:2])
     for palette in (light, {**light, **dark}):
         assert set(ROLES) <= set(palette)
@@ -244,7 +235,7 @@ def test_every_role_has_a_colour_in_both_schemes_with_enough_contrast() -> None:
 
 
 def test_hostile_names_stay_text() -> None:
-    page = Page(HtmlReport().render(samples.hostile()))
+    page = Page(rendered("html", "hostile"))
     assert "<script>alert(1)</script>" in "".join(page.text)
 
 
@@ -259,12 +250,40 @@ def test_a_hundred_charts_leave_some_to_the_document() -> None:
 
 
 def test_defences_are_compared_and_guarantees_shown_in_full() -> None:
-    text = "".join(Page(HtmlReport().render(samples.several_seeds())).text)
+    text = "".join(Page(rendered("html", "several seeds")).text)
     assert "With and without defences" in text
     for fact in ("epsilon", "delta", "1e−05", "edge", "gaussian-exact", "flip-pair", "secret"):
         assert fact in text
-    assert "<dt>epsilon</dt><dd>4</dd>" in HtmlReport().render(samples.several_seeds())
-    assert "With and without defences" not in HtmlReport().render(samples.realistic())
+    assert "<dt>epsilon</dt><dd>4</dd>" in rendered("html", "several seeds")
+    assert "With and without defences" not in rendered("html", "realistic")
+
+
+def test_guarantee_facts_start_with_the_level_and_lose_nothing() -> None:
+    guarantee = samples.guarantee(caveats=("edges between test nodes are not covered",), noise_seed="recorded")
+    facts = guarantee_facts(guarantee)
+    assert [label for label, _ in facts][:4] == ["guarantee", "level", "relation", "epsilon"]
+    assert len(facts) == 1 + len(Guarantee.model_fields)
+    assert dict(facts)["caveats"].startswith("edges between test nodes are not covered, hyper-parameters")
+    assert dict(facts)["does not cover"] == "features, labels"
+
+
+def test_sentences_stand_below_the_numbers_they_are_about() -> None:
+    html = rendered("html", "realistic")
+    row = html[html.index('<tr class="lead-row"><th scope="row">posterior-similarity') :].partition("</tbody>")[0]
+    numbers, sentence = row.index("30.4 worse"), row.index("That is 30.4 points more (between 28.4 and 32.4)")
+    assert numbers < sentence < row.index("privacy-link-stealing · AML.T0024.001")
+
+
+def test_a_claim_has_its_bounds_and_no_card_of_the_three_questions() -> None:
+    page = Page(rendered("html", "claim"))
+    text = " ".join("".join(page.text).split())
+    assert "The claim and its audit" in text
+    assert "not refuted" in text
+    assert "CONSISTENT: this audit could have refuted the claim and did not" in text
+    assert "How far does it fall" not in text
+    assert "1,000 canaries, 200 and 750 guesses" in " ".join(
+        "".join(Page(rendered("html", "planned claim")).text).split()
+    )
 
 
 def _palette(block: str) -> dict[str, str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 
 from auditor import registry
 from auditor.errors import ConfigError
-from auditor.probe import Profile
+from auditor.registry import Entry, ProbeEntry, Profile, Shown
 from auditor.runner.plan import ProbeRequest, build_attacks, choose_probes, plan
 from auditor.targets.target import Capability
 from auditor.view import SideKnowledge
@@ -47,11 +48,20 @@ def test_unknown_parameter_offers_the_nearest() -> None:
 
 def test_parameter_reaches_the_attack_that_declares_it() -> None:
     request = ProbeRequest(registry.find_probe("graphmi"), {"steps": "7"})
-    attacks, _ = build_attacks(request, registry.attacks_of("graphmi"))
-    assert attacks[0].steps == 7  # type: ignore[attr-defined]
+    ((attack,), harness) = build_attacks(request, registry.attacks_of("graphmi"))
+    assert (attack.id, attack.entry.role) == ("graphmi", "search")
+    assert attack.attack.steps == 7  # type: ignore[attr-defined]
+    assert harness == {}
 
 
-def test_probe_is_skipped_when_no_demanding_attack_can_run() -> None:
+@pytest.mark.parametrize(("key", "value"), [("steps", "many"), ("negatives", "none")])
+def test_a_value_of_the_wrong_type_is_refused_wherever_it_is_declared(key: str, value: str) -> None:
+    request = ProbeRequest(registry.find_probe("graphmi"), {key: value})
+    with pytest.raises(ConfigError, match=f"graphmi: {key}={value} cannot be used"):
+        build_attacks(request, registry.attacks_of("graphmi"))
+
+
+def test_probe_is_skipped_when_no_search_can_run() -> None:
     target = dataclasses.replace(toy_target(), capabilities=frozenset({Capability.LABELS, Capability.PROBS}))
     requests = choose_probes(only="structure-evasion,posterior-similarity")
     cells = plan(target, requests, seeds=(0,), profile="quick", side=SideKnowledge())
@@ -67,12 +77,65 @@ def test_node_probe_is_skipped_on_a_graph_classifier() -> None:
     assert "node classifiers" in cells[0].skip
 
 
+Roles = dict[str, tuple[str, ...]]
+
+
+@pytest.fixture
+def probing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ProbeRequest]:
+    """Registers a probe with one attack a role, each with what it needs."""
+
+    def registered(roles: Roles, **more: object) -> ProbeRequest:
+        strata = registry.find("attacks", "strata").location
+        evaluation = registry.find_probe("strata").evaluation
+        fields = {"findings": ("shift-gap",), "headline": Shown("accuracy"), **more}
+        probe = ProbeEntry("planted", "shift", evaluation, "", **fields)  # type: ignore[arg-type]
+        entries = tuple(
+            Entry(f"planted-{role}", strata, "", "shift", "planted", needs, role=role)  # type: ignore[arg-type]
+            for role, needs in roles.items()
+        )
+        monkeypatch.setattr(registry, "attacks_of", lambda _probe: entries)
+        return ProbeRequest(probe)
+
+    return registered
+
+
+@pytest.mark.parametrize(
+    ("roles", "reason"),
+    [
+        ({"search": ("PARAMS",), "heuristic": (), "control": ()}, "needs PARAMS; toy-gcn offers LABELS, PROBS"),
+        ({"search": ("PROBS",), "heuristic": ("PARAMS",), "control": ()}, ""),
+        ({"heuristic": ("PARAMS", "GRAD_X"), "control": ()}, "needs GRAD_X, PARAMS; toy-gcn offers LABELS, PROBS"),
+        ({"heuristic": ("LABELS",)}, ""),
+        ({"control": ()}, "needs an attack that is no control; toy-gcn offers LABELS, PROBS"),
+        ({}, "no attack is registered for planted"),
+    ],
+)
+def test_roles_decide_whether_a_probe_runs(probing: Callable[..., ProbeRequest], roles: Roles, reason: str) -> None:
+    target = dataclasses.replace(toy_target(epochs=2), capabilities=frozenset({Capability.LABELS, Capability.PROBS}))
+    (cell,) = plan(target, [probing(roles)], seeds=(0,), profile="quick", side=PUBLIC)
+    assert cell.skip == reason
+    assert {attack.entry.role for attack in cell.attacks} == {
+        role for role, needs in roles.items() if set(needs) <= {"LABELS", "PROBS"}
+    }
+
+
+def test_a_probe_that_draws_nothing_has_one_cell(probing: Callable[..., ProbeRequest]) -> None:
+    target = toy_target(epochs=2)
+    for fixed, seeds in ((False, [3, 4]), (True, [3])):
+        request = probing({"heuristic": ()}, deterministic=fixed)
+        cells = plan(target, [request], seeds=(3, 4), profile="quick", side=PUBLIC)
+        assert [cell.seed for cell in cells] == seeds
+
+
 def test_key_depends_on_everything_that_changes_the_result() -> None:
     target = toy_target(epochs=5)
 
     def key(only: str = "strata", seed: int = 0, profile: Profile = "quick", side: SideKnowledge = PUBLIC) -> str:
         return plan(target, choose_probes(only=only), seeds=(seed,), profile=profile, side=side)[0].key
 
+    strata = choose_probes(only="strata")
+    (defended,) = plan(target, strata, seeds=(0,), profile="quick", side=PUBLIC, arm="l2r")
+    assert (defended.arm, defended.key == key()) == ("l2r", False)
     keys = {key(), key(only="corruption"), key(seed=1), key(profile="full"), key(side=SideKnowledge(labels="train"))}
     assert len(keys) == 5
     assert key() in keys

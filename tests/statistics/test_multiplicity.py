@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from auditor.statistics.multiplicity import bootstrap_p, holm, replicates_for
+from auditor.statistics.multiplicity import bootstrap_p, holm, holm_levels, replicates_for
 
 
 def test_holm_hand_numbers():
@@ -15,6 +15,20 @@ def test_holm_never_lowers_a_p_value_and_keeps_their_order(rng):
     adjusted = np.array(holm(list(p)))
     assert (adjusted >= p).all()
     assert (np.diff(adjusted[np.argsort(p)]) >= 0).all()
+
+
+def test_levels_hand_numbers():
+    assert holm_levels([0.01, 0.04, 0.03]) == pytest.approx([0.05 / 3, 0.025, 0.025])  # .03 > .025 stops it
+    assert holm_levels([0.04, 0.01, 0.02]) == pytest.approx([0.05, 0.05 / 3, 0.025])
+    assert holm_levels([0.3], level=0.1) == [0.1]
+    assert holm_levels([]) == []
+
+
+def test_a_comparison_is_significant_at_its_level_where_its_adjusted_p_value_is(rng):
+    for _ in range(200):
+        p = list(rng.random(6) ** 3)
+        levels = holm_levels(p)
+        assert [a <= 0.05 for a in holm(p)] == [value <= level for value, level in zip(p, levels, strict=True)]
 
 
 def test_bootstrap_p_counts_itself():

@@ -13,8 +13,8 @@ import attacks.table
 import reports.table
 from auditor.errors import LoadError, RefusedError
 from auditor.targets.load import load_target
-from auditor.targets.realm import Realm
 from auditor.targets.target import Capability
+from auditor.targets.user_imports import UserImports
 from auditor.targets.validity import validity_rows
 from tests.targets.projects import Project
 
@@ -268,7 +268,7 @@ def test_neither_side_sees_the_other_s_packages(colliding: Project, factory: str
     g = colliding.graph
     expected = 2 * colliding.model.eval()(g.x, g.edge_index)
     assert torch.equal(target.clean_logits(), expected)
-    handle = copy.deepcopy(target.handle())  # a copy runs in the same realm
+    handle = copy.deepcopy(target.handle())  # a copy runs in the same user_imports
     assert torch.equal(handle.logits(g.x, g.edge_index), expected)
     assert target.retrained(seed=0).accuracy() > 0
     assert target.provenance["own_packages"] == ["attacks", "defenses", "reports"]
@@ -297,16 +297,16 @@ def test_validity_rows_of_a_colliding_project_pass(colliding: Project) -> None:
 def test_without_a_collision_nothing_is_swapped(tmp_path: Path) -> None:
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports" / "audit.html").write_text("a folder of results, no package")
-    realm = Realm.of(tmp_path)
-    assert realm.collisions == ()
+    user_imports = UserImports.of(tmp_path)
+    assert user_imports.collisions == ()
     ours = sys.modules["attacks"]
-    with realm.entered():
+    with user_imports.entered():
         assert sys.modules["attacks"] is ours
         assert sys.path[0] == str(tmp_path)
 
 
 def test_our_own_checkout_is_no_collision() -> None:
-    assert Realm.of(Path(attacks.table.__file__).parents[1]).collisions == ()
+    assert UserImports.of(Path(attacks.table.__file__).parents[1]).collisions == ()
 
 
 def test_a_user_package_called_auditor_is_refused_with_the_remedy(tmp_path: Path) -> None:

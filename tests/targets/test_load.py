@@ -21,7 +21,7 @@ def test_a_folder_loads_and_answers_like_the_saved_model(tmp_path: Path) -> None
     target = load_target(tmp_path)
     g = project.graph
     assert torch.equal(target.clean_logits(), project.model.eval()(g.x, g.edge_index))
-    assert (target.name, target.kind, target.num_classes, target.task) == ("toy", "safetensors", 3, "node")
+    assert (target.name, target.kind, target.num_classes, target.task.level) == ("toy", "safetensors", 3, "node")
     assert target.provenance["reference"]["difference"] == 0.0
     assert target.split.spec == "public"
     assert Capability.RETRAIN not in target.capabilities
@@ -58,7 +58,7 @@ def test_a_graph_classifier_loads(tmp_path: Path) -> None:
     project = Project(tmp_path, small_graphs(), **{"class": "GIN", "readout": "mean"})
     project.add_reference()
     target = load_target(tmp_path)
-    assert target.task == "graph"
+    assert target.task.level == "graph"
     assert target.clean_logits().shape == (120, 2)
 
 

@@ -15,7 +15,7 @@ from auditor.targets.models import build_model
 from auditor.targets.recipe import TrainRecipe
 from auditor.targets.rng import forked_rng
 from auditor.targets.slices import GraphSlices
-from auditor.targets.target import is_correct
+from auditor.tasks import Task
 from tests.targets.projects import model_table
 from tests.toys import random_split, sbm_graph, small_graphs
 
@@ -29,7 +29,7 @@ def recipe(epochs: int = 30, **changes) -> TrainRecipe:
 
 def accuracy(model: nn.Module, graph: Graph, mask: torch.Tensor) -> float:
     extra = {} if graph.batch is None else {"batch": graph.batch}
-    return float(is_correct(model(graph.x, graph.edge_index, **extra), graph.y)[mask].double().mean())
+    return float(Task("node").correct(model(graph.x, graph.edge_index, **extra), graph.y)[mask].double().mean())
 
 
 def test_a_seed_decides_everything_and_another_seed_something_else() -> None:

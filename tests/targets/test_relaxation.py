@@ -1,4 +1,4 @@
-"""The ladder: which rung a model lands on, and that its weights mean what they say."""
+"""Relaxations: which method suits a model, and that its weights mean what they say."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ MODELS = {
     "not-differentiable": (lambda: NonDifferentiable(GCNConv), "none"),
     "mlp": (lambda: MLP(F_IN, HIDDEN, C), "none"),
 }
-EXACT = [name for name, (_, rung) in MODELS.items() if rung in ("native", "mask", "adaptor")]
+EXACT = [name for name, (_, kind) in MODELS.items() if kind in ("native", "mask", "adaptor")]
 
 
 def handle_of(name: str) -> ModelHandle:
@@ -102,18 +102,19 @@ def handle_of(name: str) -> ModelHandle:
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("where", ["given", "synthetic"])
-def test_every_model_lands_on_its_rung(name, where):
+def test_every_model_gets_the_method_that_suits_it(name, where):
     graph = sbm_graph() if where == "given" else None
-    relaxation = Relaxation.choose(handle_of(name), num_features=F_IN, task="node", graph=graph)
-    assert relaxation.rung == MODELS[name][1], relaxation.gaps
-    if name in EXACT:
+    relaxation = Relaxation.choose(handle_of(name), num_features=F_IN, level="node", graph=graph)
+    assert relaxation.kind == MODELS[name][1], relaxation.gaps
+    assert relaxation.is_exact == (name in EXACT)
+    if relaxation.is_exact:
         assert relaxation.gap <= MAX_GAP
 
 
 @pytest.mark.parametrize("name", EXACT)
 def test_weights_zero_and_one_equal_edits_of_another_graph(name):
-    """The rung is chosen on a synthetic graph; it must hold on one it has not seen, isolated nodes included."""
-    relaxation = Relaxation.choose(handle_of(name), num_features=F_IN, task="node")
+    """The method is chosen on a synthetic graph; it must hold on one it has not seen, isolated nodes included."""
+    relaxation = Relaxation.choose(handle_of(name), num_features=F_IN, level="node")
     graph = sbm_graph(seed=3)
     keep = (graph.edge_index != 5).all(dim=0) & (torch.arange(graph.num_edges) % 3 > 0)  # node 5 loses every edge
     soft = relaxation.logits(graph.x, graph.edge_index, keep.float())
@@ -125,8 +126,8 @@ def test_gradient_agrees_with_finite_differences(name):
     graph = sbm_graph(n=30)
     handle = handle_of(name)
     handle.model.double()
-    rung = MODELS[name][1]
-    relaxation = Relaxation(rung, 0.0, handle, rung)
+    method = MODELS[name][1]
+    relaxation = Relaxation(method, 0.0, handle, method)
     x = graph.x.double()
     pairs = torch.combinations(torch.arange(30)).T
     pairs = pairs[:, torch.randperm(pairs.shape[1], generator=torch.Generator().manual_seed(1))[:10]]
@@ -148,7 +149,7 @@ def test_gradient_agrees_with_finite_differences(name):
 @pytest.mark.parametrize("name", ["gcn", "gat", "sage-mean", "gin"])
 def test_gradient_flows_at_weight_zero(name):
     graph = sbm_graph(n=30)
-    relaxation = Relaxation.choose(handle_of(name), num_features=F_IN, task="node")
+    relaxation = Relaxation.choose(handle_of(name), num_features=F_IN, level="node")
     w = torch.zeros(4, requires_grad=True)
     edges = torch.cat([graph.edge_index, torch.tensor([[0, 1, 2, 3], [20, 21, 22, 23]])], dim=1)
     relaxation.logits(graph.x, edges, torch.cat([torch.ones(graph.num_edges), w])).square().sum().backward()
@@ -156,12 +157,12 @@ def test_gradient_flows_at_weight_zero(name):
     assert (w.grad != 0).all()
 
 
-def test_graph_model_pools_and_lands_on_mask():
+def test_graph_model_pools_and_gets_masked_messages():
     torch.manual_seed(0)
     model = GraphGIN(2, 8, 2)
     for graph in (None, small_graphs(20)):
-        relaxation = Relaxation.choose(ModelHandle(model), num_features=2, task="graph", graph=graph)
-        assert relaxation.rung == "mask"
+        relaxation = Relaxation.choose(ModelHandle(model), num_features=2, level="graph", graph=graph)
+        assert relaxation.kind == "mask"
     graph = small_graphs(20)
     z = relaxation.logits(graph.x, graph.edge_index, torch.ones(graph.num_edges), graph.batch)
     assert z.shape == (20, 2)
@@ -175,7 +176,7 @@ def test_sums_over_sparse_features_equal_sums_over_messages(name, monkeypatch):
     graph = Graph(sparse, torch.cat([base.edge_index, torch.tensor([[7], [7]])], dim=1), base.y)
     answers = []
     for entries in (True, False):
-        relaxation = Relaxation.choose(handle_of(name), num_features=F_IN, task="node")
+        relaxation = Relaxation.choose(handle_of(name), num_features=F_IN, level="node")
         if not entries:
             monkeypatch.setattr("auditor.targets.memo.SparseRows.of", lambda x: None)
         w = torch.linspace(0, 1, graph.num_edges, requires_grad=True)
@@ -191,7 +192,7 @@ def test_sums_over_sparse_features_equal_sums_over_messages(name, monkeypatch):
 def test_embeddings_follow_the_weights():
     graph = sbm_graph()
     for name in ("gat", "gcn-weighted"):
-        relaxation = Relaxation.choose(handle_of(name), num_features=F_IN, task="node")
+        relaxation = Relaxation.choose(handle_of(name), num_features=F_IN, level="node")
         keep = torch.arange(graph.num_edges) % 2 > 0
         soft = relaxation.embeddings(graph.x, graph.edge_index, keep.float())
         real = handle_of(name).embeddings(graph.x, graph.edge_index[:, keep])
@@ -205,8 +206,8 @@ def test_self_loops_of_the_graph_are_left_alone():
         torch.cat([base.edge_index[:, :10], torch.tensor([[0, 7], [0, 7]]), base.edge_index[:, 10:]], 1)
     )
     for name in ("gat", "gcn", "gin", "sage-mean"):
-        relaxation = Relaxation.choose(handle_of(name), num_features=F_IN, task="node", graph=graph)
-        assert relaxation.rung == MODELS[name][1]
+        relaxation = Relaxation.choose(handle_of(name), num_features=F_IN, level="node", graph=graph)
+        assert relaxation.kind == MODELS[name][1]
 
 
 def test_hooks_are_gone_afterwards_even_after_an_error():
@@ -226,7 +227,7 @@ def test_the_target_is_never_patched():
     torch.manual_seed(0)
     model = TwoLayers(lambda a, b: GATConv(a, b)).eval()
     before = [set(m.__dict__) for m in model.modules()]
-    relaxation = Relaxation.choose(ModelHandle(model), num_features=F_IN, task="node")
+    relaxation = Relaxation.choose(ModelHandle(model), num_features=F_IN, level="node")
     assert [set(m.__dict__) for m in model.modules()] == before
     assert [set(m.__dict__) for m in relaxation.handle.model.modules()] != before  # the copy is memoised
 
@@ -234,7 +235,7 @@ def test_the_target_is_never_patched():
 def test_choice_is_the_same_twice_and_leaves_the_global_generator_alone():
     handles = [handle_of("gat"), handle_of("gat")]
     state = torch.get_rng_state()
-    gaps = [Relaxation.choose(handle, num_features=F_IN, task="node").gaps for handle in handles]
+    gaps = [Relaxation.choose(handle, num_features=F_IN, level="node").gaps for handle in handles]
     assert gaps[0] == gaps[1]
     assert torch.equal(state, torch.get_rng_state())
 
@@ -289,6 +290,6 @@ def test_memo_keeps_the_gradient_of_features():
 def test_synthetic_graph_is_symmetric_and_always_the_same(task):
     graph = synthetic_graph(10, task)
     assert isinstance(graph, Graph)
-    assert graph.task == task
+    assert graph.task.level == task
     assert graph.is_undirected
     assert graph.digest() == synthetic_graph(10, task).digest()

@@ -62,7 +62,7 @@ def test_graph_data_from_a_file_is_found_again_beside_the_target(tmp_path: Path)
     )
     assert read_target_file(tmp_path / "t" / "target.toml").data.path == "../graphs.npz"
     assert torch.equal(load_target(tmp_path / "t").clean_logits(), trained.clean_logits())
-    assert trained.task == "graph"
+    assert trained.task.level == "graph"
     with pytest.raises(ConfigError, match='"graphs" is no data set'):
         train_reference(data, "gin", out_dir=tmp_path / "u", epochs=1)
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, cast, get_args
 
 from auditor.errors import ConfigError, nearest
-from auditor.guarantee import RELATION_WORDS, Level, Relation
+from auditor.guarantee import Level, Relation
 
 Access = Literal["released", "mechanism", "posteriors", "scores", "parameters"]
 
@@ -18,20 +18,6 @@ RELATIONS: Final[Mapping[str, tuple[Relation, ...]]] = {
     "node": ("zero-out", "replace"),
 }
 """The relations that each level can be audited in, the default first."""
-ACCESS_WORDS: Final[Mapping[str, str]] = {
-    "released": "the released graph or aggregate itself",
-    "mechanism": "the noisy sums of the mechanism",
-    "posteriors": "the posteriors of the final model",
-    "scores": "scores of your own",
-    "parameters": "the stated parameters alone",
-}
-TWIN_WORDS: Final[Mapping[str, str]] = {
-    "released": "with the noise halved",
-    "mechanism": "with the noise halved",
-    "posteriors": "with the noise removed",
-    "scores": "in the twin given",
-}
-"""What the reach twin lacks, by access; `parameters` has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +37,6 @@ class Claim:
     level: Level
     relation: Relation
     access: Access
-
-    @property
-    def numbers(self) -> str:
-        """`ε = 4.00, δ = 0`."""
-        return (
-            f"ε = {self.epsilon:g}, δ = {self.delta:g}"
-            if self.epsilon < 0.1
-            else f"ε = {self.epsilon:.2f}, δ = {self.delta:g}"
-        )
-
-    def headline(self) -> str:
-        """One line that never shows a bare epsilon."""
-        return f"{self.level} level ({RELATION_WORDS[self.relation]}) · {self.numbers} · {ACCESS_WORDS[self.access]}"
 
     def record(self) -> dict[str, Any]:
         """Plain values for the document."""

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from auditor.errors import ConfigError
 from auditor.evaluate.dp_claim.subject import Bits, tensors_digest, with_data
-from auditor.targets.target import Target, log_probabilities
+from auditor.targets.target import Target
+from auditor.tasks import log_probabilities
 
 DISJOINT_SHARE = 0.1
 """Canaries per edge at most where they must not touch each other: more would change the graph they are hidden in."""
@@ -39,7 +40,7 @@ class EdgeCanaries:
             ConfigError: the target is no node classifier, or there are not that many.
         """
         graph = target.private_graph
-        if graph.task != "node":
+        if graph.task.level != "node":
             raise ConfigError(
                 f"--level edge needs a target that classifies the nodes of one graph; {target.name} classifies graphs. "
                 "Audit it at --level graph."

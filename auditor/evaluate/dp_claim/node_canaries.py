@@ -44,7 +44,7 @@ class NodeCanaries:
             ConfigError: the target is no node classifier, or has not that many such training nodes.
         """
         graph = target.private_graph
-        if graph.task != "node":
+        if graph.task.level != "node":
             raise ConfigError(
                 f"--level node needs a target that classifies the nodes of one graph; {target.name} classifies graphs. "
                 "Audit it at --level graph."

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from auditor.audit import Audit
+from auditor.document import Audit
 from auditor.errors import ConfigError
 from auditor.evaluate.dp_claim.claim import Claim
 from auditor.statistics.dp import universal
@@ -140,7 +140,7 @@ def registered(audit: Audit) -> Mapping[str, Any]:
         ConfigError: the document holds none, or it was changed since.
     """
     cells = [cell for cell in audit.cells if cell.probe == PROBE]
-    if any(cell.status != "skipped" or "verdict" in cell.params or "bounds" in cell.params for cell in cells):
+    if any(cell.status != "skipped" for cell in cells) or any(result.probe == PROBE for result in audit.results):
         raise ConfigError(
             "not pre-registered: the --prereg document is an audit that has seen scores. Give the audit.json that "
             '"auditor dp-claim --power-only" wrote before there were any.'

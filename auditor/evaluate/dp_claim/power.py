@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 from scipy import special, stats
@@ -15,9 +15,11 @@ from auditor.statistics import dp
 from auditor.statistics.accounting import mu_of
 from auditor.statistics.draws import generator
 
+Unit = Literal["canaries", "trainings"]
+
 PROBABILITY: Final = 0.8
-ENOUGH_LIMIT: Final = 1_000_000
-_MOST_RUNS: Final = 100_000
+ENOUGH_LIMIT: Final[Mapping[Unit, int]] = {"canaries": 1_000_000, "trainings": 200_000}
+"""The largest number that is looked at for one that could reject the claim."""
 _DRAWS, _SIMULATED = 200, 8_000_000  # simulated audits, and canaries in all of them together: seconds
 
 
@@ -43,10 +45,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """The rows, and how much would be enough where none can reject."""
+    """What a plan could see.
+
+    Attributes:
+        rows: one for each test at each size.
+        unit: what `enough` counts; trainings are those with the canary, and as many without.
+        enough: the fewest that could reject the claim; None where no number looked at could.
+        blind_delta: the level of a test is not above delta. A mechanism may open every record with that probability, so
+            that nothing can be rejected.
+    """
 
     rows: tuple[Row, ...]
-    unit: str
+    unit: Unit
     enough: int | None
     blind_delta: bool
 
@@ -55,45 +65,26 @@ class Power:
         """Whether any test could reject the claim."""
         return any(row.needed is not None for row in self.rows)
 
+    @property
+    def ceiling(self) -> float:
+        """The highest bound if every guess were right."""
+        return max(row.ceiling for row in self.rows)
+
+    def needed(self, test: str, guesses: int) -> int | None:
+        """See `Row`; None for a test that is not registered."""
+        return next((row.needed for row in self.rows if (row.test, row.guesses) == (test, guesses)), None)
+
     def record(self) -> dict[str, Any]:
         """Plain values for the document."""
-        return {"rows": [asdict(row) for row in self.rows], "enough": self.enough, "possible": self.possible}
-
-    def sentence(self, plan: Plan) -> str:
-        """What the audit could detect, or why it can detect nothing and what would do."""
-        claim = plan.claim
-        if self.blind_delta:
-            return (
-                f"alpha {plan.share:.3g} for each test is not above delta = {claim.delta:g}: an ({claim.numbers}) "
-                "mechanism may open every record with that probability, so that nothing could be rejected. Use "
-                f"--alpha above {claim.delta * plan.alpha / plan.share:.3g}, or claim a delta below {plan.share:.3g}"
-            )
-        if not self.possible:
-            highest = max(self.rows, key=lambda row: row.ceiling)
-            more = (
-                f"no number up to {ENOUGH_LIMIT:,} {self.unit} would be enough"
-                if self.enough is None
-                else f"about {self.enough:,} {self.unit} would be enough if every guess were right"
-            )
-            return (
-                f"with {self._size(plan)} even all {highest.guesses:,} guesses right would prove no more than epsilon "
-                f"= {highest.ceiling:.2f} (test {highest.test}), the claim is {claim.epsilon:.2f}: nothing could be "
-                f"rejected; {more}"
-            )
-        best = min((row for row in self.rows if row.detectable is not None), key=lambda row: row.detectable or 0.0)
-        text = (
-            f"with {self._size(plan)} a true epsilon of at least {best.detectable:.2f} could be detected with "
-            f"probability {PROBABILITY:g} (test {best.test}, {best.needed:,} of {best.guesses:,} guesses right)"
-        )
-        doubles = [row.at_double for row in self.rows if row.at_double is not None]
-        if doubles:
-            text += f"; a Gaussian mechanism with half the noise would be found with probability {max(doubles):.2f}"
-        if self.enough is not None:
-            text += f"; {self.enough:,} {self.unit} are the fewest that could reject"
-        return text
-
-    def _size(self, plan: Plan) -> str:
-        return f"{plan.runs} + {plan.runs} trainings" if plan.mode == "multi-run" else f"{plan.m:,} canaries"
+        return {
+            "rows": [asdict(row) for row in self.rows],
+            "unit": self.unit,
+            "enough": self.enough,
+            "searched": ENOUGH_LIMIT[self.unit],
+            "possible": self.possible,
+            "blind_delta": self.blind_delta,
+            "probability": PROBABILITY,
+        }
 
 
 def power_of(plan: Plan) -> Power:
@@ -110,7 +101,7 @@ def power_of(plan: Plan) -> Power:
             plan.claim.delta,
             size / plan.m,
             plan.share,
-            limit=ENOUGH_LIMIT,
+            limit=ENOUGH_LIMIT["canaries"],
         )
         for size in plan.sizes
         for test in plan.tests
@@ -150,7 +141,7 @@ def _multi_run(plan: Plan, blind: bool) -> Power:
         else:
             rows.append(Row(test, 2 * n, ceiling, None))
         enough.append(None if blind else _enough_runs(rejects))
-    return Power(tuple(rows), "trainings of each kind", min((r for r in enough if r is not None), default=None), blind)
+    return Power(tuple(rows), "trainings", min((r for r in enough if r is not None), default=None), blind)
 
 
 def _rejects(plan: Plan, test: str, blind: bool, n: int, right_in: int, right_out: int) -> bool:
@@ -190,7 +181,7 @@ def _enough_runs(rejects: Callable[[int, int, int], bool]) -> int | None:
     """Trainings of each kind, half of which set the threshold."""
     lo, hi = 1, 2
     while not rejects(hi, hi, hi):
-        if hi >= _MOST_RUNS:
+        if 2 * hi >= ENOUGH_LIMIT["trainings"]:
             return None
         lo, hi = hi, 2 * hi
     while hi - lo > 1:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from auditor.document.facts import Accounted
 from auditor.errors import ConfigError, nearest
 from auditor.guarantee import Guarantee, Level
 from auditor.statistics.accounting import check_delta, epsilon_of_mu, multi_term_epsilon, subsampled_gaussian
@@ -27,24 +28,32 @@ class Account:
         epsilon: at `delta`; infinite when it cannot be bounded.
         delta: what it holds at.
         accountant: which one gave it.
-        words: what it was computed from.
+        parameters: what it was computed from, named as in a Guarantee's mechanism.
         prv, pld: the two accountants where both ran.
         disagreement: their relative gap.
+        ordinary: what the accountant of records that share nothing says, where one unit lies in many records.
     """
 
     epsilon: float
     delta: float
     accountant: str
-    words: str
+    parameters: Mapping[str, float] = field(default_factory=dict)
     prv: float | None = None
     pld: float | None = None
     disagreement: float | None = None
+    ordinary: float | None = None
 
-    def line(self) -> str:
-        """`ε = 4.00 at δ = 0 by pure, from …`; the two accountants side by side where both ran."""
-        shown = f"{self.epsilon:.2f}" if self.epsilon < 1e6 else "unbounded"
-        both = "" if self.prv is None or self.pld is None else f" (PRV {self.prv:.2f}, PLD {self.pld:.2f})"
-        return f"ε = {shown} at δ = {self.delta:g} by {self.accountant}{both}, from {self.words}"
+    def record(self) -> Accounted:
+        """For the document."""
+        return Accounted(
+            epsilon=self.epsilon,
+            delta=self.delta,
+            accountant=self.accountant,
+            parameters=dict(self.parameters),
+            prv=self.prv,
+            pld=self.pld,
+            ordinary=self.ordinary,
+        )
 
     def refutes(self, epsilon: float) -> bool:
         """Whether a claim of `epsilon` is more than 1 % below."""
@@ -66,26 +75,24 @@ def account_of(guarantee: Guarantee, delta: float) -> Account | None:
     if guarantee.accountant == "prv+pld":
         values = _take(record, "q", "sigma", "steps")
         return None if values is None else _sampled(values, delta)
-    if guarantee.accountant == "multi-term-rdp":
-        values = _take(record, "N", "b", "M", "nm", "steps")
-        return None if values is None else _multi_term(values, delta)
-    return None
+    values = _take(record, "N", "b", "M", "nm", "steps")
+    return None if values is None else _multi_term(values, delta)
 
 
 def _pure(record: Mapping[str, Any], delta: float) -> Account | None:
     name = record.get("name")
     if name == "no edges":
-        return Account(0.0, delta, "pure", "no edge is used")
+        return Account(0.0, delta, "pure")
     if (flips := _take(record, "flip_probability")) is not None:
         (p,) = flips
         if not 0 <= p <= 0.5:
             raise ConfigError(f"flip_probability = {p:g}; expected a number from 0 to .5.")
-        return Account(math.log((1 - p) / p) if p else math.inf, delta, "pure", f"flip probability {p:.4g}")
+        return Account(math.log((1 - p) / p) if p else math.inf, delta, "pure", {"flip_probability": p})
     if (spent := _take(record, "epsilon_count", "epsilon_cells")) is not None:
         count, cells = spent
         if min(count, cells) < 0:
             raise ConfigError(f"epsilon_count = {count:g}, epsilon_cells = {cells:g}; expected numbers from 0.")
-        return Account(count + cells, delta, "pure", f"{count:.4g} for the count and {cells:.4g} for the cells")
+        return Account(count + cells, delta, "pure", {"epsilon_count": count, "epsilon_cells": cells})
     return None
 
 
@@ -97,11 +104,9 @@ def _gaussian(values: tuple[float, ...], delta: float) -> Account:
             f"sensitivity = {sensitivity:g}, sigma = {sigma:g}, releases = {releases:g}; expected numbers from 0, and "
             "at least one release."
         )
-    words = f"{releases:g} Gaussian releases, sensitivity {sensitivity:.4g}, noise {sigma:.4g}"
-    if sigma == 0:
-        return Account(math.inf, delta, "gaussian-exact", words)
-    mu = math.sqrt(releases) * sensitivity / sigma
-    return Account(epsilon_of_mu(mu, delta), delta, "gaussian-exact", words)
+    epsilon = math.inf if sigma == 0 else epsilon_of_mu(math.sqrt(releases) * sensitivity / sigma, delta)
+    own = {"sensitivity": sensitivity, "sigma": sigma, "releases": releases}
+    return Account(epsilon, delta, "gaussian-exact", own)
 
 
 def _sampled(values: tuple[float, ...], delta: float) -> Account:
@@ -110,11 +115,11 @@ def _sampled(values: tuple[float, ...], delta: float) -> Account:
     _check_steps(steps)
     if not 0 < q <= 1:
         raise ConfigError(f"q = {q:g} must be above 0 and at most 1.")
-    words = f"sampling rate {q:.4g}, noise {sigma:.4g}, {steps:.0f} steps"
+    own = {"q": q, "sigma": sigma, "steps": steps}
     if sigma == 0:
-        return Account(math.inf, delta, "prv+pld", words)
+        return Account(math.inf, delta, "prv+pld", own)
     found = subsampled_gaussian(q, sigma, int(steps), delta)
-    return Account(found.epsilon, delta, found.accountant, words, found.prv, found.pld, found.disagreement)
+    return Account(found.epsilon, delta, found.accountant, own, found.prv, found.pld, found.disagreement)
 
 
 def _multi_term(values: tuple[float, ...], delta: float) -> Account:
@@ -124,11 +129,8 @@ def _multi_term(values: tuple[float, ...], delta: float) -> Account:
     if min(drawn, terms) > MAX_TERMS:
         raise ConfigError(f"{drawn:g} roots a step, {terms:g} terms; one of the two must be at most {MAX_TERMS}.")
     epsilon = multi_term_epsilon(int(population), int(drawn), int(terms), noise, int(steps), delta)
-    words = (
-        f"{drawn:.0f} of {population:.0f} roots a step, noise {noise:.4g} of the sensitivity, {steps:.0f} steps, one "
-        f"unit in up to {terms:.0f} records"
-    )
-    return Account(epsilon if math.isfinite(epsilon) else math.inf, delta, "multi-term-rdp", words)
+    own = {"N": population, "b": drawn, "M": terms, "nm": noise, "steps": steps}
+    return Account(epsilon if math.isfinite(epsilon) else math.inf, delta, "multi-term-rdp", own)
 
 
 def _gaussian_delta(delta: float) -> None:
@@ -189,15 +191,11 @@ class Parameters:
             return _sampled((self.q, self.sigma, self.steps), delta)
         drawn = min(self.units, max(1, round(self.q * self.units)))
         if self.sigma == 0:
-            return Account(math.inf, delta, "multi-term-rdp", "no noise")
+            return Account(math.inf, delta, "multi-term-rdp", {"sigma": self.sigma})
         found = _multi_term((self.units, drawn, terms, self.sigma / (2 * terms), self.steps), delta)
-        naive = _sampled((self.q, self.sigma, self.steps), delta).epsilon
-        bound = "no degree bound was stated" if self.K is None else f"K = {self.K}, r = {self.r}"
-        words = (
-            f"{found.words} ({bound}); the ordinary accountant, which is for records that share nothing, says "
-            f"{naive:.2f}"
-        )
-        return Account(found.epsilon, delta, found.accountant, words)
+        bound = {} if self.K is None or self.r is None else {"K": self.K, "r": self.r}
+        ordinary = _sampled((self.q, self.sigma, self.steps), delta).epsilon
+        return replace(found, parameters={**found.parameters, **bound}, ordinary=ordinary)
 
 
 def read_parameters(text: str) -> Parameters:

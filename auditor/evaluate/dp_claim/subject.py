@@ -15,12 +15,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from auditor.data.graph import Graph, Split
+from auditor.defense import DefenseTask, TrainedModels
 from auditor.errors import EvaluationError
 from auditor.guarantee import Guarantee
 from auditor.mechanism import PrivateDefense
-from auditor.probe import DefenseTask, TrainedModels
 from auditor.statistics.draws import generator
-from auditor.targets.target import Target, log_probabilities
+from auditor.targets.target import Target
+from auditor.tasks import log_probabilities
 
 Bits = NDArray[np.bool_]
 Scores = NDArray[np.float64]
@@ -276,7 +277,7 @@ def checked(scores: Tensor, m: int) -> Scores:
 def with_data(target: Target, graph: Graph, split: Split) -> Target:
     """The target on other data, with a digest of its own, so that no cache takes it for the first one."""
     word = hashlib.sha256(f"{target.digest}\0{graph.digest()}".encode() + split.train.numpy().tobytes()).hexdigest()
-    return replace(target, graph=graph, private=None, split=split, digest=word, claimed_accuracy=None, _clean={})
+    return replace(target, graph=graph, private=None, split=split, digest=word, claimed_accuracy=None)
 
 
 def negative_losses(logits: Tensor, y: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from auditor.defense import TrainedModels
 from auditor.errors import ConfigError
 from auditor.evaluate.dp_claim.claim import Claim
 from auditor.evaluate.dp_claim.edge_canaries import EdgeCanaries
@@ -24,7 +25,6 @@ from auditor.evaluate.dp_claim.subject import (
 )
 from auditor.guarantee import Guarantee
 from auditor.mechanism import PrivateDefense
-from auditor.probe import TrainedModels
 from auditor.statistics.draws import generator
 from auditor.targets.target import Target
 

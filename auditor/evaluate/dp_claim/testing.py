@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -32,10 +32,6 @@ class Bound:
     rejected: bool
     lower: float
     lower_95: float
-
-    def record(self) -> dict[str, Any]:
-        """Plain values for the document."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +62,10 @@ class Audited:
     def lower(self) -> float:
         """Largest bound at alpha."""
         return max(b.lower for b in self.bounds)
+
+    def lower_95(self, test: str, guesses: int) -> float | None:
+        """The 95 % bound of one test at one size; None for one that is not registered."""
+        return next((b.lower_95 for b in self.bounds if (b.test, b.guesses) == (test, guesses)), None)
 
 
 def one_run(observation: Observation, plan: Plan, seed: int) -> Audited:

@@ -13,9 +13,9 @@ from torch import nn
 
 from auditor.data.graph import Graph, Split
 from auditor.errors import AuditorError, ConfigError, EvaluationError, nearest
-from auditor.targets.realm import Realm, contain
 from auditor.targets.rng import forked_rng
 from auditor.targets.target import Target
+from auditor.targets.user_imports import UserImports, contain
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,13 +40,13 @@ class UserFunction:
     Attributes:
         spec: as it was named.
         call: the function.
-        realm: the packages that it runs among.
+        user_imports: the packages that it runs among.
         takes_noise: whether it can be asked for a run without noise.
     """
 
     spec: str
     call: Callable[..., Any]
-    realm: Realm
+    user_imports: UserImports
     takes_noise: bool
 
     def fit(self, target: Target, seed: int, noise_scale: float) -> Target:
@@ -58,7 +58,7 @@ class UserFunction:
         data = TrainingData(target.private_graph, target.split, target.num_classes)
         extra = {"noise": noise_scale == 1} if self.takes_noise else {}
         try:
-            with forked_rng(seed), self.realm.entered():
+            with forked_rng(seed), self.user_imports.entered():
                 made = self.call(data, seed, **extra)
         except AuditorError:
             raise
@@ -70,7 +70,7 @@ class UserFunction:
         if isinstance(made, Target):
             return made
         if isinstance(made, nn.Module):
-            return replace(target, model=contain(made, self.realm), _clean={})
+            return replace(target, model=contain(made, self.user_imports))
         raise EvaluationError(
             f"--train {self.spec} returned a {type(made).__name__}; expected a Target, or a module called like the "
             "target's own model. Return the trained model."
@@ -92,9 +92,9 @@ def load_function(spec: str, folder: Path) -> UserFunction:
         if not file.is_file():
             raise ConfigError(f"--train {spec}: there is no file {place}. Correct the path.")
         root, module_name = file.parent, file.stem
-    realm = Realm.of(root)
+    user_imports = UserImports.of(root)
     try:
-        with forked_rng(), realm.entered():
+        with forked_rng(), user_imports.entered():
             module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         raise ConfigError(
@@ -105,7 +105,7 @@ def load_function(spec: str, folder: Path) -> UserFunction:
     if not callable(call):
         known = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
         raise ConfigError(f"--train {spec}: {place} has no function {name}. {nearest(name, known)}")
-    return UserFunction(spec, call, realm, _takes_noise(call))
+    return UserFunction(spec, call, user_imports, _takes_noise(call))
 
 
 def _takes_noise(call: Callable[..., Any]) -> bool:

@@ -1,92 +1,59 @@
-"""The verdict words and their sentences: VIOLATED, UNDERPOWERED, CONSISTENT, decided in this order."""
+"""The verdict: VIOLATED, UNDERPOWERED or CONSISTENT, decided in this order. Never "verified"."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from auditor.evaluate.dp_claim.claim import ACCESS_WORDS, TWIN_WORDS, Claim
-from auditor.evaluate.dp_claim.plan import Plan
+from auditor.evaluate.dp_claim.claim import Claim
 from auditor.evaluate.dp_claim.power import Power
 from auditor.evaluate.dp_claim.static import Account
 from auditor.evaluate.dp_claim.testing import Audited
 
 Word = Literal["VIOLATED", "UNDERPOWERED", "CONSISTENT"]
-
-NO_PROOF = "not a proof: an adversary stronger than this one may exist"
+Reason = Literal["accounting", "audit", "not-run", "alpha-below-delta", "ceiling", "reach-unknown", "reach", ""]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One word, why, and the sentence for people."""
+    """One word, and why.
+
+    Attributes:
+        word: a consistent claim is no proven one: an adversary stronger than this one may exist.
+        reason: of a violation `accounting` (the parameters refute it) or `audit` (a test does); of too little power
+            `not-run` (arithmetic alone), `alpha-below-delta` or `ceiling` (no test could reject), `reach-unknown` (no
+            run with less noise) or `reach` (missing noise would not have been noticed); empty where consistent.
+    """
 
     word: Word
-    reason: str
-    sentence: str
+    reason: Reason
 
 
 def by_account(claim: Claim, account: Account | None) -> Verdict | None:
     """VIOLATED where the recomputed epsilon refutes the claim; None where it does not."""
     if account is None or not account.refutes(claim.epsilon):
         return None
-    shown = f"{account.epsilon:.2f}" if account.epsilon < 1e6 else "beyond any bound"
-    return Verdict(
-        "VIOLATED",
-        "accounting",
-        f"VIOLATED (accounting): epsilon is {shown} at delta = {claim.delta:g} by {account.accountant}, from "
-        f"{account.words}; the claim is {claim.epsilon:.2f}",
-    )
+    return Verdict("VIOLATED", "accounting")
 
 
-def account_only(claim: Claim, account: Account) -> Verdict:
-    """What a static check that finds no error amounts to: no audit."""
-    return Verdict(
-        "UNDERPOWERED",
-        "not-run",
-        f"UNDERPOWERED: the arithmetic holds (epsilon {account.epsilon:.2f} at delta = {claim.delta:g} by "
-        f"{account.accountant}, claimed {claim.epsilon:.2f}), but no run was audited: stated parameters say nothing of "
-        "what the code does",
-    )
+def account_only() -> Verdict:
+    """What a static check that finds no error amounts to: stated parameters say nothing of what the code does."""
+    return Verdict("UNDERPOWERED", "not-run")
 
 
-def without_power(plan: Plan, power: Power) -> Verdict | None:
+def without_power(power: Power) -> Verdict | None:
     """UNDERPOWERED where no test could reject the claim; None where one could."""
     if power.possible:
         return None
-    reason = "alpha-below-delta" if power.blind_delta else "ceiling"
-    return Verdict("UNDERPOWERED", reason, f"UNDERPOWERED: {power.sentence(plan)}")
+    return Verdict("UNDERPOWERED", "alpha-below-delta" if power.blind_delta else "ceiling")
 
 
-def by_audit(plan: Plan, run: Audited, twin: Audited | None) -> Verdict:
+def by_audit(run: Audited, twin: Audited | None) -> Verdict:
     """The verdict on what was measured."""
-    claim, seen = plan.claim, ACCESS_WORDS[plan.claim.access]
-    found = run.rejecting
-    if found is not None:
-        given = ", given a Gaussian shape" if found.test in ("G", "multi-run G") else ""
-        return Verdict(
-            "VIOLATED",
-            "audit",
-            f"VIOLATED: whoever sees {seen} guesses {found.right:,} of {found.guesses:,} right, which rejects "
-            f"{claim.numbers} at alpha {plan.share:.3g} (test {found.test}{given}): epsilon is at least "
-            f"{found.lower:.2f}",
-        )
+    if run.rejecting is not None:
+        return Verdict("VIOLATED", "audit")
     if twin is None:
-        return Verdict(
-            "UNDERPOWERED",
-            "reach-unknown",
-            f"UNDERPOWERED: reach unknown. No test rejects {claim.numbers}, and no run with less noise was given to "
-            "show that missing noise would have been noticed",
-        )
+        return Verdict("UNDERPOWERED", "reach-unknown")
     if twin.rejecting is None:
-        return Verdict(
-            "UNDERPOWERED",
-            "reach",
-            f"UNDERPOWERED: this audit would not have noticed missing noise: {TWIN_WORDS[claim.access]} the bound is "
-            f"{twin.highest.lower_95:.2f} (95 %), the claim {claim.epsilon:.2f}",
-        )
-    return Verdict(
-        "CONSISTENT",
-        "",
-        f"CONSISTENT: no test rejects {claim.numbers} for whoever sees {seen} (95 % lower bound "
-        f"{run.highest.lower_95:.2f}; {TWIN_WORDS[claim.access]} {twin.highest.lower_95:.2f}); {NO_PROOF}",
-    )
+        return Verdict("UNDERPOWERED", "reach")
+    return Verdict("CONSISTENT", "")

@@ -1,7 +1,7 @@
 """What the same adversary guesses about edges without the model: scores from features and labels alone.
 
-None of these reads the private graph. Two more comparisons need a model and are made in `link_twins`: an untrained
-network of the same shape, and a twin trained on a rewired graph.
+None of these reads the private graph. Two more controls need a model and are made in `twins`: an untrained network of
+the same shape, and a twin trained on a rewired graph.
 """
 
 from __future__ import annotations
@@ -45,28 +45,27 @@ class Knowledge:
     reference_pairs: Tensor
 
     @property
-    def words(self) -> str:
-        """What is known, in words."""
-        known = [word for word, value in (("features", self.x), ("labels", self.y)) if value is not None]
-        return " and ".join(known) or "nothing"
+    def words(self) -> tuple[str, ...]:
+        """What is known: `features`, `labels`."""
+        return tuple(word for word, value in (("features", self.x), ("labels", self.y)) if value is not None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Control:
-    """One control: the mean of its scores' metrics is what is printed (several draws of one thing).
+class Scorer:
+    """Whoever scores pairs, the attack or a control.
 
     Attributes:
-        name: its id in the document.
-        scores: one scorer, or one per draw.
-        counterfactual: whether it is a twin on a rewired graph; such a control can lower what is proven, never clear.
+        name: its name in the document.
+        scores: one score, or one per draw of the same thing: then the mean of their metrics is what it reaches.
+        twin: whether it is a twin on a rewired graph, see `auditor.document.Control`.
     """
 
     name: str
     scores: tuple[PairScore, ...] = field(repr=False)
-    counterfactual: bool = False
+    twin: bool = False
 
 
-def no_model_controls(knowledge: Knowledge, *, with_mlp: bool, seed: int) -> list[Control]:
+def no_model_controls(knowledge: Knowledge, *, with_mlp: bool, seed: int) -> list[Scorer]:
     """Every control that the side knowledge allows; none without any, and then the control is chance.
 
     Both forms of the feature cosine run, since either can be the stronger one.
@@ -75,7 +74,7 @@ def no_model_controls(knowledge: Knowledge, *, with_mlp: bool, seed: int) -> lis
     features: dict[str, PairScore] = {}
     if x is not None:
         features = {"features": row_cosine(x), "features-standardised": standardised_cosine(x)}
-        controls += [Control(name, (score,)) for name, score in features.items()]
+        controls += [Scorer(name, (score,)) for name, score in features.items()]
     if y is None or not bool((y >= 0).any()):
         return controls
     known = y >= 0
@@ -83,13 +82,13 @@ def no_model_controls(knowledge: Knowledge, *, with_mlp: bool, seed: int) -> lis
     mlp = mlp_log_posteriors(x, y, knowledge.num_classes, seed=seed) if x is not None and (fill or with_mlp) else None
     filled = y if mlp is None or not fill else torch.where(known, y, mlp.argmax(dim=1))
     labels = label_agreement(filled, knowledge.num_classes)
-    controls.append(Control("labels", (labels,)))
+    controls.append(Scorer("labels", (labels,)))
     by_labels = standardise(labels, r)
     for name, score in features.items():
-        controls.append(Control(f"{name}+labels", (_sum(standardise(score, r), by_labels),)))
+        controls.append(Scorer(f"{name}+labels", (_sum(standardise(score, r), by_labels),)))
     if mlp is not None and with_mlp:
         nodes = torch.unique(r[0])[:512]
-        controls.append(Control("mlp", (log_posterior_similarity(mlp, neighbourhood=nodes),)))
+        controls.append(Scorer("mlp", (log_posterior_similarity(mlp, neighbourhood=nodes),)))
     return controls
 
 

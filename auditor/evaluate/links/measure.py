@@ -1,10 +1,9 @@
-"""From scores of one set of pairs to measurements: value, interval, every control, and the paired advantage."""
+"""From scores of one set of pairs to numbers: value, interval, and the paired contrast to every control."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -12,14 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from auditor.audit import Advantage, Curve, Interval, Measurement, Scale, Series
-from auditor.audit import Control as ControlRow
+from auditor.document import Control, Curve, Estimate, Measured, Metric, Series, measured
+from auditor.document.facts import LinkFacts, LinkList, LowFpr, Twin
 from auditor.errors import EvaluationError
-from auditor.evaluate.links.controls import Control
+from auditor.evaluate.links.controls import Scorer
 from auditor.evaluate.links.pairs import PairSet
-from auditor.evaluate.links.text import sentence
 from auditor.statistics import ranking
-from auditor.statistics.node_bootstrap import Memo, Metric, Replicates, node_bootstrap
+from auditor.statistics.node_bootstrap import Memo, Replicates, node_bootstrap
 from auditor.statistics.pair_scores import PairScore
 
 Floats = NDArray[np.float64]
@@ -27,76 +25,103 @@ BLOCK = 65_536
 ROC_POINTS = 120
 LOW_FPRS = (0.01, 0.001)
 NEGATIVES_AT_FPR = 50
-
-
-@dataclass(frozen=True, slots=True)
-class MetricKind:
-    """One metric: its name in the document, how it is computed, and the scale its severity is read on."""
-
-    name: str
-    of: Metric
-    scale: Scale
-    logit: bool = False
-    least_negatives: float = 0.0
-
-
-AUC = MetricKind("auc", ranking.auc, "auc", logit=True)
-AVERAGE_PRECISION = MetricKind("average_precision", ranking.average_precision, "other")
-PRECISION = MetricKind("precision@edges", ranking.precision_at_positives, "other")
-LOW_TPR = tuple(
-    MetricKind(f"tpr@{f:g}", partial(ranking.tpr_at, fpr=f), "tpr", least_negatives=NEGATIVES_AT_FPR / f)
-    for f in LOW_FPRS
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Naming:
-    """What a row is filed under, and what its adversary knows besides the model, in words."""
-
-    finding: str
-    probe: str
-    knowledge: str
+PAIR_REPLICATES = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Arm:
-    """Scores of the attack or of one control on one set of pairs, one column per draw."""
+class PairMetric:
+    """A metric of ranked pairs.
 
-    control: Control | None
-    columns: list[Floats]
+    Attributes:
+        metric: what it is in the document.
+        of: how it follows from a weighted ROC curve.
+        logit: whether its interval is symmetric on the logit scale.
+        fpr: the share of false alarms that it is taken at; None for a metric of the whole ranking.
+    """
+
+    metric: Metric
+    of: Callable[[ranking.Curve], float]
+    logit: bool = False
+    fpr: float | None = None
+
+    @property
+    def least_negatives(self) -> int:
+        """Non-edges that it wants: fifty at its share of false alarms."""
+        return 0 if self.fpr is None else round(NEGATIVES_AT_FPR / self.fpr)
+
+
+AUC = PairMetric(Metric("auc", "auc", "higher", "auc"), ranking.auc, logit=True)
+AVERAGE_PRECISION = PairMetric(Metric("average_precision", "ratio", "higher"), ranking.average_precision)
+PRECISION = PairMetric(Metric("precision@edges", "share", "higher"), ranking.precision_at_positives)
+LOW_TPR = tuple(
+    PairMetric(Metric(f"tpr@{fpr:g}", "share", "higher", "tpr"), partial(ranking.tpr_at, fpr=fpr), fpr=fpr)
+    for fpr in LOW_FPRS
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
-    """One set of pairs, scored and replicated.
+    """One set of pairs, scored by the attack and every control, and replicated.
 
-    `kinds` are the metrics that the set is large enough for, in the order of `replicates`.
+    Attributes:
+        pairs: the set.
+        scorers: the attack, then the controls.
+        columns: scores of each scorer, float64 [P] for each of its draws.
+        metrics: those that the set is large enough for.
+        values: each metric of each column, [metrics, columns].
+        replicates: the same over replicates; None where there are no intervals.
     """
 
     pairs: PairSet
-    arms: list[Arm]
-    kinds: tuple[MetricKind, ...]
-    replicates: Replicates | None
+    scorers: tuple[Scorer, ...]
+    columns: tuple[tuple[Floats, ...], ...] = field(repr=False)
+    metrics: tuple[PairMetric, ...]
     values: Floats = field(repr=False)
+    replicates: Replicates | None = field(repr=False)
 
-    def contrast(self, plus: int, minus: int | None = None) -> Floats:
-        """Coefficients of the mean of one arm's columns, less that of another's."""
-        row, start = np.zeros(sum(len(arm.columns) for arm in self.arms)), 0
-        for index, arm in enumerate(self.arms):
-            stop = start + len(arm.columns)
-            row[start:stop] += ((index == plus) - (index == minus)) / len(arm.columns)
-            start = stop
-        return row
+    def estimate(self, metric: PairMetric, scorer: int = 0) -> Estimate:
+        """What a scorer reaches, by default the attack; no value where the set is too small for the metric."""
+        if metric not in self.metrics:
+            return Estimate(value=None, n=self.pairs.size)
+        at, mean = self.metrics.index(metric), self._mean(scorer)
+        if self.replicates is None:
+            return Estimate(value=float(self.values[at] @ mean), n=self.pairs.size)
+        least = 0.5 / (self.pairs.positives * self.pairs.negatives)
+        value, lo, hi = self.replicates.interval(at, mean, logit=metric.logit, least=least)
+        return Estimate(value=value, lo=lo, hi=hi, n=self.pairs.size)
 
+    def controls(self, metric: PairMetric) -> list[Control]:
+        """Every control on this set, with the paired contrast attack − control."""
+        return [self._control(self.metrics.index(metric), scorer) for scorer in range(1, len(self.scorers))]
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One control beside the attack: its value and the paired difference attack − control."""
+    def without_model(self, row: Measured, metric: PairMetric) -> Estimate | None:
+        """What the best guess without the model reaches here: the strongest control of `row` that is no twin.
 
-    name: str
-    value: float
-    difference: tuple[float, float, float]
-    counterfactual: bool
+        A twin lowers what is proven; what an adversary can do without the model is another question. None without one.
+        """
+        names = [scorer.name for scorer in self.scorers]
+        plain = [c for c in row.controls if not c.twin and c.contrast is not None and c.name in names]
+        if not plain:
+            return None
+        best = min(plain, key=lambda c: np.inf if c.contrast is None or c.contrast.value is None else c.contrast.value)
+        return self.estimate(metric, names.index(best.name))
+
+    def _control(self, at: int, scorer: int) -> Control:
+        own, other, n = self._mean(0), self._mean(scorer), self.pairs.size
+        if self.replicates is None:
+            contrast = Estimate(value=float(self.values[at] @ (own - other)), n=n)
+        else:
+            value, lo, hi = self.replicates.difference(at, own - other)
+            contrast = Estimate(value=value, lo=lo, hi=hi, n=n)
+        reached = Estimate(value=float(self.values[at] @ other), n=n)
+        return Control(
+            name=self.scorers[scorer].name, estimate=reached, contrast=contrast, twin=self.scorers[scorer].twin
+        )
+
+    def _mean(self, scorer: int) -> Floats:
+        """Coefficients of the mean over a scorer's draws, [columns]."""
+        weights = [np.full(len(own), (place == scorer) / len(own)) for place, own in enumerate(self.columns)]
+        return np.concatenate(weights)
 
 
 def pair_scores(score: PairScore, pairs: PairSet, *, owner: str) -> Floats:
@@ -107,9 +132,9 @@ def pair_scores(score: PairScore, pairs: PairSet, *, owner: str) -> Floats:
     """
     found = [score(part) for part in torch.split(pairs.tensor, BLOCK, dim=1)]
     values = torch.cat(found).detach().double().numpy()
-    if values.shape != (pairs.pairs.shape[1],) or not np.isfinite(values).all():
+    if values.shape != (pairs.size,) or not np.isfinite(values).all():
         raise EvaluationError(
-            f"{owner} scored {pairs.pairs.shape[1]} pairs with {values.shape} values, "
+            f"{owner} scored {pairs.size} pairs with {values.shape} values, "
             f"{int((~np.isfinite(values)).sum())} of them not finite; expected one finite number a pair."
         )
     return values
@@ -118,8 +143,8 @@ def pair_scores(score: PairScore, pairs: PairSet, *, owner: str) -> Floats:
 def score_set(
     pairs: PairSet,
     attack: PairScore,
-    controls: Sequence[Control],
-    kinds: Sequence[MetricKind],
+    controls: Sequence[Scorer],
+    metrics: Sequence[PairMetric],
     *,
     num_nodes: int,
     rng: np.random.Generator,
@@ -127,152 +152,130 @@ def score_set(
     memo: Memo | None = None,
 ) -> Scored:
     """Scores the attack and every control on the same pairs; `replicates` 0 leaves the intervals out."""
-    arms = [Arm(None, [pair_scores(attack, pairs, owner="the attack")])]
-    arms += [Arm(c, [pair_scores(score, pairs, owner=c.name) for score in c.scores]) for c in controls]
-    columns = [column for arm in arms for column in arm.columns]
-    usable = tuple(kind for kind in kinds if pairs.negatives >= kind.least_negatives)
-    found = None
-    if replicates:
-        found = node_bootstrap(
-            pairs.pairs,
-            pairs.is_edge,
-            pairs.inclusion,
-            columns,
-            [kind.of for kind in usable],
-            num_nodes=num_nodes,
-            rng=rng,
-            node_replicates=replicates,
-            pair_replicates=200,
-            memo=memo,
-        )
-        return Scored(pairs, arms, usable, found, found.value)
-    curves = [ranking.Ranking(column, pairs.is_edge).curve(pairs.inclusion) for column in columns]
-    values = np.array([[kind.of(curve) for curve in curves] for kind in usable])
-    return Scored(pairs, arms, usable, found, values)
+    scorers = (Scorer("attack", (attack,)), *controls)
+    columns = tuple(tuple(pair_scores(score, pairs, owner=own.name) for score in own.scores) for own in scorers)
+    flat = [column for own in columns for column in own]
+    usable = tuple(metric for metric in metrics if pairs.negatives >= metric.least_negatives)
+    if not replicates:
+        curves = [ranking.Ranking(column, pairs.is_edge).curve(pairs.inclusion) for column in flat]
+        values = np.array([[metric.of(curve) for curve in curves] for metric in usable])
+        return Scored(pairs, scorers, columns, usable, values, None)
+    found = node_bootstrap(
+        pairs.pairs,
+        pairs.is_edge,
+        pairs.inclusion,
+        flat,
+        [metric.of for metric in usable],
+        num_nodes=num_nodes,
+        rng=rng,
+        node_replicates=replicates,
+        pair_replicates=PAIR_REPLICATES,
+        memo=memo,
+    )
+    return Scored(pairs, scorers, columns, usable, found.value, found)
 
 
-def value_of(scored: Scored, metric: int) -> tuple[float, Interval | None]:
-    """The attack's value and its interval."""
-    contrast, kind = scored.contrast(0), scored.kinds[metric]
-    if scored.replicates is None:
-        return float(scored.values[metric] @ contrast), None
-    least = 0.5 / (scored.pairs.positives * scored.pairs.negatives)
-    value, lo, hi = scored.replicates.interval(metric, contrast, logit=kind.logit, least=least)
-    return value, _interval(lo, hi)
-
-
-def compare(scored: Scored, metric: int) -> list[Comparison]:
-    """The attack against every control of the set."""
-    rows = []
-    for index, arm in enumerate(scored.arms):
-        if arm.control is None:
-            continue
-        contrast = scored.contrast(0, index)
-        if scored.replicates is None:
-            difference = (float(scored.values[metric] @ contrast), math.nan, math.nan)
-        else:
-            difference = scored.replicates.difference(metric, contrast)
-        value = float(scored.values[metric] @ scored.contrast(index))
-        rows.append(Comparison(arm.control.name, value, difference, arm.control.counterfactual))
-    return rows
-
-
-def advantage_of(comparisons: Sequence[Comparison]) -> tuple[Comparison, Advantage] | None:
-    """The strongest control, and the advantage over all of them; None without any.
-
-    value: against the strongest control, the one with the smallest difference. lo: the smallest lower bound, since the
-    attack must beat every control. hi: the larger of that against the strongest no-model control and that against the
-    strongest of all: a counterfactual can lower what is proven, never turn a result into a pass, since degrees and
-    class mixing are private too.
-    """
-    if not comparisons:
-        return None
-    strongest = min(comparisons, key=lambda c: c.difference[0])
-    without_model = [c for c in comparisons if not c.counterfactual]
-    high = strongest.difference[2]
-    if without_model:
-        high = max(high, min(without_model, key=lambda c: c.difference[0]).difference[2])
-    low = min(c.difference[1] for c in comparisons)
-    return strongest, Advantage(value=strongest.difference[0], ci=_interval(low, high) or Interval())
-
-
-def measurement(
+def number(
     scored: Scored,
-    metric: int,
-    extra: Sequence[Comparison],
+    metric: PairMetric,
     *,
-    naming: Naming,
-    primary: bool,
-    notes: dict[str, Any] | None = None,
-) -> Measurement:
-    """One row: `extra` are comparisons made on other pairs (the counterfactual's)."""
-    kind = scored.kinds[metric]
-    value, ci = value_of(scored, metric)
-    comparisons = [*compare(scored, metric), *extra]
-    judged = advantage_of(comparisons)
-    no_model = advantage_of([c for c in comparisons if not c.counterfactual])
-    if judged is None and kind.name == "auc":  # nothing is known without the model: the control is chance
-        chance = Comparison("chance", 0.5, _shifted(value, ci, 0.5), counterfactual=False)
-        comparisons, judged = [chance], advantage_of([chance])
-        no_model = judged
-    return Measurement(
-        name=kind.name,
-        subset=scored.pairs.subset,
-        finding=naming.finding,
-        value=value,
-        ci=ci,
-        control=None if judged is None else ControlRow(name=judged[0].name, value=judged[0].value),
-        controls=tuple(ControlRow(name=c.name, value=c.value) for c in comparisons),
-        advantage=None if judged is None else judged[1],
-        n=int(scored.pairs.pairs.shape[1]),
-        direction="higher_is_worse",
-        scale=kind.scale,
-        primary=primary and ci is not None,
-        text="" if judged is None else _sentence(naming, kind.name, value, judged, no_model, comparisons),
-        notes={"positives": scored.pairs.positives, "negatives": scored.pairs.negatives, **(notes or {})},
+    finding: str,
+    knowledge: tuple[str, ...],
+    judged: bool = False,
+    further: Sequence[Control] = (),
+    twin: Twin | None = None,
+) -> Measured:
+    """One number of a set.
+
+    Where nothing is known without the model, the control of an AUC is chance. A number without an interval is not
+    judged, and one that the set is too small for has no value.
+
+    Args:
+        scored: the set.
+        metric: what is measured on it.
+        finding: what it is filed under.
+        knowledge: what the adversary knows besides the model.
+        judged: whether the policy may judge it.
+        further: controls that were measured on other pairs.
+        twin: what the set's twins are like, on a set of theirs.
+    """
+    pairs, own = scored.pairs, scored.estimate(metric)
+    facts = LinkFacts(positives=pairs.positives, negatives=pairs.negatives, knowledge=knowledge, twin=twin)
+    kind = metric.metric if twin is None else replace(metric.metric, name=f"{metric.metric.name}/counterfactual")
+    row = partial(measured, kind, own, finding=finding, subset=pairs.subset)
+    if metric not in scored.metrics:
+        return row(facts=facts.model_copy(update={"needed": metric.least_negatives}))
+    controls = [*scored.controls(metric), *further]
+    if not controls and metric is AUC:
+        controls = [_chance(own)]
+    found = row(controls=controls, judged=judged and own.has_interval, facts=facts)
+    if metric.fpr is None:
+        return found
+    low_fpr = LowFpr(fpr=metric.fpr, attack=own, control=scored.without_model(found, metric), chance=metric.fpr)
+    return with_facts(found, low_fpr=low_fpr)
+
+
+def with_facts(row: Measured, **more: Any) -> Measured:
+    """The same number with more facts."""
+    assert row.facts is not None
+    return row.model_copy(update={"facts": row.facts.model_copy(update=more)})
+
+
+def _chance(own: Estimate) -> Control:
+    """The control of an AUC that nothing is known beside: 0.5."""
+    value, lo, hi = (None if end is None else end - 0.5 for end in (own.value, own.lo, own.hi))
+    return Control(
+        name="chance",
+        estimate=Estimate(value=0.5, n=own.n),
+        contrast=Estimate(value=value, lo=lo, hi=hi, n=own.n),
     )
 
 
-def _sentence(
-    naming: Naming,
-    metric: str,
-    value: float,
-    judged: tuple[Comparison, Advantage],
-    no_model: tuple[Comparison, Advantage] | None,
-    comparisons: Sequence[Comparison],
-) -> str:
-    without = None if no_model is None else no_model[1]
-    return sentence(naming.probe, metric, value, judged[0], judged[1], without, comparisons, naming.knowledge)
+def link_list(scored: Scored, row: Measured, *, n_links: int, num_nodes: int) -> LinkList:
+    """The N likeliest pairs as a list, N being the number of links: how many of them are links.
 
-
-def needs_more(kind: MetricKind, scored: Scored, *, finding: str) -> Measurement:
-    """The row of a metric that the set is too small for: no number, and what it would need."""
-    return Measurement(
-        name=kind.name,
-        subset=scored.pairs.subset,
-        finding=finding,
-        value=None,
-        ci=None,
-        control=None,
-        advantage=None,
-        n=int(scored.pairs.pairs.shape[1]),
-        direction="higher_is_worse",
-        scale=kind.scale,
-        notes={"reason": f"needs n: {scored.pairs.negatives} non-edges, {kind.least_negatives:.0f} wanted"},
+    Args:
+        scored: a set that stands for all pairs, with `PRECISION` among its metrics.
+        row: what is judged on it; its controls say whose list stands beside the attack's.
+        n_links: N.
+        num_nodes: of the graph.
+    """
+    every = num_nodes * (num_nodes - 1) // 2
+    control = scored.without_model(row, PRECISION)
+    return LinkList(
+        n_links=n_links,
+        k=_of(scored.estimate(PRECISION), n_links),
+        m=None if control is None else _of(control, n_links),
+        r=Estimate(value=n_links * n_links / every, n=n_links),
+        sampled=scored.pairs.size < every,
     )
 
 
-def roc_series(scored: Scored, others: Sequence[tuple[Scored, int]], reference: PairScore | None) -> Series:
-    """ROC curves on a logarithmic axis of false positives: the attack, every control, and the reference if any."""
+def _of(share: Estimate, total: int) -> Estimate:
+    """A share of `total` as a count."""
+    value, lo, hi = (None if end is None else end * total for end in (share.value, share.lo, share.hi))
+    return Estimate(value=value, lo=lo, hi=hi, n=total)
+
+
+def roc_series(scored: Scored, others: Sequence[Scored], reference: PairScore | None) -> Series:
+    """ROC curves on a logarithmic axis of false positives: the attack, every control, and the reference if any.
+
+    Args:
+        scored: the main set.
+        others: sets of twins; the first control of each is drawn.
+        reference: a score that is drawn and compared with nothing.
+    """
     grid = np.unique(
         np.concatenate([np.geomspace(1 / scored.pairs.negatives, 1.0, ROC_POINTS), np.array([0.001, 0.01])])
     )
-    curves = [_roc(arm, scored.pairs, grid) for arm in scored.arms]
-    curves += [_roc(other.arms[index], other.pairs, grid) for other, index in others]
+    curves = [_roc(scored, place, grid) for place in range(len(scored.scorers))]
+    curves += [_roc(other, 1, grid) for other in others]
     if reference is not None:
         column = pair_scores(reference, scored.pairs, owner="the architecture reference")
-        line = _roc(Arm(None, [column]), scored.pairs, grid)
-        curves.append(line.model_copy(update={"name": "architecture (untrained, served)", "role": "reference"}))
+        points = _tpr(column, scored.pairs, grid)
+        curves.append(
+            Curve(name="architecture (untrained, served)", role="reference", x=_rounded(grid), y=_rounded(points))
+        )
     return Series(
         id="roc",
         kind="roc",
@@ -283,22 +286,15 @@ def roc_series(scored: Scored, others: Sequence[tuple[Scored, int]], reference: 
     )
 
 
-def _roc(arm: Arm, pairs: PairSet, grid: Floats) -> Curve:
-    lines = [
-        ranking.tpr_points(ranking.Ranking(column, pairs.is_edge).curve(pairs.inclusion), grid)
-        for column in arm.columns
-    ]
-    y = np.mean(lines, axis=0)
-    name, role = ("attack", "value") if arm.control is None else (arm.control.name, "control")
-    rounded: Callable[[Floats], tuple[float, ...]] = lambda row: tuple(float(f"{v:.6g}") for v in row)  # noqa: E731
-    return Curve(name=name, role=role, x=rounded(grid), y=rounded(y))  # type: ignore[arg-type]
+def _roc(scored: Scored, scorer: int, grid: Floats) -> Curve:
+    y = np.mean([_tpr(column, scored.pairs, grid) for column in scored.columns[scorer]], axis=0)
+    name = scored.scorers[scorer].name
+    return Curve(name=name, role="control" if scorer else "value", x=_rounded(grid), y=_rounded(y))
 
 
-def _interval(lo: float, hi: float) -> Interval | None:
-    return Interval(lo=lo, hi=hi) if math.isfinite(lo) and math.isfinite(hi) else None
+def _tpr(column: Floats, pairs: PairSet, grid: Floats) -> Floats:
+    return ranking.tpr_points(ranking.Ranking(column, pairs.is_edge).curve(pairs.inclusion), grid)
 
 
-def _shifted(value: float, ci: Interval | None, by: float) -> tuple[float, float, float]:
-    if ci is None or ci.lo is None or ci.hi is None:
-        return value - by, math.nan, math.nan
-    return value - by, ci.lo - by, ci.hi - by
+def _rounded(row: Floats) -> tuple[float, ...]:
+    return tuple(float(f"{value:.6g}") for value in row)

@@ -35,6 +35,11 @@ class PairSet:
     inclusion: NDArray[np.float64]
 
     @property
+    def size(self) -> int:
+        """P."""
+        return int(self.is_edge.size)
+
+    @property
     def positives(self) -> int:
         """Number of edges."""
         return int(self.is_edge.sum())
@@ -162,7 +167,7 @@ def same_component_of(prior: PairSet, truth: Truth) -> PairSet | None:
 
 
 def pairs_inside(nodes: Ints, truth: Truth, subset: str) -> PairSet:
-    """T10: every pair u < v of the attacked nodes."""
+    """Every pair u < v of `nodes`: those that the paper protocol attacks."""
     ids = np.sort(nodes)
     u, v = np.triu_indices(ids.size, 1)
     pairs = np.stack([ids[u], ids[v]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from auditor.audit import ValidityRow
+from auditor.document import ValidityRow, check
 from auditor.errors import EvaluationError
 from auditor.statistics.pair_scores import PairScore
 
@@ -38,10 +38,4 @@ def check_scorer(score: PairScore, num_nodes: int, rng: np.random.Generator, *, 
                 f"{probe}: the scorer is {what}: pair {pairs[:, at].tolist()} got {float(together[at]):.6g} and "
                 f"{float(other[at]):.6g}; expected equal scores. No number can be taken from it."
             )
-    return ValidityRow(
-        id="scorer",
-        kind="integrity",
-        status="pass",
-        evidence=f"symmetric, split-invariant and finite on {CHECKED_PAIRS} random pairs",
-        touches=(probe,),
-    )
+    return check("scorer", "integrity", True, f"symmetric, split-invariant and finite on {CHECKED_PAIRS} random pairs")

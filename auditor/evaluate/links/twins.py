@@ -1,9 +1,8 @@
-"""Comparisons of a link attack that need another model: untrained networks, and twins on rewired graphs."""
+"""Controls of a link attack that need another model: untrained networks, and twins on rewired graphs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from auditor.data.graph import Graph
+from auditor.document.facts import Twin
 from auditor.errors import CapabilityError, EvaluationError
-from auditor.evaluate.links.controls import Control
+from auditor.evaluate.links.controls import Scorer
 from auditor.evaluate.links.pairs import PairSet, Truth, contains
 from auditor.evaluate.links.rewiring import rewire
-from auditor.probe import Attack, Cell, LinkOutcome
+from auditor.outcomes import LinkOutcome
+from auditor.probe import Cell, Registered
 from auditor.statistics import draws
 from auditor.statistics.pair_scores import PairScore
 from auditor.targets.rng import forked_rng
@@ -27,7 +28,7 @@ HARNESS = "links"
 """Name of the random streams that all link probes share; fixed for ever."""
 UNTRAINED_DRAWS = 3
 MAX_OVERLAP = 0.5
-SERVED = frozenset({Access.POSTERIORS, Access.EMBEDDINGS, Access.QUERIES})
+SERVED = frozenset({Access.POSTERIORS, Access.EMBEDDINGS})
 SCHEMES = ("degree", "degree+class")
 
 
@@ -36,21 +37,26 @@ class Counterfactual:
     """Twins on rewired graphs, one scheme.
 
     Attributes:
-        scheme: `degree` or `degree+class`.
-        control: their scores; None when unavailable.
-        rewired_keys: E' of every twin, sorted keys; those pairs are judged in neither arm.
-        notes: overlap, homophily and accuracy of the twins, or the reason why there are none.
+        facts: the scheme, and how close they are to the target.
+        scorer: their scores; None where there are none.
+        rewired_keys: E' of every twin, sorted keys; those pairs are judged on neither side.
+        reason: why there are none.
     """
 
-    scheme: str
-    control: Control | None
-    rewired_keys: NDArray[np.int64]
-    notes: dict[str, Any]
+    facts: Twin
+    scorer: Scorer | None = None
+    rewired_keys: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    reason: str = ""
 
     def pairs(self, prior: PairSet, num_nodes: int) -> PairSet:
-        """Positives E without E', negatives outside E and E': what both arms are judged on."""
+        """Positives E without E', negatives outside E and E': what target and twins are both judged on."""
         inside = contains(self.rewired_keys, prior.pairs[0] * num_nodes + prior.pairs[1])
-        return prior.keep(~inside, f"prior/counterfactual/{self.scheme}")
+        return prior.keep(~inside, f"prior/counterfactual/{self.facts.scheme}")
+
+    def describe(self) -> dict[str, Any]:
+        """What is recorded of it, as plain values."""
+        known = self.facts.model_dump(exclude={"scheme"}, exclude_none=True)
+        return known if self.scorer is not None else {**known, "reason": self.reason}
 
 
 def shared_rng(cell: Cell, *draw: str) -> np.random.Generator:
@@ -63,10 +69,12 @@ def shared_seed(cell: Cell, *draw: str) -> int:
     return draws.integer(cell.seed, HARNESS, *draw)
 
 
-def run_attack(cell: Cell, attack: Attack, target: Target, *words: str, attacked: Tensor | None = None) -> LinkOutcome:
+def run_attack(
+    cell: Cell, attack: Registered, target: Target, *draw: str, attacked: Tensor | None = None
+) -> LinkOutcome:
     """One attack on a View of `target`; the same reference pairs and the same randomness for every target."""
     view = grant_privacy(target, attack.access, cell.side, shared_rng(cell, "view"), attacked=attacked)
-    outcome = attack.run(view, cell.task(attack, *words))
+    outcome = attack.run(view, cell.attempt(attack, *draw))
     if not isinstance(outcome, LinkOutcome):
         raise EvaluationError(
             f"{attack.id} returned {type(outcome).__name__}; the links harness expected a LinkOutcome with a scorer."
@@ -74,28 +82,26 @@ def run_attack(cell: Cell, attack: Attack, target: Target, *words: str, attacked
     return outcome
 
 
-def sees_private_output(attack: Attack) -> bool:
+def _sees_private_output(attack: Registered) -> bool:
     """Whether the attack reads anything that was computed on the private graph."""
     return bool(attack.access & SERVED)
 
 
-def untrained_control(cell: Cell, attack: Attack, attacked: Tensor | None = None, *words: str) -> Control | None:
+def untrained_control(cell: Cell, attack: Registered) -> Scorer | None:
     """The same architecture freshly initialised and attacked in the same way; None where it cannot or must not run.
 
     Only for attacks that see no output of the private graph: an untrained model *served* on that graph gives edges
     away by propagation alone, and subtracting it would hide a leak.
     """
-    if sees_private_output(attack) or cell.target.build is None:
+    if _sees_private_output(attack) or cell.target.build is None:
         return None
-    outcomes = [
-        run_attack(cell, attack, target, *words, attacked=attacked) for target in _untrained(cell, UNTRAINED_DRAWS)
-    ]
-    return Control("untrained", tuple(outcome.score for outcome in outcomes))
+    outcomes = [run_attack(cell, attack, target) for target in _untrained(cell, UNTRAINED_DRAWS)]
+    return Scorer("untrained", tuple(outcome.score for outcome in outcomes))
 
 
-def architecture_reference(cell: Cell, attack: Attack) -> PairScore | None:
+def architecture_reference(cell: Cell, attack: Registered) -> PairScore | None:
     """What any model of this shape would give away on this graph: an untrained one, served. Never a control."""
-    if not sees_private_output(attack) or cell.target.build is None:
+    if not _sees_private_output(attack) or cell.target.build is None:
         return None
     return run_attack(cell, attack, _untrained(cell, 1)[0]).score
 
@@ -106,20 +112,20 @@ def _untrained(cell: Cell, count: int) -> list[Target]:
     for draw in range(count):
         with forked_rng(shared_seed(cell, "untrained", str(draw))):
             models.append(target.build())
-    return [replace(target, model=model, _clean={}) for model in models]
+    return [replace(target, model=model) for model in models]
 
 
-def counterfactuals(cell: Cell, attack: Attack, truth: Truth, graphs: int) -> list[Counterfactual]:
+def counterfactuals(cell: Cell, attack: Registered, truth: Truth, graphs: int) -> list[Counterfactual]:
     """Twins trained and served on rewired graphs, attacked for the edges of the real one; one entry per scheme."""
     if graphs == 0:
         return []
     if Capability.RETRAIN not in cell.target.capabilities or cell.target.recipe is None:
-        reason = "unavailable: the target cannot be retrained (no [target.train])"
-        return [Counterfactual(scheme, None, np.empty(0, np.int64), {"reason": reason}) for scheme in SCHEMES]
+        reason = "the target cannot be retrained (no [target.train])"
+        return [Counterfactual(Twin(scheme=scheme), reason=reason) for scheme in SCHEMES]
     return [_counterfactual(cell, attack, truth, scheme, graphs) for scheme in SCHEMES]
 
 
-def _counterfactual(cell: Cell, attack: Attack, truth: Truth, scheme: str, graphs: int) -> Counterfactual:
+def _counterfactual(cell: Cell, attack: Registered, truth: Truth, scheme: str, graphs: int) -> Counterfactual:
     target, n = cell.target, truth.num_nodes
     classes = target.graph.y.numpy() if scheme == "degree+class" else None
     scores, keys, overlaps, homophily, accuracies = list[PairScore](), [], [], [], []
@@ -128,26 +134,26 @@ def _counterfactual(cell: Cell, attack: Attack, truth: Truth, scheme: str, graph
         rewired = rewire(truth.pairs, n, rng=rng, classes=classes)
         overlaps.append(rewired.overlap)
         if rewired.overlap > MAX_OVERLAP:
-            reason = f"unavailable: not separable, {rewired.overlap:.0%} of the edges survive rewiring"
-            return Counterfactual(scheme, None, np.empty(0, np.int64), {"reason": reason, "overlap": rewired.overlap})
+            reason = f"not separable, {rewired.overlap:.0%} of the edges survive rewiring"
+            return Counterfactual(Twin(scheme=scheme, overlap=rewired.overlap), reason=reason)
         cell.tick(None, f"twin on a {scheme} rewired graph")
         try:
             twin = cell.models.twin(target, _graph(target.private_graph, rewired.pairs), cell.seed)
         except CapabilityError as error:
-            return Counterfactual(scheme, None, np.empty(0, np.int64), {"reason": f"unavailable: {error}"})
+            return Counterfactual(Twin(scheme=scheme), reason=str(error))
         scores.append(run_attack(cell, attack, twin).score)
         keys.append(rewired.pairs[0] * n + rewired.pairs[1])
         homophily.append(_homophily(rewired.pairs, target.graph.y))
         accuracies.append(twin.accuracy())
-    notes = {
-        "graphs": graphs,
-        "overlap": float(np.mean(overlaps)),
-        "homophily": float(np.mean(homophily)),
-        "homophily_real": _homophily(truth.pairs, target.graph.y),
-        "accuracy": float(np.mean(accuracies)),
-    }
-    control = Control(f"counterfactual/{scheme}", tuple(scores), counterfactual=True)
-    return Counterfactual(scheme, control, np.unique(np.concatenate(keys)), notes)
+    facts = Twin(
+        scheme=scheme,
+        overlap=float(np.mean(overlaps)),
+        homophily=float(np.mean(homophily)),
+        homophily_real=_homophily(truth.pairs, target.graph.y),
+        accuracy=float(np.mean(accuracies)),
+    )
+    scorer = Scorer(f"counterfactual/{scheme}", tuple(scores), twin=True)
+    return Counterfactual(facts, scorer, np.unique(np.concatenate(keys)))
 
 
 def _graph(graph: Graph, pairs: NDArray[np.int64]) -> Graph:
@@ -159,8 +165,3 @@ def _graph(graph: Graph, pairs: NDArray[np.int64]) -> Graph:
 def _homophily(pairs: NDArray[np.int64], y: Tensor) -> float:
     labels = y.numpy()
     return float((labels[pairs[0]] == labels[pairs[1]]).mean())
-
-
-def describe(found: Sequence[Counterfactual]) -> dict[str, dict[str, Any]]:
-    """Notes of every scheme, for the row."""
-    return {item.scheme: item.notes for item in found}

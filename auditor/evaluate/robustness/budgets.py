@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from auditor.data.edits import EdgeSpace
-from auditor.errors import ConfigError, nearest
-from auditor.probe import Profile
+from auditor.errors import ConfigError
+from auditor.registry import Profile
 
-KINDS = ("edges", "targets", "absolute")
+BudgetOf = Literal["edges", "targets", "absolute"]
 NODE_EPS: dict[Profile, tuple[str, ...]] = {
     "quick": ("0.05",),
     "standard": ("0.01", "0.05", "0.1", "0.25"),
@@ -36,12 +37,14 @@ class Level:
         eps: share of the edges: as asked for, or what it comes to when the budget is of something else.
         budget: flips in all.
         item_budgets: flips allowed in each attacked graph, int64 [n]; None for one graph.
+        on_curve: whether it is a point of the curve of accuracy against budget: one flip in every graph is none.
     """
 
     subset: str
     eps: float
     budget: int
     item_budgets: Tensor | None = None
+    on_curve: bool = True
 
 
 def flips_for(eps: str, m: int) -> int:
@@ -49,14 +52,12 @@ def flips_for(eps: str, m: int) -> int:
     return max(1, int(Fraction(eps) * m))
 
 
-def parse_eps(words: Sequence[str], budget_of: str) -> list[str]:
+def parse_eps(words: Sequence[str], budget_of: BudgetOf) -> list[str]:
     """The budgets in ascending order, written without trailing zeros; 0 is left out (it is always evaluated).
 
     Raises:
         ConfigError: not a number, outside [0, 1] (absolute: not a whole number above 0), or given twice.
     """
-    if budget_of not in KINDS:
-        raise ConfigError(f'budget_of is "{budget_of}". {nearest(budget_of, KINDS)}')
     parsed: list[Decimal] = []
     for word in words:
         try:
@@ -77,7 +78,7 @@ def node_levels(
     space: EdgeSpace,
     targets: Tensor,
     eps: Sequence[str],
-    budget_of: str,
+    budget_of: BudgetOf,
     profile: Profile,
     *,
     counted: EdgeSpace | None = None,
@@ -123,7 +124,7 @@ def graph_levels(space: EdgeSpace, targets: Tensor, eps: Sequence[str], profile:
     levels = []
     if "one" in words:
         one = pairs.clamp_max(1)
-        levels.append(Level("flips=1", 1 / mean, int(one.sum()), one))
+        levels.append(Level("flips=1", 1 / mean, int(one.sum()), one, on_curve=False))
     for word in shares:
         own = torch.tensor([flips_for(word, int(m)) for m in edges]).minimum(pairs)
         levels.append(Level(f"eps={word}", float(Fraction(word)), int(own.sum()), own))
@@ -133,12 +134,11 @@ def graph_levels(space: EdgeSpace, targets: Tensor, eps: Sequence[str], profile:
 def node_caps(space: EdgeSpace, local_cap: float) -> Tensor | None:
     """floor(cap * degree) flips at each node, int64 [N]; None when no cap was asked for.
 
-    Raises:
-        ConfigError: a negative cap.
+    Args:
+        space: of the graph whose degrees count.
+        local_cap: share of the degree, >= 0.
     """
     if local_cap == 0:
         return None
-    if not local_cap > 0:
-        raise ConfigError(f"local_cap={local_cap}; expected a share of the degree above 0, or 0 for none.")
     degree = torch.bincount(torch.cat(space.ends(space.existing)), minlength=space.graph.num_nodes)
     return (local_cap * degree.double()).floor().long()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.evaluate.robustness.verification import Verified
-from auditor.probe import Attack
+from auditor.registry import Role
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -17,10 +17,19 @@ RAUC_END = 0.15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Arm:
-    """One verified flip set: which attack and variant, at which level (−1: nothing flipped)."""
+class Tried:
+    """One verified flip set.
+
+    Attributes:
+        attack, role: which attack found it, and as what.
+        variant: which of the attack's flip sets it is.
+        level: the budget it was found under, counted from 0; -1 for nothing flipped.
+        verified: what the model says on the edited graph.
+        claimed: accuracy that the attack claims is left.
+    """
 
     attack: str
+    role: Role
     variant: str
     level: int
     verified: Verified
@@ -39,28 +48,34 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Point:
-    """The envelope at one level: which items survive every attack, bool [n], and the arm that did most."""
+    """The envelope at one level: which items survive every attack, bool [n], and the flip set that did most."""
 
     correct: Bools
-    winner: Arm
+    winner: Tried
+
+    @property
+    def accuracy(self) -> float:
+        """Share of items that survive."""
+        return float(self.correct.mean())
 
 
-def envelope(clean: Arm, arms: Sequence[Arm], levels: int, *, per_item: bool) -> list[Point]:
-    """The envelope at no flips and at each level; monotone, since smaller budgets' arms count too.
+def envelope(clean: Verified, tried: Sequence[Tried], levels: int, *, per_item: bool) -> list[Point]:
+    """The envelope at no flips and at each level; monotone, since flip sets of smaller budgets count too.
 
     Args:
         clean: nothing flipped.
-        arms: everything but the control.
+        tried: the flip sets of everything but the controls.
         levels: number of budgets.
         per_item: each item has its own budget, so that the minimum is per item; otherwise it is per edited graph.
     """
+    nothing = Tried("clean", "control", "", -1, clean)
     points = []
     for level in range(-1, levels):
-        usable = [clean, *(arm for arm in arms if arm.level <= level)]
-        winner = min(usable, key=lambda arm: (arm.verified.accuracy, arm.flips))
+        usable = [nothing, *(each for each in tried if each.level <= level)]
+        winner = min(usable, key=lambda each: (each.verified.accuracy, each.flips))
         correct = winner.verified.correct
         if per_item:
-            correct = np.logical_and.reduce([arm.verified.correct for arm in usable])
+            correct = np.logical_and.reduce([each.verified.correct for each in usable])
         points.append(Point(correct, winner))
     return points
 
@@ -102,8 +117,3 @@ def eps50(eps: Sequence[float], accuracy: Sequence[float], majority: float) -> f
             share = 1.0 if before == after else (before - half) / (before - after)
             return float(eps[i - 1] + min(max(share, 0.0), 1.0) * (eps[i] - eps[i - 1]))
     return None
-
-
-def needs_gradient(attack: Attack) -> bool:
-    """Whether the attack follows edge gradients: what `random-wins` compares with."""
-    return "GRAD_EDGE" in attack.needs

@@ -27,6 +27,11 @@ class FeatureReference:
     majority: float
 
     @property
+    def is_trained(self) -> bool:
+        """Whether the features say anything, so that a model was trained on them."""
+        return self.name != "majority"
+
+    @property
     def accuracy(self) -> float:
         """Share of items that are right."""
         return float(self.correct.mean())

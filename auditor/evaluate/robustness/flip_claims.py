@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
+from auditor.document import ValidityRow, check
 from auditor.errors import EvaluationError, SkippedError
-from auditor.probe import Attack, AttackTask, FlipOutcome, FlipSet
+from auditor.outcomes import FlipOutcome, FlipSet
+from auditor.probe import Attempt, Registered
 from auditor.targets.target import Target
 from auditor.view import grant_graph
 
@@ -34,14 +37,13 @@ class FlipClaims:
 
     def run(
         self,
-        attack: Attack,
+        attack: Registered,
         target: Target,
         items: Tensor,
-        task: AttackTask,
-        budgets: Collection[int],
+        attempt: Attempt,
         verify: Callable[[FlipSet, str], None],
     ) -> None:
-        """Grants a view of `items`, runs one attack and hands each claim with its arm's label to `verify`.
+        """Grants a view of `items`, runs one attack and hands each claim with its variant to `verify`.
 
         A claim under a budget that nobody asked for, or that `verify` refuses with an EvaluationError, is dropped and
         kept on record.
@@ -54,7 +56,7 @@ class FlipClaims:
             self.skipped[attack.id] = f"needs {', '.join(sorted(missing))}"
             return
         try:
-            outcome = attack.run(grant_graph(target, attack.access, with_test_labels=True).with_items(items), task)
+            outcome = attack.run(grant_graph(target, attack.access, with_test_labels=True).with_items(items), attempt)
         except SkippedError as reason:
             self.skipped[attack.id] = str(reason)
             return
@@ -65,7 +67,7 @@ class FlipClaims:
         for claim, variant in zip(outcome.points, outcome.variant, strict=True):
             self.checked += 1
             try:
-                if claim.budget not in budgets:
+                if claim.budget not in attempt.budgets:
                     raise EvaluationError(f"budget {claim.budget} was not asked for")
                 verify(claim, variant)
             except EvaluationError as violation:
@@ -75,3 +77,30 @@ class FlipClaims:
     def why_none(self) -> str:
         """Why no attack ran, one reason an attack."""
         return "; ".join(f"{id_}: {why}" for id_, why in self.skipped.items()) or "no attack was given"
+
+    def budget_row(self) -> ValidityRow:
+        """Whether every claim kept to the rules; those that did not were dropped."""
+        broken = [f"{id_}: {why[0]} ({len(why)} sets dropped)" for id_, why in self.violations.items()]
+        said = "; ".join(broken) or f"{self.checked} flip sets checked, none breaks a rule"
+        return check("budget", "integrity", not broken, said)
+
+    def params(self, attacks: Sequence[Registered]) -> dict[str, Any]:
+        """Settings of the attacks, which of them did not run and why, and what the others noted: plain values."""
+        return {
+            "attacks": {attack.id: _settings(attack.attack) for attack in attacks},
+            "skipped_attacks": dict(self.skipped),
+            "notes": {id_: _plain(notes) for id_, notes in self.notes.items() if notes},
+        }
+
+
+def _settings(attack: Any) -> dict[str, Any]:
+    return {f.name: _plain(getattr(attack, f.name)) for f in dataclasses.fields(attack)}
+
+
+def _plain(value: Any) -> Any:
+    """JSON values: tuples as lists."""
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    return value

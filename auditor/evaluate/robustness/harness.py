@@ -1,35 +1,40 @@
-"""The harness of the adversarial family: verified accuracy under edge edits, beside random edits of the same budget."""
+"""The harness of edited graphs: verified accuracy under edge edits, beside random edits of the same budget.
+
+See docs/methods/robustness.md.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Self
 
 import numpy as np
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from auditor.audit import ValidityRow
 from auditor.data.edits import EdgeSpace
+from auditor.document import ValidityRow
 from auditor.errors import SkippedError
 from auditor.evaluate.robustness import trust
-from auditor.evaluate.robustness.budgets import Level, graph_levels, node_caps, node_levels, parse_eps
-from auditor.evaluate.robustness.envelope import Arm, Floats, envelope, needs_gradient
+from auditor.evaluate.robustness.budgets import BudgetOf, Level, graph_levels, node_caps, node_levels, parse_eps
+from auditor.evaluate.robustness.envelope import Floats, Tried, envelope
 from auditor.evaluate.robustness.feature_reference import feature_reference
 from auditor.evaluate.robustness.flip_claims import FlipClaims
-from auditor.evaluate.robustness.measure import Findings, budget_series, measurements
+from auditor.evaluate.robustness.measure import Beside, Found, budget_series, numbers
 from auditor.evaluate.robustness.verification import Verifier
-from auditor.probe import Attack, Cell, FlipSet, Profile, Result, read_settings
-from auditor.targets.target import Target, is_correct
+from auditor.outcomes import FlipSet
+from auditor.parameters import build, parameters
+from auditor.probe import Cell, CellResult, Registered
+from auditor.registry import Profile, Role
+from auditor.targets.target import Target
 
-CONTROL = "random"
 GRAPHS: Mapping[Profile, int] = {"quick": 40, "standard": 100, "full": 10**9}
 MOVES = 1e-6
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class Settings:
     """Parameters of the harness.
 
@@ -41,103 +46,114 @@ class Settings:
     """
 
     eps: tuple[str, ...] = ()
-    budget_of: str = "edges"
-    local_cap: float = 0.0
-    graphs: int = 0
+    budget_of: BudgetOf = "edges"
+    local_cap: Annotated[float, Field(ge=0)] = 0.0
+    graphs: Annotated[int, Field(ge=0)] = 0
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _budgets_can_be_read(self) -> Self:
         parse_eps([word for word in self.eps if word != "one"], self.budget_of)  # before any cell: a usage error
+        return self
 
 
 @dataclass(slots=True)
 class _Run(FlipClaims):
-    """What the attacks of one cell left behind, with every verified arm."""
+    """What the attacks of one cell left behind, with every verified flip set."""
 
-    arms: list[Arm] = field(default_factory=list)
+    tried: list[Tried] = field(default_factory=list)
+
+    def of_role(self, role: Role, level: int) -> list[Tried]:
+        """The flip sets of one role at one level."""
+        return [each for each in self.tried if each.role == role and each.level == level]
 
 
-def evaluate(cell: Cell) -> Result:
+def evaluate(cell: Cell) -> CellResult:
     """Runs every attack of the probe, verifies every flip set on the really edited graph, measures the envelope.
 
     Raises:
         ConfigError: a budget or another parameter that cannot be used.
         SkippedError: no edges, a model that does not use them, or no attack that could run.
     """
-    settings = read_settings(Settings, cell.params, owner=cell.probe.id)
+    settings = build(Settings, cell.params, owner=cell.probe.id)
     with torch.random.fork_rng(devices=[]):  # a model that draws numbers in eval mode must not move ours
         return _evaluate(cell, settings)
 
 
-def _evaluate(cell: Cell, settings: Settings) -> Result:
-    given, probe = cell.target, cell.probe.id
+def _evaluate(cell: Cell, settings: Settings) -> CellResult:
+    given = cell.target
     space = EdgeSpace.of(given.graph)
-    target = given if space.graph is given.graph else replace(given, graph=space.graph, _clean={})
+    target = given if space.graph is given.graph else replace(given, graph=space.graph)
     if space.m == 0:
         raise SkippedError(f"{target.graph.name} has no edges to edit")
     _require_edge_dependence(target, space, cell)
     items = torch.nonzero(target.split.test).flatten()
-    if target.task == "graph":
+    if target.task.level == "graph":
         count = settings.graphs or GRAPHS[cell.profile]
         drawn = cell.rng("graphs").permutation(items.numel())[:count]
         items = items[torch.from_numpy(np.sort(drawn))]
         levels, caps = graph_levels(space, items, settings.eps, cell.profile), None
     else:
-        counted = space if given.private is None else EdgeSpace.of(given.private)  # every column shares the budget
+        counted = space if given.private is None else EdgeSpace.of(given.private)  # every arm shares the budget
         levels = node_levels(space, items, settings.eps, settings.budget_of, cell.profile, counted=counted)
         caps = node_caps(counted, settings.local_cap)
     verifier = Verifier(target, items, node_caps=caps)
     run = _Run()
     for attack in cell.attacks:
         _attack(cell, target, attack, items, levels, caps, verifier, run)
-    if not any(arm.attack != CONTROL for arm in run.arms) and not run.violations:
+    others = [each for each in run.tried if each.role != "control"]
+    if not others and not run.violations:
         raise SkippedError(run.why_none)
-    if run.skipped and not any(needs_gradient(a) and a.id not in run.skipped for a in cell.attacks):
-        reason = next((why for id_, why in run.skipped.items()), "")
-        raise SkippedError(f"no gradient attack could run ({reason}); floors alone are no audit")
+    if run.skipped and not any(a.entry.role == "search" and a.id not in run.skipped for a in cell.attacks):
+        raise SkippedError(f"no search could run ({next(iter(run.skipped.values()))}); what is left is no audit")
 
-    clean = Arm("clean", "", -1, verifier.clean())
-    others = [arm for arm in run.arms if arm.attack != CONTROL]
-    points = envelope(clean, others, len(levels), per_item=target.task == "graph")
-    place = {level.budget: i for i, level in reversed(list(enumerate(levels)))}  # arms stand at the first of equals
-    findings = Findings(
-        probe=probe,
+    points = envelope(verifier.clean(), others, len(levels), per_item=target.task.level == "graph")
+    found = Found(
+        probe=cell.probe.id,
         finding=cell.probe.findings[0],
         task=target.task,
         levels=levels,
         points=tuple(points),
-        control=tuple(_mean_correct(run.arms, CONTROL, place[level.budget]) for level in levels),
-        dice=tuple(_mean_correct(run.arms, "dice", place[level.budget]) for level in levels),
-        arms=tuple(run.arms),
+        beside=_beside(cell, run, levels),
+        tried=tuple(run.tried),
         reference=feature_reference(target.graph, target.split, items, rng=cell.torch_rng("reference")),
         items=items,
     )
-    as_given = is_correct(given.clean_logits(), given.graph.y)[items].numpy()
-    rows = [trust.canonical_row(given.graph, space, as_given, clean.verified.correct, probe)]
-    rows += _trust_rows(cell, run, findings, clean)
-    return Result(
+    as_given = given.task.correct(given.clean_logits(), given.graph.y)[items].numpy()
+    return CellResult(
         access=tuple(sorted(run.access)),
-        measurements=measurements(findings, cell.rng("bootstrap")),
-        series=(budget_series(findings),),
-        validity=tuple(rows),
-        params=_params(cell, space, findings, run, caps),
+        measured=numbers(found, cell.rng("bootstrap")),
+        series=(budget_series(found),),
+        validity=(
+            trust.canonical_row(given.graph, space, as_given, found.points[0].correct),
+            *_trust_rows(cell, run, found),
+        ),
+        params={
+            "edges": space.m,
+            "directed": space.directed,
+            "targets": found.n,
+            "budgets": {level.subset: level.budget for level in levels},
+            "capped_out_nodes": None if caps is None else int((caps == 0).sum()),
+            "reference": found.reference.name,
+            **run.params(cell.attacks),
+        },
     )
 
 
 def _attack(
     cell: Cell,
     target: Target,
-    attack: Attack,
+    attack: Registered,
     items: Tensor,
     levels: Sequence[Level],
     caps: Tensor | None,
     verifier: Verifier,
     run: _Run,
 ) -> None:
-    """Runs one attack and verifies its claims; what passes is an arm, and kept to be tried on other models."""
+    """Runs one attack and verifies its claims; what passes is tried, and kept to be tried on other models."""
     distinct = {level.budget: level for level in reversed(levels)}
     budgets = tuple(sorted(distinct))
-    task = replace(
-        cell.task(attack, budgets=budgets),
+    attempt = replace(
+        cell.attempt(attack, budgets=budgets),
         node_caps=caps,
         item_budgets=tuple(own for budget in budgets if (own := distinct[budget].item_budgets) is not None),
     )
@@ -145,10 +161,11 @@ def _attack(
     def verify(claim: FlipSet, variant: str) -> None:
         level = distinct[claim.budget]
         verified = verifier.check(claim, item_budgets=level.item_budgets)
-        run.arms.append(Arm(attack.id, variant, levels.index(level), verified, claim.claimed_accuracy))
+        place = levels.index(level)
+        run.tried.append(Tried(attack.id, attack.entry.role, variant, place, verified, claim.claimed_accuracy))
         cell.models.keep_flips(cell.target, (claim,))
 
-    run.run(attack, target, items, task, budgets, verify)
+    run.run(attack, target, items, attempt, verify)
 
 
 def _require_edge_dependence(target: Target, space: EdgeSpace, cell: Cell) -> None:
@@ -164,60 +181,41 @@ def _require_edge_dependence(target: Target, space: EdgeSpace, cell: Cell) -> No
     raise SkippedError(f"{target.name} does not use edges: dropping all {space.m} moves no logit")
 
 
-def _mean_correct(arms: Sequence[Arm], attack: str, level: int) -> Floats | None:
-    """Share of this attack's arms at this level in which each item is right, [n]; None when there are none."""
-    own = [arm.verified.correct for arm in arms if arm.attack == attack and arm.level == level]
+def _beside(cell: Cell, run: _Run, levels: Sequence[Level]) -> tuple[Beside, ...]:
+    """What stands beside the envelope: the controls, then the fixed rules."""
+    place = {
+        level.budget: i for i, level in reversed(list(enumerate(levels)))
+    }  # flip sets stand at the first of equals
+    found = []
+    for role in ("control", "heuristic"):
+        for attack in cell.attacks:
+            if attack.entry.role == role:
+                right = tuple(_mean_correct(run.tried, attack.id, place[level.budget]) for level in levels)
+                found.append(Beside(attack.id, role == "control", right))
+    return tuple(found)
+
+
+def _mean_correct(tried: Sequence[Tried], attack: str, level: int) -> Floats | None:
+    """Share of this attack's flip sets at this level in which each item is right, [n]; None when there are none."""
+    own = [each.verified.correct for each in tried if each.attack == attack and each.level == level]
     return np.mean(own, axis=0).astype(np.float64) if own else None
 
 
-def _trust_rows(cell: Cell, run: _Run, findings: Findings, clean: Arm) -> list[ValidityRow]:
-    """Every row of `robustness_trust` that applies."""
-    probe = cell.probe.id
-    followers = {attack.id for attack in cell.attacks if needs_gradient(attack)}
-    gradient = [
-        [arm for arm in run.arms if arm.attack in followers and arm.level == level]
-        for level in range(len(findings.levels))
-    ]
-    drop = clean.verified.accuracy - float(findings.points[-1].correct.mean())
+def _trust_rows(cell: Cell, run: _Run, found: Found) -> list[ValidityRow]:
+    """Every check of `trust` that applies to the attacks."""
+    clean, count = found.points[0], len(found.levels)
+    searched = [run.of_role("search", level) for level in range(count)]
+    control = found.controls[0].right if found.controls else (None,) * count
+    drop = clean.accuracy - found.points[-1].accuracy
     rows: list[ValidityRow | None] = [
-        trust.budget_row(run.violations, run.checked, probe),
-        trust.finite_row([clean, *run.arms], probe),
-        trust.claim_row(run.arms, probe),
-        trust.random_wins_row(findings.control, gradient, cell.rng("random-wins"), probe),
-        trust.fragile_row(gradient, findings.points[1:], probe),
-        trust.nothing_to_lose_row(clean.verified.correct, findings.reference, probe),
-        trust.underpowered_row(findings.n, probe),
+        run.budget_row(),
+        trust.finite_row([clean.winner, *run.tried]),
+        trust.claim_row(run.tried),
+        trust.random_wins_row(control, searched, cell.rng("random-wins")),
+        trust.fragile_row(searched, found.points[1:]),
+        trust.nothing_to_lose_row(clean.correct, found.reference),
+        trust.underpowered_row(found.n),
     ]
     for notes in run.notes.values():
-        rows += [trust.relaxation_row(notes, probe), trust.loss_moves_row(notes, drop, probe)]
-    return [row for row in rows if row is not None] + trust.not_checked_rows(probe)
-
-
-def _params(cell: Cell, space: EdgeSpace, findings: Findings, run: _Run, caps: Tensor | None) -> dict[str, Any]:
-    """Resolved budgets, attacks and their settings, what was skipped, and what the attacks noted."""
-    return {
-        "edges": space.m,
-        "directed": space.directed,
-        "targets": findings.n,
-        "budgets": {level.subset: level.budget for level in findings.levels},
-        "capped_out_nodes": None if caps is None else int((caps == 0).sum()),
-        "attacks": {
-            attack.id: {f.name: _plain(getattr(attack, f.name)) for f in dataclasses.fields(attack)}  # type: ignore[arg-type]
-            for attack in cell.attacks
-            if dataclasses.is_dataclass(attack)
-        },
-        "skipped_attacks": dict(run.skipped),
-        "notes": {
-            id_: {key: _plain(value) for key, value in notes.items()} for id_, notes in run.notes.items() if notes
-        },
-        "reference": findings.reference.name,
-    }
-
-
-def _plain(value: Any) -> Any:
-    """JSON values: tuples as lists."""
-    if isinstance(value, tuple | list):
-        return [_plain(part) for part in value]
-    if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    return value
+        rows += [trust.relaxation_row(notes), trust.loss_moves_row(notes, drop)]
+    return [row for row in rows if row is not None]

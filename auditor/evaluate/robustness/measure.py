@@ -1,26 +1,45 @@
-"""Turns verified arms into measurements and the budget chart."""
+"""Turns verified flip sets into numbers and the budget chart."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
 
-from auditor.audit import Advantage, Control, Curve, Interval, Measurement, Series
-from auditor.data.graph import Task
+from auditor.document import Control, Curve, Estimate, Measured, Metric, Series, measured
+from auditor.document.facts import BudgetCurve, Robust
 from auditor.evaluate.robustness.budgets import Level
-from auditor.evaluate.robustness.envelope import RAUC_END, Arm, Floats, Point, eps50, rauc
+from auditor.evaluate.robustness.envelope import RAUC_END, Floats, Point, Tried, eps50, rauc
 from auditor.evaluate.robustness.feature_reference import FeatureReference
 from auditor.statistics.intervals import paired_bootstrap, wilson
+from auditor.tasks import Task
 
+ROBUST_ACCURACY = Metric("robust_accuracy", "share", "lower", "accuracy")
+RAUC = Metric("rauc", "ratio", "lower")
+EPS50 = Metric("eps50", "share", "lower")
+SUCCESS_RATE = Metric("success_rate", "share", "higher")
 MAIN_EPS = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Findings:
+class Beside:
+    """A fixed rule or a control, shown beside the envelope.
+
+    Attributes:
+        attack: its id.
+        is_control: whether the envelope is compared with it.
+        right: at each level, the share of its flip sets in which each item is right, [n]; None where it did not run.
+    """
+
+    attack: str
+    is_control: bool
+    right: tuple[Floats | None, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
     """Everything verified about one probe on one target.
 
     Attributes:
@@ -28,9 +47,8 @@ class Findings:
         task: `node` or `graph`.
         levels: the budgets, ascending.
         points: the envelope with no flips, then at each level.
-        control: share of random draws in which each item is right, [n] per level; None where the control did not run.
-        dice: the same for dice.
-        arms: everything that was verified.
+        beside: controls first.
+        tried: everything that was verified.
         reference: the model that sees no edges.
         items: attacked items, int64 [n].
     """
@@ -40,9 +58,8 @@ class Findings:
     task: Task
     levels: tuple[Level, ...]
     points: tuple[Point, ...]
-    control: tuple[Floats | None, ...]
-    dice: tuple[Floats | None, ...]
-    arms: tuple[Arm, ...]
+    beside: tuple[Beside, ...]
+    tried: tuple[Tried, ...]
     reference: FeatureReference
     items: Tensor
 
@@ -52,255 +69,217 @@ class Findings:
         return int(self.items.numel())
 
     @property
-    def clean(self) -> float:
-        """Accuracy with nothing flipped."""
-        return float(self.points[0].correct.mean())
+    def controls(self) -> tuple[Beside, ...]:
+        """What the envelope is compared with."""
+        return tuple(each for each in self.beside if each.is_control)
+
+    @property
+    def eps(self) -> list[float]:
+        """Budgets of `points` as shares of the edges."""
+        return [0.0, *(level.eps for level in self.levels)]
+
+    @property
+    def largest(self) -> float:
+        """The largest budget, as a share of the edges."""
+        return self.eps[-1]
 
 
-def measurements(found: Findings, rng: np.random.Generator) -> tuple[Measurement, ...]:
-    """`robust_accuracy` at each budget (primary at the one nearest 5 %), then what sums up the curve."""
-    main = min(range(len(found.levels)), key=lambda i: abs(found.levels[i].eps - MAIN_EPS), default=-1)
-    rows = [_robust_accuracy(found, i, rng, primary=i == main) for i in range(len(found.levels))]
-    if found.task == "node" and found.levels and found.levels[-1].eps >= RAUC_END and len(found.levels) > 1:
-        rows.append(_rauc(found, rng))
-    if found.task == "node" and len(found.levels) > 1:
+def numbers(found: Found, rng: np.random.Generator) -> tuple[Measured, ...]:
+    """`robust_accuracy` at each budget (judged at the one nearest 5 %), then what sums up the curve."""
+    count = len(found.levels)
+    main = min(range(count), key=lambda i: abs(found.levels[i].eps - MAIN_EPS), default=-1)
+    rows = [_robust_accuracy(found, i, rng, judged=i == main) for i in range(count)]
+    if found.task.level == "node" and count > 1:
+        if found.largest >= RAUC_END:
+            rows.append(_rauc(found, rng))
         rows.append(_eps50(found))
-    if found.task == "graph" and found.levels and found.points[0].correct.any():
-        rows.append(_success_rate(found, len(found.levels) - 1))
+    if found.task.level == "graph" and count and found.points[0].correct.any():
+        rows.append(_success_rate(found, count - 1))
     return tuple(rows)
 
 
-def budget_series(found: Findings) -> Series:
-    """Accuracy against budget: envelope with band, random control, dice, clean and reference lines."""
-    shown = [i for i, level in enumerate(found.levels) if level.subset.startswith("eps=") or found.task == "node"]
+def budget_series(found: Found) -> Series:
+    """Accuracy against budget: envelope with band, what stands beside it, clean and reference lines."""
+    shown = [i for i, level in enumerate(found.levels) if level.on_curve]
     eps = (0.0, *(found.levels[i].eps for i in shown))
     worst = [found.points[0], *(found.points[i + 1] for i in shown)]
-    bands = [_interval(float(point.correct.sum()), found.n) for point in worst]
+    bands = [_rate(float(point.correct.sum()), found.n) for point in worst]
     curves = [
         Curve(
             name="worst of all attacks",
             role="worst",
             x=eps,
-            y=tuple(float(point.correct.mean()) for point in worst),
-            lo=tuple(lo for lo, _ in bands),
-            hi=tuple(hi for _, hi in bands),
+            y=tuple(point.accuracy for point in worst),
+            lo=tuple(band.lo for band in bands),
+            hi=tuple(band.hi for band in bands),
             labels=tuple(f"{point.winner.name}, {point.winner.flips} flips" for point in worst),
         )
     ]
-    for name, means in (("random flips", found.control), ("dice", found.dice)):
-        there = [(found.levels[i].eps, float(mean.mean())) for i in shown if (mean := means[i]) is not None]
+    for each in found.beside:
+        there = [(found.levels[i].eps, float(right.mean())) for i in shown if (right := each.right[i]) is not None]
         if there:
             xs, ys = zip(*there, strict=True)
-            role: Literal["control", "reference"] = "reference" if name == "dice" else "control"
-            curves.append(Curve(name=name, role=role, x=(0.0, *xs), y=(found.clean, *ys)))
+            curves.append(
+                Curve(
+                    name=each.attack,
+                    role="control" if each.is_control else "reference",
+                    x=(0.0, *xs),
+                    y=(found.points[0].accuracy, *ys),
+                )
+            )
     for name, value in _lines(found):
         curves.append(Curve(name=name, role="reference", x=(0.0, eps[-1]), y=(value, value)))
     return Series(
         id=f"{found.probe}-budget",
         kind="budget",
         title="Accuracy under edge edits",
-        x_label="flips / edges" if found.task == "node" else "flips / edges of each graph",
-        y_label="verified accuracy",
+        x_label="flips / edges" if found.task.level == "node" else "flips / edges of each graph",
+        y_label="accuracy",
         curves=tuple(curves),
     )
 
 
-def _interval(successes: float, n: int) -> tuple[float, float]:
-    """Wilson, widened by rounding errors so that it holds its own value at 0 and n."""
-    lo, hi = wilson(successes, n)
-    return min(lo, successes / n), max(hi, successes / n)
-
-
-def _lines(found: Findings) -> list[tuple[str, float]]:
+def _lines(found: Found) -> list[tuple[str, float]]:
     """Horizontal lines of the chart."""
-    lines = [("clean", found.clean), ("majority class", found.reference.majority)]
-    if found.reference.name == "mlp":
+    lines = [("clean", found.points[0].accuracy), ("majority class", found.reference.majority)]
+    if found.reference.is_trained:
         lines.append(("MLP on features", found.reference.accuracy))
     return lines
 
 
-def _robust_accuracy(found: Findings, i: int, rng: np.random.Generator, *, primary: bool) -> Measurement:
-    level, point, control = found.levels[i], found.points[i + 1], found.control[i]
+def _robust_accuracy(found: Found, i: int, rng: np.random.Generator, *, judged: bool) -> Measured:
+    level, point, n = found.levels[i], found.points[i + 1], found.n
     correct = point.correct.astype(np.float64)
-    value = float(correct.mean())
-    lo, hi = _interval(float(correct.sum()), found.n)
-    advantage = None
-    if control is not None:
-        difference = control - correct
-        bounds = paired_bootstrap(lambda w: float(w @ difference / w.sum()), found.n, rng=rng)
-        advantage = Advantage(value=float(difference.mean()), ci=Interval(lo=bounds[0], hi=bounds[1]))
-    controls = _controls(found, i)
-    notes: dict[str, Any] = {
-        "clean": found.clean,
-        "winner": point.winner.name,
-        "flips": point.winner.flips,
-        "budget": level.budget,
-        "flips_per_target": level.budget / found.n,
-        "additions": point.winner.verified.additions,
-        "deletions": point.winner.verified.deletions,
-        "reference": {found.reference.name: found.reference.accuracy, "majority": found.reference.majority},
-        "arms": {arm.name: arm.verified.accuracy for arm in found.arms if arm.level == i},
-    }
-    return Measurement(
-        name="robust_accuracy",
-        subset=level.subset,
-        finding=found.finding,
-        value=value,
-        ci=Interval(lo=lo, hi=hi),
-        control=next((c for c in controls if c.name == "random"), None),
-        controls=controls,
-        advantage=advantage,
-        n=found.n,
-        direction="lower_is_worse",
-        scale="accuracy",
-        primary=primary,
-        text=_sentence(found, i, value, (lo, hi)),
-        notes=notes,
-    )
-
-
-def _controls(found: Findings, i: int) -> tuple[Control, ...]:
-    """Random flips and dice at this level, where they ran."""
+    attacked = _rate(float(correct.sum()), n)
     controls = []
-    for name, mean in (("random", found.control[i]), ("dice", found.dice[i])):
-        if mean is not None:
-            lo, hi = _interval(float(mean.sum()), found.n)
-            controls.append(Control(name=name, value=float(mean.mean()), ci=Interval(lo=lo, hi=hi)))
-    return tuple(controls)
-
-
-def _sentence(found: Findings, i: int, value: float, bounds: tuple[float, float]) -> str:
-    """What fell, by how many flips, to what, and what random flips leave."""
-    level, control = found.levels[i], found.control[i]
-    if found.task == "node":
-        share = f"at {100 * level.eps:.3g} % of edges" if level.subset.startswith("eps=") else "with a fixed budget"
-        what = f"{share} ({level.budget:,} flips, {level.budget / found.n:.2f} per target)"
-    elif level.subset == "flips=1":
-        what = "with one flip in each graph"
-    else:
-        what = f"at {100 * level.eps:.3g} % of each graph's edges ({level.budget / found.n:.1f} flips a graph)"
-    left = "" if control is None else f"; random flips leave {100 * control.mean():.1f} %"
-    if value >= found.clean:
-        attacks = len({arm.attack for arm in found.arms if arm.attack != "random"})
-        return f"{what}: no drop found by {attacks} attacks (accuracy {100 * found.clean:.1f} %){left}"
-    return (
-        f"{what} accuracy falls {100 * found.clean:.1f} % → at most {100 * value:.1f} % "
-        f"[{100 * bounds[0]:.1f}, {100 * bounds[1]:.1f}]{left}"
+    for each in found.beside:
+        right = each.right[i]
+        if right is None:
+            continue
+        contrast = None
+        if each.is_control:
+            difference = correct - right
+            bounds = paired_bootstrap(lambda w, d=difference: float(w @ d / w.sum()), n, rng=rng)  # type: ignore[misc]
+            contrast = _between(float(difference.mean()), bounds, n)
+        estimate = _rate(float(right.sum()), n)
+        controls.append(Control(name=each.attack, estimate=estimate, contrast=contrast))
+    reference, winner = found.reference, point.winner
+    facts = Robust(
+        clean=_rate(float(found.points[0].correct.sum()), n),
+        attacked=attacked,
+        random=next((control.estimate for control in controls if control.contrast is not None), None),
+        edge_free=_rate(float(reference.correct.sum()), n) if reference.is_trained else None,
+        edge_free_by=reference.name if reference.is_trained else "",
+        majority=reference.majority,
+        edits=winner.flips,
+        budget=level.budget,
+        additions=winner.verified.additions,
+        deletions=winner.verified.deletions,
+        attacked_items=n,
+        winner=winner.name,
+        attempts={each.name: each.verified.accuracy for each in found.tried if each.level == i},
+    )
+    return measured(
+        ROBUST_ACCURACY,
+        attacked,
+        finding=found.finding,
+        subset=level.subset,
+        controls=controls,
+        judged=judged,
+        facts=facts,
     )
 
 
-def _curve(found: Findings, rows: Sequence[Floats | None]) -> Floats | None:
-    """Items right at no flips and at each level, [levels + 1, n]; None when a level is missing."""
-    there = [row for row in rows if row is not None]
-    if len(there) < len(rows):
-        return None
-    return np.stack([found.points[0].correct.astype(np.float64), *there])
-
-
-def _rauc(found: Findings, rng: np.random.Generator) -> Measurement:
+def _rauc(found: Found, rng: np.random.Generator) -> Measured:
     """Robustness area under the curve up to 15 %, in units of a model without edges."""
-    eps = [0.0, *(level.eps for level in found.levels)]
+    eps, n, ones = found.eps, found.n, np.ones(found.n)
     worst = np.stack([point.correct.astype(np.float64) for point in found.points])
-    random = _curve(found, found.control)
     without_edges = found.reference.correct.astype(np.float64)
 
     def area(curve: Floats, w: Floats) -> float:
         total = w.sum()
         return rauc(eps, list(curve @ w / total), 1 - float(w @ without_edges / total))
 
-    ones = np.ones(found.n)
     value = area(worst, ones)
-    lo, hi = paired_bootstrap(lambda w: area(worst, w), found.n, rng=rng)
-    control = advantage = None
-    if random is not None:
-        beside = random
-        bounds = paired_bootstrap(lambda w: area(beside, w) - area(worst, w), found.n, rng=rng)
-        control = Control(name="random", value=area(beside, ones))
-        advantage = Advantage(value=area(beside, ones) - value, ci=Interval(lo=bounds[0], hi=bounds[1]))
-    gain = found.clean - found.reference.accuracy
-    text = f"robustness area up to 15 % of edges {value:.3f} [{lo:.3f}, {hi:.3f}], against {found.reference.name}"
-    if gain <= 0:
-        text = (
-            f"the graph buys nothing over features: clean {found.clean:.1%}, {found.reference.name} {-gain:.1%} better"
-        )
-    return Measurement(
-        name="rauc",
+    estimate = _between(value, paired_bootstrap(lambda w: area(worst, w), n, rng=rng), n)
+    controls = []
+    for each in found.controls:
+        curve = _curve(found, each)
+        if curve is not None:
+            bounds = paired_bootstrap(lambda w, c=curve: area(worst, w) - area(c, w), n, rng=rng)  # type: ignore[misc]
+            beside = area(curve, ones)
+            contrast = _between(value - beside, bounds, n)
+            controls.append(Control(name=each.attack, estimate=Estimate(value=beside, n=n), contrast=contrast))
+    return measured(
+        RAUC,
+        estimate,
+        finding=found.finding,
         subset="eps<=0.15",
-        finding=found.finding,
-        value=value,
-        ci=Interval(lo=min(lo, value), hi=max(hi, value)),
-        control=control,
-        advantage=advantage,
-        n=found.n,
-        direction="lower_is_worse",
-        scale="other",
-        text=text,
-        notes={"reference": found.reference.name, "reference_error": 1 - found.reference.accuracy},
+        controls=controls,
+        facts=BudgetCurve(reference=found.reference.name, reference_error=1 - found.reference.accuracy),
     )
 
 
-def _eps50(found: Findings) -> Measurement:
+def _eps50(found: Found) -> Measured:
     """The budget that takes half of what the model has over the majority class."""
-    eps = [0.0, *(level.eps for level in found.levels)]
-    accuracy = [float(point.correct.mean()) for point in found.points]
-    value = eps50(eps, accuracy, found.reference.majority)
-    random = _curve(found, found.control)
-    beside = None if random is None else eps50(eps, [float(row.mean()) for row in random], found.reference.majority)
-    reached = f"{100 * value:.2f} % of edges" if value is not None else f"more than {100 * eps[-1]:.3g} % of edges"
-    return Measurement(
-        name="eps50",
+    majority = found.reference.majority
+    controls = []
+    for each in found.controls:
+        curve = _curve(found, each)
+        beside = None if curve is None else eps50(found.eps, [float(row.mean()) for row in curve], majority)
+        controls.append(Control(name=each.attack, estimate=Estimate(value=beside, n=found.n)))
+    value = eps50(found.eps, [point.accuracy for point in found.points], majority)
+    return measured(
+        EPS50,
+        Estimate(value=value, n=found.n),
         finding=found.finding,
-        value=value,
-        ci=None,
-        control=Control(name="random", value=beside),
-        advantage=None,
-        n=found.n,
-        direction="lower_is_worse",
-        scale="other",
-        text=f"half of the gain over the majority class is gone at {reached}",
-        notes={"largest_budget": eps[-1], "majority": found.reference.majority},
+        controls=controls,
+        facts=BudgetCurve(majority=majority, largest_budget=found.largest),
     )
 
 
-def _success_rate(found: Findings, i: int) -> Measurement:
+def _success_rate(found: Found, i: int) -> Measured:
     """Share of the graphs that were right and are not any more at the largest budget."""
     right = found.points[0].correct
     broken = right & ~found.points[i + 1].correct
     n = int(right.sum())
-    lo, hi = _interval(float(broken.sum()), n)
-    spent = [
-        arm.verified.flips[place]
-        for place in np.flatnonzero(broken).tolist()
-        if (arm := _first_breaker(found, place, i)) is not None and arm.verified.flips is not None
+    spent = [fewest for place in np.flatnonzero(broken).tolist() if (fewest := _fewest(found, place, i)) is not None]
+    controls = [
+        Control(name=each.attack, estimate=Estimate(value=float(right @ (1 - mean) / n), n=n))
+        for each in found.controls
+        if (mean := each.right[i]) is not None
     ]
-    median = float(np.median(spent)) if spent else None
-    control = found.control[i]
-    random = None if control is None else float(right @ (1 - control) / n)
-    return Measurement(
-        name="success_rate",
-        subset=found.levels[i].subset,
+    return measured(
+        SUCCESS_RATE,
+        _rate(float(broken.sum()), n),
         finding=found.finding,
-        value=float(broken.sum()) / n,
-        ci=Interval(lo=lo, hi=hi),
-        control=None if random is None else Control(name="random", value=random),
-        advantage=None,
-        n=n,
-        direction="higher_is_worse",
-        scale="other",
-        text=f"{int(broken.sum())} of {n} graphs that were right break"
-        + ("" if median is None else f", half of them within {median:.0f} flips"),
-        notes={"median_flips": median},
+        subset=found.levels[i].subset,
+        controls=controls,
+        facts=BudgetCurve(median_edits=float(np.median(spent)) if spent else None),
     )
 
 
-def _first_breaker(found: Findings, place: int, last: int) -> Arm | None:
-    """The arm that broke this item with the fewest flips, random draws aside."""
-    arms = [
-        arm
-        for arm in found.arms
-        if arm.attack != "random" and arm.level <= last and not arm.verified.correct[place]
-        and arm.verified.flips is not None
-    ]  # fmt: skip
-    return min(
-        arms, key=lambda arm: int(arm.verified.flips[place]) if arm.verified.flips is not None else 0, default=None
-    )
+def _fewest(found: Found, place: int, last: int) -> int | None:
+    """Fewest flips in this item of a flip set that breaks it, draws of the controls aside."""
+    usable = (each.verified for each in found.tried if each.role != "control" and each.level <= last)
+    breaks = (v for v in usable if not v.correct[place])
+    return min((int(v.flips[place]) for v in breaks if v.flips is not None), default=None)
+
+
+def _curve(found: Found, beside: Beside) -> Floats | None:
+    """Items right at no flips and at each level, [levels + 1, n]; None when a level is missing."""
+    there = [right for right in beside.right if right is not None]
+    if len(there) < len(beside.right):
+        return None
+    return np.stack([found.points[0].correct.astype(np.float64), *there])
+
+
+def _rate(successes: float, n: int) -> Estimate:
+    """A share with Wilson's interval."""
+    return _between(successes / n, wilson(successes, n), n)
+
+
+def _between(value: float, bounds: Sequence[float], n: int) -> Estimate:
+    """An estimate whose interval is widened, where rounding or a bend of the statistic asks for it, to hold it."""
+    lo, hi = bounds
+    return Estimate(value=value, lo=min(lo, value), hi=max(hi, value), n=n)

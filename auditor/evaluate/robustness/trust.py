@@ -1,4 +1,4 @@
-"""Can this attack be trusted? The rows of adversarial spec 4 that are known only after it ran."""
+"""Can this attack be trusted? The checks that can be made only after it ran, see docs/methods/robustness.md."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from auditor.audit import ValidityRow
 from auditor.data.edits import EdgeSpace
 from auditor.data.graph import Graph
-from auditor.evaluate.robustness.envelope import Arm, Bools, Floats, Point
+from auditor.document import ValidityRow, check
+from auditor.evaluate.robustness.envelope import Bools, Floats, Point, Tried
 from auditor.evaluate.robustness.feature_reference import FeatureReference
 from auditor.statistics.intervals import paired_bootstrap, wilson
 
@@ -21,7 +21,7 @@ FRAGILE = 0.03
 FEW = 30
 
 
-def canonical_row(given: Graph, space: EdgeSpace, as_given: Bools, clean: Bools, probe: str) -> ValidityRow:
+def canonical_row(given: Graph, space: EdgeSpace, as_given: Bools, clean: Bools) -> ValidityRow:
     """Whether the edges that are edited are the edges that the model was tried on."""
     difference = abs(float(as_given.mean()) - float(clean.mean()))
     duplicates = given.num_edges - space.graph.num_edges
@@ -32,83 +32,81 @@ def canonical_row(given: Graph, space: EdgeSpace, as_given: Bools, clean: Bools,
         f"clean accuracy {as_given.mean():.1%} on the graph as given, {clean.mean():.1%} on the canonical one "
         f"({duplicates} duplicate arcs dropped, {'directed' if space.directed else 'undirected'})"
     )
-    status = "fail" if difference > max(CANONICAL, 1.001 / len(clean)) else "pass"  # one item is no pattern
-    if status == "pass" and (duplicates or 0 < one_way < 0.05 * keys.numel()):
-        status = "warn"
-        evidence += f"; {one_way} of {keys.numel()} arcs have no reverse" if one_way else ""
-    return _row("canonical", "integrity", status, evidence, probe)
+    if difference > max(CANONICAL, 1.001 / len(clean)):  # one item is no pattern
+        return check("canonical", "integrity", "fail", evidence)
+    odd = duplicates or 0 < one_way < 0.05 * keys.numel()
+    if odd and one_way:
+        evidence += f"; {one_way} of {keys.numel()} arcs have no reverse"
+    return check("canonical", "integrity", "warn" if odd else "pass", evidence)
 
 
-def budget_row(violations: Mapping[str, Sequence[str]], checked: int, probe: str) -> ValidityRow:
-    """Whether every claim kept to the rules; violating sets were dropped."""
-    if not violations:
-        return _row("budget", "integrity", "pass", f"{checked} flip sets checked, none breaks a rule", probe)
-    first = "; ".join(f"{attack}: {reasons[0]} ({len(reasons)} sets dropped)" for attack, reasons in violations.items())
-    return _row("budget", "integrity", "fail", first, probe)
-
-
-def finite_row(arms: Iterable[Arm], probe: str) -> ValidityRow:
+def finite_row(tried: Iterable[Tried]) -> ValidityRow:
     """Whether the logits stayed finite under attack; a row that is not counts as wrong."""
-    broken = sorted({arm.name for arm in arms if not arm.verified.finite})
+    broken = sorted({each.name for each in tried if not each.verified.finite})
     evidence = f"non-finite logits under {', '.join(broken)}" if broken else "every logit under attack is finite"
-    return _row("finite-under-attack", "integrity", "fail" if broken else "pass", evidence, probe)
+    return check("finite-under-attack", "integrity", not broken, evidence)
 
 
-def claim_row(arms: Iterable[Arm], probe: str) -> ValidityRow:
+def claim_row(tried: Iterable[Tried]) -> ValidityRow:
     """Whether attacks and verification agree on the accuracy that is left."""
-    gaps = [(abs(arm.claimed - arm.verified.accuracy), arm) for arm in arms if arm.claimed is not None]
+    gaps = [(abs(each.claimed - each.verified.accuracy), each) for each in tried if each.claimed is not None]
     if not gaps:
-        return _row("claim", "strength", "not_checked", "no attack claimed an accuracy", probe)
-    gap, arm = max(gaps, key=lambda pair: pair[0])
-    status = "fail" if gap > CLAIM_FAIL else "warn" if gap > CLAIM_WARN else "pass"
+        return check("claim", "strength", None, "no attack claimed an accuracy")
+    gap, worst = max(gaps, key=lambda pair: pair[0])
     evidence = (
-        f"largest difference {100 * gap:.2f} points ({arm.name} claimed {arm.claimed:.1%}, verified "
-        f"{arm.verified.accuracy:.1%})"
+        f"largest difference {100 * gap:.2f} points ({worst.name} claimed {worst.claimed:.1%}, verified "
+        f"{worst.verified.accuracy:.1%})"
     )
-    return _row("claim", "strength", status, evidence, probe)
+    return check("claim", "strength", "fail" if gap > CLAIM_FAIL else "warn" if gap > CLAIM_WARN else "pass", evidence)
 
 
 def random_wins_row(
-    random: Sequence[Floats | None], gradient: Sequence[Sequence[Arm]], rng: np.random.Generator, probe: str
+    control: Sequence[Floats | None], searched: Sequence[Sequence[Tried]], rng: np.random.Generator
 ) -> ValidityRow:
-    """Whether uniform flips are more than a point stronger than every gradient attack at an equal budget."""
-    if not any(gradient) or all(mean is None for mean in random):
-        return _row("random-wins", "strength", "not_checked", "no gradient attack and control at one budget", probe)
+    """Whether the control is more than a point stronger than every search at an equal budget.
+
+    Args:
+        control: at each budget, the share of its draws in which each item is right, [n]; None where it did not run.
+        searched: at each budget, the flip sets of the searches.
+        rng: of the bootstrap.
+    """
+    if not any(searched) or all(mean is None for mean in control):
+        return check("random-wins", "strength", None, "no search and control at one budget")
     worst = -1.0
-    for mean, arms in zip(random, gradient, strict=True):
-        if mean is None or not arms:
+    for mean, found in zip(control, searched, strict=True):
+        if mean is None or not found:
             continue
-        best = min(arms, key=lambda arm: arm.verified.accuracy).verified.correct.astype(np.float64)
+        best = min(found, key=lambda each: each.verified.accuracy).verified.correct.astype(np.float64)
         difference = best - mean
         worst = max(worst, float(difference.mean()))
         if difference.mean() > WINS:
             lo, hi = paired_bootstrap(lambda w, d=difference: float(w @ d / w.sum()), len(difference), rng=rng)  # type: ignore[misc]
             if lo > 0:
                 evidence = (
-                    f"random flips leave {100 * difference.mean():.1f} points less than every gradient attack "
+                    f"random flips leave {100 * difference.mean():.1f} points less than every search "
                     f"[{100 * lo:.1f}, {100 * hi:.1f}]"
                 )
-                return _row("random-wins", "strength", "fail", evidence, probe)
-    evidence = f"gradient attacks against random flips at equal budget: {-100 * worst:+.1f} points at least"
-    return _row("random-wins", "strength", "pass", evidence, probe)
+                return check("random-wins", "strength", "fail", evidence)
+    evidence = f"searches against random flips at equal budget: {-100 * worst:+.1f} points at least"
+    return check("random-wins", "strength", "pass", evidence)
 
 
-def relaxation_row(notes: Mapping[str, Any], probe: str) -> ValidityRow | None:
-    """Which rung of the victim adaptor the gradient went through; None when the attack has none."""
-    if "rung" not in notes:
+def relaxation_row(notes: Mapping[str, Any]) -> ValidityRow | None:
+    """How edges were given the weight that the gradient went through; None for an attack that follows none."""
+    if "relaxation" not in notes:
         return None
-    rung, gap = notes["rung"], notes.get("gap", 0.0)
-    tried = ", ".join(f"{name} {value:.1e}" for name, value in notes.get("gaps", ())) or f"{gap:.1e}"
-    rejected = rung != "native" and any(name == "native" for name, _ in notes.get("gaps", ()))
-    evidence = f"edge weights enter by {rung}; gap to really edited graphs: {tried}"
+    kind, gaps = notes["relaxation"], notes.get("gaps", ())
+    tried = ", ".join(f"{name} {value:.1e}" for name, value in gaps) or f"{notes.get('gap', 0.0):.1e}"
+    rejected = kind != "native" and any(name == "native" for name, _ in gaps)
+    evidence = f"edge weights enter by {kind}; gap to really edited graphs: {tried}"
     if rejected:
         evidence += "; the model's own edge_weight was rejected (ignored or not the same as a removed edge)"
-    if rung == "ranking":
+    if kind == "ranking":
         evidence += "; the gradient only orders candidates, every decision is taken on real edges"
-    return _row("relaxation-rung", "strength", "warn" if rejected or rung == "ranking" else "pass", evidence, probe)
+    return check("relaxation", "strength", "warn" if rejected or kind == "ranking" else "pass", evidence)
 
 
-def loss_moves_row(notes: Mapping[str, Any], drop: float, probe: str) -> ValidityRow | None:
+def loss_moves_row(notes: Mapping[str, Any], drop: float) -> ValidityRow | None:
     """Whether a loss that rose also broke predictions."""
     gains = {name: end - start for name, (start, end) in notes.get("loss", {}).items()}
     if not gains:
@@ -116,47 +114,30 @@ def loss_moves_row(notes: Mapping[str, Any], drop: float, probe: str) -> Validit
     name = max(gains, key=lambda key: gains[key])
     stuck = gains[name] > 0 and drop <= 0
     evidence = f"loss {gains[name]:+.3f} ({name}), accuracy {-100 * drop:+.1f} points"
-    return _row("loss-moves", "warning", "warn" if stuck else "pass", evidence, probe)
+    return check("loss-moves", "warning", not stuck, evidence)
 
 
-def fragile_row(gradient: Sequence[Sequence[Arm]], points: Sequence[Point], probe: str) -> ValidityRow | None:
-    """Whether the envelope hangs on one arm alone: the second best more than 3 points weaker at every budget."""
+def fragile_row(searched: Sequence[Sequence[Tried]], points: Sequence[Point]) -> ValidityRow | None:
+    """Whether the envelope hangs on one flip set alone: the second best over 3 points weaker at every budget."""
     gaps = []
-    for arms, point in zip(gradient, points, strict=True):
-        values = sorted(arm.verified.accuracy for arm in arms)
+    for found, point in zip(searched, points, strict=True):
+        values = sorted(each.verified.accuracy for each in found)
         if len(values) < 2:
             return None
-        gaps.append(values[1] - float(point.correct.mean()))
+        gaps.append(values[1] - point.accuracy)
     if not gaps:
         return None
-    status = "warn" if min(gaps) > FRAGILE else "pass"
-    evidence = f"second-best gradient arm {100 * min(gaps):.1f} points above the envelope at the closest budget"
-    return _row("fragile-envelope", "warning", status, evidence, probe)
+    evidence = f"second-best flip set of a search {100 * min(gaps):.1f} points above the envelope at the closest budget"
+    return check("fragile-envelope", "warning", min(gaps) <= FRAGILE, evidence)
 
 
-def nothing_to_lose_row(clean: Bools, reference: FeatureReference, probe: str) -> ValidityRow:
+def nothing_to_lose_row(clean: Bools, reference: FeatureReference) -> ValidityRow:
     """Whether there is anything above the majority class that edits could take away."""
     lo, hi = wilson(int(clean.sum()), len(clean))
     evidence = f"clean accuracy {clean.mean():.1%} [{lo:.1%}, {hi:.1%}], majority class {reference.majority:.1%}"
-    return _row("nothing-to-lose", "integrity", "fail" if lo <= reference.majority else "pass", evidence, probe)
+    return check("nothing-to-lose", "integrity", lo > reference.majority, evidence)
 
 
-def underpowered_row(n: int, probe: str) -> ValidityRow | None:
+def underpowered_row(n: int) -> ValidityRow | None:
     """Too few targets for an interval that means anything."""
-    if n >= FEW:
-        return None
-    return _row("underpowered", "strength", "fail", f"{n} targets; at least {FEW} are needed", probe)
-
-
-def not_checked_rows(probe: str) -> list[ValidityRow]:
-    """Checks of the specification that this version does not run, named so that nobody takes them for passed."""
-    reasons = {
-        "unbounded": "no run with the whole edge set as budget",
-        "convergence": "no run with twice the steps",
-        "black-box-wins": "no black-box attack ran",
-    }
-    return [_row(id_, "warning", "not_checked", reason, probe) for id_, reason in reasons.items()]
-
-
-def _row(id_: str, kind: Any, status: Any, evidence: str, probe: str) -> ValidityRow:
-    return ValidityRow(id=id_, kind=kind, status=status, evidence=evidence, touches=(probe,))
+    return None if n >= FEW else check("underpowered", "strength", False, f"{n} targets; at least {FEW} are needed")

@@ -12,8 +12,8 @@ from torch import Tensor
 from auditor.data.edits import EdgeSpace
 from auditor.data.graph import Graph
 from auditor.errors import EvaluationError
-from auditor.probe import FlipSet
-from auditor.targets.target import ModelHandle, Target, is_correct
+from auditor.outcomes import FlipSet
+from auditor.targets.target import ModelHandle, Target
 
 Bools = NDArray[np.bool_]
 
@@ -137,7 +137,7 @@ class Verifier:
             logits = self._handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch)[self._items]
         deletions = int(self.space.exists(keys).sum())
         return Verified(
-            correct=is_correct(logits, self._y).numpy(),
+            correct=graph.task.correct(logits, self._y).numpy(),
             finite=bool(torch.isfinite(logits).all()),
             additions=keys.numel() - deletions,
             deletions=deletions,

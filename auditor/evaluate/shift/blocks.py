@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import networkx as nx
 import numpy as np
@@ -12,8 +12,8 @@ from scipy import sparse
 from scipy.sparse import csgraph
 from torch import Tensor
 
-from auditor.audit import ValidityRow
 from auditor.data.graph import Graph
+from auditor.document import ValidityRow, check
 
 Ints = NDArray[np.int64]
 MIN_BLOCKS = 30
@@ -27,47 +27,33 @@ class Blocks:
     Attributes:
         ids: block of each item, int64 [n]; each item its own block where dependence is not modelled.
         found: number of blocks with an item in them.
-        method: `louvain`, `regions` or `items`.
+        method: what a block is: a Louvain community, a grown region, or an item by itself.
         modelled: False when too few blocks were found, so that items are resampled as if independent.
     """
 
     ids: Ints
     found: int
-    method: str
+    method: Literal["Louvain", "region", "items"]
     modelled: bool
 
     def row(self, deff: float) -> ValidityRow:
         """What the intervals of this cell rest on."""
         if self.method == "items":
-            return ValidityRow(
-                id="shift-dependence",
-                kind="warning",
-                status="pass",
-                evidence=f"{len(self.ids)} graphs, resampled one by one.",
-                touches=("shift",),
+            evidence = f"{len(self.ids)} graphs, resampled one by one."
+        elif self.modelled:
+            evidence = f"{self.found} {self.method} blocks hold the {len(self.ids)} items; design effect {deff:.1f}."
+        else:
+            evidence = (
+                f"dependence between nodes not modelled: {self.found} {self.method} blocks hold the items, "
+                f"{MIN_BLOCKS} are needed; nodes are resampled as if independent, intervals may be too narrow."
             )
-        if not self.modelled:
-            return ValidityRow(
-                id="shift-dependence",
-                kind="warning",
-                status="warn",
-                evidence=f"dependence between nodes not modelled: {self.found} {self.method} blocks hold the items, "
-                f"{MIN_BLOCKS} are needed; nodes are resampled as if independent, intervals may be too narrow.",
-                touches=("shift",),
-            )
-        return ValidityRow(
-            id="shift-dependence",
-            kind="warning",
-            status="pass",
-            evidence=f"{self.found} {self.method} blocks hold the {len(self.ids)} items; design effect {deff:.1f}.",
-            touches=("shift",),
-        )
+        return check("shift-dependence", "warning", self.modelled, evidence)
 
 
 def item_blocks(graph: Graph, items: Tensor, *, rng: np.random.Generator) -> Blocks:
     """Blocks of `items`: Louvain communities for nodes (grown regions above a million edges), each graph for graphs."""
     count = len(items)
-    if graph.task == "graph":
+    if graph.task.level == "graph":
         return Blocks(np.arange(count), count, "items", True)
     large = graph.num_edges > LOUVAIN_EDGES
     labels = grown_regions(graph, rng=rng) if large else louvain(graph, rng=rng)

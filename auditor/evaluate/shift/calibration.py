@@ -4,69 +4,63 @@ from __future__ import annotations
 
 import numpy as np
 
-from auditor.audit import Advantage, Control, Curve, Limit, Measurement, Series
-from auditor.evaluate.shift.reference import Reference, interval
+from auditor.document import Control, Curve, Estimate, Limit, Measured, Metric, Series, measured
+from auditor.document.facts import Confidence
+from auditor.evaluate.shift.reference import Reference, within
 from auditor.probe import Cell
 from auditor.statistics import calibration
-from auditor.statistics.clustered import Resamples, absolute, ece_interval, hull, sce_interval
+from auditor.statistics.clustered import Resamples, ece_interval, hull, sce_interval
 from auditor.statistics.intervals import wilson
 
 MAX_SCE = 0.10
+FINDING = "shift-miscalibrated"
+SCE = Metric("sce", "share", "away", "calibration")
+ECE = Metric("ece", "share", "higher", "calibration")
+ECE_EQUAL_MASS = Metric("ece_equal_mass", "share", "higher", "calibration")
 
 
-def calibration_rows(cell: Cell, reference: Reference, resamples: Resamples) -> list[Measurement]:
+def calibration_rows(cell: Cell, reference: Reference, resamples: Resamples) -> list[Measured]:
     """SCE, ECE in 15 bins of equal width and of equal mass, over the test items with a finite answer."""
     ok = reference.clean.finite
     confidence, correct = reference.clean.confidence[ok], reference.clean.correct[ok]
-    kept = Resamples(resamples.weights, resamples.blocks[ok])
+    kept, n = Resamples(resamples.weights, resamples.blocks[ok]), len(correct)
+    facts = Confidence(confidence=float(confidence.mean()), accuracy=float(correct.mean()))
     value = calibration.sce(confidence, correct)
     signed = hull(sce_interval(confidence, correct, kept), (value, value))
-    rows = [_sce_row(value, signed, len(correct))]
-    for name, bins, words in (
-        ("ece", calibration.equal_width_bins(confidence), "15 bins of equal width"),
-        ("ece_equal_mass", calibration.equal_mass_bins(confidence), "15 bins of equal mass"),
+    error = within(value, signed, n)
+    rows = [
+        measured(
+            SCE,
+            error,
+            finding=FINDING,
+            controls=(Control(name="confidence equal to accuracy", estimate=Estimate(value=0.0), contrast=error),),
+            judged=True,
+            limit=Limit(name="max_abs_sce_pt", value=MAX_SCE),
+            facts=facts,
+        )
+    ]
+    for metric, bins, words in (
+        (ECE, calibration.equal_width_bins(confidence), "equal width"),
+        (ECE_EQUAL_MASS, calibration.equal_mass_bins(confidence), "equal mass"),
     ):
-        error = calibration.ece(confidence, correct, bins)
-        floor = calibration.ece_noise_floor(confidence, bins, rng=cell.rng("noise-floor", name))
-        lo, hi = ece_interval(confidence - correct, bins, kept, signed)
+        value = calibration.ece(confidence, correct, bins)
+        floor = calibration.ece_noise_floor(confidence, bins, rng=cell.rng("noise-floor", metric.name))
+        lo, hi = hull(ece_interval(confidence - correct, bins, kept, signed), (value, value))
+        control = Control(
+            name="calibrated model, redrawn from its own confidence",
+            estimate=Estimate(value=floor, n=n),
+            contrast=within(value - floor, (lo - floor, hi - floor), n),
+        )
         rows.append(
-            Measurement(
-                name=name,
-                finding="shift-miscalibrated",
-                value=error,
-                ci=interval((lo, hi)),
-                control=Control(name="calibrated model, redrawn from its own confidence", value=floor),
-                advantage=Advantage(value=error - floor, ci=interval((lo - floor, hi - floor))),
-                n=len(correct),
-                direction="higher_is_worse",
-                scale="calibration",
-                text=f"ECE {100 * error:.1f} pt ({words}); {100 * floor:.1f} pt would show without any miscalibration",
+            measured(
+                metric,
+                within(value, (lo, hi), n),
+                finding=FINDING,
+                controls=(control,),
+                facts=facts.model_copy(update={"bins": f"{bins.count} of {words}"}),
             )
         )
     return rows
-
-
-def _sce_row(value: float, signed: tuple[float, float], n: int) -> Measurement:
-    lo, hi = signed
-    if lo <= 0 <= hi:
-        word = "neither over- nor under-confidence is proven"
-    else:
-        word = "over-confident" if value > 0 else "under-confident"
-    return Measurement(
-        name="sce",
-        finding="shift-miscalibrated",
-        value=value,
-        ci=interval(signed),
-        control=Control(name="confidence equal to accuracy", value=0.0),
-        advantage=Advantage(value=abs(value), ci=interval(absolute(signed))),
-        n=n,
-        direction="higher_is_worse",
-        scale="calibration",
-        limit=Limit(name="max_abs_sce_pt", value=MAX_SCE),
-        primary=True,
-        text=f"mean confidence is {100 * abs(value):.1f} pt {'above' if value > 0 else 'below'} accuracy "
-        f"[{100 * lo:+.1f}, {100 * hi:+.1f}]: {word}",
-    )
 
 
 def reliability_series(reference: Reference) -> Series:

@@ -8,7 +8,7 @@ from torch import Tensor
 from auditor.data.graph import Graph
 from auditor.errors import EvaluationError
 from auditor.evaluate.shift.reference import Reference, inference_graph
-from auditor.probe import ShiftedSet
+from auditor.outcomes import ShiftedSet
 
 
 def item_rows(reference: Reference, shifted: ShiftedSet) -> Tensor:
@@ -18,7 +18,7 @@ def item_rows(reference: Reference, shifted: ShiftedSet) -> Tensor:
         EvaluationError: the items are not the ID items, or one of them is gone.
     """
     if not torch.equal(shifted.items, reference.items):
-        raise EvaluationError(_says(shifted, "is paired but its items are not the test items in their order"))
+        raise EvaluationError(_says(shifted, "has items that are not the test items in their order"))
     original = reference.target.graph
     held = torch.arange(original.num_nodes) if shifted.node_ids is None else shifted.node_ids
     if original.batch is not None:
@@ -31,10 +31,10 @@ def item_rows(reference: Reference, shifted: ShiftedSet) -> Tensor:
 
 
 def check_claim(reference: Reference, shifted: ShiftedSet) -> float | None:
-    """The share really edited, or None where the kind has no share.
+    """The share really edited, or None where the set claims none.
 
-    Edge kinds leave features and nodes alone, feature kinds edges and nodes; a set with fewer nodes is the induced
-    subgraph of the nodes it names.
+    Who edits edges leaves features and nodes alone, who edits features edges and nodes; who edits nodes leaves the
+    induced subgraph of the nodes it names.
 
     Raises:
         EvaluationError: something else changed, an edge was doubled or made a loop or lost its reverse, or the claimed
@@ -51,18 +51,23 @@ def check_claim(reference: Reference, shifted: ShiftedSet) -> float | None:
         )
     same_x = torch.equal(graph.x, before.x)
     same_edges = torch.equal(graph.edge_index, before.edge_index) and _same(graph.edge_weight, before.edge_weight)
-    if shifted.name.startswith("edge-"):
-        if not same_x or before.num_nodes != base.num_nodes:
-            raise EvaluationError(_says(shifted, "changed features or nodes"))
-        measured: float | None = _edge_rate(before, graph, shifted)
-    elif shifted.name.startswith("feature-"):
-        if not same_edges or before.num_nodes != base.num_nodes:
-            raise EvaluationError(_says(shifted, "changed edges or nodes"))
-        measured = _zeroed_rate(before.x, graph.x)
-    else:
-        if not same_x or not same_edges:
-            raise EvaluationError(_says(shifted, "is not the induced subgraph of the nodes it names"))
-        measured = 1 - graph.num_nodes / base.num_nodes
+    same_nodes = before.num_nodes == base.num_nodes
+    measured: float | None
+    match shifted.edits:
+        case "edges":
+            if not same_x or not same_nodes:
+                raise EvaluationError(_says(shifted, "changed features or nodes"))
+            measured = _edge_rate(before, graph, shifted)
+        case "features":
+            if not same_edges or not same_nodes:
+                raise EvaluationError(_says(shifted, "changed edges or nodes"))
+            measured = _zeroed_rate(before.x, graph.x)
+        case "nodes":
+            if not same_x or not same_edges:
+                raise EvaluationError(_says(shifted, "is not the induced subgraph of the nodes it names"))
+            measured = 1 - graph.num_nodes / base.num_nodes
+        case "none":
+            raise EvaluationError(_says(shifted, "does not say what it edits"))
     if shifted.claimed_rate is None:
         return None
     if measured is None or abs(measured - shifted.claimed_rate) > 1e-9:

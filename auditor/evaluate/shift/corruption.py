@@ -3,80 +3,81 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from auditor.audit import Advantage, Control, Curve, Limit, Measurement, Series, ValidityRow
 from auditor.data.graph import Graph
-from auditor.errors import AuditorError
+from auditor.document import Control, Curve, Estimate, Limit, Measured, Metric, Series, ValidityRow, check, measured
+from auditor.document.facts import Damage
+from auditor.errors import AuditorError, SkippedError
 from auditor.evaluate.shift.claims import check_claim, item_rows
+from auditor.evaluate.shift.damaged import Damaged, Fall
 from auditor.evaluate.shift.detection import Halves, detection_rows
-from auditor.evaluate.shift.reference import Reference, answers, interval, mean_metrics, set_metrics
-from auditor.evaluate.shift.shifted_group import Gap, Group
-from auditor.probe import Cell, Result, ShiftedSet, ShiftOutcome
-from auditor.statistics.clustered import (
-    Resamples,
-    accuracy_interval,
-    design_effect,
-    drawn_accuracy_interval,
-    paired_gap_interval,
-)
+from auditor.evaluate.shift.reference import ACCURACY, Reference, answers, level, mean_metrics, set_metrics, within
+from auditor.outcomes import ShiftedSet, ShiftOutcome
+from auditor.probe import Cell, CellResult
+from auditor.statistics.clustered import Resamples, design_effect, drawn_accuracy_interval, hull, paired_gap_interval
 from auditor.statistics.intervals import agresti_min
 from auditor.statistics.multiplicity import bootstrap_p, holm, replicates_for
 
 Floats = NDArray[np.float64]
 MAX_GAP = 0.10
+CLEAN = "clean data, same items"
+NON_FINITE_RATE = Metric("non_finite_rate", "share", "higher", "gap")
 
 
 def measure_corruption(
     cell: Cell, reference: Reference, outcome: ShiftOutcome, *, renormalise: bool, gate_noise: bool
-) -> Result:
-    """Runs the model on every corrupted set, re-measures the claims, and takes differences item by item."""
-    skipped = dict(outcome.notes.get("skipped", {}))
+) -> CellResult:
+    """Runs the model on every corrupted set, re-measures the claims, and takes differences item by item.
+
+    Raises:
+        SkippedError: every kind was skipped.
+        EvaluationError: a claim does not hold.
+    """
+    skipped = dict(outcome.skipped)
     groups, zero, checked = _run_sets(reference, outcome, skipped, renormalise=renormalise)
-    gates = sum(group.gated(gate_noise=gate_noise) for group in groups)
-    resamples = reference.resamples(cell, replicates_for(gates))
-    gaps = [_gap(cell, reference, group, resamples) for group in groups]
-    tested = [gap for gap in gaps if gap.group.gated(gate_noise=gate_noise)]
-    adjusted = dict(
-        zip(
-            (gap.group.subset for gap in tested),
-            holm([bootstrap_p(gap.replicates, MAX_GAP) for gap in tested]),
-            strict=True,
-        )
-    )
+    if not groups:
+        reasons = "; ".join(f"{kind}: {reason}" for kind, reason in skipped.items())
+        raise SkippedError(f"nothing can be corrupted here: {reasons}")
+    judged = [group for group in groups if group.is_judged(gate_noise=gate_noise)]
+    resamples = reference.resamples(cell, replicates_for(len(judged)))
+    falls = [_fall(cell, reference, group, resamples) for group in groups]
+    tested = [fall for fall in falls if fall.of in judged]
+    p_values = holm([bootstrap_p(fall.replicates, MAX_GAP) for fall in tested])
+    adjusted = {fall.of.subset: p for fall, p in zip(tested, p_values, strict=True)}
+    clean = reference.clean_accuracy(resamples)
     halves = Halves.of(reference, rng=cell.rng("halves")) if reference.has_posteriors else None
-    rows: list[Measurement] = []
-    for gap in gaps:
-        rows.append(_accuracy_row(reference, gap, resamples, adjusted.get(gap.group.subset)))
+    rows: list[Measured] = []
+    for fall in falls:
+        facts = _damage(reference, fall.of)
+        rows.append(_accuracy_row(fall, clean, adjusted.get(fall.of.subset), facts))
         if halves:
-            rows += detection_rows(reference, gap, resamples, halves)
-        rows += _non_finite_rows(reference, gap.group)
-    validity = [*reference.rows(), _zero_row(zero), _claims_row(checked)]
-    validity += [halves.row()] if halves else []
-    return Result(
+            rows += detection_rows(reference, fall, resamples, halves)
+        rows += _non_finite_rows(reference, fall.of, facts)
+    return CellResult(
         access=(),
-        measurements=tuple(rows),
-        series=(_severity_series(reference, gaps, resamples),) if gaps else (),
-        validity=tuple(validity),
+        measured=tuple(rows),
+        series=(_severity_series(falls, clean),),
+        validity=(*reference.rows(), _zero_row(zero), _claims_row(checked), *([halves.row()] if halves else ())),
         params={
-            "id": reference.describe(resamples),
+            "id": reference.describe(clean),
             "skipped": skipped,
             "draws": outcome.notes.get("draws"),
             "replicates": resamples.replicates,
-            "gated": [gap.group.subset for gap in tested],
+            "gated": [fall.of.subset for fall in tested],
         },
     )
 
 
 def _run_sets(
     reference: Reference, outcome: ShiftOutcome, skipped: dict[str, str], *, renormalise: bool
-) -> tuple[list[Group], dict[str, int], int]:
+) -> tuple[list[Damaged], dict[str, int], int]:
     """The model's answers on every set, grouped; answers that changed at severity 0 by kind; claims checked."""
-    groups: dict[tuple[str, str], Group] = {}
+    groups: dict[tuple[str, str], Damaged] = {}
     zero: dict[str, int] = {}
     checked = 0
     handle = reference.target.handle()
@@ -88,12 +89,12 @@ def _run_sets(
         checked += 1
         graph = shifted.graph
         assert graph is not None
-        if graph.task == "node" and graph.num_nodes < reference.graph.num_nodes:
+        if graph.task.level == "node" and graph.num_nodes < reference.graph.num_nodes:
             inductive = _not_inductive(reference) if inductive is None else inductive
             if inductive:
                 skipped[shifted.name] = inductive
                 continue
-        graph, note = _retransformed(reference, shifted, graph) if renormalise else (graph, None)
+        graph, again = _renormalised(reference, shifted, graph) if renormalise else (graph, None)
         with torch.no_grad():
             asked = handle if shifted.node_ids is None else reference.target.with_nodes(shifted.node_ids)
             logits = asked.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch)
@@ -101,35 +102,25 @@ def _run_sets(
         if shifted.severity == "0":
             zero[shifted.name] = int((given.log_p != reference.clean.log_p).any(axis=1).sum())
             continue
-        key = shifted.name, shifted.severity
-        if key not in groups:
-            mildest = bool(shifted.notes.get("mildest"))
-            groups[key] = Group(shifted.name, shifted.severity, shifted.labels, mildest)
-        group = groups[key]
-        group.draws.append(given)
-        group.rates += [] if rate is None else [rate]
-        group.notes |= {k: v for k, v in shifted.notes.items() if k != "mildest"}
-        group.notes |= {} if note is None else {"transform": note}
+        group = groups.setdefault((shifted.name, shifted.severity), Damaged.like(shifted))
+        group.add(given, shifted, rate, again)
     return list(groups.values()), zero, checked
 
 
-def _retransformed(reference: Reference, shifted: ShiftedSet, graph: Graph) -> tuple[Graph, str | None]:
-    """The corrupted graph after the target's own feature transform, and what was done about it.
+def _renormalised(reference: Reference, shifted: ShiftedSet, graph: Graph) -> tuple[Graph, bool | None]:
+    """The corrupted graph after the target's own feature transform, and whether it was applied; None without one.
 
     Rows are scaled to sum 1 again, as whoever serves the model would. Only rows that changed are touched, so that
-    severity 0 stays identical. Noise leaves negative entries, for which a row sum is no scale.
+    severity 0 stays identical. Noise leaves negative entries, for which a row sum is no scale: nothing is applied.
     """
-    if reference.target.transform != "row-normalize" or not shifted.name.startswith("feature-"):
+    if reference.target.transform != "row-normalize" or shifted.edits != "features":
         return graph, None
     if bool((graph.x < 0).any()):
-        return graph, "row-normalize not re-applied: the corruption left negative entries"
+        return graph, False
     moved = (graph.x != reference.graph.x).any(dim=1)
     total = graph.x.sum(dim=1)
     scale = torch.where(moved & (total > 0), total, torch.ones_like(total))
-    rescaled = Graph(
-        graph.x / scale.unsqueeze(1), graph.edge_index, graph.y, graph.edge_weight, graph.batch, graph.name
-    )
-    return rescaled, "row-normalize re-applied"
+    return replace(graph, x=graph.x / scale.unsqueeze(1)), True
 
 
 def _not_inductive(reference: Reference) -> str:
@@ -150,51 +141,56 @@ def _not_inductive(reference: Reference) -> str:
     return "the model's answer depends on the order of the nodes, so that fewer nodes would be taken for others"
 
 
-def _gap(cell: Cell, reference: Reference, group: Group, resamples: Resamples) -> Gap:
+def _fall(cell: Cell, reference: Reference, group: Damaged, resamples: Resamples) -> Fall:
     picks = cell.rng("picks", group.name, group.severity).integers(0, len(group.draws), resamples.replicates)
     clean, shifted = reference.clean.correct, group.correct
     replicates = resamples.means_of_draws(clean - shifted, picks)
-    bounds = paired_gap_interval(clean, shifted, replicates)
-    return Gap(group, float(clean.mean() - shifted.mean()), bounds, replicates, picks)
-
-
-def _accuracy_row(reference: Reference, gap: Gap, resamples: Resamples, p_adjusted: float | None) -> Measurement:
-    group, accuracy = gap.group, float(gap.group.correct.mean())
-    lo, hi = gap.bounds
-    clean_bounds = accuracy_interval(reference.clean.correct, resamples)
-    mean_lost = reference.clean.correct - group.correct.mean(axis=0)
-    notes: dict[str, Any] = {
-        **group.notes,
-        "draws": len(group.draws),
-        "labels": group.labels,
-        "by_draw": [float(row.mean()) for row in group.correct],
-        "design_effect_of_gap": design_effect(mean_lost - mean_lost.mean(), reference.blocks.ids),
-        **mean_metrics([set_metrics(draw, reference.y, reference.target.num_classes) for draw in group.draws]),
-    }
-    if group.rates:
-        notes["measured_rate"] = float(np.mean(group.rates))
-    gated = p_adjusted is not None
-    return Measurement(
-        name="accuracy",
-        subset=group.subset,
-        finding="shift-gap",
-        value=accuracy,
-        ci=interval(drawn_accuracy_interval(group.correct, resamples, gap.picks)),
-        control=Control(name="clean data, same items", value=reference.accuracy, ci=interval(clean_bounds)),
-        advantage=Advantage(value=gap.value, ci=interval(gap.bounds)),
-        n=len(reference.items),
-        direction="lower_is_worse",
-        scale="gap",
-        limit=Limit(name="max_gap_pt", value=MAX_GAP) if gated else None,
-        p_adjusted=p_adjusted,
-        primary=gated,
-        text=f"accuracy {100 * accuracy:.1f} % under {group.subset}, gap to clean data {100 * gap.value:.1f} pt "
-        f"[{100 * lo:.1f}, {100 * hi:.1f}]" + ("" if group.labels == "kept" else "; labels doubtful, never gated"),
-        notes=notes,
+    return Fall(
+        of=group,
+        left=within(group.accuracy, drawn_accuracy_interval(shifted, resamples, picks), len(clean)),
+        value=float(clean.mean() - shifted.mean()),
+        bounds=paired_gap_interval(clean, shifted, replicates),
+        replicates=replicates,
+        picks=picks,
     )
 
 
-def _non_finite_rows(reference: Reference, group: Group) -> list[Measurement]:
+def _damage(reference: Reference, group: Damaged) -> Damage:
+    correct = group.correct
+    mean_lost = reference.clean.correct - correct.mean(axis=0)
+    return Damage(
+        damage=group.name,
+        severity=group.severity,
+        draws=len(group.draws),
+        labels=group.labels,
+        clean=reference.accuracy,
+        shifted=group.accuracy,
+        by_draw=tuple(float(row.mean()) for row in correct),
+        measured_rate=float(np.mean(group.rates)) if group.rates else None,
+        design_effect=design_effect(mean_lost - mean_lost.mean(), reference.blocks.ids),
+        leaves_domain=group.leaves_domain,
+        metrics=mean_metrics([set_metrics(draw, reference.y, reference.target.num_classes) for draw in group.draws]),
+        remarks=group.remarks,
+    )
+
+
+def _accuracy_row(fall: Fall, clean: Estimate, p_adjusted: float | None, facts: Damage) -> Measured:
+    is_judged = p_adjusted is not None
+    contrast = within(fall.value, fall.bounds, clean.n).negated()
+    return measured(
+        ACCURACY,
+        fall.left,
+        finding="shift-gap",
+        subset=fall.of.subset,
+        controls=(Control(name=CLEAN, estimate=clean, contrast=contrast),),
+        judged=is_judged,
+        limit=Limit(name="max_gap_pt", value=MAX_GAP) if is_judged else None,
+        p_adjusted=p_adjusted,
+        facts=facts,
+    )
+
+
+def _non_finite_rows(reference: Reference, group: Damaged, facts: Damage) -> list[Measured]:
     """One row where the model answered NaN or infinity on corrupted data, none otherwise."""
     broken = np.stack([~draw.finite for draw in group.draws]).astype(np.float64)
     rate = float(broken.mean())
@@ -202,91 +198,59 @@ def _non_finite_rows(reference: Reference, group: Group) -> list[Measurement]:
         return []
     n = len(reference.items)
     clean = (~reference.clean.finite).astype(np.float64)
+    before = float(clean.mean())
     both = float((broken * clean).sum()) / len(broken)
     new, healed = float(broken.sum()) / len(broken) - both, float(clean.sum()) - both
-    bounds = agresti_min(both, new, healed, n - both - new - healed)
-    value = rate - float(clean.mean())
+    lo, hi = agresti_min(both, new, healed, n - both - new - healed)
+    ends = min(max(lo + before, 0.0), rate), min(max(hi + before, rate), 1.0)
+    more = within(rate - before, hull((lo, hi), (rate - before, rate - before)), n)
     return [
-        Measurement(
-            name="non_finite_rate",
-            subset=group.subset,
+        measured(
+            NON_FINITE_RATE,
+            within(rate, ends, n),
             finding="shift-non-finite",
-            value=rate,
-            ci=interval(
-                (
-                    min(max(bounds[0] + float(clean.mean()), 0.0), rate),
-                    min(max(bounds[1] + float(clean.mean()), rate), 1.0),
-                )
-            ),
-            control=Control(name="clean data, same items", value=float(clean.mean())),
-            advantage=Advantage(value=value, ci=interval((min(bounds[0], value), max(bounds[1], value)))),
-            n=n,
-            direction="higher_is_worse",
-            scale="gap",
-            primary=True,
-            text=f"{100 * rate:.1f} % of the answers under {group.subset} are NaN or infinite; they count as wrong",
+            subset=group.subset,
+            controls=(Control(name=CLEAN, estimate=Estimate(value=before, n=n), contrast=more),),
+            judged=True,
+            facts=facts,
         )
     ]
 
 
 def _zero_row(zero: Mapping[str, int]) -> ValidityRow:
-    changed = {name: count for name, count in zero.items() if count}
     if not zero:
-        status, evidence = "not_checked", "no set at severity 0 was given."
-    elif changed:
-        status = "fail"
-        evidence = "at severity 0 answers change: " + ", ".join(f"{k} {v} items" for k, v in changed.items()) + "."
-    else:
-        status, evidence = "pass", f"severity 0 of {', '.join(zero)} gives the clean answers bit for bit."
-    return ValidityRow(
-        id="shift-severity-zero",
-        kind="integrity",
-        status=status,  # type: ignore[arg-type]
-        evidence=evidence,
-        touches=("shift",),
+        return check("shift-severity-zero", "integrity", None, "no set at severity 0 was given.")
+    changed = ", ".join(f"{name} {count} items" for name, count in zero.items() if count)
+    evidence = (
+        f"at severity 0 answers change: {changed}."
+        if changed
+        else f"severity 0 of {', '.join(zero)} gives the clean answers bit for bit."
     )
+    return check("shift-severity-zero", "integrity", not changed, evidence)
 
 
 def _claims_row(checked: int) -> ValidityRow:
-    return ValidityRow(
-        id="shift-claims",
-        kind="integrity",
-        status="pass",
-        evidence=f"{checked} edited graphs re-measured: rates as claimed, nothing else touched.",
-        touches=("shift",),
-    )
+    evidence = f"{checked} edited graphs re-measured: rates as claimed, nothing else touched."
+    return check("shift-claims", "integrity", True, evidence)
 
 
-def _severity_series(reference: Reference, gaps: list[Gap], resamples: Resamples) -> Series:
+def _severity_series(falls: list[Fall], clean: Estimate) -> Series:
     """Accuracy by severity, one curve per kind from the clean point on, and the clean line."""
     curves = []
-    clean_lo, clean_hi = accuracy_interval(reference.clean.correct, resamples)
-    kinds = dict.fromkeys(gap.group.name for gap in gaps)
-    longest = 0
-    for kind in kinds:
-        own = [gap for gap in gaps if gap.group.name == kind]
-        bounds = [drawn_accuracy_interval(gap.group.correct, resamples, gap.picks) for gap in own]
+    for kind in dict.fromkeys(fall.of.name for fall in falls):
+        own = [fall for fall in falls if fall.of.name == kind]
+        points = [clean, *(fall.left for fall in own)]
         curves.append(
             Curve(
                 name=kind,
-                x=tuple(float(k) for k in range(len(own) + 1)),
-                y=(reference.accuracy, *(float(gap.group.correct.mean()) for gap in own)),
-                lo=(clean_lo, *(lo for lo, _ in bounds)),
-                hi=(clean_hi, *(hi for _, hi in bounds)),
-                labels=("clean", *(gap.group.severity for gap in own)),
+                x=tuple(map(float, range(len(points)))),
+                y=tuple(point.value for point in points),
+                lo=tuple(point.lo for point in points),
+                hi=tuple(point.hi for point in points),
+                labels=("clean", *(fall.of.severity for fall in own)),
             )
         )
-        longest = max(longest, len(own))
-    curves.append(
-        Curve(
-            name="clean data",
-            role="reference",
-            x=(0.0, float(longest)),
-            y=(reference.accuracy, reference.accuracy),
-            lo=(clean_lo, clean_lo),
-            hi=(clean_hi, clean_hi),
-        )
-    )
+    curves.append(level("clean data", clean, max(len(curve.x) for curve in curves) - 1))
     return Series(
         id="severity",
         kind="severity",

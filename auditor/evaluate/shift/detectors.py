@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from auditor.data.graph import Graph
-from auditor.targets.target import log_probabilities, output_kind
+from auditor.tasks import log_probabilities, output_kind
 
 FLAT = 1e-4
 
@@ -32,7 +32,7 @@ def detector_scores(logits: Tensor, graph: Graph, *, has_logits: bool = True) ->
     if has_logits and energy_undefined(logits) is None:
         scores["max-logit"] = safe.max(dim=1).values
         scores["energy"] = safe.logsumexp(dim=1)
-        if graph.task == "node":
+        if graph.task.level == "node":
             scores["energy-prop"] = propagate(scores["energy"], graph.edge_index)
     lowest = torch.tensor(-torch.inf, dtype=torch.float64)
     return {name: torch.where(finite, score, lowest) for name, score in scores.items()}

@@ -7,17 +7,19 @@ the same items on clean data. Test labels reach metrics only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from auditor.errors import EvaluationError
 from auditor.evaluate.shift.corruption import measure_corruption
 from auditor.evaluate.shift.reference import Reference
 from auditor.evaluate.shift.strata import measure_strata
-from auditor.probe import Cell, Result, ShiftOutcome, read_settings
+from auditor.outcomes import ShiftOutcome
+from auditor.parameters import build, parameters
+from auditor.probe import Cell, CellResult
 from auditor.view import grant_graph
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class Settings:
     """Parameters of the harness.
 
@@ -30,20 +32,20 @@ class Settings:
     gate_noise: bool = False
 
 
-def evaluate(cell: Cell) -> Result:
+def evaluate(cell: Cell) -> CellResult:
     """Runs the probe's attack, re-measures its claims, and measures strata or corrupted sets.
 
     Raises:
         SkippedError: too few test items, or nothing to compare.
         EvaluationError: the probe has not exactly one attack, or a claim does not hold.
     """
-    settings = read_settings(Settings, cell.params, owner=cell.probe.id)
+    settings = build(Settings, cell.params, owner=cell.probe.id)
     if len(cell.attacks) != 1:
         raise EvaluationError(f"{cell.probe.id} has {len(cell.attacks)} attacks; a shift probe is one.")
     (attack,) = cell.attacks
     reference = Reference.of(cell)
     view = grant_graph(cell.target, attack.access, with_test_labels=False)
-    outcome = attack.run(view, cell.task(attack))
+    outcome = attack.run(view, cell.attempt(attack))
     if not isinstance(outcome, ShiftOutcome):
         raise EvaluationError(f"{attack.id} returned {type(outcome).__name__}; a shift probe returns a ShiftOutcome.")
     if outcome.properties:

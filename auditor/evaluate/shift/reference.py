@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from auditor.audit import Interval, ValidityRow
 from auditor.data.graph import Graph
+from auditor.document import Curve, Estimate, Metric, ValidityRow, check
 from auditor.errors import SkippedError
 from auditor.evaluate.shift.blocks import Blocks, item_blocks
 from auditor.evaluate.shift.detectors import detector_scores, log_posteriors
@@ -23,6 +23,7 @@ from auditor.targets.target import Capability, Target
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 MIN_ITEMS = 30
+ACCURACY = Metric("accuracy", "share", "lower", "gap")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,13 +111,16 @@ class Reference:
         """The resamples that every interval of the cell shares."""
         return Resamples.draw(self.blocks.ids, rng=cell.rng("resamples"), replicates=replicates)
 
-    def describe(self, resamples: Resamples) -> dict[str, object]:
-        """Metrics of the clean ID set as plain values, with the interval of accuracy."""
-        lo, hi = accuracy_interval(self.clean.correct, resamples)
+    def clean_accuracy(self, resamples: Resamples) -> Estimate:
+        """Clean accuracy on the ID set with its interval."""
+        return within(self.accuracy, accuracy_interval(self.clean.correct, resamples), len(self.items))
+
+    def describe(self, clean: Estimate) -> dict[str, object]:
+        """Metrics of the clean ID set as plain values, `clean` being its accuracy."""
         return {
-            "items": len(self.items),
-            "accuracy": self.accuracy,
-            "accuracy_ci": [lo, hi],
+            "items": clean.n,
+            "accuracy": clean.value,
+            "accuracy_ci": [clean.lo, clean.hi],
             "blocks": self.blocks.found,
             "block_method": self.blocks.method,
             "design_effect": self.deff,
@@ -131,18 +135,9 @@ class Reference:
         claimed, n = self.target.claimed_accuracy, len(self.items)
         held = f"{n} test items, none of them trained on; accuracy {100 * self.accuracy:.2f} %"
         if claimed is None:
-            status, evidence = "not_checked", f"{held}; the target claims no accuracy."
-        else:
-            off = abs(self.accuracy - claimed)
-            status = "pass" if off <= max(1 / n, 0.0005) + 1e-9 else "fail"
-            evidence = f"{held}, claimed {100 * claimed:.2f} %."
-        return ValidityRow(
-            id="shift-id-accuracy",
-            kind="integrity",
-            status=status,  # type: ignore[arg-type]
-            evidence=evidence,
-            touches=("shift",),
-        )
+            return check("shift-id-accuracy", "integrity", None, f"{held}; the target claims no accuracy.")
+        agrees = abs(self.accuracy - claimed) <= max(1 / n, 0.0005) + 1e-9
+        return check("shift-id-accuracy", "integrity", agrees, f"{held}, claimed {100 * claimed:.2f} %.")
 
 
 def inference_graph(graph: Graph, items: Tensor) -> Graph:
@@ -161,7 +156,7 @@ def answers(logits: Tensor, graph: Graph, rows: Tensor, y: Ints, target: Target)
         scores = detector_scores(logits, graph, has_logits=Capability.LOGITS in target.capabilities)
     own = logits[rows]
     finite = torch.isfinite(own).all(dim=1).numpy()
-    predicted = np.where(finite, own.argmax(dim=1).numpy(), -1)
+    predicted = target.task.answers(own).numpy()
     return Answers(
         correct=(predicted == y).astype(np.float64),
         predicted=predicted,
@@ -201,12 +196,25 @@ def set_metrics(given: Answers, y: Ints, classes: int) -> dict[str, object]:
     return metrics
 
 
-def mean_metrics(rows: list[dict[str, object]]) -> dict[str, object]:
+def mean_metrics(rows: list[dict[str, object]]) -> dict[str, float]:
     """Mean over draws of every number that each draw has."""
     shared = [k for k, v in rows[0].items() if isinstance(v, float) and all(isinstance(r.get(k), float) for r in rows)]
-    return {key: float(np.mean([row[key] for row in rows])) for key in shared}
+    means = {key: float(np.mean([row[key] for row in rows])) for key in shared}
+    return {key: mean for key, mean in means.items() if np.isfinite(mean)}
 
 
-def interval(bounds: tuple[float, float]) -> Interval:
-    """As the document holds it."""
-    return Interval(lo=bounds[0], hi=bounds[1])
+def within(value: float, bounds: tuple[float, float], n: int) -> Estimate:
+    """A number with its interval, over n items."""
+    return Estimate(value=value, lo=bounds[0], hi=bounds[1], n=n)
+
+
+def level(name: str, estimate: Estimate, end: float) -> Curve:
+    """A horizontal line of a chart from 0 to `end`, with its band."""
+    return Curve(
+        name=name,
+        role="reference",
+        x=(0.0, end),
+        y=(estimate.value,) * 2,
+        lo=(estimate.lo,) * 2,
+        hi=(estimate.hi,) * 2,
+    )

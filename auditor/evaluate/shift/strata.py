@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from auditor.audit import Advantage, Control, Curve, Limit, Measurement, Series, ValidityRow
 from auditor.data.graph import Graph
+from auditor.document import Control, Curve, Estimate, Limit, Measured, Metric, Series, ValidityRow, check, measured
+from auditor.document.facts import Group
 from auditor.errors import EvaluationError, SkippedError
 from auditor.evaluate.shift.calibration import calibration_rows, reliability_series
-from auditor.evaluate.shift.reference import Reference, interval
-from auditor.evaluate.shift.worst_group import WorstGroup, worst_group
-from auditor.probe import Cell, Result, ShiftOutcome
+from auditor.evaluate.shift.reference import ACCURACY, Reference, level, within
+from auditor.evaluate.shift.worst_group import worst_group
+from auditor.outcomes import ShiftOutcome
+from auditor.probe import Cell, CellResult
 from auditor.statistics import classification
 from auditor.statistics.clustered import Resamples, accuracy_interval, effective_wilson, hull, newcombe, percentile
 from auditor.statistics.two_sample import ks_distance, ks_permutation_p
@@ -26,6 +28,8 @@ Mask = NDArray[np.bool_]
 MAX_EXCESS = 0.10
 MIN_STRATUM = 30
 NO_SUPPORT = 0.01
+FINDING = "shift-worst-group"
+WORST_GROUP = Metric("worst_group_accuracy", "share", "lower", "gap")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,37 +52,50 @@ class Stratum:
 
     @property
     def subset(self) -> str:
-        """As measurements name it."""
+        """As results name it."""
         return f"{self.by}={self.name}"
 
+    def facts(self, **found: Any) -> Group:
+        """The group as a record, with what else was found of it."""
+        members = int(self.members.sum())
+        return Group(
+            cut_by=self.by, group=self.name, members=members, support=self.support, diagnostic=self.diagnostic, **found
+        )
 
-def measure_strata(cell: Cell, reference: Reference, outcome: ShiftOutcome) -> Result:
-    """Checks that the strata are what they are called, adds those cut with the truth, compares each with the rest."""
+
+def measure_strata(cell: Cell, reference: Reference, outcome: ShiftOutcome) -> CellResult:
+    """Checks that the strata are what they are called, adds those cut with the truth, compares each with the rest.
+
+    Calibration needs no strata: it is measured where no property splits the test items.
+
+    Raises:
+        SkippedError: no property splits the test items, and the model gives no confidence: nothing could be judged.
+        EvaluationError: a stratum is not what it claims to be.
+    """
     claimed = _claimed_strata(reference, outcome)
-    skipped = dict(outcome.notes.get("skipped", {}))
-    if not claimed:
-        raise SkippedError("no property splits the test items: " + "; ".join(f"{k}: {v}" for k, v in skipped.items()))
+    if not claimed and not reference.has_posteriors:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in outcome.skipped.items())
+        raise SkippedError(f"no property splits the test items, and the model gives no confidence: {reasons}")
     true, left_out = _label_strata(reference)
+    strata = [*claimed, *true]
     resamples = reference.resamples(cell, 1000)
-    rows = [_stratum_row(reference, stratum, resamples) for stratum in (*claimed, *true)]
-    rows += _worst_rows(cell, reference, claimed)
-    has_posteriors = reference.has_posteriors
-    if has_posteriors:
+    clean = reference.clean_accuracy(resamples)
+    groups = [_stratum_row(reference, stratum, resamples) for stratum in strata]
+    rows = [*groups, *_worst_rows(cell, reference, claimed)]
+    series = [_strata_series(strata, groups, clean)] if strata else []
+    if reference.has_posteriors:
         rows += calibration_rows(cell, reference, resamples)
-    series = [_strata_series([*claimed, *true], rows, reference, resamples)]
-    if has_posteriors:
         series.append(reliability_series(reference))
-    comparison = _train_test(cell, reference, outcome)
-    return Result(
+    return CellResult(
         access=(),
-        measurements=tuple(rows),
+        measured=tuple(rows),
         series=tuple(series),
-        validity=(*reference.rows(), _support_row(claimed)),
+        validity=(*reference.rows(), *([_support_row(claimed)] if claimed else ())),
         params={
-            "id": reference.describe(resamples),
-            "skipped": skipped,
+            "id": reference.describe(clean),
+            "skipped": dict(outcome.skipped),
             "left_out": left_out,
-            "train_against_test": comparison,
+            "train_against_test": _train_test(cell, reference, outcome),
             "replicates": resamples.replicates,
         },
     )
@@ -90,7 +107,6 @@ def _claimed_strata(reference: Reference, outcome: ShiftOutcome) -> list[Stratum
     Raises:
         EvaluationError: strata of one property share items, leave some out, are too small, or overlap in value.
     """
-    relative = set(outcome.notes.get("relative_to_training", ()))
     position = torch.full((reference.target.graph.num_items,), -1, dtype=torch.int64)
     position[reference.items] = torch.arange(len(reference.items))
     strata: list[Stratum] = []
@@ -106,7 +122,7 @@ def _claimed_strata(reference: Reference, outcome: ShiftOutcome) -> list[Stratum
         mine = values[given.items.numpy()]
         train = values[reference.target.split.train.numpy()]
         support = float(((train >= mine.min()) & (train <= mine.max())).mean())
-        strata.append(Stratum(given.name, given.severity, members, None if given.name in relative else support))
+        strata.append(Stratum(given.name, given.severity, members, None if given.name in outcome.relative else support))
     for name in dict.fromkeys(stratum.by for stratum in strata):
         own = [stratum for stratum in strata if stratum.by == name]
         _check_partition(name, own, outcome.properties[name][reference.items].numpy())
@@ -127,7 +143,7 @@ def _check_partition(name: str, strata: list[Stratum], values: Floats) -> None:
 def _label_strata(reference: Reference) -> tuple[list[Stratum], dict[str, int]]:
     """Strata by true class and, for nodes, by homophily; those below 30 items are left out and counted."""
     cuts = {f"class={c}": ("class", str(c), reference.y == c) for c in range(reference.target.num_classes)}
-    if reference.target.task == "node":
+    if reference.target.task.level == "node":
         h = homophily(reference.target.graph)[reference.items.numpy()]
         for name, inside in (
             ("<0.5", h < 0.5),
@@ -158,7 +174,7 @@ def homophily(graph: Graph) -> Floats:
     return out
 
 
-def _stratum_row(reference: Reference, stratum: Stratum, resamples: Resamples) -> Measurement:
+def _stratum_row(reference: Reference, stratum: Stratum, resamples: Resamples) -> Measured:
     correct, inside = reference.clean.correct, stratum.members
     accuracy, rest = float(correct[inside].mean()), float(correct[~inside].mean())
     bounds = accuracy_interval(correct, resamples, inside)
@@ -172,24 +188,19 @@ def _stratum_row(reference: Reference, stratum: Stratum, resamples: Resamples) -
             effective_wilson(correct[inside], resamples.blocks[inside]),
         ),
     )
-    notes: dict[str, Any] = {"support": stratum.support, "diagnostic": stratum.diagnostic}
-    if stratum.by != "class":
-        notes["prior_adjusted_gap"] = _adjusted(reference, inside)
-    why = "; cut with the true label, diagnostic" if stratum.diagnostic else ""
-    return Measurement(
-        name="accuracy",
+    contrast = within(rest - accuracy, gap, len(correct)).negated()
+    others = Control(
+        name="the rest of the test items",
+        estimate=within(rest, rest_bounds, int((~inside).sum())),
+        contrast=contrast,
+    )
+    return measured(
+        ACCURACY,
+        within(accuracy, bounds, int(inside.sum())),
+        finding=FINDING,
         subset=stratum.subset,
-        finding="shift-worst-group",
-        value=accuracy,
-        ci=interval(bounds),
-        control=Control(name="the rest of the test items", value=rest, ci=interval(rest_bounds)),
-        advantage=Advantage(value=rest - accuracy, ci=interval(gap)),
-        n=int(inside.sum()),
-        direction="lower_is_worse",
-        scale="gap",
-        text=f"accuracy {100 * accuracy:.1f} % where {stratum.by} is {stratum.name}, "
-        f"{100 * rest:.1f} % in the rest of the test items{why}",
-        notes=notes,
+        controls=(others,),
+        facts=stratum.facts(prior_adjusted_gap=_adjusted(reference, inside)),
     )
 
 
@@ -206,20 +217,20 @@ def _adjusted(reference: Reference, inside: Mask) -> float | None:
         return None
 
 
-def _worst_rows(cell: Cell, reference: Reference, strata: list[Stratum]) -> list[Measurement]:
-    """Worst group over all properties (the one that is judged) and inside each."""
-    rows = [_worst_row(cell, reference, strata, "all properties", primary=True)]
+def _worst_rows(cell: Cell, reference: Reference, strata: list[Stratum]) -> list[Measured]:
+    """Worst group over all properties (the one that is judged) and inside each; none without strata."""
     names = list(dict.fromkeys(stratum.by for stratum in strata))
+    rows = [_worst_row(cell, reference, strata, "all properties", judged=True)] if strata else []
     if len(names) > 1:
         for name in names:
             own = [stratum for stratum in strata if stratum.by == name]
-            rows.append(_worst_row(cell, reference, own, name, primary=False))
+            rows.append(_worst_row(cell, reference, own, name, judged=False))
     return rows
 
 
-def _worst_row(cell: Cell, reference: Reference, strata: list[Stratum], subset: str, *, primary: bool) -> Measurement:
+def _worst_row(cell: Cell, reference: Reference, strata: list[Stratum], subset: str, *, judged: bool) -> Measured:
     names = dict.fromkeys(stratum.by for stratum in strata)
-    whole = reference.target.task == "node" and reference.blocks.modelled
+    whole = reference.target.task.level == "node" and reference.blocks.modelled
     worst = worst_group(
         reference.clean.correct,
         [[s.members for s in strata if s.by == name] for name in names],
@@ -228,57 +239,35 @@ def _worst_row(cell: Cell, reference: Reference, strata: list[Stratum], subset: 
         rng=cell.rng("partitions", subset),
     )
     stratum = strata[worst.index]
-    excess = worst.control - worst.value
-    controls = [Control(name="worst of random groups of the same sizes", value=worst.by_items)]
+    own = within(worst.value, worst.bounds, int(stratum.members.sum()))
+
+    def chance(name: str, value: float) -> Control:
+        lo, hi = worst.bounds
+        contrast = within(worst.value - value, (lo - value, hi - value), own.n)
+        return Control(name=name, estimate=Estimate(value=value), contrast=contrast)
+
+    controls = [chance("worst of random groups of the same sizes", worst.by_items)]
     if worst.by_blocks is not None:
-        controls.append(Control(name="worst of random groups of whole blocks", value=worst.by_blocks))
-    return Measurement(
-        name="worst_group_accuracy",
+        controls.append(chance("worst of random groups of whole blocks", worst.by_blocks))
+    return measured(
+        WORST_GROUP,
+        own,
+        finding=FINDING,
         subset=subset,
-        finding="shift-worst-group",
-        value=worst.value,
-        ci=interval(worst.bounds),
-        control=min(controls, key=lambda control: float(control.value or 0.0)),
-        controls=tuple(controls),
-        advantage=Advantage(
-            value=excess, ci=interval((worst.control - worst.bounds[1], worst.control - worst.bounds[0]))
-        ),
-        n=int(stratum.members.sum()),
-        direction="lower_is_worse",
-        scale="gap",
-        limit=Limit(name="max_worst_group_excess_pt", value=MAX_EXCESS) if primary else None,
-        p_adjusted=worst.p if primary else None,
-        primary=primary,
-        text=_worst_text(worst, stratum, len(strata)),
-        notes={
-            "stratum": stratum.subset,
-            "groups": len(strata),
-            "permutation_p": worst.p,
-            "confidence_level": 1 - 0.05 / len(strata),
-        },
-    )
-
-
-def _worst_text(worst: WorstGroup, stratum: Stratum, groups: int) -> str:
-    seen = f"{100 * worst.value:.1f} % where {stratum.by} is {stratum.name} (n = {int(stratum.members.sum())})"
-    if worst.p > 0.025 or worst.value >= worst.control:
-        return (
-            f"no group below what {groups} random groups show: worst {seen}, "
-            f"worst of random groups {100 * worst.control:.1f} %"
-        )
-    return (
-        f"worst of {groups} groups {seen}, {100 * (worst.control - worst.value):.1f} pt below the worst of as many "
-        f"random groups ({100 * worst.control:.1f} %), p = {worst.p:.3f}"
+        controls=controls,
+        judged=judged,
+        limit=Limit(name="max_worst_group_excess_pt", value=MAX_EXCESS) if judged else None,
+        p_adjusted=worst.p if judged else None,
+        facts=stratum.facts(groups=len(strata), permutation_p=worst.p, confidence_level=1 - 0.05 / len(strata)),
     )
 
 
 def _train_test(cell: Cell, reference: Reference, outcome: ShiftOutcome) -> dict[str, dict[str, float]]:
     """Kolmogorov–Smirnov distance of train and test items in each property, with its permutation p."""
-    relative = set(outcome.notes.get("relative_to_training", ()))
     split = reference.target.split
     result = {}
     for name, values in outcome.properties.items():
-        if name not in relative:
+        if name not in outcome.relative:
             train, test = values[split.train].numpy(), values[split.test].numpy()
             p = ks_permutation_p(train, test, rng=cell.rng("ks", name))
             result[name] = {"ks": ks_distance(train, test), "p": p}
@@ -287,47 +276,33 @@ def _train_test(cell: Cell, reference: Reference, outcome: ShiftOutcome) -> dict
 
 def _support_row(strata: list[Stratum]) -> ValidityRow:
     bare = [s.subset for s in strata if s.support is not None and s.support < NO_SUPPORT]
-    return ValidityRow(
-        id="shift-support",
-        kind="warning",
-        status="warn" if bare else "pass",
-        evidence=f"fewer than 1 % of the training items lie in {', '.join(bare)}."
+    return check(
+        "shift-support",
+        "warning",
+        not bare,
+        f"fewer than 1 % of the training items lie in {', '.join(bare)}."
         if bare
         else "every stratum holds at least 1 % of the training items.",
-        touches=("shift",),
     )
 
 
-def _strata_series(
-    strata: list[Stratum], rows: list[Measurement], reference: Reference, resamples: Resamples
-) -> Series:
+def _strata_series(strata: list[Stratum], rows: list[Measured], clean: Estimate) -> Series:
     """Accuracy of every stratum with its interval, one curve per property, and the whole test set."""
     curves, place = [], 0
     for name in dict.fromkeys(stratum.by for stratum in strata):
-        own = [row for stratum, row in zip(strata, rows, strict=False) if stratum.by == name]
+        own = [row for stratum, row in zip(strata, rows, strict=True) if stratum.by == name]
         curves.append(
             Curve(
                 name=name,
                 x=tuple(float(place + k) for k in range(len(own))),
-                y=tuple(row.value for row in own),
-                lo=tuple(row.ci.lo for row in own if row.ci),
-                hi=tuple(row.ci.hi for row in own if row.ci),
+                y=tuple(row.estimate.value for row in own),
+                lo=tuple(row.estimate.lo for row in own),
+                hi=tuple(row.estimate.hi for row in own),
                 labels=tuple(row.subset.replace("=", " ", 1) for row in own),
             )
         )
         place += len(own)
-    lo, hi = accuracy_interval(reference.clean.correct, resamples)
-    overall = reference.accuracy
-    curves.append(
-        Curve(
-            name="all test items",
-            role="reference",
-            x=(0.0, float(place - 1)),
-            y=(overall, overall),
-            lo=(lo, lo),
-            hi=(hi, hi),
-        )
-    )
+    curves.append(level("all test items", clean, place - 1))
     return Series(
         id="strata",
         kind="strata",

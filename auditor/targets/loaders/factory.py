@@ -19,8 +19,8 @@ from torch_geometric.data import Batch, Data
 
 from auditor.errors import LoadError, nearest
 from auditor.targets.loaded import LoadedModel, Request, describe_weights, digest_of
-from auditor.targets.realm import Realm, contain, with_forward
 from auditor.targets.rng import forked_rng
+from auditor.targets.user_imports import UserImports, contain, with_forward
 from auditor.targets.weights import fit_weights, read_weights
 
 
@@ -35,24 +35,24 @@ def load(request: Request) -> LoadedModel:
     path = request.weights_path()
     weights = read_weights(request.weights_bytes(), path.name)
     root = (request.folder / (request.file.target.root or ".")).resolve()
-    build_theirs, realm, source = _find_factory(spec, request.folder, root)
+    build_theirs, user_imports, source = _find_factory(spec, request.folder, root)
 
     def build_raw() -> tuple[nn.Module, Any]:
-        return _call(build_theirs, realm, spec)
+        return _call(build_theirs, user_imports, spec)
 
     def build() -> nn.Module:
         model, adapter = build_raw()
-        return _to_contract(model, adapter, realm)
+        return _to_contract(model, adapter, user_imports)
 
     model, adapter = build_raw()
     if request.file.defense is None:  # a defence's own tensors are fitted by the defence
         fit_weights(model, weights.tensors, file=path.name, table=f"factory {spec}")
     code = hashlib.sha256(source.read_bytes()).hexdigest()
     provenance = describe_weights(path, weights) | {"factory": spec, "factory_sha256": code}
-    if realm.collisions:
-        provenance["own_packages"] = list(realm.collisions)
+    if user_imports.collisions:
+        provenance["own_packages"] = list(user_imports.collisions)
     return LoadedModel(
-        model=_to_contract(model, adapter, realm),
+        model=_to_contract(model, adapter, user_imports),
         build=build,
         kind="factory",
         digest=digest_of(weights.sha256, {"factory": spec, "code": code}),
@@ -60,8 +60,8 @@ def load(request: Request) -> LoadedModel:
     )
 
 
-def _find_factory(spec: str, folder: Path, root: Path) -> tuple[Callable[[], Any], Realm, Path]:
-    """The function, the realm it runs in, and the file it is written in."""
+def _find_factory(spec: str, folder: Path, root: Path) -> tuple[Callable[[], Any], UserImports, Path]:
+    """The function, the packages it runs among, and the file it is written in."""
     place, _, name = spec.rpartition(":")
     if not place or not name.isidentifier():
         raise LoadError(
@@ -72,27 +72,27 @@ def _find_factory(spec: str, folder: Path, root: Path) -> tuple[Callable[[], Any
         file = (folder / place).resolve()
         if not file.is_file():
             raise LoadError(f"factory {spec}: {place} does not exist beside the config file. Correct the path.")
-        realm = Realm.of(root, file.parent)
-        module = _import(lambda: _import_file(file), realm, spec)
+        user_imports = UserImports.of(root, file.parent)
+        module = _import(lambda: _import_file(file), user_imports, spec)
     else:
-        realm = Realm.of(root)
-        if place.partition(".")[0] == "auditor" and realm.owns("auditor"):
+        user_imports = UserImports.of(root)
+        if place.partition(".")[0] == "auditor" and user_imports.owns("auditor"):
             raise LoadError(
                 f"factory {spec} is in a package called auditor, which is this tool's own name, so that one of the two "
                 f'would shadow the other. Give the file instead: factory = "{place.replace(".", "/")}.py:{name}".'
             )
-        module = _import(lambda: importlib.import_module(place), realm, spec)
+        module = _import(lambda: importlib.import_module(place), user_imports, spec)
     build = getattr(module, name, None)
     if not callable(build):
         known = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
         raise LoadError(f"factory {spec}: {place} has no function {name}. {nearest(name, known)}")
-    return build, realm, Path(str(module.__file__))
+    return build, user_imports, Path(str(module.__file__))
 
 
-def _import(load_module: Callable[[], ModuleType], realm: Realm, spec: str) -> ModuleType:
+def _import(load_module: Callable[[], ModuleType], user_imports: UserImports, spec: str) -> ModuleType:
     importlib.invalidate_caches()
     try:
-        with forked_rng(), realm.entered():
+        with forked_rng(), user_imports.entered():
             return load_module()
     except (Exception, SystemExit) as error:
         raise LoadError(
@@ -117,10 +117,10 @@ def _import_file(file: Path) -> ModuleType:
     return module
 
 
-def _call(build: Callable[[], Any], realm: Realm, spec: str) -> tuple[nn.Module, Any]:
+def _call(build: Callable[[], Any], user_imports: UserImports, spec: str) -> tuple[nn.Module, Any]:
     """(module, adapter or None) that `build()` returns."""
     try:
-        with forked_rng(), realm.entered():
+        with forked_rng(), user_imports.entered():
             built = build()
     except (Exception, SystemExit) as error:
         raise LoadError(
@@ -149,13 +149,13 @@ def _what(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}{place}"
 
 
-def _to_contract(model: nn.Module, adapter: Any, realm: Realm) -> nn.Module:
-    """The module, callable as model(x, edge_index, edge_weight, batch), running inside its realm."""
+def _to_contract(model: nn.Module, adapter: Any, user_imports: UserImports) -> nn.Module:
+    """The module, called as model(x, edge_index, edge_weight, batch), running among the packages of its own project."""
     if adapter is not None:
-        return contain(Adapted(model, adapter), realm)
+        return contain(Adapted(model, adapter), user_imports)
     if _takes_data(model):
         model = with_forward(model, _from_tensors)
-    return contain(model, realm)
+    return contain(model, user_imports)
 
 
 class Adapted(nn.Module):

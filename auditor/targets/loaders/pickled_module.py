@@ -10,8 +10,8 @@ from torch import nn
 
 from auditor.errors import LoadError
 from auditor.targets.loaded import LoadedModel, Request, digest_of
-from auditor.targets.realm import Realm, contain
 from auditor.targets.rng import forked_rng
+from auditor.targets.user_imports import UserImports, contain
 from auditor.targets.weights import kind_of, refusal
 
 
@@ -25,9 +25,9 @@ def load(request: Request) -> LoadedModel:
     path, raw = request.weights_path(), request.weights_bytes()
     if not request.trust_pickle:
         raise refusal(raw, path.name, kind_of(raw, path.name))
-    realm = Realm.of(request.folder / (request.file.target.root or "."))
+    user_imports = UserImports.of(request.folder / (request.file.target.root or "."))
     try:
-        with forked_rng(), realm.entered():
+        with forked_rng(), user_imports.entered():
             model = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=False)
     except Exception as error:  # the file runs its own code: anything may be raised
         raise LoadError(
@@ -38,4 +38,4 @@ def load(request: Request) -> LoadedModel:
         raise LoadError(f"{path.name} holds a {type(model).__name__}; expected a torch module. Save the state dict.")
     sha256 = hashlib.sha256(raw).hexdigest()
     provenance = {"file": path.name, "sha256": sha256, "trusted_pickle": True}
-    return LoadedModel(contain(model, realm), None, "pickled_module", digest_of(sha256, {}), provenance)
+    return LoadedModel(contain(model, user_imports), None, "pickled_module", digest_of(sha256, {}), provenance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from auditor.targets.loaded import LoadedModel, Request
-from auditor.targets.loaders.tabled import load_tabled
+from auditor.targets.loaders.built_from_table import load_from_table
 
 
 def load(request: Request) -> LoadedModel:
@@ -14,4 +14,4 @@ def load(request: Request) -> LoadedModel:
         LoadError: missing, malformed, not finite, or not what the table builds.
         ConfigError: there is no `[model]` table, or it cannot be built.
     """
-    return load_tabled(request, kind="state_dict")
+    return load_from_table(request, kind="state_dict")

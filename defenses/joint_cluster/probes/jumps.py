@@ -4,22 +4,70 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
-from auditor.audit import Advantage, Control, Interval, Measurement
+from auditor.document import Control, Estimate, Measured, Metric, measured
+from auditor.document.facts import Named
 from auditor.errors import EvaluationError, SkippedError
 from auditor.evaluate.robustness.verification import Verifier
-from auditor.probe import FlipSet
+from auditor.outcomes import FlipSet
+from auditor.parameters import build, parameters
+from auditor.probe import Cell, CellResult
 from auditor.statistics.intervals import paired_bootstrap, student_t, wilson
-from auditor.targets.target import Target, is_correct, log_probabilities
+from auditor.targets.target import Target
 from defenses.joint_cluster.layout import ClusterLayout, ServesByClusters
 from defenses.joint_cluster.matching import match_clusters
+from defenses.joint_cluster.probes.clusters import answer, clusters_of, collect
 
 Floats = NDArray[np.float64]
+JUMP_RATE = Metric("jump_rate", "share", "higher", "gap")
+FLIPS_GIVEN_JUMP = Metric("flips_given_jump", "share", "higher")
+MEDIAN_EDGES = Metric("median_edges", "count", "lower")
+ONE_EDGE_MOVES = Metric("one_edge_moves", "share", "higher")
+ONE_EDGE_LOSS = Metric("one_edge_loss", "share", "higher")
+
+
+@parameters
+class Settings:
+    """Parameters of the harness.
+
+    Attributes:
+        edges: most edges added at one target.
+        targets: attacked nodes: a quarter of highest margin, a quarter of lowest, the rest random.
+        draws: random draws of each control.
+        replicates: of the bootstrap.
+    """
+
+    edges: Annotated[int, Field(ge=1)] = 10
+    targets: Annotated[int, Field(ge=4)] = 40
+    draws: Annotated[int, Field(ge=2)] = 5
+    replicates: Annotated[int, Field(ge=50)] = 1000
+
+
+def evaluate(cell: Cell) -> CellResult:
+    """Adds edges at targets until the partition, made anew, puts them elsewhere; beside edges that do not touch them.
+
+    Raises:
+        ConfigError: a parameter that cannot be used.
+        SkippedError: the target stores no clusters, or keeps them; no test node is classified right.
+    """
+    settings = build(Settings, cell.params, owner=cell.probe.id)
+    target, layout = clusters_of(cell.target)
+    if layout.model.mode != "recluster":
+        raise SkippedError(f"the table of clusters is stored (prototypes={layout.model.mode}): no edge moves a node")
+    with torch.random.fork_rng(devices=[]):  # a model that draws numbers in eval mode must not move ours
+        jumps = Jumps.of(target, layout, settings.targets, cell.rng("targets"))
+        run = collect(cell, target, jumps.targets, (settings.edges,), jumps.add)
+        tries = max([int(notes.get("rivals", 1)) for notes in run.notes.values()], default=1)
+        jumps.add_placebos(tries, settings.edges, settings.draws, cell.rng("placebo"), cell.tick)
+    found = jumps.numbers(cell.probe.findings[0], cell.rng("bootstrap"), settings.replicates)
+    return answer(cell, run, found, {"mode": layout.model.mode, "targets": jumps.targets.tolist()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,26 +165,27 @@ class Jumps:
             self.placebo[node] = away
             self.searched[node] = self._search(node, tries, min(most, self._degree(node)), rng)
         graph, test = self.target.graph, self.target.split.test
-        clean = float(is_correct(self.target.clean_logits(), graph.y)[test].double().mean())
+        clean = float(self.target.task.correct(self.target.clean_logits(), graph.y)[test].double().mean())
         for _ in range(draws):
             edited = self.verifier.space.toggled(self._random(1, None, rng))
             self.shares.append(float((self._clusters(edited.edge_index) != self.old).double().mean()))
             with torch.no_grad():
                 logits = self.target.logits(edited.x, edited.edge_index, edited.edge_weight)
-            self.losses.append(clean - float(is_correct(logits, graph.y)[test].double().mean()))
+            self.losses.append(clean - float(self.target.task.correct(logits, graph.y)[test].double().mean()))
 
-    def measurements(self, finding: str, rng: np.random.Generator, replicates: int) -> tuple[Measurement, ...]:
-        """Jump rate beyond the placebos (primary), flips given a jump, median edges, and the price of one edge."""
+    def numbers(self, finding: str, rng: np.random.Generator, replicates: int) -> list[Measured]:
+        """Jump rate beyond the placebos (judged), flips given a jump, median edges, and the price of one edge."""
         if not self.found:
-            return ()
-        return (
+            return []
+        return [
             self._rate(finding, rng, replicates),
             self._flips(finding),
             self._edges(finding, rng, replicates),
-            *self._one_edge(finding),
-        )
+            _over_draws(ONE_EDGE_MOVES, self.shares, finding),
+            _over_draws(ONE_EDGE_LOSS, self.losses, finding),
+        ]
 
-    def _rate(self, finding: str, rng: np.random.Generator, replicates: int) -> Measurement:
+    def _rate(self, finding: str, rng: np.random.Generator, replicates: int) -> Measured:
         nodes = list(self.found)
         values = np.array([float(self.found[node].jumped) for node in nodes])
         beside = {
@@ -145,99 +194,41 @@ class Jumps:
                 [float(np.mean([m.jumped for m in self.placebo[node]])) for node in nodes]
             ),
         }
-        controls = [
-            Control(name=name, value=float(each.mean()), ci=_bootstrap(each, rng, replicates))
-            for name, each in beside.items()
-        ]
-        control = max(controls, key=lambda each: each.value or 0.0)
-        more = values - beside[control.name]
-        lo, hi = wilson(float(values.sum()), len(nodes))
-        rate = float(values.mean())
-        return Measurement(
-            name="jump_rate",
+        controls = {
+            name: Control(name=name, estimate=_bootstrap(each, rng, replicates)) for name, each in beside.items()
+        }
+        strongest = max(beside, key=lambda name: float(beside[name].mean()))
+        more = _bootstrap(values - beside[strongest], rng, replicates)
+        controls[strongest] = controls[strongest].model_copy(update={"contrast": more})
+        return measured(
+            JUMP_RATE,
+            _rate_of(int(values.sum()), len(nodes)),
             finding=finding,
-            value=rate,
-            ci=Interval(lo=min(lo, rate), hi=max(hi, rate)),
-            control=control,
-            controls=tuple(controls),
-            advantage=Advantage(value=float(more.mean()), ci=_bootstrap(more, rng, replicates)),
-            n=len(nodes),
-            direction="higher_is_worse",
-            scale="gap",
-            primary=True,
-            text=(
-                f"{int(values.sum())} of {len(nodes)} nodes are moved to another cluster by edges at them; edges "
-                f"elsewhere move {controls[0].value:.0%} (same search) and {controls[1].value:.0%} (as many edges)"
-            ),
-            notes={"one_random_edge_moves": float(np.mean(self.shares))},
+            controls=tuple(controls.values()),
+            judged=True,
+            facts=Named(numbers={"moved": float(values.sum()), "one_random_edge_moves": float(np.mean(self.shares))}),
         )
 
-    def _flips(self, finding: str) -> Measurement:
+    def _flips(self, finding: str) -> Measured:
         jumped = [moved for moved in self.found.values() if moved.jumped]
-        wrong = sum(moved.wrong for moved in jumped)
         away = [moved for moved in self.searched.values() if moved.jumped]
-        value = wrong / len(jumped) if jumped else None
-        lo, hi = wilson(wrong, len(jumped)) if jumped else (0.0, 1.0)
-        beside = sum(moved.wrong for moved in away) / len(away) if away else None
-        return Measurement(
-            name="flips_given_jump",
+        wrong, beside = (sum(moved.wrong for moved in some) for some in (jumped, away))
+        control = Estimate(value=beside / len(away) if away else None, n=len(away))
+        return measured(
+            FLIPS_GIVEN_JUMP,
+            _rate_of(wrong, len(jumped)),
             finding=finding,
-            value=value,
-            ci=None if value is None else Interval(lo=min(lo, value), hi=max(hi, value)),
-            control=Control(name="nodes that edges elsewhere moved", value=beside),
-            advantage=None,
-            n=len(jumped),
-            direction="higher_is_worse",
-            scale="other",
-            text=f"{wrong} of the {len(jumped)} nodes that were moved are then classified wrong",
-            notes={"moved_by_placebo": len(away)},
+            controls=(Control(name="nodes that edges elsewhere moved", estimate=control),),
         )
 
-    def _edges(self, finding: str, rng: np.random.Generator, replicates: int) -> Measurement:
+    def _edges(self, finding: str, rng: np.random.Generator, replicates: int) -> Measured:
         edges = np.array([float(moved.edges) for moved in self.found.values() if moved.jumped])
-        value = float(np.median(edges)) if edges.size else None
-        ci = None
+        estimate = Estimate(value=None)
         if edges.size:
             drawn = np.median(edges[rng.integers(0, edges.size, (replicates, edges.size))], axis=1)
             lo, hi = np.quantile(drawn, (0.025, 0.975))
-            ci = Interval(lo=float(lo), hi=float(hi))
-        return Measurement(
-            name="median_edges",
-            finding=finding,
-            value=value,
-            ci=ci,
-            control=None,
-            advantage=None,
-            n=edges.size,
-            direction="lower_is_worse",
-            scale="other",
-            text="no node was moved" if value is None else f"half of the moved nodes needed at most {value:g} edges",
-        )
-
-    def _one_edge(self, finding: str) -> list[Measurement]:
-        """What one random edge anywhere does to a partition that is made anew: the price of the mode, no attack."""
-        rows = []
-        for name, values, text in (
-            ("one_edge_moves", self.shares, "one random edge anywhere moves {:.1%} of all nodes to another cluster"),
-            ("one_edge_loss", self.losses, "and changes test accuracy by {:+.1%}: the price of partitioning anew"),
-        ):
-            lo, hi = student_t(values)
-            mean = float(np.mean(values))
-            rows.append(
-                Measurement(
-                    name=name,
-                    finding=finding,
-                    value=mean,
-                    ci=Interval(lo=lo, hi=hi),
-                    control=None,
-                    advantage=None,
-                    n=len(values),
-                    direction="higher_is_worse",
-                    scale="other",
-                    text=text.format(mean if name == "one_edge_moves" else -mean),
-                )
-            )
-        return rows
+            estimate = Estimate(value=float(np.median(edges)), lo=float(lo), hi=float(hi), n=edges.size)
+        return measured(MEDIAN_EDGES, estimate, finding=finding)
 
     def _degree(self, node: int) -> int:
         return int(sum((end == node).sum() for end in self.verifier.space.ends(self.verifier.space.existing)))
@@ -284,11 +275,8 @@ def choose_targets(target: Target, count: int, rng: np.random.Generator) -> Tens
     Source: Zügner et al., "Adversarial attacks on neural networks for graph data", KDD 2018 (40 targets).
     """
     logits, y = target.clean_logits(), target.graph.y
-    right = torch.nonzero(target.split.test & is_correct(logits, y)).flatten()
-    log_p = log_probabilities(logits)[right]
-    own = log_p.gather(1, y[right, None])[:, 0]
-    margin = own - log_p.scatter(1, y[right, None], float("-inf")).max(dim=1).values
-    order = right[torch.argsort(margin, stable=True)]
+    right = torch.nonzero(target.split.test & target.task.correct(logits, y)).flatten()
+    order = right[torch.argsort(target.task.margin(logits, y)[right], stable=True)]
     if order.numel() <= count:
         return torch.sort(order).values
     quarter = count // 4
@@ -297,8 +285,22 @@ def choose_targets(target: Target, count: int, rng: np.random.Generator) -> Tens
     return torch.sort(torch.cat([order[:quarter], drawn, order[order.numel() - quarter :]])).values
 
 
-def _bootstrap(each: Floats, rng: np.random.Generator, replicates: int) -> Interval:
-    """Percentile interval of a mean over targets."""
+def _rate_of(count: int, n: int) -> Estimate:
+    """A share with Wilson's interval; no number where there is nobody."""
+    if not n:
+        return Estimate(value=None)
+    lo, hi = wilson(count, n)
+    return Estimate(value=count / n, lo=min(lo, count / n), hi=max(hi, count / n), n=n)
+
+
+def _bootstrap(each: Floats, rng: np.random.Generator, replicates: int) -> Estimate:
+    """A mean over targets with its percentile interval."""
     lo, hi = paired_bootstrap(lambda w: float(w @ each / w.sum()), each.size, rng=rng, replicates=replicates)
     mean = float(each.mean())
-    return Interval(lo=min(lo, mean), hi=max(hi, mean))
+    return Estimate(value=mean, lo=min(lo, mean), hi=max(hi, mean), n=each.size)
+
+
+def _over_draws(metric: Metric, values: list[float], finding: str) -> Measured:
+    """What one random edge anywhere does to a partition that is made anew: the price of the mode, no attack."""
+    lo, hi = student_t(values)
+    return measured(metric, Estimate(value=float(np.mean(values)), lo=lo, hi=hi, n=len(values)), finding=finding)

@@ -6,15 +6,20 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.audit import Advantage, Control, Interval, Measurement, ValidityRow
-from auditor.errors import ConfigError, EvaluationError, SkippedError
-from auditor.probe import Attack, Cell, MembershipOutcome, Result, read_settings
+from auditor.document import Control, Estimate, Measured, Metric, ValidityRow, check, measured
+from auditor.document.facts import Named
+from auditor.errors import EvaluationError, SkippedError
+from auditor.outcomes import MembershipOutcome
+from auditor.parameters import build, parameters
+from auditor.probe import Cell, CellResult, Registered
 from auditor.statistics.grouped_ranking import GroupedRanking
 from auditor.statistics.node_bootstrap import Replicates
 from auditor.targets.target import Target
@@ -22,33 +27,27 @@ from auditor.view import grant_privacy
 from defenses.joint_cluster.layout import LEAST_OCCUPANCY, Prototypes
 from defenses.joint_cluster.probes.shipped import shipped_rows
 
+AUC = Metric("auc", "auc", "higher", "auc")
 DRAWS = {"quick": 5, "standard": 10, "full": 20}
 REPLICATES = {"quick": 300, "standard": 1000, "full": 1000}
-BY_PROFILE = -1
 CONTROL = "prototypes of random non-members"
 FEW = 50
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class Settings:
-    """Parameters of the harness; -1 means: by the profile.
+    """Parameters of the harness; None means: by the profile.
 
     Attributes:
         draws: sets of non-members that the control's prototypes are made of.
         replicates: of the bootstrap.
     """
 
-    draws: int = BY_PROFILE
-    replicates: int = BY_PROFILE
-
-    def __post_init__(self) -> None:
-        for name, least in (("draws", 2), ("replicates", 50)):
-            number = getattr(self, name)
-            if number != BY_PROFILE and number < least:
-                raise ConfigError(f"prototypes: {name} is {number}; expected at least {least}.")
+    draws: Annotated[int, Field(ge=2)] | None = None
+    replicates: Annotated[int, Field(ge=50)] | None = None
 
 
-def evaluate(cell: Cell) -> Result:
+def evaluate(cell: Cell) -> CellResult:
     """Scores training nodes against others of their cluster, by the shipped prototypes and by the control's.
 
     Raises:
@@ -56,7 +55,7 @@ def evaluate(cell: Cell) -> Result:
         EvaluationError: the attack's scores are not one finite number a node.
         SkippedError: the artefact ships no prototypes, or no cluster holds a training node and enough others.
     """
-    settings = read_settings(Settings, cell.params, owner=cell.probe.id)
+    settings = build(Settings, cell.params, owner=cell.probe.id)
     target = cell.target
     z = target.clean_embeddings()
     shipped = Prototypes.of(target.model, target.split.train, z)
@@ -64,15 +63,15 @@ def evaluate(cell: Cell) -> Result:
         raise SkippedError(f"{target.name} ships no prototypes")
     attack = cell.attacks[0]
     trial = _Trial.of(target, shipped.place, shipped.sizes)
-    draws = DRAWS[cell.profile] if settings.draws == BY_PROFILE else settings.draws
+    draws = settings.draws or DRAWS[cell.profile]
     own = _claim(cell, attack, target)
     beside = []
     for draw in range(draws):
         cell.tick(draw / draws, "prototypes of non-members")
         made, left = trial.made_of_others(shipped, z, cell.rng("draw", str(draw)))
-        control = replace(target, model=_with_prototypes(target.model, made), _clean={})
+        control = replace(target, model=_with_prototypes(target.model, made))
         beside.append((_claim(cell, attack, control).scores, left))
-    replicates = REPLICATES[cell.profile] if settings.replicates == BY_PROFILE else settings.replicates
+    replicates = settings.replicates or REPLICATES[cell.profile]
     membership, small, live = cell.probe.findings
     few = trial.of_clusters(torch.nonzero(trial.sizes < LEAST_OCCUPANCY).flatten()) if shipped.sizes_known else None
     rows = []
@@ -81,12 +80,14 @@ def evaluate(cell: Cell) -> Result:
         for part, finding, where in ((trial, membership, ""), (few, small, f", occupancy below {LEAST_OCCUPANCY}")):
             if part is not None:
                 rng = cell.rng("bootstrap")  # the same resamples for every score
-                row = _measure(part, mine, theirs, rng, replicates, finding=finding, variant=variant)
-                rows.append(row.model_copy(update={"subset": variant + where, "primary": part is trial}))
-    return Result(
+                judged, subset = part is trial, variant + where
+                rows.append(
+                    _measure(part, mine, theirs, rng, replicates, finding=finding, subset=subset, judged=judged)
+                )
+    return CellResult(
         access=tuple(sorted(attack.access)),
-        measurements=(*rows, *shipped_rows(target, shipped, small, live)),
-        validity=(_power_row(cell, trial, rows[0]),),
+        measured=(*rows, *shipped_rows(target, shipped, small, live)),
+        validity=(_power_row(trial, rows[0]),),
         params={"draws": draws, "clusters": shipped.values.shape[0], "clusters_left_out": trial.left_out},
     )
 
@@ -142,9 +143,9 @@ class _Trial:
         return made, left
 
 
-def _claim(cell: Cell, attack: Attack, target: Target) -> MembershipOutcome:
+def _claim(cell: Cell, attack: Registered, target: Target) -> MembershipOutcome:
     """What the attack says on a view of `target`, its scores in float64."""
-    claim = attack.run(grant_privacy(target, attack.access, cell.side, cell.rng("view")), cell.task(attack))
+    claim = attack.run(grant_privacy(target, attack.access, cell.side, cell.rng("view")), cell.attempt(attack))
     if not isinstance(claim, MembershipOutcome):
         raise EvaluationError(f"{attack.id} returned a {type(claim).__name__}; this harness takes a MembershipOutcome")
     scores, wanted = claim.scores.double(), (len(claim.variant), target.graph.num_nodes)
@@ -161,19 +162,20 @@ def _measure(
     replicates: int,
     *,
     finding: str,
-    variant: str,
-) -> Measurement:
+    subset: str,
+    judged: bool,
+) -> Measured:
     """AUC by the shipped prototypes beside the control's and beside chance, on the same nodes and resamples of nodes.
 
     A control may lie below chance, where training nodes are the far ones: the attack has to beat both.
     """
     member, cluster, items = trial.member.numpy(), trial.cluster.numpy(), trial.items
     shipped = GroupedRanking(own[items].numpy(), member, cluster)
-    controls = [GroupedRanking(scores[items].numpy(), member, cluster) for scores, _ in beside]
+    made = [GroupedRanking(scores[items].numpy(), member, cluster) for scores, _ in beside]
     left = [kept[items].numpy() | member for _, kept in beside]
 
     def areas(weights: NDArray[np.float64]) -> tuple[float, float, float]:
-        theirs = [ranking.auc(weights * kept) for ranking, kept in zip(controls, left, strict=True)]
+        theirs = [ranking.auc(weights * kept) for ranking, kept in zip(made, left, strict=True)]
         return float(np.mean([shipped.auc(weights * kept) for kept in left])), float(np.mean(theirs)), 0.5
 
     sides = [np.flatnonzero(member), np.flatnonzero(~member)]
@@ -186,38 +188,21 @@ def _measure(
     # Units are resampled, not pairs: there is no noise of single pairs to take off.
     found = Replicates(np.array([areas(np.ones(len(member)))]), resampled, np.zeros((10, 1, 3)))
     least = 1 / (len(sides[0]) * len(sides[1]))
-    (value, *ci), (control, *control_ci) = (found.interval(0, pick, logit=True, least=least) for pick in np.eye(3)[:2])
-    named = (Control(name=CONTROL, value=control, ci=_interval(control_ci)), Control(name="chance", value=0.5))
-    gains = [found.difference(0, np.array(contrast)) for contrast in ([1.0, -1.0, 0.0], [1.0, 0.0, -1.0])]
-    strongest = min(range(2), key=lambda c: gains[c][0])
-    more, _, hi = gains[strongest]
-    bounds = (min(gain[1] for gain in gains), hi)
-    text = (
-        f"the {variant} distance to the prototype" if variant != "distance" else "the distance to the prototype"
-    ) + (
-        f" tells training nodes from others of their cluster at an AUC of {value:.3f}, {more:+.3f} "
-        f"[{bounds[0]:+.3f}, {bounds[1]:+.3f}] beyond {named[strongest].name}"
-    )
-    return Measurement(
-        name="auc",
-        finding=finding,
-        value=value,
-        ci=_interval(ci),
-        control=named[strongest],
-        controls=named,
-        advantage=Advantage(value=more, ci=_interval(bounds)),
-        n=len(member),
-        direction="higher_is_worse",
-        scale="auc",
-        text=text.replace("-0", "−0"),
-        notes={"members": len(sides[0]), "others": len(sides[1])},
-    )
+    n, picks = len(member), np.eye(3)
+    value, control = (_estimate(found.interval(0, pick, logit=True, least=least), n) for pick in picks[:2])
+    named = ((CONTROL, control), ("chance", Estimate(value=0.5)))
+    controls = [
+        Control(name=name, estimate=each, contrast=_estimate(found.difference(0, picks[0] - picks[c]), n))
+        for c, (name, each) in enumerate(named, 1)
+    ]
+    facts = Named(numbers={"members": len(sides[0]), "others": len(sides[1])})
+    return measured(AUC, value, finding=finding, subset=subset, controls=controls, judged=judged, facts=facts)
 
 
-def _interval(bounds: Sequence[float]) -> Interval:
-    """Open where too few replicates have a value."""
-    lo, hi = bounds
-    return Interval() if math.isnan(lo) or math.isnan(hi) else Interval(lo=lo, hi=hi)
+def _estimate(found: tuple[float, float, float], n: int) -> Estimate:
+    """Without an interval where too few replicates have a value."""
+    value, lo, hi = found
+    return Estimate(value=value, n=n) if math.isnan(lo) or math.isnan(hi) else Estimate(value=value, lo=lo, hi=hi, n=n)
 
 
 def _with_prototypes(model: nn.Module, values: Tensor) -> nn.Module:
@@ -227,16 +212,14 @@ def _with_prototypes(model: nn.Module, values: Tensor) -> nn.Module:
     return other
 
 
-def _power_row(cell: Cell, trial: _Trial, row: Measurement) -> ValidityRow:
+def _power_row(trial: _Trial, row: Measured) -> ValidityRow:
     members = int(trial.member.sum())
-    ci = row.advantage.ci if row.advantage is not None else Interval()
-    half = None if ci.lo is None or ci.hi is None else (ci.hi - ci.lo) / 2
+    half = None if row.contrast is None else row.contrast.half_width
     shown = "no interval" if half is None else f"half-width of the difference {half:.3f}"
-    return ValidityRow(
-        id="power",
-        kind="warning",
-        status="pass" if members >= FEW and half is not None and half <= 0.1 else "warn",
-        evidence=f"{members} training nodes judged against {trial.items.numel() - members} others, {shown}; "
+    return check(
+        "power",
+        "warning",
+        members >= FEW and half is not None and half <= 0.1,
+        f"{members} training nodes judged against {trial.items.numel() - members} others, {shown}; "
         f"{trial.left_out} clusters left out",
-        touches=(cell.probe.id,),
     )

@@ -4,23 +4,75 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from auditor.audit import Advantage, Control, Interval, Limit, Measurement
-from auditor.errors import EvaluationError
+from auditor.document import Control, Estimate, Limit, Measured, Metric, measured
+from auditor.document.facts import Named
+from auditor.errors import EvaluationError, SkippedError
 from auditor.evaluate.robustness.verification import Verifier
-from auditor.probe import FlipSet
+from auditor.outcomes import FlipSet
+from auditor.parameters import build, parameters
+from auditor.probe import Cell, CellResult
 from auditor.statistics.intervals import paired_bootstrap
 from auditor.targets.target import Target
 from defenses.joint_cluster.layout import ClusterLayout
+from defenses.joint_cluster.probes.clusters import answer, clusters_of, collect
 
 Floats = NDArray[np.float64]
+FLIPS_PER_EDGE = Metric("prototype_flips_per_edge", "ratio", "higher")
 LIMIT = Limit(name="max_prototype_flips", value=1.0)
 """One edge costs one prediction more, through the prototype, than its messages and a random edge do: our choice."""
+CONTROL = "random edges at the prototype nodes"
+
+
+@parameters
+class Settings:
+    """Parameters of the harness.
+
+    Attributes:
+        budgets: flips at one cluster's prototype nodes.
+        draws: random draws of the control.
+        replicates: of the bootstrap.
+    """
+
+    budgets: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (1, 2, 5, 10)
+    draws: Annotated[int, Field(ge=2)] = 5
+    replicates: Annotated[int, Field(ge=50)] = 1000
+
+    @model_validator(mode="after")
+    def _different_budgets(self) -> Self:
+        if len(set(self.budgets)) < len(self.budgets):
+            raise ValueError(f"budgets={'/'.join(map(str, self.budgets))} cannot be used: expected different ones")
+        return self
+
+
+def evaluate(cell: Cell) -> CellResult:
+    """Edits edges at the nodes behind each cluster's prototype and counts what the prototype alone breaks.
+
+    Raises:
+        ConfigError: a parameter that cannot be used.
+        SkippedError: the target stores no clusters, or partitions anew; no cluster has anybody to lose.
+    """
+    settings = build(Settings, cell.params, owner=cell.probe.id)
+    target, layout = clusters_of(cell.target)
+    if layout.model.mode == "recluster":
+        raise SkippedError("the partition is made anew, so that no edit moves a prototype alone; see cluster-jump")
+    items = torch.nonzero(target.split.test).flatten()
+    if not layout.clusters(items):
+        raise SkippedError("no cluster holds both a test node and a prototype node")
+    budgets = tuple(sorted(settings.budgets))
+    with torch.random.fork_rng(devices=[]):  # a model that draws numbers in eval mode must not move ours
+        edits = Edits(target, layout, items)
+        run = collect(cell, target, items, budgets, edits.add)
+        edits.add_random(budgets, settings.draws, cell.rng("random"))
+    found = edits.numbers(cell.probe.findings[0], budgets, cell.rng("bootstrap"), settings.replicates)
+    return answer(cell, run, found, {"mode": layout.model.mode, "clusters": len(edits.clusters)})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +96,7 @@ class Lost:
         return each
 
 
-class Shifts:
+class Edits:
     """Verifies flips at prototype nodes on two copies of the target: as it serves, and with stored prototypes.
 
     Args:
@@ -54,7 +106,7 @@ class Shifts:
     """
 
     def __init__(self, target: Target, layout: ClusterLayout, items: Tensor) -> None:
-        stored = replace(target, model=layout.model.in_mode("frozen"), _clean={})
+        stored = replace(target, model=layout.model.in_mode("frozen"))
         self._live, self._frozen = Verifier(target, items), Verifier(stored, items)
         self._right = (self._live.clean().correct, self._frozen.clean().correct)
         self._layout, self._cluster = layout, layout.table[items].numpy()
@@ -91,19 +143,19 @@ class Shifts:
                     lost = self._lost(FlipSet(budget, keys[:budget]), k)
                     self.random.setdefault((k, budget), []).append(lost)
 
-    def measurements(
-        self, probe: str, finding: str, budgets: Sequence[int], rng: np.random.Generator, replicates: int
-    ) -> tuple[Measurement, ...]:
-        """Mean over clusters at each budget (primary at the largest), and the worst cluster at the largest."""
-        rows = []
+    def numbers(
+        self, finding: str, budgets: Sequence[int], rng: np.random.Generator, replicates: int
+    ) -> list[Measured]:
+        """Mean over clusters at each budget (judged at the largest), and the worst cluster at the largest."""
+        rows, last = [], budgets[-1]
         for budget in budgets:
             kept = [k for k in self.clusters if (k, budget) in self.found]
             if kept:
-                rows.append(self._mean(finding, kept, budget, rng, replicates, primary=budget == budgets[-1]))
-        last = [k for k in self.clusters if (k, budgets[-1]) in self.found]
-        if last:
-            rows.append(self._worst(finding, last, budgets[-1], rng, replicates))
-        return tuple(rows)
+                rows.append(self._mean(finding, kept, budget, rng, replicates, judged=budget == last))
+        kept = [k for k in self.clusters if (k, last) in self.found]
+        if kept:
+            rows.append(self._worst(finding, kept, last, rng, replicates))
+        return rows
 
     def _lost(self, claim: FlipSet, k: int) -> Lost:
         own = self._cluster == k
@@ -126,82 +178,59 @@ class Shifts:
         rng: np.random.Generator,
         replicates: int,
         *,
-        primary: bool,
-    ) -> Measurement:
+        judged: bool,
+    ) -> Measured:
         lost = [self.found[k, budget] for k in kept]
         values = np.array([each.borne.sum() for each in lost])
         random = np.array([self._beside(k, budget).sum() for k in kept])
-        direct = float(np.mean([each.frozen.sum() / max(each.edges, 1) for each in lost]))
-        row = _row(f"edges={budget}", finding, values, random, rng, replicates, mean=True)
-        assert row.ci is not None
-        text = (
-            f"{_edges(budget)} at the nodes behind a cluster's prototype flip {row.value:.2f} of its test nodes per "
-            f"edge through the prototype [{row.ci.lo:.2f}, {row.ci.hi:.2f}], random ones {random.mean():.2f}; "
-            f"{direct:.2f} more by their messages"
-        )
-        return row.model_copy(
-            update={
-                "limit": LIMIT,
-                "primary": primary,
-                "text": text,
-                "notes": {
-                    "live": float(np.mean([each.live.sum() for each in lost])),
-                    "frozen": float(np.mean([each.frozen.sum() for each in lost])),
-                    "test_nodes": int(sum(each.live.size for each in lost)),
-                    "clusters": {str(k): float(value) for k, value in zip(kept, values, strict=True)},
-                },
+        estimate, control = _beside_random(values, random, rng, replicates)
+        facts = Named(
+            numbers={
+                "direct": float(np.mean([each.frozen.sum() / max(each.edges, 1) for each in lost])),
+                "live": float(np.mean([each.live.sum() for each in lost])),
+                "frozen": float(np.mean([each.frozen.sum() for each in lost])),
+                "test_nodes": sum(each.live.size for each in lost),
+                **{f"cluster {k}": float(value) for k, value in zip(kept, values, strict=True)},
             }
+        )
+        return measured(
+            FLIPS_PER_EDGE,
+            estimate,
+            finding=finding,
+            subset=f"edges={budget}",
+            controls=(control,),
+            judged=judged,
+            limit=LIMIT,
+            facts=facts,
         )
 
     def _worst(
         self, finding: str, kept: Sequence[int], budget: int, rng: np.random.Generator, replicates: int
-    ) -> Measurement:
+    ) -> Measured:
         """The cluster that loses most: chosen after the fact, its interval covers its own nodes alone."""
         worst = max(kept, key=lambda k: float(self.found[k, budget].borne.sum()))
         nodes = self.found[worst, budget].borne
-        subset = f"worst cluster, edges={budget}"
-        row = _row(subset, finding, nodes, self._beside(worst, budget), rng, replicates, mean=False)
-        text = f"cluster {worst} loses most: {row.value:.2f} of its {nodes.size} test nodes per edge"
-        return row.model_copy(update={"text": text, "notes": {"cluster": worst}})
+        estimate, control = _beside_random(nodes, self._beside(worst, budget), rng, replicates, scale=nodes.size)
+        return measured(
+            FLIPS_PER_EDGE,
+            estimate,
+            finding=finding,
+            subset=f"worst cluster, edges={budget}",
+            controls=(control,),
+            facts=Named(numbers={"cluster": worst, "test_nodes": nodes.size}),
+        )
 
 
-def _row(
-    subset: str,
-    finding: str,
-    values: Floats,
-    random: Floats,
-    rng: np.random.Generator,
-    replicates: int,
-    *,
-    mean: bool,
-) -> Measurement:
-    """Flips per edge beside random edges: the mean over clusters, or the sum over the nodes of one."""
+def _beside_random(
+    values: Floats, random: Floats, rng: np.random.Generator, replicates: int, *, scale: float = 1.0
+) -> tuple[Estimate, Control]:
+    """Flips per edge, and those of random edges: `scale` times the mean of `values` and of `random`, both [n]."""
     n = values.size
-    scale = 1.0 if mean else float(n)
 
-    def of(each: Floats) -> tuple[float, Interval]:
+    def of(each: Floats) -> Estimate:
         value = scale * float(each.mean())
         lo, hi = paired_bootstrap(lambda w: scale * float(w @ each / w.sum()), n, rng=rng, replicates=replicates)
-        return value, Interval(lo=min(lo, value), hi=max(hi, value))
+        return Estimate(value=value, lo=min(lo, value), hi=max(hi, value), n=n)
 
-    value, ci = of(values)
-    beside, beside_ci = of(random)
-    more, more_ci = of(values - random)
-    control = Control(name="random edges at the prototype nodes", value=beside, ci=beside_ci)
-    return Measurement(
-        name="prototype_flips_per_edge",
-        subset=subset,
-        finding=finding,
-        value=value,
-        ci=ci,
-        control=control,
-        controls=(control,),
-        advantage=Advantage(value=more, ci=more_ci),
-        n=n,
-        direction="higher_is_worse",
-        scale="other",
-    )
-
-
-def _edges(budget: int) -> str:
-    return "1 edit" if budget == 1 else f"{budget} edits"
+    estimate, beside, more = of(values), of(random), of(values - random)
+    return estimate, Control(name=CONTROL, estimate=beside, contrast=more)

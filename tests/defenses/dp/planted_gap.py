@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
+from auditor.parameters import parameters
 from auditor.statistics.accounting import gaussian_noise_for
 from defenses.dp.gap import Gap
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class ArcSensitivity(Gap):
     """Sensitivity 1 on an undirected graph: the noise is too small by √2."""
 
@@ -17,7 +17,7 @@ class ArcSensitivity(Gap):
         return gaussian_noise_for(self.epsilon, delta, math.sqrt(self.hops))
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class OneRelease(Gap):
     """Every hop spends the whole budget: the noise is too small by √K."""
 
@@ -25,7 +25,7 @@ class OneRelease(Gap):
         return gaussian_noise_for(self.epsilon, delta, self.sensitivity)
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class BothDropped(Gap):
     """Both mistakes; with K = 2, half the noise."""
 

@@ -19,9 +19,9 @@ from torch import Tensor
 from auditor.compare.arms import fit_defended, load_any, make_defense, with_controls
 from auditor.data.graph import Graph
 from auditor.data.sources import load_data
+from auditor.defense import DefenseTask
 from auditor.errors import CapabilityError, ConfigError, LoadError, SkippedError
 from auditor.mechanism import PrivateDefense
-from auditor.probe import DefenseTask
 from auditor.runner.execute import TrainedCache
 from auditor.targets.derived import save_derived
 from auditor.targets.target import Capability, Target
@@ -176,7 +176,6 @@ def test_without_hops_nothing_depends_on_an_edge_and_epsilon_is_zero(id_: str) -
     assert first.defense is not None
     assert first.defense.guarantee is not None
     assert (first.defense.guarantee.epsilon, first.defense.guarantee.mechanism) == (0.0, {"name": "no edges"})
-    assert "ε = 0.00" in first.defense.guarantee.headline()
     assert defense.controls() == ()
 
 
@@ -190,10 +189,8 @@ def test_guarantee_names_level_mechanism_and_gaps() -> None:
     planned = EdgeRand(4.0).planned(toy_target(), task)
     assert planned.mechanism["flip_probability"] == pytest.approx(0.0179862, rel=1e-5)
     assert (planned.epsilon, planned.delta, planned.accountant, planned.units) == (4.0, 0.0, "pure", 353)
-    assert planned.headline() == (
-        "edge level (flip one pair) · ε = 4.00, δ = 0 · EdgeRand · covers training, inference · "
-        "does NOT protect features, labels, node set"
-    )
+    assert (planned.level, planned.relation, planned.covers) == ("edge", "flip-pair", ("training", "inference"))
+    assert planned.not_protected == ("features", "labels", "node set")
     split = LapGraph(8.0).planned(toy_target(), task).mechanism
     assert split["epsilon_count"] + split["epsilon_cells"] == pytest.approx(8.0)
     assert split["epsilon_count"] == pytest.approx(0.08)

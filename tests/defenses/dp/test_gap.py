@@ -79,7 +79,7 @@ def test_the_guarantee_is_what_its_mechanism_gives() -> None:
         assert epsilon_of_mu(mu, planned.delta) == pytest.approx(planned.epsilon, rel=1e-6)
         assert isinstance(defense, PrivateDefense)
     assert planned.units == 706
-    assert "flip one arc" in planned.headline()
+    assert planned.relation == "flip-arc"
     default = Gap().planned(toy_target(epochs=1), task_of())
     assert (default.units, default.delta, default.relation) == (353, 1e-4, "flip-pair")
     assert any("treated as public" in caveat for caveat in default.caveats)

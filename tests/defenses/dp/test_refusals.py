@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 from auditor.cli.main import app
 from auditor.compare.arms import fit_defended, make_defense
 from auditor.data.sources import load_data
+from auditor.defense import DefenseTask
 from auditor.errors import ConfigError, PerRecordShapeError, SkippedError
-from auditor.probe import DefenseTask
 from auditor.runner.execute import TrainedCache
 from auditor.statistics.accounting import accountant_id
 from auditor.targets.target import DefenseTag

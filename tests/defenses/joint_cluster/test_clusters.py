@@ -1,4 +1,4 @@
-"""`prototype-shift` and `cluster-jump`: planted effects are found, none where there is none, every claim is checked."""
+"""`prototype-edit` and `cluster-jump`: planted effects are found, none where there is none, every claim is checked."""
 
 from __future__ import annotations
 
@@ -10,31 +10,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from auditor import registry
-from auditor.audit import Measurement
 from auditor.data.graph import Graph, Split
 from auditor.errors import ConfigError, SkippedError
-from auditor.probe import Cell, FlipOutcome, FlipSet, Result
+from auditor.outcomes import FlipOutcome, FlipSet
+from auditor.probe import CellResult, Registered
 from auditor.targets.target import Target
-from auditor.view import SideKnowledge
 from defenses.joint_cluster.matching import match_clusters
-from defenses.joint_cluster.probes.attacks.cluster_jump import ClusterJump
-from defenses.joint_cluster.probes.attacks.prototype_edit import PrototypeShift
-from tests.defenses.joint_cluster.test_method import Fresh, fitted
+from tests.defenses.joint_cluster import fits
+from tests.defenses.joint_cluster.fits import fitted, row
 from tests.toys import sbm_graph, toy_target
 
-ATTACKS = {"prototype-shift": PrototypeShift, "cluster-jump": ClusterJump}
+PROBES = ("prototype-edit", "cluster-jump")
 
 
-def run(probe: str, target: Target, *attacks: Any, seed: int = 0, **params: str) -> Result:
-    entry = registry.find_probe(probe)
-    given = attacks or (ATTACKS[probe](),)
-    cell = Cell(target, entry, given, {"replicates": "200", **params}, "standard", seed, SideKnowledge(), Fresh())
-    return registry.load_location(entry.evaluation)(cell)
-
-
-def row(result: Result, name: str, subset: str = "") -> Measurement:
-    return next(m for m in result.measurements if m.name == name and m.subset == subset)
+def run(probe: str, target: Target, *attacks: Registered, **params: str) -> CellResult:
+    return fits.run(probe, target, *attacks, params={"replicates": "200", **params})
 
 
 class Planted(nn.Module):
@@ -71,7 +61,7 @@ def line(n: int) -> Tensor:
     return torch.cat([torch.stack([u, u + 1]), torch.stack([u + 1, u])], dim=1)
 
 
-def planted_shift(mode: str = "live") -> Target:
+def planted_edit(mode: str = "live") -> Target:
     x = torch.zeros(40, 2)
     x[:, 0], x[39, 1] = 1, 1  # node 39 is poisonous: its neighbour 38 is no prototype node
     train = torch.zeros(40, dtype=torch.bool)
@@ -82,54 +72,57 @@ def planted_shift(mode: str = "live") -> Target:
     model = Planted(torch.nonzero(train).flatten(), mode)
     base = toy_target(epochs=1)
     split = Split(train, torch.zeros_like(train), test, "given", 0)
-    return replace(base, graph=graph, split=split, num_classes=2, model=model, recipe=None, build=None, _clean={})
+    return replace(base, graph=graph, split=split, num_classes=2, model=model, recipe=None, build=None)
 
 
 def test_a_planted_prototype_effect_is_found_and_counted_exactly() -> None:
-    result = run("prototype-shift", planted_shift())
+    result = run("prototype-edit", planted_edit())
     # One edge 39 -> prototype node turns all 18 (17 without node 39) test nodes of the cluster.
     first = row(result, "prototype_flips_per_edge", "edges=1")
-    assert first.value == pytest.approx((18 + 17) / 2)
+    assert first.estimate.value == pytest.approx((18 + 17) / 2)
     ten = row(result, "prototype_flips_per_edge", "edges=10")
-    assert ten.primary
-    assert ten.value == pytest.approx((18 + 17) / 2 / 10)
-    assert first.advantage is not None
-    assert first.advantage.ci.lo is not None
-    assert first.advantage.ci.lo > 10
+    assert [m.subset for m in result.measured if m.judged] == ["edges=10"]
+    assert ten.estimate.value == pytest.approx((18 + 17) / 2 / 10)
+    assert ten.limit is not None
+    assert (ten.limit.name, ten.limit.value) == ("max_prototype_flips", 1)
+    assert first.excess is not None
+    assert first.excess.lo is not None
+    assert first.excess.lo > 10
+    assert first.facts.numbers["cluster 0"] == 18
     worst = row(result, "prototype_flips_per_edge", "worst cluster, edges=10")
-    assert worst.value == pytest.approx(1.8)
-    assert worst.notes["cluster"] == 0
+    assert worst.estimate.value == pytest.approx(1.8)
+    assert worst.facts.numbers["cluster"] == 0
     assert result.validity[0].status == "pass"
 
 
 @pytest.mark.parametrize("mode", ["frozen", "live"])
 def test_frozen_prototypes_carry_exactly_nothing(mode: str) -> None:
-    result = run("prototype-shift", fitted(prototypes=mode), draws="2")
-    rows = [m for m in result.measurements if m.name == "prototype_flips_per_edge"]
+    result = run("prototype-edit", fitted(1, prototypes=mode), draws="2")
+    rows = [m for m in result.measured if m.metric == "prototype_flips_per_edge"]
     assert len(rows) == 5
     for m in rows:
-        assert m.value is not None
+        assert m.estimate.value is not None
         assert m.control is not None
         if mode == "frozen":
-            assert (m.value, m.control.value, m.ci and m.ci.lo, m.ci and m.ci.hi) == (0, 0, 0, 0)
-    direct = [m.notes["frozen"] for m in rows if "frozen" in m.notes]
-    assert max(direct) > 0  # the edits do bite: by their messages
+            assert (m.estimate.value, m.control.estimate.value, m.estimate.lo, m.estimate.hi) == (0, 0, 0, 0)
+    by_budget = [m.facts.numbers for m in rows if "frozen" in m.facts.numbers]
+    assert max(numbers["frozen"] for numbers in by_budget) > 0  # the edits do bite: by their messages
     if mode == "live":
-        assert any(m.notes["live"] != m.notes["frozen"] for m in rows if "live" in m.notes)
+        assert any(numbers["live"] != numbers["frozen"] for numbers in by_budget)
 
 
-@dataclass(init=False)
+@dataclass(frozen=True)
 class Claims:
     """An attack that claims what it is told."""
 
-    needs: frozenset[Any] = frozenset()
-    access: frozenset[Any] = frozenset()
+    claims: tuple[tuple[str, FlipSet], ...]
 
-    def __init__(self, id_: str, *claims: tuple[str, FlipSet]) -> None:
-        self.id, self.claims = id_, claims
-
-    def run(self, view: Any, task: Any) -> FlipOutcome:
+    def run(self, view: Any, attempt: Any) -> FlipOutcome:
         return FlipOutcome(tuple(flips for _, flips in self.claims), tuple(name for name, _ in self.claims))
+
+
+def claims(*claims: tuple[str, FlipSet]) -> Registered:
+    return fits.told(Claims(claims), role="search")
 
 
 def keys(*pairs: tuple[int, int], n: int = 40) -> Tensor:
@@ -147,14 +140,14 @@ def keys(*pairs: tuple[int, int], n: int = 40) -> Tensor:
     ],
 )
 def test_a_claim_that_breaks_a_rule_is_dropped(name: str, flips: FlipSet, message: str) -> None:
-    liar = Claims("liar", (name, flips), ("cluster=1", FlipSet(1, keys((20, 7)))))
-    result = run("prototype-shift", planted_shift(), liar)
+    liar = claims((name, flips), ("cluster=1", FlipSet(1, keys((20, 7)))))
+    result = run("prototype-edit", planted_edit(), liar)
     assert result.validity[0].status == "fail"
     assert message in result.validity[0].evidence
-    assert row(result, "prototype_flips_per_edge", "edges=1").n == 1
+    assert row(result, "prototype_flips_per_edge", "edges=1").estimate.n == 1
 
 
-@pytest.mark.parametrize("probe", ATTACKS)
+@pytest.mark.parametrize("probe", PROBES)
 def test_ordinary_targets_are_skipped(probe: str) -> None:
     for target in (
         toy_target(epochs=2),
@@ -172,13 +165,25 @@ def test_each_probe_wants_its_own_mode() -> None:
         with pytest.raises(SkippedError, match="is stored"):
             run("cluster-jump", fitted(base=toy_target(epochs=2), prototypes=mode))
     with pytest.raises(SkippedError, match="made anew"):
-        run("prototype-shift", fitted(base=toy_target(epochs=2), prototypes="recluster"))
+        run("prototype-edit", fitted(base=toy_target(epochs=2), prototypes="recluster"))
 
 
-@pytest.mark.parametrize("params", [{"budgets": "0/1"}, {"budgets": "1/1"}, {"targets": "1"}, {"draws": "1"}])
-def test_bad_parameters_are_refused(params: dict[str, str]) -> None:
-    with pytest.raises(ConfigError, match="expected"):
-        run("prototype-shift", planted_shift(), **params)
+@pytest.mark.parametrize(
+    ("probe", "params"),
+    [
+        ("prototype-edit", {"budgets": "0/1"}),
+        ("prototype-edit", {"budgets": "1/1"}),
+        ("prototype-edit", {"draws": "1"}),
+        ("prototype-edit", {"targets": "8"}),
+        ("cluster-jump", {"targets": "1"}),
+        ("cluster-jump", {"edges": "0"}),
+        ("cluster-jump", {"replicates": "10"}),
+        ("cluster-jump", {"budgets": "1"}),
+    ],
+)
+def test_bad_parameters_are_refused(probe: str, params: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"expected|has no parameter"):
+        run(probe, planted_edit(), **params)
 
 
 class Voting(nn.Module):
@@ -226,26 +231,27 @@ def voting(*, shaky: bool = False) -> Target:
     model = Voting(y, shaky=shaky)
     assert torch.equal(model.clusters_on(base.graph.x, base.graph.edge_index), y)
     graph = Graph(base.graph.x, base.graph.edge_index, y)
-    return replace(base, graph=graph, model=model, recipe=None, build=None, _clean={})
+    return replace(base, graph=graph, model=model, recipe=None, build=None)
 
 
 def test_a_planted_jump_is_found_with_the_fewest_edges_and_the_placebo_moves_nobody() -> None:
     target = voting()
     result = run("cluster-jump", target, draws="2")
     rate = row(result, "jump_rate")
-    assert rate.primary
+    assert [m.metric for m in result.measured if m.judged] == ["jump_rate"]
     least = [edges_to_jump(target, node) for node in result.params["targets"]]
     needed = [edges for edges in least if edges is not None]
     assert 5 < len(needed) < 40
-    assert rate.n == 40
-    assert rate.value == pytest.approx(len(needed) / 40)
-    assert [c.value for c in rate.controls] == [0, 0]
-    assert rate.advantage is not None
-    assert rate.advantage.ci.lo is not None
-    assert rate.advantage.ci.lo > 0.1
-    assert row(result, "flips_given_jump").value == 1  # the answer is the cluster
-    assert row(result, "flips_given_jump").n == len(needed)
-    assert row(result, "median_edges").value == np.median(needed)
+    assert rate.estimate.n == 40
+    assert rate.estimate.value == pytest.approx(len(needed) / 40)
+    assert rate.facts.numbers["moved"] == len(needed)
+    assert [c.estimate.value for c in rate.controls] == [0, 0]
+    assert rate.excess is not None
+    assert rate.excess.lo is not None
+    assert rate.excess.lo > 0.1
+    flips = row(result, "flips_given_jump").estimate
+    assert (flips.value, flips.n) == (1, len(needed))  # the answer is the cluster
+    assert row(result, "median_edges").estimate.value == np.median(needed)
 
 
 def edges_to_jump(target: Target, node: int) -> int | None:
@@ -266,28 +272,27 @@ def edges_to_jump(target: Target, node: int) -> int | None:
 
 def test_an_unstable_partition_is_no_finding() -> None:
     rate = row(run("cluster-jump", voting(shaky=True), draws="3"), "jump_rate")
-    assert rate.value is not None
-    assert rate.value > 0.8  # nearly every node can be moved, by anything
-    assert rate.control is not None
-    assert rate.control.name == "random edges elsewhere, same search"
-    assert rate.advantage is not None
-    ci = rate.advantage.ci
-    assert ci.lo is not None
-    assert ci.hi is not None
-    assert ci.lo <= 0 <= ci.hi
-    single = next(c for c in rate.controls if c.name.startswith("as many"))
-    assert single.value is not None
-    assert rate.value - single.value > 0.2  # what a placebo without the search would have shown as an effect
+    value = rate.estimate.value
+    assert value is not None
+    assert value > 0.8  # nearly every node can be moved, by anything
+    assert rate.contrast is not None
+    assert rate.contrast.to == "random edges elsewhere, same search"
+    assert rate.contrast.lo is not None
+    assert rate.contrast.hi is not None
+    assert rate.contrast.lo <= 0 <= rate.contrast.hi
+    (single,) = [c.estimate.value for c in rate.controls if c.name.startswith("as many")]
+    assert single is not None
+    assert value - single > 0.2  # what a placebo without the search would have shown as an effect
 
 
 def test_no_edge_is_no_jump() -> None:
     target = voting()
     nodes = torch.nonzero(target.split.test).flatten().tolist()
-    none = Claims("none", *((f"target={i}", FlipSet(10, torch.empty(0, dtype=torch.int64))) for i in nodes))
+    none = claims(*((f"target={i}", FlipSet(10, torch.empty(0, dtype=torch.int64))) for i in nodes))
     result = run("cluster-jump", target, none, targets="200", draws="2")
-    assert row(result, "jump_rate").value == 0
-    assert row(result, "flips_given_jump").value is None
-    assert row(result, "median_edges").value is None
+    assert row(result, "jump_rate").estimate.value == 0
+    assert row(result, "flips_given_jump").estimate.value is None
+    assert row(result, "median_edges").estimate.value is None
 
 
 def test_jump_claims_are_new_edges_at_the_target_within_its_degree() -> None:
@@ -302,17 +307,17 @@ def test_jump_claims_are_new_edges_at_the_target_within_its_degree() -> None:
         keys(*((node, i) for i in far[: len(near) + 1]), n=120),
     )
     for flips in bad:
-        liar = Claims("liar", (f"target={node}", FlipSet(40, flips)))
+        liar = claims((f"target={node}", FlipSet(40, flips)))
         result = run("cluster-jump", target, liar, targets="200", edges="40", draws="2")
         assert result.validity[0].status == "fail"
-        assert result.measurements == ()
+        assert result.measured == ()
 
 
 def test_the_defence_in_mode_recluster_is_measured() -> None:
     target = fitted(prototypes="recluster")
     result = run("cluster-jump", target, targets="8", edges="3", draws="2")
     assert result.validity[0].status == "pass"
-    rate = row(result, "jump_rate")
+    rate = row(result, "jump_rate").estimate
     assert rate.n == 8
     assert rate.value is not None
     assert 0 <= rate.value <= 1

@@ -37,7 +37,7 @@ print(int(status["VmHWM"].split()[0]) / 1024)
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="peak memory is read from /proc")
 def test_prediction_at_the_size_of_arxiv_stays_under_two_gigabytes() -> None:
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 2048  # MiB, libraries included

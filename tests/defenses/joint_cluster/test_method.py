@@ -11,41 +11,18 @@ from torch import Tensor
 from auditor import registry
 from auditor.compare.arms import fit_defended, make_defense
 from auditor.data.graph import Graph, Split
+from auditor.defense import Defense, ServesInModes
 from auditor.errors import ConfigError, EvaluationError, LoadError, SkippedError
-from auditor.probe import Defense, DefenseTask, read_settings
+from auditor.parameters import build
 from auditor.runner.execute import TrainedCache
-from auditor.statistics.node_bootstrap import Memo
 from auditor.targets.relaxation import Relaxation
-from auditor.targets.target import Capability, Target, output_kind
+from auditor.targets.target import Capability, ServedModel, Target
+from auditor.tasks import output_kind
 from defenses.joint_cluster.encoder import encoder_of
 from defenses.joint_cluster.method import ARMS, JointCluster
 from defenses.joint_cluster.model import ClusterModel
+from tests.defenses.joint_cluster.fits import answer, fitted, task
 from tests.toys import builder, sbm_graph, toy_target
-
-
-class Fresh:
-    """A cache that keeps no model."""
-
-    def __init__(self) -> None:
-        self.replicates: Memo = {}
-
-    def twin(self, target: Target, graph: Graph, seed: int) -> Target:
-        return target.retrained(graph, seed=seed)
-
-
-def task(seed: int = 0) -> DefenseTask:
-    return DefenseTask(seed, Fresh())
-
-
-def fitted(seed: int = 0, base: Target | None = None, **params) -> Target:
-    params = {"partition": "bfs", "clusters": 6, **params}
-    return JointCluster(**params).fit(base or toy_target(epochs=20), task(seed))
-
-
-def answer(target: Target, graph: Graph | None = None) -> Tensor:
-    g = graph or target.graph
-    with torch.no_grad():
-        return target.logits(g.x, g.edge_index, g.edge_weight)
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -87,9 +64,9 @@ def test_plain_head_on_the_gcn_encoder_is_the_gcn() -> None:
 @pytest.mark.parametrize("mode", ["frozen", "live"])
 def test_edges_have_the_models_own_weights_and_a_gradient(mode: str) -> None:
     target = fitted(prototypes=mode)
-    rung = Relaxation.choose(target.handle(), num_features=target.graph.num_features, task="node", graph=target.graph)
-    assert rung.rung == "native"
-    assert Relaxation.choose(target.handle(), num_features=target.graph.num_features, task="node").rung == "native"
+    for graph in (target.graph, None):
+        soft = Relaxation.choose(target.handle(), num_features=target.graph.num_features, level="node", graph=graph)
+        assert soft.kind == "native"
     assert Capability.GRAD_EDGE in target.capabilities
 
 
@@ -156,7 +133,7 @@ def _all_finite(target: Target) -> None:
 
 
 def _retrained(base: Target, graph: Graph, split: Split | None = None) -> Target:
-    return replace(base, graph=graph, split=split or base.split, _clean={})
+    return replace(base, graph=graph, split=split or base.split)
 
 
 @pytest.mark.parametrize("clusters", [2, 20, 120])
@@ -322,7 +299,7 @@ def test_filter_drops_planted_edges_and_passes_their_absence_to_the_model() -> N
     x[torch.arange(120), g.y] = 1
     x[torch.arange(120), 3 + torch.arange(120) % 5] = 1
     graph = Graph(x, g.edge_index, g.y)
-    base = replace(base, graph=graph, build=builder("gcn", 8, 3), _clean={})
+    base = replace(base, graph=graph, build=builder("gcn", 8, 3))
     base = replace(base, recipe=type(base.recipe)(base.build, 20), model=base.build())
     target = JointCluster(partition="bfs", clusters=4, clean="jaccard", clean_threshold=0.2).fit(base, task())
     unlike = (x[g.edge_index[0]] * x[g.edge_index[1]]).sum(dim=1) == 0
@@ -344,33 +321,42 @@ def test_controls_lack_only_the_idea() -> None:
     for spec in JointCluster(clusters=7, clean="jaccard").controls():
         id_, params = registry.parse_spec(spec)
         loaded = registry.find("defenses", id_).load()
-        assert read_settings(loaded, params, owner=id_).clusters == "7"
+        assert build(loaded, params, owner=id_).clusters == 7
 
 
-def test_registry_line_agrees_with_the_class() -> None:
-    entry = registry.find("defenses", "joint-cluster")
-    assert entry.load() is JointCluster
-    assert set(entry.needs) == {str(need) for need in JointCluster.needs}
-    assert isinstance(JointCluster(), Defense)
+def test_it_is_a_defence_that_serves_in_modes_and_its_model_may_be_asked_what_the_core_asks() -> None:
+    defense = registry.find("defenses", "joint-cluster").load()()
+    assert isinstance(defense, JointCluster)
+    assert isinstance(defense, Defense)
+    assert isinstance(defense, ServesInModes)
+    target = fitted(base=toy_target(epochs=2))
+    assert isinstance(target.model, ServedModel)
+    g = target.graph
+    with torch.no_grad():
+        assert torch.equal(target.adversary_handle().logits(g.x, g.edge_index), answer(target))
 
 
 BAD = [
-    ({"clusters": 0}, "clusters"),
-    ({"clusters": "many"}, "clusters"),
-    ({"tau": 0.0}, "tau"),
-    ({"min_occupancy": 0}, "min_occupancy"),
-    ({"arm": "joined"}, "joint"),
-    ({"partition": "metsi"}, "metis"),
-    ({"prototypes": "thawed"}, "prototypes"),
-    ({"clean_threshold": 2.0}, "clean_threshold"),
-    ({"rank": 0}, "rank"),
+    ("clusters=0", "clusters"),
+    ("clusters=many", "auto or a whole number"),
+    ("clusters=2.5", "auto or a whole number"),
+    ("tau=0", "tau"),
+    ("tau=inf", "expected a finite number"),
+    ("tau=nan", "expected a finite number"),
+    ("min-occupancy=0", "min-occupancy"),
+    ("arm=joined", '"joint"'),
+    ("partition=metsi", '"metis"'),
+    ("prototypes=thawed", "prototypes"),
+    ("clean-threshold=2", "auto or a number from 0 to 1"),
+    ("clean-threshold=nan", "auto or a number from 0 to 1"),
+    ("rank=0", "auto, full or a whole number"),
 ]
 
 
 @pytest.mark.parametrize(("params", "message"), BAD)
-def test_bad_parameters_are_refused_at_once(params, message: str) -> None:
+def test_bad_parameters_are_refused_at_once(params: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        JointCluster(**params)
+        make_defense(f"joint-cluster:{params}")
 
 
 @pytest.mark.parametrize(
@@ -390,7 +376,7 @@ def test_identity_features_cannot_be_filtered() -> None:
     base, g = toy_target(epochs=2), sbm_graph()
     eye = Graph(torch.eye(120), g.edge_index, g.y)
     with pytest.raises(ConfigError, match="identity"):
-        fitted(base=replace(base, graph=eye, _clean={}), clean="jaccard")
+        fitted(base=replace(base, graph=eye), clean="jaccard")
 
 
 def test_targets_without_a_recipe_a_class_or_of_many_graphs_are_skipped() -> None:
@@ -410,12 +396,6 @@ def test_fit_leaves_target_and_global_generators_alone() -> None:
     assert base.graph.digest() == before
     assert torch.equal(torch.get_rng_state(), state)
     assert base.defense is None
-
-
-@pytest.mark.parametrize("text", ["joint-cluster:tau=inf", "joint-cluster:tau=nan", "l2r:lam=inf", "l2r:gamma=nan"])
-def test_settings_that_are_not_finite_are_a_usage_error(text: str) -> None:
-    with pytest.raises(ConfigError, match="expected a finite number"):
-        make_defense(text)
 
 
 def test_a_loss_that_is_not_finite_is_an_error_and_not_a_model() -> None:

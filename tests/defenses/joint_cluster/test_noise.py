@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from auditor.compare.arms import fit_defended, make_defense
+from auditor.defense import DefenseTask
 from auditor.errors import ConfigError, SkippedError
-from auditor.probe import DefenseTask
 from defenses.dp.prototypes import noisy_prototypes
 from defenses.joint_cluster.method import JointCluster
-from tests.defenses.joint_cluster.test_method import Fresh, answer, fitted, task
+from tests.defenses.joint_cluster.fits import Fresh, answer, fitted, task
 from tests.toys import sbm_graph, toy_target
 
 
@@ -97,14 +97,14 @@ def test_noisy_prototypes_survive_saving() -> None:
 @pytest.mark.parametrize("mode", ["live", "recluster"])
 def test_prototypes_made_again_at_every_answer_take_no_noise(mode: str) -> None:
     with pytest.raises(ConfigError, match="prototypes=frozen"):
-        JointCluster(prototypes=mode, prototype_noise=0.1)
+        make_defense(f"joint-cluster:prototypes={mode},prototype-noise=0.1")
     assert JointCluster(prototype_noise=0.1).modes("full") == ()
 
 
-@pytest.mark.parametrize("noise", [-1.0, float("inf"), float("nan")])
-def test_bad_noise_is_refused(noise: float) -> None:
-    with pytest.raises(ConfigError, match="prototype_noise"):
-        JointCluster(prototype_noise=noise)
+@pytest.mark.parametrize("noise", ["-1", "inf", "nan"])
+def test_bad_noise_is_refused(noise: str) -> None:
+    with pytest.raises(ConfigError, match="prototype-noise"):
+        make_defense(f"joint-cluster:prototype-noise={noise}")
 
 
 PAIRS = [

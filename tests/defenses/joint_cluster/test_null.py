@@ -7,12 +7,11 @@ import pytest
 import torch
 from scipy.stats import binom
 
-from auditor.compare.comparison_words import robust_words
 from auditor.compare.gain import score_arm
 from auditor.data.edits import EdgeSpace
-from auditor.probe import FlipSet
-from tests.defenses.joint_cluster.test_method import fitted
-from tests.defenses.joint_cluster.test_partition_leak import auc, planted
+from auditor.outcomes import FlipSet
+from auditor.policy.differences import over_seeds, under_edits
+from tests.defenses.joint_cluster.fits import fitted, islands, leak
 from tests.toys import toy_target
 
 FITS, SEEDS, COMPARISONS = 24, 5, 200
@@ -30,12 +29,13 @@ def robust() -> np.ndarray:
 
 
 def supported(robust: np.ndarray, planted_gain: float = 0.0) -> int:
-    """How many of the resampled comparisons of five fits with five others say that a gain is supported."""
+    """How many of the resampled comparisons of five fits with five others say that the defence helps."""
     rng, count = np.random.default_rng(1), 0
     for _ in range(COMPARISONS):
         drawn = rng.permutation(FITS)[: 2 * SEEDS]
         gains = robust[drawn[:SEEDS]] + planted_gain - robust[drawn[SEEDS:]]
-        count += robust_words({"ce": gains.tolist()}, ["ce"]).startswith("gain supported")
+        difference = over_seeds("ce", gains.tolist())
+        count += under_edits("robustness", {"ce": difference}, ["ce"], "every").status == "helps"
     return count
 
 
@@ -50,15 +50,14 @@ def test_a_planted_gain_of_that_size_is_supported(robust: np.ndarray) -> None:
 
 @pytest.mark.parametrize(("partition", "seeds"), [("random", 12), ("bfs", 4)])
 def test_a_random_table_leaks_no_edge_and_one_made_from_edges_does(partition: str, seeds: int) -> None:
-    base, _ = planted()  # neither features nor labels know the edges
+    base, _ = islands()
     found = []
     for seed in range(seeds):
-        row = auc(fitted(seed, base, partition=partition, clusters=8, min_occupancy=1), seed)
-        assert row.advantage is not None
-        ci = row.advantage.ci
-        assert ci.lo is not None
-        assert ci.hi is not None
-        found.append((ci.lo <= 0 <= ci.hi, ci.lo > 0))
+        excess = leak(fitted(seed, base, partition=partition, clusters=8, min_occupancy=1), seed).excess
+        assert excess is not None
+        assert excess.lo is not None
+        assert excess.hi is not None
+        found.append((excess.lo <= 0 <= excess.hi, excess.lo > 0))
     holds_zero, proven = np.sum(found, axis=0)
     if partition == "bfs":
         assert proven == seeds

@@ -10,13 +10,13 @@ import pytest
 
 from auditor.data.sources import load_data
 from auditor.data.splits import make_split
-from auditor.probe import DefenseTask
+from auditor.defense import DefenseTask
 from auditor.targets.models import build_model
 from auditor.targets.recipe import TrainRecipe
 from auditor.targets.target import Capability, Target
 from auditor.targets.train import model_table
 from defenses.joint_cluster.method import JointCluster
-from tests.defenses.joint_cluster.test_method import Fresh
+from tests.defenses.joint_cluster.fits import Fresh
 
 SEEDS = 3
 

@@ -11,17 +11,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from auditor import registry
-from auditor.audit import CellRow, Finding, Measurement
 from auditor.data.graph import Graph
+from auditor.document import CellRow, Measured, Result
+from auditor.document.facts import Shipped
 from auditor.errors import ConfigError, EvaluationError, SkippedError
-from auditor.policy import Policy
-from auditor.policy.judge import judge
-from auditor.probe import AttackTask, Cell, MembershipOutcome, Result
+from auditor.outcomes import MembershipOutcome
+from auditor.policy import Policy, judge
+from auditor.probe import Attempt, CellResult, Registered
+from auditor.runner.joining import Finished, results_of
 from auditor.targets.target import Target
-from auditor.view import SideKnowledge
-from defenses.joint_cluster.probes.attacks.prototype_membership import PrototypeMembership
-from tests.defenses.joint_cluster.test_method import Fresh, fitted
+from tests.defenses.joint_cluster import fits
+from tests.defenses.joint_cluster.fits import fitted, row
 from tests.toys import random_split, toy_target
 
 N, K, WIDTH = 600, 10, 16
@@ -63,23 +63,18 @@ def means_target(seed: int, *, of_members: bool, far: float = 1.0, noise: float 
     graph = Graph(z, torch.tensor([[0, 1], [1, 0]]), torch.arange(N) % 2)
     base = toy_target(epochs=1)
     model = Means(table, prototypes)
-    return replace(base, graph=graph, split=split, num_classes=2, model=model, embedding_layer="embedding", _clean={})
+    return replace(base, graph=graph, split=split, num_classes=2, model=model, embedding_layer="embedding")
 
 
-def audited(target: Target, seed: int = 0, attack: object = PrototypeMembership(), **params: str) -> Result:
-    probe = registry.find_probe("prototype-membership")
-    cell = Cell(target, probe, (attack,), {"replicates": "200", **params}, "quick", seed, SideKnowledge(), Fresh())
-    return registry.load_location(probe.evaluation)(cell)  # type: ignore[no-any-return]
+def audited(target: Target, seed: int = 0, *attacks: Registered, **params: str) -> CellResult:
+    given = {"replicates": "200", **params}
+    return fits.run("prototype-membership", target, *attacks, params=given, profile="quick", seed=seed)
 
 
-def row(result: Result, name: str, subset: str = "") -> Measurement:
-    return next(m for m in result.measurements if (m.name, m.subset) == (name, subset))
-
-
-def proven(measurement: Measurement) -> float:
-    assert measurement.advantage is not None
-    assert measurement.advantage.ci.lo is not None
-    return measurement.advantage.ci.lo
+def proven(number: Measured) -> float:
+    assert number.excess is not None
+    assert number.excess.lo is not None
+    return number.excess.lo
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -92,10 +87,11 @@ def test_a_mean_gives_away_whom_it_was_made_of(seed: int) -> None:
 def test_far_training_nodes_hide_from_the_distance_and_not_from_the_centred_one() -> None:
     result = audited(means_target(0, of_members=True, far=1.6))
     distance, centred = row(result, "auc", "distance"), row(result, "auc", "centred")
-    assert distance.value is not None
-    assert distance.value < 0.5
+    assert distance.estimate.value is not None
+    assert distance.estimate.value < 0.5
     assert proven(distance) < 0  # below chance: nobody is found so, whatever the control says
-    assert {c.name: c.value for c in distance.controls}["prototypes of random non-members"] < distance.value
+    beside = {c.name: c.estimate.value for c in distance.controls}
+    assert beside["prototypes of random non-members"] < distance.estimate.value
     assert proven(centred) > 0.1
 
 
@@ -112,10 +108,10 @@ def test_means_of_others_give_no_training_node_away(far: float) -> None:
 def test_far_training_nodes_are_not_found_by_noise() -> None:
     # A prototype far from everybody ranks nodes by how far out they are, whoever it was made of.
     found = row(audited(means_target(0, of_members=True, far=1.6, noise=20.0)), "auc", "centred")
-    assert found.value is not None
-    assert found.value > 0.7
-    assert found.advantage is not None
-    assert found.advantage.value == pytest.approx(0, abs=0.03)
+    assert found.estimate.value is not None
+    assert found.estimate.value > 0.7
+    assert found.excess is not None
+    assert found.excess.value == pytest.approx(0, abs=0.03)
 
 
 def test_value_and_control_are_compared_on_nodes_that_made_neither_prototype() -> None:
@@ -124,9 +120,9 @@ def test_value_and_control_are_compared_on_nodes_that_made_neither_prototype() -
     for seed in range(6):
         target = means_target(seed, of_members=True)
         found = row(audited(target, seed, replicates="50"), "auc", "distance")
-        assert found.notes["members"] == int(target.split.train.sum())
-        assert found.n == int((~target.split.val).sum())
-        controls.append(next(c.value for c in found.controls if c.name != "chance"))
+        assert found.facts.numbers["members"] == int(target.split.train.sum())
+        assert found.estimate.n == int((~target.split.val).sum())
+        controls.append(next(c.estimate.value for c in found.controls if c.name != "chance"))
     assert np.mean(controls) == pytest.approx(0.5, abs=0.02)
 
 
@@ -136,10 +132,13 @@ def test_training_ids_in_the_file_are_counted_in_every_mode(mode: str, nodes: st
     target = fitted(base=toy_target(epochs=4), prototypes=mode, prototype_nodes=nodes)
     found = row(audited(target), "training_ids")
     inside = int((target.model.table[target.split.train] >= 0).sum())
-    assert found.value == (0 if mode == "frozen" else inside)
+    given = 0 if mode == "frozen" else inside
+    assert found.estimate.value == given
     assert found.control is not None
-    assert found.control.value == 0
+    assert found.control.estimate.value == 0
     assert found.finding == "joint-live-needs-training-graph"
+    severity = "medium" if given else "none"
+    assert found.facts == Shipped(severity=severity, count=given, of=target.split.sizes[0], mode=mode)
 
 
 def test_small_prototypes_are_counted_on_the_artefact_and_judged_on_their_own() -> None:
@@ -148,44 +147,46 @@ def test_small_prototypes_are_counted_on_the_artefact_and_judged_on_their_own() 
     sizes = torch.bincount(target.model.table[target.split.train])
     assert int(sizes.min()) == 1
     found = row(result, "small_prototypes")
-    assert found.value == int((sizes < 5).sum())
-    assert found.notes["smallest_occupancy"] == 1
+    assert found.estimate.value == int((sizes < 5).sum())
+    assert (found.facts.smallest, found.facts.alone, found.facts.severity) == (1, int((sizes == 1).sum()), "high")
     few = row(result, "auc", "centred, occupancy below 5")
     assert few.finding == "joint-small-prototype"
-    assert few.notes["members"] <= int(sizes[sizes < 5].sum())
+    assert not few.judged
+    assert few.facts.numbers["members"] <= int(sizes[sizes < 5].sum())
 
 
 def test_default_occupancy_and_a_table_that_is_not_shipped_raise_nothing() -> None:
     safe = audited(fitted(base=toy_target(epochs=4), clusters=30))
-    assert row(safe, "small_prototypes").value == 0
-    assert not any("below 5" in m.subset for m in safe.measurements)
+    least = row(safe, "small_prototypes")
+    assert (least.estimate.value, least.facts.severity) == (0, "none")
+    assert not any("below 5" in m.subset for m in safe.measured)
     hidden = audited(fitted(base=toy_target(epochs=4), clusters=30, min_occupancy=1, assignment="nearest"))
-    assert "small_prototypes" not in {m.name for m in hidden.measurements}  # sizes are nowhere in the file
+    assert "small_prototypes" not in {m.metric for m in hidden.measured}  # sizes are nowhere in the file
     live = {"min_occupancy": 1, "assignment": "nearest", "prototypes": "live"}
     told = fitted(base=toy_target(epochs=4), clusters=30, **live)
-    assert row(audited(told), "small_prototypes").value == int((torch.bincount(told.model.member_cluster) < 5).sum())
+    few = int((torch.bincount(told.model.member_cluster) < 5).sum())
+    assert row(audited(told), "small_prototypes").estimate.value == few
 
 
-def findings(result: Result) -> dict[str, Finding]:
-    cell = CellRow(
-        key="k", probe="prototype-membership", family="privacy", defense="joint-cluster", seed=0, status="ok",
-        access=result.access, measurements=result.measurements,
-    )  # fmt: skip
-    judged = judge([cell], (), "toy", Policy.named("standard"), as_of=datetime.date(2026, 1, 1))
-    return {f"{found.id} {found.subset}".strip(): found for found in judged}
+def judged(answered: CellResult) -> dict[str, Result]:
+    """Judged results by finding and subset."""
+    cell = CellRow(key="k", probe="prototype-membership", family="privacy", arm="joint-cluster", seed=0, status="ok")
+    results = results_of([Finished(cell, answered.access, answered.measured)], "toy")
+    done = judge(results, [cell], (), "toy", Policy.named("standard"), as_of=datetime.date(2026, 1, 1))
+    return {f"{result.finding} {result.subset}".strip(): result for result in done if result.judgement is not None}
 
 
-def test_findings_are_raised_with_their_severity() -> None:
-    small = findings(audited(fitted(base=toy_target(epochs=4), clusters=30, min_occupancy=1)))
-    assert small["joint-small-prototype"].status == "fail"
-    assert small["joint-small-prototype"].severity == "high"  # one node's embedding
-    assert "AML.T0024.000" in small["prototype-membership centred"].ids
-    live = findings(audited(fitted(base=toy_target(epochs=4), prototypes="live")))
-    assert live["joint-live-needs-training-graph"].severity == "medium"
-    assert live["joint-small-prototype"].severity == "none"
-    frozen = findings(audited(fitted(base=toy_target(epochs=4))))
-    assert frozen["joint-live-needs-training-graph"].severity == "none"
-    assert frozen["joint-live-needs-training-graph"].status == "pass"
+def test_results_are_judged_with_their_severity() -> None:
+    small = judged(audited(fitted(base=toy_target(epochs=4), clusters=30, min_occupancy=1)))
+    found = small["joint-small-prototype"].judgement
+    assert found is not None
+    assert (found.status, found.severity) == ("fail", "high")  # one node's embedding
+    assert "AML.T0024.000" in small["prototype-membership centred"].taxonomy
+    live = judged(audited(fitted(base=toy_target(epochs=4), prototypes="live")))
+    assert live["joint-live-needs-training-graph"].judgement.severity == "medium"
+    assert live["joint-small-prototype"].judgement.severity == "none"
+    frozen = judged(audited(fitted(base=toy_target(epochs=4))))["joint-live-needs-training-graph"].judgement
+    assert (frozen.status, frozen.severity) == ("pass", "none")
 
 
 def test_an_arm_without_prototypes_and_clusters_without_others_are_skipped() -> None:
@@ -196,7 +197,7 @@ def test_an_arm_without_prototypes_and_clusters_without_others_are_skipped() -> 
     only = torch.zeros(N, dtype=torch.bool).index_fill(0, test, True)
     split = replace(target.split, val=~target.split.train & ~only, test=only)
     with pytest.raises(SkippedError, match="more other nodes"):
-        audited(replace(target, split=split, _clean={}))
+        audited(replace(target, split=split))
 
 
 def test_too_few_draws_are_refused_and_scores_that_are_no_numbers() -> None:
@@ -204,10 +205,9 @@ def test_too_few_draws_are_refused_and_scores_that_are_no_numbers() -> None:
         audited(means_target(0, of_members=True), draws="1")
 
     class Broken:
-        id, needs, access = "broken", PrototypeMembership.needs, PrototypeMembership.access
-
-        def run(self, view: object, task: AttackTask) -> MembershipOutcome:
+        def run(self, view: object, attempt: Attempt) -> MembershipOutcome:
             return MembershipOutcome(torch.full((1, N), float("nan")), ("x",))
 
+    broken = fits.told(Broken(), needs=("PARAMS",), access=("weights",))
     with pytest.raises(EvaluationError, match="finite"):
-        audited(means_target(0, of_members=True), attack=Broken())
+        audited(means_target(0, of_members=True), 0, broken)

@@ -54,7 +54,7 @@ def test_arms_without_clusters_have_no_partition_and_recluster_no_gradient() -> 
 
 @pytest.mark.parametrize(("kind", "row"), [("nan", "finite-outputs"), ("argmax", "marginal-sums-to-one")])
 def test_a_model_that_answers_nan_or_an_argmax_is_invalid(kind: str, row: str) -> None:
-    broken = replace(fitted("joint-cluster:arm=ce"), model=Broken(kind, BASE.num_classes).eval(), _clean={})
+    broken = replace(fitted("joint-cluster:arm=ce"), model=Broken(kind, BASE.num_classes).eval())
     rows = {r.id: r for r in trust_rows(broken, {}, min_occupancy=5)}
     assert (rows[row].kind, rows[row].status) == ("integrity", "fail")
     assert rows["edge-gradient"].status == "fail"  # the edges do not enter

@@ -13,9 +13,11 @@ from scipy.optimize import minimize
 
 from auditor import registry
 from auditor.data.graph import Graph, Split
+from auditor.defense import Defense, DefenseTask
 from auditor.errors import ConfigError, SkippedError
-from auditor.probe import Defense, DefenseTask
-from auditor.targets.target import Target, is_correct
+from auditor.parameters import build
+from auditor.targets.target import Target
+from auditor.tasks import Task
 from defenses.repair.direction import is_spent, rewired
 from defenses.repair.edit import SPENT, Steps, edit
 from defenses.repair.errors_file import check_nodes, read_errors, wrong_nodes
@@ -23,12 +25,12 @@ from defenses.repair.method import Repair, training_parts
 from defenses.repair.report import UNREPAIRED, NodeRow, RepairReport
 from defenses.repair.weights import EditedModel
 from defenses.uniform_refit import UniformRefit
-from tests.defenses.joint_cluster.test_method import Fresh
+from tests.defenses.synthetic_targets import Models
 from tests.toys import sbm_graph, toy_target
 
 
 def task(seed: int = 0) -> DefenseTask:
-    return DefenseTask(seed, Fresh())
+    return DefenseTask(seed, Models())
 
 
 def hard_target() -> Target:
@@ -108,14 +110,14 @@ def test_repaired_nodes_are_right_and_the_report_counts_what_was_lost() -> None:
     assert sorted(node for outcome in ("repaired", *UNREPAIRED) for node in report.nodes(outcome)) == sorted(
         ids.tolist()
     )
-    now = is_correct(repaired.clean_logits(), target.graph.y)
+    now = Task("node").correct(repaired.clean_logits(), target.graph.y)
     done = torch.tensor(report.nodes("repaired"))
     assert len(done) > 0
     assert bool(now[done].all())
     assert report.within_budget
     outside = target.split.test.clone()
     outside[ids] = False
-    was = is_correct(target.clean_logits(), target.graph.y)
+    was = Task("node").correct(target.clean_logits(), target.graph.y)
     lost = 100 * float(was[outside].double().mean() - now[outside].double().mean())
     assert report.drawdown[0] == pytest.approx(lost)  # the repaired nodes do not pay for themselves
     assert report.drawdown[1] <= lost <= report.drawdown[2]
@@ -135,7 +137,7 @@ def test_a_node_that_a_later_edit_breaks_is_no_repaired_one() -> None:
     target = hard_target()
     repaired, report = Repair(method="finetune", errors="test", max_drawdown=100.0, step=0.05).apply(target, task())
     assert repaired is not None
-    right = is_correct(repaired.clean_logits(), target.graph.y)
+    right = Task("node").correct(repaired.clean_logits(), target.graph.y)
     fell = report.nodes("fell again")
     assert fell
     assert not bool(right[torch.tensor(fell)].any())
@@ -197,10 +199,10 @@ def edited(training: tuple[float, float], wrong: tuple[float, float], *, project
     x = torch.tensor([training, wrong])
     graph = Graph(x, torch.tensor([[0, 1], [1, 0]]), torch.tensor([1, 0]))
     model = EditedModel(Line(), graph)
-    assert is_correct(model.logits(), graph.y).tolist() == [True, False]
+    assert Task("node").correct(model.logits(), graph.y).tolist() == [True, False]
     wanted, anchor = (torch.tensor([1]), torch.tensor([0])), (torch.tensor([0]), torch.tensor([1]))
     attempt = edit(model, wanted, [anchor], Steps(project, most=100, length=0.05))
-    return attempt, is_correct(model.logits(), graph.y).tolist(), model
+    return attempt, Task("node").correct(model.logits(), graph.y).tolist(), model
 
 
 def test_projection_saves_a_training_node_that_fine_tuning_breaks() -> None:
@@ -235,7 +237,7 @@ def test_parts_are_disjoint_stratified_and_cover_the_training_nodes() -> None:
 
 def test_a_node_that_is_right_is_listed_and_not_edited() -> None:
     target = toy_target(epochs=20)
-    right = torch.nonzero(target.split.test & is_correct(target.clean_logits(), target.graph.y)).flatten()[:1]
+    right = torch.nonzero(target.split.test & Task("node").correct(target.clean_logits(), target.graph.y)).flatten()[:1]
     repaired, report = Repair().apply(target, task(), (right, target.graph.y[right]))
     assert repaired is None
     assert report.nodes("already right") == (int(right),)
@@ -287,19 +289,19 @@ def test_graphs_and_weightless_models_are_skipped_and_a_budget_needs_validation_
     with pytest.raises(SkippedError, match="graphs"):
         Repair(errors="test").fit(toy_target("graph-gin", epochs=1), task())
     target = hard_target()
-    weightless = replace(target, model=torch.nn.Module(), _clean={})
+    weightless = replace(target, model=torch.nn.Module())
     weightless.model.forward = lambda x, edge_index: x[:, :3]
     with pytest.raises(SkippedError, match="weights"):
         Repair().apply(weightless, task(), (torch.tensor([0]), torch.tensor([0])))
     no_val = Split(target.split.train, torch.zeros(120, dtype=torch.bool), target.split.test)
     with pytest.raises(ConfigError, match="validation"):
-        Repair(errors="test").apply(replace(target, split=no_val, _clean={}), task())
+        Repair(errors="test").apply(replace(target, split=no_val), task())
 
 
 @pytest.mark.parametrize("params", [{"method": "gre"}, {"max_drawdown": -1.0}, {"step": 0.0}, {"max_steps": 0}])
 def test_bad_parameters_are_refused(params) -> None:
     with pytest.raises(ConfigError):
-        Repair(**params)
+        build(Repair, {key: str(value) for key, value in params.items()}, owner="repair")
 
 
 def test_registry_line_controls_and_saved_tensors() -> None:

@@ -11,22 +11,27 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from auditor.defense import DefenseTask
 from auditor.errors import CapabilityError
 from auditor.guarantee import Guarantee, Level
 from auditor.policy import Policy
-from auditor.probe import DefenseTask
-from auditor.runner.document import RunSettings
+from auditor.registry import Entry, Table
+from auditor.runner.assemble import RunSettings
 from auditor.runner.execute import TrainedCache
 from auditor.statistics.accounting import mu_of
-from auditor.targets.target import Capability, Target
-from tests.toys import MLP
+from auditor.targets.target import Target
 
 DELTA = 1e-5
+TOYS = Table(
+    (
+        Entry("toy-flips", f"{__name__}:Flips", "randomised response"),
+        Entry("toy-sums", f"{__name__}:Sums", "noisy sums", tasks=("graph",)),
+    )
+)
 
 
 class _Toy:
     version: ClassVar[str] = "1"
-    needs: ClassVar[frozenset[Capability]] = frozenset()
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
         raise NotImplementedError
@@ -52,7 +57,6 @@ class Flips(_Toy):
     bug: float = 1.0
 
     id: ClassVar[str] = "toy-flips"
-    tasks: ClassVar[tuple[str, ...]] = ("node",)
     level: ClassVar[Level] = "edge"
     releases: ClassVar[tuple[str, ...]] = ("released",)
 
@@ -90,7 +94,6 @@ class Sums(_Toy):
     bug: float = 1.0
 
     id: ClassVar[str] = "toy-sums"
-    tasks: ClassVar[tuple[str, ...]] = ("graph",)
     level: ClassVar[Level] = "graph"
     releases: ClassVar[tuple[str, ...]] = ("mechanism", "posteriors")
 
@@ -147,7 +150,7 @@ def remembering(target: Target, flip: float, rng: np.random.Generator) -> nn.Mod
 def remembering_fit(flip: float) -> Callable[[Target, int, float], Target]:
     def fit(target: Target, seed: int, noise_scale: float) -> Target:
         rng = np.random.default_rng([seed, 7])
-        return replace(target, model=remembering(target, flip * noise_scale, rng), _clean={})
+        return replace(target, model=remembering(target, flip * noise_scale, rng))
 
     return fit
 
@@ -158,7 +161,3 @@ def settings(seeds: tuple[int, ...] = (0,)) -> RunSettings:
 
 def task(seed: int = 0, scale: float = 1.0) -> DefenseTask:
     return DefenseTask(seed, TrainedCache(), noise_scale=scale)
-
-
-def null_model(target: Target) -> nn.Module:
-    return MLP(target.graph.num_features, 4, target.num_classes)

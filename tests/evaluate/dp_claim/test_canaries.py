@@ -214,7 +214,7 @@ def test_released_bits_are_scored_and_less_noise_gives_more_right_ones() -> None
     defense = Flips(1.0)
     planned = defense.planned(NODES, task())
     fit = remembering_fit(0.0)
-    subject = of_defense(NODES, defense, planned, claim, m=2000, seed=0, models=TrainedCache(), fit=fit)  # type: ignore[arg-type]
+    subject = of_defense(NODES, defense, planned, claim, m=2000, seed=0, models=TrainedCache(), fit=fit)
     right = {
         scale: float((observe(subject, 0, scale).scores == draw_bits(2000, 0)).mean()) for scale in (1.0, 0.5, 0.0)
     }
@@ -226,7 +226,7 @@ def test_released_bits_are_scored_and_less_noise_gives_more_right_ones() -> None
 def test_small_graphs_keep_their_weights() -> None:
     weighted = replace(small_graphs(10), edge_weight=torch.ones(small_graphs(10).num_edges))
     target = toy_target("graph-gin", graph=small_graphs(10), epochs=1)
-    made = GraphCanaries.make(replace(target, graph=weighted, _clean={}), 2, replace=False, rng=rng())
+    made = GraphCanaries.make(replace(target, graph=weighted), 2, replace=False, rng=rng())
     grown = made.planted(bits(1, 1)).graph
     assert grown.edge_weight is not None
     assert grown.edge_weight.shape[0] == grown.num_edges

@@ -11,14 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from auditor import registry
-from auditor.audit import Audit, canonical, from_bytes, to_bytes
 from auditor.compare.arms import make_defense
+from auditor.defense import DefenseTask
+from auditor.document import Audit, Result, canonical, from_bytes, to_bytes
+from auditor.document.facts import ClaimFacts
 from auditor.errors import ConfigError
-from auditor.evaluate.dp_claim.harness import Question
+from auditor.evaluate.dp_claim.question import Question
+from auditor.evaluate.dp_claim.runs import Cost, SubjectRuns
 from auditor.evaluate.dp_claim.subject import Work
 from auditor.evaluate.dp_claim.user_function import load_function
-from auditor.probe import DefenseTask
 from auditor.runner.claiming import Asked, Refused, ask_defense, ask_function, ask_parameters, ask_scores, run_claim
 from auditor.runner.execute import TrainedCache
 from auditor.targets.target import Target
@@ -43,9 +44,23 @@ def audited(question: Question, target: Any, **how: Any) -> Audit:
     return run_claim(question, target, settings(question.seeds), write=lambda _: None, **how)
 
 
+def judged(audit: Audit) -> Result:
+    (result,) = audit.judged
+    return result
+
+
+def facts(audit: Audit) -> ClaimFacts:
+    found = judged(audit).facts
+    assert isinstance(found, ClaimFacts)
+    return found
+
+
 def word(audit: Audit) -> tuple[str, int]:
-    (verdict,) = {cell.params["verdict"] for cell in audit.cells}
-    return verdict, audit.verdict.exit_code
+    return facts(audit).verdict, audit.verdict.exit_code
+
+
+def why(audit: Audit) -> tuple[str, str]:
+    return facts(audit).verdict, facts(audit).reason
 
 
 def row(audit: Audit, name: str) -> str:
@@ -60,19 +75,30 @@ def flips(bug: float = 1.0, **asked: Any) -> Audit:
 def test_honest_randomised_response_is_consistent() -> None:
     audit = flips()
     assert word(audit) == ("CONSISTENT", 0)
-    assert "not a proof" in audit.findings[0].reason
-    (primary,) = [m for m in audit.cells[0].measurements if m.primary]
-    assert primary.name == "epsilon_lower"
-    assert primary.value == pytest.approx(4, abs=0.2)
-    assert primary.ci is not None
-    assert primary.ci.hi is None
-    assert primary.ci.lo is not None
-    assert primary.ci.lo < primary.value
-    assert primary.control is not None
-    assert primary.control.value == pytest.approx(4.7, abs=0.3)
-    assert primary.n == 10_000
-    assert primary.limit is not None
-    assert primary.limit.value == 4
+    result = judged(audit)
+    own, twin = result.estimate, result.control
+    assert (result.metric, result.unit, result.scale) == ("epsilon_lower", "epsilon", "claim")
+    assert own.value == pytest.approx(4, abs=0.2)
+    assert own.hi is None
+    assert own.lo is not None
+    assert own.lo < own.value
+    assert twin is not None
+    assert twin.estimate.value == pytest.approx(4.7, abs=0.3)
+    assert twin.contrast is None
+    assert own.n == 10_000
+    assert result.limit is not None
+    assert result.limit.value == 4
+    assert result.access == ("released",)
+    assert result.judgement is not None
+    assert result.judgement.status == "pass"
+    found = facts(audit)
+    assert (found.size, found.unit, found.alpha) == (10_000, "canaries", 1e-3)
+    decides, beside = found.bounds
+    assert (decides.judged, decides.test, decides.guesses, decides.rejected) == (True, "one-run", 10_000, False)
+    assert (decides.lower, decides.lower_95, decides.twin_lower_95) == (own.lo, own.value, twin.estimate.value)
+    assert decides.needed is not None
+    assert decides.right < decides.needed <= 10_000
+    assert (beside.judged, beside.test, beside.needed, beside.twin_lower_95) == (False, "A", None, None)
     assert (row(audit, "reach"), row(audit, "preregistered"), row(audit, "delta-below-1/N")) == ("pass", "pass", "pass")
 
 
@@ -81,25 +107,28 @@ def test_too_few_flips_are_violated(bug: float) -> None:
     """Half the flip probability is epsilon 4.7; the flip probability of twice the budget (7.16) is .042 of it."""
     audit = flips(bug)
     assert word(audit) == ("VIOLATED", 1)
-    assert audit.cells[0].params["reason"] == "audit"
-    assert audit.findings[0].severity == "critical"
+    assert facts(audit).reason == "audit"
+    assert any(bound.rejected and bound.lower > 4 for bound in facts(audit).bounds)
+    judgement = judged(audit).judgement
+    assert judgement is not None
+    assert judgement.severity == "critical"
 
 
 def test_few_canaries_are_underpowered_before_anything_runs() -> None:
     question = ask(NODES, Untouchable(4.0), claim="4", canaries=100)
     audit = audited(question, NODES)
     assert word(audit) == ("UNDERPOWERED", 3)
-    assert audit.cells[0].params["reason"] == "ceiling"
-    assert audit.cells[0].measurements[0].value is None
+    assert (facts(audit).reason, facts(audit).bounds) == ("ceiling", ())
+    assert (facts(audit).enough, facts(audit).size) == (381, 100)
+    assert judged(audit).estimate.value is None
     assert audited(question, NODES, allow_inconclusive=True).verdict.exit_code == 0
 
 
 def test_a_blind_audit_is_underpowered_by_its_own_twin() -> None:
     audit = flips(canaries=400)
     assert word(audit) == ("UNDERPOWERED", 3)
-    assert audit.cells[0].params["reason"] == "reach"
+    assert facts(audit).reason == "reach"
     assert row(audit, "reach") == "warn"
-    assert "would not have noticed missing noise" in audit.findings[0].reason
 
 
 @dataclass(frozen=True)
@@ -113,16 +142,22 @@ class Untouchable(Flips):
 def test_a_claim_below_the_own_parameters_is_violated_without_a_run() -> None:
     audit = audited(ask(NODES, Untouchable(4.0), claim="3.9", canaries=10_000), NODES)
     assert word(audit) == ("VIOLATED", 1)
-    assert audit.cells[0].params["reason"] == "accounting"
-    assert audit.cells[0].measurements[0].name == "epsilon_recomputed"
+    assert facts(audit).reason == "accounting"
+    account = facts(audit).account
+    assert account is not None
+    assert account.epsilon == judged(audit).estimate.value == pytest.approx(4)
+    assert account.parameters == {"flip_probability": Flips(4.0).p}
+    assert judged(audit).metric == "epsilon_recomputed"
 
 
 def test_power_only_stops_before_the_run_and_judges_nothing() -> None:
     audit = audited(ask(NODES, Untouchable(4.0), claim="4", canaries=10_000), NODES, power_only=True)
     assert audit.cells[0].status == "skipped"
     assert audit.cells[0].params["power"]["possible"] is True
+    assert audit.cells[0].params["account"]["epsilon"] == pytest.approx(4)
+    assert audit.cells[0].params["mechanism"]["epsilon"] == 4
     assert audit.verdict.status == "INCOMPLETE"
-    assert audit.findings == ()
+    assert audit.results == ()
 
 
 def test_the_document_with_the_plan_exists_before_the_first_score() -> None:
@@ -143,11 +178,13 @@ def test_the_document_with_the_plan_exists_before_the_first_score() -> None:
     question = ask(NODES, Watched(4.0), claim="4", canaries=1000)
     final = run_claim(question, NODES, settings(), write=write)
     assert order == ["written", "run", "run"]
-    before = from_bytes(to_bytes(documents[0])).cells[0].params
+    read = from_bytes(to_bytes(documents[0]))
+    assert read.results == ()
+    before = read.cells[0].params
     assert before["preregistration"] == final.cells[0].params["preregistration"]
     assert before["preregistration"]["guess_sizes"] == [1000]
     assert len(before["preregistration"]["canary_digest"]) == 64
-    assert "bounds" not in before
+    assert before["preregistration"]["claim"]["epsilon"] == 4
     assert documents[0].verdict.exit_code == 3
 
 
@@ -164,7 +201,7 @@ def test_noisy_sums(bug: float, m: int, expected: str) -> None:
     audit = audited(ask(GRAPHS, Sums(1.0, bug), claim="1,1e-5", canaries=m, access="mechanism"), GRAPHS)
     assert word(audit)[0] == expected
     if bug == 0.5:
-        assert "given a Gaussian shape" in audit.findings[0].reason
+        assert {bound.test for bound in facts(audit).bounds if bound.rejected} == {"G"}
 
 
 def test_repeats_share_alpha_and_the_worst_word_counts() -> None:
@@ -172,7 +209,10 @@ def test_repeats_share_alpha_and_the_worst_word_counts() -> None:
     audit = audited(question, NODES)
     assert [cell.seed for cell in audit.cells] == [5, 6, 7]
     assert audit.cells[0].params["preregistration"]["alpha_share"] == pytest.approx(1e-3 / 3)
-    assert len(audit.findings) == 1
+    result = judged(audit)
+    assert (result.seeds, result.joined_by, len(result.by_seed)) == ((5, 6, 7), "mean", 3)
+    assert sorted({bound.seed for bound in facts(audit).bounds}) == [5, 6, 7]
+    assert result.estimate.value == pytest.approx(sum(each.estimate.value or 0 for each in result.by_seed) / 3)
 
 
 def test_multi_run_finds_missing_noise() -> None:
@@ -247,12 +287,14 @@ def test_static_parameters_alone() -> None:
     question, target = ask_parameters("q=0.0719,sigma=1,steps=700", Asked("1,1e-3", level="graph"))
     audit = audited(question, target)
     assert word(audit) == ("VIOLATED", 1)
+    assert (judged(audit).seeds, judged(audit).access) == ("fixed", ())
     assert row(audit, "accountants-agree") == "pass"
     assert row(audit, "delta-below-1/N") == "not_checked"
     assert audit.target.nodes == 0
     true, target = ask_parameters("q=0.0719,sigma=1,steps=700,units=900", Asked("10.2,1e-3", level="graph"))
     audit = audited(true, target)
-    assert word(audit) == ("UNDERPOWERED", 3)
+    assert why(audit) == ("UNDERPOWERED", "not-run")
+    assert audit.verdict.exit_code == 3
     assert row(audit, "delta-below-1/N") == "pass"
 
 
@@ -357,8 +399,8 @@ def test_a_training_function_of_your_own(tmp_path: Path, name: str, keep: float,
 
 def test_a_function_without_noise_has_no_reach(tmp_path: Path) -> None:
     question = function(tmp_path, "silent", 1.0)
-    runs: Any = question.runs
-    assert runs.subject.twin_scale is None
+    assert isinstance(question.runs, SubjectRuns)
+    assert question.runs.subject.twin_scale is None
 
 
 @pytest.mark.parametrize(("name", "words"), [("fails", "no such luck"), ("text", "returned a str")])
@@ -385,16 +427,16 @@ def test_the_caller_s_random_state_is_left_alone(tmp_path: Path) -> None:
     assert torch.equal(torch.rand(4), expected)
 
 
-def test_every_format_renders_a_claim() -> None:
+def test_a_document_reads_back_with_its_facts() -> None:
     for audit in (flips(canaries=1000), flips(canaries=100)):
-        for name in registry.entries("reports"):
-            made = registry.find("reports", name).load()()
-            assert made.render(from_bytes(to_bytes(audit)))
-        text = registry.find("reports", "terminal").load()().render(audit)
-        assert max(len(line) for line in text.splitlines()) <= 100
-        for line in text.splitlines():
-            if "ε = 4.00, δ" in line and line.startswith(("claim", "mechanism")):
-                assert "edge level (flip one pair)" in line
+        assert from_bytes(to_bytes(audit)) == audit
+
+
+def test_with_an_alpha_above_five_percent_the_interval_holds_its_value() -> None:
+    audit = flips(canaries=2000, alpha=0.2)
+    (bound,) = [bound for bound in facts(audit).bounds if bound.judged]
+    assert bound.lower > bound.lower_95
+    assert judged(audit).estimate.lo == judged(audit).estimate.value == bound.lower_95
 
 
 def test_an_honest_pure_mechanism_keeps_a_claim_with_delta_too() -> None:
@@ -441,17 +483,14 @@ def test_black_box_canaries_leave_delta_alone_and_the_document_says_what_ran() -
     )
     assert question.planned is not None
     audit = audited(question, GRAPHS)
-    (cell,) = audit.cells
-    ran = cell.params["audited"]
-    assert isinstance(ran, dict)
-    assert ran["units"] > question.planned.units
-    assert f"{ran['units']:,} units in place of {question.planned.units:,}" in ran["text"]
-    assert f"δ = {question.planned.delta:g}" in ran["text"]
-    sigma = next(m.value for m in cell.measurements if m.name == "noise_sigma")
-    assert sigma == ran["mechanism"]["sigma"] != question.planned.mechanism["sigma"]
-    assert ran["mechanism"]["q"] == 8 / ran["units"]
-    text = registry.find("reports", "terminal").load()().render(audit)
-    assert "units in place of" in text
+    ran = facts(audit).audited
+    assert ran is not None
+    assert ran.units > question.planned.units
+    assert ran.delta == question.planned.delta
+    sigma = next(result.estimate.value for result in audit.results if result.metric == "noise_sigma")
+    assert sigma == ran.mechanism["sigma"] != question.planned.mechanism["sigma"]
+    assert ran.mechanism["q"] == 8 / ran.units
+    assert audit.cells[0].params["mechanism"]["units"] == question.planned.units
 
 
 def test_an_account_of_the_whole_graph_is_judged_without_canaries() -> None:
@@ -476,37 +515,31 @@ def test_other_scores_are_another_audit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "spec", "asked", "words"),
+    ("target", "spec", "asked"),
     [
-        (NODES, "edge-rand:epsilon=4", {"claim": "4", "access": "released"}, "2 runs of the mechanism"),
-        (NODES, "edge-rand:epsilon=1", {"claim": "1", "access": "posteriors", "canaries": 70, "alpha": 0.5}, "about"),
-        (
-            GRAPHS,
-            "dp-graph:epsilon=0.9,epochs=1,batch=8",
-            {"claim": "1,1e-3", "access": "mechanism", "alpha": 0.5},
-            "about",
-        ),
+        (NODES, "edge-rand:epsilon=4", {"claim": "4", "access": "released"}),
+        (NODES, "edge-rand:epsilon=1", {"claim": "1", "access": "posteriors", "canaries": 70, "alpha": 0.5}),
+        (GRAPHS, "dp-graph:epsilon=0.9,epochs=1,batch=8", {"claim": "1,1e-3", "access": "mechanism", "alpha": 0.5}),
     ],
 )
-def test_what_the_runs_will_take_is_said_before_them(
-    target: Target, spec: str, asked: dict[str, Any], words: str
-) -> None:
-    said: list[str] = []
+def test_what_the_runs_will_take_is_said_before_them(target: Target, spec: str, asked: dict[str, Any]) -> None:
+    said: list[Cost] = []
     question = ask(target, make_defense(spec), **asked)
     audited(question, target, power_only=True, notify=said.append)
-    (text,) = said
-    assert words in text
-    assert text.endswith(" s")
+    (cost,) = said
+    assert cost.runs == 2
+    assert cost.seconds is not None
+    assert cost.seconds > 0
 
 
 def test_nobody_knows_what_a_function_takes(tmp_path: Path) -> None:
-    said: list[str] = []
+    said: list[Cost] = []
     (tmp_path / "mine_cost.py").write_text("def train(data, seed, noise=True):\n    raise RuntimeError\n")
     question = ask_function(
         GRAPHS, "mine_cost:train", Asked("1", level="graph", canaries=40, alpha=0.2), folder=tmp_path, tick=no_tick
     )
     audited(question, GRAPHS, power_only=True, notify=said.append)
-    assert said == ["2 runs of the mechanism, reach twins included: an unknown time"]
+    assert said == [Cost(2)]
 
 
 def test_a_model_that_ignores_its_features_has_no_estimate() -> None:
@@ -514,5 +547,5 @@ def test_a_model_that_ignores_its_features_has_no_estimate() -> None:
         def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
             return torch.zeros(len(x), 3)
 
-    assert Work(10.0).seconds(replace(NODES, model=ById(), _clean={})) is None
+    assert Work(10.0).seconds(replace(NODES, model=ById())) is None
     assert (Work(10.0).seconds(NODES) or 0.0) > 0

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from auditor.audit import from_bytes, to_bytes
+from auditor.document import Audit, digest_of, from_bytes, to_bytes
 from auditor.errors import ConfigError, DataError
 from auditor.evaluate.dp_claim.claim import Claim, read_claim
 from auditor.evaluate.dp_claim.plan import Plan, check_registered, chosen_tests, make_plan, registered
@@ -75,8 +75,7 @@ def test_four_hundred_black_box_canaries_cannot_reach_eight() -> None:
     made = plan("8,1e-3", m=400, alpha=0.05)
     found = power_of(made)
     assert not found.possible
-    assert max(row.ceiling for row in found.rows) < 8
-    assert "nothing could be rejected; about" in found.sentence(made)
+    assert max(row.ceiling for row in found.rows) == found.ceiling < 8
     assert power_of(plan("8,1e-3", m=found.enough, alpha=0.05)).possible
 
 
@@ -93,7 +92,7 @@ def test_alpha_at_or_below_delta_sees_nothing_and_says_what_would_do() -> None:
     made = plan("1,1e-3", alpha=1e-3)
     found = power_of(made)
     assert not found.possible
-    assert "--alpha above 0.004" in found.sentence(made)
+    assert found.blind_delta
     assert power_of(plan("1,1e-3", alpha=4.1e-3)).blind_delta is False
 
 
@@ -140,11 +139,13 @@ def test_threshold_separates_best() -> None:
 
 
 def written(record: dict[str, Any] | None) -> bytes:
+    """A document with a registration; what `record` changes is sealed again, as a clever editor would."""
     question, row = ask_scores(None, Asked("4", level="edge", canaries=1000), None, power_only=True)
     audit = run_claim(question, row, settings(), write=lambda _: None, power_only=True)
     document = json.loads(to_bytes(audit))
     if record is not None:
         document["cells"][0]["params"]["preregistration"].update(record)
+        document["digest"] = digest_of(Audit.model_validate(document))
     return json.dumps(document).encode()
 
 

@@ -9,7 +9,7 @@ from attacks.privacy.posterior_similarity import PosteriorSimilarity
 from auditor.data.sources import load_data
 from auditor.evaluate.links.harness import evaluate
 from auditor.targets.train import train_reference
-from tests.evaluate.links.test_harness import cell, row
+from tests.evaluate.links.cells import make_cell, row
 
 
 @pytest.fixture(scope="module")
@@ -22,22 +22,23 @@ def cora(data_root: Path, tmp_path_factory):
 @pytest.mark.slow
 def test_graphmi_is_above_its_published_auc_and_below_features_and_labels(cora):
     params = {"profile": "standard", "replicates": 60, "counterfactuals": 0}
-    main = row(evaluate(cell(cora, GraphMI(), **params)))
-    assert main.value >= 0.82
-    assert main.control.name == "features+labels"
-    assert main.advantage.ci.hi < 0
-    assert "the model adds nothing that an adversary with features and labels did not have" in main.text
+    main = row(evaluate(make_cell(cora, GraphMI(), **params)))
+    assert main.estimate.value >= 0.82
+    assert main.contrast.to == "features+labels"
+    assert main.contrast.hi < 0
 
 
 @pytest.mark.slow
 def test_candidates_lose_less_than_half_a_point_against_the_dense_reference(cora):
     params = {"replicates": 50, "negatives": 20_000}
-    knn, dense = (row(evaluate(cell(cora, GraphMI(form=form), **params))).value for form in ("knn", "dense"))
+    knn, dense = (
+        row(evaluate(make_cell(cora, GraphMI(form=form), **params))).estimate.value for form in ("knn", "dense")
+    )
     assert abs(knn - dense) <= 0.005
 
 
 @pytest.mark.slow
 def test_posteriors_give_edges_away_beyond_features_and_labels(cora):
-    main = row(evaluate(cell(cora, PosteriorSimilarity(), replicates=60)))
-    assert main.value >= 0.90
-    assert main.advantage.ci.lo > 0
+    main = row(evaluate(make_cell(cora, PosteriorSimilarity(), replicates=60)))
+    assert main.estimate.value >= 0.90
+    assert main.contrast.lo > 0

@@ -101,7 +101,7 @@ def test_same_component_only_with_many_components():
 
 
 def test_pairs_inside_are_all_pairs_of_the_nodes(truth):
-    part = pairs_inside(np.array([7, 3, 150, 20]), truth, "t10")
+    part = pairs_inside(np.array([7, 3, 150, 20]), truth, "paper")
     assert sorted(map(tuple, part.pairs.T.tolist())) == [(3, 7), (3, 20), (3, 150), (7, 20), (7, 150), (20, 150)]
 
 

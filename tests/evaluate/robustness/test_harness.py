@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,72 +11,28 @@ import torch
 from torch import nn
 from torch_geometric.nn import GCNConv
 
-from auditor import registry
 from auditor.data.edits import EdgeSpace
 from auditor.data.graph import Graph
 from auditor.errors import ConfigError, EvaluationError, SkippedError
 from auditor.evaluate.robustness.feature_reference import feature_reference
 from auditor.evaluate.robustness.harness import evaluate
 from auditor.evaluate.robustness.verification import Verifier
-from auditor.probe import AttackTask, Cell, FlipOutcome, FlipSet
-from auditor.runner.execute import TrainedCache
+from auditor.outcomes import FlipSet
 from auditor.targets.target import Capability
-from auditor.view import Access, SideKnowledge
+from tests.evaluate.robustness.cells import cell, claims, facts, robust, shipped
 from tests.toys import sbm_graph, toy_target
-
-ATTACKS = {"active-set": {"cycles": 1}, "random": {}, "dice": {}}
-
-
-def shipped(**changes):
-    """The registered attacks of the probe, with fewer cycles."""
-    return tuple(
-        registry.find("attacks", id_).load()(**{**given, **changes.get(id_, {})}) for id_, given in ATTACKS.items()
-    )
-
-
-def cell(target, attacks=None, *, profile="quick", seed=0, **params) -> Cell:
-    return Cell(
-        target=target,
-        probe=registry.find_probe("structure-evasion"),
-        attacks=shipped() if attacks is None else attacks,
-        params=params,
-        profile=profile,
-        seed=seed,
-        side=SideKnowledge(),
-        models=TrainedCache(),
-    )
 
 
 def rows(result):
     return {row.id: row for row in result.validity}
 
 
-def robust(result, subset="eps=0.05"):
-    return next(m for m in result.measurements if m.name == "robust_accuracy" and m.subset == subset)
-
-
-@dataclass(frozen=True)
-class Claims:
-    """An attack that returns what it is told, for planting faults."""
-
-    make: object
-    claimed: float | None = None
-    id: ClassVar[str] = "claims"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.GRAD_EDGE})
-    access: ClassVar[frozenset[Access]] = frozenset({Access.GRAPH})
-
-    def run(self, view, task: AttackTask) -> FlipOutcome:
-        space = EdgeSpace.of(view.graph)
-        points = tuple(FlipSet(budget, self.make(space, budget, task), self.claimed) for budget in task.budgets)
-        return FlipOutcome(points, ("planted",) * len(points))
-
-
-def harmless(space, budget, task):
+def harmless(space, budget, attempt):
     return torch.empty(0, dtype=torch.int64)
 
 
-def uniform(space, budget, task):
-    return space.draw(budget, task.rng)
+def uniform(space, budget, attempt):
+    return space.draw(budget, attempt.rng)
 
 
 @pytest.fixture(scope="module")
@@ -100,25 +54,40 @@ def test_the_curve_is_monotone_and_begins_at_the_clean_accuracy(standard, gcn):
     assert all(lo <= y <= hi for lo, y, hi in zip(worst.lo, worst.y, worst.hi, strict=True))
 
 
-def test_measurements_carry_control_interval_and_one_primary(standard):
-    named = {(m.name, m.subset) for m in standard.measurements}
+def test_numbers_carry_controls_and_intervals_and_one_is_judged(standard, gcn):
+    named = {(m.metric, m.subset) for m in standard.measured}
     assert {("robust_accuracy", f"eps={eps}") for eps in ("0.01", "0.05", "0.1", "0.25")} <= named
-    assert {m.name for m in standard.measurements} == {"robust_accuracy", "rauc", "eps50"}
-    assert [m.subset for m in standard.measurements if m.primary] == ["eps=0.05"]
+    assert {m.metric for m in standard.measured} == {"robust_accuracy", "rauc", "eps50"}
+    assert [m.subset for m in standard.measured if m.judged] == ["eps=0.05"]
     main = robust(standard)
-    assert main.control.name == "random"
-    assert main.advantage.value == pytest.approx(main.control.value - main.value)
-    assert main.advantage.ci.lo <= main.advantage.value <= main.advantage.ci.hi
-    assert {c.name for c in main.controls} == {"random", "dice"}
-    assert "random flips leave" in main.text
     assert main.finding == "robustness-structure"
-    assert robust(standard, "eps=0.25").advantage.ci.lo > 0
+    assert [(c.name, c.contrast is None) for c in main.controls] == [("random", False), ("dice", True)]
+    assert main.control.name == "random"
+    assert main.contrast.value == pytest.approx(main.estimate.value - main.control.estimate.value)
+    assert main.contrast.lo <= main.contrast.value <= main.contrast.hi
+    assert main.excess.value == -main.contrast.value
+    assert robust(standard, "eps=0.25").excess.lo > 0
+
+
+def test_facts_say_what_was_done_to_the_worst_set_and_what_a_model_without_edges_gets(standard, gcn):
+    found, main = facts(standard), robust(standard)
+    assert (found.clean.value, found.attacked) == (pytest.approx(gcn.accuracy()), main.estimate)
+    assert found.random == main.control.estimate
+    assert found.edits == found.additions + found.deletions <= found.budget == 17
+    assert found.attacked_items == main.estimate.n == gcn.split.sizes[2]
+    assert found.attempts[found.winner] == found.attacked.value == min(found.attempts.values())
+    assert found.edge_free_by == "mlp"
+    assert found.majority < found.edge_free.value < found.clean.value
+    area, half = (next(m for m in standard.measured if m.metric == name) for name in ("rauc", "eps50"))
+    assert area.facts.reference_error == pytest.approx(1 - found.edge_free.value)
+    assert (half.facts.majority, half.facts.largest_budget) == (found.majority, 0.25)
+    assert half.contrast is None
 
 
 def test_every_trust_row_passes_on_a_healthy_target(standard):
     statuses = {row.id: row.status for row in standard.validity}
     assert {id_ for id_, status in statuses.items() if status == "fail"} == set()
-    expected = {"canonical", "budget", "finite-under-attack", "claim", "random-wins", "relaxation-rung"}
+    expected = {"canonical", "budget", "finite-under-attack", "claim", "random-wins", "relaxation"}
     assert all(statuses[id_] == "pass" for id_ in expected), statuses
 
 
@@ -126,11 +95,11 @@ def test_reported_accuracy_is_that_of_the_edited_graph_by_an_independent_forward
     """Re-derives the reported number from the flips alone, with a dense adjacency and the plain model."""
     kept = {}
 
-    def remember(space, budget, task):
-        kept[budget] = space.draw(budget, task.rng)
+    def remember(space, budget, attempt):
+        kept[budget] = space.draw(budget, attempt.rng)
         return kept[budget]
 
-    result = evaluate(cell(gcn, (Claims(remember), *shipped()[1:2]), eps="0.3"))
+    result = evaluate(cell(gcn, (claims(remember), *shipped()[1:2]), eps="0.3"))
     n = gcn.graph.num_nodes
     dense = torch.zeros(n, n)
     dense[gcn.graph.edge_index[0], gcn.graph.edge_index[1]] = 1
@@ -139,7 +108,7 @@ def test_reported_accuracy_is_that_of_the_edited_graph_by_an_independent_forward
         dense[u, v] = dense[v, u] = 1 - dense[u, v]
     z = gcn.model(gcn.graph.x, torch.stack(dense.nonzero(as_tuple=True)))
     expected = float((z.argmax(dim=1) == gcn.graph.y)[gcn.split.test].double().mean())
-    assert robust(result, "eps=0.3").notes["arms"]["claims (planted)"] == pytest.approx(expected)
+    assert facts(result, "eps=0.3").attempts["claims (planted)"] == pytest.approx(expected)
 
 
 def test_equal_cells_give_equal_results_and_other_seeds_others(gcn):
@@ -166,53 +135,54 @@ def test_params_are_plain_json(standard):
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda space, budget, task: space.draw(budget + 1, task.rng), "budget"),
-        (lambda space, budget, task: space.draw(1, task.rng).repeat(2), "twice"),
-        (lambda space, budget, task: torch.tensor([5 * 120 + 5]), "self-loops"),
-        (lambda space, budget, task: torch.tensor([9 * 120 + 5]), "min"),
-        (lambda space, budget, task: torch.tensor([120 * 120]), "expected"),
-        (lambda space, budget, task: torch.tensor([-1]), "expected"),
-        (lambda space, budget, task: torch.tensor([5.0]), "int64"),
+        (lambda space, budget, attempt: space.draw(budget + 1, attempt.rng), "budget"),
+        (lambda space, budget, attempt: space.draw(1, attempt.rng).repeat(2), "twice"),
+        (lambda space, budget, attempt: torch.tensor([5 * 120 + 5]), "self-loops"),
+        (lambda space, budget, attempt: torch.tensor([9 * 120 + 5]), "min"),
+        (lambda space, budget, attempt: torch.tensor([120 * 120]), "expected"),
+        (lambda space, budget, attempt: torch.tensor([-1]), "expected"),
+        (lambda space, budget, attempt: torch.tensor([5.0]), "int64"),
     ],
 )
 def test_a_leaking_attack_is_dropped_and_flagged(gcn, make, reason):
-    result = evaluate(cell(gcn, (*shipped()[1:], Claims(make))))
+    result = evaluate(cell(gcn, (*shipped()[1:], claims(make))))
     row = rows(result)["budget"]
     assert row.status == "fail"
     assert row.kind == "integrity"
     assert reason in row.evidence
-    assert "claims (planted)" not in robust(result).notes["arms"]
+    assert "claims (planted)" not in facts(result).attempts
 
 
 def test_caps_are_checked(gcn):
-    def all_at_one_node(space, budget, task):
+    def all_at_one_node(space, budget, attempt):
         return torch.arange(1, 9)
 
-    result = evaluate(cell(gcn, (*shipped(), Claims(all_at_one_node)), local_cap="0.5"))
+    result = evaluate(cell(gcn, (*shipped(), claims(all_at_one_node)), local_cap="0.5"))
     assert "cap" in rows(result)["budget"].evidence
-    assert robust(result).notes["flips"] <= 17
+    assert facts(result).edits <= 17
 
 
 def test_a_boasting_attack_fails_the_claim_row(gcn):
-    assert rows(evaluate(cell(gcn, (Claims(harmless, 0.1), *shipped()[1:]))))["claim"].status == "fail"
-    honest = Claims(harmless, gcn.accuracy())
+    assert rows(evaluate(cell(gcn, (claims(harmless, 0.1), *shipped()[1:]))))["claim"].status == "fail"
+    honest = claims(harmless, gcn.accuracy())
     assert rows(evaluate(cell(gcn, (honest, *shipped()[1:]))))["claim"].status == "pass"
 
 
-def test_a_gradient_attack_weaker_than_chance_fails_random_wins(gcn):
-    result = evaluate(cell(gcn, (Claims(harmless), *shipped()[1:2]), eps="1"))
+def test_a_search_weaker_than_chance_fails_random_wins(gcn):
+    result = evaluate(cell(gcn, (claims(harmless), *shipped()[1:2]), eps="1"))
     assert rows(result)["random-wins"].status == "fail"
-    assert robust(result, "eps=1").value == gcn.accuracy()
-    assert "no drop found" in robust(result, "eps=1").text
+    found = facts(result, "eps=1")
+    assert found.attacked.value == found.clean.value == pytest.approx(gcn.accuracy())
+    assert (found.winner, found.edits) == ("clean", 0)
 
 
-def test_a_second_random_attack_has_no_advantage(gcn):
-    """The null: the interval of (control − one more uniform draw) contains 0 in at least 19 of 20 cells."""
+def test_a_second_random_attack_has_no_excess(gcn):
+    """The null: the interval of (one more uniform draw − control) contains 0 in at least 19 of 20 cells."""
     contains = 0
     for seed in range(20):
-        result = evaluate(cell(gcn, (Claims(uniform), shipped()[1]), seed=seed, eps="0.5"))
-        ci = robust(result, "eps=0.5").advantage.ci
-        contains += ci.lo <= 0 <= ci.hi
+        result = evaluate(cell(gcn, (claims(uniform), shipped()[1]), seed=seed, eps="0.5"))
+        contrast = robust(result, "eps=0.5").contrast
+        contains += contrast.lo <= 0 <= contrast.hi
     assert contains >= 19
 
 
@@ -229,7 +199,7 @@ def test_missing_capability_is_skipped(gcn):
 
 
 def test_no_edges_is_skipped(gcn):
-    empty = dataclasses.replace(gcn, graph=gcn.graph.with_edges(torch.empty(2, 0, dtype=torch.int64)), _clean={})
+    empty = dataclasses.replace(gcn, graph=gcn.graph.with_edges(torch.empty(2, 0, dtype=torch.int64)))
     with pytest.raises(SkippedError, match="no edges"):
         evaluate(cell(empty))
 
@@ -239,7 +209,10 @@ def test_an_untrained_model_has_nothing_to_lose():
     assert rows(result)["nothing-to-lose"].status == "fail"
 
 
-@pytest.mark.parametrize("params", [{"eps": "2"}, {"eps": "0.05/0.05"}, {"epz": "0.05"}, {"local_cap": "-1"}])
+@pytest.mark.parametrize(
+    "params",
+    [{"eps": "2"}, {"eps": "0.05/0.05"}, {"epz": "0.05"}, {"local_cap": "-1"}, {"graphs": "-1"}, {"budget_of": "edge"}],
+)
 def test_bad_parameters_are_refused(gcn, params):
     with pytest.raises(ConfigError):
         evaluate(cell(gcn, **params))
@@ -247,7 +220,7 @@ def test_bad_parameters_are_refused(gcn, params):
 
 def test_duplicate_edges_are_dropped_and_said(gcn):
     edges = torch.cat([gcn.graph.edge_index, gcn.graph.edge_index[:, :30]], dim=1)
-    result = evaluate(cell(dataclasses.replace(gcn, graph=gcn.graph.with_edges(edges), _clean={})))
+    result = evaluate(cell(dataclasses.replace(gcn, graph=gcn.graph.with_edges(edges))))
     row = rows(result)["canonical"]
     assert row.status in ("warn", "fail")
     assert "30 duplicate" in row.evidence
@@ -272,9 +245,9 @@ class Softmaxed(Scaled):
 @pytest.mark.parametrize("wrap", [Scaled, Softmaxed])
 def test_attack_strength_survives_the_form_of_the_outputs(gcn, wrap):
     attacks = shipped(**{"active-set": {"cycles": 2}})
-    plain = robust(evaluate(cell(gcn, attacks, eps="0.2")), "eps=0.2").value
-    wrapped = dataclasses.replace(gcn, model=wrap(gcn.model), _clean={})
-    other = robust(evaluate(cell(wrapped, attacks, eps="0.2")), "eps=0.2").value
+    plain = robust(evaluate(cell(gcn, attacks, eps="0.2")), "eps=0.2").estimate.value
+    wrapped = dataclasses.replace(gcn, model=wrap(gcn.model))
+    other = robust(evaluate(cell(wrapped, attacks, eps="0.2")), "eps=0.2").estimate.value
     assert other <= plain + 0.1
     assert other < gcn.accuracy() - 0.1
 
@@ -294,12 +267,12 @@ class Cached(nn.Module):
 def test_a_cached_layer_does_not_make_the_model_look_robust(gcn):
     model = Cached(gcn.model).eval()
     model(gcn.graph.x, gcn.graph.edge_index)  # the cache now holds the clean graph
-    cached = dataclasses.replace(gcn, model=model, _clean={})
+    cached = dataclasses.replace(gcn, model=model)
     attacks = shipped()
-    assert robust(evaluate(cell(cached, attacks))).value == pytest.approx(
-        robust(evaluate(cell(gcn, attacks))).value, abs=0.07
+    assert robust(evaluate(cell(cached, attacks))).estimate.value == pytest.approx(
+        robust(evaluate(cell(gcn, attacks))).estimate.value, abs=0.07
     )
-    assert robust(evaluate(cell(cached, attacks))).value < cached.accuracy()
+    assert robust(evaluate(cell(cached, attacks))).estimate.value < cached.accuracy()
 
 
 def test_directed_graphs_are_attacked_arc_by_arc():
@@ -317,7 +290,7 @@ def test_relabelling_the_nodes_keeps_every_verified_accuracy(gcn):
     g, s = gcn.graph, gcn.split
     moved = Graph(g.x[order], place[g.edge_index], g.y[order], name=g.name)
     split = dataclasses.replace(s, train=s.train[order], val=s.val[order], test=s.test[order])
-    other = dataclasses.replace(gcn, graph=moved, split=split, _clean={})
+    other = dataclasses.replace(gcn, graph=moved, split=split)
     space = EdgeSpace.of(g)
     keys = space.draw(40, np.random.default_rng(1))
     ends = torch.stack(space.ends(keys))
@@ -339,7 +312,7 @@ def test_non_finite_logits_count_as_wrong_and_are_flagged(gcn):
             z = self.model(x, edge_index, edge_weight)
             return z if edge_index.shape[1] == 706 else torch.full_like(z, float("nan"))
 
-    broken = dataclasses.replace(gcn, model=Breaks(gcn.model), _clean={})
+    broken = dataclasses.replace(gcn, model=Breaks(gcn.model))
     verifier = Verifier(broken, torch.nonzero(gcn.split.test).flatten())
     verified = verifier.check(FlipSet(1, verifier.space.existing[:1]))
     assert not verified.finite
@@ -350,11 +323,17 @@ def test_graph_task_has_a_budget_in_each_graph():
     target = toy_target("graph-gin")
     result = evaluate(cell(target, profile="standard", graphs="30"))
     assert result.params["targets"] == 30
-    names = {(m.name, m.subset) for m in result.measurements}
+    names = {(m.metric, m.subset) for m in result.measured}
     assert {("robust_accuracy", "flips=1"), ("robust_accuracy", "eps=0.05"), ("success_rate", "eps=0.1")} <= names
-    assert robust(result, "flips=1").advantage.ci.lo > 0
+    assert robust(result, "flips=1").excess.lo > 0
     assert rows(result)["budget"].status == "pass"
     assert "dice" in result.params["skipped_attacks"]
+    assert {c.name for m in result.measured for c in m.controls} == {"random"}
+    (series,) = result.series
+    worst = next(curve for curve in series.curves if curve.role == "worst")
+    assert len(worst.x) == 4  # one flip in every graph is no point of the curve
+    broken = next(m for m in result.measured if m.metric == "success_rate")
+    assert broken.facts.median_edits >= 1
 
 
 def test_verifier_refuses_flips_outside_the_attacked_graphs():

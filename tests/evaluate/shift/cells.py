@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from attacks.shift.corruption import Corruption
-from attacks.shift.strata import Strata
+from torch import nn
+
 from auditor import registry
-from auditor.audit import Measurement
-from auditor.probe import Attack, Cell, Profile, Result
+from auditor.document import Measured
+from auditor.probe import Attack, Cell, CellResult, Registered
+from auditor.registry import Profile
 from auditor.targets.target import Target
 from auditor.view import SideKnowledge
-
-ATTACKS: dict[str, type] = {"strata": Strata, "corruption": Corruption}
 
 
 def make_cell(
@@ -21,13 +21,14 @@ def make_cell(
     attack: Attack | None = None,
     *,
     profile: Profile = "quick",
-    params: dict[str, str] | None = None,
+    params: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> Cell:
+    entry = registry.find("attacks", probe)
     return Cell(
         target=target,
         probe=registry.find_probe(probe),
-        attacks=(attack or ATTACKS[probe](),),
+        attacks=(Registered(entry, attack or entry.load()()),),
         params=params or {},
         profile=profile,
         seed=seed,
@@ -36,10 +37,10 @@ def make_cell(
     )
 
 
-def row(result: Result, name: str, subset: str = "") -> Measurement:
-    (found,) = [m for m in result.measurements if m.name == name and m.subset == subset]
+def row(result: CellResult, metric: str, subset: str = "") -> Measured:
+    (found,) = [m for m in result.measured if (m.metric, m.subset) == (metric, subset)]
     return found
 
 
-def with_model(target: Target, model) -> Target:  # type: ignore[no-untyped-def]
-    return replace(target, model=model, _clean={})
+def with_model(target: Target, model: nn.Module) -> Target:
+    return replace(target, model=model)

@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from attacks.shift.strata import Strata
+from auditor.document import Estimate, excess_of
 from auditor.errors import EvaluationError, SkippedError
 from auditor.evaluate.shift.harness import evaluate
 from auditor.evaluate.shift.strata import homophily
 from auditor.evaluate.shift.worst_group import worst_group
+from auditor.statistics.clustered import absolute
 from auditor.statistics.intervals import wilson
 from auditor.targets.target import Capability
 from tests.evaluate.shift.cells import make_cell, row, with_model
@@ -50,33 +52,33 @@ def planted(target, wrong):
 def test_strata_and_their_rest_share_no_item(target, result):
     test = target.split.test
     correct = (target.clean_logits().argmax(1) == target.graph.y)[test].double().numpy()
-    for m in result.measurements:
-        if m.name == "accuracy" and m.subset.startswith("degree"):
-            rest = (correct.sum() - m.value * m.n) / (len(correct) - m.n)
-            assert m.control.value == pytest.approx(rest)
-            assert m.advantage.value == pytest.approx(rest - m.value)
+    for m in result.measured:
+        if m.metric == "accuracy" and m.subset.startswith("degree"):
+            rest = (correct.sum() - m.estimate.value * m.estimate.n) / (len(correct) - m.estimate.n)
+            assert m.control.estimate.value == pytest.approx(rest)
+            assert m.excess.value == pytest.approx(rest - m.estimate.value)
 
 
 def test_every_interval_holds_its_value_and_has_a_width(result):
-    for m in result.measurements:
-        assert m.ci.lo <= m.value <= m.ci.hi
-        assert m.ci.hi > m.ci.lo
-        assert m.advantage.ci.lo <= m.advantage.value <= m.advantage.ci.hi
-        assert m.advantage.ci.hi > m.advantage.ci.lo
+    for m in result.measured:
+        assert m.estimate.lo <= m.estimate.value <= m.estimate.hi
+        assert m.estimate.hi > m.estimate.lo
+        assert m.excess.lo <= m.excess.value <= m.excess.hi
+        assert m.excess.hi > m.excess.lo
 
 
 def test_label_strata_are_diagnostic_and_never_judged(result):
-    diagnostic = [m for m in result.measurements if m.subset.startswith(("class=", "homophily="))]
+    diagnostic = [m for m in result.measured if m.subset.startswith(("class=", "homophily="))]
     assert diagnostic
-    assert not any(m.primary or m.limit for m in diagnostic)
-    assert all(m.notes["diagnostic"] for m in diagnostic)
+    assert not any(m.judged or m.limit for m in diagnostic)
+    assert all(m.facts.diagnostic for m in diagnostic)
     worst = row(result, "worst_group_accuracy", "all properties")
-    assert not worst.notes["stratum"].startswith(("class", "homophily"))
+    assert not worst.facts.diagnostic
 
 
 def test_judged_are_the_worst_group_and_the_signed_calibration_error(result):
-    primary = {(m.name, m.subset, m.limit.name) for m in result.measurements if m.primary}
-    assert primary == {
+    judged = {(m.metric, m.subset, m.limit.name) for m in result.measured if m.judged}
+    assert judged == {
         ("worst_group_accuracy", "all properties", "max_worst_group_excess_pt"),
         ("sce", "", "max_abs_sce_pt"),
     }
@@ -85,17 +87,17 @@ def test_judged_are_the_worst_group_and_the_signed_calibration_error(result):
 def test_a_planted_worst_group_is_found(target):
     degree = torch.bincount(target.graph.edge_index[0], minlength=400)
     found = row(evaluate(make_cell(planted(target, degree <= 3), "strata")), "worst_group_accuracy", "all properties")
-    assert found.notes["stratum"].startswith("degree")
-    assert found.value == 0.0
-    assert found.advantage.ci.lo > 0.10
+    assert found.facts.cut_by == "degree"
+    assert found.estimate.value == 0.0
+    assert found.excess.lo > 0.10
     assert found.p_adjusted <= 0.025
 
 
 def test_errors_at_random_raise_no_group(target):
     wrong = torch.rand(400, generator=torch.Generator().manual_seed(1)) < 0.2
     found = row(evaluate(make_cell(planted(target, wrong), "strata")), "worst_group_accuracy", "all properties")
-    assert found.text.startswith("no group below")
     assert found.p_adjusted > 0.025
+    assert found.excess.lo < 0.10
 
 
 def test_random_strata_are_raised_in_at_most_five_percent():
@@ -136,39 +138,113 @@ def test_calibration_of_a_model_that_is_sure_and_half_right(target):
     sce, ece = row(result, "sce"), row(result, "ece")
     confidence = float(torch.tensor([5.0, 0, 0]).softmax(0)[0])
     accuracy = float((~wrong)[target.split.test].double().mean())
-    assert sce.value == pytest.approx(confidence - accuracy)
-    assert sce.advantage.ci.lo > 0.10
-    assert "over-confident" in sce.text
-    assert ece.value == pytest.approx(sce.value)
+    assert sce.estimate.value == pytest.approx(confidence - accuracy)
+    assert sce.excess.lo > 0.10
+    assert (sce.facts.confidence, sce.facts.accuracy) == pytest.approx((confidence, accuracy))
+    assert ece.estimate.value == pytest.approx(sce.estimate.value)
     assert ece.limit is None
-    assert not ece.primary
+    assert not ece.judged
 
 
-def test_under_confidence_is_positive_advantage_too(target):
+def test_under_confidence_is_an_excess_too(target):
     model = Tabled(0.2 * nn.functional.one_hot(target.graph.y, 3).float())
     sce = row(evaluate(make_cell(with_model(target, model), "strata")), "sce")
-    assert sce.value < -0.5
-    assert sce.advantage.value == pytest.approx(-sce.value)
-    assert "under-confident" in sce.text
+    assert sce.estimate.value < -0.5
+    assert sce.excess.value == pytest.approx(-sce.estimate.value)
+    assert sce.contrast.hi < 0 < sce.excess.lo
+
+
+@pytest.mark.parametrize("signed", [(-0.3, -0.1), (-0.1, 0.2), (-0.3, 0.1), (0.0, 0.2), (-0.2, 0.0), (0.1, 0.3)])
+def test_the_excess_of_a_signed_error_is_its_distance_from_zero(signed):
+    error = Estimate(value=sum(signed) / 2, lo=signed[0], hi=signed[1], n=9)
+    excess = excess_of(error, "away")
+    assert (excess.value, excess.lo, excess.hi) == (abs(error.value), *absolute(signed))
+
+
+def test_the_signed_error_is_kept_with_its_sign(result):
+    sce = row(result, "sce")
+    assert (sce.worse_when, sce.contrast.to) == ("away", "confidence equal to accuracy")
+    assert (sce.contrast.value, sce.contrast.lo, sce.contrast.hi) == (
+        sce.estimate.value,
+        sce.estimate.lo,
+        sce.estimate.hi,
+    )
+    assert row(result, "ece").worse_when == row(result, "ece_equal_mass").worse_when == "higher"
 
 
 def test_a_model_of_classes_only_has_no_calibration(target):
     blind = replace(target, capabilities=frozenset({Capability.LABELS}))
     result = evaluate(make_cell(blind, "strata"))
-    assert not [m for m in result.measurements if m.name in ("sce", "ece")]
-    assert row(result, "worst_group_accuracy", "all properties").primary
+    assert not [m for m in result.measured if m.metric in ("sce", "ece")]
+    assert row(result, "worst_group_accuracy", "all properties").judged
+
+
+def without_edges(count=400, **changes):
+    graph = sbm_graph(count)
+    return replace(toy_target("gcn", graph=graph.with_edges(graph.edge_index[:, :0])), **changes)
+
+
+def few_items():
+    return toy_target("gcn", graph=sbm_graph(90))
+
+
+@pytest.mark.parametrize("make", [without_edges, few_items])
+def test_where_no_property_splits_the_items_calibration_is_measured(make):
+    result = evaluate(make_cell(make(), "strata"))
+    assert {m.metric for m in result.measured if m.judged} == {"sce"}
+    assert {"sce", "ece", "ece_equal_mass"} <= {m.metric for m in result.measured}
+    assert not [m for m in result.measured if m.metric == "worst_group_accuracy"]
+    assert all(m.facts.diagnostic for m in result.measured if m.metric == "accuracy")
+    assert set(result.params["skipped"]) == {
+        "degree",
+        "pagerank",
+        "personalised-pagerank",
+        "hops-to-train",
+        "clustering",
+    }
+    assert "shift-support" not in {check.id for check in result.validity}
+    assert "reliability" in {series.id for series in result.series}
+
+
+def test_calibration_does_not_depend_on_whether_strata_were_found(target, result):
+    class Blank(Strata):
+        """Finds no stratum."""
+
+        def run(self, view, attempt):
+            return replace(super().run(view, attempt), sets=())
+
+    alone = evaluate(make_cell(target, "strata", Blank()))
+    for metric in ("sce", "ece", "ece_equal_mass"):
+        assert row(alone, metric) == row(result, metric)
+
+
+def test_nothing_to_judge_is_skipped_with_every_reason():
+    with pytest.raises(SkippedError, match=r"no confidence: degree: .*; clustering: "):
+        evaluate(make_cell(without_edges(capabilities=frozenset({Capability.LABELS})), "strata"))
+
+
+def test_a_group_that_few_messages_reach_is_found_in_a_directed_graph(target):
+    u, v = target.graph.edge_index
+    graph = target.graph.with_edges(target.graph.edge_index[:, (u < v) | ((u + v) % 3 == 0)])
+    directed = replace(target, graph=graph)
+    few = torch.bincount(graph.edge_index[1], minlength=400) <= 3
+    result = evaluate(make_cell(planted(directed, few), "strata"))
+    found = row(result, "worst_group_accuracy", "all properties")
+    assert (found.facts.cut_by, found.estimate.value) == ("in-degree", 0.0)
+    assert found.excess.lo > 0.10
+    assert "degree" not in {m.facts.cut_by for m in result.measured if m.metric == "accuracy"}
 
 
 def test_graph_task_has_size_and_density():
     result = evaluate(make_cell(toy_target("graph-gin", graph=small_graphs(400)), "strata"))
     assert {"nodes", "mean-degree", "density", "class"} == {
-        m.subset.partition("=")[0] for m in result.measurements if m.name == "accuracy"
+        m.subset.partition("=")[0] for m in result.measured if m.metric == "accuracy"
     }
 
 
 def test_same_seed_same_bytes_and_another_order_of_nodes_the_same_values(target, result):
     again = evaluate(make_cell(target, "strata"))
-    dump = [[m.model_dump(mode="json") for m in r.measurements] for r in (result, again)]
+    dump = [[m.model_dump(mode="json") for m in r.measured] for r in (result, again)]
     assert json.dumps(dump[0], sort_keys=True) == json.dumps(dump[1], sort_keys=True)
     turn = torch.randperm(400, generator=torch.Generator().manual_seed(3))
     graph, split = target.graph, target.split
@@ -176,19 +252,18 @@ def test_same_seed_same_bytes_and_another_order_of_nodes_the_same_values(target,
         target,
         graph=replace(graph, x=graph.x[turn], edge_index=torch.argsort(turn)[graph.edge_index], y=graph.y[turn]),
         split=replace(split, train=split.train[turn], val=split.val[turn], test=split.test[turn]),
-        _clean={},
     )
     turned = evaluate(make_cell(moved, "strata"))
-    for m, other in zip(result.measurements, turned.measurements, strict=True):
-        assert (m.name, m.subset, m.n) == (other.name, other.subset, other.n)
-        assert m.value == pytest.approx(other.value, abs=1e-6)
+    for m, other in zip(result.measured, turned.measured, strict=True):
+        assert (m.metric, m.subset, m.estimate.n) == (other.metric, other.subset, other.estimate.n)
+        assert m.estimate.value == pytest.approx(other.estimate.value, abs=1e-6)
 
 
 class Lying(Strata):
     """Strata whose items are tampered with on the way out."""
 
-    def run(self, view, task):
-        outcome = super().run(view, task)
+    def run(self, view, attempt):
+        outcome = super().run(view, attempt)
         first, *others = outcome.sets
         return replace(outcome, sets=(self.tamper(first, view), *others))
 

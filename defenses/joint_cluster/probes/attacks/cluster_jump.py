@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from auditor.data.edits import EdgeSpace
-from auditor.errors import ConfigError, SkippedError
-from auditor.probe import AttackTask, FlipOutcome, FlipSet
-from auditor.targets.target import Capability
-from auditor.view import Access, View
+from auditor.errors import SkippedError
+from auditor.outcomes import FlipOutcome, FlipSet
+from auditor.parameters import parameters
+from auditor.probe import Attempt
+from auditor.view import View
 from defenses.joint_cluster.layout import ClusterLayout
 from defenses.joint_cluster.matching import match_clusters
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class ClusterJump:
     """Adds edges at a target one by one towards each of its most-connected rival clusters until its cluster changes.
 
@@ -30,17 +32,9 @@ class ClusterJump:
         rivals: clusters tried.
     """
 
-    rivals: int = 3
+    rivals: Annotated[int, Field(ge=1)] = 3
 
-    id: ClassVar[str] = "cluster-jump"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.PARAMS})
-    access: ClassVar[frozenset[Access]] = frozenset({Access.GRAPH, Access.WEIGHTS, Access.FEATURES})
-
-    def __post_init__(self) -> None:
-        if self.rivals < 1:
-            raise ConfigError(f"cluster-jump: rivals={self.rivals}; expected at least 1.")
-
-    def run(self, view: View, task: AttackTask) -> FlipOutcome:
+    def run(self, view: View, attempt: Attempt) -> FlipOutcome:
         """One flip set per target (the view's items) and budget.
 
         Raises:
@@ -55,9 +49,9 @@ class ClusterJump:
         search = _Search(space, x, old, layout, degree, self.rivals)
         points, variants = [], []
         for done, node in enumerate(view.items.tolist()):
-            task.tick(done / view.items.numel(), f"target {done + 1} of {view.items.numel()}")
-            paths = search.paths(node, max(task.budgets, default=0))
-            for budget in task.budgets:
+            attempt.tick(done / view.items.numel(), f"target {done + 1} of {view.items.numel()}")
+            paths = search.paths(node, max(attempt.budgets, default=0))
+            for budget in attempt.budgets:
                 points.append(FlipSet(budget, _claim(paths, budget)))
                 variants.append(f"target={node}")
         return FlipOutcome(tuple(points), tuple(variants), {"rivals": self.rivals})

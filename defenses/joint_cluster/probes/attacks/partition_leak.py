@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
 from auditor.errors import SkippedError
-from auditor.probe import AttackTask, LinkOutcome
+from auditor.outcomes import LinkOutcome
+from auditor.parameters import parameters
+from auditor.probe import Attempt
 from auditor.statistics.pair_scores import row_cosine
-from auditor.targets.target import Capability
-from auditor.view import Access, View
+from auditor.view import View
 
 NAME = "table"
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class PartitionLeak:
     """Scores a pair 1 where the artefact's table puts both nodes into one cluster, ties by the cosine of features.
 
@@ -25,11 +23,7 @@ class PartitionLeak:
     private edges, nodes of one cluster are near each other. Nodes without a cluster (negative entries) share none.
     """
 
-    id: ClassVar[str] = "partition-leak"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.PARAMS})
-    access: ClassVar[frozenset[Access]] = frozenset({Access.FEATURES, Access.WEIGHTS})
-
-    def run(self, view: View, task: AttackTask) -> LinkOutcome:
+    def run(self, view: View, attempt: Attempt) -> LinkOutcome:
         """A scorer over the table; nothing is trained.
 
         Raises:

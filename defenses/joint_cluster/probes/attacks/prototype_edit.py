@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from attacks.robustness.losses import Outputs, tanh_loss
 from auditor.data.edits import EdgeSpace
-from auditor.errors import ConfigError, SkippedError
-from auditor.probe import AttackTask, FlipOutcome, FlipSet
+from auditor.errors import SkippedError
+from auditor.outcomes import FlipOutcome, FlipSet
+from auditor.parameters import parameters
+from auditor.probe import Attempt
 from auditor.targets.relaxation import Relaxation
-from auditor.targets.target import Capability
-from auditor.view import Access, View
+from auditor.view import View
 from defenses.joint_cluster.layout import ClusterLayout
 
 
-@dataclass(frozen=True, slots=True)
-class PrototypeShift:
+@parameters
+class PrototypeEdit:
     """For each cluster, greedy flips of pairs with one end at a prototype node, by the gradient through the prototype.
 
     A round scores every candidate by the gradient of the mean tanh margin of the cluster's attacked nodes, tries the
@@ -31,20 +33,10 @@ class PrototypeShift:
         candidates: most pairs scored at once; above it, existing edges and a uniform draw of the others.
     """
 
-    tried: int = 4
-    candidates: int = 200_000
+    tried: Annotated[int, Field(ge=1)] = 4
+    candidates: Annotated[int, Field(ge=1)] = 200_000
 
-    id: ClassVar[str] = "prototype-shift"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.GRAD_EDGE})
-    access: ClassVar[frozenset[Access]] = frozenset({Access.GRAPH, Access.WEIGHTS, Access.FEATURES, Access.LABELS})
-
-    def __post_init__(self) -> None:
-        if self.tried < 1 or self.candidates < 1:
-            raise ConfigError(
-                f"prototype-shift: tried={self.tried}, candidates={self.candidates}; expected at least 1 each."
-            )
-
-    def run(self, view: View, task: AttackTask) -> FlipOutcome:
+    def run(self, view: View, attempt: Attempt) -> FlipOutcome:
         """One flip set per cluster and budget.
 
         Raises:
@@ -54,20 +46,25 @@ class PrototypeShift:
         layout = ClusterLayout.of(view.model.model, view.train_mask)
         if layout is None:
             raise SkippedError("the model serves by no stored table of clusters: there is no prototype to move")
-        if relaxation.rung == "none":
+        if relaxation.kind == "none":
             raise SkippedError("no gradient reaches an edge of this model")
         climb = _Climb(space, view.x, view.y, relaxation, self.tried)
         clusters = layout.clusters(view.items)
         points, variants, left_out = [], [], 0
         for done, k in enumerate(clusters):
-            task.tick(done / len(clusters), f"cluster {k}")
+            attempt.tick(done / len(clusters), f"cluster {k}")
             pairs = _pairs_at(layout.prototype_nodes(k), space)
-            kept = _at_most(pairs, space, self.candidates, task.torch_rng)
+            kept = _at_most(pairs, space, self.candidates, attempt.torch_rng)
             left_out += pairs.numel() - kept.numel()
-            keys = climb.flips(kept, view.items[layout.table[view.items] == k], max(task.budgets, default=0))
-            points += [FlipSet(budget, keys[:budget]) for budget in task.budgets]
-            variants += [f"cluster={k}"] * len(task.budgets)
-        notes = {"rung": relaxation.rung, "gap": relaxation.gap, "gaps": relaxation.gaps, "pairs_left_out": left_out}
+            keys = climb.flips(kept, view.items[layout.table[view.items] == k], max(attempt.budgets, default=0))
+            points += [FlipSet(budget, keys[:budget]) for budget in attempt.budgets]
+            variants += [f"cluster={k}"] * len(attempt.budgets)
+        notes = {
+            "relaxation": relaxation.kind,
+            "gap": relaxation.gap,
+            "gaps": relaxation.gaps,
+            "pairs_left_out": left_out,
+        }
         return FlipOutcome(tuple(points), tuple(variants), notes)
 
 

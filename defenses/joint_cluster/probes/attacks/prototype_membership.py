@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
 from auditor.errors import SkippedError
-from auditor.probe import AttackTask, MembershipOutcome
-from auditor.targets.target import Capability
-from auditor.view import Access, View
+from auditor.outcomes import MembershipOutcome
+from auditor.parameters import parameters
+from auditor.probe import Attempt
+from auditor.view import View
 from defenses.joint_cluster.probes.attacks.partition_leak import find_table
 
 NAME = "prototypes"
 
 
-@dataclass(frozen=True, slots=True)
+@parameters
 class PrototypeMembership:
     """Scores a node by its distance to the stored prototype m_k of its cluster k, in two ways.
 
@@ -27,11 +25,7 @@ class PrototypeMembership:
     The cluster is the table's entry; without a table that of the nearest prototype.
     """
 
-    id: ClassVar[str] = "prototype-membership"
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.PARAMS, Capability.EMBEDDINGS})
-    access: ClassVar[frozenset[Access]] = frozenset({Access.WEIGHTS, Access.EMBEDDINGS})
-
-    def run(self, view: View, task: AttackTask) -> MembershipOutcome:
+    def run(self, view: View, attempt: Attempt) -> MembershipOutcome:
         """Two scores for every node; nothing is trained. A node without a cluster scores least.
 
         Raises:

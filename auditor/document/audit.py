@@ -1,0 +1,288 @@
+"""The audit document: one JSON file with a published schema; every report is a rendering of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import Field
+
+from auditor.document.codes import DecisionCode, VerdictCode
+from auditor.document.results import Result, Unit, WorseWhen
+from auditor.guarantee import Guarantee
+from auditor.record import Model, Number
+from auditor.statistics.estimate import Estimate
+
+SCHEMA_VERSION = "2.0"
+NONE = "none"
+"""The arm of a target as it is, and the defence of one that has none."""
+
+Kind = Literal["integrity", "strength", "warning"]
+CheckStatus = Literal["pass", "warn", "fail", "not_checked"]
+CellStatus = Literal["ok", "skipped", "error", "timeout"]
+
+
+class Curve(Model):
+    """One line of a chart: points x, y, and a band lo, hi where there is one."""
+
+    name: str
+    role: Literal["value", "control", "reference", "worst"] = "value"
+    x: tuple[Number, ...]
+    y: tuple[Number, ...]
+    lo: tuple[Number, ...] = ()
+    hi: tuple[Number, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+class Series(Model):
+    """The data of one chart; reports draw it, nothing is computed there."""
+
+    id: str
+    kind: Literal["roc", "budget", "strata", "reliability", "severity"]
+    title: str
+    x_label: str
+    y_label: str
+    curves: tuple[Curve, ...]
+
+
+class ValidityRow(Model):
+    """Whether the audit could be trusted here.
+
+    Attributes:
+        id: kebab-case.
+        kind: of a failed row of kind `integrity` neither a pass nor a fail can be believed; of kind `strength` no pass;
+            a `warning` lowers confidence.
+        status: `not_checked` says so and is no pass.
+        evidence: what was seen; a cause only where it was established.
+        touches: probes whose results it spoils when it fails; None: all of them. A row of a cell touches that cell.
+    """
+
+    id: str
+    kind: Kind
+    status: CheckStatus
+    evidence: str
+    touches: tuple[str, ...] | None = None
+
+
+def check(id_: str, kind: Kind, holds: bool | CheckStatus | None, evidence: str) -> ValidityRow:
+    """The one way to make a validity row.
+
+    Args:
+        id_: kebab-case.
+        kind: see `ValidityRow`.
+        holds: a status word; or True for a pass, False for a fail (a warning warns), None for not checked.
+        evidence: what was seen.
+    """
+    if holds is None:
+        status: CheckStatus = "not_checked"
+    elif isinstance(holds, str):
+        status = holds
+    else:
+        status = "pass" if holds else "warn" if kind == "warning" else "fail"
+    return ValidityRow(id=id_, kind=kind, status=status, evidence=evidence)
+
+
+class CellRow(Model):
+    """One (target, arm, probe, seed): how it ended, and what came out besides numbers.
+
+    Attributes:
+        key: digest of everything that identifies it; serves resuming.
+        probe: the probe with its parameters.
+        params: resolved settings as plain values.
+        validity: checks that touch this cell's results alone.
+    """
+
+    key: str
+    probe: str
+    family: str
+    arm: str = "none"
+    seed: int
+    status: CellStatus
+    reason: str = ""
+    seconds: float = 0.0
+    peak_rss_mb: float | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+    series: tuple[Series, ...] = ()
+    validity: tuple[ValidityRow, ...] = ()
+
+
+class TaskRow(Model):
+    """What is predicted: the words of PyG's `ModelConfig`."""
+
+    level: Literal["node", "edge", "graph"]
+    mode: Literal["multiclass", "binary", "regression"] = "multiclass"
+
+
+class TargetRow(Model):
+    """What was audited; `defense` is the spec of what defended it before it came here, `guarantee` its promise."""
+
+    name: str
+    task: TaskRow
+    kind: str
+    digest: str
+    capabilities: tuple[str, ...]
+    nodes: int
+    edges: int
+    graphs: int
+    features: int
+    classes: int
+    defense: str = "none"
+    guarantee: Guarantee | None = None
+    split: dict[str, Any] = Field(default_factory=dict)
+    clean: Estimate | None = None
+    constant_predictor: Number = None
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+class Coverage(Model):
+    """How much of the plan was carried out."""
+
+    planned: int
+    ok: int
+    skipped: int
+    error: int
+    timeout: int
+
+
+class Verdict(Model):
+    """The one answer at the end; `codes` say why."""
+
+    status: Literal["PASSED", "FAILED", "INCOMPLETE"]
+    exit_code: int
+    fail_on: str
+    policy: str = "standard"
+    inconclusive: Literal["report", "incomplete", "fail"] = "report"
+    counts: dict[str, int] = Field(default_factory=dict)
+    codes: tuple[VerdictCode, ...] = ()
+
+
+class Difference(Model):
+    """A paired difference of one arm to another: own − other, in the number's own unit.
+
+    Attributes:
+        to: the other arm.
+        estimate: Student's t interval over seeds; none with one seed. Where both arms come from one trained model,
+            seeds are no new trainings: there it is the paired interval over test items.
+        by_seed: own − other at every seed that both have.
+        judged: false where the difference holds more than the defence's own idea.
+        mark: `better` or `worse` where a judged difference is proven over enough seeds.
+    """
+
+    to: str
+    estimate: Estimate
+    by_seed: tuple[float, ...] = ()
+    judged: bool = True
+    mark: Literal["better", "worse", ""] = ""
+
+
+class Headline(Model):
+    """One number of one arm that stands in the matrix.
+
+    Attributes:
+        family, probe, metric, subset, unit: what it is; `probe` is empty for what the comparison itself measures.
+        shown: the number itself, or its excess over its control.
+        worse_when: direction of what is shown.
+        estimate: joined over seeds.
+        by_seed: at each seed of the comparison, null where it is missing.
+        differences: to `none` and to its own controls.
+    """
+
+    family: str
+    probe: str = ""
+    metric: str
+    subset: str = ""
+    unit: Unit
+    shown: Literal["value", "excess"]
+    worse_when: WorseWhen
+    estimate: Estimate
+    by_seed: tuple[Number, ...] = ()
+    differences: tuple[Difference, ...] = ()
+
+
+class Decision(Model):
+    """What may be said of a defence in one respect, decided from numbers alone.
+
+    Attributes:
+        about: `accuracy`, `poisoned-accuracy`, `balanced-accuracy`, `robustness`, `links`, `utility` or `recovery`.
+        probe: whose headline was judged; empty for what the comparison itself measures.
+        subset: which budget or set of items.
+        to: the control that it is judged against.
+        estimate: the difference own − control that was judged; None where there is none.
+        status: the word.
+        codes: why.
+    """
+
+    about: Literal["accuracy", "poisoned-accuracy", "balanced-accuracy", "robustness", "links", "utility", "recovery"]
+    probe: str = ""
+    subset: str = ""
+    to: str = ""
+    estimate: Estimate | None = None
+    status: Literal["helps", "hurts", "not-shown", "not-settled", "not-compared"]
+    codes: tuple[DecisionCode, ...] = ()
+
+
+class Arm(Model):
+    """One row of a comparison: the target under one defence or control.
+
+    Attributes:
+        arm: its spec; `none` for the target as it is.
+        control_of: the defence that brought it along; empty for one that was asked for.
+        headlines: its numbers.
+        decisions: what may be said of it; none for a control.
+        seconds: of one fit.
+        pareto: whether no other arm is better in every headline at once.
+        guarantee: its formal promise.
+        notes: what the fit recorded, as plain values.
+        reason: why it could not be fitted, at all or at some seed.
+    """
+
+    arm: str
+    control_of: str = ""
+    headlines: tuple[Headline, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    seconds: float | None = None
+    pareto: bool = False
+    guarantee: Guarantee | None = None
+    notes: dict[str, Any] = Field(default_factory=dict)
+    reason: str = ""
+
+
+class Comparison(Model):
+    """The target undefended and under each defence; `left_out` are probes that this profile did not run."""
+
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    left_out: tuple[str, ...] = ()
+
+
+class Audit(Model):
+    """The whole document.
+
+    Attributes:
+        config_file: the config file that was read, relative to the working directory; empty without one.
+        digest: sha256 of everything that an equal run reproduces.
+    """
+
+    schema_version: str = SCHEMA_VERSION
+    tool: dict[str, str]
+    environment: dict[str, Any]
+    seeds: tuple[int, ...]
+    profile: str
+    config: dict[str, Any]
+    config_file: str = ""
+    argv: tuple[str, ...] = ()
+    started: str | None = None
+    seconds: float | None = None
+    target: TargetRow
+    validity: tuple[ValidityRow, ...]
+    cells: tuple[CellRow, ...]
+    results: tuple[Result, ...]
+    comparison: Comparison | None = None
+    coverage: Coverage
+    verdict: Verdict
+    digest: str = ""
+
+    @property
+    def judged(self) -> Iterator[Result]:
+        """Results that the policy judges."""
+        return (result for result in self.results if result.judged)

@@ -1,0 +1,384 @@
+"""What a sentence about a result needs beyond its own numbers: one typed record for each kind of harness.
+
+A record holds counts and Estimates, never prose.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from auditor.guarantee import Guarantee
+from auditor.record import Model, Number
+from auditor.statistics.estimate import Estimate
+
+Severity = Literal["none", "low", "medium", "high", "critical"]
+
+
+class LinkList(Model):
+    """The N likeliest pairs, N being the number of links.
+
+    Attributes:
+        n_links: N.
+        k: links among the pairs that the attack names.
+        m: among those that the strongest control without the model names; None without one.
+        r: among as many pairs drawn blindly, N × density.
+        sampled: whether non-edges are a sample, so that counts are estimates.
+    """
+
+    n_links: int
+    k: Estimate
+    m: Estimate | None
+    r: Estimate
+    sampled: bool
+
+
+class LowFpr(Model):
+    """Positives found where few negatives are accused.
+
+    Attributes:
+        fpr: share of negatives that are accused.
+        attack, control: share of positives found; control None without one.
+        chance: what guessing finds, equal to `fpr`.
+    """
+
+    fpr: float
+    attack: Estimate
+    control: Estimate | None
+    chance: float
+
+
+class Twin(Model):
+    """How close a model retrained on a rewired graph is to the target; `accuracy` None where it could not be made."""
+
+    scheme: str
+    overlap: Number = None
+    homophily: Number = None
+    homophily_real: Number = None
+    accuracy: Number = None
+
+
+class Draws(Model):
+    """Draws of attacked nodes under the protocol of papers."""
+
+    draws: int
+    edges_per_draw: float
+    nodes_per_draw: int
+    sd_over_draws: float
+
+
+class LinkFacts(Model):
+    """Pairs behind a link metric.
+
+    Attributes:
+        positives, negatives: edges and non-edges scored.
+        needed: non-edges that the metric wants, where there are fewer: then it has no number.
+        knowledge: what the adversary knows besides the model (`features`, `labels`).
+        links: the likeliest pairs as a list.
+        low_fpr: for metrics at few false alarms.
+        twin: for a row about a rewired graph.
+        draws: for the protocol of papers.
+    """
+
+    kind: Literal["links"] = "links"
+    positives: int
+    negatives: int
+    needed: int | None = None
+    knowledge: tuple[str, ...] = ()
+    links: LinkList | None = None
+    low_fpr: LowFpr | None = None
+    twin: Twin | None = None
+    draws: Draws | None = None
+
+
+class Robust(Model):
+    """Accuracy under edits at one budget.
+
+    Attributes:
+        clean: nothing edited.
+        attacked: the worst verified set of edits.
+        random: random edits of the same budget; None where that control did not run.
+        edge_free: a model that sees no edges; None without one.
+        edge_free_by: which model that is.
+        majority: share of the commonest class.
+        edits: edits that the worst set makes.
+        budget: edits it was allowed.
+        additions, deletions: of the worst set.
+        attacked_items: how many items were attacked.
+        winner: which attack was the worst.
+        attempts: accuracy left by each attack that was tried, by name.
+    """
+
+    kind: Literal["robust"] = "robust"
+    clean: Estimate
+    attacked: Estimate
+    random: Estimate | None
+    edge_free: Estimate | None
+    edge_free_by: str = ""
+    majority: float
+    edits: int
+    budget: int
+    additions: int
+    deletions: int
+    attacked_items: int
+    winner: str
+    attempts: dict[str, float] = Field(default_factory=dict)
+
+
+class BudgetCurve(Model):
+    """What sums up a curve of accuracy against budget.
+
+    Attributes:
+        reference: the model without edges that the area is relative to; empty where it is not.
+        reference_error: its share of wrong answers.
+        majority: share of the commonest class.
+        largest_budget: where the curve ends, as a share of the edges.
+        median_edits: edits that half of the broken items need.
+    """
+
+    kind: Literal["budget-curve"] = "budget-curve"
+    reference: str = ""
+    reference_error: Number = None
+    majority: Number = None
+    largest_budget: Number = None
+    median_edits: Number = None
+
+
+class Group(Model):
+    """One group of test items.
+
+    Attributes:
+        cut_by: the property (`degree`, `class`).
+        group: its range (`2–3`).
+        members: items in it.
+        support: share of the training items in the range; None where the property is measured from them.
+        diagnostic: cut with the true label, hence never judged.
+        prior_adjusted_gap: gap to the rest at equal class mix; None where they share no class.
+        groups: how many groups were compared, where this is the worst of them; 1 otherwise.
+        permutation_p: share of random partitions with a worst group at most as good.
+        confidence_level: of the interval, corrected for the number of groups.
+    """
+
+    kind: Literal["group"] = "group"
+    cut_by: str
+    group: str
+    members: int
+    support: Number = None
+    diagnostic: bool = False
+    prior_adjusted_gap: Number = None
+    groups: int = 1
+    permutation_p: Number = None
+    confidence_level: Number = None
+
+
+class Confidence(Model):
+    """Mean confidence beside accuracy on the same items; `bins` names how items were binned, where they were."""
+
+    kind: Literal["confidence"] = "confidence"
+    confidence: float
+    accuracy: float
+    bins: str = ""
+
+
+class Damage(Model):
+    """One blind corruption at one severity.
+
+    Attributes:
+        damage: kind (`edge-drop`).
+        severity: as it is written (`0.1`).
+        draws: random draws.
+        labels: `kept`, `doubtful` or `undefined`.
+        clean, shifted: accuracy on the same items before and after.
+        by_draw: accuracy of each draw.
+        measured_rate: share of edges, entries or nodes really edited.
+        design_effect: of the gap.
+        leaves_domain: whether the edited features are ones that real data could not hold.
+        metrics: further metrics on the damaged data, mean over draws.
+        remarks: what was done to the data on the way.
+    """
+
+    kind: Literal["damage"] = "damage"
+    damage: str
+    severity: str
+    draws: int
+    labels: str
+    clean: float
+    shifted: float
+    by_draw: tuple[float, ...] = ()
+    measured_rate: Number = None
+    design_effect: Number = None
+    leaves_domain: bool = False
+    metrics: dict[str, float] = Field(default_factory=dict)
+    remarks: dict[str, str | float | bool] = Field(default_factory=dict)
+
+
+class Detection(Model):
+    """Whether confidence tells damaged items from the same items undamaged.
+
+    Attributes:
+        damage, severity: which corruption.
+        detector: the score (`msp`).
+        clean, shifted: accuracy before and after.
+        silent: a proven fall that the score does not tell.
+        aupr, aupr_chance, fpr95: further measures of the same score.
+        auroc: of every score.
+    """
+
+    kind: Literal["detection"] = "detection"
+    damage: str
+    severity: str
+    detector: str
+    clean: float
+    shifted: float
+    silent: bool = False
+    aupr: Number = None
+    aupr_chance: Number = None
+    fpr95: Number = None
+    auroc: dict[str, float] = Field(default_factory=dict)
+
+
+class Shipped(Model):
+    """Something that lies in the file itself: a fact without an interval.
+
+    Attributes:
+        severity: of this fact.
+        count: how many.
+        of: out of how many.
+        smallest: nodes behind the smallest of them; None where that is not the question.
+        alone: how many stand for one node; None likewise.
+        mode: how the artefact serves; empty where that is not the question.
+    """
+
+    kind: Literal["shipped"] = "shipped"
+    severity: Severity
+    count: int
+    of: int
+    smallest: int | None = None
+    alone: int | None = None
+    mode: str = ""
+
+
+class Decorrelation(Model):
+    """What learned weights had to remove, and what they removed.
+
+    Attributes:
+        permuted_share: dependence of column-shuffled embeddings as a share of that of the real ones.
+        ratio, ratio_permuted: dependence that is left, of real and of shuffled embeddings.
+        ess: effective share of the items.
+        minority_weight: mean weight of the minority groups, where groups were named.
+        severity: where there was nothing to remove.
+    """
+
+    kind: Literal["decorrelation"] = "decorrelation"
+    permuted_share: float
+    ratio: float
+    ratio_permuted: float
+    ess: float
+    minority_weight: Number = None
+    severity: Severity = "low"
+
+
+class Named(Model):
+    """Numbers and words of a harness that has no record of its own here: what a plug-in uses."""
+
+    kind: Literal["named"] = "named"
+    numbers: dict[str, Number] = Field(default_factory=dict)
+    words: dict[str, str] = Field(default_factory=dict)
+
+
+class Bound(Model):
+    """What one test of a claim at one number of guesses says.
+
+    Attributes:
+        test, guesses, right: which test, how many guesses, how many of them right.
+        rejected: whether the claim is rejected at the test's share of alpha.
+        lower, lower_95: lower bounds on epsilon, at the share of alpha and at that of 5 %.
+        needed: fewest right guesses that reject the claim; None where not even all would.
+        twin_lower_95: the same bound with less noise; None without a reach twin.
+        judged: registered before scores were seen; the others stand beside them.
+        seed: of the run that it is about.
+    """
+
+    test: str
+    guesses: int
+    right: int
+    rejected: bool
+    lower: Number
+    lower_95: Number
+    needed: int | None = None
+    twin_lower_95: Number = None
+    judged: bool = True
+    seed: int = 0
+
+
+class Accounted(Model):
+    """Epsilon recomputed from what a mechanism says of itself.
+
+    Attributes:
+        epsilon: None where it cannot be bounded.
+        delta: what it holds at.
+        accountant: which one gave it.
+        parameters: what it follows from, named as in a Guarantee's mechanism.
+        prv, pld: of the two accountants, where both ran.
+        ordinary: what the accountant of records that share nothing says, where one unit lies in many records.
+    """
+
+    epsilon: Number
+    delta: float
+    accountant: str
+    parameters: dict[str, float] = Field(default_factory=dict)
+    prv: Number = None
+    pld: Number = None
+    ordinary: Number = None
+
+
+class ClaimFacts(Model):
+    """A claimed (epsilon, delta) and what speaks for or against it.
+
+    Attributes:
+        verdict: the word.
+        reason: why: `accounting`, `audit`, `not-run`, `ceiling`, `alpha-below-delta`, `reach-unknown`, `reach`; empty.
+        epsilon, delta, level, relation, access: the claim.
+        account: epsilon recomputed from parameters; None where none determine it.
+        audited: what the audited run promised, where its canaries change the mechanism's own numbers.
+        alpha: level of one test.
+        size: canaries of one run, or trainings with the canary (and as many without).
+        unit: what `size` counts.
+        enough: fewest that could reject the claim; None where no number looked at would.
+        ceiling: the highest bound if every guess were right.
+        bounds: every test of every run; none where nothing was run.
+    """
+
+    kind: Literal["claim"] = "claim"
+    verdict: Literal["VIOLATED", "UNDERPOWERED", "CONSISTENT"]
+    reason: str = ""
+    epsilon: float
+    delta: float
+    level: str
+    relation: str
+    access: str
+    account: Accounted | None = None
+    audited: Guarantee | None = None
+    alpha: Number = None
+    size: int | None = None
+    unit: Literal["canaries", "trainings", ""] = ""
+    enough: int | None = None
+    ceiling: Number = None
+    bounds: tuple[Bound, ...] = ()
+
+
+Facts = Annotated[
+    LinkFacts
+    | Robust
+    | BudgetCurve
+    | Group
+    | Confidence
+    | Damage
+    | Detection
+    | Shipped
+    | Decorrelation
+    | Named
+    | ClaimFacts,
+    Field(discriminator="kind"),
+]

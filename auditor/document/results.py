@@ -1,0 +1,293 @@
+"""One number of an audit: what was measured, beside its controls, per seed and joined, and how it was judged."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from auditor.document.codes import JudgementCode
+from auditor.document.facts import Facts, Severity
+from auditor.record import Model, Number
+from auditor.statistics.estimate import Contrast, Estimate
+
+Status = Literal["pass", "fail", "inconclusive", "accepted"]
+Confidence = Literal["low", "medium", "high"]
+Scale = Literal["auc", "tpr", "accuracy", "gap", "calibration", "claim", "artifact", "other"]
+Unit = Literal["share", "auc", "count", "epsilon", "ratio"]
+WorseWhen = Literal["higher", "lower", "away"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What a number is, whoever measures it.
+
+    Attributes:
+        name: snake_case.
+        unit: `share` (of items, pairs, answers), `auc`, `count`, `epsilon`, or `ratio` for any other plain number.
+        worse_when: which direction is worse for the model's owner; `away`: any distance from the control.
+        scale: whose severity bands apply.
+    """
+
+    name: str
+    unit: Unit
+    worse_when: WorseWhen
+    scale: Scale = "other"
+
+
+class Control(Model):
+    """What the same adversary, shift or defence reaches without the thing under test.
+
+    Attributes:
+        name: kebab-case or a few words.
+        estimate: what it reaches.
+        contrast: own − this, paired; None where it is shown and not compared with.
+        own: own side of that pair, where it was measured on other items than the result's.
+        twin: a model retrained on a rewired graph. It may lower what is proven and never clear: degrees and class
+            mixing are private too.
+    """
+
+    name: str
+    estimate: Estimate
+    contrast: Estimate | None = None
+    own: Estimate | None = None
+    twin: bool = False
+
+
+class Limit(Model):
+    """A named limit (`max_gap_pt`) that replaces the severity band as the gate's threshold; a fraction.
+
+    `of`: whether it bounds the excess over the control, or is a floor under the value itself.
+    """
+
+    name: str
+    value: float
+    of: Literal["excess", "value"] = "excess"
+
+
+class Numbers(Model):
+    """A number beside its controls.
+
+    Attributes:
+        estimate: the number.
+        controls: every control that ran.
+        contrast: own − control, paired, against the strongest of them or the one that alone counts; None where there is
+            nothing to compare with.
+    """
+
+    estimate: Estimate
+    controls: tuple[Control, ...] = ()
+    contrast: Contrast | None = None
+
+    @property
+    def control(self) -> Control | None:
+        """The control that the contrast is to; the first one where nothing is compared."""
+        if self.contrast is None:
+            return self.controls[0] if self.controls else None
+        return next((control for control in self.controls if control.name == self.contrast.to), None)
+
+
+class _Named(Numbers):
+    """Numbers with the words that say what they are.
+
+    Attributes:
+        finding: id of the finding that it speaks about.
+        metric, unit, worse_when, scale: see `Metric`.
+        subset: which items (`eps=0.05`), empty for all.
+        limit: the named limit that the harness registers.
+        p_adjusted: p value where the harness corrects for several tests itself; over seeds the largest.
+        judged: whether the policy judges it; the others are shown.
+        facts: what a sentence needs besides.
+    """
+
+    finding: str
+    metric: str
+    subset: str = ""
+    unit: Unit
+    worse_when: WorseWhen
+    scale: Scale = "other"
+    limit: Limit | None = None
+    p_adjusted: Number = None
+    judged: bool = False
+    facts: Facts | None = None
+
+    @property
+    def excess(self) -> Estimate | None:
+        """The contrast, signed so that positive = worse for the owner."""
+        return None if self.contrast is None else excess_of(self.contrast, self.worse_when)
+
+
+class Measured(_Named):
+    """One number of one cell: what a harness answers."""
+
+
+class AtSeed(Numbers):
+    """The numbers of one seed, with the key of the cell they come from."""
+
+    cell: str
+    seed: int
+    p_adjusted: Number = None
+
+
+class Judgement(Model):
+    """A result judged by the policy, from numbers alone.
+
+    Attributes:
+        status: before and after acceptance.
+        severity: band of the lower bound of the excess: what is proven.
+        severity_upper: band of the upper bound: what cannot be excluded.
+        confidence: how far the two lie apart, lowered by failed checks.
+        threshold: T, as an excess; None where neither band nor limit applies.
+        against: the level (`high`) or the name of the limit that T comes from.
+        untrusted: whether the status rests on a failed check.
+        codes: why.
+    """
+
+    status: Status
+    severity: Severity
+    severity_upper: Severity
+    confidence: Confidence
+    threshold: Number = None
+    against: str = ""
+    untrusted: bool = False
+    codes: tuple[JudgementCode, ...] = ()
+
+    def has(self, kind: type[Model]) -> bool:
+        """Whether a code of this kind is among the reasons."""
+        return any(isinstance(code, kind) for code in self.codes)
+
+
+class Result(_Named):
+    """One number over its seeds, and its judgement.
+
+    Attributes:
+        fingerprint: sha256 of finding, target, arm, probe, metric and subset: no measured value, so that it survives
+            retraining.
+        family, probe, arm: where it comes from; `arm` is `none` for the target as it is.
+        access: what the adversary held.
+        taxonomy: ids of MITRE ATLAS, OWASP ML and CWE.
+        seeds: the seeds behind it, or `fixed` where the probe draws nothing and one cell says all.
+        joined_by: `mean` over seeds; `worst` where seeds are tries of one adversary and the worst one is the result.
+        shown_seed: the seed whose numbers stand in the result, where it is the worst of several.
+        by_seed: the numbers of every seed.
+        judgement: by the policy; None for a number that is shown and not judged.
+    """
+
+    fingerprint: str
+    family: str
+    probe: str
+    arm: str = "none"
+    access: tuple[str, ...] = ()
+    taxonomy: tuple[str, ...] = ()
+    seeds: tuple[int, ...] | Literal["fixed"]
+    joined_by: Literal["mean", "worst"] = "mean"
+    shown_seed: int | None = None
+    by_seed: tuple[AtSeed, ...] = Field(min_length=1)
+    judgement: Judgement | None = None
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Keys of the cells behind it."""
+        return tuple(each.cell for each in self.by_seed)
+
+    @property
+    def excess(self) -> Estimate | None:
+        """The contrast, signed so that positive = worse for the owner.
+
+        Of `away` it is the mean distance over seeds: seeds that err in opposite directions do not cancel.
+        """
+        own = [each.contrast for each in self.by_seed if each.contrast is not None]
+        if self.contrast is None or self.worse_when != "away" or self.joined_by == "worst" or len(own) < 2:
+            return super().excess
+        from auditor.statistics.seeds import joined  # SciPy is loaded where seeds are joined, not to read a schema
+
+        return joined([excess_of(contrast, "away") for contrast in own])
+
+    @property
+    def spread(self) -> tuple[float, ...]:
+        """Excess at every seed, ascending; empty unless two seeds have one."""
+        found = [excess_of(each.contrast, self.worse_when).value for each in self.by_seed if each.contrast is not None]
+        known = sorted(value for value in found if value is not None)
+        return tuple(known) if len(known) > 1 else ()
+
+    @property
+    def averaged(self) -> tuple[float, ...]:
+        """Excesses that the mean was taken over; empty for one seed and where the worst seed is the result."""
+        return self.spread if self.joined_by == "mean" else ()
+
+
+def excess_of(contrast: Estimate, worse_when: WorseWhen) -> Estimate:
+    """A difference own − other, signed so that positive = worse for the model's owner."""
+    if worse_when == "away":
+        return contrast.magnitude()
+    return contrast.negated() if worse_when == "lower" else contrast
+
+
+def measured(
+    metric: Metric,
+    estimate: Estimate,
+    *,
+    finding: str,
+    subset: str = "",
+    controls: Sequence[Control] = (),
+    against: str | None = None,
+    judged: bool = False,
+    limit: Limit | None = None,
+    p_adjusted: float | None = None,
+    facts: Facts | None = None,
+) -> Measured:
+    """The one way to make a number of a cell; the contrast follows from those of the controls.
+
+    It is against the strongest control, the one with the least excess. Its lower end is the least of all controls,
+    since every one must be beaten; its upper end is that of the strongest, or of the strongest that is no twin where
+    that reaches higher. (Upper and lower as an excess.) `against` names the one control that counts, where the others
+    only stand beside it: a defence is judged against its own control.
+    """
+    counted = [control for control in controls if against is None or control.name == against]
+    return Measured(
+        estimate=estimate,
+        controls=tuple(controls),
+        contrast=_strongest(counted, metric.worse_when),
+        finding=finding,
+        metric=metric.name,
+        subset=subset,
+        unit=metric.unit,
+        worse_when=metric.worse_when,
+        scale=metric.scale,
+        limit=limit,
+        p_adjusted=p_adjusted,
+        judged=judged,
+        facts=facts,
+    )
+
+
+def _strongest(controls: Sequence[Control], worse_when: WorseWhen) -> Contrast | None:
+    pairs = [(c, c.contrast, excess_of(c.contrast, worse_when)) for c in controls if c.contrast is not None]
+    pairs = [pair for pair in pairs if pair[2].value is not None]
+    if not pairs:
+        return None
+
+    def least(among: Sequence[tuple[Control, Estimate, Estimate]]) -> tuple[Control, Estimate, Estimate]:
+        return min(among, key=lambda pair: pair[2].value or 0.0)
+
+    control, contrast, excess = least(pairs)
+    if worse_when == "away" or len(pairs) == 1:
+        return Contrast(value=contrast.value, lo=contrast.lo, hi=contrast.hi, n=contrast.n, to=control.name)
+    lows = [each.lo for _, _, each in pairs]
+    low = None if any(end is None for end in lows) else min(end for end in lows if end is not None)
+    high = excess.hi
+    without = [pair for pair in pairs if not pair[0].twin]
+    if without and high is not None:
+        other = least(without)[2].hi
+        high = None if other is None else max(high, other)
+    joint = Estimate(value=excess.value, lo=low, hi=high, n=contrast.n)
+    signed = joint.negated() if worse_when == "lower" else joint
+    return Contrast(value=signed.value, lo=signed.lo, hi=signed.hi, n=signed.n, to=control.name)
+
+
+def fingerprint(finding: str, target: str, arm: str, probe: str, metric: str, subset: str) -> str:
+    """Sha256 (hex) of exactly these words."""
+    return hashlib.sha256("\0".join((finding, target, arm, probe, metric, subset)).encode()).hexdigest()

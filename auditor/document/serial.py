@@ -1,0 +1,173 @@
+"""Bytes of a document, and back again: canonical form, digest, and what is checked on a document of somebody else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from auditor.document.audit import SCHEMA_VERSION, Audit
+from auditor.document.results import Numbers
+from auditor.errors import DocumentError, UsageError
+
+MAX_BYTES = 200 * 1024 * 1024
+MAX_DEPTH = 100
+VOLATILE = {"seconds", "peak_rss_mb", "started", "argv", "config_file", "host"}
+TOLERANCE = 1e-9
+_NEXT = "Give the audit.json that auditor run wrote."
+
+
+def sealed(audit: Audit) -> Audit:
+    """The document with the digest of its own content."""
+    return audit.model_copy(update={"digest": digest_of(audit)})
+
+
+def digest_of(audit: Audit) -> str:
+    """Sha256 (hex) of the canonical bytes, the digest itself left out."""
+    return hashlib.sha256(canonical(audit)).hexdigest()
+
+
+def to_bytes(audit: Audit) -> bytes:
+    """The bytes of the file: sorted keys, one final newline."""
+    return _dump(audit.model_dump(mode="json"))
+
+
+def canonical(audit: Audit) -> bytes:
+    """The bytes that an equal run must reproduce: times, memory, argv, host and the digest itself left out."""
+    document = _without_volatile(audit.model_dump(mode="json"))
+    assert isinstance(document, dict)
+    document.pop("digest", None)
+    return _dump(document)
+
+
+def from_bytes(raw: bytes) -> Audit:
+    """Reads a document that somebody else may have written.
+
+    Raises:
+        UsageError: too large, not JSON, too deep, NaN, duplicate keys, another major version, or not our schema.
+        DocumentError: it does not agree with itself.
+    """
+    if len(raw) > MAX_BYTES:
+        raise UsageError(f"the audit document has {len(raw)} bytes; expected at most {MAX_BYTES}. Is it an audit.json?")
+    try:
+        document = json.loads(raw, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"not a readable audit document: {error}. {_NEXT}") from None
+    if not isinstance(document, dict) or "schema_version" not in document:
+        raise UsageError(f"not an audit document: schema_version is missing. {_NEXT}")
+    if _depth(document) > MAX_DEPTH:
+        raise UsageError(f"the audit document is nested deeper than {MAX_DEPTH}; auditor writes no such file.")
+    version = str(document["schema_version"])
+    major, own = version.partition(".")[0], SCHEMA_VERSION.partition(".")[0]
+    if major == "1":
+        raise UsageError(f"the document has schema {version}: it was made by auditor 0.1. Run the audit again.")
+    if major != own:
+        raise UsageError(
+            f"the document has schema {version}, this auditor reads {own}.x. Use the auditor that made it."
+        )
+    is_ours = version == SCHEMA_VERSION
+    try:
+        # What a later minor version added is left out; our own version has no unknown field.
+        audit = Audit.model_validate(document, extra="forbid" if is_ours else "ignore")
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "document"
+        raise UsageError(
+            f"not a valid audit document: {place}: {first['msg']} ({error.error_count()} problems). {_NEXT}"
+        ) from None
+    found = next(disagreements(audit, with_digest=is_ours), None)
+    if found is not None:
+        raise DocumentError(f"the audit document does not agree with itself: {found}. Run the audit again.")
+    return audit
+
+
+def disagreements(audit: Audit, *, with_digest: bool = True) -> Iterator[str]:
+    """What can be recomputed from a document and comes out otherwise, one sentence each; nothing for one we wrote."""
+    keys = [cell.key for cell in audit.cells]
+    if len(set(keys)) < len(keys):
+        yield "two cells have the same key"
+    finished = {cell.key: cell for cell in audit.cells if cell.status == "ok"}
+    measured: set[str] = set()
+    for result in audit.results:
+        place = " ".join(filter(None, (result.probe, result.metric, result.subset)))
+        for each in result.by_seed:
+            if each.cell not in finished:
+                yield f"{place} rests on a cell that is not in the document or did not finish"
+            measured.add(each.cell)
+            if not _subtracts(each):
+                yield f"the difference of {place} at seed {each.seed} is not its number less its control's"
+        if not _subtracts(result):
+            yield f"the difference of {place} is not its number less its control's"
+    for key in finished.keys() - measured:
+        yield f"{finished[key].probe} seed {finished[key].seed} is marked ok and has no result"
+    statuses = [cell.status for cell in audit.cells]
+    counted = {word: statuses.count(word) for word in ("ok", "skipped", "error", "timeout")}
+    stated = audit.coverage.model_dump()
+    wrong = [word for word, count in counted.items() if stated[word] != count]
+    if wrong:
+        yield f"its coverage counts {stated[wrong[0]]} cells as {wrong[0]} and it holds {counted[wrong[0]]}"
+    if audit.coverage.planned < len(keys):
+        yield f"it holds {len(keys)} cells and says that {audit.coverage.planned} were planned"
+    if audit.coverage.planned > len(keys) and audit.verdict.status == "PASSED":
+        yield f"it passed with {len(keys)} of {audit.coverage.planned} planned cells"
+    if with_digest and audit.digest != digest_of(audit):
+        yield "its content does not have its digest, so that something in it was changed"
+
+
+def json_schema() -> dict[str, Any]:
+    """The published JSON Schema of the document."""
+    return Audit.model_json_schema()
+
+
+def _subtracts(numbers: Numbers) -> bool:
+    """Whether the contrast is own − control, as far as the three are known."""
+    contrast, control = numbers.contrast, numbers.control
+    if contrast is None:
+        return True
+    if control is None:
+        return False
+    own = (control.own or numbers.estimate).value
+    if contrast.value is None or own is None or control.estimate.value is None:
+        return True
+    return math.isclose(contrast.value, own - control.estimate.value, abs_tol=TOLERANCE)
+
+
+def _dump(document: object) -> bytes:
+    text = json.dumps(document, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _without_volatile(value: object) -> object:
+    if isinstance(value, dict):
+        return {k: _without_volatile(v) for k, v in value.items() if k not in VOLATILE}
+    if isinstance(value, list):
+        return [_without_volatile(item) for item in value]
+    return value
+
+
+def _refuse_constant(word: str) -> float:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("an object has the same key twice")
+    return result
+
+
+def _depth(value: object) -> int:
+    """Nesting depth, without recursion: the document may be hostile."""
+    deepest, todo = 0, [(value, 1)]
+    while todo:
+        item, level = todo.pop()
+        deepest = max(deepest, level)
+        if level > MAX_DEPTH:
+            break
+        children = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+        todo.extend((child, level + 1) for child in children)
+    return deepest

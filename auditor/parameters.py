@@ -1,0 +1,111 @@
+"""Parameters of attacks, defences and harnesses: declared as types, checked by pydantic, written as `key=value`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar, dataclass_transform
+
+import pydantic
+from pydantic import ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass as checked
+
+from auditor.errors import ConfigError, nearest
+from auditor.registry import canonical_spec
+
+S = TypeVar("S")
+_CONFIG = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
+_KINDS = {"int_parsing": "a whole number", "float_parsing": "a number", "bool_parsing": "true or false"}
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, pydantic.Field))
+def parameters(cls: type[S]) -> type[S]:
+    """A frozen dataclass whose fields are checked against their types on construction.
+
+    Raises:
+        pydantic.ValidationError: from its constructor; `build` turns it into a ConfigError.
+    """
+    return checked(frozen=True, slots=True, config=_CONFIG)(cls)  # type: ignore[return-value]  # still an S
+
+
+def build(kind: type[S], params: Mapping[str, str], *, owner: str) -> S:
+    """An object of `kind` from `key=value` words.
+
+    A list inside a value is written with slashes (`eps=0.01/0.05`) and lands in a tuple field.
+
+    Args:
+        kind: a class made by `parameters`.
+        params: words as the user wrote them; a dash in a key stands for an underscore.
+        owner: whose parameters they are, for the message.
+
+    Raises:
+        ConfigError: unknown key (nearest name offered), one given twice or missing, or a value of the wrong type or
+            out of range.
+    """
+    known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # made by `parameters`
+    values: dict[str, Any] = {}
+    for key, text in params.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            raise ConfigError(f'{owner} has no parameter "{key}". {nearest(_dashed(name), map(_dashed, known))}')
+        if name in values:
+            raise ConfigError(f"{owner}: {_dashed(name)} is given twice; leave one out.")
+        values[name] = tuple(text.split("/")) if isinstance(known[name].default, tuple) else text
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise ConfigError(_message(error, known, owner)) from None
+
+
+def spec_of(method: Any) -> str:
+    """A method (made by `parameters`, with an `id`) in canonical form: every parameter that is not its default."""
+    own = {}
+    for f in dataclasses.fields(method):
+        value = getattr(method, f.name)
+        if value != f.default:
+            own[_dashed(f.name)] = str(value).lower() if isinstance(value, bool) else str(value)
+    return canonical_spec(method.id, own)
+
+
+def _message(error: ValidationError, known: Mapping[str, Any], owner: str) -> str:
+    """What came, what was expected and the default, for the first thing that is wrong."""
+    problems = error.errors()
+    first = problems[0]
+    if not first["loc"]:
+        return f"{owner}: {_own(first).rstrip('.')}."
+    name, given = str(first["loc"][0]), first["input"]
+    if first["type"] == "missing":
+        return f"{owner} needs {_dashed(name)}=…, which has no default."
+    # A value may be of several types; each of them has said why it is not.
+    mine = [each for each in problems if each["loc"][0] == name and each["input"] == given]
+    wanted = " or ".join(dict.fromkeys(map(_own, mine))).replace(" or expected", " or")
+    parts = [f"{owner}: {_dashed(name)}={given} cannot be used: {wanted.rstrip('.')}."]
+    words = [word for each in mine if each["type"] == "literal_error" for word in _words(each)]
+    if words:
+        parts.append(nearest(str(given), words))
+    if (default := known[name].default) is not dataclasses.MISSING:
+        parts.append(f"The default is {_shown(default)}.")
+    return " ".join(parts)
+
+
+def _own(problem: Any) -> str:
+    """Pydantic's sentence in ours: `Input should be X` becomes `expected X`."""
+    if problem["type"] in _KINDS:
+        return f"expected {_KINDS[problem['type']]}"
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    return text.replace("Input should be", "expected", 1) if text.startswith("Input should be") else text
+
+
+def _words(problem: Any) -> list[str]:
+    """The words that a `Literal` allows."""
+    return [word.strip(" '") for word in str(problem["ctx"]["expected"]).replace(" or ", ", ").split(",")]
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return "/".join(map(str, value)) or "empty"
+    return str(value).lower() if isinstance(value, bool) else str(value)

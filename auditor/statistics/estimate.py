@@ -1,0 +1,75 @@
+"""A number with its interval, and the paired difference of two: the only carriers of either."""
+
+from __future__ import annotations
+
+from pydantic import model_validator
+
+from auditor.record import Model, Number
+
+ROUNDING = 1e-9
+
+
+class Estimate(Model):
+    """A number with its 95 % interval.
+
+    Attributes:
+        value: None where the number is not defined (no item left to measure).
+        lo, hi: ends of the interval; None where that end is open. Both None: there is no interval.
+        n: items behind it: pairs, nodes, graphs, draws, guesses.
+    """
+
+    value: Number
+    lo: Number = None
+    hi: Number = None
+    n: int = 0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Estimate:
+        if self.lo is not None and self.hi is not None and self.lo > self.hi:
+            raise ValueError(f"interval is reversed: [{self.lo}, {self.hi}]")
+        if self.value is not None and (
+            (self.lo is not None and self.value < self.lo - ROUNDING)
+            or (self.hi is not None and self.value > self.hi + ROUNDING)
+        ):
+            raise ValueError(f"{self.value} lies outside its interval [{self.lo}, {self.hi}]")
+        return self
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether at least one end is closed."""
+        return self.lo is not None or self.hi is not None
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the length of the interval; None where an end is open."""
+        return None if self.lo is None or self.hi is None else (self.hi - self.lo) / 2
+
+    def negated(self) -> Estimate:
+        """The same number with its sign turned."""
+        return Estimate(value=_minus(self.value), lo=_minus(self.hi), hi=_minus(self.lo), n=self.n)
+
+    def magnitude(self) -> Estimate:
+        """The distance from 0: an interval that holds 0 begins there."""
+        if self.value is None:
+            return self
+        ends = [abs(end) for end in (self.lo, self.hi) if end is not None]
+        closed = len(ends) == 2
+        crosses = (self.lo is None or self.lo <= 0) and (self.hi is None or self.hi >= 0)
+        if not ends:
+            return Estimate(value=abs(self.value), n=self.n)
+        lo = 0.0 if crosses else min(ends)
+        return Estimate(value=abs(self.value), lo=lo, hi=max(ends) if closed else None, n=self.n)
+
+
+class Contrast(Estimate):
+    """A paired difference, own − other, in the unit and sign of the metric itself.
+
+    Attributes:
+        to: name of the other side.
+    """
+
+    to: str
+
+
+def _minus(number: float | None) -> float | None:
+    return None if number is None else 0.0 - number  # never −0.0

@@ -1,0 +1,39 @@
+"""Estimates of several seeds become one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from auditor.statistics.estimate import Contrast, Estimate
+from auditor.statistics.intervals import join_seeds
+
+
+def joined(estimates: Sequence[Estimate]) -> Estimate:
+    """One estimate over seeds that share their items: mean, and `join_seeds` of the intervals.
+
+    An end that is open at one seed is open in the join, and a number that one seed lacks is lacking.
+    """
+    first = estimates[0]
+    if len(estimates) == 1:
+        return Estimate(value=first.value, lo=first.lo, hi=first.hi, n=first.n)
+    n = max(each.n for each in estimates)
+    values = [each.value for each in estimates if each.value is not None]
+    if len(values) < len(estimates):
+        return Estimate(value=None, n=n)
+    closed = [
+        (value if each.lo is None else each.lo, value if each.hi is None else each.hi)
+        for value, each in zip(values, estimates, strict=True)
+    ]
+    value, lo, hi = join_seeds(values, closed)
+    return Estimate(
+        value=value,
+        lo=None if any(each.lo is None for each in estimates) else lo,
+        hi=None if any(each.hi is None for each in estimates) else hi,
+        n=n,
+    )
+
+
+def joined_contrast(contrasts: Sequence[Contrast]) -> Contrast:
+    """`joined` of differences; `to` lists the other sides where seeds differ in which was the strongest."""
+    to = " / ".join(dict.fromkeys(each.to for each in contrasts))
+    return Contrast(**joined(contrasts).model_dump(), to=to)

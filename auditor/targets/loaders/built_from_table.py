@@ -1,0 +1,28 @@
+"""What the two table-built kinds share: read the weights, build the table, fit one into the other."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from auditor.targets.loaded import LoadedModel, Request, describe_weights, digest_of
+from auditor.targets.models import build_model
+from auditor.targets.rng import forked_rng
+from auditor.targets.weights import fit_weights, read_weights
+
+
+def load_from_table(request: Request, *, kind: str) -> LoadedModel:
+    """The model of `[model]` with the weights of `[target]`; RETRAIN comes from `[target.train]`."""
+    path = request.weights_path()
+    weights = read_weights(request.weights_bytes(), path.name)
+    table = dict(request.model_table())
+    with forked_rng():
+        model = build_model(table)
+    if request.file.defense is None:  # a defence's own tensors are fitted by the defence
+        fit_weights(model, weights.tensors, file=path.name)
+    return LoadedModel(
+        model=model,
+        build=partial(build_model, table),
+        kind=kind,
+        digest=digest_of(weights.sha256, {"model": table}),
+        provenance=describe_weights(path, weights),
+    )

@@ -1,0 +1,130 @@
+"""Runs the user's own code so that neither side sees the other's packages.
+
+A user's project may have packages called `attacks`, `defenses` or `reports`, as we do. While their code runs (import,
+build, every forward) their project is first on the path and their packages are the ones in `sys.modules`; afterwards
+ours are. Without such a collision nothing is swapped. Cells run in processes, not threads, so that the swap is safe.
+A lazy import inside a custom backward is the one known gap: autograd runs it outside of any forward.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from auditor.errors import LoadError
+
+OURS = ("attacks", "defenses", "reports")
+
+
+class UserImports:
+    """The user's side of the interpreter: their folders first on the path, their packages under the shared names."""
+
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self._roots = tuple(dict.fromkeys(str(root.resolve()) for root in roots))
+        self.collisions: tuple[str, ...] = ()
+        self._theirs: dict[str, ModuleType] = {}
+        self._depth = 0
+        for name in OURS:
+            spec = self._find(name)
+            if spec is not None:
+                self.collisions += (name,)
+                if spec.origin is None:  # a folder without __init__: an installed package of that name would win
+                    module = ModuleType(name)
+                    module.__path__ = [str(place) for place in spec.submodule_search_locations or ()]
+                    self._theirs[name] = module
+
+    @classmethod
+    def of(cls, *roots: Path) -> UserImports:
+        """The packages of these project folders."""
+        return cls(roots)
+
+    def owns(self, package: str) -> bool:
+        """Whether the project has a package of this name that is not ours."""
+        return self._find(package) is not None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> UserImports:
+        """Itself: copies of a model run among the same packages, and modules cannot be copied."""
+        return self
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Inside, the user's code runs on its own; what it prints goes to stderr. May be nested."""
+        if self._depth:
+            yield
+            return
+        self._depth += 1
+        path = list(sys.path)
+        sys.path[:0] = self._roots
+        ours = self._take_out()
+        sys.modules.update(self._theirs)
+        try:
+            with redirect_stdout(sys.stderr):
+                yield
+        finally:
+            self._theirs = self._take_out()
+            sys.modules.update(ours)
+            sys.path[:] = path
+            self._depth -= 1
+
+    def _take_out(self) -> dict[str, ModuleType]:
+        """Removes and returns the modules under the colliding names."""
+        if not self.collisions:
+            return {}
+        prefixes = tuple(f"{name}." for name in self.collisions)
+        names = [name for name in sys.modules if name in self.collisions or name.startswith(prefixes)]
+        return {name: sys.modules.pop(name) for name in names}
+
+    def _find(self, name: str) -> ModuleSpec | None:
+        """The project's own package of this name; None when there is none, or it is the one we run from."""
+        importlib.invalidate_caches()
+        spec = PathFinder.find_spec(name, list(self._roots))
+        if spec is None:
+            return None
+        if spec.origin is None and not any(
+            next(Path(place).rglob("*.py"), None) for place in spec.submodule_search_locations or ()
+        ):
+            return None  # a folder of results, say: nothing to import
+        own = importlib.util.find_spec(name)
+        return None if own is not None and own.origin == spec.origin and own.origin is not None else spec
+
+
+def contain(model: nn.Module, user_imports: UserImports) -> nn.Module:
+    """The same module, whose every forward (of a copy, too) runs inside `user_imports`."""
+
+    def make(forward: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(forward)
+        def contained(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            with user_imports.entered():
+                return forward(self, *args, **kwargs)
+
+        return contained
+
+    return with_forward(model, make)
+
+
+def with_forward(model: nn.Module, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> nn.Module:
+    """The same module with `make(its class's forward)` as its forward: parameter names and copies stay as they were.
+
+    Raises:
+        LoadError: the module's class cannot be extended (TorchScript).
+    """
+    kind = type(model)
+    extended = type(kind.__name__, (kind,), {"forward": make(kind.forward), "__module__": kind.__module__})
+    try:
+        model.__class__ = extended
+    except TypeError:
+        raise LoadError(
+            f"{kind.__name__} cannot be wrapped; expected a plain nn.Module. TorchScript is not audited: build the "
+            "module in Python and load its state dict."
+        ) from None
+    return model

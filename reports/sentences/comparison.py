@@ -1,0 +1,236 @@
+"""A comparison in words: what may be said of each defence, and how a difference is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, assert_never
+
+from auditor.document import Arm, Audit, Comparison, Decision, Difference, Estimate, Headline
+from auditor.document.codes import (
+    Blunt,
+    Corrected,
+    DecisionCode,
+    FewSeeds,
+    ForeignEdits,
+    Indicative,
+    LeastOfModes,
+    NoSpread,
+    NotMeasured,
+    NotTheIdea,
+    NoUtility,
+    OneSeed,
+    OverItems,
+    Recovery,
+    TriedEdits,
+    UntrustedArm,
+)
+from auditor.guarantee import STANDING
+from reports.sentences import names
+from reports.sentences.numbers import MISSING, Differences, closed, count, digits, ends, listed, value_cell
+
+WORDS: Final[Mapping[str, str]] = {
+    "helps": "helps",
+    "hurts": "hurts",
+    "not-shown": "not shown to help",
+    "not-settled": "not settled",
+    "not-compared": "not compared",
+}
+_ABOUT = {
+    "accuracy": "Accuracy",
+    "poisoned-accuracy": "Accuracy on the poisoned graph",
+    "balanced-accuracy": "Accuracy as a mean of classes",
+    "robustness": "Right answers after edits",
+    "links": "Links found",
+    "utility": "Accuracy",
+    "recovery": "Gain that is reached without knowing the groups",
+}
+_FOREIGN = {
+    "transferred": "only edits that were found on others were tried, since no attack of its own could be made",
+    "poisoned": "the poison was made against another model",
+}
+_TRIED = {
+    "every": "every edit that was found on any of them was tried on both",
+    "own": "each was tried with its own edits alone",
+}
+PARETO = (
+    "Pareto: no other row is at least as good in every column and better in one, by the values alone, without their "
+    "intervals."
+)
+
+
+def decided(decision: Decision) -> str:
+    """What may be said of a defence in one respect."""
+    untrusted = [why(code) for code in decision.codes if isinstance(code, UntrustedArm)]
+    reasons = [why(code) for code in decision.codes if not isinstance(code, UntrustedArm | NoUtility)]
+    said = f"{_word(decision)}, {compared}" if (compared := _compared(decision)) else _word(decision)
+    return closed(f"{about(decision)}: {': '.join((*untrusted, '; '.join((said, *reasons))))}")
+
+
+def _word(decision: Decision) -> str:
+    if decision.about == "utility":
+        return "of use" if decision.status == "helps" else "of no use"
+    return WORDS[decision.status]
+
+
+def about(decision: Decision) -> str:
+    """What a decision is about: `Right answers after edits (5 in 100 edges)`."""
+    where = f" ({names.subset(decision.subset)})" if decision.subset else ""
+    return f"{_ABOUT[decision.about]}{where}"
+
+
+def why(code: DecisionCode) -> str:
+    """What a code says of a decision."""
+    match code:
+        case OneSeed():
+            return "one seed"
+        case FewSeeds():
+            ran = f"{count(code.seeds, 'seed')} {'was' if code.seeds == 1 else 'were'} run"
+            return f"{ran}, {'about ' if code.needed > 10 else ''}{digits(code.needed)} are needed"
+        case NoSpread():
+            return f"equal at {'all ' if code.seeds > 1 else ''}{count(code.seeds, 'seed')}, so that there is no range"
+        case Blunt():
+            return f"the range is too wide ({digits(100 * code.half_width, 1)} points to each side): more test items"
+        case ForeignEdits():
+            return _FOREIGN[code.edits]
+        case TriedEdits():
+            return _TRIED[code.edits]
+        case NotTheIdea():
+            lack = "lacks" if len(code.arms) == 1 else "lack"
+            return f"nothing proven is gained over {listed(code.arms)}, which {lack} the idea"
+        case Indicative():
+            return f"an indication, {digits(code.seeds)} of {count(code.wanted, 'seed')}"
+        case Corrected():
+            return f"judged at the level {digits(code.level, 3)}, since {digits(code.together)} are compared (Holm)"
+        case OverItems():
+            return "over the test items of one trained model"
+        case LeastOfModes():
+            return f"it can be served as {listed(code.arms, 'or')}, and this is where it gains least"
+        case NoUtility():
+            return "of no use"
+        case Recovery():
+            return f"{digits(100 * code.share)} in 100 of the {digits(100 * code.of, 1)} points that {code.by} gains"
+        case UntrustedArm():
+            return f"does not count, since {names.checks(code.checks)} failed"
+        case NotMeasured():
+            return "the control gave no number"
+        case _:
+            assert_never(code)
+
+
+def _compared(decision: Decision) -> str:
+    """`4.8 points better than CONTROL (between 4.1 and 5.5)`; empty where nothing is compared."""
+    estimate = decision.estimate
+    if estimate is None or estimate.value is None:
+        return f"beside {decision.to}" if decision.to else ""
+    gained = estimate.negated() if decision.about == "links" else estimate
+    write = Differences.of("share", gained, sides=("worse", "better"))
+    other = "always naming the commonest class" if decision.about == "utility" else names.arm(decision.to)
+    than = f" than {other}" if other else ""
+    between = f" ({write.between(gained)})" if gained.has_interval else ""
+    value = write.said(gained.value or 0.0)
+    return f"{value}{than if value != 'no difference' else than.replace('than', 'to', 1)}{between}"
+
+
+# ---- numbers of the matrix ------------------------------------------------------------------------------------------
+
+
+def title(headline: Headline) -> str:
+    """`clean accuracy`, `AUC excess`: the word `excess` where a difference to the control is shown."""
+    text = names.metric(headline.metric)
+    return f"{text} excess" if headline.shown == "excess" else text
+
+
+def arrow(headline: Headline) -> str:
+    """Which way is better."""
+    return "↑" if headline.worse_when == "lower" else "↓"
+
+
+def number(headline: Headline) -> tuple[str, str]:
+    """A number of the matrix and its interval: `79.1`, `77.1 to 81.1`, in percent, points or its own unit."""
+    estimate = headline.estimate
+    value = MISSING if estimate.value is None else _scaled(headline, estimate.value)
+    return value, _range(headline, estimate)
+
+
+def difference(headline: Headline, found: Difference) -> tuple[str, str]:
+    """A difference to another arm and its interval: `2.5 worse`, `1.9 to 3.1 worse`; better or worse for the owner."""
+    worse = found.estimate.negated() if headline.worse_when == "lower" else found.estimate
+    if worse.value is None:
+        return MISSING, ""
+    write = Differences.of(headline.unit, worse)
+    return write.sided(worse.value), write.between(worse, to=True)
+
+
+def marking(comparison: Comparison) -> str:
+    """When a difference is marked, in one sentence."""
+    codes = [code for arm in comparison.arms for decision in arm.decisions for code in decision.codes]
+    few = next((code for code in codes if isinstance(code, FewSeeds)), None)
+    marked = any(d.mark for arm in comparison.arms for h in arm.headlines for d in h.differences)
+    if few is not None and not marked:
+        ran = f"{count(few.seeds, 'seed')} {'was' if few.seeds == 1 else 'were'} run"
+        return f"No difference is marked: {ran}, {digits(few.needed)} are needed."
+    return (
+        "A star marks a difference that is proven: its interval, over enough seeds or over the test items of one "
+        "trained model, lies on one side of 0."
+    )
+
+
+def legend(comparison: Comparison) -> str:
+    """What the numbers are."""
+    seeds = f"{count(len(comparison.seeds), 'seed')}: {', '.join(map(str, comparison.seeds))}"
+    return (
+        "Shares in percent, every excess in points: the number beyond its control, more is worse. Lines of a row: "
+        f"value, 95 % interval, paired difference Δ to no defence, its interval ({seeds})."
+    )
+
+
+def standing(comparison: Comparison) -> str:
+    """What holds for every guarantee here; empty where no arm has one."""
+    given = any(arm.guarantee is not None for arm in comparison.arms)
+    return f"Every guarantee: {'; '.join(STANDING)}." if given else ""
+
+
+def guarantee(arm: Arm) -> str:
+    """The guarantee's line with its own caveats, or that there is none."""
+    if arm.guarantee is None:
+        return "no formal guarantee"
+    return "; ".join((arm.guarantee.headline(), *arm.guarantee.own_caveats))
+
+
+def missing(arm: Arm) -> str:
+    """Says that it could not be fitted, at all or at some seed; empty where it could."""
+    if not arm.reason:
+        return ""
+    return "not fitted at every seed" if arm.headlines else "could not be fitted"
+
+
+def elsewhere(audit: Audit) -> str:
+    """How many numbers were judged on which arms, and where they are."""
+    arms = () if audit.comparison is None else tuple(arm.arm for arm in audit.comparison.arms)
+    judged = [result for result in audit.judged if result.judgement is not None]
+    failing = [result for result in judged if result.judgement is not None and result.judgement.status == "fail"]
+    text = f"{count(len(judged), 'judged number')} of {count(len(arms), 'arm')}"
+    if failing:
+        named = dict.fromkeys(r.arm for r in failing)
+        where = listed(sorted(named, key=lambda arm: arms.index(arm) if arm in arms else len(arms)))
+        text += f", {digits(len(failing))} of them over the limit (on {where})"
+    return f"{text}: audit.html, audit.json"
+
+
+def seconds(value: float | None) -> str:
+    """Seconds of one fit: one decimal, none from 100 on; a dash where nothing was fitted."""
+    return digits(value, 1 if value is not None and value < 99.95 else 0)
+
+
+def _scaled(headline: Headline, value: float) -> str:
+    if headline.unit not in ("share", "auc"):
+        return value_cell(value, headline.unit)
+    text = digits(abs(100 * value), 1 if abs(100 * value) < 99.95 else 0)
+    return f"{text} less" if value < 0 and text != "0.0" else text
+
+
+def _range(headline: Headline, estimate: Estimate) -> str:
+    lo, hi = estimate.lo, estimate.hi
+    if lo is None or hi is None:
+        return ends(estimate, lambda end: _scaled(headline, end))
+    return f"{_scaled(headline, lo)} to {_scaled(headline, hi)}"

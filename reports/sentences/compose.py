@@ -1,0 +1,212 @@
+"""A result as a sentence: the stem follows from its judgement, the clauses from its template.
+
+Found and over its limit, found within it, not found, cannot tell, not settled, does not count: so no kind of result
+lacks a sentence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from auditor.document import Estimate, Judgement, Result
+from auditor.document.codes import (
+    AcceptanceExpired,
+    Accepted,
+    NoThreshold,
+    NotMeasured,
+    NotSignificant,
+    OneSeed,
+    OpenInterval,
+    Settle,
+    StandsAnyway,
+    TooUncertain,
+    Untrusted,
+    Widened,
+    WorseThanAccepted,
+)
+from auditor.document.facts import ClaimFacts
+from reports.sentences import claim as claims
+from reports.sentences.codes import all_of
+from reports.sentences.numbers import Differences, Shares, closed
+from reports.sentences.templates import Template, basis, picture, template
+
+OVER, SEEN, ABSENT, OPEN, ACCEPTED, VOID, SHOWN = (
+    "over the limit",
+    "seen",
+    "not found",
+    "not settled",
+    "accepted",
+    "does not count",
+    "shown, not judged",
+)
+_SETTLING = (Settle, OpenInterval, NoThreshold, NotMeasured, NotSignificant, TooUncertain)
+
+
+def word(result: Result) -> str:
+    """What a judgement amounts to; `seen` is proven and within the limit."""
+    judgement = result.judgement
+    if judgement is None:
+        return SHOWN
+    if judgement.status == "inconclusive":
+        return VOID if judgement.has(Untrusted) else OPEN
+    if judgement.status == "pass":
+        return SEEN if _is_found(result) else ABSENT
+    return OVER if judgement.status == "fail" else ACCEPTED
+
+
+def said(result: Result, item: str = "node") -> str:
+    """All that is said of one result, in full sentences.
+
+    Args:
+        result: judged or only shown.
+        item: what one test item is (`node`, `graph`).
+    """
+    judgement = result.judgement
+    if judgement is None:
+        return closed(shown(result, item))
+    parts = [_stem(result, judgement, item)]
+    if judgement.confidence == "low" and judgement.status != "inconclusive":
+        parts.append(": ".join(["weak evidence", *all_of((OneSeed,), result, "")]))
+    if judgement.has(Widened) and judgement.status != "pass":
+        parts += all_of((Widened,), result, "")
+    parts += all_of((StandsAnyway, AcceptanceExpired, WorseThanAccepted, Accepted), result, "")
+    return " ".join(map(closed, parts))
+
+
+def shown(result: Result, item: str = "node") -> str:
+    """The picture of a number that is shown and not judged, with its range."""
+    if isinstance(result.facts, ClaimFacts):
+        return claims.beside(result)
+    return picture(result, item)
+
+
+def to_settle(result: Result, item: str = "node") -> str:
+    """What would settle an open result, as a clause; empty where nothing is said of that."""
+    return "; ".join(all_of(_SETTLING, result, template(result.finding).items or f"test {item}"))
+
+
+def _stem(result: Result, judgement: Judgement, item: str) -> str:
+    if isinstance(result.facts, ClaimFacts):
+        return claims.verdict(result.facts)
+    words = template(result.finding)
+    claim, seen = words.claim(result, item), picture(result, item)
+    items = words.items or f"test {item}"
+    if judgement.has(Untrusted):
+        return f"{all_of((Untrusted,), result, items)[0]}: {seen}"
+    if result.scale == "artifact":
+        return _fact(result, judgement, words, claim, seen)
+    excess = _judged_excess(result, judgement)
+    if excess is None or excess.value is None:
+        return f"we cannot tell whether {claim}: {'; '.join(all_of(_SETTLING, result, items)) or seen}"
+    extent = _Extent.of(result, judgement, excess, words)
+    if judgement.status in ("fail", "accepted"):
+        return f"{claim}: {seen}. {extent.over()}"
+    if judgement.status == "pass":
+        if _is_found(result):
+            return f"{claim}, within the limit: {seen}. {extent.within()}"
+        return f"we did not find that {claim}: {seen}. {extent.excluded()}".rstrip(". ")
+    settling = "".join(f"; {clause}" for clause in all_of(_SETTLING, result, items))
+    open_ = (
+        f"{claim}; whether beyond the limit is not settled" if _is_found(result) else f"we cannot tell whether {claim}"
+    )
+    return f"{open_}: {seen}. {extent.lies()}{settling}"
+
+
+def _fact(result: Result, judgement: Judgement, words: Template, claim: str, seen: str) -> str:
+    """A fact that has no interval: it is there or not."""
+    sought = words.sought or "this"
+    if result.estimate.value is None:
+        return f"we could not look for {sought}: {'; '.join(all_of((NotMeasured,), result, '')) or 'no number'}"
+    if result.estimate.value <= 0:
+        return f"we looked for {sought} and found none: {seen}"
+    within = ", within what the policy lets pass" if judgement.status == "pass" else ""
+    return f"{claim}{within}: {seen}"
+
+
+def _is_found(result: Result) -> bool:
+    """Whether something is proven: the lower end that was judged is above 0."""
+    if result.scale == "artifact":
+        return (result.estimate.value or 0.0) > 0
+    excess = None if result.judgement is None else _judged_excess(result, result.judgement)
+    return excess is not None and excess.lo is not None and excess.lo > 0
+
+
+def _judged_excess(result: Result, judgement: Judgement) -> Estimate | None:
+    """The excess with the ends that were judged: wider ones where several numbers are judged together."""
+    excess = result.excess
+    wider = next((code for code in judgement.codes if isinstance(code, Widened)), None)
+    if excess is None or wider is None:
+        return excess
+    return Estimate(value=excess.value, lo=wider.lo, hi=wider.hi, n=excess.n)
+
+
+@dataclass(frozen=True, slots=True)
+class _Extent:
+    """A judged difference beside its limit, in one unit.
+
+    Attributes:
+        value, between: the difference and its range; the number itself where the limit is a floor under it.
+        lying: its range with its unit.
+        limit: `the limit of 10 points`, `the floor of 60 in 100`; empty where none applies.
+        highest: what cannot be excluded; empty where nothing is left.
+        over_what: what the difference is over, where the picture shows something else.
+    """
+
+    value: str
+    between: str
+    lying: str
+    limit: str
+    highest: str = ""
+    over_what: str = ""
+
+    @classmethod
+    def of(cls, result: Result, judgement: Judgement, excess: Estimate, words: Template) -> _Extent:
+        """Of a result with an excess."""
+        limit, control, own = judgement.threshold, result.control, result.estimate
+        is_floor = result.limit is not None and result.limit.of == "value" and judgement.against == result.limit.name
+        if is_floor and limit is not None and control is not None and control.estimate.value is not None:
+            least = control.estimate.value - limit
+            share = Shares.comparing(least, own.value, own.lo, own.hi)
+            return cls(share(own.value), share.between(own), share.between(own), f"the floor of {share(least)}")
+        value, away = excess.value or 0.0, result.worse_when == "away"
+        write = Differences.of(result.unit, excess, limit=limit, sides=words.sides)
+        between, lying = write.between(excess), write.between(excess, noun=True)
+        if away and excess.hi is not None and (excess.lo or 0.0) <= 0:  # a distance is never below 0
+            between, lying = f"at most {write.bare(excess.hi)}", f"at most {write.plain(excess.hi)}"
+        return cls(
+            write.plain(value) if away else write.said(value),
+            between,
+            lying,
+            "" if limit is None else f"the limit of {write.limit(limit)}",
+            "" if excess.hi is None or excess.hi <= 0 else write.plain(excess.hi),
+            basis(result),
+        )
+
+    def over(self) -> str:
+        """`That is 30.4 points more (between 28.4 and 32.4), over the limit of 10 points`."""
+        beyond = "under" if self.limit.startswith("the floor") else "over"
+        return f"{self._that()}, {beyond} {self.limit}" if self.limit else self._that()
+
+    def within(self) -> str:
+        """`That is 5.4 points more (between 4.6 and 6.2); the limit is 25 points`."""
+        return self._that() + self._beside_limit()
+
+    def excluded(self) -> str:
+        """`Up to 0.4 points cannot be excluded`; nothing where not even that much is left."""
+        return f"Up to {self.highest} cannot be excluded" if self.highest else ""
+
+    def lies(self) -> str:
+        """`The difference lies between 1.2 less and 15.4 more; the limit is 10 points`."""
+        if not self.lying:
+            return self._that() + self._beside_limit()
+        over = f" {self.over_what}" if self.over_what else ""
+        what = "It" if self.limit.startswith("the floor") else f"The difference{over}"
+        verb = "lies" if self.lying.startswith("between") else "is"
+        return f"{what} {verb} {self.lying}{self._beside_limit()}"
+
+    def _beside_limit(self) -> str:
+        return f"; {self.limit.replace(' of ', ' is ', 1)}" if self.limit else ""
+
+    def _that(self) -> str:
+        start = f"{self.over_what} that is" if self.over_what else "that is"
+        return f"{start[0].upper()}{start[1:]} {self.value}" + (f" ({self.between})" if self.between else "")

@@ -1,0 +1,179 @@
+"""Words for the ids that a document holds: families, metrics, controls, damages, properties, sizes, statuses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from auditor.document import NONE, Result
+from auditor.document.facts import Severity
+from reports.sentences.numbers import count, listed, plural
+
+FAMILIES: Final = {"privacy": "Privacy", "robustness": "Robustness", "shift": "Shift"}
+TITLES: Final = {**FAMILIES, "defense": "Defences", "dp": "Differential privacy"}
+QUESTIONS: Final = {
+    "privacy": "What does the model give away about the data it was trained on?",
+    "robustness": "How far does it fall when somebody edits the graph?",
+    "shift": "How far does it fall when the data moves, and does it notice?",
+    "defense": "What does each defence gain over no defence and over its own controls?",
+    "dp": "Can the claimed epsilon and delta be believed?",
+}
+SIZES: Final[Mapping[str, str]] = {
+    "none": "none",
+    "low": "small",
+    "medium": "moderate",
+    "high": "large",
+    "critical": "very large",
+}
+CELLS: Final = {"ok": "ran", "skipped": "does not apply", "error": "broke off", "timeout": "broke off"}
+"""How a test ended."""
+CHECKS: Final = {"pass": "passed", "warn": "warns", "fail": "failed", "not_checked": "not checked"}
+
+_ACRONYMS = {"auc": "AUC", "ap": "AP", "ece": "ECE", "sce": "SCE", "tpr": "TPR", "fpr": "FPR", "auroc": "AUROC",
+             "msp": "MSP", "rauc": "RAUC", "prv": "PRV", "pld": "PLD"}  # fmt: skip
+_HOLDERS = {
+    "weights": "the weights",
+    "posteriors": "served posteriors",
+    "queries": "queries",
+    "served": "queries on the served graph",
+    "own": "queries on own graphs",
+    "embeddings": "embeddings",
+    "explanations": "explanations",
+    "references": "reference models",
+    "features": "node features",
+    "labels": "labels",
+    "density": "the edge density",
+    "graph": "the graph",
+    "released": "the released model",
+    "mechanism": "the mechanism",
+    "scores": "the scores",
+}
+_CONTROLS = {
+    "features": "features alone",
+    "features-standardised": "features alone",
+    "labels": "labels alone",
+    "features+labels": "features and labels",
+    "features-standardised+labels": "features and labels",
+    "mlp": "a network without edges",
+    "untrained": "the same attack on an untrained model",
+    "counterfactual/degree": "a model trained on a rewired graph of equal degrees",
+    "counterfactual/degree+class": "a model trained on a rewired graph of equal degrees and class mixing",
+    "random": "random edits",
+    "dice": "edits by a fixed rule",
+}
+_DAMAGES = {
+    "edge-drop": "{} edges gone",
+    "feature-mask": "{} feature values blanked",
+    "node-drop": "{} nodes gone",
+    "crop": "graphs cropped to {} of their nodes",
+}
+_PARTS = {"id": "test graphs no larger than those trained on", "ood": "test graphs larger than those trained on"}
+_PROPERTIES = {
+    "degree": "degree {}",
+    "pagerank": "PageRank {}",
+    "personalised-pagerank": "PageRank from labelled nodes {}",
+    "hops-to-train": "{} steps to the nearest labelled node",
+    "clustering": "clustering {}",
+    "nodes": "{} nodes",
+    "mean-degree": "mean degree {}",
+    "density": "density {}",
+    "class": "class {}",
+    "homophily": "a share {} of neighbours of their class",
+}
+
+
+def metric(name: str) -> str:
+    """`tpr@0.001` as `TPR at 0.001 FPR`, `robust_accuracy` as `robust accuracy`: the small print of tables."""
+    head, _, at = name.partition("@")
+    words = " ".join(_ACRONYMS.get(word, word) for word in re.split(r"[_ ]", head))
+    return f"{words} at {at} FPR" if at and head == "tpr" else f"{words} @ {at}" if at else words
+
+
+def measured(result: Result) -> str:
+    """Metric and what it was measured on, `AUC · full`."""
+    return f"{metric(result.metric)} · {result.subset}" if result.subset else metric(result.metric)
+
+
+def source(probe: str, on: str) -> str:
+    """Probe, and the arm it was run on."""
+    return probe if on == NONE else f"{probe} on {on}"
+
+
+def joined_by(result: Result) -> str:
+    """`worst of 3 seeds`, `mean over 3 seeds`; empty for one."""
+    seeds = len(result.by_seed)
+    if seeds < 2:
+        return ""
+    return f"worst of {seeds} seeds" if result.joined_by == "worst" else f"mean over {seeds} seeds"
+
+
+def holders(access: Iterable[str]) -> str:
+    """Access words as a list of things held; `nothing` when there are none."""
+    return listed([_HOLDERS.get(word, word) for word in access]) or "nothing"
+
+
+def control(name: str) -> str:
+    """A control in words; one that has them already as it is. Over seeds several may be named."""
+    return " or ".join(dict.fromkeys(_CONTROLS.get(part, part) for part in name.split(" / ")))
+
+
+def arm(spec: str) -> str:
+    """An arm of a comparison by its spec; `no defence` for the target as it is."""
+    return "no defence" if spec == NONE else spec
+
+
+def items(level: str) -> str:
+    """What one test item is, by the level of the task: `node`, `edge`, `graph`."""
+    return level if level in ("node", "edge", "graph") else "item"
+
+
+def damage(kind: str, severity: str) -> str:
+    """`1 in 10 edges gone`, for `edge-drop` and `0.1`."""
+    if kind == "edge-add":
+        added, _, of = _portion(severity).partition(" in ")
+        return f"{count(float(added), 'false edge')} added for every {of}" if of else f"{severity} false edges added"
+    if kind == "feature-noise":
+        return f"noise of {severity} standard deviations on the features"
+    form = _DAMAGES.get(kind)
+    return f"{kind.replace('-', ' ')} {severity}" if form is None else form.format(_portion(severity))
+
+
+def group(cut_by: str, name: str) -> str:
+    """What the items of a group have in common: `degree 2–3`."""
+    return _PROPERTIES.get(cut_by, cut_by.replace("-", " ") + " {}").format(name)
+
+
+def subset(text: str) -> str:
+    """What a budget or a set of items is called: `5 in 100 edges` for `eps=0.05`."""
+    key, sign, value = text.partition("=")
+    return f"{_portion(value)} edges" if sign and key == "eps" else _PARTS.get(text, text.replace("=", " "))
+
+
+def checks(ids: Iterable[str]) -> str:
+    """`the check “gradient”`, `the checks “a” and “b”`."""
+    named = [f"“{id_.replace('-', ' ')}”" for id_ in ids]
+    return f"the {'check' if len(named) == 1 else plural('check')} {listed(named)}"
+
+
+def size(severity: str) -> str:
+    """`large` for `high`."""
+    return SIZES.get(severity, severity)
+
+
+def band(severity: Severity, upper: Severity) -> str:
+    """`small, large not excluded`: what is proven, and what cannot be excluded where that is more."""
+    proven = "none proven" if severity == "none" != upper else SIZES[severity]
+    return proven if severity == upper else f"{proven}, {SIZES[upper]} not excluded"
+
+
+def _portion(text: str) -> str:
+    """`1 in 10`, `5 in 100`, of a number written as a fraction; the text itself where it is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    return next(
+        (f"{round(value * of)} in {of}" for of in (10, 100, 1000) if abs(value * of - round(value * of)) < 1e-9),
+        f"{100 * value:.3g} in 100",
+    )

@@ -1,0 +1,86 @@
+"""The verdict of an audit in words: what it comes to, what is open, and the last line."""
+
+from __future__ import annotations
+
+from auditor.document import Audit
+from auditor.document.codes import BrokeOff, Interrupted, NeverFinished, NothingMeasured, StaleAcceptance
+from reports.sentences import names
+from reports.sentences.codes import holes
+from reports.sentences.numbers import closed, count, digits
+
+WORDS = {"PASSED": "PASSED", "FAILED": "FAILED", "INCOMPLETE": "NO VERDICT (INCOMPLETE)"}
+
+
+def counted(audit: Audit) -> str:
+    """`1 of 16 results over its limit, 1 not settled, 2 accepted`."""
+    counts = audit.verdict.counts
+    total = sum(counts.get(word, 0) for word in ("pass", "fail", "inconclusive", "accepted"))
+    failing, void = counts.get("fail", 0), counts.get("untrusted", 0)
+    parts = [f"{digits(failing)} of {count(total, 'result')} over {'its' if failing == 1 else 'the'} limit"]
+    open_ = max(counts.get("inconclusive", 0) - void, 0)
+    for number, what in ((open_, "not settled"), (void, "not counted"), (counts.get("accepted", 0), "accepted")):
+        parts += [f"{digits(number)} {what}"] if number else []
+    return ", ".join(parts)
+
+
+def coverage(audit: Audit) -> str:
+    """`13 of 15 tests ran, 1 does not apply, 1 broke off`; `all 15 tests ran`."""
+    c = audit.coverage
+    if c.ok == c.planned > 1:
+        return f"all {count(c.planned, 'test')} ran"
+    parts = [f"{digits(c.ok)} of {count(c.planned, 'test')} ran"]
+    absent = c.planned - c.ok - c.skipped - c.error - c.timeout
+    if c.skipped:
+        parts.append(f"{digits(c.skipped)} {'does' if c.skipped == 1 else 'do'} not apply")
+    for number, what in ((c.error + c.timeout, "broke off"), (absent, "never started or finished")):
+        parts += [f"{digits(number)} {what}"] if number > 0 else []
+    return ", ".join(parts)
+
+
+def further(audit: Audit) -> list[str]:
+    """What else the verdict says, without what is listed as not tested."""
+    codes = [code for code in audit.verdict.codes if not isinstance(code, BrokeOff)]
+    return [closed(clause) for clause in holes(codes, audit)]
+
+
+def policy(audit: Audit) -> str:
+    """`standard: over the limit = at least large, or beyond a limit set by name`."""
+    v = audit.verdict
+    return (
+        f"{v.policy}: over the limit = at least {names.SIZES.get(v.fail_on, v.fail_on)}, or beyond a limit set by name"
+    )
+
+
+def last_line(audit: Audit) -> tuple[str, str]:
+    """The status word, and the line behind it that ends with the exit code."""
+    v, status = audit.verdict, audit.verdict.status
+    if v.exit_code == 130:
+        stopped = next((code for code in v.codes if isinstance(code, Interrupted)), None)
+        kept = (
+            "What was finished is kept"
+            if stopped is None
+            else (f"{digits(stopped.finished)} of {count(stopped.planned, 'test')} are kept")
+        )
+        return "STOPPED", f"{kept}. This is not a pass. Exit code 130."
+    if status == "INCOMPLETE":
+        return WORDS[status], f"{_incomplete(audit)} Exit code {v.exit_code}."
+    text = closed(counted(audit))
+    if status == "PASSED":
+        return status, f"{text} Other attacks may find more. Exit code {v.exit_code}."
+    return status, f"{text} {closed(coverage(audit))} Exit code {v.exit_code}{_despite(audit)}."
+
+
+def _despite(audit: Audit) -> str:
+    """Why a failed audit exits with 0."""
+    if audit.verdict.exit_code != 0:
+        return ""
+    is_demonstration = audit.argv[:1] == ("demo",)
+    return " because this is a demonstration; otherwise 1" if is_demonstration else " because of --exit-zero"
+
+
+def _incomplete(audit: Audit) -> str:
+    """How much ran, and the first reason that the count does not tell."""
+    told = (StaleAcceptance, NeverFinished, NothingMeasured)
+    reasons = holes([code for code in audit.verdict.codes if not isinstance(code, told)], audit)
+    more = f" (and {count(len(reasons) - 1, 'more reason')})" if len(reasons) > 1 else ""
+    return closed(": ".join((coverage(audit), *reasons[:1])) + more) + " This is not a pass."

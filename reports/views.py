@@ -1,0 +1,200 @@
+"""What every format shows, in one order: judged results, answers, charts, checks, and what gave no number.
+
+Selections and orders alone: nothing is measured, joined or judged here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from auditor.document import NONE, Audit, CellRow, Result, Series, ValidityRow
+from auditor.document.facts import ClaimFacts
+from reports.sentences import names
+from reports.sentences.compose import said, word
+from reports.sentences.numbers import count
+
+_STATUSES = ("fail", "inconclusive", "accepted", "pass")
+_CHECKS = ("fail", "warn", "not_checked", "pass")
+SEVERITIES = tuple(names.SIZES)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One of the questions, answered by the worst judged result of its family; `status` is a word for people."""
+
+    family: str
+    title: str
+    question: str
+    status: str
+    text: str
+    result: Result | None
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Something that was asked for and gave no number; equal reasons of several seeds are one."""
+
+    probe: str
+    family: str
+    status: str
+    reason: str
+    arm: str
+    seeds: tuple[int, ...]
+
+    @property
+    def source(self) -> str:
+        """Probe, and the arm it was run on."""
+        return names.source(self.probe, self.arm)
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One series to draw, and the seeds whose like is left to `audit.json`."""
+
+    family: str
+    probe: str
+    arm: str
+    seed: int
+    other_seeds: tuple[int, ...]
+    series: Series
+
+
+def judged(audit: Audit) -> list[Result]:
+    """Results with a judgement, worst first."""
+    return sorted((result for result in audit.results if result.judgement is not None), key=_worst_first)
+
+
+def shown(audit: Audit) -> list[Result]:
+    """Results that are shown and not judged, in document order."""
+    return [result for result in audit.results if result.judgement is None]
+
+
+def undefended(audit: Audit) -> list[Result]:
+    """Judged results that the answers rest on: all, but in a comparison only those of the undefended target."""
+    return [result for result in judged(audit) if audit.comparison is None or result.arm == NONE]
+
+
+def of_family(results: Iterable[Result], family: str) -> list[Result]:
+    """Results of one family."""
+    return [result for result in results if result.family == family]
+
+
+def is_quiet(result: Result) -> bool:
+    """A pass with nothing proven: it may be left out where space is short."""
+    return result.judgement is not None and result.judgement.status == "pass" and result.judgement.severity == "none"
+
+
+def source(result: Result) -> str:
+    """Probe, and the arm it was run on."""
+    return names.source(result.probe, result.arm)
+
+
+def item(audit: Audit) -> str:
+    """What one test item of the target is."""
+    return names.items(audit.target.task.level)
+
+
+def families(audit: Audit) -> tuple[str, ...]:
+    """Families of the document: the three questions first, others in the order they appear."""
+    return tuple(dict.fromkeys((*names.FAMILIES, *(cell.family for cell in audit.cells))))
+
+
+def is_claim(audit: Audit) -> bool:
+    """Whether the document is the audit of a claimed (epsilon, delta); before a result its plan says so."""
+    if audit.results:
+        return any(isinstance(result.facts, ClaimFacts) for result in audit.results)
+    return any("preregistration" in cell.params for cell in audit.cells)
+
+
+def answers(audit: Audit) -> list[Answer]:
+    """The three questions of an audit, asked or not; in a comparison they are about the undefended target.
+
+    The audit of a claim asks one question of its own.
+    """
+    asked = dict.fromkeys(cell.family for cell in audit.cells) if is_claim(audit) else names.FAMILIES
+    return [_answer(audit, family) for family in asked]
+
+
+def missing(audit: Audit) -> list[Missing]:
+    """Cells that do not apply or broke off."""
+    found: dict[tuple[str, str, str, str, str], list[int]] = {}
+    for cell in audit.cells:
+        if cell.status != "ok":
+            reason = cell.reason or "no reason given"
+            found.setdefault((cell.probe, cell.family, cell.status, reason, cell.arm), []).append(cell.seed)
+    return [Missing(*key, seeds=tuple(seeds)) for key, seeds in found.items()]
+
+
+def listed_missing(audit: Audit) -> list[Missing]:
+    """The same as they are listed: in a comparison one line for all arms that share probe, status and reason."""
+    if audit.comparison is None:
+        return missing(audit)
+    found: dict[tuple[str, str, str], list[Missing]] = {}
+    for each in missing(audit):
+        found.setdefault((each.probe, each.status, each.reason), []).append(each)
+    return [
+        first if not more else replace(first, arm=", ".join(each.arm for each in (first, *more)))
+        for first, *more in found.values()
+    ]
+
+
+def charts(audit: Audit, family: str) -> list[Chart]:
+    """The series of the first seed of each probe and arm."""
+    found: dict[tuple[str, str, str], list[tuple[CellRow, Series]]] = {}
+    for cell in audit.cells:
+        if cell.status == "ok" and cell.family == family:
+            for series in cell.series:
+                found.setdefault((cell.probe, cell.arm, series.id), []).append((cell, series))
+    return [
+        Chart(family, probe, arm, pairs[0][0].seed, tuple(cell.seed for cell, _ in pairs[1:]), pairs[0][1])
+        for (probe, arm, _), pairs in found.items()
+    ]
+
+
+def checks(audit: Audit) -> list[ValidityRow]:
+    """Validity rows of the document and of its cells, failed ones first, repeated ones once.
+
+    Seeds and arms have the same checks: rows that differ in their evidence only become one, and say so.
+    """
+    every = (*audit.validity, *(row for cell in audit.cells for row in cell.validity))
+    groups: dict[tuple[str, str, tuple[str, ...] | None], list[ValidityRow]] = {}
+    for row in every:
+        group = groups.setdefault((row.id, row.status, row.touches), [])
+        group += [] if row in group else [row]
+    return sorted(map(_as_one, groups.values()), key=lambda row: _CHECKS.index(row.status))
+
+
+def _as_one(rows: Sequence[ValidityRow]) -> ValidityRow:
+    first, *more = rows
+    if not more:
+        return first
+    return first.model_copy(update={"evidence": f"{first.evidence} (and {count(len(more), 'similar row')})"})
+
+
+def _answer(audit: Audit, family: str) -> Answer:
+    title, question = names.TITLES.get(family, family), names.QUESTIONS.get(family, "")
+    results = of_family(undefended(audit), family)
+    if results:
+        return Answer(family, title, question, word(results[0]), said(results[0], item(audit)), results[0])
+    cells = [c for c in audit.cells if c.family == family and (audit.comparison is None or c.arm == NONE)]
+    absent = [m for m in missing(audit) if m.family == family and (audit.comparison is None or m.arm == NONE)]
+    if absent:
+        text = "Not answered: " + "; ".join(f"{m.source} {names.CELLS[m.status]}: {m.reason}" for m in absent[:3])
+    elif cells:
+        text = "Measured, not judged: no number of this family is one that the policy judges."
+    else:
+        text = "Not asked: no test of this family was in this run."
+    return Answer(family, title, question, "not tested" if not cells else "no answer", text, None)
+
+
+def _worst_first(result: Result) -> tuple[int, int, int, float]:
+    judgement = result.judgement
+    assert judgement is not None
+    excess = None if result.excess is None else result.excess.value
+    return (
+        _STATUSES.index(judgement.status),
+        -SEVERITIES.index(judgement.severity),
+        -SEVERITIES.index(judgement.severity_upper),
+        float("inf") if excess is None else -excess,
+    )

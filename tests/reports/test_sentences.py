@@ -1,0 +1,128 @@
+"""Every sentence as it was read once, and what no sentence may hold: forbidden words, ids, signs, unknown numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from auditor import registry
+from auditor.document import Estimate
+from auditor.document.results import Unit
+from reports.sentences import claim, comparison, names
+from reports.sentences.compose import said, word
+from reports.sentences.numbers import closed
+from reports.sentences.steps import steps
+from reports.sentences.templates import OTHER, TEMPLATES, template
+from reports.views import undefended
+from tests.reports import compared, reading, samples, voices
+
+
+def spoken() -> Iterator[tuple[str, str, BaseModel]]:
+    """Label, sentence and what it is about."""
+    for label, result in (*voices.findings(), *voices.variants()):
+        yield label, said(result), result
+    for label, facts in voices.claims():
+        yield label, closed(claim.verdict(facts)), facts
+    for label, decision in voices.decisions():
+        yield label, comparison.decided(decision), decision
+
+
+SPOKEN = list(spoken())
+
+
+def test_sentences_are_those_that_were_read() -> None:
+    assert "\n".join(voices.lines()) + "\n" == voices.GOLDEN.read_text(encoding="utf-8")
+
+
+def test_every_finding_that_can_be_raised_has_a_template() -> None:
+    assert set(TEMPLATES) | {"dp-claim"} == set(registry.finding_ids())
+    assert set(voices.CASES) == set(TEMPLATES) | {"plug-in-finding"}
+    assert template("plug-in-finding") is OTHER
+    for finding, own in TEMPLATES.items():
+        assert closed(own.first) == own.first, finding
+
+
+@pytest.mark.parametrize(("label", "text", "about"), SPOKEN, ids=[label for label, _, _ in SPOKEN])
+def test_a_sentence_has_no_forbidden_word_id_sign_or_unknown_number(label: str, text: str, about: BaseModel) -> None:
+    assert text[0] == text[0].upper()
+    assert text.endswith(".")
+    assert not reading.FORBIDDEN.search(text)
+    assert not reading.SIGN.search(text)
+    assert not [id_ for id_ in reading.IDS if id_ in text]
+    assert not reading.plurals(text)
+    assert "  " not in text
+    assert ".." not in text
+    assert reading.unknown(text, about) == []
+
+
+def test_items_are_those_of_the_task() -> None:
+    evasion = voices.result("robustness-structure", voices.CASES["robustness-structure"][0], "not settled")
+    assert "815 of 1,000 graphs are right" in said(evasion, "graph")
+    assert "(0.3 per graph)" in said(evasion, "graph")
+    assert "about 38 more test graphs" in said(evasion, "graph")
+    assert [names.items(level) for level in ("node", "edge", "graph", "molecule")] == ["node", "edge", "graph", "item"]
+
+
+def test_an_unknown_number_is_noticed() -> None:
+    result = voices.result("shift-gap", voices.CASES["shift-gap"][0], "over")
+    assert reading.unknown("It is 77.7 points, 613 in 1,000 and 4.", result) == ["77.7", "613", "4"]
+    assert reading.SIGN.search("by −0.1 points")
+    assert reading.plurals("1 nodes, 1 node, 1 is, 31 nodes") == ["1 nodes"]
+
+
+@pytest.mark.parametrize("stem", voices.STEMS)
+def test_the_word_follows_the_stem(stem: str) -> None:
+    words = {
+        "over": "over the limit",
+        "accepted": "accepted",
+        "within": "seen",
+        "not found": "not found",
+        "not settled": "not settled",
+        "cannot tell": "not settled",
+        "does not count": "does not count",
+        "not measured": "not settled",
+    }
+    for finding, cases in voices.CASES.items():
+        assert word(voices.result(finding, cases[0], stem)) == words[stem]
+
+
+def test_steps_answer_what_is_over_or_open_worst_first() -> None:
+    audit = samples.realistic()
+    found = steps(audit, undefended(audit))
+    assert [step.findings for step in found] == [("privacy-link-stealing",), ("shift-worst-group",), ()]
+    assert found[0].text == TEMPLATES["privacy-link-stealing"].first
+    assert steps(samples.clean(), undefended(samples.clean())) == []
+    failed = steps(samples.untrusted(), undefended(samples.untrusted()))
+    assert any("Mend the failed checks" in step.text for step in failed)
+
+
+@pytest.mark.parametrize(
+    ("facts", "first"),
+    [
+        ({"verdict": "VIOLATED", "reason": "audit"}, "Do not publish this claim."),
+        ({"verdict": "UNDERPOWERED", "reason": "not-run"}, "Audit a run as well"),
+        ({"verdict": "UNDERPOWERED", "reason": "reach"}, "Settle what is open: more canaries or runs."),
+        ({"verdict": "CONSISTENT"}, ""),
+    ],
+)
+def test_steps_of_a_claim(facts: dict[str, str], first: str) -> None:
+    audit = samples.claimed(**facts)
+    found = steps(audit, undefended(audit))
+    assert [step.text.startswith(first) for step in found] == ([True] if first else [])
+
+
+def test_names_of_controls_that_differ_by_seed_are_all_named() -> None:
+    assert names.control("features / labels") == "features alone or labels alone"
+    assert names.control("features / features-standardised") == "features alone"
+    assert names.control("a control of a plug-in") == "a control of a plug-in"
+
+
+@pytest.mark.parametrize(("shown", "unit", "number"), [("value", "share", "80.8"), ("excess", "auc", "2.5 less")])
+def test_numbers_of_the_matrix_are_in_percent_and_points(shown: Any, unit: Unit, number: str) -> None:
+    headline = compared.comparison_of((0,)).arms[0].headlines[0]
+    value = Estimate(value=0.808 if shown == "value" else -0.0251)
+    changed = headline.model_copy(update={"estimate": value, "unit": unit, "shown": shown})
+    assert comparison.number(changed) == (number, "")

@@ -1,0 +1,552 @@
+"""Every sentence that the reports can say: each finding in each stem, each code, decision, claim and verdict.
+
+`python -m tests.reports.voices` writes them to `golden/sentences.txt`, to be read before it is kept.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from auditor.document import NONE, AtSeed, Control, Decision, Estimate, Judgement, Limit, Metric, Result, measured
+from auditor.document import codes as why
+from auditor.document.facts import (
+    Accounted,
+    Bound,
+    BudgetCurve,
+    ClaimFacts,
+    Confidence,
+    Decorrelation,
+    Detection,
+    Facts,
+    Group,
+    LinkFacts,
+    LowFpr,
+    Shipped,
+)
+from reports.sentences import claim, comparison, verdict
+from reports.sentences.codes import holes
+from reports.sentences.compose import said, word
+from reports.sentences.numbers import closed
+from reports.sentences.templates import TEMPLATES
+from tests.reports import samples
+from tests.reports.samples import around, damage, links, robust
+
+GOLDEN = Path(__file__).parent / "golden" / "sentences.txt"
+FINDINGS = (*TEMPLATES, "dp-claim", "plug-in-finding")
+UNTIL = datetime.date(2027, 6, 30)
+
+JUMPS = Metric("jump_rate", "share", "higher", "gap")
+FLIPS = Metric("prototype_flips_per_edge", "ratio", "higher", "other")
+NON_FINITE = Metric("non_finite_rate", "share", "higher", "gap")
+SMALL = Metric("small_prototypes", "count", "higher", "artifact")
+IDS = Metric("training_ids", "count", "higher", "artifact")
+PERMUTED = Metric("permuted_dependence_above_half", "ratio", "higher", "artifact")
+CLEAN = Metric("clean_accuracy", "share", "lower", "accuracy")
+BALANCED = Metric("balanced_accuracy", "share", "lower", "accuracy")
+POISONED = Metric("poisoned_accuracy", "share", "lower", "accuracy")
+AFTER_EDITS = Metric("worst_case_accuracy", "share", "lower", "accuracy")
+INVERSION = Metric("msp_inversion", "auc", "lower", "auc")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A finding as it may be measured.
+
+    Attributes:
+        own, control: the numbers where something is found; without an effect the own number is that of the control.
+        facts: of the two, where the numbers in them follow.
+        arm: which one it is about.
+    """
+
+    metric: Metric
+    own: float
+    control: tuple[str, float]
+    facts: tuple[Facts | None, Facts | None]
+    n: int = 1000
+    subset: str = ""
+    arm: str = NONE
+    threshold: float = 0.1
+
+
+LOW = LowFpr(fpr=0.001, attack=around(0.3521, 0.02), control=around(0.0483, 0.01), chance=0.001)
+LOW_NOT = LowFpr(fpr=0.001, attack=around(0.0483, 0.02), control=around(0.0483, 0.01), chance=0.001)
+
+
+def _confidence(confidence: float, bins: str = "") -> Confidence:
+    return Confidence(confidence=confidence, accuracy=0.815, bins=bins)
+
+
+def _detection(shifted: float) -> Detection:
+    return Detection(damage="edge-drop", severity="0.5", detector="msp", clean=0.815, shifted=shifted)
+
+
+def _group(groups: int = 15) -> Group:
+    return Group(cut_by="degree", group="2–3", members=59, groups=groups, permutation_p=0.005)
+
+
+KNOWN = ("features+labels", 0.702)
+CASES: dict[str, tuple[Case, ...]] = {
+    "privacy-link-stealing": (
+        Case(samples.AUC, 0.956, KNOWN, (links(135, 78), links(79, 78)), n=10_556),
+        Case(samples.TPR, 0.3521, ("features+labels", 0.0483), (links(None, low=LOW), links(None, low=LOW_NOT))),
+    ),
+    "privacy-link-inversion": (
+        Case(samples.AUC, 0.956, KNOWN, (links(135, 78, sampled=True), links(79, 78, sampled=True)), n=10_556),
+    ),
+    "robustness-structure": (
+        Case(samples.ROBUST, 0.612, ("random", 0.801), (robust(0.612, 0.801), robust(0.815, 0.801)), subset="eps=0.05"),
+    ),
+    "shift-gap": (
+        Case(
+            samples.ACCURACY,
+            0.6112,
+            ("clean data, same items", 0.815),
+            (damage("edge-drop", "0.1", 0.6112), damage("edge-drop", "0.1", 0.8149)),
+            subset="edge-drop=0.1",
+        ),
+    ),
+    "shift-worst-group": (
+        Case(
+            samples.WORST,
+            0.61,
+            ("worst of random groups of the same sizes", 0.8),
+            (_group(), _group()),
+            n=59,
+            subset="all properties",
+        ),
+    ),
+    "shift-miscalibrated": (
+        Case(
+            samples.SCE, -0.401, ("confidence equal to accuracy", 0.0), (_confidence(0.414), _confidence(0.816)), n=1000
+        ),
+    ),
+    "shift-silent-failure": (
+        Case(samples.AUROC, 0.38, ("chance", 0.5), (_detection(0.61), _detection(0.61)), subset="edge-drop=0.5"),
+    ),
+    "shift-inverted-confidence": (
+        Case(INVERSION, 0.38, ("chance", 0.5), (_detection(0.61), _detection(0.61)), subset="edge-drop=0.5"),
+    ),
+    "shift-non-finite": (
+        Case(NON_FINITE, 0.312, ("clean data, same items", 0.0), (None, None), subset="feature-mask=0.5"),
+    ),
+    "joint-table-leaks-edges": (Case(samples.AUC, 0.956, KNOWN, (links(135, 78), links(79, 78)), n=10_556),),
+    "joint-small-prototype": (
+        Case(
+            SMALL,
+            3,
+            ("at least 5 nodes each", 0.0),
+            (
+                Shipped(severity="high", count=3, of=20, smallest=1, alone=2),
+                Shipped(severity="none", count=0, of=20, smallest=6, alone=0),
+            ),
+            n=20,
+        ),
+    ),
+    "joint-live-needs-training-graph": (
+        Case(
+            IDS,
+            140,
+            ("the same fit with stored prototypes", 0.0),
+            (
+                Shipped(severity="medium", count=140, of=140, mode="live"),
+                Shipped(severity="none", count=0, of=140, mode="frozen"),
+            ),
+            n=140,
+        ),
+    ),
+    "joint-cluster-jump": (Case(JUMPS, 0.8, ("as many random edges elsewhere", 0.3), (None, None), n=40),),
+    "prototype-membership": (
+        Case(samples.AUC, 0.84, ("prototypes of random non-members", 0.52), (None, None), subset="distance"),
+    ),
+    "prototype-edit": (
+        Case(FLIPS, 1.82, ("random edges at the prototype nodes", 0.1), (None, None), n=16, threshold=1.0),
+    ),
+    "defense-gain": (
+        Case(CLEAN, 0.79, ("joint-cluster:arm=ce", 0.92), (None, None), arm="joint-cluster", threshold=0.01),
+        Case(AFTER_EDITS, 0.61, ("the graph unedited", 0.79), (None, None), arm="joint-cluster", subset="eps=0.05"),
+        Case(POISONED, 0.61, ("joint-cluster:arm=ce", 0.79), (None, None), arm="joint-cluster", threshold=0.01),
+    ),
+    "l2r-effect": (Case(BALANCED, 0.61, ("uniform-refit", 0.79), (None, None), arm="l2r:mode=head", threshold=0.01),),
+    "l2r-nothing-to-decorrelate": (
+        Case(
+            PERMUTED,
+            0.32,
+            ("half of it", 0.0),
+            (
+                Decorrelation(permuted_share=0.82, ratio=0.9, ratio_permuted=0.95, ess=0.8),
+                Decorrelation(permuted_share=0.18, ratio=0.5, ratio_permuted=0.9, ess=0.8),
+            ),
+            n=1,
+        ),
+    ),
+    "plug-in-finding": (
+        Case(Metric("copied_answers", "share", "higher"), 0.9, ("a model of its own", 0.6), (None, None)),
+    ),
+}
+"""Every finding that a probe, a defence or a verb can raise, `dp-claim` aside, and one of a plug-in."""
+
+STEMS = ("over", "accepted", "within", "not found", "not settled", "cannot tell", "does not count", "not measured")
+_ACCEPTED = why.Accepted(source="baseline", reason="ticket 12", by="the privacy team", until=UNTIL)
+
+
+def result(finding: str, case: Case, stem: str) -> Result:
+    """A result of that kind which is judged so."""
+    found = stem in ("over", "accepted", "within", "not settled", "does not count")
+    is_fact = case.metric.scale == "artifact"
+    own = (
+        case.own
+        if found
+        else (0.0 if is_fact else case.control[1] + (0.001 if case.metric.worse_when != "lower" else -0.001))
+    )
+    half = {"not settled": 0.9, "cannot tell": 1.5}.get(stem, 0.1) * abs(case.own - case.control[1])
+    name, beside = case.control
+    control = Control(name=name, estimate=Estimate(value=beside, n=case.n))
+    estimate = Estimate(value=None if stem == "not measured" else own, n=case.n)
+    if not is_fact and stem != "not measured":
+        control = control.model_copy(update={"contrast": around(round(own - beside, 9), half, case.n)})
+        estimate = around(own, half, case.n)
+    number = measured(
+        case.metric,
+        estimate,
+        finding=finding,
+        subset=case.subset,
+        controls=[control],
+        judged=True,
+        facts=None if stem == "not measured" else case.facts[0 if found else 1],
+    )
+    return _result(number.model_dump(), case.arm, _judgement(stem, case.threshold))
+
+
+def _result(number: dict[str, Any], arm: str, judgement: Judgement | None) -> Result:
+    by_seed = {name: number[name] for name in ("estimate", "controls", "contrast")}
+    return Result(
+        **number,
+        fingerprint="0" * 64,
+        family="f",
+        probe="a-probe",
+        arm=arm,
+        seeds=(0,),
+        by_seed=(AtSeed(cell="c", seed=0, **by_seed),),
+        judgement=judgement,
+    )
+
+
+def _judgement(stem: str, threshold: float) -> Judgement:
+    settle: dict[str, tuple[why.JudgementCode, ...]] = {
+        "over": (why.OneSeed(),),
+        "accepted": (_ACCEPTED,),
+        "not settled": (why.Settle(items=38, there=59, seeds=True), why.OneSeed()),
+        "cannot tell": (why.Settle(items=18_000, there=59, seeds=False),),
+        "does not count": (why.Untrusted(checks=("edge-dependence", "gradient")),),
+        "not measured": (why.NotMeasured(),),
+    }
+    status: dict[str, Any] = {"over": "fail", "accepted": "accepted", "within": "pass", "not found": "pass"}
+    return Judgement(
+        status=status.get(stem, "inconclusive"),
+        severity="high",
+        severity_upper="critical",
+        confidence="low" if stem == "over" else "medium",
+        threshold=threshold,
+        against="high",
+        untrusted=stem in ("does not count", "not measured"),
+        codes=settle.get(stem, ()),
+    )
+
+
+def findings() -> Iterator[tuple[str, Result]]:
+    """Every finding in every stem, with a label."""
+    for finding, cases in CASES.items():
+        for case in cases:
+            for stem in STEMS:
+                if case.metric.scale != "artifact" or stem not in ("not settled", "cannot tell"):
+                    yield f"{finding} · {case.metric.name} · {stem}", result(finding, case, stem)
+
+
+def variants() -> Iterator[tuple[str, Result]]:
+    """What else may be said of a result: other facts, other codes, numbers that are only shown."""
+    stealing, evasion = CASES["privacy-link-stealing"][0], CASES["robustness-structure"][0]
+    gap, edit = CASES["shift-gap"][0], CASES["prototype-edit"][0]
+    over = result("privacy-link-stealing", stealing, "over")
+    twin = Control(
+        name="counterfactual/degree+class", estimate=around(0.93, 0.01), contrast=around(0.026, 0.01), twin=True
+    )
+    both = measured(
+        samples.AUC, around(0.956, 0.01), finding=over.finding, controls=[*over.controls, twin], facts=links(135, 120)
+    )
+    explained = _result(both.model_dump(), NONE, _judgement("within", 0.25))
+    yield "links · mostly explained by a twin", explained
+    yield "links · list and ranking disagree", _with(over, facts=links(51, 78))
+    yield "links · no list", _with(over, facts=links(None))
+    few_pairs = LinkFacts(positives=905, negatives=9_651, needed=50_000)
+    small = measured(samples.TPR, Estimate(value=None, n=10_556), finding="privacy-link-stealing", facts=few_pairs)
+    yield "links · too few pairs", _result(small.model_dump(), NONE, None)
+    chance = Control(name="chance", estimate=Estimate(value=0.5), contrast=around(0.456, 0.01))
+    yield (
+        "links · beside chance",
+        _with(over, controls=(chance,), contrast=over.contrast, facts=links(None), to="chance"),
+    )
+    broken = result("robustness-structure", evasion, "over")
+    yield "edits · worse than no edges", _with(broken, facts=robust(0.412, 0.801))
+    yield "edits · worse than the commonest class", _with(broken, facts=robust(0.212, 0.801, edge_free=None))
+    yield "edits · no control", _with(broken, facts=robust(0.612, None))
+    yield "edits · few", _with(broken, facts=robust(0.812, 0.8149, edits=45))
+    yield (
+        "edits · floor under the number",
+        _with(
+            result("shift-silent-failure", CASES["shift-silent-failure"][0], "over"),
+            limit=Limit(name="min_auroc", value=0.6, of="value"),
+            judgement=_judgement("over", -0.1).model_copy(update={"against": "min_auroc"}),
+        ),
+    )
+    for kind, severity in (
+        ("edge-add", "0.1"), ("edge-add", "0.3"), ("feature-mask", "0.5"), ("feature-noise", "0.1"),
+        ("node-drop", "0.3"), ("crop", "0.75"), ("sensor-drift", "2"),
+    ):  # fmt: skip
+        yield (
+            f"damage · {kind} {severity}",
+            _with(result("shift-gap", gap, "within"), facts=damage(kind, severity, 0.7)),
+        )
+    for name, group in (
+        ("hops-to-train", "3"), ("pagerank", "0.15–0.6"), ("nodes", "12–40"), ("homophily", "<0.5"), ("age", "1–2"),
+    ):  # fmt: skip
+        worst = result("shift-worst-group", CASES["shift-worst-group"][0], "over")
+        yield f"group · {name}", _with(worst, facts=Group(cut_by=name, group=group, members=59, groups=1))
+    yield (
+        "group · counted",
+        _with(
+            result("shift-worst-group", CASES["shift-worst-group"][0], "over"),
+            estimate=around(36 / 59, 0.1, 59),
+            controls=(Control(name="the rest", estimate=around(45 / 59, 0.1, 59), contrast=around(-9 / 59, 0.05)),),
+        ),
+    )
+    yield (
+        "calibration · too sure",
+        _with(
+            result("shift-miscalibrated", CASES["shift-miscalibrated"][0], "over"),
+            estimate=around(0.123, 0.02),
+            facts=_confidence(0.938),
+        ),
+    )
+    saving = result("prototype-edit", edit, "over")
+    control = Control(name="random", estimate=Estimate(value=-0.1), contrast=around(1.92, 0.2))
+    yield "prototype · random edits help", _with(saving, controls=(control,))
+    few = result("prototype-membership", CASES["prototype-membership"][0], "over")
+    yield "prototype · few of them", _with(few, finding="joint-small-prototype")
+    yield from _codes()
+    yield from _only_shown()
+
+
+def _codes() -> Iterator[tuple[str, Result]]:
+    base = result("shift-gap", CASES["shift-gap"][0], "not settled")
+    for name, code in {
+        "settled by items": why.Settle(items=38, there=1000, seeds=False),
+        "settled by nothing": why.Settle(items=None, there=1000, seeds=True),
+        "open interval": why.OpenInterval(),
+        "no threshold": why.NoThreshold(),
+        "not significant": why.NotSignificant(p=0.043, alpha=0.025),
+        "too uncertain": why.TooUncertain(confidence="low", needed="medium"),
+        "widened": why.Widened(together=12, lo=-0.02, hi=0.31),
+    }.items():
+        yield (
+            f"code · {name}",
+            _with(base, judgement=base.judgement and base.judgement.model_copy(update={"codes": (code,)})),
+        )
+    over = result("shift-gap", CASES["shift-gap"][0], "over")
+    for name, more in {
+        "stands anyway": why.StandsAnyway(checks=("gradient",)),
+        "acceptance expired": why.AcceptanceExpired(until=datetime.date(2026, 1, 31)),
+        "worse than accepted": why.WorseThanAccepted(hi=0.12, severity="medium"),
+        "worse than accepted, open": why.WorseThanAccepted(hi=None, severity="low"),
+        "suppressed": why.Accepted(source="suppress", rule="shift-*", reason="known", until=UNTIL),
+    }.items():
+        yield (
+            f"code · {name}",
+            _with(over, judgement=over.judgement and over.judgement.model_copy(update={"codes": (more,)})),
+        )
+    no_limit = over.judgement and over.judgement.model_copy(update={"threshold": None})
+    yield "code · no limit", _with(over, judgement=no_limit)
+    open_end = around(0.2, 0.05).model_copy(update={"hi": None})
+    yield "range · open above", _with(base, contrast_like=open_end.negated())
+
+
+def _only_shown() -> Iterator[tuple[str, Result]]:
+    def shown(
+        finding: str, metric: Metric, value: float | None, facts: Facts | None, *controls: Control, n: int = 83
+    ) -> Result:
+        number = measured(metric, Estimate(value=value, n=n), finding=finding, controls=controls, facts=facts)
+        return _result(number.model_dump(), NONE, None)
+
+    random = Control(name="random", estimate=Estimate(value=0.62))
+    rauc, eps50 = Metric("rauc", "ratio", "lower"), Metric("eps50", "share", "lower")
+    rate = Metric("success_rate", "share", "higher")
+    broken = BudgetCurve(median_edits=4)
+    yield "shown · area", shown("robustness-structure", rauc, 0.41, BudgetCurve(reference="mlp"), random)
+    yield "shown · half", shown("robustness-structure", eps50, 0.032, BudgetCurve(largest_budget=0.25))
+    yield "shown · never half", shown("robustness-structure", eps50, None, BudgetCurve(largest_budget=0.25))
+    yield "shown · broken graphs", shown("robustness-structure", rate, 1.0, broken)
+    yield (
+        "shown · calibration error",
+        shown(
+            "shift-miscalibrated",
+            Metric("ece", "share", "higher", "calibration"),
+            0.123,
+            _confidence(0.938, "15 of equal width"),
+            Control(name="calibrated model", estimate=Estimate(value=0.018)),
+        ),
+    )
+    jump = "joint-cluster-jump"
+    yield "shown · edges needed", shown(jump, Metric("median_edges", "count", "lower"), 2.5, None)
+    yield "shown · wrong once moved", shown(jump, Metric("flips_given_jump", "share", "higher"), 0.25, None, n=32)
+    yield "shown · one edge moves", shown(jump, Metric("one_edge_moves", "share", "higher"), 0.031, None)
+    yield "shown · one edge costs", shown(jump, Metric("one_edge_loss", "share", "higher"), 0.0042, None)
+    yield "shown · one edge helps", shown(jump, Metric("one_edge_loss", "share", "higher"), -0.0042, None)
+    yield "shown · precision", shown("privacy-link-stealing", samples.PRECISION, 0.00031, links(None))
+    yield "shown · epsilon", shown("dp-claim", Metric("epsilon_prv", "epsilon", "higher"), 3.5, None)
+
+
+def _with(base: Result, *, to: str = "", contrast_like: Estimate | None = None, **changed: Any) -> Result:
+    """The same result with some of it changed; its contrast follows its first control."""
+    controls: Sequence[Control] = changed.get("controls", base.controls)
+    if base.contrast is not None and controls and controls[0].contrast is not None:
+        like = contrast_like or controls[0].contrast
+        changed["contrast"] = base.contrast.model_copy(
+            update={"value": like.value, "lo": like.lo, "hi": like.hi, "to": to or controls[0].name}
+        )
+    return base.model_copy(update=changed)
+
+
+def claims() -> Iterator[tuple[str, ClaimFacts]]:
+    """A claim with every verdict and reason."""
+    claimed: dict[str, Any] = {"epsilon": 4.0, "delta": 1e-5, "level": "edge", "relation": "flip-pair"}
+    stated = Accounted(
+        epsilon=10.2, delta=1e-5, accountant="prv+pld", parameters={"q": 0.0719, "sigma": 1, "steps": 700}
+    )
+    low = stated.model_copy(update={"epsilon": 3.98, "prv": 3.98, "pld": 3.99, "ordinary": 1.2})
+    bound = Bound(
+        test="one-run", guesses=1000, right=986, rejected=False, lower=2.1, lower_95=2.9, needed=994, twin_lower_95=4.6
+    )
+    run: dict[str, Any] = {**claimed, "access": "mechanism", "alpha": 0.0005, "size": 1000, "unit": "canaries"}
+    refuting = bound.model_copy(update={"right": 998, "rejected": True, "lower": 4.3})
+    blunt = bound.model_copy(update={"twin_lower_95": 3.1})
+    yield (
+        "accounting",
+        ClaimFacts(verdict="VIOLATED", reason="accounting", access="parameters", account=stated, **claimed),
+    )
+    endless = stated.model_copy(update={"epsilon": None, "parameters": {}})
+    yield (
+        "accounting, no bound",
+        ClaimFacts(verdict="VIOLATED", reason="accounting", access="parameters", account=endless, **claimed),
+    )
+    yield "not-run", ClaimFacts(verdict="UNDERPOWERED", reason="not-run", access="parameters", account=low, **claimed)
+    yield "audit", ClaimFacts(verdict="VIOLATED", reason="audit", bounds=(bound, refuting), **run)
+    yield "ceiling", ClaimFacts(verdict="UNDERPOWERED", reason="ceiling", ceiling=2.4, enough=1420, **run)
+    trainings = {**run, "unit": "trainings", "enough": 64}
+    yield "ceiling, trainings", ClaimFacts(verdict="UNDERPOWERED", reason="ceiling", ceiling=2.4, **trainings)
+    yield "ceiling, nothing", ClaimFacts(verdict="UNDERPOWERED", reason="ceiling", ceiling=2.4, **run)
+    blind = {**run, "delta": 0.001}
+    yield "alpha-below-delta", ClaimFacts(verdict="UNDERPOWERED", reason="alpha-below-delta", **blind)
+    yield "reach-unknown", ClaimFacts(verdict="UNDERPOWERED", reason="reach-unknown", bounds=(bound,), **run)
+    yield "reach", ClaimFacts(verdict="UNDERPOWERED", reason="reach", bounds=(blunt,), **run)
+    yield "consistent", ClaimFacts(verdict="CONSISTENT", bounds=(bound,), **run)
+
+
+def decisions() -> Iterator[tuple[str, Decision]]:
+    """A decision of every kind, and every code of one."""
+    gained, lost = around(0.048, 0.007), around(-0.024, 0.006)
+    ce, eps = "joint-cluster:arm=ce", "eps=0.05"
+    tried = why.TriedEdits(edits="every")
+    few = why.FewSeeds(seeds=1, needed=5)
+
+    def decision(about: Any, status: Any, estimate: Estimate | None, *codes: why.DecisionCode, **more: str) -> Decision:
+        return Decision(about=about, status=status, estimate=estimate, codes=codes, **{"to": ce, **more})
+
+    yield "helps", decision("robustness", "helps", gained, tried, subset=eps)
+    yield "helps, own edits", decision("robustness", "helps", gained, why.TriedEdits(edits="own"), subset=eps)
+    modes = why.LeastOfModes(arms=("joint-cluster", "joint-cluster:prototypes=live"))
+    yield "least of modes", decision("robustness", "helps", gained, tried, modes, subset=eps)
+    other = why.NotTheIdea(arms=("joint-cluster:arm=joint_random",))
+    yield "not the idea", decision("robustness", "not-shown", gained, other, tried, subset=eps)
+    yield "hurts", decision("robustness", "hurts", lost, tried, subset=eps)
+    yield "not shown", decision("robustness", "not-shown", around(0.004, 0.01), tried, subset=eps)
+    yield "few seeds", decision("robustness", "not-settled", Estimate(value=0.06), few, subset=eps)
+    many = why.FewSeeds(seeds=5, needed=23)
+    yield "more seeds", decision("robustness", "not-settled", around(0.02, 0.06), many, subset=eps)
+    yield "no spread", decision("robustness", "not-settled", Estimate(value=0.06), why.NoSpread(seeds=5), subset=eps)
+    blunt = (why.Blunt(half_width=0.031), why.OverItems())
+    yield "blunt", decision("robustness", "not-settled", around(0.02, 0.031), *blunt, subset=eps)
+    foreign = why.ForeignEdits(edits="transferred")
+    yield "foreign edits", decision("robustness", "not-settled", gained, foreign, subset=eps)
+    poisoned = why.ForeignEdits(edits="poisoned")
+    yield "poisoned", decision("poisoned-accuracy", "not-settled", gained, poisoned, subset="metattack, 5 % of edges")
+    yield "not compared", decision("robustness", "not-compared", None, why.NotMeasured(), subset=eps)
+    spoiled = (tried, why.UntrustedArm(checks=("gradient",)))
+    yield "untrusted", decision("robustness", "helps", gained, *spoiled, subset=eps)
+    indicative = (why.Indicative(seeds=5, wanted=10), why.Corrected(together=3, level=0.017))
+    yield "balanced", decision("balanced-accuracy", "hurts", lost, *indicative, subset="ood", to="uniform-refit")
+    yield "balanced, one seed", decision("balanced-accuracy", "not-shown", Estimate(value=0.01), why.OneSeed())
+    yield "equal", decision("balanced-accuracy", "not-shown", Estimate(value=0.0, lo=-0.01, hi=0.01))
+    yield "accuracy", decision("accuracy", "helps", gained, to="gap:edges=false")
+    yield "links", decision("links", "hurts", gained, probe="posterior-similarity", to="gap:edges=false")
+    yield "links, none", decision("links", "not-shown", around(-0.004, 0.01), to="gap:edges=false")
+    yield "utility", decision("utility", "helps", Estimate(value=0.31), to="")
+    yield "no utility", decision("utility", "hurts", Estimate(value=0.012), why.NoUtility(beyond=0.012), to="")
+    recovered = why.Recovery(share=0.6, of=0.08, by="group-balanced")
+    yield "recovery", decision("recovery", "helps", gained, recovered, to="uniform-refit")
+
+
+def verdicts() -> Iterator[tuple[str, str]]:
+    """The last line of every ending, and every code of a verdict."""
+    audit = samples.realistic()
+    yield "failed", _last(audit)
+    yield "failed, exit zero", _last(audit.model_copy(update={"verdict": _changed(audit, exit_code=0)}))
+    demo = {"verdict": _changed(audit, exit_code=0), "argv": ("demo",)}
+    yield "failed, demonstration", _last(audit.model_copy(update=demo))
+    yield "passed", _last(samples.clean())
+    yield "incomplete", _last(samples.empty())
+    yield "spoiled", _last(samples.untrusted())
+    stopped = _changed(audit, status="INCOMPLETE", exit_code=130, codes=(why.Interrupted(finished=9, planned=15),))
+    yield "stopped", _last(audit.model_copy(update={"verdict": stopped}))
+    yield "policy", verdict.policy(audit)
+    mine = audit.results[0].fingerprint
+    for code in (
+        why.BrokeOff(probe="graphmi", arm="mlp", seed=1, status="error", reason="RuntimeError: no"),
+        why.NeverFinished(cells=2, planned=15),
+        why.NamedAndSkipped(probe="graphmi", arm=NONE, seed=0, reason="needs PARAMS"),
+        why.CoverageLost(probe="graphmi", arm=NONE),
+        why.NothingMeasured(),
+        why.NothingJudged(probe="graphmi"),
+        why.ResultUntrusted(fingerprint=mine),
+        why.ResultUntrusted(fingerprint="ab" * 32),
+        why.ClaimUnsettled(fingerprint=mine),
+        why.OpenAndMustNot(fingerprint=mine),
+        why.Interrupted(finished=9, planned=15),
+        why.StaleAcceptance(source="baseline", finding="shift-gap", why="absent"),
+        why.StaleAcceptance(source="baseline", finding="shift-gap", why="passes"),
+        why.StaleAcceptance(source="suppress", finding="shift-*", target="cora", why="expired", until=UNTIL),
+    ):
+        yield code.code, closed(holes([code], audit)[0])
+
+
+def _changed(audit: Any, **changed: Any) -> Any:
+    return audit.verdict.model_copy(update=changed)
+
+
+def _last(audit: Any) -> str:
+    return "  ".join(verdict.last_line(audit))
+
+
+def lines() -> list[str]:
+    """Every sentence with its label."""
+    found = [f"{label} [{word(result)}]\n    {said(result)}" for label, result in (*findings(), *variants())]
+    found += [f"dp-claim · {label}\n    {closed(claim.verdict(facts))}" for label, facts in claims()]
+    found += [f"decision · {label}\n    {comparison.decided(decision)}" for label, decision in decisions()]
+    found += [f"verdict · {label}\n    {text}" for label, text in verdicts()]
+    return found
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text("\n".join(lines()) + "\n", encoding="utf-8")
