@@ -1,4 +1,4 @@
-"""MkDocs hooks: every page of `probes`, `defenses` and `findings` reaches the navigation and its folder's index."""
+"""MkDocs hooks: every page of the folders below reaches the navigation and its folder's index."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-FOLDERS = {"probes": "Probes", "defenses": "Defences", "findings": "Findings"}
+FOLDERS = {"probes": "Probes", "defenses": "Defences", "findings": "Findings", "methods": "Methods"}
 INDEXES = [f"{folder}/index.md" for folder in FOLDERS]
 MARKER = "<!-- pages -->"
 
@@ -36,7 +36,7 @@ def pages_of(folder: Path) -> list[Path]:
 def table_of(folder: Path) -> str:
     """A Markdown table: each page with the first sentence behind its title."""
     rows = [f"| [{page.stem}]({page.name}) | {first_sentence(page)} |" for page in pages_of(folder)]
-    return "\n".join(["| id | |", "|---|---|", *rows])
+    return "\n".join(["| page | |", "|---|---|", *rows])
 
 
 def first_sentence(page: Path) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
-from auditor.audit import from_bytes
+from auditor.document import from_bytes
 from reports.html.report import HtmlReport
 from reports.terminal import WIDTH, TerminalReport
 
