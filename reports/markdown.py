@@ -60,7 +60,8 @@ def escape(text: str) -> str:
 def _comparison(compared: Comparison) -> list[str]:
     """One row per arm, what may be said of each defence, guarantees, what was not fitted and what was left out."""
     grid = Grid.of(compared)
-    heads = [f"{words.title(column)} {words.arrow(column)}" for column in grid.columns]
+    titled = zip(words.titles(grid.columns), grid.columns, strict=True)
+    heads = [f"{title} {words.arrow(column)}" for title, column in titled]
     lines = [
         "## Comparison",
         "",

@@ -27,8 +27,7 @@ def claim_parts(audit: Audit, *, plain: bool) -> Iterable[RenderableType]:
         return
     if facts.bounds:
         yield _table(claim.bound_rows(facts), plain=plain)
-    word, _, text = claim.verdict(facts).partition(": ")
-    yield Text.assemble("\n", (word, _STYLE[facts.verdict]), f": {closed(text)}")
+    yield Text.assemble("\n", (facts.verdict, _STYLE[facts.verdict]), f": {closed(claim.why(facts))}")
 
 
 def _lines(audit: Audit) -> Table:

@@ -28,7 +28,7 @@ def comparison_parts(audit: Audit, compared: Comparison, *, width: int, plain: b
     shown = leading(grid.columns, max((width - _NAME - 1 - _LAST) // (_NUMBER + 1), 1))
     yield _table(grid, shown, width=width, plain=plain)
     yield Text(f"{words.legend(compared)} {words.marking(compared)}", style="dim")
-    dropped = [words.title(column) for k, column in enumerate(grid.columns) if k not in shown]
+    dropped = [title for k, title in enumerate(words.titles(grid.columns)) if k not in shown]
     if dropped:
         yield Text(f"Not shown at this width: {', '.join(dropped)} (audit.html)", style="dim")
     yield from _said(grid)
@@ -44,7 +44,8 @@ def _table(grid: Grid, shown: Sequence[int], *, width: int, plain: bool) -> Tabl
     for _ in shown:
         table.add_column(width=_NUMBER, overflow="fold")
     table.add_column(width=_LAST, justify="right")
-    heads = [_head(grid.columns[k]) for k in shown]
+    titles = words.titles(grid.columns)
+    heads = [_head(titles[k], grid.columns[k]) for k in shown]
     table.add_row(Text("defence"), *heads, Text.assemble("seconds", "\n", ("Pareto", "dim")))
     if not plain:
         table.add_row(*(Rule(style="dim") for _ in range(len(shown) + 2)))
@@ -63,9 +64,9 @@ def _table(grid: Grid, shown: Sequence[int], *, width: int, plain: bool) -> Tabl
     return table
 
 
-def _head(column: Headline) -> Text:
-    title = " ".join(filter(None, (words.title(column), column.subset)))
-    return Text.assemble(f"{column.family} {words.arrow(column)}", "\n", (title, "dim"))
+def _head(title: str, column: Headline) -> Text:
+    what = " ".join(filter(None, (title, column.subset)))
+    return Text.assemble(f"{column.family} {words.arrow(column)}", "\n", (what, "dim"))
 
 
 def _number(cell: Headline | None) -> Text:

@@ -20,6 +20,7 @@ def check(
 ) -> None:
     """Load a target, show its validity rows and the plan of cells. Exit 3 when an integrity row fails."""
     from rich.table import Table
+    from rich.text import Text
 
     from auditor.cli.console import stdout
     from auditor.cli.session import Session
@@ -49,12 +50,12 @@ def check(
         console.print(f"defended by {loaded.defense.spec}: {'; '.join(said)}", markup=False)
     table = Table("validity", "kind", "status", "evidence", title_justify="left")
     for row in rows:
-        table.add_row(row.id, row.kind, row.status, row.evidence)
+        table.add_row(row.id, row.kind, row.status, Text(row.evidence))
     console.print(table)
     plan_table = Table("probe", "seed", "estimate", "note")
     for cell in cells:
         estimate = "–" if cell.skip else f"≈ {cell.estimate_s:.0f} s"
-        plan_table.add_row(cell.request.spec, str(cell.seed), estimate, cell.skip or "planned")
+        plan_table.add_row(Text(cell.request.spec), str(cell.seed), estimate, Text(cell.skip or "planned"))
     console.print(plan_table)
     planned = [cell for cell in cells if not cell.skip]
     total = sum(cell.estimate_s for cell in planned)

@@ -33,12 +33,13 @@ def repair(
     from auditor.compare.arms import load_any
     from auditor.data.sources import resolve_root
     from auditor.defense import DefenseTask
+    from auditor.parameters import build
     from auditor.runner.execute import TrainedCache
     from auditor.targets.derived import save_derived, tables_of
 
     torch.set_num_threads(1)  # the same bytes on every machine
-    method_class = registry.find("defenses", "repair").load()
-    defense = method_class(method=method, errors=errors, max_drawdown=max_drawdown, together=together)
+    words = {"method": method, "errors": errors, "max_drawdown": str(max_drawdown), "together": str(together).lower()}
+    defense = build(registry.find("defenses", "repair").load(), words, owner="repair")
     tables_of(target)
     check_other_folder(out, target)
     models = TrainedCache()

@@ -118,8 +118,8 @@ class Session:
         from auditor.compare.arms import with_controls
 
         asked = with_defense_tables(texts, self.resolved.tables.get("defenses"))
-        balanced = ["group-balanced"] if group is not None else []
-        return with_controls([*asked, *balanced], profile=self.resolved["profile"])
+        told = [entry.id for entry in registry.entries("defenses").values() if entry.reference == "oracle"]
+        return with_controls([*asked, *(told if group is not None else [])], profile=self.resolved["profile"])
 
     def plan(self, target: Target) -> tuple[PlannedCell, ...]:
         """Every cell of the run."""

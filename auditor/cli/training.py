@@ -53,9 +53,10 @@ def describe(target: Target) -> str:
 
     row = target_row(target)
     split = row.split
+    drawn = "" if split["seed"] is None else f" (seed {split['seed']})"
     return (
         f"{row.name}: {accuracy_line(row)}\n"
-        f"split {split['spec']} (seed {split['seed']}): {split['train']} train, {split['val']} validation, "
+        f"split {split['spec']}{drawn}: {split['train']} train, {split['val']} validation, "
         f"{split['test']} test"
     )
 

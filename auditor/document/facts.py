@@ -176,8 +176,8 @@ class Confidence(Model):
     """Mean confidence beside accuracy on the same items; `bins` names how items were binned, where they were."""
 
     kind: Literal["confidence"] = "confidence"
-    confidence: float
-    accuracy: float
+    confidence: Estimate
+    accuracy: Estimate
     bins: str = ""
 
 
@@ -189,7 +189,6 @@ class Damage(Model):
         severity: as it is written (`0.1`).
         draws: random draws.
         labels: `kept`, `doubtful` or `undefined`.
-        clean, shifted: accuracy on the same items before and after.
         by_draw: accuracy of each draw.
         measured_rate: share of edges, entries or nodes really edited.
         design_effect: of the gap.
@@ -203,8 +202,6 @@ class Damage(Model):
     severity: str
     draws: int
     labels: str
-    clean: float
-    shifted: float
     by_draw: tuple[float, ...] = ()
     measured_rate: Number = None
     design_effect: Number = None
@@ -229,8 +226,8 @@ class Detection(Model):
     damage: str
     severity: str
     detector: str
-    clean: float
-    shifted: float
+    clean: Estimate
+    shifted: Estimate
     silent: bool = False
     aupr: Number = None
     aupr_chance: Number = None

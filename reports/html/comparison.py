@@ -35,7 +35,8 @@ def comparison_drawing(chart_id: str, grid: Grid) -> Drawing | None:
     height = _HEAD + _ROW * len(rows) + _GAP * sum(not row.is_control for row in rows) + _FOOT
     title, said = "Each defence beside no defence", describe(grid)
     svg = draw(chart_id, title, said, (_WIDTH, height), lambda figure: _paint(figure, grid, rows, drawn, height))
-    header = ("defence", *(f"{words.title(c)} {words.arrow(c)}" for c in grid.columns))
+    titled = zip(words.titles(grid.columns), grid.columns, strict=True)
+    header = ("defence", *(f"{name} {words.arrow(column)}" for name, column in titled))
     table = tuple((row.name, *(_words(cell) for cell in row.cells)) for row in rows)
     left_out = (
         (len(grid.rows) - len(rows), "further arm in the table below", "further arms in the table below"),
@@ -47,11 +48,11 @@ def comparison_drawing(chart_id: str, grid: Grid) -> Drawing | None:
 
 def describe(grid: Grid) -> str:
     """What the picture says in one sentence: the differences of the defences asked for."""
-    parts = []
+    parts, titles = [], words.titles(grid.columns)
     for row in grid.asked[:4]:
         found = [
-            f"{words.title(column)} {words.difference(cell, shift)[0]}"
-            for column, cell in zip(grid.columns, row.cells, strict=True)
+            f"{title} {words.difference(cell, shift)[0]}"
+            for title, cell in zip(titles, row.cells, strict=True)
             if cell is not None and (shift := to(cell)) is not None
         ]
         parts.append(f"{cut(row.name)}: {', '.join(found) or words.missing(row.arm) or 'no number'}")
@@ -66,12 +67,14 @@ def _paint(figure: Figure, grid: Grid, rows: Sequence[Row], drawn: Sequence[int]
     axes.set_xlim(0, _WIDTH)
     axes.set_ylim(height, 0)
     width = min((_WIDTH - _NAMES) / len(drawn), 110.0)
+    titles = words.titles(grid.columns)
     for place, c in enumerate(drawn):
         column = grid.columns[c]
         # The arrow stays with its word: no line break at a no-break space.
         wrapped = textwrap.wrap(f"{words.title(column)}\u00a0{words.arrow(column)}", 10)
         lines = [word.replace("\u00a0", " ") for word in wrapped]
         lines += [column.subset] if "=" in column.subset else []
+        lines += [column.probe] if titles[c] != words.title(column) else []
         head = "\n".join(cut(line, 11) for line in lines[:3])
         middle = _NAMES + width * (place + 0.5)
         axes.text(middle, _HEAD - 3, head, ha="center", va="bottom", fontsize=10.5, color=ROLES["muted"])

@@ -60,7 +60,7 @@ def headline(claim: Mapping[str, Any]) -> str:
 
 def verdict(facts: ClaimFacts) -> str:
     """The verdict word and why, without a full stop."""
-    return f"{facts.verdict}: {_why(facts)}"
+    return f"{facts.verdict}: {why(facts)}"
 
 
 def beside(result: Result) -> str:
@@ -96,7 +96,8 @@ def lines(audit: Audit) -> list[tuple[str, str]]:
     return [(label, text) for label, text in said if text]
 
 
-def _why(facts: ClaimFacts) -> str:
+def why(facts: ClaimFacts) -> str:
+    """What stands behind the verdict word, without a full stop."""
     claimed = f"epsilon {shortest(facts.epsilon)}"
     if facts.reason in ("accounting", "not-run") and facts.account is not None:
         account = _account(facts.account)

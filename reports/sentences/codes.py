@@ -119,7 +119,7 @@ def hole(code: VerdictCode, audit: Audit) -> str:
         case ResultUntrusted():
             return f"{_named(code.fingerprint, audit)} does not count"
         case ClaimUnsettled():
-            return "this audit could not have refuted the claim"
+            return "the claim is neither refuted nor supported"
         case OpenAndMustNot():
             return f"{_named(code.fingerprint, audit)} is not settled, and the policy does not let that pass"
         case Interrupted():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, assert_never
 
 from auditor.document import Arm, Audit, Comparison, Decision, Difference, Estimate, Headline
@@ -138,6 +138,15 @@ def title(headline: Headline) -> str:
     """`clean accuracy`, `AUC excess`: the word `excess` where a difference to the control is shown."""
     text = names.metric(headline.metric)
     return f"{text} excess" if headline.shown == "excess" else text
+
+
+def titles(columns: Sequence[Headline]) -> list[str]:
+    """One title per column, no two alike: the probe is added where the metric alone does not tell them apart."""
+    plain = [title(column) for column in columns]
+    return [
+        f"{text}, {column.probe or column.family}" if plain.count(text) > 1 else text
+        for text, column in zip(plain, columns, strict=True)
+    ]
 
 
 def arrow(headline: Headline) -> str:

@@ -82,7 +82,7 @@ def shown(result: Result, item: str = "node") -> str:
 
 def to_settle(result: Result, item: str = "node") -> str:
     """What would settle an open result, as a clause; empty where nothing is said of that."""
-    return "; ".join(all_of(_SETTLING, result, template(result.finding).items or f"test {item}"))
+    return "; ".join(all_of(_SETTLING, result, template(result.finding).counted(item)))
 
 
 def _stem(result: Result, judgement: Judgement, item: str) -> str:
@@ -90,7 +90,7 @@ def _stem(result: Result, judgement: Judgement, item: str) -> str:
         return claims.verdict(result.facts)
     words = template(result.finding)
     claim, seen = words.claim(result, item), picture(result, item)
-    items = words.items or f"test {item}"
+    items = words.counted(item)
     if judgement.has(Untrusted):
         return f"{all_of((Untrusted,), result, items)[0]}: {seen}"
     if result.scale == "artifact":
@@ -147,9 +147,11 @@ class _Extent:
     Attributes:
         value, between: the difference and its range; the number itself where the limit is a floor under it.
         lying: its range with its unit.
-        limit: `the limit of 10 points`, `the floor of 60 in 100`; empty where none applies.
+        limit: `10 points`, `60 in 100`; empty where none applies.
         highest: what cannot be excluded; empty where nothing is left.
         over_what: what the difference is over, where the picture shows something else.
+        is_floor: the limit is a floor under the number itself.
+        is_range: the range has two ends that can be named.
     """
 
     value: str
@@ -158,6 +160,8 @@ class _Extent:
     limit: str
     highest: str = ""
     over_what: str = ""
+    is_floor: bool = False
+    is_range: bool = False
 
     @classmethod
     def of(cls, result: Result, judgement: Judgement, excess: Estimate, words: Template) -> _Extent:
@@ -167,25 +171,35 @@ class _Extent:
         if is_floor and limit is not None and control is not None and control.estimate.value is not None:
             least = control.estimate.value - limit
             share = Shares.comparing(least, own.value, own.lo, own.hi)
-            return cls(share(own.value), share.between(own), share.between(own), f"the floor of {share(least)}")
+            return cls(
+                share(own.value),
+                share.between(own),
+                share.between(own),
+                share(least),
+                is_floor=True,
+                is_range=own.lo is not None and own.hi is not None,
+            )
         value, away = excess.value or 0.0, result.worse_when == "away"
         write = Differences.of(result.unit, excess, limit=limit, sides=words.sides)
         between, lying = write.between(excess), write.between(excess, noun=True)
+        is_range = excess.lo is not None and excess.hi is not None
         if away and excess.hi is not None and (excess.lo or 0.0) <= 0:  # a distance is never below 0
+            is_range = False
             between, lying = f"at most {write.bare(excess.hi)}", f"at most {write.plain(excess.hi)}"
         return cls(
             write.plain(value) if away else write.said(value),
             between,
             lying,
-            "" if limit is None else f"the limit of {write.limit(limit)}",
+            "" if limit is None else write.limit(limit),
             "" if excess.hi is None or excess.hi <= 0 else write.plain(excess.hi),
             basis(result),
+            is_range=is_range,
         )
 
     def over(self) -> str:
         """`That is 30.4 points more (between 28.4 and 32.4), over the limit of 10 points`."""
-        beyond = "under" if self.limit.startswith("the floor") else "over"
-        return f"{self._that()}, {beyond} {self.limit}" if self.limit else self._that()
+        beyond = "under" if self.is_floor else "over"
+        return f"{self._that()}, {beyond} the {self._kind()} of {self.limit}" if self.limit else self._that()
 
     def within(self) -> str:
         """`That is 5.4 points more (between 4.6 and 6.2); the limit is 25 points`."""
@@ -200,12 +214,15 @@ class _Extent:
         if not self.lying:
             return self._that() + self._beside_limit()
         over = f" {self.over_what}" if self.over_what else ""
-        what = "It" if self.limit.startswith("the floor") else f"The difference{over}"
-        verb = "lies" if self.lying.startswith("between") else "is"
+        what = "It" if self.is_floor else f"The difference{over}"
+        verb = "lies" if self.is_range else "is"
         return f"{what} {verb} {self.lying}{self._beside_limit()}"
 
     def _beside_limit(self) -> str:
-        return f"; {self.limit.replace(' of ', ' is ', 1)}" if self.limit else ""
+        return f"; the {self._kind()} is {self.limit}" if self.limit else ""
+
+    def _kind(self) -> str:
+        return "floor" if self.is_floor else "limit"
 
     def _that(self) -> str:
         start = f"{self.over_what} that is" if self.over_what else "that is"

@@ -134,7 +134,9 @@ def damage(kind: str, severity: str) -> str:
         added, _, of = _portion(severity).partition(" in ")
         return f"{count(float(added), 'false edge')} added for every {of}" if of else f"{severity} false edges added"
     if kind == "feature-noise":
-        return f"noise of {severity} standard deviations on the features"
+        return (
+            f"noise of {severity} {'standard deviation' if severity == '1' else 'standard deviations'} on the features"
+        )
     form = _DAMAGES.get(kind)
     return f"{kind.replace('-', ' ')} {severity}" if form is None else form.format(_portion(severity))
 

@@ -49,10 +49,11 @@ def shortest(value: float, *, most: int = 3) -> str:
 
 
 def plural(noun: str) -> str:
-    """`nodes`, `classes`, `queries`; of several words the last one."""
+    """`nodes`, `classes`, `queries`, `nodes of that group`; of several words the last one before an `of`."""
+    noun, of, rest = noun.partition(" of ")
     if noun.endswith("y") and noun[-2:-1] not in "aeiou":
-        return noun[:-1] + "ies"
-    return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
+        return f"{noun[:-1]}ies{of}{rest}"
+    return f"{noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}{of}{rest}"
 
 
 def count(n: float, noun: str) -> str:

@@ -56,7 +56,7 @@ class Template:
         picture: P, likewise.
         first: what to do first, a sentence.
         sides: words for an excess below and above 0.
-        items: what its numbers are over, where that is not the items of the task.
+        items: what its numbers are over, where that is not the test items of the task; `{item}` is their word.
         sought: what was looked for, where the finding is a fact that has no interval.
     """
 
@@ -66,6 +66,10 @@ class Template:
     sides: Sides = OWNER
     items: str = ""
     sought: str = ""
+
+    def counted(self, item: str) -> str:
+        """One of what the numbers are over: `test node`, `test node of that group`, `pair`."""
+        return (self.items or "test {item}").replace("{item}", item)
 
 
 def template(finding: str) -> Template:
@@ -253,9 +257,10 @@ def _gap(result: Result, item: str) -> str:
     facts = result.facts
     if not isinstance(facts, Damage):
         return _plain(result)
-    share = Shares.comparing(facts.clean, facts.shifted, n=result.estimate.n)
+    shifted, clean = _sides(result)
+    share = Shares.comparing(clean, shifted, n=result.estimate.n)
     what = names.damage(facts.damage, facts.severity)
-    return f"{share(facts.shifted, item)} are right with {what}, {share.bare(facts.clean)} before"
+    return f"{share(shifted, item)} are right with {what}, {share.bare(clean)} before"
 
 
 def _worst_group(result: Result, item: str) -> str:
@@ -278,9 +283,10 @@ def _miscalibrated(result: Result, item: str) -> str:
         error, floor = _sides(result)
         apart = f"confidence and accuracy lie {_points(error)} points apart in bins of confidence ({facts.bins})"
         return apart if floor is None else f"{apart}; {_points(floor)} would show without any error"
-    share_of = Shares.comparing(facts.confidence, facts.accuracy)
-    sure = digits(100 * facts.confidence, share_of.places)
-    return f"it says {sure} % on average and is right {_times(share_of, facts.accuracy)}"
+    sure, right = facts.confidence.value, facts.accuracy.value
+    share = Shares.comparing(sure, right)
+    said = MISSING if sure is None else digits(100 * sure, share.places)
+    return f"it says {said} % on average and is right {_times(share, right)}"
 
 
 def _more_or_less_sure(result: Result, item: str) -> str:
@@ -293,10 +299,11 @@ def _detection(result: Result, item: str) -> str:
     facts = result.facts
     if not isinstance(facts, Detection):
         return _plain(result)
-    right = Shares.comparing(facts.clean, facts.shifted, n=result.estimate.n)
+    clean, shifted = facts.clean.value, facts.shifted.value
+    right = Shares.comparing(clean, shifted, n=result.estimate.n)
     told = Shares.comparing(result.estimate.value)
     fall = (
-        f"{right(facts.clean, item)} are right before, {right.bare(facts.shifted)} with "
+        f"{right(clean, item)} are right before, {right.bare(shifted)} with "
         f"{names.damage(facts.damage, facts.severity)}"
     )
     pairs = f"{told.bare(result.estimate.value)} of {digits(told.of)} pairs, by chance {told.bare(0.5)}"
@@ -443,6 +450,7 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         _said("the model serves one group worse than chance explains"),
         _worst_group,
         "Collect labels for that group, or let a person judge it.",
+        items="test {item} of that group",
     ),
     "shift-miscalibrated": Template(
         _more_or_less_sure, _miscalibrated, "Fit a temperature on validation items and audit again."

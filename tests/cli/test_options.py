@@ -43,21 +43,21 @@ def test_tables_of_the_file_count_however_the_target_is_named(tmp_path: Path, fi
     (tmp_path / "model.safetensors").touch()
     (tmp_path / file).write_text(TABLES)
     session = Session.open(tmp_path / named, {})
-    assert session.settings["profile"] == "quick"
-    assert session.settings.tables["access"] == {"served_digits": 1}
+    assert session.resolved["profile"] == "quick"
+    assert session.resolved.tables["access"] == {"served_digits": 1}
     assert session.policy().fail_on == "low"
-    assert Session.open(tmp_path / named, {"profile": "full"}).settings["profile"] == "full"
+    assert Session.open(tmp_path / named, {"profile": "full"}).resolved["profile"] == "full"
 
 
 def test_paths_of_a_file_are_relative_to_it(tmp_path: Path) -> None:
     (tmp_path / "audit.toml").write_text('[run]\nout = "reports"\nbaseline = "base.json"\ndata_root = "/data"\n')
-    settings = Session.open(tmp_path, {}).settings
+    settings = Session.open(tmp_path, {}).resolved
     assert [settings[name] for name in ("out", "baseline", "data_root")] == [
         str(tmp_path / "reports"),
         str(tmp_path / "base.json"),
         "/data",
     ]
-    assert Session.open(tmp_path, {"out": "here"}).settings["out"] == "here"
+    assert Session.open(tmp_path, {"out": "here"}).resolved["out"] == "here"
 
 
 def test_a_second_file_that_is_not_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +65,7 @@ def test_a_second_file_that_is_not_read_is_said(tmp_path: Path, capsys: pytest.C
     Session.open(tmp_path, {})
     assert "is not read" not in capsys.readouterr().err
     (tmp_path / "target.toml").write_text(TABLES)
-    assert Session.open(tmp_path, {}).settings["profile"] == "quick"
+    assert Session.open(tmp_path, {}).resolved["profile"] == "quick"
     assert "audit.toml beside target.toml is not read" in capsys.readouterr().err
     Session.open(tmp_path / "audit.toml", {})
     assert "is not read" not in capsys.readouterr().err

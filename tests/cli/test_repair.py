@@ -63,6 +63,17 @@ def test_bad_lists_exit_2(text: str, target: Path, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [("--method", "magic", "gre-plus"), ("--max-drawdown", "inf", "max-drawdown=inf"), ("--max-drawdown", "-1", "")],
+)
+def test_a_wrong_parameter_exits_2(option: str, value: str, said: str, target: Path, tmp_path: Path) -> None:
+    done = auditor("repair", target, option, value, "-o", tmp_path / "out")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_target_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
     check_other_folder(tmp_path / "other", tmp_path / "target")

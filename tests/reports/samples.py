@@ -135,9 +135,9 @@ def robust(attacked: float, random: float | None, *, edge_free: float | None = 0
     )
 
 
-def damage(kind: str, severity: str, shifted: float) -> Damage:
+def damage(kind: str, severity: str) -> Damage:
     """Facts of a corruption."""
-    return Damage(damage=kind, severity=severity, draws=3, labels="kept", clean=0.815, shifted=shifted)
+    return Damage(damage=kind, severity=severity, draws=3, labels="kept")
 
 
 def cell(
@@ -434,7 +434,7 @@ def _strata() -> Finished:
             n=1000,
             judged=True,
             limit=Limit(name="max_abs_sce_pt", value=0.1),
-            facts=Confidence(confidence=0.836, accuracy=0.815),
+            facts=Confidence(confidence=Estimate(value=0.836), accuracy=Estimate(value=0.815)),
         ),
     ]
     return cell("strata", "shift", numbers, access=("graph",), series=[strata(), reliability()])
@@ -454,7 +454,7 @@ def _corruption() -> Finished:
             judged=level == 0.1,
             limit=Limit(name="max_gap_pt", value=0.1) if level == 0.1 else None,
             p_adjusted=0.9 if level == 0.1 else None,
-            facts=damage(kind, str(level), round(0.79 - level / 10, 6)),
+            facts=damage(kind, str(level)),
         )
         for kind in kinds
         for level in (0.1, 0.3, 0.5)
@@ -468,7 +468,13 @@ def _corruption() -> Finished:
             half=0.03,
             subset="edge-drop=0.5",
             n=1000,
-            facts=Detection(damage="edge-drop", severity="0.5", detector="msp", clean=0.815, shifted=0.74),
+            facts=Detection(
+                damage="edge-drop",
+                severity="0.5",
+                detector="msp",
+                clean=Estimate(value=0.815),
+                shifted=Estimate(value=0.74),
+            ),
         )
     )
     return cell("corruption", "shift", numbers, access=("graph",), series=[severity()])

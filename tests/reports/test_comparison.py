@@ -98,6 +98,17 @@ def test_a_difference_is_better_or_worse_for_the_owner_and_marked_by_the_documen
     assert (words.difference(found, shift)[0], shift.mark) == (moved, mark)
 
 
+def test_no_two_columns_have_one_title() -> None:
+    first = Grid.of(compared.comparison_of(compared.SEEDS)).columns[0]
+    leaks = [
+        first.model_copy(update={"family": "privacy", "probe": probe, "metric": "auc", "shown": "excess"})
+        for probe in ("posterior-similarity", "partition-leak")
+    ]
+    assert words.titles([first]) == [words.title(first)]
+    assert words.titles([first, *leaks])[0] == words.title(first)
+    assert words.titles([first, *leaks])[1:] == [f"{words.title(leak)}, {leak.probe}" for leak in leaks]
+
+
 def test_seconds() -> None:
     assert (words.seconds(None), words.seconds(3.915), words.seconds(1234.5)) == ("–", "3.9", "1,234")
 

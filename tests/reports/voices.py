@@ -77,11 +77,12 @@ LOW_NOT = LowFpr(fpr=0.001, attack=around(0.0483, 0.02), control=around(0.0483, 
 
 
 def _confidence(confidence: float, bins: str = "") -> Confidence:
-    return Confidence(confidence=confidence, accuracy=0.815, bins=bins)
+    return Confidence(confidence=Estimate(value=confidence), accuracy=Estimate(value=0.815), bins=bins)
 
 
 def _detection(shifted: float) -> Detection:
-    return Detection(damage="edge-drop", severity="0.5", detector="msp", clean=0.815, shifted=shifted)
+    clean, damaged = Estimate(value=0.815), Estimate(value=shifted)
+    return Detection(damage="edge-drop", severity="0.5", detector="msp", clean=clean, shifted=damaged)
 
 
 def _group(groups: int = 15) -> Group:
@@ -105,7 +106,7 @@ CASES: dict[str, tuple[Case, ...]] = {
             samples.ACCURACY,
             0.6112,
             ("clean data, same items", 0.815),
-            (damage("edge-drop", "0.1", 0.6112), damage("edge-drop", "0.1", 0.8149)),
+            (damage("edge-drop", "0.1"), damage("edge-drop", "0.1")),
             subset="edge-drop=0.1",
         ),
     ),
@@ -308,7 +309,7 @@ def variants() -> Iterator[tuple[str, Result]]:
     ):  # fmt: skip
         yield (
             f"damage · {kind} {severity}",
-            _with(result("shift-gap", gap, "within"), facts=damage(kind, severity, 0.7)),
+            _with(result("shift-gap", gap, "within"), facts=damage(kind, severity)),
         )
     for name, group in (
         ("hops-to-train", "3"), ("pagerank", "0.15–0.6"), ("nodes", "12–40"), ("homophily", "<0.5"), ("age", "1–2"),

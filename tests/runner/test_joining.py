@@ -7,7 +7,18 @@ from collections.abc import Sequence
 import pytest
 
 from auditor.document import Contrast, Control, Estimate, Measured, Metric, Result, fingerprint, measured
-from auditor.document.facts import Bound, ClaimFacts, Confidence, LinkFacts, LinkList, LowFpr, Named, Robust, Shipped
+from auditor.document.facts import (
+    Bound,
+    ClaimFacts,
+    Confidence,
+    Group,
+    LinkFacts,
+    LinkList,
+    LowFpr,
+    Named,
+    Robust,
+    Shipped,
+)
 from auditor.document.results import AtSeed
 from auditor.errors import EvaluationError
 from auditor.runner.joining import Finished, results_of
@@ -282,7 +293,7 @@ def with_facts(facts: Sequence[object], values: Sequence[float] = (0.1, 0.5, 0.3
 
 
 def test_facts_are_of_the_seed_nearest_the_joined_number() -> None:
-    facts = [Confidence(confidence=0.1 * seed, accuracy=0.5) for seed in range(3)]
+    facts = [Group(cut_by="degree", group=str(seed), members=59, groups=15, permutation_p=0.5) for seed in range(3)]
     assert with_facts(facts).facts == facts[2]  # mean .317
 
 
@@ -360,7 +371,10 @@ def test_a_claim_keeps_the_tests_of_every_seed() -> None:
 def test_facts_that_some_seeds_lack_say_nothing() -> None:
     assert with_facts([claim("CONSISTENT"), None, claim("CONSISTENT")]).facts is None
     assert with_facts([None, None, None]).facts is None
-    assert with_facts([Named(), Confidence(confidence=0.5, accuracy=0.5), Named()]).facts is None
+    assert (
+        with_facts([Named(), Confidence(confidence=Estimate(value=0.5), accuracy=Estimate(value=0.5)), Named()]).facts
+        is None
+    )
 
 
 # ---- fingerprints ---------------------------------------------------------------------------------------------------
@@ -378,7 +392,7 @@ def test_fingerprint_holds_no_measured_value_and_separates_its_words() -> None:
 
 def test_taxonomy_follows_finding_and_access() -> None:
     number = measurement(finding="robustness-structure", metric=METRICS["accuracy"])
-    assert joined_of([cell(number, access=("queries", "graph"))]).taxonomy[0] == "AML.T0043.001"
+    assert joined_of([cell(number, access=("posteriors", "graph"))]).taxonomy[0] == "AML.T0043.001"
     assert joined_of([cell(number, access=("weights", "graph"))]).taxonomy[0] == "AML.T0043.000"
 
 

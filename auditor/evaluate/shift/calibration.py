@@ -24,7 +24,9 @@ def calibration_rows(cell: Cell, reference: Reference, resamples: Resamples) -> 
     ok = reference.clean.finite
     confidence, correct = reference.clean.confidence[ok], reference.clean.correct[ok]
     kept, n = Resamples(resamples.weights, resamples.blocks[ok]), len(correct)
-    facts = Confidence(confidence=float(confidence.mean()), accuracy=float(correct.mean()))
+    facts = Confidence(
+        confidence=Estimate(value=float(confidence.mean()), n=n), accuracy=Estimate(value=float(correct.mean()), n=n)
+    )
     value = calibration.sce(confidence, correct)
     signed = hull(sce_interval(confidence, correct, kept), (value, value))
     error = within(value, signed, n)

@@ -163,8 +163,6 @@ def _damage(reference: Reference, group: Damaged) -> Damage:
         severity=group.severity,
         draws=len(group.draws),
         labels=group.labels,
-        clean=reference.accuracy,
-        shifted=group.accuracy,
         by_draw=tuple(float(row.mean()) for row in correct),
         measured_rate=float(np.mean(group.rates)) if group.rates else None,
         design_effect=design_effect(mean_lost - mean_lost.mean(), reference.blocks.ids),

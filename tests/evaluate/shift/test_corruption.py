@@ -123,7 +123,7 @@ def test_a_gap_at_the_mildest_severity_fails_the_gate_and_inverted_confidence_is
     msp = row(result, "msp_auroc", "edge-drop=0.1")
     assert msp.judged
     assert msp.facts.silent
-    assert (msp.facts.clean, msp.facts.shifted) == (1.0, 0.0)
+    assert (msp.facts.clean.value, msp.facts.shifted.value) == (1.0, 0.0)
     inverted = row(result, "msp_inversion", "edge-drop=0.1")
     assert inverted.finding == "shift-inverted-confidence"
     assert inverted.estimate.value == 0.0

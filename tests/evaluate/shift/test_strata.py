@@ -140,7 +140,7 @@ def test_calibration_of_a_model_that_is_sure_and_half_right(target):
     accuracy = float((~wrong)[target.split.test].double().mean())
     assert sce.estimate.value == pytest.approx(confidence - accuracy)
     assert sce.excess.lo > 0.10
-    assert (sce.facts.confidence, sce.facts.accuracy) == pytest.approx((confidence, accuracy))
+    assert (sce.facts.confidence.value, sce.facts.accuracy.value) == pytest.approx((confidence, accuracy))
     assert ece.estimate.value == pytest.approx(sce.estimate.value)
     assert ece.limit is None
     assert not ece.judged
