@@ -216,7 +216,7 @@ def grant_privacy(
         held["x"] = graph.x.clone()
     if Access.LABELS in access:
         known = {
-            "all": torch.ones(graph.num_items, dtype=torch.bool),
+            "all": graph.labelled,
             "train": target.split.train.clone(),
             "none": torch.zeros(graph.num_items, dtype=torch.bool),
         }[side.labels]
@@ -255,13 +255,13 @@ def grant_graph(target: Target, access: frozenset[Access], *, with_test_labels: 
     Shift views hold labels of training and validation items only; the graph they carry has its labels blanked.
     """
     graph, split = target.graph, target.split
-    blank = Graph(
+    blank = replace(
+        graph,
         x=graph.x.clone(),
         edge_index=graph.edge_index.clone(),
         y=torch.zeros_like(graph.y),
         edge_weight=None if graph.edge_weight is None else graph.edge_weight.clone(),
         batch=None if graph.batch is None else graph.batch.clone(),
-        name=graph.name,
     )
     held: dict[str, Any] = {
         "graph": blank,
@@ -272,7 +272,7 @@ def grant_graph(target: Target, access: frozenset[Access], *, with_test_labels: 
     if Access.FEATURES in access:
         held["x"] = graph.x.clone()
     if Access.LABELS in access:
-        known = torch.ones_like(split.train) if with_test_labels else split.train | split.val
+        known = graph.labelled if with_test_labels else split.train | split.val
         held["known"], held["y"] = known.clone(), torch.where(known, graph.y, -1)
     if Access.POSTERIORS in access:
         held["posteriors"], held["outputs"] = log_probabilities(target.clean_logits()).exp(), "probs"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from attacks.robustness.losses import Loss, margins
 from attacks.robustness.soft_flips import Victim
 from auditor.data.edits import EdgeSpace, select_graphs
+from auditor.data.fields import side_by_side
 from auditor.data.graph import Graph
 from auditor.probe import Attempt
 
@@ -121,7 +124,7 @@ def _broken(victim: Victim, places: list[int], spaces: list[EdgeSpace], chosen: 
 def _exact(victim: Victim, graphs: list[Graph]) -> Tensor:
     """Logits of each graph, [B, C], in one batch."""
     whole, _ = _side_by_side(graphs)
-    return victim.relaxation.exact_logits(whole.x, whole.edge_index, whole.edge_weight, whole.batch)
+    return victim.relaxation.exact_logits(whole.x, whole.edge_index, whole.edge_weight, whole.batch, whole.fields)
 
 
 def _side_by_side(graphs: list[Graph]) -> tuple[Graph, list[int]]:
@@ -129,11 +132,13 @@ def _side_by_side(graphs: list[Graph]) -> tuple[Graph, list[int]]:
     sizes = torch.tensor([graph.num_nodes for graph in graphs])
     starts = (torch.cumsum(sizes, dim=0) - sizes).tolist()
     weights = [graph.edge_weight for graph in graphs if graph.edge_weight is not None]
-    whole = Graph(
-        torch.cat([graph.x for graph in graphs]),
-        torch.cat([graph.edge_index + start for graph, start in zip(graphs, starts, strict=True)], dim=1),
-        torch.cat([graph.y for graph in graphs]),
-        torch.cat(weights) if len(weights) == len(graphs) else None,
-        torch.arange(len(graphs)).repeat_interleave(sizes),
+    whole = replace(
+        graphs[0],
+        x=torch.cat([graph.x for graph in graphs]),
+        edge_index=torch.cat([graph.edge_index + start for graph, start in zip(graphs, starts, strict=True)], dim=1),
+        y=torch.cat([graph.y for graph in graphs]),
+        edge_weight=torch.cat(weights) if len(weights) == len(graphs) else None,
+        batch=torch.arange(len(graphs)).repeat_interleave(sizes),
+        fields=side_by_side([graph.fields for graph in graphs]),
     )
     return whole, starts

@@ -6,6 +6,7 @@ Frozen pydantic models; canonical bytes are UTF-8 with sorted keys, shortest flo
 from auditor.document.audit import (
     NONE,
     SCHEMA_VERSION,
+    SPLIT,
     Arm,
     Audit,
     CellRow,
@@ -41,6 +42,7 @@ from auditor.statistics.estimate import Contrast, Estimate
 __all__ = [
     "NONE",
     "SCHEMA_VERSION",
+    "SPLIT",
     "Arm",
     "AtSeed",
     "Audit",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
@@ -82,12 +82,17 @@ def check(id_: str, kind: Kind, holds: bool | CheckStatus | None, evidence: str)
     return ValidityRow(id=id_, kind=kind, status=status, evidence=evidence)
 
 
+SPLIT: Final = "SPLIT"
+"""What a target lacks whose training items nobody named."""
+
+
 class CellRow(Model):
     """One (target, arm, probe, seed): how it ended, and what came out besides numbers.
 
     Attributes:
         key: digest of everything that identifies it; serves resuming.
         probe: the probe with its parameters.
+        lacks: what the target does not offer and the probe needs, where that is why it was skipped.
         params: resolved settings as plain values.
         validity: checks that touch this cell's results alone.
     """
@@ -99,6 +104,7 @@ class CellRow(Model):
     seed: int
     status: CellStatus
     reason: str = ""
+    lacks: tuple[str, ...] = ()
     seconds: float = 0.0
     peak_rss_mb: float | None = None
     params: dict[str, Any] = Field(default_factory=dict)
@@ -114,7 +120,10 @@ class TaskRow(Model):
 
 
 class TargetRow(Model):
-    """What was audited; `defense` is the spec of what defended it before it came here, `guarantee` its promise."""
+    """What was audited; `defense` is the spec of what defended it before it came here, `guarantee` its promise.
+
+    `verified` says whether reference answers or a claimed accuracy show that it is the model that was trained.
+    """
 
     name: str
     task: TaskRow
@@ -129,6 +138,7 @@ class TargetRow(Model):
     defense: str = "none"
     guarantee: Guarantee | None = None
     split: dict[str, Any] = Field(default_factory=dict)
+    verified: bool = True
     clean: Estimate | None = None
     constant_predictor: Number = None
     provenance: dict[str, Any] = Field(default_factory=dict)

@@ -291,6 +291,19 @@ class NamedAndSkipped(Model):
     reason: str
 
 
+class SplitUnknown(Model):
+    """Probes that need items the model was not trained on, of a model whose training items nobody named."""
+
+    code: Literal["split-unknown"] = "split-unknown"
+    probes: tuple[str, ...]
+
+
+class Unverified(Model):
+    """Nothing shows that the audited model is the one that was trained: no reference answers, no accuracy to compare."""
+
+    code: Literal["unverified"] = "unverified"
+
+
 class CoverageLost(Model):
     """A probe ran when the baseline was written, and not here."""
 
@@ -364,6 +377,8 @@ VerdictCode = Annotated[
     BrokeOff
     | NeverFinished
     | NamedAndSkipped
+    | SplitUnknown
+    | Unverified
     | CoverageLost
     | NothingMeasured
     | NothingJudged

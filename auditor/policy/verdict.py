@@ -6,7 +6,7 @@ import datetime
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from auditor.document import CellRow, Coverage, Result, Verdict
+from auditor.document import SPLIT, CellRow, Coverage, Result, Verdict
 from auditor.document.codes import (
     BrokeOff,
     ClaimUnsettled,
@@ -17,7 +17,9 @@ from auditor.document.codes import (
     NothingMeasured,
     OpenAndMustNot,
     ResultUntrusted,
+    SplitUnknown,
     StaleAcceptance,
+    Unverified,
     VerdictCode,
 )
 from auditor.policy.baseline import Baseline
@@ -49,6 +51,7 @@ def verdict_of(
     target_name: str = "",
     as_of: datetime.date | None = None,
     allow_inconclusive: bool = False,
+    verified: bool = True,
 ) -> Verdict:
     """The verdict of a run whose target could be loaded (4 and 2 are raised as errors before).
 
@@ -65,10 +68,15 @@ def verdict_of(
         target_name: the target the baseline's cells are looked up for.
         as_of: the day on which entries count as expired; None leaves the codes about them out.
         allow_inconclusive: an UNDERPOWERED claim is no reason for 3.
+        verified: whether anything shows that the target is the model that was trained; the policy says what follows.
     """
     judged = [(result, result.judgement) for result in results if result.judgement is not None]
     failing = sum(judgement.status != "accepted" and gates(result, policy) for result, judgement in judged)
     holes = _holes(results, cells, coverage, policy, named, baseline, target_name, allow_inconclusive)
+    doubts: tuple[VerdictCode, ...] = () if verified else (Unverified(),)
+    if policy.unverified == "incomplete":
+        holes = (*holes, *doubts)
+        doubts = ()
     status, code = ("FAILED", 0 if exit_zero else 1) if failing else ("INCOMPLETE", 3) if holes else ("PASSED", 0)
     counts: Counter[str] = Counter(judgement.status for _, judgement in judged)
     return Verdict(
@@ -81,7 +89,7 @@ def verdict_of(
             **{word: counts[word] for word in ("pass", "fail", "inconclusive", "accepted")},
             "untrusted": sum(judgement.untrusted for _, judgement in judged),
         },
-        codes=(*holes, *_stale(results, policy, baseline, target_name, as_of)),
+        codes=(*holes, *doubts, *_stale(results, policy, baseline, target_name, as_of)),
     )
 
 
@@ -108,6 +116,9 @@ def _holes(
         for c in cells
         if c.status == "skipped" and ({c.probe, c.probe.partition(":")[0]} & set(named))
     ]
+    blind = tuple(dict.fromkeys(c.probe for c in cells if SPLIT in c.lacks))
+    if blind:
+        found.append(SplitUnknown(probes=blind))
     lost = () if baseline is None else baseline.lost(cells, target_name)
     found += [CoverageLost(probe=c.probe, arm=c.arm) for c in lost]
     if coverage.planned and not coverage.ok:

@@ -55,14 +55,22 @@ class TargetTable(Table):
 
 
 class DataTable(Table):
-    """`[data]`: which graph, and which items of it are training, validation and test items."""
+    """`[data]`: which graph, and which items of it are training, validation and test items.
+
+    `split_was_drawn_in_training` says that a split written as `per-class:`, `random:` or `size:` is the very draw that
+    the model was trained on: without it, nobody knows.
+    """
 
     name: str | None = None
     path: str | None = None
     root: str | None = None
     split: str | None = None
     split_seed: Annotated[int, Field(ge=0)] = 0
+    split_was_drawn_in_training: bool = False
     transform: Literal["none", "row-normalize"] = "none"
+    features: Literal["identity", "degree", "ones"] | None = None
+    node_fields: list[str] = Field(default_factory=list)
+    edge_fields: list[str] = Field(default_factory=list)
 
 
 class TargetFile(Table):
@@ -71,6 +79,7 @@ class TargetFile(Table):
     target: TargetTable = Field(default_factory=TargetTable)
     model: dict[str, Any] | None = None
     data: DataTable = Field(default_factory=DataTable)
+    call: dict[str, str | int] = Field(default_factory=dict)
     defense: dict[str, Any] | None = None
     # Tables of an audit.toml that other parts read and check.
     access: dict[str, Any] | None = None

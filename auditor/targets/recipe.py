@@ -71,7 +71,7 @@ class TrainRecipe:
                 model.train()
                 for part, mask in steps():
                     optimizer.zero_grad()
-                    out = forward.logits(part.x, part.edge_index, part.edge_weight, part.batch)
+                    out = forward.logits(part.x, part.edge_index, part.edge_weight, part.batch, part.fields)
                     functional.cross_entropy(out[mask], part.y[mask]).backward()  # type: ignore[no-untyped-call]
                     optimizer.step()
                 if validation is not None:
@@ -87,7 +87,7 @@ class TrainRecipe:
 def _score(model: nn.Module, forward: ForwardAdapter, part: Graph, mask: Tensor) -> tuple[float, float]:
     """(accuracy, -loss) on the items of `mask`, in eval mode; a non-finite loss loses every tie."""
     model.eval()
-    out = forward.logits(part.x, part.edge_index, part.edge_weight, part.batch)[mask]
+    out = forward.logits(part.x, part.edge_index, part.edge_weight, part.batch, part.fields)[mask]
     accuracy = float(part.task.quality(out, part.y[mask]).mean())
     loss = float(functional.cross_entropy(out, part.y[mask]))
     return accuracy, -loss if loss == loss else -float("inf")

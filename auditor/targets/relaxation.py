@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from auditor.data.fields import NO_FIELDS, Fields
 from auditor.data.graph import Graph
 from auditor.errors import CapabilityError
 from auditor.targets.memo import LinearMemo
@@ -87,31 +88,50 @@ class Relaxation:
         """Whether weights of 0 and 1 give the answers of the really edited graph."""
         return self.kind == self.method
 
-    def logits(self, x: Tensor, edge_index: Tensor, weight: Tensor, batch: Tensor | None = None) -> Tensor:
+    def logits(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        weight: Tensor,
+        batch: Tensor | None = None,
+        fields: Fields = NO_FIELDS,
+    ) -> Tensor:
         """Logits with each arc of edge_index [2, E] scaled by weight [E] in [0, 1]; 0 means the arc is absent."""
         self._fix(x)
         if self.method == "native":
-            return self.handle.logits(x, edge_index, weight, batch)
+            return self.handle.logits(x, edge_index, weight, batch, fields)
         rows = None if self._memo is None else self._memo.rows
         with soft_edges(self.handle.model, edge_index, weight, method=self.method, rows=rows):
-            return self.handle.logits(x, edge_index, None, batch)
+            return self.handle.logits(x, edge_index, None, batch, fields)
 
-    def embeddings(self, x: Tensor, edge_index: Tensor, weight: Tensor, batch: Tensor | None = None) -> Tensor:
+    def embeddings(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        weight: Tensor,
+        batch: Tensor | None = None,
+        fields: Fields = NO_FIELDS,
+    ) -> Tensor:
         """The same, input of the last message-passing layer [N, d]."""
         self._fix(x)
         if self.method == "native":
-            return self.handle.embeddings(x, edge_index, weight, batch)
+            return self.handle.embeddings(x, edge_index, weight, batch, fields)
         rows = None if self._memo is None else self._memo.rows
         with soft_edges(self.handle.model, edge_index, weight, method=self.method, rows=rows):
-            return self.handle.embeddings(x, edge_index, None, batch)
+            return self.handle.embeddings(x, edge_index, None, batch, fields)
 
     def exact_logits(
-        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, batch: Tensor | None = None
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_weight: Tensor | None = None,
+        batch: Tensor | None = None,
+        fields: Fields = NO_FIELDS,
     ) -> Tensor:
         """Logits on real edges, nothing relaxed: what every decision of an attack is taken on. No gradient."""
         self._fix(x)
         with torch.no_grad():
-            return self.handle.logits(x, edge_index, edge_weight, batch)
+            return self.handle.logits(x, edge_index, edge_weight, batch, fields)
 
     def _fix(self, x: Tensor) -> None:
         if self._memo is not None:
@@ -131,17 +151,19 @@ class Relaxation:
 
     def _gaps(self, graph: Graph, rng: torch.Generator) -> tuple[float, float, float]:
         """One draw: every edge at 1, absent pairs at 0, some edges at 0, each against the graph that it should mean."""
-        x, edges, base, batch = graph.x, graph.edge_index, graph.edge_weight, graph.batch
+        x, edges, base, batch, fields = graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields
         ones = torch.ones(edges.shape[1]) if base is None else base
-        clean = self.exact_logits(x, edges, base, batch)
+        clean = self.exact_logits(x, edges, base, batch, fields)
         with torch.no_grad():
-            all_there = self.logits(x, edges, ones, batch)
+            all_there = self.logits(x, edges, ones, batch, fields)
             extra = _non_edges(graph, rng)
+            longer = torch.cat([edges, extra], dim=1)
             appended = torch.cat([ones, torch.zeros(extra.shape[1])])
-            not_there = self.logits(x, torch.cat([edges, extra], dim=1), appended, batch)
+            not_there = self.logits(x, longer, appended, batch, graph.fields_on(longer))
             gone = _some_edges(graph, rng)
-            zeroed = self.logits(x, edges, torch.where(gone, 0.0, ones), batch)
-        removed = self.exact_logits(x, edges[:, ~gone], None if base is None else base[~gone], batch)
+            zeroed = self.logits(x, edges, torch.where(gone, 0.0, ones), batch, fields)
+        left = edges[:, ~gone]
+        removed = self.exact_logits(x, left, None if base is None else base[~gone], batch, graph.fields_on(left))
         return _distance(all_there, clean), _distance(not_there, clean), _distance(zeroed, removed)
 
     def _gradient_moves(self, graph: Graph, rng: torch.Generator) -> bool:
@@ -152,7 +174,7 @@ class Relaxation:
         edges = torch.cat([graph.edge_index, extra], dim=1)
         ones = torch.ones(graph.num_edges) if graph.edge_weight is None else graph.edge_weight
         new = torch.zeros(extra.shape[1], requires_grad=True)
-        z = self.logits(graph.x, edges, torch.cat([ones, new]), graph.batch)
+        z = self.logits(graph.x, edges, torch.cat([ones, new]), graph.batch, graph.fields_on(edges))
         if not z.requires_grad:
             return False
         mix = torch.randn(z.shape, generator=rng, dtype=z.dtype)

@@ -6,7 +6,7 @@ the scale s = max(1, max |logits|). See docs/methods/target-checks.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ class _Trial:
 
     def run(self, graph: Graph) -> Tensor:
         with torch.no_grad():
-            return self.handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch)
+            return self.handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
 
     def distance(self, logits: Tensor, other: Tensor | None = None) -> float:
         """Largest difference to the clean logits (or `other`), NaN counting as infinite."""
@@ -62,7 +62,14 @@ def _rows(target: Target, rng: np.random.Generator) -> tuple[ValidityRow, ...]:
     finite = clean[torch.isfinite(clean)]
     scale = max(1.0, float(finite.abs().max()) if finite.numel() else 1.0)
     trial = _Trial(target, handle, clean, scale, rng)
-    rows = [_deterministic(trial), _finite(trial), _reference(trial), _clean_accuracy(trial), _equivariant(trial)]
+    rows = [
+        _call(trial),
+        _deterministic(trial),
+        _finite(trial),
+        _reference(trial),
+        _clean_accuracy(trial),
+        _equivariant(trial),
+    ]
     if target.task.level == "graph":
         rows.append(_batch_independent(trial))
     rows += [_split(trial), _edge_dependence(trial), _beats_constant(trial), _gradient(trial), _output_scale(trial)]
@@ -87,6 +94,16 @@ def _finite(trial: _Trial) -> ValidityRow:
     return check("finite", "integrity", not bad, f"{bad} of {trial.clean.shape[0]} items have a NaN or infinite logit")
 
 
+def _call(trial: _Trial) -> ValidityRow:
+    """How forward is called, and what supports that."""
+    said = trial.target.provenance.get("call")
+    if said is None:
+        return check("call", "integrity", None, "called as (x, edge_index, edge_weight, batch), which nothing proves")
+    unused = f"; not used: {', '.join(said['not_used'])}" if said["not_used"] else ""
+    output = "" if said["output"] is None else f"; output {said['output']!r}"
+    return check("call", "integrity", said["status"], f"{said['forward']}{unused}{output}; {said['evidence']}")
+
+
 def _reference(trial: _Trial) -> ValidityRow:
     stored = trial.target.provenance.get("reference")
     if stored is None:
@@ -104,6 +121,10 @@ def _reference(trial: _Trial) -> ValidityRow:
 
 def _clean_accuracy(trial: _Trial) -> ValidityRow:
     target = trial.target
+    if not target.split.is_known:
+        measured = target.accuracy(target.graph.labelled)
+        evidence = f"accuracy {measured:.4f} on all items with a label, those that it was trained on among them"
+        return check("clean-accuracy", "integrity", None, evidence)
     measured, n = target.accuracy(), target.split.sizes[2]
     if target.claimed_accuracy is None:
         evidence = f"test accuracy {measured:.4f} on {n} items; nothing is claimed to compare it with"
@@ -126,16 +147,12 @@ def _equivariant(trial: _Trial) -> ValidityRow:
     order = torch.from_numpy(trial.rng.permutation(n))
     if graph.batch is not None:
         order = order[torch.argsort(graph.batch[order], stable=True)]  # still graph by graph
-    place = torch.empty(n, dtype=torch.long)
-    place[order] = torch.arange(n)  # old id -> new id
     edges = torch.from_numpy(trial.rng.permutation(graph.num_edges))
-    weight = None if graph.edge_weight is None else graph.edge_weight[edges]
-    y = graph.y[order] if graph.batch is None else graph.y
-    moved = Graph(graph.x[order], place[graph.edge_index[:, edges]], y, weight, graph.batch, graph.name)
+    moved = graph.taking(order, order if graph.batch is None else torch.arange(graph.num_items), edges)
     expected = trial.clean[order] if graph.batch is None else trial.clean
     handle = trial.handle if graph.batch is not None else trial.target.with_nodes(order)
     with torch.no_grad():
-        relabelled = handle.logits(moved.x, moved.edge_index, moved.edge_weight, moved.batch)
+        relabelled = handle.logits(moved.x, moved.edge_index, moved.edge_weight, moved.batch, moved.fields)
     worst = trial.distance(relabelled, expected)
     failed = worst > RELABELLING_TOLERANCE * trial.scale
     return check(
@@ -165,6 +182,8 @@ def _batch_independent(trial: _Trial) -> ValidityRow:
 
 def _split(trial: _Trial) -> ValidityRow:
     y, split = trial.target.graph.y, trial.target.split
+    if not split.is_known:
+        return check("split", "integrity", None, "nobody named the items that it was trained on")
     strange = sorted(set(y[split.test].tolist()) - set(y[split.train].tolist()))
     evidence = f"{split.spec}: {split.sizes[0]} train, {split.sizes[1]} validation, {split.sizes[2]} test items"
     if strange:
@@ -179,9 +198,7 @@ def _edge_dependence(trial: _Trial) -> ValidityRow:
         return check("edge-dependence", "integrity", None, evidence)
     keep = torch.from_numpy(trial.rng.random(graph.num_edges) >= 0.1)
     keep[int(trial.rng.integers(graph.num_edges))] = False  # on a tiny graph the draw may keep everything
-    weight = graph.edge_weight
-    dropped = graph.with_edges(graph.edge_index[:, keep], None if weight is None else weight[keep])
-    none = graph.with_edges(graph.edge_index[:, :0], None if weight is None else weight[:0])
+    dropped, none = graph.keeping(keep), graph.keeping(torch.zeros_like(keep))
     edits = {"drop of 10 %": dropped, "drop of all": none, "rewiring": _rewired(graph, trial.rng)}
     moved = {name: trial.distance(trial.run(edited)) for name, edited in edits.items()}
     blind = max(moved.values()) <= DEPENDENCE * trial.scale
@@ -203,12 +220,14 @@ def _rewired(graph: Graph, rng: np.random.Generator) -> Graph:
         owner = graph.batch[graph.edge_index[0]]
         offset = torch.from_numpy(rng.random(graph.num_edges)) * sizes[owner]
         ends = (sizes.cumsum(0) - sizes)[owner] + offset.long().clamp(max=sizes[owner] - 1)
-    return graph.with_edges(torch.stack([graph.edge_index[0], ends]), graph.edge_weight)
+    return replace(graph, edge_index=torch.stack([graph.edge_index[0], ends]))
 
 
 def _beats_constant(trial: _Trial) -> ValidityRow:
     target, n = trial.target, trial.target.split.sizes[2]
     y = target.graph.y
+    if not target.split.is_known:
+        return check("beats-constant", "strength", None, "the test items are not known")
     constant = target.task.constant_quality(y[target.split.test])  # whatever the training labels say
     right = int(target.task.correct(trial.clean, y)[target.split.test].sum())
     lo, hi = wilson(right, n)
@@ -224,14 +243,14 @@ def _beats_constant(trial: _Trial) -> ValidityRow:
 def _gradient(trial: _Trial) -> ValidityRow:
     """The share of test items whose loss has no gradient to the features, and whether edges have one at all."""
     target, graph = trial.target, trial.target.graph
-    test = torch.nonzero(target.split.test).flatten().numpy()
+    test = torch.nonzero(target.split.test if target.split.is_known else graph.labelled).flatten().numpy()
     affordable = max(25, GRADIENT_WORK // max(1, graph.x.numel())) if graph.batch is None else len(test)
     count = min(GRADIENT_TARGETS, affordable, len(test))
     ids = torch.from_numpy(np.sort(trial.rng.choice(test, count, replace=False)))
     if graph.batch is not None:  # only these graphs are run
         graph, ids = GraphSlices(graph).take(ids), torch.arange(count)
     x = graph.x.clone().requires_grad_(True)
-    out = trial.handle.logits(x, graph.edge_index, graph.edge_weight, graph.batch)
+    out = trial.handle.logits(x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
     losses = target.task.loss(out[ids], graph.y[ids])
     zero = count
     if losses.requires_grad and graph.batch is not None:
@@ -248,7 +267,7 @@ def _gradient(trial: _Trial) -> ValidityRow:
         "gradient",
         "strength",
         not failed,
-        f"{zero} of {count} test items have no gradient to the features; "
+        f"{zero} of {count} {'test' if target.split.is_known else 'labelled'} items have no gradient to the features; "
         + ("edges have one" if edges else "edges have none"),
     )
 
@@ -305,7 +324,7 @@ def _native_gaps(trial: _Trial) -> tuple[float, float] | None:
         at_zero = trial.run(graph.with_edges(graph.edge_index, torch.where(gone, 0.0, ones)))
     except (RuntimeError, ValueError, TypeError, CapabilityError):
         return None  # the argument is there and the model refuses it
-    removed = trial.run(graph.with_edges(graph.edge_index[:, ~gone]))
+    removed = trial.run(graph.keeping(~gone))
     return trial.distance(at_one), trial.distance(at_zero, removed)
 
 

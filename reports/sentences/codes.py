@@ -26,10 +26,12 @@ from auditor.document.codes import (
     OpenInterval,
     ResultUntrusted,
     Settle,
+    SplitUnknown,
     StaleAcceptance,
     StandsAnyway,
     TooUncertain,
     Untrusted,
+    Unverified,
     VerdictCode,
     Widened,
     WorseThanAccepted,
@@ -110,6 +112,15 @@ def hole(code: VerdictCode, audit: Audit) -> str:
         case NamedAndSkipped():
             where = _test(code.probe, code.arm)
             return f"{where} was asked for by name and does not apply with seed {code.seed}: {code.reason}"
+        case SplitUnknown():
+            return (
+                f"nobody named the items that the model was trained on, and {names.listed(code.probes)} "
+                "need items it has not seen"
+            )
+        case Unverified():
+            return (
+                "nothing shows that this is the model you trained: give a reference file or the accuracy that you know"
+            )
         case CoverageLost():
             return f"{_test(code.probe, code.arm)} ran when the baseline was written, and not here"
         case NothingMeasured():

@@ -97,7 +97,7 @@ def _run_sets(
         graph, again = _renormalised(reference, shifted, graph) if renormalise else (graph, None)
         with torch.no_grad():
             asked = handle if shifted.node_ids is None else reference.target.with_nodes(shifted.node_ids)
-            logits = asked.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch)
+            logits = asked.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
         given = answers(logits, graph, item_rows(reference, shifted), reference.y, reference.target)
         if shifted.severity == "0":
             zero[shifted.name] = int((given.log_p != reference.clean.log_p).any(axis=1).sum())
@@ -132,8 +132,10 @@ def _not_inductive(reference: Reference) -> str:
     handle = reference.target.handle()
     try:
         with torch.no_grad():
-            straight = handle.logits(less.x, less.edge_index, less.edge_weight)
-            turned = handle.logits(less.x[turn], less.num_nodes - 1 - less.edge_index, less.edge_weight)
+            straight = handle.logits(less.x, less.edge_index, less.edge_weight, None, less.fields)
+            turned = handle.logits(
+                less.x[turn], less.num_nodes - 1 - less.edge_index, less.edge_weight, None, less.fields.take(turn)
+            )
     except (AuditorError, RuntimeError, IndexError, KeyError, ValueError) as error:
         return f"the model cannot be run on fewer nodes ({type(error).__name__})"
     if torch.allclose(turned[turn], straight, rtol=1e-3, atol=1e-4):

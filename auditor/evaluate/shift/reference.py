@@ -87,7 +87,7 @@ class Reference:
             raise SkippedError(f"every test item is of class {int(y[0])}; a shift of one class says nothing")
         graph = inference_graph(target.graph, items)
         with torch.no_grad():
-            logits = target.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch)
+            logits = target.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
         rows = items if graph.batch is None else torch.arange(len(items))
         clean = answers(logits, graph, rows, y, target)
         return cls(target, graph, items, y, clean, item_blocks(target.graph, items, rng=cell.rng("blocks")))

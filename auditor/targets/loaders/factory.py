@@ -14,13 +14,12 @@ from types import ModuleType
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Data
 
 from auditor.errors import LoadError, nearest
 from auditor.targets.loaded import LoadedModel, Request, describe_weights, digest_of
 from auditor.targets.rng import forked_rng
-from auditor.targets.user_imports import UserImports, contain, with_forward
+from auditor.targets.user_imports import UserImports, contain
 from auditor.targets.weights import fit_weights, read_weights
 
 
@@ -131,7 +130,7 @@ def _call(build: Callable[[], Any], user_imports: UserImports, spec: str) -> tup
     if not isinstance(module, nn.Module) or not (adapter is None or callable(adapter)):
         raise LoadError(
             f"factory {spec} returned {_name(built)}; expected an nn.Module, or (module, adapter) where "
-            "adapter(module, x, edge_index, edge_weight, batch) gives the logits. Return the model."
+            "adapter(module, data) gives the logits. Return the model."
         )
     return module, adapter
 
@@ -150,51 +149,46 @@ def _what(error: BaseException) -> str:
 
 
 def _to_contract(model: nn.Module, adapter: Any, user_imports: UserImports) -> nn.Module:
-    """The module, called as model(x, edge_index, edge_weight, batch), running among the packages of its own project."""
-    if adapter is not None:
-        return contain(Adapted(model, adapter), user_imports)
-    if _takes_data(model):
-        model = with_forward(model, _from_tensors)
-    return contain(model, user_imports)
+    """The module, or its adapter, running among the packages of its own project."""
+    return contain(model if adapter is None else adapted(model, adapter), user_imports)
+
+
+def adapted(model: nn.Module, adapter: Callable[..., Tensor]) -> nn.Module:
+    """A module called through an adapter: `adapter(model, data)`, or the older form of five arguments.
+
+    Raises:
+        LoadError: the adapter takes neither.
+    """
+    try:
+        taken = len(inspect.signature(adapter).parameters)
+    except (TypeError, ValueError):  # a callable without a signature
+        taken = 2
+    if taken not in (2, 5):
+        raise LoadError(
+            f"the adapter takes {taken} arguments; expected adapter(model, data), where data holds every field of the "
+            "graph, or adapter(model, x, edge_index, edge_weight, batch)."
+        )
+    return Adapted(model, adapter) if taken == 2 else AdaptedTensors(model, adapter)
 
 
 class Adapted(nn.Module):
-    """A module called through the adapter its factory came with."""
+    """A module called through `adapter(model, data)`."""
 
     def __init__(self, model: nn.Module, adapter: Callable[..., Tensor]) -> None:
         super().__init__()
         self.model = model
         self.adapter = adapter
 
-    def forward(
+    def forward(self, data: Data) -> Tensor:
+        """Logits, [N, C] or [B, C], of a graph with every field."""
+        return self.adapter(self.model, data)
+
+
+class AdaptedTensors(Adapted):
+    """A module called through `adapter(model, x, edge_index, edge_weight, batch)`."""
+
+    def forward(  # type: ignore[override]
         self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, batch: Tensor | None = None
     ) -> Tensor:
         """Logits, [N, C] or [B, C]."""
         return self.adapter(self.model, x, edge_index, edge_weight, batch)
-
-
-def _takes_data(model: nn.Module) -> bool:
-    """Whether forward takes one PyG `Data` instead of tensors."""
-    parameters = inspect.signature(model.forward).parameters
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    required = [p for p in parameters.values() if p.default is p.empty and p.kind in positional]
-    return len(required) == 1 and "edge_index" not in parameters and "x" not in parameters
-
-
-def _from_tensors(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """A forward of tensors from one of `Data`; `edge_weight` and `edge_attr` are None when there are none."""
-
-    def from_tensors(
-        self: nn.Module,
-        x: Tensor,
-        edge_index: Tensor,
-        edge_weight: Tensor | None = None,
-        batch: Tensor | None = None,
-    ) -> Any:
-        content = {"x": x, "edge_index": edge_index, "edge_weight": edge_weight, "edge_attr": None}
-        if batch is None:
-            return forward(self, Data(**content, batch=None, num_nodes=x.shape[0]))
-        ptr = functional.pad(batch.bincount().cumsum(0), (1, 0))
-        return forward(self, Batch(**content, batch=batch, ptr=ptr))
-
-    return from_tensors
