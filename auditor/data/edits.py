@@ -32,7 +32,7 @@ def canonical_graph(graph: Graph) -> Graph:
     for name, rows in graph.fields.edge.items():
         if not torch.equal(rows, rows[first[place]]):
             raise SkippedError(
-                f"{graph.name} has parallel edges that differ in {name}; which of them an edit would change is not defined"
+                f"{graph.name} has parallel edges that differ in {name}; which of them an edit changes is not defined"
             )
     return graph.keeping(first)
 

@@ -81,7 +81,9 @@ def _tensors(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> dict[str, Any
         elif key in (*MASKS, *LISTS):
             raise SplitError(f"{name}: {key} is {array.dtype}; expected booleans [N]. Save it as bool.")
         elif key in OWN:
-            raise GraphError(f"{name}: {key} is {array.dtype}; expected numbers. Encode it before the audit.")
+            objects = array.dtype.kind == "O"
+            what = "Python objects, which only an unsafe loader could read" if objects else str(array.dtype)
+            raise GraphError(f"{name}: {key} is {what}; expected numbers. Encode it before the audit.")
         else:
             tensors[key] = str(array.dtype)
     return tensors
@@ -92,7 +94,7 @@ def _from_safetensors(path: Path) -> Mapping[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        tensors = load_file(path)
+        tensors: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise GraphError(
             f"{path.name} is not a safetensors file ({error}). Write it again with safetensors."

@@ -101,7 +101,7 @@ def _edges(values: Mapping[str, Tensor], name: str, notes: list[str]) -> tuple[T
         raise GraphError(
             f"{name} has {key} beside values of edges whose order it does not say; save edge_index as well."
         )
-    entries = matrix.to_sparse_coo().coalesce()
+    entries = matrix.to_sparse_coo().coalesce()  # type: ignore[no-untyped-call]
     arcs, value = entries.indices(), entries.values()
     if key == "adj_t":  # stored transposed, as PyG's layers read it
         arcs = arcs.flip(0)
@@ -160,7 +160,7 @@ def _labels(y: Tensor | None, name: str, notes: list[str]) -> Tensor:
     if y is None:
         raise TaskError(
             f"{name} lacks y: no labels, as for link prediction, recommendation or self-supervision, which are not "
-            "audited. Save y with one class index per node or graph."
+            "audited; expected y with one class index per node or graph. Save it in the file."
         )
     if y.dim() == 2 and y.shape[1] == 1:
         notes.append("y [N, 1] is read as [N]")
@@ -172,8 +172,8 @@ def _labels(y: Tensor | None, name: str, notes: list[str]) -> Tensor:
             return y.argmax(dim=1)
         kind = "multi-label" if bool((~torch.isnan(y.float()) & (y == y.round())).any()) else "regression"
         raise TaskError(
-            f"{name}: y is {list(y.shape)} with other than one class per row: a {kind} task, which is not audited. "
-            "Expected one class index per item."
+            f"{name}: y is {list(y.shape)} with other than one class per row: a {kind} task, which is not audited; "
+            "expected one class index per item."
         )
     if y.dim() != 1:
         raise GraphError(f"{name}: y is {list(y.shape)}; expected one class index per item, [N] or [B].")
@@ -182,7 +182,7 @@ def _labels(y: Tensor | None, name: str, notes: list[str]) -> Tensor:
         if bool((y[~missing] != y[~missing].round()).any()):
             raise TaskError(
                 f"{name}: y holds fractions such as {float(y[~missing][y[~missing] != y[~missing].round()][0]):.4g}: a "
-                "regression task, which is not audited. Expected one class index per item."
+                "regression task, which is not audited; expected one class index per item."
             )
         notes.append(f"y is {_type(y)} with whole values, read as class indices")
         y = torch.where(missing, torch.full_like(y, -1.0), y)
@@ -202,7 +202,8 @@ def _nodes(given: Mapping[str, Any], edge_index: Tensor, y: Tensor) -> int:
 def masks_from(values: Mapping[str, Tensor], items: int, name: str) -> dict[str, Tensor]:
     """`train`, `val`, `test` as booleans of one shape, [N] or [N, K]; {} without any.
 
-    Each may be a mask (`train_mask`) or a list of ids (`train_idx`, `idx_train`, …); a missing validation part is empty.
+    Each may be a mask (`train_mask`) or a list of ids (`train_idx`, `idx_train`, …); a part for
+    validation that is missing is empty.
 
     Raises:
         SplitError: an entry that is neither true nor false, ids out of range, shapes that differ, or a part missing.

@@ -17,6 +17,7 @@ from auditor.data.sources import LoadedData
 from auditor.errors import ConfigError, SplitError, nearest
 
 FORMS = ("public", "per-class:20", "random:0.6/0.2/0.2", "prognn", "size:25", "masks:0", "file:split.npz", UNKNOWN)
+MAX_SPEC = 60
 Indices = npt.NDArray[np.int64]
 
 
@@ -98,14 +99,21 @@ def _file(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
             f'split = "{spec}": there is no file "{argument}"; expected an .npz with train_mask, val_mask and '
             "test_mask. Correct the path, which is relative to the target's folder."
         )
-    arrays = {key: torch.from_numpy(array) for key, array in read_arrays(path).items() if array.dtype.kind in "biuf"}
-    masks = masks_from(arrays, data.graph.num_items, path.name)
+    arrays = read_arrays(path)
+    numbers = {key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "biuf"}
+    masks = masks_from(numbers, data.graph.num_items, path.name)
     if not masks:
         raise SplitError(
             f"{path.name} holds {', '.join(sorted(arrays)) or 'no masks'}; expected train_mask and test_mask, or lists "
             "of ids such as train_idx and test_idx."
         )
-    return _given(masks, f"file:{path.name}")
+    return _given(masks, _drawn_as(arrays.get("spec")) or f"file:{path.name}")
+
+
+def _drawn_as(spec: npt.NDArray[np.generic] | None) -> str:
+    """How the split of a file was drawn, where it says so in a form that is known."""
+    word = "" if spec is None or spec.dtype.kind != "U" or spec.ndim else str(spec)
+    return word if word.partition(":")[0] in DRAWN and len(word) <= MAX_SPEC else ""
 
 
 def _unknown(argument: str, spec: str, data: LoadedData, seed: int) -> Split:

@@ -299,7 +299,7 @@ class SplitUnknown(Model):
 
 
 class Unverified(Model):
-    """Nothing shows that the audited model is the one that was trained: no reference answers, no accuracy to compare."""
+    """Nothing shows that the audited model is the one that was trained: no reference answers, no claimed accuracy."""
 
     code: Literal["unverified"] = "unverified"
 

@@ -186,11 +186,13 @@ def _reason_to_skip(target: Target, probe: ProbeEntry, attacks: Sequence[Registe
     leading = searches or [attack for attack in attacks if attack.entry.role == "heuristic"]
     if any(attack.needs <= target.capabilities for attack in leading):
         return "", ()
+    offered = ", ".join(sorted(target.capabilities)) or "nothing"
     if not leading:
-        return "needs an attack that is no control", ()
-    lacks = tuple(min((sorted(attack.needs - target.capabilities) for attack in leading), key=len))
+        return f"needs an attack that is no control; {target.name} offers {offered}", ()
+    lacking = [tuple(sorted(attack.needs - target.capabilities)) for attack in leading]
+    lacks: tuple[str, ...] = min(lacking, key=len)
     told = [lack_of(name) for name in lacks]
-    return f"needs {'; '.join(told)}", lacks
+    return f"needs {', '.join(told)}; {target.name} offers {offered}", lacks
 
 
 def _cell_key(

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from auditor.data.graph import Graph, Split
 from auditor.errors import CallError, GraphError, LoadError
-from auditor.targets.call import Answer, Call, find_calls
+from auditor.targets.call import Call
+from auditor.targets.call_rules import Answer, find_calls
 from auditor.targets.capabilities import small_slice
 from auditor.targets.forward import drop_caches
 from auditor.targets.reference import Comparison, compare_reference
@@ -89,8 +90,8 @@ def resolve(
     fitting = tuple(answer for answer in answers if int(graph.y.max()) < answer.logits.shape[1])
     if not fitting:
         raise GraphError(
-            f"{graph.name} has labels up to {int(graph.y.max())}, the model gives {answers[0].logits.shape[1]} outputs. "
-            "Give the labels that the model was trained on, numbered from 0."
+            f"{graph.name} has labels up to {int(graph.y.max())}, the model gives "
+            f"{answers[0].logits.shape[1]} outputs. Give the labels that the model was trained on, numbered from 0."
         )
     if reference is not None:
         return _proved(model, graph, fitting, reference)
@@ -172,6 +173,6 @@ def _question(model: nn.Module, graph: Graph, split: Split, answers: tuple[Answe
         accuracy = f": accuracy {_accuracy(model, graph, split, answer):.3f}" if split.is_known else ""
         lines.append(what + accuracy)
     return (
-        f"{guess}, and the answers differ: {'; '.join(lines)}. Say which is yours in [call] (a parameter of forward = the "
-        'name of a field, or "none"; output = a number or key), or give claimed_accuracy or a reference.'
+        f"{guess}, and the answers differ: {'; '.join(lines)}. Say which is yours in [call] (a parameter of forward = "
+        'the name of a field, or "none"; output = a number or key), or give claimed_accuracy or a reference.'
     )

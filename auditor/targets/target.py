@@ -43,7 +43,7 @@ class Capability(StrEnum):
 
 LACKING: Mapping[str, str] = {
     Capability.GRAD_EDGE: "a gradient to its edges (GRAD_EDGE), which no relaxation of this model gives",
-    Capability.GRAD_X: "a gradient to its features (GRAD_X), which this model does not give",
+    Capability.GRAD_X: "a gradient to its features (GRAD_X)",
     Capability.EMBEDDINGS: "embeddings (EMBEDDINGS); name their layer in [target] embedding_layer",
     Capability.RETRAIN: "a recipe to train it again (RETRAIN); add [target.train] and a way to build a fresh model",
     Capability.SPLIT: 'the training split, which nobody named: give split = "file:split.npz" in [data], or train_mask '

@@ -123,7 +123,7 @@ def _kept_split(split: Split, spec: str, out_dir: Path) -> str:
     if split.seed is None and not spec.startswith("file:"):
         return spec
     parts = {part: torch.nonzero(getattr(split, part)).flatten().numpy() for part in ("train", "val", "test")}
-    np.savez(out_dir / SPLIT, **{f"{part}_idx": ids for part, ids in parts.items()})
+    np.savez(out_dir / SPLIT, train_idx=parts["train"], val_idx=parts["val"], test_idx=parts["test"], spec=split.spec)
     return f"file:{SPLIT}"
 
 

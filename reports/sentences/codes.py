@@ -37,7 +37,7 @@ from auditor.document.codes import (
     WorseThanAccepted,
 )
 from reports.sentences import names
-from reports.sentences.numbers import Differences, count, day, digits
+from reports.sentences.numbers import Differences, count, day, digits, listed
 
 HOPELESS = 10
 """Times the items there are, from which on nobody will collect as many."""
@@ -114,7 +114,7 @@ def hole(code: VerdictCode, audit: Audit) -> str:
             return f"{where} was asked for by name and does not apply with seed {code.seed}: {code.reason}"
         case SplitUnknown():
             return (
-                f"nobody named the items that the model was trained on, and {names.listed(code.probes)} "
+                f"nobody named the items that the model was trained on, and {listed(code.probes)} "
                 "need items it has not seen"
             )
         case Unverified():

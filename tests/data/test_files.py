@@ -177,7 +177,7 @@ BAD: list[tuple[str, Callable[[], Arrays], type[AuditorError], str]] = [
     ("weights of words", _with(edge_weight=np.full(10, "a")), GraphError, "edge_weight is <U1"),
     ("batch unordered", _with(batch=np.array([0, 1, 0, 1, 0, 1]), y=np.array([0, 1])), GraphError, "batch"),
     ("edge between graphs", _with(batch=np.array([0, 0, 0, 1, 1, 1]), y=np.array([0, 1])), GraphError, "joins two graphs"),
-    ("object arrays", _with(x=np.array([{}], dtype=object), y=np.array([{}], dtype=object)), GraphError, "x, y hold Python objects"),
+    ("object arrays", _with(x=np.array([{}], dtype=object), y=np.array([{}], dtype=object)), GraphError, "x is Python objects"),
     ("masks overlap", _with(test_mask=np.array([0, 1, 0, 0, 1, 1], bool)), SplitError, "1 items are in both train and test"),
     ("masks too short", _with(**{f"{p}_mask": np.arange(5) == i for i, p in enumerate(("train", "val", "test"))}), SplitError, "the masks have 5 entries, .* has 6 items"),
     ("masks of two lengths", _with(val_mask=np.ones(5, bool)), SplitError, r"val_mask is \[5\], train_mask is \[6\]"),

@@ -11,7 +11,7 @@ import torch
 
 import attacks.table
 import reports.table
-from auditor.errors import LoadError, RefusedError
+from auditor.errors import CallError, LoadError, RefusedError
 from auditor.targets.load import load_target
 from auditor.targets.target import Capability
 from auditor.targets.user_imports import UserImports

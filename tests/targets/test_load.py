@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from auditor.errors import AuditorError, ConfigError, DataError, GraphError, LoadError, UsageError
+from auditor.errors import AuditorError, CallError, ConfigError, DataError, GraphError, LoadError, UsageError
 from auditor.targets.load import load_target
 from auditor.targets.target import Capability
 from tests.targets.projects import Project, fresh, model_table, write_graph
@@ -93,7 +93,7 @@ def spoil_width(p: Project) -> None:
 
 
 def spoil_classes(p: Project) -> None:
-    rewrite(p, y=p.graph.y.clamp(max=1))
+    rewrite(p, y=p.graph.y + 1)
 
 
 def spoil_hidden(p: Project) -> None:

@@ -47,7 +47,7 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
 def test_a_drawn_split_is_kept_beside_the_target(tmp_path: Path) -> None:
     trained = train_reference(DEMO, "gcn", out_dir=tmp_path, epochs=2, seed=3, split_spec="random:0.5/0.2/0.3")
     loaded = load_target(tmp_path)
-    assert loaded.split.spec == "file:split.npz"
+    assert loaded.split.spec == "random:0.5/0.2/0.3"
     for part in ("train", "val", "test"):
         assert torch.equal(getattr(loaded.split, part), getattr(trained.split, part))
     other = train_reference(DEMO, "gcn", out_dir=tmp_path, epochs=2, seed=4, split_spec="random:0.5/0.2/0.3")

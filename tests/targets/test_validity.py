@@ -136,6 +136,7 @@ def probabilities() -> Target:
 
 
 REFERENCE = {"reference": {"difference": 0.0, "scale": 3.0}}
+CALL = {"forward": "forward(x, edge_index)", "not_used": [], "output": None, "status": "pass", "evidence": "proved"}
 CASES: dict[str, tuple[Callable[[], Target], str, Callable[[], Target]]] = {
     "deterministic": (lambda: changed(noise), "fail", lambda: GCN),
     "finite": (lambda: changed(nan_row), "fail", lambda: GCN),
@@ -148,6 +149,11 @@ CASES: dict[str, tuple[Callable[[], Target], str, Callable[[], Target]]] = {
         lambda: replace(GCN, claimed_accuracy=GCN.accuracy() - 0.05),
         "fail",
         lambda: replace(GCN, claimed_accuracy=GCN.accuracy()),
+    ),
+    "call": (
+        lambda: replace(GCN, provenance={"call": CALL | {"status": "fail"}}),
+        "fail",
+        lambda: replace(GCN, provenance={"call": CALL}),
     ),
     "equivariant": (lambda: changed(positional), "fail", lambda: GCN),
     "batch-independent": (lambda: changed(batch_statistics, GIN), "fail", lambda: GIN),

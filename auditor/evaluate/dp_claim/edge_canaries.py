@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from auditor.data.graph import Graph
 from auditor.errors import ConfigError
 from auditor.evaluate.dp_claim.subject import Bits, tensors_digest, with_data
-from auditor.targets.target import Target
+from auditor.targets.target import ModelHandle, Target
 from auditor.tasks import log_probabilities
 
 DISJOINT_SHARE = 0.1
@@ -138,3 +139,7 @@ def _disjoint(edges: Tensor, n: int, m: int, rng: np.random.Generator) -> Tensor
         if len(free) >= m:
             return torch.from_numpy(np.stack([low[free[:m]], high[free[:m]]]))
     raise ConfigError(f"--canaries is {m}; no {m} non-edges with end points of their own were found. Use fewer.")
+
+
+def _posteriors(handle: ModelHandle, graph: Graph, x: Tensor) -> Tensor:
+    return log_probabilities(handle.logits(x, graph.edge_index, graph.edge_weight, None, graph.fields)).exp()
