@@ -24,6 +24,7 @@ from auditor.document.codes import (
     OneSeed,
     OpenAndMustNot,
     OpenInterval,
+    PowerOnly,
     ResultUntrusted,
     Settle,
     StaleAcceptance,
@@ -120,6 +121,9 @@ def hole(code: VerdictCode, audit: Audit) -> str:
             return f"{_named(code.fingerprint, audit)} does not count"
         case ClaimUnsettled():
             return "the claim is neither refuted nor supported"
+        case PowerOnly():
+            able = "could" if code.possible else "could not"
+            return f"only power was asked for and nothing was run; an audit by this plan {able} refute the claim"
         case OpenAndMustNot():
             return f"{_named(code.fingerprint, audit)} is not settled, and the policy does not let that pass"
         case Interrupted():

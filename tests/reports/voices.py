@@ -511,6 +511,9 @@ def verdicts() -> Iterator[tuple[str, str]]:
     yield "spoiled", _last(samples.untrusted())
     stopped = _changed(audit, status="INCOMPLETE", exit_code=130, codes=(why.Interrupted(finished=9, planned=15),))
     yield "stopped", _last(audit.model_copy(update={"verdict": stopped}))
+    for possible, code in ((True, 0), (False, 3)):
+        only = _changed(audit, status="INCOMPLETE", exit_code=code, codes=(why.PowerOnly(possible=possible),))
+        yield f"power only, {'enough' if possible else 'too little'}", _last(audit.model_copy(update={"verdict": only}))
     yield "policy", verdict.policy(audit)
     mine = audit.results[0].fingerprint
     for code in (
@@ -523,6 +526,7 @@ def verdicts() -> Iterator[tuple[str, str]]:
         why.ResultUntrusted(fingerprint=mine),
         why.ResultUntrusted(fingerprint="ab" * 32),
         why.ClaimUnsettled(fingerprint=mine),
+        why.PowerOnly(possible=True),
         why.OpenAndMustNot(fingerprint=mine),
         why.Interrupted(finished=9, planned=15),
         why.StaleAcceptance(source="baseline", finding="shift-gap", why="absent"),
