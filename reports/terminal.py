@@ -14,10 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from auditor.document import Audit, Result
+from auditor.document.facts import RepairFacts
 from reports import views
 from reports.neutral import neutral
 from reports.sentences import changes as words
-from reports.sentences import names, target, verdict
+from reports.sentences import names, repair, target, verdict
 from reports.sentences.changes import Acceptances, Changes
 from reports.sentences.compose import said, word
 from reports.sentences.numbers import MISSING, count, difference_cell, interval_cell, value_cell
@@ -80,6 +81,11 @@ class TerminalReport:
         width = min(console.width, WIDTH)
         for part in _parts(neutral(audit), width=width, plain=plain):
             console.print(part, width=width, markup=False, emoji=False, highlight=False)
+
+    def print_repair(self, facts: RepairFacts, console: Console) -> None:
+        """What a repair did, beside its control."""
+        for line in repair.lines(facts):
+            console.print(Text(line))
 
     def print_changes(self, changes: Changes, console: Console, *, show_all: bool = False) -> None:
         """What changed between two audits; unchanged numbers only where they are asked for."""

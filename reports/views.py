@@ -9,14 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from auditor.document import NONE, Audit, CellRow, Result, Series, ValidityRow
-from auditor.document.facts import ClaimFacts
+from auditor.document.facts import SEVERITIES, ClaimFacts
 from reports.sentences import names
 from reports.sentences.compose import said, word
 from reports.sentences.numbers import count
 
 _STATUSES = ("fail", "inconclusive", "accepted", "pass")
 _CHECKS = ("fail", "warn", "not_checked", "pass")
-SEVERITIES = tuple(names.SIZES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,9 @@ def verdict_of(
     else:
         holes = (power,)
     open_code = 0 if power is not None and (power.possible or allow_inconclusive) else 3
-    status, code = ("FAILED", 0 if exit_zero else 1) if failing else ("INCOMPLETE", open_code) if holes else ("PASSED", 0)
+    status, code = (
+        ("FAILED", 0 if exit_zero else 1) if failing else ("INCOMPLETE", open_code) if holes else ("PASSED", 0)
+    )
     counts: Counter[str] = Counter(judgement.status for _, judgement in judged)
     return Verdict(
         status=status,  # type: ignore[arg-type]  # one of three literals

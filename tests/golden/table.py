@@ -7,7 +7,6 @@ A table is a dict: key (words joined by " | ") -> row; a row is a dict of number
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -88,26 +87,21 @@ def read_baseline(baseline: Document) -> Table:
     return rows.table
 
 
-def read_repair(printed: str) -> Table:
-    """The table of what `auditor repair` prints; seconds are left out."""
-    text, number = " ".join(printed.split()), r"([+-]?[\d.]+)"
-    interval, asked = rf"{number} \[{number}, {number}\]", rf"{number} of {number} repaired within"
-    forms = {
-        "repaired": rf"^{asked} a budget of {number}; {number} rolled back \(\S+ {number} ",
-        "control": rf"control \w+: {asked} the same budget, drawdown {interval}",
-        "gained": rf"paired by node: {number} points of the list repaired \[{number}, {number}\]",
-        "word": r"\]: (better than|worse than|no better than) fine-tuning",
-        "drawdown": rf"drawdown in points: {interval} on {number} test",
-        "validation": rf"list, {number} on {number} validation nodes",
-        "accuracy": rf"accuracy on all test nodes, the list included: {number}, after it {number}",
-        "flipped": rf"{number} test nodes were right and are wrong now",
-    }
-    found = {name: re.search(form, text) for name, form in forms.items()}
-    missing = [name for name, match in found.items() if match is None]
-    if missing:
-        raise ValueError(f"{', '.join(missing)} not found in: {text}")
+def read_repair(facts: Document) -> Table:
+    """The table of a `repair.json`, in points as they were printed; seconds are left out."""
+    own, control, gained = facts["own"], facts["control"], facts["gained"]
     rows = Rows()
-    rows.add("repair", **{name: [_typed(word) for word in match.groups()] for name, match in found.items() if match})
+    rows.add(
+        "repair",
+        repaired=[*_repaired(own), 100 * own["budget"], _ended(own, "costs-too-much"), _steps(own)],
+        control=[*_repaired(control), *_lost(control["test"])],
+        gained=_points(gained, 1),
+        word=["better than" if gained["lo"] > 0 else "worse than" if gained["hi"] < 0 else "no better than"],
+        drawdown=[*_lost(own["test"]), own["test"]["n"]],
+        validation=[_lost(own["validation"])[0], own["validation"]["n"]],
+        accuracy=[round(own[when]["value"], 3) for when in ("before", "after")],
+        flipped=[len(own["broken"])],
+    )
     return rows.table
 
 
@@ -279,16 +273,30 @@ def _checksum(values: Sequence[float | None]) -> list[float]:
     return [len(known), math.fsum(value for _, value in known), math.fsum(place * value for place, value in known)]
 
 
+def _ended(run: Document, *outcomes: str) -> int:
+    return sum(row["outcome"] in outcomes for row in run["nodes"])
+
+
+def _repaired(run: Document) -> list[int]:
+    return [_ended(run, "repaired"), len(run["nodes"]) - _ended(run, "already-right")]
+
+
+def _steps(run: Document) -> int:
+    return sum(row["steps"] for row in run["nodes"])
+
+
+def _points(contrast: Document, places: int = 2) -> list[float]:
+    return [round(100 * contrast[end], places) for end in ("value", "lo", "hi")]
+
+
+def _lost(contrast: Document) -> list[float]:
+    value, lo, hi = _points(contrast)
+    return [-value, -hi, -lo]
+
+
 def _finding(id_: str) -> str:
     return FINDINGS.get(id_, id_)
 
 
 def _subset(name: str) -> str:
     return SUBSETS.get(name, name)
-
-
-def _typed(word: str) -> float | str:
-    try:
-        return float(word)
-    except ValueError:
-        return word
