@@ -88,19 +88,23 @@ def read_baseline(baseline: Document) -> Table:
 
 
 def read_repair(facts: Document) -> Table:
-    """The table of a `repair.json`, in points as they were printed; seconds are left out."""
+    """The table of a `repair.json`; seconds are left out."""
     own, control, gained = facts["own"], facts["control"], facts["gained"]
     rows = Rows()
     rows.add(
         "repair",
-        repaired=[*_repaired(own), 100 * own["budget"], _ended(own, "costs-too-much"), _steps(own)],
-        control=[*_repaired(control), *_lost(control["test"])],
-        gained=_points(gained, 1),
-        word=["better than" if gained["lo"] > 0 else "worse than" if gained["hi"] < 0 else "no better than"],
-        drawdown=[*_lost(own["test"]), own["test"]["n"]],
-        validation=[_lost(own["validation"])[0], own["validation"]["n"]],
-        accuracy=[round(own[when]["value"], 3) for when in ("before", "after")],
-        flipped=[len(own["broken"])],
+        repaired=[
+            *_repaired(own),
+            own["budget"],
+            _ended(own, "costs-too-much"),
+            sum(row["steps"] for row in own["nodes"]),
+        ],
+        control=[*_repaired(control), *_contrast(control["test"])],
+        gained=_contrast(gained),
+        test=_contrast(own["test"]),
+        validation=_contrast(own["validation"]),
+        accuracy=[_interval(own["before"]), _interval(own["after"])],
+        broken=own["broken"],
     )
     return rows.table
 
@@ -281,17 +285,8 @@ def _repaired(run: Document) -> list[int]:
     return [_ended(run, "repaired"), len(run["nodes"]) - _ended(run, "already-right")]
 
 
-def _steps(run: Document) -> int:
-    return sum(row["steps"] for row in run["nodes"])
-
-
-def _points(contrast: Document, places: int = 2) -> list[float]:
-    return [round(100 * contrast[end], places) for end in ("value", "lo", "hi")]
-
-
-def _lost(contrast: Document) -> list[float]:
-    value, lo, hi = _points(contrast)
-    return [-value, -hi, -lo]
+def _contrast(contrast: Document) -> list[float | None]:
+    return [*(_interval(contrast) or ()), contrast["n"]]
 
 
 def _finding(id_: str) -> str:
