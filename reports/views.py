@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from auditor.document import NONE, Audit, CellRow, Result, Series, ValidityRow
 from auditor.document.facts import SEVERITIES, ClaimFacts
 from reports.sentences import names
-from reports.sentences.compose import said, word
+from reports.sentences.compose import UNANSWERED, UNASKED, said, unanswered, word
 from reports.sentences.numbers import count
 
 _STATUSES = ("fail", "inconclusive", "accepted", "pass")
@@ -20,7 +20,10 @@ _CHECKS = ("fail", "warn", "not_checked", "pass")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One of the questions, answered by the worst judged result of its family; `status` is a word for people."""
+    """One of the questions, answered by the worst judged result of its family; `status` is a word for people.
+
+    `asked` is whether any test of it was in the run.
+    """
 
     family: str
     title: str
@@ -28,6 +31,7 @@ class Answer:
     status: str
     text: str
     result: Result | None
+    asked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +182,8 @@ def _answer(audit: Audit, family: str) -> Answer:
         return Answer(family, title, question, word(results[0]), said(results[0], item(audit)), results[0])
     cells = [c for c in audit.cells if c.family == family and (audit.comparison is None or c.arm == NONE)]
     absent = [m for m in missing(audit) if m.family == family and (audit.comparison is None or m.arm == NONE)]
-    if absent:
-        text = "Not answered: " + "; ".join(f"{m.source} {names.CELLS[m.status]}: {m.reason}" for m in absent[:3])
-    elif cells:
-        text = "Measured, not judged: no number of this family is one that the policy judges."
-    else:
-        text = "Not asked: no test of this family was in this run."
-    return Answer(family, title, question, "not tested" if not cells else "no answer", text, None)
+    text = unanswered([(m.source, m.status, m.reason) for m in absent[:3]], asked=bool(cells))
+    return Answer(family, title, question, UNANSWERED if cells else UNASKED, text, None, asked=bool(cells))
 
 
 def _worst_first(result: Result) -> tuple[int, int, int, float]:

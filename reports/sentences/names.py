@@ -8,7 +8,7 @@ from typing import Final
 
 from auditor.document import NONE, Result
 from auditor.document.facts import Severity
-from reports.sentences.numbers import count, listed, plural
+from reports.sentences.numbers import called, count, listed
 
 FAMILIES: Final = {"privacy": "Privacy", "robustness": "Robustness", "shift": "Shift"}
 TITLES: Final = {**FAMILIES, "defense": "Defences", "dp": "Differential privacy"}
@@ -155,7 +155,7 @@ def subset(text: str) -> str:
 def checks(ids: Iterable[str]) -> str:
     """`the check “gradient”`, `the checks “a” and “b”`."""
     named = [f"“{id_.replace('-', ' ')}”" for id_ in ids]
-    return f"the {'check' if len(named) == 1 else plural('check')} {listed(named)}"
+    return f"the {called('check', named)}"
 
 
 def size(severity: str) -> str:

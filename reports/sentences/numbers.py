@@ -62,6 +62,11 @@ def count(n: float, noun: str) -> str:
     return f"{text} {noun if text == '1' else plural(noun)}"
 
 
+def called(noun: str, names: Sequence[object]) -> str:
+    """`seed 0`, `seeds 0, 1 and 2`."""
+    return f"{noun if len(names) == 1 else plural(noun)} {listed([str(name) for name in names])}"
+
+
 def listed(words: Sequence[str], last: str = "and") -> str:
     """`a`, `a and b`, `a, b and c`."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}" if words else ""

@@ -7,7 +7,7 @@ from typing import Final
 
 from auditor.document import Contrast
 from auditor.document.facts import RepairFacts, RepairRun
-from reports.sentences.numbers import Differences, closed, count, digits, duration, listed, value_cell
+from reports.sentences.numbers import Differences, called, closed, count, digits, duration, value_cell
 
 SHOWN: Final = 10
 """Ids that a line names; the others are counted."""
@@ -85,4 +85,4 @@ def _ids(ids: tuple[int, ...]) -> str:
     if not ids:
         return ""
     more = [f"{digits(len(ids) - SHOWN)} more"] if len(ids) > SHOWN else []
-    return f" ({'node' if len(ids) == 1 else 'nodes'} {listed([*map(str, ids[:SHOWN]), *more])})"
+    return f" ({called('node', [*ids[:SHOWN], *more])})"
