@@ -12,7 +12,6 @@ from auditor.document import NONE, Audit, CellRow, Result, Series, ValidityRow
 from auditor.document.facts import SEVERITIES, ClaimFacts
 from reports.sentences import names
 from reports.sentences.compose import UNANSWERED, UNASKED, said, unanswered, word
-from reports.sentences.numbers import count
 
 _STATUSES = ("fail", "inconclusive", "accepted", "pass")
 _CHECKS = ("fail", "warn", "not_checked", "pass")
@@ -158,21 +157,20 @@ def charts(audit: Audit, family: str) -> list[Chart]:
 def checks(audit: Audit) -> list[ValidityRow]:
     """Validity rows of the document and of its cells, failed ones first, repeated ones once.
 
-    Seeds and arms have the same checks: rows that differ in their evidence only become one, and say so.
+    Seeds and arms have the same checks: rows that differ in their evidence only become one, and say so. In a comparison
+    a row names the arms that it is about, unless that is the target as it is.
     """
-    every = (*audit.validity, *(row for cell in audit.cells for row in cell.validity))
-    groups: dict[tuple[str, str, tuple[str, ...] | None], list[ValidityRow]] = {}
-    for row in every:
-        group = groups.setdefault((row.id, row.status, row.touches), [])
-        group += [] if row in group else [row]
+    every = [(row, NONE) for row in audit.validity]
+    every += [(row, cell.arm if audit.comparison else NONE) for cell in audit.cells for row in cell.validity]
+    groups: dict[tuple[str, str, tuple[str, ...] | None], list[tuple[ValidityRow, str]]] = {}
+    for row, arm in every:
+        groups.setdefault((row.id, row.status, row.touches), []).append((row, arm))
     return sorted(map(_as_one, groups.values()), key=lambda row: _CHECKS.index(row.status))
 
 
-def _as_one(rows: Sequence[ValidityRow]) -> ValidityRow:
-    first, *more = rows
-    if not more:
-        return first
-    return first.model_copy(update={"evidence": f"{first.evidence} (and {count(len(more), 'similar row')})"})
+def _as_one(rows: Sequence[tuple[ValidityRow, str]]) -> ValidityRow:
+    first, alike = rows[0][0], len({row.evidence for row, _ in rows}) - 1
+    return first.model_copy(update={"evidence": names.together(first.evidence, alike, [arm for _, arm in rows])})
 
 
 def _answer(audit: Audit, family: str) -> Answer:

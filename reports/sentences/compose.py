@@ -105,11 +105,6 @@ def unanswered(absent: Sequence[tuple[str, str, str]], *, asked: bool) -> str:
     return "Not asked: no test of this family was in this run."
 
 
-def to_settle(result: Result, item: str = "node") -> str:
-    """What would settle an open result, as a clause; empty where nothing is said of that."""
-    return "; ".join(all_of(_SETTLING, result, template(result.finding).counted(item)))
-
-
 def _stem(result: Result, judgement: Judgement, item: str) -> str:
     if isinstance(result.facts, ClaimFacts):
         return claims.verdict(result.facts)
