@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from auditor.document import Audit, Judgement, Result
 from auditor.document.codes import Accepted
+from auditor.document.facts import SEVERITIES, Severity
 from auditor.taxonomy import taxon
 from reports import views
 from reports.neutral import neutral
@@ -78,10 +79,10 @@ class SarifReport:
 
 
 def _rules(results: Sequence[tuple[Result, Judgement]]) -> list[dict[str, Any]]:
-    worst: dict[str, str] = {}
+    worst: dict[str, Severity] = {}
     for result, judgement in results:
-        before = worst.get(result.finding, "none")
-        worst[result.finding] = max(before, judgement.severity, key=views.SEVERITIES.index)
+        before: Severity = worst.get(result.finding, "none")
+        worst[result.finding] = max(before, judgement.severity, key=SEVERITIES.index)
     rules = []
     for finding in sorted(worst):
         known = taxon(finding)

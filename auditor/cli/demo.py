@@ -17,13 +17,13 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Seed of training and attacks.")] = 0,
 ) -> None:
     """Train a small GCN on the bundled graph and audit it. A failed gate exits 0 here: it is a demonstration."""
-    from auditor.cli.console import note, prepare_folder
+    from auditor.cli.console import prepare_folder, stderr
     from auditor.cli.session import Session
-    from auditor.cli.training import describe, train_target
+    from auditor.cli.training import say_trained, train_target
 
     prepare_folder(out)
     target = train_target("demo", out / "target", arch="gcn", hidden=16, seed=seed)
-    note(describe(target))
+    say_trained(target, stderr())
     given = {"profile": profile, "seeds": str(seed), "out": str(out), "format": "html", "exit_zero": True}
     session = Session.open(out / "target", given)
     audit = session.run(session.load_target(), argv=tuple(sys.argv[1:]))

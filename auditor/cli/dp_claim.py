@@ -92,7 +92,7 @@ def dp_claim(
         session = Session.without_target(given)
         audit = _without_target(session, asked, static, scores, prereg, how)
     session.show(audit)
-    raise typer.Exit(_exit_code(audit, power_only=power_only, allow_inconclusive=allow_inconclusive))
+    raise typer.Exit(audit.verdict.exit_code)
 
 
 def _only_arithmetic(ctx: typer.Context) -> None:
@@ -168,12 +168,3 @@ def _without_target(
             raise UsageError(f"-o {session.out} would overwrite {prereg}, the pre-registration. Choose another folder.")
         question, row = ask_scores(scores, asked, document, power_only=how["power_only"])
     return session.claim(question, row, argv=tuple(sys.argv[1:]), **how)
-
-
-def _exit_code(audit: Audit, *, power_only: bool, allow_inconclusive: bool) -> int:
-    """The verdict's; a power analysis alone judges nothing, and fails only where an audit could see nothing."""
-    if not power_only or audit.verdict.exit_code == 1:
-        return audit.verdict.exit_code
-    powers: list[Any] = [cell.params.get("power") for cell in audit.cells]
-    possible = bool(powers) and all(isinstance(power, dict) and power["possible"] for power in powers)
-    return 0 if possible or allow_inconclusive else 3

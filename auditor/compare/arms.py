@@ -22,7 +22,7 @@ from auditor.mechanism import PrivateDefense
 from auditor.parameters import build, spec_of
 from auditor.registry import Profile, Reference
 from auditor.targets.load import load_target
-from auditor.targets.target import DefenseTag, Target
+from auditor.targets.target import DefenseTag, Target, lack_of
 from auditor.targets.weights import read_bytes
 
 SHOWN = 80
@@ -160,7 +160,7 @@ def check_applies(target: Target, defense: Defense, task: DefenseTask) -> None:
         )
     missing = sorted(set(line.needs) - target.capabilities)
     if missing:
-        raise SkippedError(f"{defense.id} needs {', '.join(missing)}; {target.name} lacks it")
+        raise SkippedError(f"{defense.id} needs {', '.join(map(lack_of, missing))}; {target.name} lacks it")
 
 
 def load_any(path: Path, *, models: TrainedModels, **options: Any) -> Target:

@@ -339,6 +339,17 @@ class ClaimUnsettled(Model):
     fingerprint: str
 
 
+class PowerOnly(Model):
+    """Only its power was asked for: nothing was run, nothing is judged.
+
+    Attributes:
+        possible: whether an audit by this plan could refute the claim.
+    """
+
+    code: Literal["power-only"] = "power-only"
+    possible: bool
+
+
 class OpenAndMustNot(Model):
     """A result is open, and the policy does not let open results pass."""
 
@@ -384,6 +395,7 @@ VerdictCode = Annotated[
     | NothingJudged
     | ResultUntrusted
     | ClaimUnsettled
+    | PowerOnly
     | OpenAndMustNot
     | Interrupted
     | StaleAcceptance,

@@ -16,6 +16,7 @@ from auditor.document.codes import (
     NothingJudged,
     NothingMeasured,
     OpenAndMustNot,
+    PowerOnly,
     ResultUntrusted,
     SplitUnknown,
     StaleAcceptance,
@@ -52,10 +53,12 @@ def verdict_of(
     as_of: datetime.date | None = None,
     allow_inconclusive: bool = False,
     verified: bool = True,
+    power: PowerOnly | None = None,
 ) -> Verdict:
     """The verdict of a run whose target could be loaded (4 and 2 are raised as errors before).
 
-    Order, first that holds: an unaccepted fail → 1; anything that kept the audit from a verdict → 3; else 0.
+    Order, first that holds: an unaccepted fail → 1; anything that kept the audit from a verdict → 3; else 0. Where
+    power alone was asked for nothing passes either, and 3 says that an audit could see nothing.
 
     Args:
         results: judged by `policy`.
@@ -67,17 +70,23 @@ def verdict_of(
         baseline: adds the cells that must have run, and codes about stale entries.
         target_name: the target the baseline's cells are looked up for.
         as_of: the day on which entries count as expired; None leaves the codes about them out.
-        allow_inconclusive: an UNDERPOWERED claim is no reason for 3.
+        allow_inconclusive: an UNDERPOWERED claim is no reason for 3, nor is a plan that can settle none.
         verified: whether anything shows that the target is the model that was trained; the policy says what follows.
+        power: what was found where nothing but the power of a claim's audit was asked for.
     """
     judged = [(result, result.judgement) for result in results if result.judgement is not None]
     failing = sum(judgement.status != "accepted" and gates(result, policy) for result, judgement in judged)
-    holes = _holes(results, cells, coverage, policy, named, baseline, target_name, allow_inconclusive)
-    doubts: tuple[VerdictCode, ...] = () if verified else (Unverified(),)
+    if power is None:
+        holes = _holes(results, cells, coverage, policy, named, baseline, target_name, allow_inconclusive)
+    else:
+        holes = (power,)
+    doubts: tuple[VerdictCode, ...] = () if verified or power is not None else (Unverified(),)
     if policy.unverified == "incomplete":
-        holes = (*holes, *doubts)
-        doubts = ()
-    status, code = ("FAILED", 0 if exit_zero else 1) if failing else ("INCOMPLETE", 3) if holes else ("PASSED", 0)
+        holes, doubts = (*holes, *doubts), ()
+    open_code = 0 if power is not None and (power.possible or allow_inconclusive) else 3
+    status, code = (
+        ("FAILED", 0 if exit_zero else 1) if failing else ("INCOMPLETE", open_code) if holes else ("PASSED", 0)
+    )
     counts: Counter[str] = Counter(judgement.status for _, judgement in judged)
     return Verdict(
         status=status,  # type: ignore[arg-type]  # one of three literals

@@ -26,7 +26,7 @@ from auditor.document import (
     ValidityRow,
     sealed,
 )
-from auditor.document.codes import Interrupted
+from auditor.document.codes import Interrupted, PowerOnly
 from auditor.policy import Policy, coverage_of, judge, verdict_of
 from auditor.policy.baseline import Baseline
 from auditor.registry import Profile
@@ -117,6 +117,7 @@ def assemble_audit(
     baseline: Baseline | None = None,
     compare: Callable[[Sequence[Result]], Comparison] | None = None,
     allow_inconclusive: bool = False,
+    power: PowerOnly | None = None,
 ) -> Audit:
     """The document: numbers joined over seeds once, judged by the policy once; coverage of the plan, verdict.
 
@@ -142,6 +143,7 @@ def assemble_audit(
         as_of=today,
         allow_inconclusive=allow_inconclusive,
         verified=shown.verified,
+        power=power,
     )
     if interrupted:
         codes = (*verdict.codes, Interrupted(finished=len(rows), planned=planned))

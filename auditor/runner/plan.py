@@ -51,6 +51,11 @@ class PlannedCell:
     lacks: tuple[str, ...] = ()
 
     @property
+    def spec(self) -> str:
+        """Of the probe."""
+        return self.request.spec
+
+    @property
     def estimate_s(self) -> float:
         """Rough CPU seconds; the probe's own hint for a graph of some 3,000 nodes."""
         return 0.0 if self.skip else float(self.request.entry.cost.get(self.profile, 0.0))

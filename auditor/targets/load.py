@@ -157,7 +157,7 @@ def assemble(loaded: LoadedModel, file: TargetFile, folder: Path, data: LoadedDa
         build = functools.partial(_bound_build, call, loaded.build)
     outputs = "probs" if call.answers in ("probability", "probabilities") else "logits"
     recipe = None
-    if table.train is not None and build is not None:
+    if table.train is not None and build is not None and split.is_known:  # a twin is trained on the same items
         recipe = TrainRecipe(build, **table.train.model_dump())
     handle = ModelHandle(model, embedding_layer=table.embedding_layer)
     provenance: dict[str, Any] = {

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from auditor.data.fields import NO_FIELDS, Fields
 from auditor.data.graph import Graph, Split
 from auditor.document import SPLIT, Measured, ValidityRow
-from auditor.errors import CapabilityError
+from auditor.errors import CapabilityError, SplitError
 from auditor.guarantee import Guarantee
 from auditor.targets.call import Call
 from auditor.targets.forward import ForwardAdapter, drop_caches
@@ -188,6 +188,13 @@ class Target:
     def private_graph(self) -> Graph:
         """The graph that privacy is measured against, and that a refit starts from."""
         return self.graph if self.private is None else self.private
+
+    def need_split(self) -> None:
+        """Raises SplitError where nobody named the items that it was trained on."""
+        if not self.split.is_known:
+            raise SplitError(
+                f"{self.name} is compared on items that it was not trained on; this needs {LACKING['SPLIT']}."
+            )
 
     def handle(self) -> ModelHandle:
         """A private copy of the model, caches dropped, that holds no graph."""

@@ -24,6 +24,7 @@ from auditor.document.codes import (
     OneSeed,
     OpenAndMustNot,
     OpenInterval,
+    PowerOnly,
     ResultUntrusted,
     Settle,
     SplitUnknown,
@@ -118,9 +119,7 @@ def hole(code: VerdictCode, audit: Audit) -> str:
                 "need items it has not seen"
             )
         case Unverified():
-            return (
-                "nothing shows that this is the model you trained: give a reference file or the accuracy that you know"
-            )
+            return "UNVERIFIED: nothing shows that this is the model you trained; give a reference, or the accuracy you know"
         case CoverageLost():
             return f"{_test(code.probe, code.arm)} ran when the baseline was written, and not here"
         case NothingMeasured():
@@ -131,6 +130,9 @@ def hole(code: VerdictCode, audit: Audit) -> str:
             return f"{_named(code.fingerprint, audit)} does not count"
         case ClaimUnsettled():
             return "the claim is neither refuted nor supported"
+        case PowerOnly():
+            able = "could" if code.possible else "could not"
+            return f"only power was asked for and nothing was run; an audit by this plan {able} refute the claim"
         case OpenAndMustNot():
             return f"{_named(code.fingerprint, audit)} is not settled, and the policy does not let that pass"
         case Interrupted():

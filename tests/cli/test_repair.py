@@ -9,6 +9,7 @@ import torch
 
 from auditor.cli.console import check_other_folder
 from auditor.compare.arms import load_any
+from auditor.document.facts import RepairFacts
 from auditor.errors import UsageError
 from auditor.runner.execute import TrainedCache
 from auditor.targets.load import load_target
@@ -28,8 +29,8 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_repaired_target_loads_and_has_the_nodes_right(target: Path, tmp_path: Path) -> None:
     done = auditor("repair", target, "--errors", "test", "--max-drawdown", "3", "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert "repaired within a budget of 3" in done.stdout
-    assert "drawdown" in done.stdout
+    assert "repaired within a budget of 3 points" in done.stdout
+    assert "no better than fine-tuning" in " ".join(done.stdout.split())
     assert max(len(line) for line in done.stdout.splitlines()) <= 100
     before, after = load_target(target), load_any(tmp_path / "out", models=TrainedCache())
     assert after.claimed_accuracy == pytest.approx(after.accuracy(), abs=1e-6)
@@ -40,8 +41,10 @@ def test_repaired_target_loads_and_has_the_nodes_right(target: Path, tmp_path: P
         & Task("node").correct(after.clean_logits(), y)
         & before.split.test
     )
-    number = int(done.stdout.split(" of ")[0].split()[-1])
+    facts = RepairFacts.model_validate_json((tmp_path / "out" / "repair.json").read_bytes())
+    number = len(facts.own.ids("repaired"))
     assert int(fixed.sum()) >= number > 0
+    assert done.stdout.startswith(f"{number} of {len(facts.own.asked)} wrong nodes")
     assert 'id = "repair' in (tmp_path / "out" / "target.toml").read_text()
 
 
@@ -51,7 +54,7 @@ def test_nothing_within_the_budget_exits_1_and_saves_nothing(target: Path, tmp_p
     (tmp_path / "errors.csv").write_text(f"node,label\n{node},{int(right.graph.y[node])}\n")
     done = auditor("repair", target, "--errors", tmp_path / "errors.csv", "-o", tmp_path / "out")
     assert done.returncode == 1, done.stderr
-    assert "already right" in done.stdout
+    assert "Right already: 1" in done.stdout
     assert not (tmp_path / "out").exists()
 
 

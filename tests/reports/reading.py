@@ -21,7 +21,7 @@ FORBIDDEN = re.compile(
 )
 SIGN = re.compile(r"(?<![\w.,)\]’'\-−+])[+−-]\d")
 ONE_OF_SEVERAL = re.compile(r"(?<![\d.,:\w])1 (\w+s)\b")
-SINGULAR = {"is", "was", "has", "does", "class", "less", "as", "this", "always", "loss"}
+SINGULAR = {"is", "was", "has", "does", "class", "less", "as", "this", "always", "loss", "warns"}
 NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\w])")
 IDS = {
     *registry.finding_ids(),

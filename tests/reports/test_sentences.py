@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from auditor import registry
 from auditor.document import Estimate
 from auditor.document.results import Unit
-from reports.sentences import claim, comparison, names
+from reports.sentences import claim, comparison, names, repair
 from reports.sentences.compose import said, word
 from reports.sentences.numbers import closed
 from reports.sentences.steps import steps
@@ -28,6 +28,9 @@ def spoken() -> Iterator[tuple[str, str, BaseModel]]:
         yield label, closed(claim.verdict(facts)), facts
     for label, decision in voices.decisions():
         yield label, comparison.decided(decision), decision
+    for label, repaired in voices.repairs():
+        for number, line in enumerate(repair.lines(repaired)):
+            yield f"repair {label} {number}", line, repaired
 
 
 SPOKEN = list(spoken())
