@@ -15,7 +15,7 @@ from auditor.errors import ConfigError, nearest
 from auditor.parameters import build
 from auditor.probe import Registered
 from auditor.registry import Entry, ProbeEntry, Profile
-from auditor.targets.target import Target, lack_of
+from auditor.targets.target import LACKING, Target, lack_of
 from auditor.view import SideKnowledge
 
 PROFILES: tuple[Profile, ...] = ("quick", "standard", "full")
@@ -197,7 +197,8 @@ def _reason_to_skip(target: Target, probe: ProbeEntry, attacks: Sequence[Registe
     lacking = [tuple(sorted(attack.needs - target.capabilities)) for attack in leading]
     lacks: tuple[str, ...] = min(lacking, key=len)
     told = [lack_of(name) for name in lacks]
-    return f"needs {', '.join(told)}; {target.name} offers {offered}", lacks
+    known = "" if all(name in LACKING for name in lacks) else f"; {target.name} offers {offered}"
+    return f"needs {', '.join(told)}{known}", lacks
 
 
 def _cell_key(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
@@ -152,7 +153,9 @@ class Inputs:
         values = self.edge_weight if weight is None else weight
         values = torch.ones(arcs.shape[1]) if values is None else values
         size = (self.nodes, self.nodes)
-        return torch.sparse_coo_tensor(arcs.flip(0), values, size).coalesce().to_sparse_csr()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch calls its compressed layout beta, once a process
+            return torch.sparse_coo_tensor(arcs.flip(0), values, size).coalesce().to_sparse_csr()
 
     def _normalised(self) -> Tensor:
         arcs, weight = gcn_norm(self.edge_index, self.edge_weight, self.nodes)

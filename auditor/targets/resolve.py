@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from auditor.data.graph import Graph, Split
 from auditor.errors import CallError, GraphError, LoadError
+from auditor.targets.advice import what_meets
 from auditor.targets.call import Call
 from auditor.targets.call_rules import Answer, find_calls
 from auditor.targets.capabilities import small_slice
@@ -141,7 +142,14 @@ def _claimed(model: nn.Module, graph: Graph, split: Split, answers: tuple[Answer
     agreeing = [answer for answer, found in zip(answers, measured, strict=True) if abs(found - claim) <= allowed]
     if not agreeing:
         said = "; ".join(f"{a.call.describe()} {m:.4f}" for a, m in zip(answers, measured, strict=True))
-        return _chosen(answers[0], graph, "fail", f"test accuracy {claim:.4f} is claimed, {said} measured")
+        first = answers[0]
+
+        def accuracy(call: Call, prepared: Graph) -> float:
+            return _measured(model, prepared, split, call)
+
+        hint = what_meets(claim, allowed, first.call, first.prepared(graph), accuracy)
+        evidence = f"test accuracy {claim:.4f} is claimed, {said} measured" + (f"; {hint}" if hint else "")
+        return _chosen(first, graph, "fail", evidence)
     if len(agreeing) > 1:
         others = ", ".join(answer.call.describe() for answer in agreeing[1:])
         return _chosen(agreeing[0], graph, "warn", f"agrees with the claim {claim:.4f}, and so does {others}")
@@ -149,19 +157,21 @@ def _claimed(model: nn.Module, graph: Graph, split: Split, answers: tuple[Answer
 
 
 def _accuracy(model: nn.Module, graph: Graph, split: Split, answer: Answer) -> float:
-    prepared = answer.prepared(graph)
-    logits = answer.logits
-    if logits.shape[0] != graph.num_items:
-        handle = ModelHandle(model, call=answer.call)
-        with torch.no_grad():
-            logits = handle.logits(
-                prepared.x, prepared.edge_index, prepared.edge_weight, prepared.batch, prepared.fields
-            )
-    return _share(prepared, logits, split.test)
+    if answer.logits.shape[0] == graph.num_items:
+        return _share(graph, answer.logits, split)
+    return _measured(model, answer.prepared(graph), split, answer.call)
 
 
-def _share(graph: Graph, logits: Tensor, mask: Tensor) -> float:
-    return float(graph.task.quality(logits, graph.y)[mask].mean())
+def _measured(model: nn.Module, graph: Graph, split: Split, call: Call) -> float:
+    """Test accuracy of one call on a graph prepared for it."""
+    handle = ModelHandle(model, call=call)
+    with torch.no_grad():
+        logits = handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
+    return _share(graph, logits, split)
+
+
+def _share(graph: Graph, logits: Tensor, split: Split) -> float:
+    return float(graph.task.quality(logits, graph.y)[split.test].mean())
 
 
 def _question(model: nn.Module, graph: Graph, split: Split, answers: tuple[Answer, ...]) -> str:

@@ -119,7 +119,7 @@ def hole(code: VerdictCode, audit: Audit) -> str:
                 "need items it has not seen"
             )
         case Unverified():
-            return "UNVERIFIED: nothing shows that this is the model you trained; give a reference, or the accuracy you know"
+            return "UNVERIFIED: nothing shows that this is the model you trained; give a reference or a known accuracy"
         case CoverageLost():
             return f"{_test(code.probe, code.arm)} ran when the baseline was written, and not here"
         case NothingMeasured():
