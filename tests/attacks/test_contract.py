@@ -1,8 +1,9 @@
 """The contract suite: every registered attack and probe is held to the same rules. A new one adds one row to a table.
 
 Same seed, same bytes; inputs unchanged; nothing read beyond the access on the registry line; parameters checked;
-budgets kept; link scorers symmetric, finite, independent of the other pairs, equivariant under node relabelling. A
-probe's headline is a number that its harness gives, and what it says it touches are checks that are made.
+budgets and caps kept, on one graph and on many; no harness drops a claim; link scorers symmetric, finite, independent of
+the other pairs, equivariant under node relabelling. A probe's headline is a number that its harness gives, and what it
+says it touches are checks that are made.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from pydantic.dataclasses import is_pydantic_dataclass
 from torch import Tensor
 
 from auditor import registry
-from auditor.errors import AccessError, ConfigError
+from auditor.data.edits import EdgeSpace
+from auditor.errors import AccessError, ConfigError, SkippedError
+from auditor.evaluate.robustness.budgets import graph_levels, node_caps
+from auditor.evaluate.robustness.verification import Verifier
 from auditor.outcomes import FlipOutcome, LinkOutcome, MembershipOutcome, Outcome, ShiftOutcome
 from auditor.parameters import build
 from auditor.probe import Attack, Attempt, Cell, CellResult, Registered
@@ -53,7 +57,7 @@ CELLS: dict[str, tuple[str, dict[str, str]]] = {
     "posterior-similarity": ("gcn", LINKS),
     "partition-leak": ("clustered-gcn", LINKS),
     "prototype-membership": ("joint-frozen", {"draws": "2", "replicates": "50"}),
-    "structure-evasion": ("gcn", {"cycles": "1", "losses": "tanh", "eps": "0.05"}),
+    "structure-evasion": ("gcn", {"cycles": "1", "losses": "tanh", "eps": "0.05", "local_cap": "0.5"}),
     "prototype-edit": ("joint-live", {"budgets": "1", "draws": "2", "replicates": "50"}),
     "cluster-jump": ("joint-recluster", {"targets": "4", "edges": "2", "draws": "2", "replicates": "50"}),
     "strata": ("gcn", {}),
@@ -205,6 +209,35 @@ def test_flips_keep_to_their_budget_and_are_distinct_pairs(id_: str, targets: An
         assert bool((u < v).all())
 
 
+HARNESS = PROBES["structure-evasion"].evaluation
+EDITING = [entry.id for entry in ATTACKS.values() if PROBES[entry.probe or entry.id].evaluation == HARNESS]
+"""Attacks of the harness that sets caps and, on many graphs, a budget for each of them."""
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one-graph", "many-graphs"])
+@pytest.mark.parametrize("id_", EDITING)
+def test_no_flip_set_breaks_a_cap_or_the_budget_of_a_graph(id_: str, many: bool, targets: Any) -> None:
+    target = targets(GRAPHS if many else ROWS[id_][0])
+    items = torch.nonzero(target.split.test).flatten()[:12]
+    space = EdgeSpace.of(target.graph)
+    if many:
+        own = tuple(level.item_budgets for level in graph_levels(space, items, ("one", "0.3"), "quick"))
+        asked = {"item_budgets": own, "budgets": tuple(int(each.sum()) for each in own)}
+    else:
+        asked = {"node_caps": node_caps(space, 0.25), "budgets": BUDGETS}
+    attack = registered(id_)
+    view = make_view("robustness", target, attack.access).with_items(items)
+    try:
+        outcome = attack.run(view, dataclasses.replace(attempt("robustness"), **asked))
+    except SkippedError:
+        return  # it cannot keep to them, and says so
+    assert isinstance(outcome, FlipOutcome)
+    verifier = Verifier(target, items, node_caps=asked.get("node_caps"))
+    for point in outcome.points:
+        place = asked["budgets"].index(point.budget)
+        verifier.check(point, item_budgets=own[place] if many else None)
+
+
 @pytest.mark.parametrize("id_", [i for i, (_, kind) in ROWS.items() if kind is LinkOutcome])
 def test_scorer_is_symmetric_finite_and_independent_of_the_other_pairs(id_: str, targets: Any) -> None:
     outcome = run(id_, targets(ROWS[id_][0]))
@@ -253,6 +286,7 @@ def test_the_harness_gives_the_headline_and_raises_only_findings_on_the_registry
 ) -> None:
     probe = PROBES[id_]
     result = evaluated(id_, targets(GRAPHS if task == "graph" else CELLS[id_][0]))
+    assert [row.evidence for row in result.validity if row.kind == "integrity" and row.status == "fail"] == []
     assert {number.finding for number in result.measured} <= set(probe.findings)
     wanted = probe.headline
     shown = [m for m in result.measured if m.metric == wanted.metric and wanted.subset in (None, m.subset)]
