@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from auditor.document import Audit, Judgement, Result
 from auditor.document.codes import Accepted
-from auditor.taxonomy import taxon
+from auditor.registry import taxon
 from reports import views
 from reports.neutral import neutral
 from reports.sentences import names
@@ -85,7 +85,7 @@ def _rules(results: Sequence[tuple[Result, Judgement]]) -> list[dict[str, Any]]:
     rules = []
     for finding in sorted(worst):
         known = taxon(finding)
-        ids = [*known.ids, *([f"NIST AI 100-2: {known.nist}"] if known.nist else [])]
+        ids = [*known.ids(), *([f"NIST AI 100-2: {known.nist}"] if known.nist else [])]
         rules.append(
             {
                 "id": finding,

@@ -1,9 +1,9 @@
 """The contract suite: every registered attack and probe is held to the same rules. A new one adds one row to a table.
 
 Same seed, same bytes; inputs unchanged; nothing read beyond the access on the registry line; parameters checked;
-budgets and caps kept, on one graph and on many; no harness drops a claim; link scorers symmetric, finite, independent of
-the other pairs, equivariant under node relabelling. A probe's headline is a number that its harness gives, and what it
-says it touches are checks that are made.
+budgets and caps kept, on one graph and on many; no harness drops a claim; link scorers symmetric, finite, independent
+of the other pairs, equivariant under node relabelling. A probe's headline is a number that its harness gives, and what
+it says it touches are checks that are made.
 """
 
 from __future__ import annotations
