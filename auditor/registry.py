@@ -105,7 +105,7 @@ class Entry:
 
     def load(self) -> Any:
         """The object behind the entry."""
-        return load_location(self.location)
+        return _loaded(self.location)
 
     @property
     def stream(self) -> str:
@@ -289,8 +289,7 @@ def find_probe(id_: str) -> ProbeEntry:
 
 def load_location(location: str) -> Any:
     """The object named `module:attribute`."""
-    module, _, attribute = location.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    return _loaded(location)
 
 
 def parse_spec(text: str) -> tuple[str, dict[str, str]]:
@@ -324,6 +323,11 @@ def parse_specs(text: str) -> list[tuple[str, dict[str, str]]]:
 def canonical_spec(id_: str, params: Mapping[str, str]) -> str:
     """`id:key=value,…` with keys sorted; `id` alone without parameters."""
     return id_ if not params else f"{id_}:" + ",".join(f"{k}={params[k]}" for k in sorted(params))
+
+
+def _loaded(location: str) -> Any:
+    module, _, attribute = location.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _allowed(owner: str, what: str, came: object, known: tuple[str, ...]) -> None:
