@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
@@ -16,21 +15,9 @@ from auditor.data.graph import Graph, Split
 from auditor.document import Measured, ValidityRow
 from auditor.errors import CapabilityError
 from auditor.guarantee import Guarantee
+from auditor.registry import Capability as Capability
 from auditor.targets.forward import ForwardAdapter, drop_caches
 from auditor.tasks import Task
-
-
-class Capability(StrEnum):
-    """What a target can do; tried on loading, never believed."""
-
-    LABELS = "LABELS"
-    PROBS = "PROBS"
-    LOGITS = "LOGITS"
-    EMBEDDINGS = "EMBEDDINGS"
-    GRAD_X = "GRAD_X"
-    GRAD_EDGE = "GRAD_EDGE"
-    PARAMS = "PARAMS"
-    RETRAIN = "RETRAIN"
 
 
 @dataclass(frozen=True, slots=True)
