@@ -103,8 +103,9 @@ class EvaluationError(AuditorError):
     """An attack's outcome breaks its contract, so that no number can be taken from it."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A sentence that offers the known word closest to `word`, or lists them when none is close."""
+def nearest(word: str, known: Iterable[str], *, listed: bool = False) -> str:
+    """A sentence that offers the known word closest to `word`; with none close it lists them, unless they are."""
     words = sorted(known)
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    return f'Did you mean "{close[0]}"?' if close else f"Known: {', '.join(words) or 'none'}."
+    if close := difflib.get_close_matches(word, words, n=1, cutoff=0.5):
+        return f'Did you mean "{close[0]}"?'
+    return "" if listed else f"Known: {', '.join(words) or 'none'}."

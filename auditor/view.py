@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,24 +17,13 @@ from torch import Tensor
 
 from auditor.data.graph import Graph
 from auditor.errors import AccessError, ConfigError
+from auditor.registry import Access as Access
 from auditor.targets.relaxation import Relaxation, synthetic_graph
 from auditor.targets.target import ModelHandle, Target
 from auditor.tasks import Task, log_probabilities
 
 T = TypeVar("T")
 REFERENCE_PAIRS = 100_000
-
-
-class Access(StrEnum):
-    """The words of the threat model; every result shows the ones it used."""
-
-    WEIGHTS = "weights"
-    POSTERIORS = "posteriors"
-    EMBEDDINGS = "embeddings"
-    FEATURES = "features"
-    LABELS = "labels"
-    DENSITY = "density"
-    GRAPH = "graph"
 
 
 @dataclass(frozen=True, slots=True)

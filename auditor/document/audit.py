@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -80,10 +80,6 @@ def check(id_: str, kind: Kind, holds: bool | CheckStatus | None, evidence: str)
     else:
         status = "pass" if holds else "warn" if kind == "warning" else "fail"
     return ValidityRow(id=id_, kind=kind, status=status, evidence=evidence)
-
-
-SPLIT: Final = "SPLIT"
-"""What a target lacks whose training items nobody named."""
 
 
 class CellRow(Model):
