@@ -151,7 +151,7 @@ CASES: dict[str, tuple[Callable[[], Target], str, Callable[[], Target]]] = {
         lambda: replace(GCN, claimed_accuracy=GCN.accuracy()),
     ),
     "call": (
-        lambda: replace(GCN, provenance={"call": CALL | {"status": "fail"}}),
+        lambda: replace(GCN, provenance={"call": CALL | {"status": "fail", "evidence": "0.9 is claimed"}}),
         "fail",
         lambda: replace(GCN, provenance={"call": CALL}),
     ),
