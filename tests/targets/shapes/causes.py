@@ -1,0 +1,79 @@
+"""44 and 53: what fails, and nothing beside it."""
+
+from __future__ import annotations
+
+import torch
+from torch_geometric.data import Data
+
+from tests.targets.shapes.graphs import changed, communities
+from tests.targets.shapes.plain import GCN, called
+from tests.targets.shapes.shape import Shape, Works
+
+ALWAYS = GCN.replace("F.dropout(x, p=0.3, training=self.training)", "F.dropout(x, p=0.5)")
+
+MEAN = """
+    import torch
+    from torch_geometric.utils import degree, scatter
+
+
+    class Conv(torch.nn.Module):
+        def __init__(self, in_channels, out_channels):
+            super().__init__()
+            self.lin = torch.nn.Linear(in_channels, out_channels)
+
+        def forward(self, x, edge_index):
+            row, col = edge_index
+            out = scatter(self.lin(x)[row], col, dim=0, dim_size=x.size(0), reduce="sum")
+            return out / degree(col, x.size(0)).view(-1, 1)
+
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = Conv(12, 16)
+            self.skip = torch.nn.Linear(12, 16)
+            self.lin = torch.nn.Linear(16, 4)
+
+        def forward(self, x, edge_index):
+            return self.lin((self.conv(x, edge_index) + self.skip(x)).relu())
+
+
+    def build():
+        return Net()
+"""
+
+
+def with_isolated() -> Data:
+    """Eight nodes lose every edge; none of them is trained on."""
+    data = communities(seed=25)
+    alone = data.test_mask.nonzero().flatten()[:8]
+    kept = ~torch.isin(data.edge_index, alone).any(dim=0)
+    return changed(data, edge_index=data.edge_index[:, kept])
+
+
+def train_only() -> Data:
+    """The same, for a loss that never meets them."""
+    data = with_isolated()
+    bare = torch.ones(data.num_nodes, dtype=torch.bool)
+    bare[data.edge_index.flatten()] = False
+    return changed(data, train_mask=data.train_mask & ~bare)
+
+
+SHAPES = (
+    Shape(
+        "44",
+        "dropout is always on",
+        ALWAYS,
+        communities,
+        called,
+        Works(fails=("deterministic",), says=("training=self.training",), counts=False),
+    ),
+    Shape(
+        "53",
+        "NaN on isolated nodes",
+        MEAN,
+        train_only,
+        called,
+        Works(fails=("finite",), says=("isolated",), counts=False),
+    ),
+)
