@@ -26,7 +26,8 @@ class Capability(StrEnum):
     """What a target can do; tried on loading, never believed.
 
     `SPLIT`: somebody said which items it was trained on. `BARE`: it reads features and edges alone, so that it can be
-    asked about any edge list; a model with fields of edges or nodes needs values on what a guess adds.
+    asked about any edge list; a model with fields of edges or nodes needs values on what a guess adds. `ANY_NODES`: it
+    can be asked about other nodes than those of its graph; a model with a row per node cannot.
     """
 
     LABELS = "LABELS"
@@ -39,6 +40,7 @@ class Capability(StrEnum):
     RETRAIN = "RETRAIN"
     SPLIT = SPLIT
     BARE = "BARE"
+    ANY_NODES = "ANY_NODES"
 
 
 LACKING: Mapping[str, str] = {
@@ -50,6 +52,8 @@ LACKING: Mapping[str, str] = {
     "and test_mask in the graph",
     Capability.BARE: "a model of features and edges alone (BARE): what this one reads besides is not known for edges "
     "that an attack makes up",
+    Capability.ANY_NODES: "other nodes than those of its graph (ANY_NODES): the model has a row per node, and knows "
+    "these nodes only",
 }
 """What to say where a capability is missing."""
 
@@ -155,6 +159,7 @@ class Target:
         defense: what defended it; None for a target as it was given.
         verified: whether reference answers or a claimed accuracy show that it is the model that was trained.
         private: the private graph where `graph` is a released one; None when `graph` is it.
+        fixed_nodes: tensors of the model that have a row per node (`emb.weight [400, 16]`): it knows these nodes only.
     """
 
     name: str
@@ -174,6 +179,7 @@ class Target:
     defense: DefenseTag | None = None
     private: Graph | None = None
     verified: bool = True
+    fixed_nodes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.split.check_fits(self.graph)
