@@ -34,7 +34,7 @@ NAMED = 5
 
 
 def cause_rows(trial: Trial) -> list[ValidityRow]:
-    """Rows `finite`, `deterministic`, `node-table` (of one graph), `ties`, `equivariant`, `batch-independent` (of many)."""
+    """Rows `finite` to `equivariant`; `node-table` of one graph, `batch-independent` of many."""
     graph = trial.target.graph
     order = Relabelling.draw(graph, trial.rng)
     lone = None
@@ -86,7 +86,7 @@ def _finite(trial: Trial) -> ValidityRow:
     shared = next((name for name, every in _shared(trial.target.graph) if bool(every[rows].all())), "")
     first = ", ".join(map(str, ids[:NAMED].tolist()))
     what = f"all {shared}" if shared else f"number {first}{', …' if bad > NAMED else ''} of {of}"
-    return check("finite", "integrity", False, f"{' or '.join(kinds)} on {bad} items, {what}")
+    return check("finite", "integrity", False, f"{' or '.join(kinds)} on {bad} item{'' if bad == 1 else 's'}, {what}")
 
 
 def _shared(graph: Graph) -> Iterator[tuple[str, Tensor]]:
