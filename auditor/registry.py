@@ -45,7 +45,8 @@ class Capability(StrEnum):
     """What a target can do; tried on loading, never believed.
 
     `SPLIT`: somebody said which items it was trained on. `BARE`: it reads features and edges alone, so that it can be
-    asked about any edge list; a model with fields of edges or nodes needs values on what a guess adds.
+    asked about any edge list; a model with fields of edges or nodes needs values on what a guess adds. `ANY_NODES`: it
+    can be asked about other nodes than those of its graph; a model with a row per node cannot.
     """
 
     LABELS = "LABELS"
@@ -58,6 +59,7 @@ class Capability(StrEnum):
     RETRAIN = "RETRAIN"
     SPLIT = "SPLIT"
     BARE = "BARE"
+    ANY_NODES = "ANY_NODES"
 
 
 LACKING: Mapping[str, str] = {
@@ -69,6 +71,8 @@ LACKING: Mapping[str, str] = {
     "and test_mask in the graph",
     Capability.BARE: "a model of features and edges alone (BARE): what this one reads besides is not known for edges "
     "that an attack makes up",
+    Capability.ANY_NODES: "other nodes than those of its graph (ANY_NODES): the model has a row per node, and knows "
+    "these nodes only",
 }
 """What to say where a capability is missing."""
 

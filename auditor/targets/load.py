@@ -20,6 +20,7 @@ from auditor.targets.call import Call
 from auditor.targets.capabilities import try_capabilities
 from auditor.targets.config import FILE_NAME, SERVED, DataTable, TargetFile, config_file, read_target_file
 from auditor.targets.loaded import LoadedModel, Request
+from auditor.targets.node_table import find_node_table
 from auditor.targets.recipe import TrainRecipe
 from auditor.targets.reference import compare_reference
 from auditor.targets.resolve import resolve
@@ -175,7 +176,11 @@ def assemble(loaded: LoadedModel, file: TargetFile, folder: Path, data: LoadedDa
             "difference": resolved.reference.difference,
             "scale": resolved.reference.scale,
         }
-    capabilities = try_capabilities(handle, graph, has_recipe=recipe is not None, has_split=split.is_known)
+    known = find_node_table(model, graph)
+    fixed_nodes = () if known is None else known.tensors
+    capabilities = try_capabilities(
+        handle, graph, has_recipe=recipe is not None, has_split=split.is_known, fixed_nodes=bool(fixed_nodes)
+    )
     if outputs == "probs":
         capabilities -= {Capability.LOGITS}
     return Target(
@@ -194,6 +199,7 @@ def assemble(loaded: LoadedModel, file: TargetFile, folder: Path, data: LoadedDa
         claimed_accuracy=table.claimed_accuracy,
         embedding_layer=table.embedding_layer,
         verified=resolved.status != "not_checked",
+        fixed_nodes=fixed_nodes,
     )
 
 
