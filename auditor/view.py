@@ -228,7 +228,8 @@ def grant_privacy(
 def _trial_graph(target: Target, *, with_features: bool) -> Graph | None:
     """The synthetic graph of a relaxation, its edges random and drawn without the truth.
 
-    It has rows of the real features where they are known: a model may be dead on any other input. None for the usual one, where there are no such rows or too few nodes. A model with a row per node gets all nodes.
+    It has rows of the real features where they are known: a model may be dead on any other input. None for the usual
+    one, where there are no such rows or too few nodes. A model with a row per node gets all nodes.
     """
     x, fixed = target.graph.x, bool(target.fixed_nodes)
     if not (with_features or fixed):
