@@ -31,7 +31,7 @@ class Call:
 
     Attributes:
         arguments: (parameter, slot) of each argument; a slot is a field's name, `x`, `whole x`, `edge_index`, `csr`,
-            `gcn-norm`, `dense`, `edge_weight`, `batch`, `one batch` (zeros), `ptr`, `num_nodes`, `num_graphs` or `data`.
+            `gcn-norm`, `dense`, `edge_weight`, `batch`, `one batch` (zeros), `ptr`, `num_nodes`, `num_graphs`, `data`.
         output: which of several outputs holds the answers; None for the only one.
         answers: `as is`, `logit` or `probability` of the second of two classes, or `probabilities`.
         inexact: choices that rest on a guess, in words.
