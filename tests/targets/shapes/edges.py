@@ -69,10 +69,10 @@ def telling(columns: int, seed: int = 7) -> Data:
 
 def weighted(seed: int = 11) -> Data:
     """One weight an edge, small between classes."""
-    data = communities(noise=2.0, seed=seed)
+    data = communities(noise=3.2, seed=seed)
     u, v = data.edge_index
     rng = torch.Generator().manual_seed(seed)
-    size = torch.where(data.y[u] == data.y[v], 1.5, 0.05)
+    size = torch.where(data.y[u] == data.y[v], 1.5, 0.3)
     return changed(data, edge_attr=size * (0.5 + torch.rand(u.shape[0], generator=rng)))
 
 

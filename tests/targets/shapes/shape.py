@@ -198,13 +198,14 @@ class _Script:
 
 
 def _train(shape: Shape, model: nn.Module, data: Any) -> None:
+    model.train()
     shape.call(model, data)  # fills lazy layers
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02, weight_decay=5e-4)
-    model.train()
     for _ in range(shape.steps):
         optimizer.zero_grad()
         scores = shape.call(model, data)
-        shape.loss(scores[data.train_mask], data.y[data.train_mask]).backward()
+        loss = shape.loss(scores[data.train_mask], data.y[data.train_mask])
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     model.eval()
 
