@@ -22,17 +22,22 @@ def check(
     from rich.table import Table
     from rich.text import Text
 
+    from auditor.api import auditing as api
     from auditor.cli.console import stdout
-    from auditor.cli.session import Session
     from auditor.cli.training import accuracy_line
-    from auditor.runner.assemble import check_validity, target_row
 
-    given = {"only": only, "skip": skip, "family": family, "profile": profile, "seeds": seeds, "data_root": data_root}
-    session = Session.open(target, given)
-    loaded = session.load_target(data=data, trust_pickle=trust_pickle)
-    cells = session.plan(loaded)
-    rows = check_validity(loaded, (cell.request.entry.id for cell in cells))
-    line = target_row(loaded)
+    done = api.check(
+        target,
+        data,
+        only=only,
+        skip=skip,
+        family=family,
+        profile=profile,
+        seeds=seeds,
+        data_root=data_root,
+        trust_pickle=trust_pickle,
+    )
+    loaded, line, cells = done.target, done.row, done.cells
     console = stdout()
     console.print(
         f"{line.name}: {line.kind}, {line.task.level} task, digest {line.digest[:12]}, {line.features} features, "
@@ -49,7 +54,7 @@ def check(
         said = ("no formal guarantee",) if promised is None else (promised.headline(), *promised.own_caveats)
         console.print(f"defended by {loaded.defense.spec}: {'; '.join(said)}", markup=False)
     table = Table("validity", "kind", "status", "evidence", title_justify="left")
-    for row in rows:
+    for row in done.validity:
         table.add_row(row.id, row.kind, row.status, Text(row.evidence))
     console.print(table)
     plan_table = Table("probe", "seed", "estimate", "note")
@@ -60,7 +65,6 @@ def check(
     planned = [cell for cell in cells if not cell.skip]
     total = sum(cell.estimate_s for cell in planned)
     console.print(f"{len(planned)} of {len(cells)} cells would run, about {total:.0f} CPU s on a graph of 3,000 nodes")
-    failed = [row.id for row in rows if row.kind == "integrity" and row.status == "fail"]
-    if failed:
-        console.print(f"NOT TRUSTWORTHY  failed: {', '.join(failed)}", style="bold red")
+    if done.failed:
+        console.print(f"NOT TRUSTWORTHY  failed: {', '.join(done.failed)}", style="bold red")
         raise typer.Exit(3)
