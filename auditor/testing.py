@@ -191,8 +191,8 @@ def _decide(
             interval = f"[{'open' if lo is None else f'{lo:+.3f}'}, {'open' if hi is None else f'{hi:+.3f}'}]"
             open_.append(f"{name}, {probe} cannot tell: {interval} spans {allowed:g}; more seeds or a larger graph")
     if not found:
-        reasons = dict.fromkeys(cell.reason for cell in report.cells)
-        open_.append(f"{name} cannot tell: nothing was measured ({'; '.join(reasons)})")
+        reasons = [*dict.fromkeys(cell.reason for cell in report.cells if cell.reason)] or ["the graph is too small"]
+        open_.append(f"{name} cannot tell: nothing was judged ({'; '.join(reasons)})")
     if open_ and undecided == "skip":
         raise unittest.SkipTest(open_[0])
     if open_:

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from auditor.data import files, sources
+from auditor.data.npz import MASKS
 from auditor.data.sources import LoadedData
 from auditor.errors import DataError, GraphError, LoadError, SplitError, TaskError, UsageError, nearest
 from auditor.targets.config import TargetFile
@@ -24,7 +25,7 @@ from auditor.targets.target import Target
 
 PARTS = ("train", "val", "test")
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
-TRANSIENT = ("training", "cached")  # beside `_cached…`: what a layer keeps of the graph it ran on
+TRANSIENT = ("training", "cached", "_is_torch_compile")  # beside `_cached…`: what a layer keeps of its graph
 FOREIGN = ("torch", "torch_geometric")
 
 
@@ -57,7 +58,8 @@ def live_target(
     if data is None:
         raise UsageError(f"{type(model).__name__} came without data. Give the graph it was trained on: (model, data).")
     own, provenance = _private_copy(model, notify)
-    loaded = read_data(data, transform=file.data.transform, data_root=data_root, notify=notify)
+    without = () if masks is None else MASKS
+    loaded = read_data(data, transform=file.data.transform, data_root=data_root, without=without, notify=notify)
     if masks is not None:
         loaded = _with_masks(loaded, masks)
     digest = content_digest(own, loaded.graph.digest())
@@ -69,9 +71,17 @@ def read_data(
     *,
     transform: str = "none",
     data_root: Path | None = None,
+    without: Collection[str] = (),
     notify: Callable[[str], None] = lambda _line: None,
 ) -> LoadedData:
     """Data in memory as a graph file of the same fields would be read; a name or path is looked up.
+
+    Args:
+        data: see `live_target`.
+        transform: of the features, `none` or `row-normalize`.
+        data_root: where named data sets lie.
+        without: fields of data in memory that are not read.
+        notify: gets one line before anything is downloaded.
 
     Raises:
         TaskError: heterogeneous or temporal data.
@@ -80,7 +90,8 @@ def read_data(
     if isinstance(data, str | Path):
         return sources.load_data(str(data), root=data_root, transform=transform, notify=notify)
     sources.check_transform(transform)
-    raw = files._from_tensors(_one(data).to_dict(), "data")
+    fields = {name: value for name, value in _one(data).to_dict().items() if name not in without}
+    raw = files._from_tensors(fields, "data")
     loaded = sources._complete(raw, "data", "", None, transform)
     return dataclasses.replace(loaded, digest=loaded.graph.digest())
 
