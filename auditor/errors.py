@@ -17,6 +17,8 @@ AuditorError                        3   something kept the audit from a verdict
 ├── PerRecordShapeError             3   gradients that are not one a record: clipping them would promise nothing
 ├── SkippedError                    –   a probe does not apply here; the reason becomes the cell's row
 ├── DocumentError                   3   an audit document does not agree with itself
+├── ProbeNotRun                     3   a report is asked for a number that it lacks; also a KeyError
+├── VerdictError                  1, 3  `raise_for_verdict` of a report that did not pass
 └── EvaluationError                 3   an outcome breaks its contract (asymmetric scorer, budget exceeded, NaN)
 ```
 
@@ -101,6 +103,20 @@ class DocumentError(AuditorError):
 
 class EvaluationError(AuditorError):
     """An attack's outcome breaks its contract, so that no number can be taken from it."""
+
+
+class ProbeNotRun(AuditorError, KeyError):  # noqa: N818  reads as what it says
+    """A report has no number of this probe; the message is the reason why it did not run."""
+
+    __str__ = Exception.__str__  # a KeyError would show its message in quotes
+
+
+class VerdictError(AuditorError):
+    """An audit did not pass; `exit_code` is its verdict's: 1 failed, 3 no verdict."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 def nearest(word: str, known: Iterable[str], *, listed: bool = False) -> str:

@@ -7,18 +7,22 @@ imports nothing heavy. The class behind an entry is imported when a cell needs i
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Literal, get_args
 
-from auditor.errors import ConfigError, nearest
+from auditor.errors import ConfigError, UsageError, nearest
 from auditor.taxonomy import NOTHING, Taxon
 
 GROUPS = ("attacks", "defenses", "reports", "loaders")
+OURS = ("attacks", "defenses", "reports")
+"""Packages of this distribution beside `auditor`; a user's folder of the same name may come first on the path."""
 FAMILIES = ("privacy", "robustness", "shift")
 LEVELS = ("node", "edge", "graph")
 VERB_FINDINGS: Mapping[str, str] = {"defense-gain": "defense", "dp-claim": "privacy"}
@@ -233,15 +237,41 @@ class Table:
     templates: str = ""
 
 
+def check_packages() -> None:
+    """Makes sure that `attacks`, `defenses` and `reports` are ours, before anything of them is imported.
+
+    Raises:
+        UsageError: another package of that name comes first.
+    """
+    ours = Path(__file__).resolve().parents[1]
+    for name in OURS:
+        spec = importlib.util.find_spec(name)
+        places = [] if spec is None else list(spec.submodule_search_locations or ())
+        found = Path(places[0] if places else (spec and spec.origin) or "nowhere").resolve()
+        if found != ours / name:
+            raise UsageError(
+                f'the package "{name}" was found at {found}, ours is {ours / name}: a folder of that name shadows it, '
+                "and no probe, defence or report of it could be found. Start Python with -P (auditor: from another "
+                "folder), take it off PYTHONPATH, or rename it."
+            )
+
+
 @cache
 def _tables(group: str) -> tuple[Table, ...]:
-    """Tables of one group; one that fails to import warns and is left out, it does not stop the tool."""
+    """Tables of one group; one of somebody else that fails to import warns and is left out.
+
+    Raises:
+        UsageError: our own cannot be found.
+    """
+    check_packages()
     tables = []
     for point in sorted(entry_points(group=f"auditor.{group}"), key=lambda p: (p.name != "builtin", p.name)):
         try:
             tables.append(point.load())
-        except Exception as error:
+        except Exception as error:  # whatever somebody else's module raises
             warnings.warn(f"plug-in {point.name} ({point.value}) could not be imported: {error!r}", stacklevel=2)
+    if not any(table.entries for table in tables):
+        raise UsageError(f"nothing is registered in auditor.{group}: the installation is incomplete. Install it again.")
     return tuple(tables)
 
 

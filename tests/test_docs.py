@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from auditor import registry
-from auditor.cli.config import DEFAULTS
+from auditor.api.options import DEFAULTS
 from auditor.document import Audit
 from auditor.policy.bands import BANDS
 from auditor.policy.rules import LIMITS, SHIPPED, Policy, Suppress

@@ -165,6 +165,11 @@ class Verdict(Model):
     counts: dict[str, int] = Field(default_factory=dict)
     codes: tuple[VerdictCode, ...] = ()
 
+    @property
+    def passed(self) -> bool:
+        """Whether every planned cell ran and nothing fails."""
+        return self.status == "PASSED"
+
 
 class Difference(Model):
     """A paired difference of one arm to another: own − other, in the number's own unit.
