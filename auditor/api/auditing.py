@@ -33,6 +33,8 @@ def audit(
     split: str | Mapping[str, Any] | None = None,
     claimed_accuracy: float | None = None,
     reference: Place | None = None,
+    call: Mapping[str, str | int] | None = None,
+    adapter: Callable[..., Any] | None = None,
     transform: Literal["none", "row-normalize"] = "none",
     build: Callable[[], nn.Module] | None = None,
     recipe: Mapping[str, Any] | None = None,
@@ -68,6 +70,9 @@ def audit(
             `{"train": …, "test": …, "val": …}` of booleans [items] or ids.
         claimed_accuracy: test accuracy that you know the model has, in [0, 1]; checked.
         reference: of a module: a `reference.safetensors` that its answers must agree with.
+        call: of a module: which field each parameter of its forward takes, where the rules cannot decide
+            (`{"edge_weight": "edge_attr"}`, `{"output": 0}`).
+        adapter: of a module: `adapter(model, data) -> logits`, for a forward that no call can be found for.
         transform: of a module: what its features still have to go through.
         build: of a module: makes a fresh, untrained one. With `recipe` it lets twins be trained.
         recipe: of a module: the keys of `[target.train]` that it was trained with.
@@ -106,7 +111,7 @@ def audit(
     }
     session = _session(model, given)
     with undisturbed(session.resolved["threads"]):
-        live = _live(claimed_accuracy, reference, transform, build, recipe, name)
+        live = _live(claimed_accuracy, reference, call, adapter, transform, build, recipe, name)
         target = _target(session, model, data, split, live, trust_pickle=trust_pickle)
         observer = LineObserver(LOG.info) if progress == "auto" else progress
         return session.run(target, observer=observer, argv=tuple(argv))
@@ -141,6 +146,8 @@ def check(
     split: str | Mapping[str, Any] | None = None,
     claimed_accuracy: float | None = None,
     reference: Place | None = None,
+    call: Mapping[str, str | int] | None = None,
+    adapter: Callable[..., Any] | None = None,
     transform: Literal["none", "row-normalize"] = "none",
     build: Callable[[], nn.Module] | None = None,
     recipe: Mapping[str, Any] | None = None,
@@ -162,7 +169,7 @@ def check(
 
     session = _session(model, _options(only, skip, family, profile, seeds, data_root, threads))
     with undisturbed(session.resolved["threads"]):
-        live = _live(claimed_accuracy, reference, transform, build, recipe, name)
+        live = _live(claimed_accuracy, reference, call, adapter, transform, build, recipe, name)
         target = _target(session, model, data, split, live, trust_pickle=trust_pickle)
         cells = session.plan(target)
         rows = check_validity(target, (cell.request.entry.id for cell in cells))
@@ -176,6 +183,8 @@ def load_target(
     split: str | Mapping[str, Any] | None = None,
     claimed_accuracy: float | None = None,
     reference: Place | None = None,
+    call: Mapping[str, str | int] | None = None,
+    adapter: Callable[..., Any] | None = None,
     transform: Literal["none", "row-normalize"] = "none",
     build: Callable[[], nn.Module] | None = None,
     recipe: Mapping[str, Any] | None = None,
@@ -191,7 +200,7 @@ def load_target(
     """
     session = _session(model, _options(data_root=data_root, threads=threads))
     with undisturbed(session.resolved["threads"]):
-        live = _live(claimed_accuracy, reference, transform, build, recipe, name)
+        live = _live(claimed_accuracy, reference, call, adapter, transform, build, recipe, name)
         return _target(session, model, data, split, live, trust_pickle=trust_pickle)
 
 
@@ -252,6 +261,7 @@ def _target(
                 "reference": live["reference"],
                 "train": live["recipe"],
             },
+            "call": live["call"] or {},
             "data": {"split": split if isinstance(split, str) else None, "transform": live["transform"] or "none"},
         }
         return live_target(
@@ -260,6 +270,7 @@ def _target(
             parse_target_file(tables, where="audit"),
             masks=masks,
             build=live["build"],
+            adapter=live["adapter"],
             data_root=resolve_root(session.resolved["data_root"] or None),
             notify=LOG.warning,
         )
@@ -285,6 +296,8 @@ def _target(
 def _live(
     claimed_accuracy: float | None,
     reference: Place | None,
+    call: Mapping[str, str | int] | None,
+    adapter: Callable[..., Any] | None,
     transform: str,
     build: Callable[[], nn.Module] | None,
     recipe: Mapping[str, Any] | None,
@@ -294,6 +307,8 @@ def _live(
     return {
         "claimed_accuracy": None if claimed_accuracy is None else float(claimed_accuracy),
         "reference": None if reference is None else os.path.abspath(reference),
+        "call": None if call is None else dict(call),
+        "adapter": adapter,
         "transform": None if transform == "none" else transform,
         "build": build,
         "recipe": None if recipe is None else dict(recipe),

@@ -21,6 +21,7 @@ from auditor.errors import DataError, GraphError, LoadError, SplitError, TaskErr
 from auditor.targets.config import TargetFile
 from auditor.targets.load import assemble
 from auditor.targets.loaded import LoadedModel
+from auditor.targets.loaders.factory import adapted
 from auditor.targets.target import Target
 
 PARTS = ("train", "val", "test")
@@ -36,6 +37,7 @@ def live_target(
     *,
     masks: Mapping[str, Any] | None = None,
     build: Callable[[], nn.Module] | None = None,
+    adapter: Callable[..., Tensor] | None = None,
     data_root: Path | None = None,
     notify: Callable[[str], None] = lambda _line: None,
 ) -> Target:
@@ -47,6 +49,7 @@ def live_target(
         file: what a `target.toml` would say of it: name, claimed accuracy, reference, recipe, split, transform.
         masks: the split itself, `train`, `test` and perhaps `val`: booleans [items] or ids.
         build: makes a fresh, untrained model.
+        adapter: `adapter(model, data)`, through which it is called.
         data_root: where named data sets lie.
         notify: gets one line for everything that was changed on the way.
 
@@ -63,6 +66,9 @@ def live_target(
     if masks is not None:
         loaded = _with_masks(loaded, masks)
     digest = content_digest(own, loaded.graph.digest())
+    if adapter is not None:
+        own, fresh = adapted(own, adapter), build
+        build = None if fresh is None else lambda: adapted(fresh(), adapter)
     return assemble(LoadedModel(own, build, "live", digest, provenance), file, Path(), loaded)
 
 
