@@ -189,7 +189,7 @@ def hetero() -> HeteroData:
 
 
 def homogeneous() -> Data:
-    """The same graph after to_homogeneous(): a model of the types still asks for dictionaries."""
+    """A graph of one kind, as every other model here has it."""
     return communities(seed=30)
 
 
