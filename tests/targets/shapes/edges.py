@@ -36,19 +36,16 @@ REQUIRED = """
 
 OPTIONAL = """
     import torch
-    from torch_geometric.nn import TransformerConv
+    from torch_geometric.nn import GENConv
 
 
     class Net(torch.nn.Module):
         def __init__(self, in_channels, hidden_channels, out_channels, edge_dim):
             super().__init__()
-            self.conv1 = TransformerConv(in_channels, hidden_channels, edge_dim=edge_dim)
-            self.conv2 = TransformerConv(hidden_channels, out_channels, edge_dim=edge_dim)
-            self.edge_dim = edge_dim
+            self.conv1 = GENConv(in_channels, hidden_channels, aggr="mean", edge_dim=edge_dim, norm="layer")
+            self.conv2 = GENConv(hidden_channels, out_channels, aggr="mean", edge_dim=edge_dim, norm="layer")
 
         def forward(self, x, edge_index, edge_attr=None):
-            if edge_attr is None:
-                edge_attr = x.new_zeros(edge_index.size(1), self.edge_dim)
             x = self.conv1(x, edge_index, edge_attr).relu()
             return self.conv2(x, edge_index, edge_attr)
 
@@ -60,11 +57,11 @@ OPTIONAL = """
 
 def telling(columns: int, seed: int = 7) -> Data:
     """Edges whose attributes say a lot about the class of their ends, and features that say little."""
-    data = communities(noise=2.5, seed=seed)
+    data = communities(noise=2.0, seed=seed)
     rng = torch.Generator().manual_seed(seed)
     hint = torch.nn.functional.one_hot(data.y[data.edge_index[0]], columns).float()
     noise = torch.randn(hint.shape, generator=rng)
-    return changed(data, edge_attr=hint + 0.7 * noise)
+    return changed(data, edge_attr=2 * hint + 0.5 * noise)
 
 
 def weighted(seed: int = 11) -> Data:
@@ -93,9 +90,15 @@ def zeros(model: nn.Module, data: Any) -> Tensor:
 
 SHAPES = (
     Shape("19", "edge_attr required", REQUIRED, three_kinds, with_attr, decoys={"zeros": zeros}),
-    Shape("20", "edge_attr optional", OPTIONAL, lambda: telling(5), with_attr, decoys={"left out": called}),
+    Shape("20", "edge_attr optional", OPTIONAL, lambda: telling(5), with_attr, steps=100, decoys={"left out": called}),
     Shape(
-        "21-claim", "weights in edge_attr, accuracy known", GCN, weighted, with_attr, claim=True, decoys={"-": called}
+        "21-claim",
+        "weights in edge_attr, accuracy known",
+        GCN,
+        weighted,
+        with_attr,
+        claim=True,
+        decoys={"left out": called},
     ),
     Shape(
         "21-bare",

@@ -61,7 +61,7 @@ def molecules(count: int = 60, kinds: int = 5, seed: int = 0) -> list[Data]:
         n, label = int(rng.integers(6, 13)), i % 2
         pairs = [(v, int(rng.integers(0, v))) for v in range(1, n)] + [(0, n - 1)]
         u, v = np.array(sorted(set(pairs))).T
-        bonds = (rng.random(len(u)) < (0.6 if label else 0.4)).astype(np.int64)
+        bonds = (rng.random(len(u)) < (0.7 if label else 0.3)).astype(np.int64)
         atoms = rng.integers(0, kinds, n)
         atoms[: n // 5] = kinds - 1 - label
         edge_index = torch.from_numpy(np.stack([np.r_[u, v], np.r_[v, u]]))

@@ -189,7 +189,7 @@ def hetero() -> HeteroData:
 
 
 def homogeneous() -> Data:
-    """The same graph after to_homogeneous(): a model of the types still asks for dictionaries."""
+    """A graph of one kind, as every other model here has it."""
     return communities(seed=30)
 
 
@@ -267,7 +267,7 @@ def shape(id_: str, name: str, source: str, data: Any, *says: str) -> Shape:
 SHAPES = (
     shape("46", "HGT", HGT, hetero, "heterogeneous", "to_homogeneous"),
     shape("46-model", "HGT on a graph of one kind", HGT, homogeneous, "heterogeneous"),
-    shape("47", "TGN", TGN, events, "temporal"),
+    shape("47", "TGN", TGN, events, "temporal", "not audited"),
     shape("47-model", "TGN on a graph without times", TGN, homogeneous, "temporal"),
     shape("48", "StemGNN", STEMGNN, windows, "forecaster"),
     shape("49", "PPI", PPI, proteins, "multi-label"),

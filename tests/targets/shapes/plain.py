@@ -425,11 +425,11 @@ SHAPES = (
     ),
     Shape("7", "SGC on global data", SGC, communities, of_global_data, Refused(("reads the global data",))),
     Shape("8", "U-Net on global data", UNET, communities, of_global_data, Refused(("reads the global data",))),
-    Shape("9", "SuperGAT, (logits, loss)", SUPERGAT, communities, first),
+    Shape("9", "SuperGAT, (logits, loss)", SUPERGAT, communities, first, steps=40),
     Shape("10", "an encoder before the first layer", ENCODER_FIRST, communities, called),
     Shape("11", "the output layer declared first", OUTPUT_FIRST, communities, called),
     Shape("12", "GeniePath", GENIEPATH, communities, called),
-    Shape("13", "DNA", DNA, communities, called),
+    Shape("13", "DNA", DNA, communities, called, steps=25),
     Shape("14", "SGFormer, required batch", SGFORMER, communities, in_one_batch),
     Shape("15", "Polynormer, required batch", POLYNORMER, communities, in_one_batch),
 )

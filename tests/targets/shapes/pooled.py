@@ -199,6 +199,7 @@ SHAPES = (
         save_graph=save_list,
         tables=BESIDE,
         decoys={"no bonds": no_bonds},
+        steps=120,
     ),
     Shape("42", "PNA, a Batch with whole numbers", PNA, lambda: numbers(22), bonded),
     Shape("43", "TopK pooling", TOPK, lambda: kinds_as_columns(23), pooled, Works(warns=("ties",))),
