@@ -51,9 +51,9 @@ def raw_from(
     words = [key for key, value in given.items() if not isinstance(value, Tensor) and value is not None]
     if words:
         notes.append(f"not tensors, not passed on: {', '.join(sorted(words))}")
+    x, whole = _features(values.get("x"), name, notes)
     edge_index, weight = _edges(values, name, notes)
     batch = _batch(values, name)
-    x, whole = _features(values.get("x"), name, notes)
     y = _labels(values.get("y"), name, notes)
     nodes = int(batch.shape[0] if batch is not None else x.shape[0] if x is not None else _nodes(given, edge_index, y))
     items = nodes if batch is None else int(batch.max()) + 1

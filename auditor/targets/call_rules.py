@@ -126,6 +126,14 @@ def _calls(
     for name in pinned:
         if name not in names and name != "adj":
             raise ConfigError(f'[call] has "{name}". {nearest(name, [*names, "adj", "output"])}')
+    foreign = next((p.name for p in parameters if p.name in FOREIGN and p.default is p.empty), None)
+    if foreign is not None and graph.fields.get(foreign) is None:
+        raise TaskError(FOREIGN[foreign])
+    if hasattr(model, "encode") and hasattr(model, "decode"):
+        raise TaskError(
+            f"{type(model).__name__} has encode and decode: its answers are embeddings for link prediction, not "
+            "classes. Link prediction is not audited; a classifier of nodes or graphs is."
+        )
     if not parameters:
         raise CallError(
             "forward takes nothing: it reads the global data, so that no other graph can be given to it. Return "
@@ -196,8 +204,6 @@ def _slots(
     if optional:
         return [("none", "")]
     required = [p for p in parameters if p.default is p.empty]
-    if name in FOREIGN:
-        raise TaskError(FOREIGN[name])
     if len(required) == 1:
         return _data_slots(graph)
     held = ["x"] * bool(graph.num_features) + ["edge_index"] + ["edge_weight"] * (graph.edge_weight is not None)
@@ -319,11 +325,6 @@ def _read(
         made.append(Answer(read, answers_of(logits, kind).float(), asked))
     if not made:
         raise CallError(_wrong_shape(out, graph))
-    if hasattr(model, "encode") and hasattr(model, "decode"):
-        raise TaskError(
-            f"{type(model).__name__} has encode and decode: its answers are embeddings for link prediction, not "
-            "classes. Link prediction is not audited; a classifier of nodes or graphs is."
-        )
     return made
 
 
