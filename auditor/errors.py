@@ -4,9 +4,11 @@
 AuditorError                        3   something kept the audit from a verdict
 ├── UsageError                      2   the request cannot be understood
 │   ├── ConfigError                     a config file, an option, a probe's parameter
-│   └── DataError                       the data asked for is missing or malformed
-│       ├── GraphError                  nodes, edges, features or labels
-│       └── SplitError                  train, validation and test items
+│   ├── DataError                       the data asked for is missing or malformed
+│   │   ├── GraphError                  nodes, edges, features or labels
+│   │   └── SplitError                  train, validation and test items
+│   ├── TaskError                       what the model or the file is for is not audited
+│   └── CallError                       forward cannot be called with what the graph holds
 ├── TargetError                     4   the target was refused or could not be loaded
 │   ├── RefusedError                    loading it would run code that came inside a file
 │   └── LoadError                       missing, does not fit its table, not a model
@@ -53,6 +55,14 @@ class GraphError(DataError):
 
 class SplitError(DataError):
     """Train, validation or test items are malformed."""
+
+
+class TaskError(UsageError):
+    """What the model or the file is for is not audited."""
+
+
+class CallError(UsageError):
+    """Forward cannot be called with what the graph holds."""
 
 
 class TargetError(AuditorError):

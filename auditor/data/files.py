@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from auditor.data.inert import read_graph
 from auditor.data.npz import MASKS, PLAIN, from_plain, from_sparse, read_arrays, sparse_keys
 from auditor.data.raw import Raw
 from auditor.errors import DataError, GraphError, RefusedError, SplitError
@@ -23,6 +23,7 @@ def read_file(path: Path) -> Raw:
         DataError: missing, a folder, or of no known form.
         GraphError: arrays missing or malformed.
         SplitError: masks that are not boolean.
+        TaskError: a graph of another task.
         RefusedError: reading it would execute what is inside.
     """
     if path.is_dir():
@@ -39,7 +40,7 @@ def read_file(path: Path) -> Raw:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
         if any(name.endswith("data.pkl") for name in names):
-            return _from_torch(path)
+            return _from_tensors(read_graph(path), path.name)
         return _from_npz(path)
     if head[8:9] == b"{":
         return _from_safetensors(path)
@@ -76,33 +77,6 @@ def _from_safetensors(path: Path) -> Raw:
         raise GraphError(
             f"{path.name} is not a safetensors file ({error}). Write it again with safetensors."
         ) from error
-    return _from_tensors(tensors, path.name)
-
-
-def _from_torch(path: Path) -> Raw:
-    from torch_geometric.data import Data
-    from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
-    from torch_geometric.data.storage import GlobalStorage
-
-    # Leaving the context unregisters what it was given, so what PyG registered itself must stay out of it.
-    classes = {Data, DataEdgeAttr, DataTensorAttr, GlobalStorage} - set(torch.serialization.get_safe_globals())
-    try:
-        with torch.serialization.safe_globals(list(classes)):
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).split("\n")[-1] if "Unsupported" in str(error) else str(error).split("\n")[0]
-        raise RefusedError(
-            f"{path.name} holds more than a graph ({reason[:200]}); expected PyG's Data or a dictionary of tensors, "
-            "since anything else could run code on loading. Save the graph again with numpy.savez or as a plain Data."
-        ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise GraphError(f"{path.name} is damaged ({error}). Save it again with torch.save.") from error
-    tensors = loaded.to_dict() if isinstance(loaded, Data) else loaded
-    if not isinstance(tensors, Mapping):
-        raise GraphError(
-            f"{path.name} holds a {type(loaded).__name__}; expected PyG's Data or a dictionary of tensors. "
-            "Save one graph, or many side by side as a dictionary with x, edge_index, y and batch."
-        )
     return _from_tensors(tensors, path.name)
 
 
