@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from auditor.data.inert import read_graph
 from auditor.data.named import LISTS, MASKS, OWN, fields_from, masks_from, raw_from
 from auditor.data.npz import from_sparse, read_arrays, sparse_keys
 from auditor.data.raw import Raw
@@ -26,6 +26,7 @@ def read_file(path: Path, *, node_fields: tuple[str, ...] = (), edge_fields: tup
         DataError: missing, a folder, or of no known form.
         GraphError: arrays missing or malformed.
         SplitError: masks that are not boolean.
+        TaskError: a graph of another task.
         RefusedError: reading it would execute what is inside.
     """
     if path.is_dir():
@@ -46,7 +47,7 @@ def read_file(path: Path, *, node_fields: tuple[str, ...] = (), edge_fields: tup
                 return _from_sparse(path)
             given: Mapping[str, Any] = _tensors(read_arrays(path), path.name)
         else:
-            given = _from_torch(path)
+            given = read_graph(path)
         return raw_from(given, path.name, node_fields=node_fields, edge_fields=edge_fields)
     if head[8:9] == b"{":
         return raw_from(_from_safetensors(path), path.name, node_fields=node_fields, edge_fields=edge_fields)
@@ -99,31 +100,4 @@ def _from_safetensors(path: Path) -> Mapping[str, Tensor]:
         raise GraphError(
             f"{path.name} is not a safetensors file ({error}). Write it again with safetensors."
         ) from error
-    return tensors
-
-
-def _from_torch(path: Path) -> Mapping[str, Any]:
-    from torch_geometric.data import Data
-    from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
-    from torch_geometric.data.storage import GlobalStorage
-
-    # Leaving the context unregisters what it was given, so what PyG registered itself must stay out of it.
-    classes = {Data, DataEdgeAttr, DataTensorAttr, GlobalStorage} - set(torch.serialization.get_safe_globals())
-    try:
-        with torch.serialization.safe_globals(list(classes)):
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).split("\n")[-1] if "Unsupported" in str(error) else str(error).split("\n")[0]
-        raise RefusedError(
-            f"{path.name} holds more than a graph ({reason[:200]}); expected PyG's Data or a dictionary of tensors, "
-            "since anything else could run code on loading. Save the graph again with numpy.savez or as a plain Data."
-        ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise GraphError(f"{path.name} is damaged ({error}). Save it again with torch.save.") from error
-    tensors = loaded.to_dict() if isinstance(loaded, Data) else loaded
-    if not isinstance(tensors, Mapping):
-        raise GraphError(
-            f"{path.name} holds a {type(loaded).__name__}; expected PyG's Data or a dictionary of tensors. "
-            "Save one graph, or many side by side as a dictionary with x, edge_index, y and batch."
-        )
     return tensors
