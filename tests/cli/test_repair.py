@@ -69,7 +69,7 @@ def test_bad_lists_exit_2(text: str, target: Path, tmp_path: Path) -> None:
     [("--method", "magic", "gre-plus"), ("--max-drawdown", "inf", "max-drawdown=inf"), ("--max-drawdown", "-1", "")],
 )
 def test_a_wrong_parameter_exits_2(option: str, value: str, said: str, target: Path, tmp_path: Path) -> None:
-    done = auditor("repair", target, option, value, "-o", tmp_path / "out")
+    done = inside("repair", target, option, value, "-o", tmp_path / "out", cwd=tmp_path)
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
