@@ -21,7 +21,8 @@ from tests.cli.program import auditor, inside
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("target") / "demo-gcn"
-    done = auditor("train", "--data", "demo", "--arch", "gcn", "--hidden", "8", "--epochs", "40", "-o", folder)
+    words = ("--data", "demo", "--arch", "gcn", "--hidden", "8", "--epochs", "40", "-o", folder)
+    done = inside("train", *words, cwd=folder.parent)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -52,7 +53,7 @@ def test_nothing_within_the_budget_exits_1_and_saves_nothing(target: Path, tmp_p
     right = load_target(target)
     node = int(torch.nonzero(right.split.test & Task("node").correct(right.clean_logits(), right.graph.y))[0])
     (tmp_path / "errors.csv").write_text(f"node,label\n{node},{int(right.graph.y[node])}\n")
-    done = auditor("repair", target, "--errors", tmp_path / "errors.csv", "-o", tmp_path / "out")
+    done = inside("repair", target, "--errors", tmp_path / "errors.csv", "-o", tmp_path / "out", cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "Right already: 1" in done.stdout
     assert not (tmp_path / "out").exists()
@@ -71,7 +72,7 @@ def test_bad_lists_exit_2(text: str, target: Path, tmp_path: Path) -> None:
     [("--method", "magic", "gre-plus"), ("--max-drawdown", "inf", "max-drawdown=inf"), ("--max-drawdown", "-1", "")],
 )
 def test_a_wrong_parameter_exits_2(option: str, value: str, said: str, target: Path, tmp_path: Path) -> None:
-    done = auditor("repair", target, option, value, "-o", tmp_path / "out")
+    done = inside("repair", target, option, value, "-o", tmp_path / "out", cwd=tmp_path)
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
