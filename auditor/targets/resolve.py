@@ -38,6 +38,7 @@ class Resolved:
             (it fits none), `not_checked` (nothing shows that this is the model as it was trained).
         evidence: why.
         reference: the comparison with the reference answers, where there are any.
+        asked: (parameter, slot) as the rules chose them among what the graph holds.
     """
 
     call: Call
@@ -46,6 +47,7 @@ class Resolved:
     status: Status
     evidence: str
     reference: Comparison | None = None
+    asked: tuple[tuple[str, str], ...] = ()
 
     def describe(self) -> Mapping[str, Any]:
         """Plain values for the document."""
@@ -105,6 +107,13 @@ def resolve(
     return _chosen(fitting[0], graph, "not_checked", evidence)
 
 
+def call_line(said: Mapping[str, Any]) -> str:
+    """`Resolved.describe` as one line."""
+    unused = f"; not used: {', '.join(said['not_used'])}" if said["not_used"] else ""
+    output = "" if said["output"] is None else f"; output {said['output']!r}"
+    return f"{said['forward']}{unused}{output}; {said['evidence']}"
+
+
 def _trial(graph: Graph) -> Graph:
     """What calls are tried on: the whole graph, or a part of a large one."""
     if graph.batch is not None:
@@ -117,7 +126,8 @@ def _trial(graph: Graph) -> Graph:
 def _chosen(
     answer: Answer, graph: Graph, status: Status, evidence: str, reference: Comparison | None = None
 ) -> Resolved:
-    return Resolved(answer.call, answer.prepared(graph), int(answer.logits.shape[1]), status, evidence, reference)
+    classes = int(answer.logits.shape[1])
+    return Resolved(answer.call, answer.prepared(graph), classes, status, evidence, reference, answer.asked)
 
 
 def _proved(model: nn.Module, graph: Graph, answers: tuple[Answer, ...], path: Path) -> Resolved:
