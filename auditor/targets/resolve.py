@@ -26,6 +26,14 @@ CLAIM_TOLERANCE = 0.0005
 Status = Literal["pass", "warn", "fail", "not_checked"]
 
 
+class UndecidedError(CallError):
+    """Several calls answer differently, and only the user knows which is theirs; `about` is `call` or `output`."""
+
+    def __init__(self, message: str, about: str) -> None:
+        super().__init__(message)
+        self.about = about
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Resolved:
     """The call that the audit uses, and what supports it.
@@ -102,7 +110,9 @@ def resolve(
         return _claimed(model, graph, split, fitting, claim)
     guessed = [answer for answer in fitting if answer.call.inexact]
     if len(fitting) > 1 and guessed:
-        raise CallError(_question(model, graph, split, fitting))
+        outputs = {answer.call.output for answer in fitting}
+        about = "output" if len(outputs) > 1 else "call"
+        raise UndecidedError(_question(model, graph, split, fitting), about)
     evidence = "nothing shows that this is the model as it was trained: no reference answers, no accuracy to compare"
     return _chosen(fitting[0], graph, "not_checked", evidence)
 

@@ -30,7 +30,7 @@ from auditor.data.named import raw_from
 from auditor.data.raw import Raw
 from auditor.data.sources import LoadedData, complete, load_data, resolve_root
 from auditor.data.splits import DRAWN
-from auditor.errors import AuditorError, DataError, LoadError, SplitError, TaskError, UsageError
+from auditor.errors import AuditorError, CallError, DataError, LoadError, SplitError, TaskError, UsageError
 from auditor.targets.call import Call
 from auditor.targets.call_rules import pins
 from auditor.targets.config import FILE_NAME, TargetFile, parse_target_file, read_target_file, write_target_file
@@ -311,6 +311,8 @@ def _resolve(model: nn.Module, file: TargetFile, loaded: LoadedData, folder: Pat
     resolved = resolve(model, graph, split=split, pinned=file.call, claim=table.claimed_accuracy)
     if resolved.status == "fail":
         raise UsageError(f"{resolved.evidence}. Nothing was written: correct the split, transform, call or the claim.")
+    if resolved.status == "warn":  # once saved, its own reference would prove whichever comes first
+        raise CallError(f"{resolved.call.describe()} {resolved.evidence}. Say which is yours in call.")
     chosen = {**file.call, **pins(model, graph, resolved.asked)}
     if resolved.call.output is not None:
         chosen["output"] = resolved.call.output

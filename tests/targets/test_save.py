@@ -256,12 +256,17 @@ def test_a_choice_of_the_call_is_pinned(tmp_path: Path) -> None:
         with torch.no_grad():
             expected = model(data.x, data.edge_index, weight)
         torch.testing.assert_close(load_target(tmp_path / chosen).clean_logits(), expected)
-        share = float((expected.argmax(1) == data.y)[data.test_mask].float().mean())
-        save_target(model, data, tmp_path / "claimed", claimed_accuracy=share, overwrite=True)
+        data.y = expected.argmax(dim=1)
+        save_target(model, data, tmp_path / "claimed", claimed_accuracy=1.0, overwrite=True)
         tables = tomllib.loads((tmp_path / "claimed" / "target.toml").read_text())
         assert tables["call"] == {"edge_weight": chosen}
-        assert tables["target"]["claimed_accuracy"] == pytest.approx(share)
+        assert tables["target"]["claimed_accuracy"] == 1.0
         assert "measured_at_save" not in tables["target"]
+    data.y = torch.zeros(120, dtype=torch.long)
+    with torch.no_grad():
+        model.a.bias[0] = 1e3
+    with pytest.raises(UsageError, match="and so does"):
+        save_target(model, data, tmp_path / "both", claimed_accuracy=1.0)
 
 
 def test_a_class_that_only_this_process_has_cannot_be_built_by_another(child: None, tmp_path: Path) -> None:
@@ -362,7 +367,11 @@ REFUSED: dict[str, tuple[dict[str, Callable[[], Any]], type[AuditorError], str]]
     "hetero": ({"data": hetero}, TaskError, "to_homogeneous"),
     "no graph": ({"data": lambda: 3}, DataError, "expected PyG's Data"),
     "empty list": ({"data": list}, DataError, "0 graphs"),
-    "no labels": ({"data": lambda: Data(x=torch.zeros(3, 2), edge_index=torch.zeros(2, 0).long())}, TaskError, "no y"),
+    "no labels": (
+        {"data": lambda: Data(x=torch.zeros(3, 2), edge_index=torch.zeros(2, 0).long())},
+        TaskError,
+        "no labels",
+    ),
     "drawn split": ({"split": lambda: "per-class:20"}, SplitError, "would be drawn here"),
     "no split file": ({"split": lambda: "file:none.npz"}, SplitError, "no such file"),
     "half a split": ({"split": lambda: {"train": [1]}}, SplitError, "expected train, test"),
@@ -486,7 +495,7 @@ def test_a_class_of_a_script_is_cut_out_and_training_is_not_run_again(tmp_path: 
     folder = tmp_path / "project" / "release"
     text = (folder / "model.py").read_text()
     assert "# What a comment says stays." in text
-    for name in ("class Base", "def act", "WIDTHS =", "HIDDEN = 8", "SETTINGS =", "import math", "GATConv = None"):
+    for name in ("class Base", "def act", "WIDTHS =", "HIDDEN = 8", "SETTINGS =", ", math", "GATConv = None"):
         assert name in text
     for name in ("RATE", "sentinel", "Data", "manual_seed", "import sys", "bincount"):
         assert name not in text
