@@ -1,5 +1,6 @@
 """Every built-in probe and attack of the three families, one line each. Imports nothing heavy."""
 
+from auditor import taxonomy
 from auditor.registry import Entry, ProbeEntry, Shown, Table
 
 LINKS = "auditor.evaluate.links.harness:evaluate"
@@ -18,6 +19,7 @@ TABLE = Table(
             touches=("edge-dependence", "graph-hygiene", "gradient", "relaxation-gap", "output-scale", "output-kind"),
             cost={"standard": 25, "full": 200},
             profiles=("standard", "full"),
+            taxon=taxonomy.LINKS,
         ),
         ProbeEntry(
             "posterior-similarity",
@@ -28,6 +30,7 @@ TABLE = Table(
             Shown("auc"),
             touches=("edge-dependence", "graph-hygiene", "output-scale", "output-kind"),
             cost={"quick": 10, "standard": 25, "full": 60},
+            taxon=taxonomy.LINKS,
         ),
         ProbeEntry(
             "structure-evasion",
@@ -43,10 +46,12 @@ TABLE = Table(
                 "gradient",
                 "relaxation-gap",
                 "output-scale",
+                "ties",
             ),
             tasks=("node", "graph"),
             cost={"quick": 15, "standard": 90, "full": 400},
             tries=True,
+            taxon=taxonomy.EVASION,
         ),
         ProbeEntry(
             "strata",
@@ -55,7 +60,7 @@ TABLE = Table(
             "accuracy and calibration inside strata of today's test items",
             ("shift-worst-group", "shift-miscalibrated"),
             Shown("worst_group_accuracy"),
-            touches=("beats-constant", "output-kind"),
+            touches=("beats-constant", "output-kind", "ties"),
             tasks=("node", "graph"),
             cost={"quick": 5, "standard": 5, "full": 5},
         ),
@@ -66,7 +71,7 @@ TABLE = Table(
             "blind corruption of edges and features at three severities",
             ("shift-gap", "shift-silent-failure", "shift-inverted-confidence", "shift-non-finite"),
             Shown("accuracy"),
-            touches=("beats-constant", "output-kind"),
+            touches=("beats-constant", "output-kind", "ties"),
             tasks=("node", "graph"),
             cost={"quick": 5, "standard": 20, "full": 20},
         ),

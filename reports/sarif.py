@@ -16,7 +16,7 @@ from urllib.parse import quote
 from auditor.document import Audit, Judgement, Result
 from auditor.document.codes import Accepted
 from auditor.document.facts import SEVERITIES, Severity
-from auditor.taxonomy import taxon
+from auditor.registry import taxon
 from reports import views
 from reports.neutral import neutral
 from reports.sentences import names
@@ -86,7 +86,7 @@ def _rules(results: Sequence[tuple[Result, Judgement]]) -> list[dict[str, Any]]:
     rules = []
     for finding in sorted(worst):
         known = taxon(finding)
-        ids = [*known.ids, *([f"NIST AI 100-2: {known.nist}"] if known.nist else [])]
+        ids = [*known.ids(), *([f"NIST AI 100-2: {known.nist}"] if known.nist else [])]
         rules.append(
             {
                 "id": finding,

@@ -20,14 +20,14 @@ SAMPLED_PAIRS = 200_000
 BATCH_NODES = 20_000
 
 
-def break_graphs(victim: Victim, loss: Loss, attempt: Attempt) -> list[Tensor]:
-    """One set of keys per budget, in the numbering of all nodes; in each graph a smaller budget's flips come first.
+def break_graphs(victim: Victim, loss: Loss, attempt: Attempt) -> Tensor:
+    """Keys in the numbering of all nodes, graph by graph, each graph's in the order found.
 
     Each step ranks all pairs of a graph by one gradient, evaluates the best 16 on really edited graphs and keeps the
     best. A graph that is wrong gets no further flip.
     """
     whole = victim.space.graph
-    largest = torch.stack(list(attempt.item_budgets)).max(dim=0).values  # [n]
+    largest = torch.stack(attempt.item_budgets).max(dim=0).values  # [n]
     chosen: list[list[int]] = [[] for _ in victim.items]  # local keys u * n + v of each graph, in the order found
     parts = [select_graphs(whole, item.view(1)) for item in victim.items]
     spaces = [EdgeSpace.of(part) for part, _ in parts]
@@ -42,15 +42,11 @@ def break_graphs(victim: Victim, loss: Loss, attempt: Attempt) -> list[Tensor]:
         step += 1
         broken = _broken(victim, alive, spaces, chosen)
         alive = [p for p in alive if p not in broken and len(chosen[p]) < int(largest[p])]
-    sets = []
-    for budgets in attempt.item_budgets:
-        keys = []
-        for place, (_, nodes) in enumerate(parts):
-            local = torch.tensor(chosen[place][: int(budgets[place])], dtype=torch.int64)
-            u, v = spaces[place].ends(local)
-            keys.append(nodes[u] * whole.num_nodes + nodes[v])
-        sets.append(torch.cat(keys))
-    return sets
+    keys = []
+    for (_, nodes), space, local in zip(parts, spaces, chosen, strict=True):
+        u, v = space.ends(torch.tensor(local, dtype=torch.int64))
+        keys.append(nodes[u] * whole.num_nodes + nodes[v])
+    return torch.cat(keys)
 
 
 def _groups(places: list[int], spaces: list[EdgeSpace]) -> list[list[int]]:

@@ -20,16 +20,21 @@ def check(
 ) -> None:
     """Load a target, show its validity rows and the plan of cells. Exit 3 when an integrity row fails."""
     from auditor import registry
+    from auditor.api import auditing as api
     from auditor.cli.console import stdout
-    from auditor.cli.session import Session
-    from auditor.runner.assemble import check_validity, target_row
 
-    given = {"only": only, "skip": skip, "family": family, "profile": profile, "seeds": seeds, "data_root": data_root}
-    session = Session.open(target, given)
-    loaded = session.load_target(data=data, trust_pickle=trust_pickle)
-    cells = session.plan(loaded)
-    rows = check_validity(loaded, (cell.request.entry.id for cell in cells))
-    failed = [row.id for row in rows if row.kind == "integrity" and row.status == "fail"]
-    registry.find("reports", "terminal").load()().print_check(target_row(loaded), rows, cells, failed, stdout())
-    if failed:
+    done = api.check(
+        target,
+        data,
+        only=only,
+        skip=skip,
+        family=family,
+        profile=profile,
+        seeds=seeds,
+        data_root=data_root,
+        trust_pickle=trust_pickle,
+    )
+    terminal = registry.find("reports", "terminal").load()()
+    terminal.print_check(done.row, done.validity, done.cells, done.failed, stdout())
+    if done.failed:
         raise typer.Exit(3)

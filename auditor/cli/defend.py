@@ -29,9 +29,10 @@ def defend(
     Privacy noise is drawn from the operating system and recorded nowhere; --seed fixes weights and split alone.
     """
     from auditor import registry
-    from auditor.cli.config import with_defense_tables
-    from auditor.cli.console import check_folder, check_other_folder, note, stderr, stdout
-    from auditor.cli.session import Session, group_column
+    from auditor.api.files import check_folder, check_other_folder
+    from auditor.api.options import with_defense_tables
+    from auditor.api.session import Session, group_column
+    from auditor.cli.console import loading, note, stderr, stdout
     from auditor.compare.arms import fit_defended, make_defense
     from auditor.runner.assemble import target_row
     from auditor.runner.execute import TrainedCache
@@ -39,7 +40,8 @@ def defend(
 
     session = Session.open(target, {"data_root": data_root})
     made = make_defense(with_defense_tables([defense], session.resolved.tables.get("defenses"))[0])
-    loaded = session.load_target(data=data)
+    with loading(plain=session.resolved["plain"]):
+        loaded = session.load_target(data=data)
     check_folder(out)
     check_other_folder(out, target)
     with stderr().status(f"fitting {defense}"):

@@ -28,7 +28,8 @@ def repair(
     import torch
 
     from auditor import registry
-    from auditor.cli.console import check_other_folder, note, prepare_folder, stderr, stdout, write_file
+    from auditor.api.files import check_other_folder, prepare_folder, write_file
+    from auditor.cli.console import note, stderr, stdout
     from auditor.compare.arms import load_any
     from auditor.data.sources import resolve_root
     from auditor.defense import DefenseTask

@@ -29,7 +29,8 @@ def train(
     download: Annotated[bool, typer.Option("--download", help="Let PyG download a set the data root lacks.")] = False,
 ) -> None:
     """Train a reference model (GCN, GAT, GraphSAGE, GIN) and save it as safetensors with its target.toml."""
-    from auditor.cli.console import check_folder, note, stderr, stdout
+    from auditor.api.files import check_folder
+    from auditor.cli.console import note, stderr, stdout
     from auditor.cli.training import say_trained, train_target
 
     check_folder(out)

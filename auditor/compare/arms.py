@@ -20,9 +20,9 @@ from auditor.guarantee import FILE_NAME as GUARANTEE
 from auditor.guarantee import Guarantee, read_guarantee
 from auditor.mechanism import PrivateDefense
 from auditor.parameters import build, spec_of
-from auditor.registry import Profile, Reference
+from auditor.registry import Profile, Reference, lack_of
 from auditor.targets.load import load_target
-from auditor.targets.target import DefenseTag, Target, lack_of
+from auditor.targets.target import DefenseTag, Target
 from auditor.targets.weights import read_bytes
 
 SHOWN = 80

@@ -6,7 +6,6 @@ Frozen pydantic models; canonical bytes are UTF-8 with sorted keys, shortest flo
 from auditor.document.audit import (
     NONE,
     SCHEMA_VERSION,
-    SPLIT,
     Arm,
     Audit,
     CellRow,
@@ -42,7 +41,6 @@ from auditor.statistics.estimate import Contrast, Estimate
 __all__ = [
     "NONE",
     "SCHEMA_VERSION",
-    "SPLIT",
     "Arm",
     "AtSeed",
     "Audit",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -55,6 +55,7 @@ class ValidityRow(Model):
         status: `not_checked` says so and is no pass.
         evidence: what was seen; a cause only where it was established.
         touches: probes whose results it spoils when it fails; None: all of them. A row of a cell touches that cell.
+        noise_floor: share of the items whose label changes with the order of the nodes alone; None where none does.
     """
 
     id: str
@@ -62,6 +63,7 @@ class ValidityRow(Model):
     status: CheckStatus
     evidence: str
     touches: tuple[str, ...] | None = None
+    noise_floor: Number = None
 
 
 def check(id_: str, kind: Kind, holds: bool | CheckStatus | None, evidence: str) -> ValidityRow:
@@ -80,10 +82,6 @@ def check(id_: str, kind: Kind, holds: bool | CheckStatus | None, evidence: str)
     else:
         status = "pass" if holds else "warn" if kind == "warning" else "fail"
     return ValidityRow(id=id_, kind=kind, status=status, evidence=evidence)
-
-
-SPLIT: Final = "SPLIT"
-"""What a target lacks whose training items nobody named."""
 
 
 class CellRow(Model):
@@ -122,7 +120,8 @@ class TaskRow(Model):
 class TargetRow(Model):
     """What was audited; `defense` is the spec of what defended it before it came here, `guarantee` its promise.
 
-    `verified` says whether reference answers or a claimed accuracy show that it is the model that was trained.
+    `verified` says whether reference answers or a claimed accuracy show that it is the model that was trained;
+    `fixed_nodes` which of its tensors have a row per node, so that it knows the nodes of this graph only.
     """
 
     name: str
@@ -139,6 +138,7 @@ class TargetRow(Model):
     guarantee: Guarantee | None = None
     split: dict[str, Any] = Field(default_factory=dict)
     verified: bool = True
+    fixed_nodes: tuple[str, ...] = ()
     clean: Estimate | None = None
     constant_predictor: Number = None
     provenance: dict[str, Any] = Field(default_factory=dict)
@@ -164,6 +164,11 @@ class Verdict(Model):
     inconclusive: Literal["report", "incomplete", "fail"] = "report"
     counts: dict[str, int] = Field(default_factory=dict)
     codes: tuple[VerdictCode, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether every planned cell ran and nothing fails."""
+        return self.status == "PASSED"
 
 
 class Difference(Model):

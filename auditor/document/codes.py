@@ -38,6 +38,17 @@ class NotSignificant(Model):
     alpha: float
 
 
+class InsideNoise(Model):
+    """Beyond its limit, but no larger than what the order of the nodes alone changes: ties are broken by it.
+
+    Attributes:
+        floor: largest share of the items whose label another order of the same nodes changed.
+    """
+
+    code: Literal["inside-noise"] = "inside-noise"
+    floor: float
+
+
 class Settle(Model):
     """What would settle an open result: so many more items, and more seeds where few were run.
 
@@ -129,6 +140,7 @@ JudgementCode = Annotated[
     OneSeed
     | Widened
     | NotSignificant
+    | InsideNoise
     | Settle
     | OpenInterval
     | NoThreshold

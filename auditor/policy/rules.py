@@ -220,7 +220,7 @@ def _suppress(table: Mapping[str, Any], index: int, today: datetime.date) -> Sup
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(f"{where} {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
-    known = registry.finding_ids()
+    known = registry.findings()
     if not any(fnmatchcase(id_, rule.id) for id_ in known):
         raise ConfigError(f'{where}: no finding is called "{rule.id}". {nearest(rule.id, known)}')
     return rule

@@ -6,7 +6,7 @@ import datetime
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from auditor.document import SPLIT, CellRow, Coverage, Result, Verdict
+from auditor.document import CellRow, Coverage, Result, Verdict
 from auditor.document.codes import (
     BrokeOff,
     ClaimUnsettled,
@@ -26,6 +26,7 @@ from auditor.document.codes import (
 from auditor.policy.baseline import Baseline
 from auditor.policy.judge import gates
 from auditor.policy.rules import Policy
+from auditor.registry import Capability
 
 
 def coverage_of(cells: Sequence[CellRow], planned: int) -> Coverage:
@@ -125,7 +126,7 @@ def _holes(
         for c in cells
         if c.status == "skipped" and ({c.probe, c.probe.partition(":")[0]} & set(named))
     ]
-    blind = tuple(dict.fromkeys(c.probe for c in cells if SPLIT in c.lacks))
+    blind = tuple(dict.fromkeys(c.probe for c in cells if Capability.SPLIT in c.lacks))
     if blind:
         found.append(SplitUnknown(probes=blind))
     lost = () if baseline is None else baseline.lost(cells, target_name)

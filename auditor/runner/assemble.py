@@ -195,6 +195,7 @@ def target_row(target: Target) -> TargetRow:
         guarantee=None if target.defense is None else target.defense.guarantee,
         split={"spec": split.spec, "seed": split.seed, "train": train, "val": val, "test": test},
         verified=target.verified,
+        fixed_nodes=target.fixed_nodes,
         clean=clean,
         # the best constant guess on the very test items
         constant_predictor=target.task.constant_quality(graph.y[split.test]) if split.is_known else None,

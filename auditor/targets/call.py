@@ -31,7 +31,7 @@ class Call:
 
     Attributes:
         arguments: (parameter, slot) of each argument; a slot is a field's name, `x`, `whole x`, `edge_index`, `csr`,
-            `gcn-norm`, `dense`, `edge_weight`, `batch`, `ptr`, `num_nodes`, `num_graphs` or `data`.
+            `gcn-norm`, `dense`, `edge_weight`, `batch`, `one batch` (zeros), `ptr`, `num_nodes`, `num_graphs`, `data`.
         output: which of several outputs holds the answers; None for the only one.
         answers: `as is`, `logit` or `probability` of the second of two classes, or `probabilities`.
         inexact: choices that rest on a guess, in words.
@@ -130,7 +130,8 @@ class Inputs:
             "csr": self._csr,
             "gcn-norm": lambda: self._normalised(),
             "dense": lambda: to_dense_adj(self.edge_index, edge_attr=self.edge_weight, max_num_nodes=self.nodes)[0],
-            "batch": lambda: self.x.new_zeros(self.nodes, dtype=torch.long) if self.batch is None else self.batch,
+            "batch": lambda: self.batch,
+            "one batch": lambda: self.x.new_zeros(self.nodes, dtype=torch.long),
             "ptr": self._ptr,
             "num_nodes": lambda: self.nodes,
             "num_graphs": lambda: 1 if self.batch is None else self.items,

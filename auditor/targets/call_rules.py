@@ -205,7 +205,7 @@ def _slots(
     if kind == "edge_attr" and graph.edge_weight is not None:
         return [("edge_weight", f"edge_weight [E] may be {name}"), *([("none", "")] if optional else [])]
     if kind == "batch" and (graph.batch is not None or not optional):
-        return [("batch", "")]
+        return [("one batch" if graph.batch is None else "batch", "")]
     if kind == "n_id" and graph.batch is None and not optional:
         return [("n_id", "")]
     if name in ("ptr", "num_nodes", "num_graphs") and not optional:

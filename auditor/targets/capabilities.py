@@ -17,16 +17,19 @@ SLICE_NODES = 16
 _TRIAL_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, CapabilityError)
 
 
-def try_capabilities(handle: ModelHandle, graph: Graph, *, has_recipe: bool, has_split: bool) -> frozenset[Capability]:
-    """The capabilities that a trial on at most about 16 nodes confirms.
+def try_capabilities(
+    handle: ModelHandle, graph: Graph, *, has_recipe: bool, has_split: bool, fixed_nodes: bool = False
+) -> frozenset[Capability]:
+    """The capabilities that a trial on at most about 16 nodes confirms; on all, of a model that knows no others.
 
     Args:
         handle: the model; a private copy of it is used up by the edge trial.
         graph: where the slice is taken from.
         has_recipe: whether a fresh model can be built and `[target.train]` is there.
         has_split: whether anybody said what it was trained on.
+        fixed_nodes: whether it has a row per node.
     """
-    part = small_slice(graph)
+    part = graph if fixed_nodes else small_slice(graph)
     with torch.no_grad():
         clean = handle.logits(part.x, part.edge_index, part.edge_weight, part.batch, part.fields)
     found = {Capability.LABELS, Capability.PROBS}
@@ -47,6 +50,8 @@ def try_capabilities(handle: ModelHandle, graph: Graph, *, has_recipe: bool, has
         found.add(Capability.SPLIT)
     if not graph.fields:
         found.add(Capability.BARE)
+    if not fixed_nodes:
+        found.add(Capability.ANY_NODES)
     if has_recipe:
         found.add(Capability.RETRAIN)
     return frozenset(found)

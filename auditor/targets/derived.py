@@ -75,7 +75,8 @@ def save_derived(target: Target, source: Path, out_dir: Path) -> None:
         save_file({name: value.contiguous().clone() for name, value in served.items()}, out_dir / SERVED)
     if target.defense is not None and target.defense.guarantee is not None:
         (out_dir / GUARANTEE).write_bytes(to_json(target.defense.guarantee))
-    write_reference(out_dir / REFERENCE, target.adversary_handle(), target.graph)
+    fixed = bool(target.fixed_nodes)
+    write_reference(out_dir / REFERENCE, target.adversary_handle(), target.graph, fixed_nodes=fixed)
     table = TargetTable(
         name=target.name,
         weights=WEIGHTS,

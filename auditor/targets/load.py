@@ -28,6 +28,7 @@ from auditor.targets.config import (
     refuse_open,
 )
 from auditor.targets.loaded import LoadedModel, Request
+from auditor.targets.node_table import find_node_table
 from auditor.targets.recipe import TrainRecipe
 from auditor.targets.reference import compare_reference
 from auditor.targets.resolve import CLAIM_TOLERANCE, resolve
@@ -186,7 +187,11 @@ def assemble(loaded: LoadedModel, file: TargetFile, folder: Path, data: LoadedDa
             "difference": resolved.reference.difference,
             "scale": resolved.reference.scale,
         }
-    capabilities = try_capabilities(handle, graph, has_recipe=recipe is not None, has_split=split.is_known)
+    known = find_node_table(model, graph)
+    fixed_nodes = () if known is None else known.tensors
+    capabilities = try_capabilities(
+        handle, graph, has_recipe=recipe is not None, has_split=split.is_known, fixed_nodes=bool(fixed_nodes)
+    )
     if outputs == "probs":
         capabilities -= {Capability.LOGITS}
     target = Target(
@@ -205,6 +210,7 @@ def assemble(loaded: LoadedModel, file: TargetFile, folder: Path, data: LoadedDa
         claimed_accuracy=table.claimed_accuracy,
         embedding_layer=table.embedding_layer,
         verified=resolved.status != "not_checked",
+        fixed_nodes=fixed_nodes,
     )
     if table.measured_at_save is not None:
         _check_as_saved(target, table.measured_at_save)

@@ -39,7 +39,7 @@ class Comparison:
         return self.difference <= TOLERANCE * self.scale
 
 
-def synthetic_inputs(graph: Graph, *, seed: int = 0) -> Graph:
+def synthetic_inputs(graph: Graph, *, seed: int = 0, nodes: int = NODES) -> Graph:
     """32 nodes with Gaussian features on an Erdős–Rényi graph (p = 0.12), the last node isolated; four graphs of 8.
 
     Graph-level inputs keep the edges inside each block, by a `batch`. Every field of `graph` has its like: floats drawn
@@ -48,26 +48,32 @@ def synthetic_inputs(graph: Graph, *, seed: int = 0) -> Graph:
     Args:
         graph: the private graph, for widths and ranges alone.
         seed: of every draw.
+        nodes: all of the graph's for a model that has a row for each; edges are then as many per node.
     """
     rng = torch.Generator().manual_seed(seed)
-    x = torch.randn(NODES, graph.num_features, generator=rng)
-    pairs = torch.combinations(torch.arange(NODES - 1)).T  # the last node stays isolated
+    x = torch.randn(nodes, graph.num_features, generator=rng)
+    if nodes <= NODES:
+        pairs = torch.combinations(torch.arange(nodes - 1)).T  # the last node stays isolated
+    else:
+        ends = torch.randint(nodes - 1, (2, nodes * NODES // 2), generator=rng)
+        keys = torch.unique(ends.min(dim=0).values * nodes + ends.max(dim=0).values)
+        pairs = torch.stack([keys // nodes, keys % nodes])[:, keys // nodes != keys % nodes]
     keep = torch.rand(pairs.shape[1], generator=rng) < DENSITY
-    batch = torch.arange(NODES) // (NODES // GRAPHS)
+    batch = torch.arange(nodes) // (NODES // GRAPHS)
     pooled = graph.batch is not None
     if pooled:
         keep = (torch.rand(pairs.shape[1], generator=rng) < 4 * DENSITY) & (batch[pairs[0]] == batch[pairs[1]])
     kept = pairs[:, keep]
     edge_index = torch.cat([kept, kept.flip(0)], dim=1)
     if graph.whole_x:
-        x = _like(graph.x.long(), NODES, rng).float()
+        x = _like(graph.x.long(), nodes, rng).float()
     weight = None if graph.edge_weight is None else _like(graph.edge_weight, edge_index.shape[1], rng).abs()
     fields = Fields(
-        {name: _like(value, NODES, rng) for name, value in graph.fields.node.items()},
+        {name: _like(value, nodes, rng) for name, value in graph.fields.node.items()},
         {name: _like(value, edge_index.shape[1], rng) for name, value in graph.fields.edge.items()},
         {name: _like(value, GRAPHS if pooled else None, rng) for name, value in graph.fields.graph.items()},
     )
-    y = torch.zeros(GRAPHS if pooled else NODES, dtype=torch.long)
+    y = torch.zeros(GRAPHS if pooled else nodes, dtype=torch.long)
     return Graph(x, edge_index, y, weight, batch if pooled else None, "reference", fields, graph.whole_x)
 
 
@@ -83,9 +89,12 @@ def _like(value: Tensor, rows: int | None, rng: torch.Generator) -> Tensor:
     return (low + drawn.long()).reshape(shape).to(value.dtype)
 
 
-def write_reference(path: Path, handle: ModelHandle, graph: Graph) -> None:
-    """Saves synthetic inputs like those of `graph`, and the model's logits on them."""
-    made = synthetic_inputs(graph)
+def write_reference(path: Path, handle: ModelHandle, graph: Graph, *, fixed_nodes: bool = False) -> None:
+    """Saves synthetic inputs like those of `graph`, and the model's logits on them.
+
+    `fixed_nodes`: the model has a row per node, so that there must be as many.
+    """
+    made = synthetic_inputs(graph, nodes=graph.num_nodes) if fixed_nodes else synthetic_inputs(graph)
     with torch.no_grad():
         logits = handle.logits(made.x, made.edge_index, made.edge_weight, made.batch, made.fields)
     parts = {"x": made.x, "edge_index": made.edge_index, "edge_weight": made.edge_weight, "batch": made.batch}

@@ -182,8 +182,13 @@ class Relaxation:
         return gradient is not None and bool(torch.isfinite(gradient).all()) and bool((gradient != 0).any())
 
 
-def synthetic_graph(num_features: int, level: Level, *, seed: int = 0) -> Graph:
-    """A small graph (or eight) with random edges and sparse signed features, the same for every model of this width."""
+def synthetic_graph(num_features: int, level: Level, *, seed: int = 0, nodes: int | None = None) -> Graph:
+    """A small graph (or eight) with random edges and sparse signed features, the same for every model of this width.
+
+    `nodes` is for a model that has a row for each of so many: then one graph of that size.
+    """
+    if nodes is not None:
+        return _wide_graph(num_features, nodes, torch.Generator().manual_seed(seed))
     rng = torch.Generator().manual_seed(seed)
     graphs, size = (8, 12) if level == "graph" else (1, 64)
     pairs = torch.combinations(torch.arange(size)).T  # [2, size (size - 1) / 2]
@@ -196,6 +201,16 @@ def synthetic_graph(num_features: int, level: Level, *, seed: int = 0) -> Graph:
     batch = torch.arange(graphs).repeat_interleave(size) if level == "graph" else None
     y = torch.zeros(graphs if level == "graph" else size, dtype=torch.int64)
     return Graph(x, torch.cat(edges, dim=1), y, batch=batch, name="synthetic")
+
+
+def _wide_graph(num_features: int, nodes: int, rng: torch.Generator) -> Graph:
+    ends = torch.randint(nodes, (2, 2 * nodes), generator=rng)
+    keys = torch.unique(ends.min(dim=0).values * nodes + ends.max(dim=0).values)
+    u, v = keys // nodes, keys % nodes
+    pairs = torch.stack([u, v])[:, u != v]
+    x = torch.randn(nodes, num_features, generator=rng) * (torch.rand(nodes, num_features, generator=rng) < 0.2)
+    edges = torch.cat([pairs, pairs.flip(0)], dim=1)
+    return Graph(x, edges, torch.zeros(nodes, dtype=torch.int64), name="synthetic")
 
 
 def _non_edges(graph: Graph, rng: torch.Generator) -> Tensor:

@@ -17,6 +17,7 @@ from auditor.targets.call import Call
 from auditor.targets.call_rules import Answer, find_calls
 from auditor.targets.capabilities import small_slice
 from auditor.targets.forward import drop_caches
+from auditor.targets.node_table import may_have_a_table
 from auditor.targets.reference import Comparison, compare_reference
 from auditor.targets.target import ModelHandle
 
@@ -96,7 +97,7 @@ def resolve(
     """
     model.eval()
     drop_caches(model)
-    trial = _trial(graph)
+    trial = _trial(model, graph)
     answers = find_calls(model, trial, pinned)
     fitting = tuple(answer for answer in answers if int(graph.y.max()) < answer.logits.shape[1])
     if not fitting:
@@ -124,13 +125,14 @@ def call_line(said: Mapping[str, Any]) -> str:
     return f"{said['forward']}{unused}{output}; {said['evidence']}"
 
 
-def _trial(graph: Graph) -> Graph:
-    """What calls are tried on: the whole graph, or a part of a large one."""
+def _trial(model: nn.Module, graph: Graph) -> Graph:
+    """What calls are tried on: the whole graph, or a part of a large one whose nodes the model cannot know by name."""
     if graph.batch is not None:
         from auditor.targets.slices import GraphSlices
 
         return GraphSlices(graph).take(torch.arange(min(WHOLE_GRAPHS, graph.num_items)))
-    return graph if graph.num_nodes <= WHOLE_NODES else small_slice(graph, SLICE)
+    whole = graph.num_nodes <= WHOLE_NODES or may_have_a_table(model, graph.num_nodes)
+    return graph if whole else small_slice(graph, SLICE)
 
 
 def _chosen(

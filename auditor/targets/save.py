@@ -6,7 +6,6 @@ See docs/saving-a-target.md.
 from __future__ import annotations
 
 import contextlib
-import copy
 import inspect
 import json
 import os
@@ -23,21 +22,22 @@ import torch
 from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from auditor.data.graph import Graph
 from auditor.data.named import raw_from
 from auditor.data.raw import Raw
 from auditor.data.sources import LoadedData, complete, load_data, resolve_root
 from auditor.data.splits import DRAWN
-from auditor.errors import AuditorError, CallError, DataError, LoadError, SplitError, TaskError, UsageError
+from auditor.errors import AuditorError, CallError, LoadError, SplitError, UsageError
 from auditor.targets.call import Call
 from auditor.targets.call_rules import pins
 from auditor.targets.config import FILE_NAME, TargetFile, parse_target_file, read_target_file, write_target_file
 from auditor.targets.cut import cut_out, project_root
+from auditor.targets.live import _one, _private_copy
 from auditor.targets.load import find_split, load_model
 from auditor.targets.loaded import Request
 from auditor.targets.loaders.factory import adapted
+from auditor.targets.node_table import find_node_table
 from auditor.targets.recorded import recorded_arguments
 from auditor.targets.reference import compare_reference, write_reference
 from auditor.targets.resolve import Resolved, resolve
@@ -55,7 +55,6 @@ WORDS: Mapping[str, str] = {
 }
 SAME = 1e-6  # of the scale of the logits, between this process and a fresh one
 CHILD_SECONDS = 600
-WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 _CHILD = (
     "import sys; sys.path.insert(0, sys.argv[1]); from auditor.targets.save import rebuilt; "
     "print(rebuilt(sys.argv[2], sys.argv[3]))"
@@ -120,7 +119,9 @@ def save_target(
     """
     out = Path(path).expanduser().absolute()
     _may_write(out, overwrite)
-    own = _bare_copy(model)
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"model is a {type(model).__name__}; expected an nn.Module.")
+    own = _private_copy(model, _say)[0].eval()
     if build is not None and adapter is not None:
         raise UsageError("build and adapter are both given; return (module, adapter) from build instead.")
     with _unfinished(out) as folder, forked_rng():
@@ -142,32 +143,13 @@ def save_target(
         ways = _Ways(own, type(own), init_args, build, adapter, out)
         rung = _first_that_builds(ways, file, folder, resolved.call)
     left = ways.attributes()[2] if rung == "attributes" else []
-    print(  # noqa: T201
-        f"{out.name}: rebuilt {WORDS[rung]} in a process of its own, with the same answers"
-        + (f"; left at their defaults: {', '.join(left)}" if left else ""),
-        file=sys.stderr,
-    )
+    rest = f"; left at their defaults: {', '.join(left)}" if left else ""
+    _say(f"{out.name}: rebuilt {WORDS[rung]} in a process of its own, with the same answers{rest}")
     return SavedTarget(Path(path), rung, True)
 
 
-def _bare_copy(model: nn.Module) -> nn.Module:
-    """A copy on the CPU in float32, in eval mode, without the wrappers of parallel and compiled models."""
-    if not isinstance(model, nn.Module):
-        raise UsageError(f"model is a {type(model).__name__}; expected an nn.Module.")
-    while (inner := model._modules.get("module" if isinstance(model, WRAPPERS) else "_orig_mod")) is not None:
-        model = inner
-    lazy = [key for key, value in (*model.named_parameters(), *model.named_buffers()) if is_lazy(value)]
-    if lazy:
-        raise LoadError(
-            f"{', '.join(lazy[:3])} never got a value: lazy layers that have not run. Give a trained model."
-        )
-    try:
-        return copy.deepcopy(model).cpu().float().eval()
-    except Exception as error:  # whatever a user's attribute answers to being copied
-        raise LoadError(
-            f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}). Delete what it keeps from its "
-            "last forward."
-        ) from None
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)  # noqa: T201  what was done, and how, is for the user to see
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -203,9 +185,11 @@ def _unfinished(out: Path) -> Iterator[Path]:
     try:
         yield temporary
         shutil.rmtree(temporary / "__pycache__", ignore_errors=True)
+        old = temporary.with_suffix(".old")
         if out.exists():
-            shutil.rmtree(out)
+            out.rename(old)
         temporary.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         for folder in made:
@@ -239,28 +223,6 @@ def _write_data(data: Any, folder: Path, transform: str, include_graph: bool) ->
 
 def _write_ignore(folder: Path, name: str) -> None:
     (folder / IGNORE).write_text(f"# The private graph stays out of the repository.\n{name}\n")
-
-
-def _one(data: Any) -> Any:
-    """One `Data`: many graphs side by side, the only graph of a data set."""
-    from torch_geometric.data import Batch, Data, Dataset, HeteroData, TemporalData
-
-    graphs = list(data) if isinstance(data, (Dataset, list, tuple)) else [data]
-    for graph in graphs:
-        if isinstance(graph, (HeteroData, TemporalData)):
-            raise TaskError(
-                f"data is {type(graph).__name__}: heterogeneous and temporal graphs are not audited. Give "
-                "data.to_homogeneous() if the model takes it."
-            )
-        if not isinstance(graph, Data):
-            raise DataError(
-                f"data is a {type(graph).__name__}; expected PyG's Data or Batch, a list or Dataset of Data, a graph "
-                "file, or a data set's name."
-            )
-    try:
-        return graphs[0] if len(graphs) == 1 else Batch.from_data_list(graphs)
-    except Exception as error:  # fields that differ from graph to graph, or no graph at all
-        raise DataError(f"{len(graphs)} graphs cannot be put side by side: {type(error).__name__}: {error}.") from None
 
 
 def _by_name(raw: Raw) -> dict[str, Tensor]:
@@ -327,7 +289,9 @@ def _resolve(model: nn.Module, file: TargetFile, loaded: LoadedData, folder: Pat
 
 def _write_reference(path: Path, model: nn.Module, resolved: Resolved) -> None:
     try:
-        write_reference(path, ModelHandle(model, call=resolved.call), resolved.graph)
+        handle = ModelHandle(model, call=resolved.call)
+        fixed = find_node_table(handle.model, resolved.graph) is not None
+        write_reference(path, handle, resolved.graph, fixed_nodes=fixed)
     except Exception as error:  # a user's forward may raise anything
         raise LoadError(
             f"the model cannot be run on a small made-up graph ({type(error).__name__}: {error}); expected one that "

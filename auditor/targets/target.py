@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
@@ -14,49 +13,14 @@ from torch import Tensor, nn
 
 from auditor.data.fields import NO_FIELDS, Fields
 from auditor.data.graph import Graph, Split
-from auditor.document import SPLIT, Measured, ValidityRow
+from auditor.document import Measured, ValidityRow
 from auditor.errors import CapabilityError, SplitError
 from auditor.guarantee import Guarantee
+from auditor.registry import LACKING
+from auditor.registry import Capability as Capability
 from auditor.targets.call import Call
 from auditor.targets.forward import ForwardAdapter, drop_caches
 from auditor.tasks import Task
-
-
-class Capability(StrEnum):
-    """What a target can do; tried on loading, never believed.
-
-    `SPLIT`: somebody said which items it was trained on. `BARE`: it reads features and edges alone, so that it can be
-    asked about any edge list; a model with fields of edges or nodes needs values on what a guess adds.
-    """
-
-    LABELS = "LABELS"
-    PROBS = "PROBS"
-    LOGITS = "LOGITS"
-    EMBEDDINGS = "EMBEDDINGS"
-    GRAD_X = "GRAD_X"
-    GRAD_EDGE = "GRAD_EDGE"
-    PARAMS = "PARAMS"
-    RETRAIN = "RETRAIN"
-    SPLIT = SPLIT
-    BARE = "BARE"
-
-
-LACKING: Mapping[str, str] = {
-    Capability.GRAD_EDGE: "a gradient to its edges (GRAD_EDGE), which no relaxation of this model gives",
-    Capability.GRAD_X: "a gradient to its features (GRAD_X)",
-    Capability.EMBEDDINGS: "embeddings (EMBEDDINGS); name their layer in [target] embedding_layer",
-    Capability.RETRAIN: "a recipe to train it again (RETRAIN); add [target.train] and a way to build a fresh model",
-    Capability.SPLIT: 'the training split, which nobody named: give split = "file:split.npz" in [data], or train_mask '
-    "and test_mask in the graph",
-    Capability.BARE: "a model of features and edges alone (BARE): what this one reads besides is not known for edges "
-    "that an attack makes up",
-}
-"""What to say where a capability is missing."""
-
-
-def lack_of(capability: str) -> str:
-    """A missing capability in words."""
-    return LACKING.get(capability, capability)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +119,7 @@ class Target:
         defense: what defended it; None for a target as it was given.
         verified: whether reference answers or a claimed accuracy show that it is the model that was trained.
         private: the private graph where `graph` is a released one; None when `graph` is it.
+        fixed_nodes: tensors of the model that have a row per node (`emb.weight [400, 16]`): it knows these nodes only.
     """
 
     name: str
@@ -174,6 +139,7 @@ class Target:
     defense: DefenseTag | None = None
     private: Graph | None = None
     verified: bool = True
+    fixed_nodes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.split.check_fits(self.graph)

@@ -12,6 +12,7 @@ from auditor.document.codes import (
     BrokeOff,
     ClaimUnsettled,
     CoverageLost,
+    InsideNoise,
     Interrupted,
     JudgementCode,
     NamedAndSkipped,
@@ -62,6 +63,8 @@ def why(code: JudgementCode, result: Result, items: str) -> str:
                 f"it is not certain after the correction for several tests (p = {digits(code.p, 3)}, "
                 f"needed {digits(code.alpha, 3)})"
             )
+        case InsideNoise():
+            return f"another order of the same nodes changes up to {digits(100 * code.floor, 3)} % of the labels"
         case Settle():
             return settle(code, items)
         case OpenInterval():

@@ -42,7 +42,6 @@ _HOLDERS = {
     "own": "queries on own graphs",
     "embeddings": "embeddings",
     "explanations": "explanations",
-    "references": "reference models",
     "features": "node features",
     "labels": "labels",
     "density": "the edge density",

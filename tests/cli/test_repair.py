@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from auditor.cli.console import check_other_folder
+from auditor.api.files import check_other_folder
 from auditor.compare.arms import load_any
 from auditor.document.facts import RepairFacts
 from auditor.errors import UsageError

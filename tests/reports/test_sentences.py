@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,6 +35,7 @@ def spoken() -> Iterator[tuple[str, str, BaseModel]]:
 
 
 SPOKEN = list(spoken())
+BROUGHT = {"plug-in-finding": dataclasses.replace(OTHER, first="Ask its author.")}
 
 
 def test_sentences_are_those_that_were_read() -> None:
@@ -41,9 +43,23 @@ def test_sentences_are_those_that_were_read() -> None:
 
 
 def test_every_finding_that_can_be_raised_has_a_template() -> None:
-    assert set(TEMPLATES) | {"dp-claim"} == set(registry.finding_ids())
-    assert set(voices.CASES) == set(TEMPLATES) | {"plug-in-finding"}
+    assert [id_ for id_ in registry.findings() if template(id_) is OTHER] == ["dp-claim"]  # which has its own words
+    assert set(TEMPLATES) <= set(registry.findings())
+    assert set(TEMPLATES) <= set(voices.CASES)
     assert template("plug-in-finding") is OTHER
+
+
+def test_the_table_of_a_plug_in_brings_the_words_of_its_findings(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = {"attacks": (registry.Table(templates=f"{__name__}:BROUGHT"), registry.Table(templates="nowhere:WORDS"))}
+    monkeypatch.setattr(registry, "_tables", lambda group: tables.get(group, ()))
+    registry.templates.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="templates nowhere:WORDS could not be imported"):
+            assert template("plug-in-finding") is BROUGHT["plug-in-finding"]
+        assert template("shift-gap") is TEMPLATES["shift-gap"]
+        assert template("nobody-knows-this") is OTHER
+    finally:
+        registry.templates.cache_clear()
     for finding, own in TEMPLATES.items():
         assert closed(own.first) == own.first, finding
 

@@ -283,6 +283,7 @@ def test_a_class_that_only_this_process_has_cannot_be_built_by_another(child: No
 
 def test_what_was_measured_catches_a_later_change(tmp_path: Path) -> None:
     model, data = Kept(24, 3), toy()
+    data.y = logits(model, data).argmax(dim=1)
     save_target(model, data, tmp_path / "r")
     path = tmp_path / "r" / "target.toml"
     tables = tomllib.loads(path.read_text())
@@ -308,6 +309,33 @@ TWICE = 2
 
 def doubled(model: nn.Module, data: Data) -> Tensor:
     return TWICE * model(data.x, data.edge_index)
+
+
+class Named(nn.Module):
+    """Has a row per node."""
+
+    def __init__(self, num_nodes: int) -> None:
+        super().__init__()
+        self.num_nodes = num_nodes
+        self.emb, self.a = nn.Embedding(num_nodes, 4), GCNConv(28, 3)
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.a(torch.cat([x, self.emb.weight], dim=1), edge_index)
+
+
+def test_a_model_that_knows_its_nodes(tmp_path: Path) -> None:
+    model, data = Named(120), toy()
+    save_target(model, data, tmp_path / "r")
+    assert load_file(tmp_path / "r" / "reference.safetensors")["x"].shape == (120, 24)
+    torch.testing.assert_close(load_target(tmp_path / "r").clean_logits(), logits(model, data))
+
+
+def test_features_are_stored_raw_and_transformed_on_loading(tmp_path: Path) -> None:
+    model, data = Kept(24, 3), toy()
+    save_target(model, data, tmp_path / "r", transform="row-normalize")
+    assert torch.equal(load_file(tmp_path / "r" / "graph.safetensors")["x"], data.x)
+    data.x = data.x / data.x.sum(dim=1, keepdim=True).clamp(min=1.0)
+    torch.testing.assert_close(load_target(tmp_path / "r").clean_logits(), logits(model, data))
 
 
 def test_a_recipe_trains_twins(tmp_path: Path) -> None:

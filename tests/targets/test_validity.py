@@ -151,7 +151,7 @@ CASES: dict[str, tuple[Callable[[], Target], str, Callable[[], Target]]] = {
         lambda: replace(GCN, claimed_accuracy=GCN.accuracy()),
     ),
     "call": (
-        lambda: replace(GCN, provenance={"call": CALL | {"status": "fail"}}),
+        lambda: replace(GCN, provenance={"call": CALL | {"status": "fail", "evidence": "0.9 is claimed"}}),
         "fail",
         lambda: replace(GCN, provenance={"call": CALL}),
     ),
@@ -179,9 +179,16 @@ def test_a_row_fails_where_it_must_and_passes_where_it_may(id_: str) -> None:
 
 def test_every_row_of_the_table_is_here_and_of_its_kind() -> None:
     kinds = {row.id: row.kind for row in rows_of(GIN).values()}
-    assert set(kinds) == set(CASES)
+    kinds |= {row.id: row.kind for row in rows_of(GCN).values()}
+    of_causes = {"node-table", "ties"}  # see test_causes.py
+    assert set(kinds) == {*CASES, *of_causes} | {"call"}
     assert {i for i, kind in kinds.items() if kind == "strength"} == {"beats-constant", "gradient", "output-scale"}
-    assert {i for i, kind in kinds.items() if kind == "warning"} == {"output-kind", "relaxation-gap", "graph-hygiene"}
+    assert {i for i, kind in kinds.items() if kind == "warning"} == {
+        "output-kind",
+        "relaxation-gap",
+        "graph-hygiene",
+        "ties",
+    }
     assert "batch-independent" not in rows_of(GCN)
 
 

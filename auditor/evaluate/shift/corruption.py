@@ -22,6 +22,7 @@ from auditor.probe import Cell, CellResult
 from auditor.statistics.clustered import Resamples, design_effect, drawn_accuracy_interval, hull, paired_gap_interval
 from auditor.statistics.intervals import agresti_min
 from auditor.statistics.multiplicity import bootstrap_p, holm, replicates_for
+from auditor.targets.target import Capability
 
 Floats = NDArray[np.float64]
 MAX_GAP = 0.10
@@ -126,6 +127,8 @@ def _renormalised(reference: Reference, shifted: ShiftedSet, graph: Graph) -> tu
 def _not_inductive(reference: Reference) -> str:
     """Why the model cannot be asked about fewer nodes, or nothing: it is tried on one node less, in reverse order."""
     graph = reference.graph
+    if Capability.ANY_NODES not in reference.target.capabilities:
+        return f"the model knows these {graph.num_nodes} nodes only"
     keep = torch.arange(graph.num_nodes - 1)
     less = graph.induced(keep)
     turn = torch.arange(less.num_nodes).flip(0)
