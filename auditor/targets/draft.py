@@ -28,6 +28,7 @@ from auditor.targets.config import FILE_NAME, QUESTIONS, TargetFile, parse_targe
 from auditor.targets.load import accuracy_when_saved, assemble, load_model
 from auditor.targets.loaded import Request
 from auditor.targets.resolve import UndecidedError, call_line
+from auditor.targets.target import Target
 from auditor.targets.weights import kind_of, read_bytes, refusal
 
 BUILDERS = ("build", "build_model", "make_model", "create_model", "get_model")
@@ -239,8 +240,8 @@ class _Drafting:
         if spec is None:
             found = list(_builders(self.model.parent))
             guess = found[0] if found else ""
-            spec = self.ask("Which function or class builds the model? file.py:name", "--factory", guess) or guess
-            self.guessed_factory = spec == guess
+            told = self.ask("Which function or class builds the model? file.py:name", "--factory", guess)
+            spec, self.guessed_factory = told or guess, not told
             if not spec:
                 self.leave("factory", "target")
                 return
@@ -304,27 +305,26 @@ class _Drafting:
         """(how forward is called, accuracy) by running the factory; ("", None) where that cannot be."""
         if {"graph", "factory", "init", "weights_key"} & set(self.open) or (self.guessed_factory and not run_guesses):
             return "", None
-        while True:
-            file = _parsed(self.text(complete=False))
-            assert self.data is not None
-            try:
-                target = assemble(load_model(Request(file, self.out)), file, self.out, self.data)
-            except UndecidedError as error:
-                if self._choose(error):
-                    continue
-                return "", None
-            break
+        target = self._assembled()
+        if target is None:
+            return "", None
         found = accuracy_when_saved(target)
-        said = call_line(target.provenance["call"])
-        if target.claimed_accuracy is None:
-            self._accuracy(found, known=target.split.is_known)
+        if target.claimed_accuracy is None and self._claimed(found, known=target.split.is_known):
+            target = self._assembled() or target
         if self.known.recipe is None:
-            answer = self.ask(
-                "How was it trained? optimizer=adam,lr=0.01,epochs=200; empty for no recipe", "--recipe", ""
-            )
-            for key, value in parse_pairs(answer, "--recipe").items():
+            question = "How was it trained? optimizer=adam,lr=0.01,epochs=200; empty for no recipe"
+            for key, value in parse_pairs(self.ask(question, "--recipe", ""), "--recipe").items():
                 self.put("target.train", key, value)
-        return said, found
+        return call_line(target.provenance["call"]), found
+
+    def _assembled(self) -> Target | None:
+        """The target as it is drafted; None where the call stays open."""
+        file = _parsed(self.text(complete=False))
+        assert self.data is not None
+        try:
+            return assemble(load_model(Request(file, self.out)), file, self.out, self.data)
+        except UndecidedError as error:
+            return self._assembled() if self._choose(error) else None
 
     def _choose(self, error: UndecidedError) -> bool:
         """Asks what the rules cannot decide; whether there is an answer."""
@@ -338,7 +338,8 @@ class _Drafting:
             self.put("call", key, value if output else str(value))
         return True
 
-    def _accuracy(self, found: float, *, known: bool) -> None:
+    def _claimed(self, found: float, *, known: bool) -> bool:
+        """Asks for the accuracy that the user knows; whether there is one."""
         items = "the test items" if known else "all items with a label, those it was trained on among them"
         question = f"{found:.3f} is measured on {items}; is that the number you know? The number, or empty"
         answer = self.ask(question, "--claimed-accuracy", "") if known else ""
@@ -351,6 +352,7 @@ class _Drafting:
             self.tables["target"].append(
                 f"# claimed_accuracy = {found:.4f}  # measured now on {items}; write the number that you know"
             )
+        return bool(answer)
 
     def text(self, *, complete: bool = True) -> str:
         """The file; without `complete`, as if no question were open."""
