@@ -10,8 +10,11 @@ _HOME = {
     "check": "auditor.api.auditing",
     "load_target": "auditor.api.auditing",
     "Report": "auditor.api.report",
+    "SavedTarget": "auditor.targets.save",
+    "record": "auditor.targets.recorded",
+    "save_target": "auditor.targets.save",
 }
-__all__ = ["Report", "__version__", "audit", "check", "errors", "load_target"]
+__all__ = [*_HOME, "__version__", "errors"]
 
 
 def __getattr__(name: str) -> Any:

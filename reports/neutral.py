@@ -10,7 +10,7 @@ import re
 import unicodedata
 from typing import Any, TypeVar
 
-from auditor.record import Model
+from auditor.records import Model
 
 M = TypeVar("M", bound=Model)
 

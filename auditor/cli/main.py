@@ -17,6 +17,7 @@ from auditor.cli.diff import diff
 from auditor.cli.dp_claim import dp_claim
 from auditor.cli.explain import explain
 from auditor.cli.gate import gate
+from auditor.cli.init import init
 from auditor.cli.list import list_
 from auditor.cli.repair import repair
 from auditor.cli.report import report
@@ -54,6 +55,7 @@ def _root(
 
 app.command("demo")(demo)
 app.command("train")(train)
+app.command("init")(init)
 app.command("check")(check)
 app.command("run")(run)
 app.command("gate")(gate)

@@ -10,7 +10,7 @@ from pydantic import Field
 from auditor.document.codes import DecisionCode, VerdictCode
 from auditor.document.results import Result, Unit, WorseWhen
 from auditor.guarantee import Guarantee
-from auditor.record import Model, Number
+from auditor.records import Model, Number
 from auditor.statistics.estimate import Estimate
 
 SCHEMA_VERSION = "2.0"

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from auditor.record import Model, Number
+from auditor.records import Model, Number
 
 # ---- of a judgement -------------------------------------------------------------------------------------------------
 

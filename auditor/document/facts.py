@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, get_args
 from pydantic import Field
 
 from auditor.guarantee import Guarantee
-from auditor.record import Model, Number
+from auditor.records import Model, Number
 from auditor.statistics.estimate import Contrast, Estimate
 
 Severity = Literal["none", "low", "medium", "high", "critical"]

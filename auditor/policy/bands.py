@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from auditor.document.facts import SEVERITIES, Severity
 from auditor.document.results import Confidence
-from auditor.record import Model
+from auditor.records import Model
 
 Level = Literal["low", "medium", "high", "critical"]
 

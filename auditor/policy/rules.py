@@ -13,7 +13,7 @@ from auditor import registry
 from auditor.document.results import Confidence
 from auditor.errors import ConfigError, nearest
 from auditor.policy.bands import BANDS, CONFIDENCES, LEVELS, Bands, Level
-from auditor.record import Model
+from auditor.records import Model
 
 InconclusiveMode = Literal["report", "incomplete", "fail"]
 

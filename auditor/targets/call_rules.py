@@ -106,6 +106,23 @@ def find_calls(model: nn.Module, graph: Graph, pinned: Mapping[str, str | int] |
     ) from None
 
 
+def pins(model: nn.Module, graph: Graph, asked: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """The parameters whose slot was a choice, as a `[call]` table that leaves none; `graph` is all that there is."""
+    table: dict[str, str] = {}
+    for name, slot in asked:
+        slot = slot.removeprefix("weights ")
+        if name in NAMES["adj"]:
+            table["adj"] = slot
+        elif name in NAMES["edge_weight"] and slot == "edge_weight" and graph.edge_weight is None:
+            table[name] = "none"
+        elif name != slot and (slot == "edge_weight" or graph.fields.get(slot) is not None):
+            table[name] = slot
+    if graph.edge_weight is not None:
+        left = set(inspect.signature(model.forward).parameters) - {name for name, _ in asked}
+        table |= dict.fromkeys((name for name in NAMES["edge_attr"] if name in left), "none")
+    return table
+
+
 def _run(model: nn.Module, call: Call, graph: Graph) -> Any:
     inputs = Inputs(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
     with torch.no_grad():

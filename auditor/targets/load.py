@@ -18,12 +18,20 @@ from auditor.data.graph import UNKNOWN, Split
 from auditor.errors import LoadError, UsageError
 from auditor.targets.call import Call
 from auditor.targets.capabilities import try_capabilities
-from auditor.targets.config import FILE_NAME, SERVED, DataTable, TargetFile, config_file, read_target_file
+from auditor.targets.config import (
+    FILE_NAME,
+    SERVED,
+    DataTable,
+    TargetFile,
+    config_file,
+    read_target_file,
+    refuse_open,
+)
 from auditor.targets.loaded import LoadedModel, Request
 from auditor.targets.node_table import find_node_table
 from auditor.targets.recipe import TrainRecipe
 from auditor.targets.reference import compare_reference
-from auditor.targets.resolve import resolve
+from auditor.targets.resolve import CLAIM_TOLERANCE, resolve
 from auditor.targets.target import Capability, ModelHandle, Target
 from auditor.targets.weights import kind_of, read_bytes, read_weights, refusal
 
@@ -60,14 +68,17 @@ def load_target(
         TargetError: the model was refused or cannot be loaded.
     """
     file, folder = _find_tables(path, trust_pickle=trust_pickle)
+    refuse_open(file)
     if data is not None:
         given = Path(data)
         place = {"path": str(given.resolve())} if given.exists() and given.is_file() else {"name": data}
         table = DataTable(**place, split=None, transform=file.data.transform, root=file.data.root)  # type: ignore[arg-type]
-        target_table = file.target.model_copy(update={"claimed_accuracy": None})
+        target_table = file.target.model_copy(update={"claimed_accuracy": None, "measured_at_save": None})
         file = file.model_copy(update={"data": table, "target": target_table})
     if split is not None:
-        file = file.model_copy(update={"data": file.data.model_copy(update={"split": split})})
+        target_table = file.target.model_copy(update={"measured_at_save": None})
+        data_table = file.data.model_copy(update={"split": split})
+        file = file.model_copy(update={"data": data_table, "target": target_table})
     request = Request(file, folder, trust_pickle)
     loaded, loaded_data = load_model(request), _load_data(file.data, folder, data_root, notify)
     if file.defense is None:
@@ -148,7 +159,7 @@ def assemble(loaded: LoadedModel, file: TargetFile, folder: Path, data: LoadedDa
         LoadError: the model cannot be run on its graph, or its answers differ from the reference.
     """
     table = file.target
-    split = _split(file.data, data, folder)
+    split = find_split(file.data, data, folder)
     claim = table.claimed_accuracy if split.is_known else None
     reference = None if table.reference is None else folder / table.reference
     resolved = resolve(loaded.model, data.graph, split=split, pinned=file.call, claim=claim, reference=reference)
@@ -183,7 +194,7 @@ def assemble(loaded: LoadedModel, file: TargetFile, folder: Path, data: LoadedDa
     )
     if outputs == "probs":
         capabilities -= {Capability.LOGITS}
-    return Target(
+    target = Target(
         name=table.name or f"{graph.name}-{loaded.kind}",
         graph=graph,
         split=split,
@@ -201,6 +212,24 @@ def assemble(loaded: LoadedModel, file: TargetFile, folder: Path, data: LoadedDa
         verified=resolved.status != "not_checked",
         fixed_nodes=fixed_nodes,
     )
+    if table.measured_at_save is not None:
+        _check_as_saved(target, table.measured_at_save)
+    return target
+
+
+def accuracy_when_saved(target: Target) -> float:
+    """What `measured_at_save` holds: accuracy on the test items, or on all with a label where the split is unknown."""
+    return target.accuracy(None if target.split.is_known else target.graph.labelled)
+
+
+def _check_as_saved(target: Target, expected: float) -> None:
+    found = accuracy_when_saved(target)
+    n = target.split.sizes[2] if target.split.is_known else int(target.graph.labelled.sum())
+    if abs(found - expected) > max(1 / n, CLAIM_TOLERANCE) + 1e-9:
+        raise LoadError(
+            f"{target.name} has accuracy {found:.4f} on {n} items; {expected:.4f} was measured when it was saved. The "
+            "graph, its split or transform, the call or the code is another: restore it, or save the target again."
+        )
 
 
 def _find_tables(path: Path, *, trust_pickle: bool) -> tuple[TargetFile, Path]:
@@ -254,7 +283,7 @@ def _load_data(table: DataTable, folder: Path, data_root: Path | None, notify: C
     )
 
 
-def _split(table: DataTable, data: LoadedData, folder: Path) -> Split:
+def find_split(table: DataTable, data: LoadedData, folder: Path) -> Split:
     """The split that the model was trained on, or the unknown one: nothing is drawn for a model that is given."""
     from auditor.data.splits import DRAWN, make_split
 

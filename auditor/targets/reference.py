@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
-from safetensors.torch import save_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from auditor.data.fields import Fields
@@ -101,7 +101,7 @@ def write_reference(path: Path, handle: ModelHandle, graph: Graph, *, fixed_node
     for part in _PARTS:
         parts |= {f"{part}.{name}": value for name, value in getattr(made.fields, part).items()}
     tensors = {name: value.contiguous() for name, value in parts.items() if value is not None}
-    save_file({**tensors, "logits": logits.contiguous()}, path)
+    path.write_bytes(to_safetensors({**tensors, "logits": logits.contiguous()}))  # its own writer ignores the umask
 
 
 def compare_reference(path: Path, handle: ModelHandle, graph: Graph) -> Comparison:

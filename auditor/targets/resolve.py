@@ -27,6 +27,14 @@ CLAIM_TOLERANCE = 0.0005
 Status = Literal["pass", "warn", "fail", "not_checked"]
 
 
+class UndecidedError(CallError):
+    """Several calls answer differently, and only the user knows which is theirs; `about` is `call` or `output`."""
+
+    def __init__(self, message: str, about: str) -> None:
+        super().__init__(message)
+        self.about = about
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Resolved:
     """The call that the audit uses, and what supports it.
@@ -39,6 +47,7 @@ class Resolved:
             (it fits none), `not_checked` (nothing shows that this is the model as it was trained).
         evidence: why.
         reference: the comparison with the reference answers, where there are any.
+        asked: (parameter, slot) as the rules chose them among what the graph holds.
     """
 
     call: Call
@@ -47,6 +56,7 @@ class Resolved:
     status: Status
     evidence: str
     reference: Comparison | None = None
+    asked: tuple[tuple[str, str], ...] = ()
 
     def describe(self) -> Mapping[str, Any]:
         """Plain values for the document."""
@@ -101,9 +111,18 @@ def resolve(
         return _claimed(model, graph, split, fitting, claim)
     guessed = [answer for answer in fitting if answer.call.inexact]
     if len(fitting) > 1 and guessed:
-        raise CallError(_question(model, graph, split, fitting))
+        outputs = {answer.call.output for answer in fitting}
+        about = "output" if len(outputs) > 1 else "call"
+        raise UndecidedError(_question(model, graph, split, fitting), about)
     evidence = "nothing shows that this is the model as it was trained: no reference answers, no accuracy to compare"
     return _chosen(fitting[0], graph, "not_checked", evidence)
+
+
+def call_line(said: Mapping[str, Any]) -> str:
+    """`Resolved.describe` as one line."""
+    unused = f"; not used: {', '.join(said['not_used'])}" if said["not_used"] else ""
+    output = "" if said["output"] is None else f"; output {said['output']!r}"
+    return f"{said['forward']}{unused}{output}; {said['evidence']}"
 
 
 def _trial(model: nn.Module, graph: Graph) -> Graph:
@@ -119,7 +138,8 @@ def _trial(model: nn.Module, graph: Graph) -> Graph:
 def _chosen(
     answer: Answer, graph: Graph, status: Status, evidence: str, reference: Comparison | None = None
 ) -> Resolved:
-    return Resolved(answer.call, answer.prepared(graph), int(answer.logits.shape[1]), status, evidence, reference)
+    classes = int(answer.logits.shape[1])
+    return Resolved(answer.call, answer.prepared(graph), classes, status, evidence, reference, answer.asked)
 
 
 def _proved(model: nn.Module, graph: Graph, answers: tuple[Answer, ...], path: Path) -> Resolved:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib
 import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,10 +35,11 @@ def load(request: Request) -> LoadedModel:
     path = request.weights_path()
     weights = read_weights(request.weights_bytes(), path.name)
     root = (request.folder / (request.file.target.root or ".")).resolve()
+    init = request.file.target.init or {}
     build_theirs, user_imports, source = _find_factory(spec, request.folder, root)
 
     def build_raw() -> tuple[nn.Module, Any]:
-        return _call(build_theirs, user_imports, spec)
+        return _call(build_theirs, init, user_imports, spec)
 
     def build() -> nn.Module:
         model, adapter = build_raw()
@@ -54,13 +56,13 @@ def load(request: Request) -> LoadedModel:
         model=_to_contract(model, adapter, user_imports),
         build=build,
         kind="factory",
-        digest=digest_of(weights.sha256, {"factory": spec, "code": code}),
+        digest=digest_of(weights.sha256, {"factory": spec, "code": code} | ({"init": init} if init else {})),
         provenance=provenance,
     )
 
 
-def _find_factory(spec: str, folder: Path, root: Path) -> tuple[Callable[[], Any], UserImports, Path]:
-    """The function, the packages it runs among, and the file it is written in."""
+def _find_factory(spec: str, folder: Path, root: Path) -> tuple[Callable[..., Any], UserImports, Path]:
+    """The function or class, the packages it runs among, and the file it is written in."""
     place, _, name = spec.rpartition(":")
     if not place or not name.isidentifier():
         raise LoadError(
@@ -116,15 +118,18 @@ def _import_file(file: Path) -> ModuleType:
     return module
 
 
-def _call(build: Callable[[], Any], user_imports: UserImports, spec: str) -> tuple[nn.Module, Any]:
-    """(module, adapter or None) that `build()` returns."""
+def _call(
+    build: Callable[..., Any], init: Mapping[str, Any], user_imports: UserImports, spec: str
+) -> tuple[nn.Module, Any]:
+    """(module, adapter or None) that the factory returns for `[target.init]`."""
     try:
         with forked_rng(), user_imports.entered():
-            built = build()
+            built = build(**copy.deepcopy(dict(init)))
     except (Exception, SystemExit) as error:
+        given = f"from [target.init] ({', '.join(init)})" if init else "without arguments"
         raise LoadError(
-            f"factory {spec} raised {_what(error)}. Expected it to build the model without arguments. Correct the "
-            "function, or name one that needs none."
+            f"factory {spec} raised {_what(error)}. Expected it to build the model {given}. Correct the function, or "
+            "give what it needs in [target.init]."
         ) from None
     module, adapter = built if isinstance(built, tuple) and len(built) == 2 else (built, None)
     if not isinstance(module, nn.Module) or not (adapter is None or callable(adapter)):

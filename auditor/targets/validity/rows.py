@@ -14,6 +14,7 @@ from auditor.errors import CapabilityError
 from auditor.statistics.intervals import wilson
 from auditor.targets.relabelling import TOLERANCE
 from auditor.targets.relaxation import Relaxation
+from auditor.targets.resolve import call_line
 from auditor.targets.rng import forked_rng
 from auditor.targets.slices import GraphSlices
 from auditor.targets.target import Capability, Target
@@ -48,9 +49,7 @@ def _call(trial: Trial) -> ValidityRow:
     said = trial.target.provenance.get("call")
     if said is None:
         return check("call", "integrity", None, "called as (x, edge_index, edge_weight, batch), which nothing proves")
-    unused = f"; not used: {', '.join(said['not_used'])}" if said["not_used"] else ""
-    output = "" if said["output"] is None else f"; output {said['output']!r}"
-    return check("call", "integrity", said["status"], f"{said['forward']}{unused}{output}; {said['evidence']}")
+    return check("call", "integrity", said["status"], call_line(said))
 
 
 def _reference(trial: Trial) -> ValidityRow:
