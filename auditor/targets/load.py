@@ -14,9 +14,10 @@ import torch_geometric
 from torch import Tensor, nn
 
 from auditor import registry
-from auditor.data.graph import UNKNOWN, Split
+from auditor.data.graph import UNKNOWN, Graph, Split
 from auditor.errors import LoadError, UsageError
 from auditor.targets.call import Call
+from auditor.targets.call_rules import find_calls
 from auditor.targets.capabilities import try_capabilities
 from auditor.targets.config import (
     FILE_NAME,
@@ -79,8 +80,9 @@ def load_target(
         target_table = file.target.model_copy(update={"measured_at_save": None})
         data_table = file.data.model_copy(update={"split": split})
         file = file.model_copy(update={"data": data_table, "target": target_table})
-    request = Request(file, folder, trust_pickle)
-    loaded, loaded_data = load_model(request), _load_data(file.data, folder, data_root, notify)
+    read_data = functools.cache(lambda: _load_data(file.data, folder, data_root, notify))
+    request = Request(file, folder, trust_pickle, lambda model: _run_once(model, read_data().graph, file.call))
+    loaded, loaded_data = load_model(request), read_data()
     if file.defense is None:
         return assemble(loaded, file, folder, loaded_data)
     if wrap is None:
@@ -94,7 +96,7 @@ def _defended(request: Request, loaded: LoadedModel, data: LoadedData, wrap: Wra
     bare = file.target.model_copy(update={"reference": None, "claimed_accuracy": None})
     base = assemble(loaded, file.model_copy(update={"target": bare}), request.folder, data)
     base = dataclasses.replace(base, digest=str(defense.get("base", base.digest)))
-    weights = read_weights(request.weights_bytes(), request.weights_path().name)
+    weights = request.weights()
     target = wrap(base, defense, {**weights.tensors, **_served(request.folder)})
     handle = target.adversary_handle()  # as it was when the reference was written
     provenance = dict(base.provenance)
@@ -299,3 +301,8 @@ def find_split(table: DataTable, data: LoadedData, folder: Path) -> Split:
 def _bound_build(call: Call, build: Callable[[], nn.Module]) -> nn.Module:
     """A fresh model, called in the same way."""
     return call.bound(build())
+
+
+def _run_once(model: nn.Module, graph: Graph, pinned: Mapping[str, str | int]) -> None:
+    """One forward of the model itself, which gives lazy layers their sizes."""
+    find_calls(model.eval(), graph, pinned)

@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
-from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from auditor.data.fields import Fields
 from auditor.data.graph import Graph
 from auditor.errors import CallError, LoadError
 from auditor.targets.target import ModelHandle
+from auditor.targets.weights import write_tensors
 
 NODES, DENSITY, GRAPHS = 32, 0.12, 4
 TOLERANCE = 1e-4
@@ -100,8 +100,7 @@ def write_reference(path: Path, handle: ModelHandle, graph: Graph, *, fixed_node
     parts = {"x": made.x, "edge_index": made.edge_index, "edge_weight": made.edge_weight, "batch": made.batch}
     for part in _PARTS:
         parts |= {f"{part}.{name}": value for name, value in getattr(made.fields, part).items()}
-    tensors = {name: value.contiguous() for name, value in parts.items() if value is not None}
-    path.write_bytes(to_safetensors({**tensors, "logits": logits.contiguous()}))  # its own writer ignores the umask
+    write_tensors(path, {**{name: value for name, value in parts.items() if value is not None}, "logits": logits})
 
 
 def compare_reference(path: Path, handle: ModelHandle, graph: Graph) -> Comparison:
@@ -118,6 +117,8 @@ def compare_reference(path: Path, handle: ModelHandle, graph: Graph) -> Comparis
         )
     try:
         stored = load_safetensors(path.read_bytes())
+    except OSError as error:
+        raise LoadError(f"{path} cannot be read ({error.strerror}); expected a reference. Check its mode.") from None
     except (SafetensorError, ValueError, OverflowError, KeyError, RuntimeError) as error:
         raise LoadError(f"{path.name} is not a valid safetensors file: {error}. Write the reference again.") from None
     fields = Fields(*({k.partition(".")[2]: v for k, v in stored.items() if k.startswith(f"{p}.")} for p in _PARTS))

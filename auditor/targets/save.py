@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load as from_safetensors
-from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from auditor.data.graph import Graph
@@ -43,6 +42,7 @@ from auditor.targets.reference import compare_reference, write_reference
 from auditor.targets.resolve import Resolved, resolve
 from auditor.targets.rng import forked_rng
 from auditor.targets.target import ModelHandle
+from auditor.targets.weights import write_tensors
 
 WEIGHTS, REFERENCE, GRAPH, SPLIT = "model.safetensors", "reference.safetensors", "graph.safetensors", "split.npz"
 MODEL, IGNORE = "model.py", ".gitignore"
@@ -138,7 +138,7 @@ def save_target(
         file = parse_target_file(document, where="save_target")
         called = own if adapter is None else adapted(own, adapter)
         resolved, file = _resolve(called, file, loaded, folder)
-        (folder / WEIGHTS).write_bytes(to_safetensors(_tensors(own)))
+        write_tensors(folder / WEIGHTS, _tensors(own))
         _write_reference(folder / REFERENCE, called, resolved)
         ways = _Ways(own, type(own), init_args, build, adapter, out)
         rung = _first_that_builds(ways, file, folder, resolved.call)
@@ -216,7 +216,7 @@ def _write_data(data: Any, folder: Path, transform: str, include_graph: bool) ->
     loaded = complete(raw, "graph", "", transform=transform)
     if not include_graph:
         return {}, loaded
-    (folder / GRAPH).write_bytes(to_safetensors(tensors))
+    write_tensors(folder / GRAPH, tensors)
     _write_ignore(folder, GRAPH)
     return {"path": GRAPH}, loaded
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from auditor.data.catalogue import CATALOGUE
 from auditor.data.graph import UNKNOWN, Split
@@ -25,6 +24,7 @@ from auditor.targets.models import build_model
 from auditor.targets.recipe import TrainRecipe
 from auditor.targets.reference import write_reference
 from auditor.targets.target import ModelHandle, Target
+from auditor.targets.weights import write_tensors
 
 if TYPE_CHECKING:
     from auditor.data.sources import LoadedData
@@ -86,7 +86,7 @@ def train_reference(
     out_dir.mkdir(parents=True, exist_ok=True)
     for stale in (SERVED, GUARANTEE):
         (out_dir / stale).unlink(missing_ok=True)  # of a defended target that lay here
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, out_dir / WEIGHTS)
+    write_tensors(out_dir / WEIGHTS, model.state_dict())
     handle = ModelHandle(model)
     write_reference(out_dir / REFERENCE, handle, graph)
     with torch.no_grad():
