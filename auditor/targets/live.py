@@ -60,7 +60,7 @@ def live_target(
     """
     if data is None:
         raise UsageError(f"{type(model).__name__} came without data. Give the graph it was trained on: (model, data).")
-    own, provenance = _private_copy(model, notify)
+    own, provenance = private_copy(model, notify)
     without = () if masks is None else (*MASKS, *LISTS)
     loaded = read_data(data, transform=file.data.transform, data_root=data_root, without=without, notify=notify)
     if masks is not None:
@@ -96,7 +96,7 @@ def read_data(
     if isinstance(data, str | Path):
         return sources.load_data(str(data), root=data_root, transform=transform, notify=notify)
     sources.check_transform(transform)
-    fields = {name: value for name, value in _one(data).to_dict().items() if name not in without}
+    fields = {name: value for name, value in one_graph(data).to_dict().items() if name not in without}
     loaded = sources.complete(raw_from(fields, "data"), "data", "", transform=transform)
     return dataclasses.replace(loaded, digest=loaded.graph.digest())
 
@@ -147,7 +147,7 @@ def _code(kind: type) -> str:
         return f"{kind.__qualname__}\n{kind.forward.__code__.co_code.hex()}"  # type: ignore[attr-defined]
 
 
-def _private_copy(model: nn.Module, notify: Callable[[str], None]) -> tuple[nn.Module, dict[str, Any]]:
+def private_copy(model: nn.Module, notify: Callable[[str], None]) -> tuple[nn.Module, dict[str, Any]]:
     """A copy on the CPU in float32, and what the report should say of it."""
     provenance: dict[str, Any] = {}
     bare, wrappers = model, []
@@ -169,7 +169,7 @@ def _private_copy(model: nn.Module, notify: Callable[[str], None]) -> tuple[nn.M
         provenance["cast_to_float32"] = cast
         notify(f"the model is audited in float32; {len(cast)} tensors are {', '.join(sorted(set(cast.values())))}")
     try:
-        own = copy.deepcopy(bare)
+        own = copy.deepcopy(bare, _traces(bare))
     except Exception as error:  # whatever a user's attribute answers to being copied
         raise LoadError(
             f"{type(bare).__name__} cannot be copied ({type(error).__name__}: {error}). Detach or delete tensors that "
@@ -182,6 +182,17 @@ def _private_copy(model: nn.Module, notify: Callable[[str], None]) -> tuple[nn.M
     return own.cpu().float(), provenance
 
 
+def _traces(model: nn.Module) -> dict[int, Any]:
+    """What layers keep of their last forward and cannot be copied, by id: detached, or None for a sparse cache."""
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        for value in vars(module).values():
+            for part in value if isinstance(value, tuple | list) else (value,):
+                if isinstance(part, Tensor) and not (part.is_leaf and part.layout == torch.strided):
+                    memo[id(part)] = part.detach().clone() if part.layout == torch.strided else None
+    return memo
+
+
 _FLOAT = torch.float32
 
 
@@ -192,7 +203,7 @@ def _inside(model: nn.Module) -> nn.Module | None:
     return model._modules.get("_orig_mod")  # torch.compile; its class lives in a package that is slow to import
 
 
-def _one(data: Any) -> Any:
+def one_graph(data: Any) -> Any:
     """One `Data`: many graphs side by side, the only graph of a data set."""
     from torch_geometric.data import Batch, Data, Dataset, HeteroData, TemporalData
 
@@ -200,7 +211,7 @@ def _one(data: Any) -> Any:
         graphs = list(data)
         for graph in graphs:
             if not isinstance(graph, Data):
-                return _one(graph) if isinstance(graph, HeteroData | TemporalData) else _refuse(graph, "in a list")
+                return one_graph(graph) if isinstance(graph, HeteroData | TemporalData) else _refuse(graph, "in a list")
         if len(graphs) == 1:
             return graphs[0]
         try:

@@ -6,7 +6,6 @@ See docs/saving-a-target.md.
 from __future__ import annotations
 
 import contextlib
-import copy
 import inspect
 import json
 import os
@@ -33,7 +32,7 @@ from auditor.targets.call import Call
 from auditor.targets.call_rules import pins
 from auditor.targets.config import FILE_NAME, TargetFile, parse_target_file, read_target_file, write_target_file
 from auditor.targets.cut import cut_out, project_root
-from auditor.targets.live import _one, _private_copy
+from auditor.targets.live import one_graph, private_copy
 from auditor.targets.load import find_split, load_model
 from auditor.targets.loaded import Request
 from auditor.targets.loaders.factory import adapted
@@ -122,7 +121,7 @@ def save_target(
     _may_write(out, overwrite)
     if not isinstance(model, nn.Module):
         raise UsageError(f"model is a {type(model).__name__}; expected an nn.Module.")
-    own = _private_copy(_without_traces(model), _say)[0].eval()
+    own = private_copy(model, _say)[0].eval()
     if build is not None and adapter is not None:
         raise UsageError("build and adapter are both given; return (module, adapter) from build instead.")
     with _unfinished(out) as folder, forked_rng():
@@ -147,20 +146,6 @@ def save_target(
     rest = f"; left at their defaults: {', '.join(left)}" if left else ""
     _say(f"{out.name}: rebuilt {WORDS[rung]} in a process of its own, with the same answers{rest}")
     return SavedTarget(Path(path), rung, True)
-
-
-def _without_traces(model: nn.Module) -> nn.Module:
-    """A copy without what layers keep of their last forward and cannot be copied: gradient graphs, sparse caches."""
-    memo: dict[int, Any] = {}
-    for module in model.modules():
-        for value in vars(module).values():
-            for part in value if isinstance(value, (tuple, list)) else (value,):
-                if isinstance(part, Tensor) and not (part.is_leaf and part.layout == torch.strided):
-                    memo[id(part)] = part.detach().clone() if part.layout == torch.strided else None
-    try:
-        return copy.deepcopy(model, memo)
-    except Exception:  # whatever a user's attribute answers to being copied: the next copy says it in words
-        return model
 
 
 def _say(line: str) -> None:
@@ -226,7 +211,7 @@ def _write_data(data: Any, folder: Path, transform: str, include_graph: bool) ->
         shutil.copyfile(given, copied)
         _write_ignore(folder, copied.name)
         return {"path": copied.name}, loaded
-    raw = raw_from(_one(data).to_dict(), "data")
+    raw = raw_from(one_graph(data).to_dict(), "data")
     tensors = _by_name(raw)
     loaded = complete(raw, "graph", "", transform=transform)
     if not include_graph:

@@ -21,7 +21,7 @@ from auditor.document import ValidityRow
 from auditor.probe import Cell
 from auditor.runner.execute import TrainedCache
 from auditor.runner.plan import ProbeRequest, build_attacks
-from auditor.targets.call import find_calls
+from auditor.targets.call_rules import find_calls
 from auditor.targets.capabilities import try_capabilities
 from auditor.targets.node_table import find_node_table
 from auditor.targets.target import Capability, ModelHandle, Target
