@@ -6,6 +6,7 @@ import dataclasses
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,24 @@ def test_pictures_are_small_and_load_nothing() -> None:
     assert picture.stat().st_size <= 300_000
     with Image.open(picture) as image:
         assert image.width == 1280
+
+
+INSTALLED = re.compile(r"pip install ([^\n`#]*)")
+LOCAL = (".", "$AUDITOR_WHEEL")
+
+
+def test_no_page_installs_what_no_index_has() -> None:
+    """Until it is published, pages install from a checkout or a wheel; anything else must be a dependency of ours."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    listed = [
+        *project["dependencies"],
+        *(word for words in project["optional-dependencies"].values() for word in words),
+    ]
+    known = {re.split(r"[<>=\[ ]", word)[0].lower() for word in listed}
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md"), *DOCS.rglob("*.yml")]
+    named = [(page, words) for page in pages for words in INSTALLED.findall(page.read_text(encoding="utf-8"))]
+    assert len(named) >= 3
+    for page, words in named:
+        for word in words.replace('"', " ").split():
+            name = re.split(r"[<>=\[]", word)[0].lower()
+            assert word.startswith("-") or word in LOCAL or name in known or name.startswith("."), (page, words)
