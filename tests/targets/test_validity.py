@@ -249,3 +249,22 @@ def test_graph_gradients_in_one_pass_are_those_taken_one_by_one() -> None:
     together = torch.autograd.grad(losses.sum(), x, retain_graph=True)[0]
     one_by_one = sum(torch.autograd.grad(loss, x, retain_graph=True)[0] for loss in losses)
     torch.testing.assert_close(together, one_by_one)
+
+
+def test_a_model_that_remembers_its_training_items_tells_a_swapped_split() -> None:
+    graph = sbm_graph(n=160, mixing=0.6)
+    target = toy_target("mlp", graph=replace(graph, x=torch.eye(160)), epochs=200)
+    told = rows_of(target)["split"]
+    assert told.status == "pass"
+    assert "consistent with training" in told.evidence
+    split = target.split
+    swapped = replace(target, split=Split(split.test, split.val, split.train))
+    row = rows_of(swapped)["split"]
+    assert row.status == "warn"
+    assert "swapped?" in row.evidence
+
+
+def test_an_unknown_split_is_not_checked_and_nothing_is_claimed_of_test_items() -> None:
+    rows = rows_of(replace(GCN, split=Split.unknown(GCN.graph.num_items)))
+    for name in ("split", "clean-accuracy", "beats-constant"):
+        assert rows[name].status == "not_checked"
