@@ -25,6 +25,7 @@ WORDS = {
     ("evaluate/shift/strata.py", "strata"): "the same kind of chart",
     ("document/results.py", "gap"): "a scale: a difference of accuracies",
     ("policy/bands.py", "gap"): "the same scale",
+    ("policy/judge.py", "gap"): "the same scale",
     ("evaluate/shift/corruption.py", "gap"): "the same scale",
     ("evaluate/shift/reference.py", "gap"): "the same scale",
     ("evaluate/shift/strata.py", "gap"): "the same scale",

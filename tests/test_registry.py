@@ -140,7 +140,11 @@ def probe(**changes: Any) -> registry.ProbeEntry:
     ("make", "changes", "said"),
     [
         (entry, {"role": "serach"}, 'entry "mine": role "serach" is not known; expected control, heuristic, search.'),
-        (entry, {"needs": ("GRADS",)}, 'entry "mine": needs "GRADS" is not known; expected EMBEDDINGS, GRAD_EDGE,'),
+        (
+            entry,
+            {"needs": ("GRADS",)},
+            'entry "mine": needs "GRADS" is not known; expected ANY_NODES, BARE,',
+        ),
         (entry, {"access": ("wieghts",)}, 'entry "mine": access "wieghts" is not known; expected density,'),
         (entry, {"access": ("graph")}, "entry \"mine\": access is 'graph'; expected a tuple, as in access=('graph',)."),
         (

@@ -39,7 +39,7 @@ class Comparison:
         return self.difference <= TOLERANCE * self.scale
 
 
-def synthetic_inputs(graph: Graph, *, seed: int = 0, nodes: int = NODES) -> Graph:
+def synthetic_inputs(graph: Graph, *, seed: int = 0, nodes: int | None = None) -> Graph:
     """32 nodes with Gaussian features on an Erdős–Rényi graph (p = 0.12), the last node isolated; four graphs of 8.
 
     Graph-level inputs keep the edges inside each block, by a `batch`. Every field of `graph` has its like: floats drawn
@@ -50,6 +50,7 @@ def synthetic_inputs(graph: Graph, *, seed: int = 0, nodes: int = NODES) -> Grap
         seed: of every draw.
         nodes: all of the graph's for a model that has a row for each; edges are then as many per node.
     """
+    nodes = NODES if nodes is None else nodes
     rng = torch.Generator().manual_seed(seed)
     x = torch.randn(nodes, graph.num_features, generator=rng)
     if nodes <= NODES:
@@ -94,7 +95,7 @@ def write_reference(path: Path, handle: ModelHandle, graph: Graph, *, fixed_node
 
     `fixed_nodes`: the model has a row per node, so that there must be as many.
     """
-    made = synthetic_inputs(graph, nodes=graph.num_nodes) if fixed_nodes else synthetic_inputs(graph)
+    made = synthetic_inputs(graph, nodes=graph.num_nodes if fixed_nodes else None)
     with torch.no_grad():
         logits = handle.logits(made.x, made.edge_index, made.edge_weight, made.batch, made.fields)
     parts = {"x": made.x, "edge_index": made.edge_index, "edge_weight": made.edge_weight, "batch": made.batch}

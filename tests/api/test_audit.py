@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import random
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -259,9 +260,15 @@ def test_arguments_that_do_not_belong_together_are_refused(toy: Target, model: n
         auditor.audit(toy, skip="graphmi,posterior-similarity", family="privacy", profile="quick")
 
 
+def test_what_a_layer_keeps_of_its_last_forward_is_no_obstacle(data: Data) -> None:
+    keeps = Twice(24, 3)
+    keeps.last = keeps.a(data.x)  # type: ignore[assignment]  # has a gradient graph, which cannot be copied
+    assert auditor.load_target(keeps, data).num_classes == 3
+
+
 def test_models_that_cannot_be_copied_or_never_ran_are_refused(data: Data) -> None:
     keeps = Twice(24, 3)
-    keeps.last = keeps.a(data.x)  # type: ignore[assignment]
+    keeps.lock = threading.Lock()  # type: ignore[assignment]
     with pytest.raises(LoadError, match="cannot be copied"):
         auditor.load_target(keeps, data)
     with pytest.raises(LoadError, match="lazy layers"):
