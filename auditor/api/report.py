@@ -231,7 +231,8 @@ class Report:
         raise TypeError("a report is neither true nor false: ask report.verdict.passed")
 
     def __repr__(self) -> str:
-        return f"<Report on {self.document.target.name}: {self.verdict.status}, {len(self.findings)} findings>"
+        n = len(self.findings)
+        return f"<Report on {self.document.target.name}: {self.verdict.status}, {n} finding{'' if n == 1 else 's'}>"
 
     def _repr_html_(self) -> str:
         """The summary for a notebook: escaped text, no script, at most 60 kB."""

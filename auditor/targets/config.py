@@ -87,8 +87,8 @@ class DataTable(Table):
     split_was_drawn_in_training: bool = False
     transform: Literal["none", "row-normalize"] = "none"
     features: Literal["identity", "degree", "ones"] | None = None
-    node_fields: list[str] = Field(default_factory=list)
-    edge_fields: list[str] = Field(default_factory=list)
+    node_fields: list[str] | None = None
+    edge_fields: list[str] | None = None
 
 
 class TargetFile(Table):

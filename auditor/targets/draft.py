@@ -6,7 +6,6 @@ Nothing that lies in the weights or the graph is executed, and no code but the f
 from __future__ import annotations
 
 import ast
-import io
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -16,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-import torch
 from safetensors.torch import load as from_safetensors
-from torch import Tensor
 
 from auditor.data.graph import UNKNOWN
+from auditor.data.inert import Archive, Record, UnreadableError
 from auditor.data.sources import LoadedData, load_data
 from auditor.data.splits import DRAWN
 from auditor.errors import LoadError, UsageError, nearest
@@ -216,10 +214,15 @@ class _Drafting:
         if kind != "state_dict":
             raise refusal(raw, name, kind)
         try:
-            content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
-        except Exception:  # torch raises several kinds on a hostile file
-            raise refusal(raw, name, "pickled_module") from None
-        found = dict(_dicts_of_tensors(content, ""))
+            archive = Archive(raw)
+            records = dict(_dicts_of_tensors(archive.content, ""))
+            found = {
+                key: {tensor: tuple(archive.value(record).shape) for tensor, record in part.items()}
+                for key, part in records.items()
+            }
+        except UnreadableError as error:
+            raise LoadError(f"{name} cannot be read: {error}. Save the checkpoint again.") from None
+        content = archive.content
         if not found:
             raise LoadError(f"{name} holds no state dict; expected names to tensors. Save model.state_dict() again.")
         if isinstance(content, dict) and isinstance(content.get("hyper_parameters"), dict):
@@ -366,11 +369,11 @@ class _Drafting:
         return Path(os.path.relpath(path.resolve(), self.out.resolve())).as_posix()
 
 
-def _dicts_of_tensors(content: Any, path: str) -> Iterator[tuple[str, dict[str, tuple[int, ...]]]]:
-    """(key, shapes by name) of a dict of tensors, or of those inside, two levels deep."""
+def _dicts_of_tensors(content: Any, path: str) -> Iterator[tuple[str, dict[str, Record]]]:
+    """(key, tensors by name, as they stand in the archive) of a dict of them, or of those inside, two levels deep."""
     if not isinstance(content, dict):
         return
-    tensors = {str(key): tuple(value.shape) for key, value in content.items() if isinstance(value, Tensor)}
+    tensors = {str(key): value for key, value in content.items() if isinstance(value, Record) and value.is_tensor}
     if tensors and len(tensors) == len(content):
         yield path, tensors
     elif path.count(".") < 1:

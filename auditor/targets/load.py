@@ -279,8 +279,8 @@ def _load_data(table: DataTable, folder: Path, data_root: Path | None, notify: C
         root=root,
         transform=table.transform,
         features=table.features or "",
-        node_fields=tuple(table.node_fields),
-        edge_fields=tuple(table.edge_fields),
+        node_fields=tuple(table.node_fields or ()),
+        edge_fields=tuple(table.edge_fields or ()),
         notify=notify,
     )
 
