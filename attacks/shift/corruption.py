@@ -35,6 +35,7 @@ class Whole:
         items: what is evaluated.
         protected: nodes that stay, bool [N].
         sigma: unit of the noise, [1] or [F].
+        seen: features of the training nodes, [M, F].
     """
 
     graph: Graph
@@ -42,6 +43,7 @@ class Whole:
     items: Tensor
     protected: Tensor
     sigma: Tensor
+    seen: Tensor
 
     @classmethod
     def of(cls, view: View) -> Whole:
@@ -50,12 +52,14 @@ class Whole:
         if graph.batch is None:
             protected = torch.zeros(graph.num_nodes, dtype=torch.bool)
             protected[items] = True
-            return cls(graph, None, items, protected, noise_sigma(graph, view.train_mask))
+            seen = graph.x[view.train_mask]
+            return cls(graph, None, items, protected, noise_sigma(graph, view.train_mask), seen)
         chosen = torch.zeros(graph.num_items, dtype=torch.bool)
         chosen[items] = True
         ids = torch.nonzero(chosen[graph.batch]).flatten()
-        sigma = noise_sigma(graph, view.train_mask[graph.batch])
-        return cls(graph.induced(ids), ids, items, torch.zeros(len(ids), dtype=torch.bool), sigma)
+        trained = view.train_mask[graph.batch]
+        protected = torch.zeros(len(ids), dtype=torch.bool)
+        return cls(graph.induced(ids), ids, items, protected, noise_sigma(graph, trained), graph.x[trained])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,10 +95,14 @@ def _no_room(on: Whole, worst: float) -> str:
 
 
 def _no_features(on: Whole, _worst: float) -> str:
-    return "" if on.graph.x.any() else "every feature is zero"
+    if not on.graph.num_features:
+        return "the graph has no features"
+    return "" if on.graph.whole_x or on.graph.x.any() else "every feature is zero"
 
 
 def _no_unit(on: Whole, _worst: float) -> str:
+    if on.graph.whole_x:
+        return "the features are whole numbers, ids or categories: noise on them means nothing"
     return "" if on.sigma.any() else "the features do not vary, so that noise has no unit"
 
 
@@ -111,7 +119,9 @@ def _one_graph(on: Whole, _worst: float) -> str:
 KINDS: dict[KindName, Kind] = {
     "edge-drop": Kind("edges", (0.1, 0.3, 0.5), lambda on, *by: drop_edges(on.graph, *by), _no_edges),
     "edge-add": Kind("edges", (0.1, 0.3, 0.5), lambda on, *by: add_edges(on.graph, *by), _no_room),
-    "feature-mask": Kind("features", (0.1, 0.3, 0.5), lambda on, *by: mask_features(on.graph, *by), _no_features),
+    "feature-mask": Kind(
+        "features", (0.1, 0.3, 0.5), lambda on, *by: mask_features(on.graph, *by, seen=on.seen), _no_features
+    ),
     "feature-noise": Kind(
         "features", (0.1, 0.3, 1.0), lambda on, *by: add_noise(on.graph, *by, sigma=on.sigma), _no_unit, most=math.inf
     ),

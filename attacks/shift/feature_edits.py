@@ -12,9 +12,17 @@ from attacks.shift.edit import Edit
 from auditor.data.graph import Graph
 
 
-def mask_features(graph: Graph, rate: float, rng: np.random.Generator) -> Edit:
-    """Zeroes each entry of x with probability `rate`, all nodes; claims the share of non-zero entries it hit."""
+def mask_features(graph: Graph, rate: float, rng: np.random.Generator, *, seen: Tensor | None = None) -> Edit:
+    """Zeroes each entry of x with probability `rate`, all nodes; claims the share of non-zero entries it hit.
+
+    Of whole-number features 0 is a category like any other: what is hit is drawn again from the same column of a random
+    row of `seen` [M, F], the training nodes' (default: all), so that no value comes that the model was not trained on.
+    """
     hit = torch.from_numpy(rng.random(graph.x.shape, dtype=np.float32) < rate)
+    if graph.whole_x:
+        known = graph.x if seen is None else seen
+        rows = torch.from_numpy(rng.integers(0, len(known), graph.x.shape))
+        return Edit(replace(graph, x=torch.where(hit, known.gather(0, rows), graph.x)))
     filled = graph.x != 0
     claimed = int((hit & filled).sum()) / max(int(filled.sum()), 1)
     return Edit(replace(graph, x=graph.x.masked_fill(hit, 0.0)), claimed_rate=claimed)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from attacks.shift.corruption import KINDS, Corruption
+from attacks.shift.corruption import KINDS, Corruption, Whole
 from attacks.shift.edge_edits import add_edges, choose_in_groups, drop_edges
 from attacks.shift.feature_edits import add_noise, is_binary, mask_features, noise_sigma
 from attacks.shift.node_edits import crop_graphs, drop_nodes
@@ -244,3 +244,16 @@ def test_noise_may_be_above_one_alone():
     assert build(Corruption, given, owner="corruption").severities == (0.5, 3.0)
     with pytest.raises(ConfigError, match="edge-drop"):
         build(Corruption, given | {"kinds": "feature-noise/edge-drop"}, owner="corruption")
+
+
+def test_whole_numbers_are_drawn_again_from_what_was_seen_and_get_no_noise() -> None:
+    ids = torch.arange(40, dtype=torch.float32)[:, None] % 9
+    graph = replace(sbm_graph(n=40), x=ids, whole_x=True)
+    seen = torch.tensor([[2.0], [5.0]])
+    edit = mask_features(graph, 0.5, rng(), seen=seen)
+    moved = edit.graph.x != graph.x
+    assert 5 < int(moved.sum()) < 35
+    assert set(edit.graph.x[moved].tolist()) <= {2.0, 5.0}
+    assert edit.claimed_rate is None
+    whole = Whole(graph, None, torch.arange(5), torch.zeros(40, dtype=torch.bool), torch.ones(1), seen)
+    assert "noise on them means nothing" in KINDS["feature-noise"].obstacle(whole, 1.0)
