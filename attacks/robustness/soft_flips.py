@@ -80,7 +80,7 @@ class Victim:
 
         `others` are taken in pieces that bound the memory: a pair at weight 0 changes nothing for the rest.
         """
-        size = max(SMALLEST_CHUNK, CHUNK_VALUES // self.space.graph.num_features)
+        size = max(SMALLEST_CHUNK, CHUNK_VALUES // max(1, self.space.graph.num_features))
         parts, value, own = [], 0.0, torch.zeros_like(w)
         for start in range(0, max(1, others.numel()), size):
             piece = others[start : start + size]

@@ -50,6 +50,8 @@ def noise_sigma(graph: Graph, train_nodes: Tensor) -> Tensor:
     Returns:
         [1] or [F].
     """
+    if not graph.num_features:
+        return torch.zeros(1)
     filled = graph.x != 0
     if 2 * int(filled.sum()) < graph.x.numel():
         return graph.x.abs().sum().div(max(int(filled.sum()), 1)).reshape(1)

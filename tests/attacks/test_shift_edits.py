@@ -257,3 +257,11 @@ def test_whole_numbers_are_drawn_again_from_what_was_seen_and_get_no_noise() -> 
     assert edit.claimed_rate is None
     whole = Whole(graph, None, torch.arange(5), torch.zeros(40, dtype=torch.bool), torch.ones(1), seen)
     assert "noise on them means nothing" in KINDS["feature-noise"].obstacle(whole, 1.0)
+
+
+def test_a_graph_without_features_has_nothing_to_mask_and_no_unit_of_noise() -> None:
+    graph = replace(sbm_graph(n=40), x=torch.zeros(40, 0))
+    sigma = noise_sigma(graph, torch.ones(40, dtype=torch.bool))
+    whole = Whole(graph, None, torch.arange(5), torch.zeros(40, dtype=torch.bool), sigma, graph.x)
+    assert KINDS["feature-mask"].obstacle(whole, 0.5) == "the graph has no features"
+    assert KINDS["feature-noise"].obstacle(whole, 0.5)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch_geometric.nn import GCNConv
 
 from auditor.data.graph import Graph, Split
 from auditor.document import ValidityRow
@@ -268,3 +269,19 @@ def test_an_unknown_split_is_not_checked_and_nothing_is_claimed_of_test_items() 
     rows = rows_of(replace(GCN, split=Split.unknown(GCN.graph.num_items)))
     for name in ("split", "clean-accuracy", "beats-constant"):
         assert rows[name].status == "not_checked"
+
+
+def test_features_that_are_not_there_have_no_gradient_to_miss_and_none_is_constant() -> None:
+    class Table(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.emb, self.conv = nn.Embedding(120, 8), GCNConv(8, 3)
+
+        def forward(self, x: torch.Tensor, edge_index: torch.Tensor) -> torch.Tensor:
+            return self.conv(self.emb.weight, edge_index)
+
+    graph = replace(GCN.graph, x=torch.zeros(120, 0))
+    rows = rows_of(replace(GCN, graph=graph, model=Table(), fixed_nodes=("emb.weight",)))
+    assert rows["gradient"].status == "pass"
+    assert "no features; edges have one" in rows["gradient"].evidence
+    assert "constant" not in rows["graph-hygiene"].evidence or rows["graph-hygiene"].status == "pass"

@@ -170,9 +170,15 @@ def _beats_constant(trial: Trial) -> ValidityRow:
 def _gradient(trial: Trial, *, finite: bool) -> ValidityRow:
     """The share of test items whose loss has no gradient to the features, and whether edges have one at all.
 
-    One row that is not finite spoils the gradient of every other: a product of 0 and NaN is NaN.
+    One row that is not finite spoils the gradient of every other: a product of 0 and NaN is NaN. Features that are not
+    there, or that are whole numbers, have none to look for.
     """
     target, graph = trial.target, trial.target.graph
+    edges = Capability.GRAD_EDGE in target.capabilities
+    has = "edges have one" if edges else "edges have none"
+    if not graph.num_features or graph.whole_x:
+        what = "the features are whole numbers" if graph.num_features else "the graph has no features"
+        return check("gradient", "strength", edges, f"{what}; {has}")
     test = torch.nonzero(target.split.test if target.split.is_known else graph.labelled).flatten().numpy()
     affordable = max(25, GRADIENT_WORK // max(1, graph.x.numel())) if graph.batch is None else len(test)
     count = min(GRADIENT_TARGETS, affordable, len(test))
@@ -197,14 +203,13 @@ def _gradient(trial: Trial, *, finite: bool) -> ValidityRow:
             zero, lost = zero + (own is None or spoiled or not bool(own.any())), lost or spoiled
     if lost and not finite:
         return check("gradient", "strength", None, "explained by finite: gradients go through what is not finite")
-    edges = Capability.GRAD_EDGE in target.capabilities
     failed = zero > MAX_ZERO_GRADIENTS * count or not edges
     return check(
         "gradient",
         "strength",
         not failed,
         f"{zero} of {count} {'test' if target.split.is_known else 'labelled'} items have no gradient to the features; "
-        + ("edges have one" if edges else "edges have none"),
+        + has,
     )
 
 
@@ -276,7 +281,6 @@ def _graph_hygiene(trial: Trial) -> ValidityRow:
     touched[proper.flatten()] = True
     constant = int((graph.x == graph.x[0]).all(dim=0).sum())
     isolated = int((~touched).sum())
-    isolated = int((~touched).sum())
     counts = (
         (duplicates, "duplicate edge", "duplicate edges"),
         (loops, "self-loop", "self-loops"),
@@ -285,7 +289,7 @@ def _graph_hygiene(trial: Trial) -> ValidityRow:
         (constant, f"of {graph.num_features} features is constant", f"of {graph.num_features} features are constant"),
     )
     seen = [f"{count} {one if count == 1 else many}" for count, one, many in counts if count]
-    matters = duplicates + loops + one_way > 0 or isolated > 0 or constant == graph.num_features
+    matters = duplicates + loops + one_way > 0 or isolated > 0 or 0 < constant == graph.num_features
     if _is_identity(graph.x):
         matters = True
         seen.append("features are the identity: they name the node")
