@@ -69,12 +69,17 @@ class Record:
     state: Any = None
 
     @property
+    def is_tensor(self) -> bool:
+        """Whether torch made it: a tensor, saved by a function that rebuilds it."""
+        return self.args is not None and self.name.startswith(("torch._utils._rebuild_", "torch._tensor._rebuild_"))
+
+    @property
     def short(self) -> str:
         """Package and name: networkx.Graph."""
         package, name = self.name.partition(".")[0], self.name.rpartition(".")[2]
         if name.startswith("_reconstruct") and self.args and isinstance(self.args[0], Record):
             return self.args[0].short  # what the call makes: numpy.ndarray
-        return "torch.Tensor" if name.startswith("_rebuild_") else f"{package}.{name}"
+        return "torch.Tensor" if self.is_tensor else f"{package}.{name}"
 
 
 class Archive:

@@ -47,6 +47,8 @@ class TargetTable(Table):
     factory: str | None = None
     root: str | None = None
     weights: str | None = None
+    weights_key: str | None = None
+    strip_prefix: str | None = None
     sha256: Annotated[str | None, Field(pattern="^[0-9a-fA-F]{64}$")] = None
     reference: str | None = None
     claimed_accuracy: Annotated[float | None, Field(ge=0, le=1)] = None
@@ -95,6 +97,8 @@ def read_target_file(path: Path) -> TargetFile:
         raise ConfigError(f"{path} has {path.stat().st_size} bytes; expected a config file of at most {MAX_BYTES}.")
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); expected a TOML file. Check its mode.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}. Correct the file.") from None
     if path.name == "pyproject.toml":

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
 from auditor.errors import CapabilityError, UsageError
 from auditor.guarantee import FILE_NAME as GUARANTEE
 from auditor.guarantee import to_json
@@ -24,6 +22,7 @@ from auditor.targets.config import (
 )
 from auditor.targets.reference import write_reference
 from auditor.targets.target import Target
+from auditor.targets.weights import write_tensors
 
 WEIGHTS, REFERENCE = "model.safetensors", "model.ref.safetensors"
 SERVED_PREFIX = SERVED.removesuffix(".safetensors") + "."
@@ -68,11 +67,11 @@ def save_derived(target: Target, source: Path, out_dir: Path) -> None:
     served = {name.removeprefix(SERVED_PREFIX): state.pop(name) for name in list(state) if _is_served(name)}
     if target.private is not None:
         served["edge_index"] = target.graph.edge_index
-    save_file({name: value.clone() for name, value in state.items()}, out_dir / WEIGHTS)
+    write_tensors(out_dir / WEIGHTS, state)
     for file_name in (SERVED, GUARANTEE):
         (out_dir / file_name).unlink(missing_ok=True)  # an earlier target's
     if served:
-        save_file({name: value.contiguous().clone() for name, value in served.items()}, out_dir / SERVED)
+        write_tensors(out_dir / SERVED, served)
     if target.defense is not None and target.defense.guarantee is not None:
         (out_dir / GUARANTEE).write_bytes(to_json(target.defense.guarantee))
     write_reference(out_dir / REFERENCE, target.adversary_handle(), target.graph.num_features, target.task.level)

@@ -18,6 +18,7 @@ from auditor.data.graph import Graph, Split
 from auditor.errors import GraphError, LoadError, UsageError
 from auditor.targets.capabilities import small_slice, try_capabilities
 from auditor.targets.config import FILE_NAME, SERVED, DataTable, TargetFile, config_file, read_target_file
+from auditor.targets.forward import ForwardAdapter
 from auditor.targets.loaded import LoadedModel, Request
 from auditor.targets.recipe import TrainRecipe
 from auditor.targets.reference import compare_reference
@@ -67,8 +68,9 @@ def load_target(
         file = file.model_copy(update={"data": table, "target": target_table})
     if split is not None:
         file = file.model_copy(update={"data": file.data.model_copy(update={"split": split})})
-    request = Request(file, folder, trust_pickle)
-    loaded, loaded_data = load_model(request), _load_data(file.data, folder, data_root, notify)
+    read_data = functools.cache(lambda: _load_data(file.data, folder, data_root, notify))
+    request = Request(file, folder, trust_pickle, lambda model: _run_once(model, read_data().graph))
+    loaded, loaded_data = load_model(request), read_data()
     if file.defense is None:
         return assemble(loaded, file, folder, loaded_data)
     if wrap is None:
@@ -82,7 +84,7 @@ def _defended(request: Request, loaded: LoadedModel, data: LoadedData, wrap: Wra
     bare = file.target.model_copy(update={"reference": None, "claimed_accuracy": None})
     base = assemble(loaded, file.model_copy(update={"target": bare}), request.folder, data)
     base = dataclasses.replace(base, digest=str(defense.get("base", base.digest)))
-    weights = read_weights(request.weights_bytes(), request.weights_path().name)
+    weights = request.weights()
     target = wrap(base, defense, {**weights.tensors, **_served(request.folder)})
     handle = target.adversary_handle()  # as it was when the reference was written
     provenance = dict(base.provenance)
@@ -242,6 +244,11 @@ def _check_width(loaded: LoadedModel, file: TargetFile, graph: Graph) -> None:
             f"{graph.name} has {graph.num_features} features, the weights expect {expected}. "
             "Give the graph that the model was trained on, with the same feature columns."
         )
+
+
+def _run_once(model: nn.Module, graph: Graph) -> None:
+    """One forward of the model itself, which gives lazy layers their sizes."""
+    ForwardAdapter(model.eval()).logits(graph.x, graph.edge_index, None, graph.batch)
 
 
 def _try_forward(model: nn.Module, graph: Graph) -> Tensor:

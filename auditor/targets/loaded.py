@@ -13,7 +13,7 @@ from torch import nn
 
 from auditor.errors import ConfigError, LoadError
 from auditor.targets.config import TargetFile
-from auditor.targets.weights import Weights, read_bytes
+from auditor.targets.weights import Weights, fit_weights, read_bytes, read_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +24,13 @@ class Request:
         file: the checked tables.
         folder: what relative paths in them are relative to.
         trust_pickle: set by the command line alone.
+        dry_forward: runs a model once on the target's graph, for layers that take their sizes from it.
     """
 
     file: TargetFile
     folder: Path
     trust_pickle: bool = False
+    dry_forward: Callable[[nn.Module], None] | None = None
 
     def weights_path(self) -> Path:
         """Where the weights lie.
@@ -46,6 +48,34 @@ class Request:
     def weights_bytes(self) -> bytes:
         """The bytes of the weights, their sha256 checked when `[target]` gives one."""
         return read_bytes(self.weights_path(), expected_sha256=self.file.target.sha256)
+
+    def weights(self) -> Weights:
+        """The weights, read as `[target]` says.
+
+        Raises:
+            LoadError: missing, malformed, or not one state dict.
+            RefusedError: they would have to be unpickled to be read.
+        """
+        return read_weights(
+            self.weights_bytes(),
+            self.weights_path().name,
+            key=self.file.target.weights_key,
+            trust_pickle=self.trust_pickle,
+        )
+
+    def fit(self, model: nn.Module, weights: Weights, *, table: str, run: nn.Module | None = None) -> dict[str, Any]:
+        """Puts the weights into `model`; `run` is what is called in its place. A defence fits its own tensors."""
+        if self.file.defense is not None:
+            return {}
+        dry = self.dry_forward
+        return fit_weights(
+            model,
+            weights.tensors,
+            file=self.weights_path().name,
+            table=table,
+            prefix=self.file.target.strip_prefix,
+            dry_forward=None if dry is None else lambda: dry(model if run is None else run),
+        )
 
     def model_table(self) -> Mapping[str, Any]:
         """The `[model]` table.
@@ -92,4 +122,8 @@ def describe_weights(path: Path, weights: Weights) -> dict[str, Any]:
     notes: dict[str, Any] = {"file": path.name, "sha256": weights.sha256}
     if weights.cast:
         notes["cast_to_float32"] = dict(weights.cast)
+    if weights.key:
+        notes["weights_key"] = weights.key
+    if weights.kind == "pickled_module":
+        notes["trusted_pickle"] = True
     return notes

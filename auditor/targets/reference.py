@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
-from safetensors.torch import save_file
 from torch import Tensor
 
 from auditor.errors import LoadError
 from auditor.targets.target import ModelHandle
+from auditor.targets.weights import write_tensors
 from auditor.tasks import Level
 
 NODES, DENSITY, GRAPHS = 32, 0.12, 4
@@ -58,7 +58,7 @@ def write_reference(path: Path, handle: ModelHandle, num_features: int, level: L
     inputs = synthetic_inputs(num_features, level)
     with torch.no_grad():
         logits = handle.logits(inputs["x"], inputs["edge_index"], None, inputs.get("batch"))
-    save_file({**inputs, "logits": logits.contiguous()}, path)
+    write_tensors(path, {**inputs, "logits": logits})
 
 
 def compare_reference(path: Path, handle: ModelHandle, *, num_features: int) -> Comparison:
@@ -74,6 +74,8 @@ def compare_reference(path: Path, handle: ModelHandle, *, num_features: int) -> 
         )
     try:
         stored = load_safetensors(path.read_bytes())
+    except OSError as error:
+        raise LoadError(f"{path} cannot be read ({error.strerror}); expected a reference. Check its mode.") from None
     except (SafetensorError, ValueError, OverflowError, KeyError, RuntimeError) as error:
         raise LoadError(f"{path.name} is not a valid safetensors file: {error}. Write the reference again.") from None
     if not {"x", "edge_index", "logits"} <= set(stored) <= _NAMES:

@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors.torch import save_file
-
 from auditor.data.catalogue import CATALOGUE
 from auditor.data.splits import make_split
 from auditor.errors import ConfigError, nearest
@@ -22,6 +20,7 @@ from auditor.targets.models import build_model
 from auditor.targets.recipe import TrainRecipe
 from auditor.targets.reference import write_reference
 from auditor.targets.target import ModelHandle, Target
+from auditor.targets.weights import write_tensors
 
 if TYPE_CHECKING:
     from auditor.data.sources import LoadedData
@@ -81,7 +80,7 @@ def train_reference(
     out_dir.mkdir(parents=True, exist_ok=True)
     for stale in (SERVED, GUARANTEE):
         (out_dir / stale).unlink(missing_ok=True)  # of a defended target that lay here
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, out_dir / WEIGHTS)
+    write_tensors(out_dir / WEIGHTS, model.state_dict())
     handle = ModelHandle(model)
     write_reference(out_dir / REFERENCE, handle, graph.num_features, graph.task.level)
     correct = graph.task.correct(handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch), graph.y)[

@@ -1,6 +1,8 @@
 """Reads weights without running anything that came inside the file, and fits them into a model.
 
-The kind of a file is decided by its content, never by its extension.
+The kind of a file is decided by its content, never by its extension. Archives of `torch.save` are read by
+`auditor.data.inert`: what they name beside tensors stays a record, so that a checkpoint's optimizer, hyperparameters
+and callbacks may be of any class.
 """
 
 from __future__ import annotations
@@ -9,30 +11,40 @@ import hashlib
 import io
 import pickletools
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
+from auditor.data.inert import Archive, Record, UnreadableError
 from auditor.errors import LoadError, RefusedError, nearest
 
 Kind = Literal["safetensors", "state_dict", "pickled_module", "pt2", "pickle"]
 SHOWN = 10
-MAX_PICKLE_BYTES = 64 << 20
-MAX_OPCODES = 2_000_000
+MAX_MODULES = 100_000
+WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "ema_state_dict",
+    "weights",
+    "params",
+)
+"""Where a checkpoint keeps its state dict, when it holds more than one dict of tensors."""
+
 SAVE_AGAIN = (
     "Save the state dict instead, torch.save(model.state_dict(), file), or use safetensors, "
     "and describe the model in [model] or by a factory."
 )
-# What a state dict's pickle may name: torch's own rebuild functions and plain containers. The weights-only loader
-# enforces its own, stricter list; this one decides what the file is called in a message.
-STATE_DICT_MODULES = ("torch", "torch._utils", "torch._tensor", "torch.storage", "collections", "torch.nn.parameter")
-_TUPLES = frozenset({"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +56,31 @@ class Weights:
         sha256: of the file's bytes.
         kind: what the content is.
         cast: names of tensors that were cast to float32, with their dtype in the file.
+        key: where in the file the state dict lies, "" for the file itself.
     """
 
     tensors: Mapping[str, Tensor]
     sha256: str
     kind: Kind
     cast: Mapping[str, str] = field(default_factory=dict)
+    key: str = ""
 
 
 def read_bytes(path: Path, *, expected_sha256: str | None = None) -> bytes:
     """The file's bytes.
 
     Raises:
-        LoadError: missing, a folder, or not the file that `sha256` names.
+        LoadError: missing, a folder, not readable, or not the file that `sha256` names.
     """
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise LoadError(f"{path} {what}; expected the weights that [target] names. Correct the path or add the file.")
-    raw = path.read_bytes()
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        reasons = {FileNotFoundError: "does not exist", IsADirectoryError: "is a folder"}
+        what = reasons.get(type(error), f"cannot be read ({error.strerror})")
+        raise LoadError(
+            f"{path} {what}; expected the weights that [target] names. Correct the path or the file's permissions, or "
+            "add the file."
+        ) from None
     found = hashlib.sha256(raw).hexdigest()
     if expected_sha256 is not None and found != expected_sha256.lower():
         raise LoadError(
@@ -75,11 +94,12 @@ def kind_of(raw: bytes, name: str) -> Kind:
     """What a file is, by its content.
 
     Raises:
-        LoadError: none of the known forms.
-        RefusedError: an archive whose pickle cannot be read through.
+        LoadError: none of the known forms, or an archive that cannot be read through.
     """
     if raw[:4] == b"PK\x03\x04":
-        return _kind_of_archive(raw, name)
+        if _is_exported(raw):
+            return "pt2"
+        return "pickled_module" if isinstance(_archive(raw, name).content, Record) else "state_dict"
     # A safetensors header of 640 bytes starts like a pickle of protocol 2: the brace behind the length tells.
     looks_like_safetensors = raw[8:9] == b"{"
     if looks_like_safetensors and int.from_bytes(raw[:8], "little") <= len(raw) - 8:
@@ -94,14 +114,24 @@ def kind_of(raw: bytes, name: str) -> Kind:
     )
 
 
-def read_weights(raw: bytes, name: str) -> Weights:
-    """The tensors of a safetensors file or a state dict, finite and in float32.
+def read_weights(raw: bytes, name: str, *, key: str | None = None, trust_pickle: bool = False) -> Weights:
+    """The tensors of a safetensors file, a state dict or the one in a checkpoint, finite and in float32.
+
+    Args:
+        raw: the file's bytes.
+        name: the file's, for messages.
+        key: `[target] weights_key`, where a checkpoint holds several state dicts.
+        trust_pickle: takes the state dict of a pickled module. Its tensors alone are read; the module is not made.
 
     Raises:
         RefusedError: anything that would have to be unpickled to be read.
-        LoadError: malformed, empty, not a flat dict of tensors, or a weight that is NaN or infinite.
+        LoadError: malformed, empty, no state dict or several, or a weight that is NaN or infinite.
     """
-    kind = kind_of(raw, name)
+    kind, place = kind_of(raw, name), ""
+    if key is not None and kind != "state_dict":
+        raise LoadError(
+            f'{name} holds nothing but tensors; [target] weights_key = "{key}" names no part of it. Drop it.'
+        )
     if kind == "safetensors":
         try:
             tensors = load_safetensors(raw)
@@ -109,13 +139,26 @@ def read_weights(raw: bytes, name: str) -> Weights:
             raise LoadError(
                 f"{name} is not a valid safetensors file: {error}. Save it again with safetensors.torch.save_file."
             ) from None
-    elif kind == "state_dict":
-        tensors = _read_state_dict(raw, name)
+    elif kind == "state_dict" or (kind == "pickled_module" and trust_pickle):
+        archive = _archive(raw, name)
+        if kind == "state_dict":
+            part, place = _state_dict(archive.content, name, key)
+        else:
+            part = _module_state(archive.content, name)
+        try:
+            tensors = {key: archive.value(value).clone() for key, value in part.items()}
+        except UnreadableError as error:
+            raise LoadError(f"{name} cannot be read: {error}. {SAVE_AGAIN}") from None
     else:
         raise refusal(raw, name, kind)
     if not tensors:
         raise LoadError(f"{name} holds no tensor; expected the weights of a model. Save the state dict again.")
-    return _finite_float32(tensors, name, hashlib.sha256(raw).hexdigest(), kind)
+    return replace(_finite_float32(tensors, name, hashlib.sha256(raw).hexdigest(), kind), key=place)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """A safetensors file whose mode follows the umask, which the library's own does not."""
+    path.write_bytes(to_safetensors({name: value.contiguous().clone() for name, value in tensors.items()}))
 
 
 def refusal(raw: bytes, name: str, kind: Kind) -> RefusedError:
@@ -125,35 +168,130 @@ def refusal(raw: bytes, name: str, kind: Kind) -> RefusedError:
             f"{name} is an exported program (.pt2). Loading one runs code that came inside the file, and this version "
             f"has no clean copy for it. {SAVE_AGAIN}"
         )
-    found = ""
-    if kind == "pickled_module":
-        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            member = _pickle_member(archive)
-            names = _foreign_globals(archive.read(member)) if member else []
-        found = f", naming {', '.join(names[:3])}{' …' if len(names) > 3 else ''}" if names else ""
-    what = "a pickled object that is more than a state dict" if kind == "pickled_module" else "a bare pickle"
+    if kind != "pickled_module":
+        return RefusedError(
+            f"{name} holds a bare pickle. Refused: unpickling it runs whatever code the file names. {SAVE_AGAIN}"
+        )
     return RefusedError(
-        f"{name} holds {what}{found}. Refused: unpickling it runs whatever code the file names. {SAVE_AGAIN}"
+        f"{name} holds a pickled {_archive(raw, name).content.name}, not a state dict. Refused: unpickling it runs "
+        f"whatever code the file names, and --trust-pickle was not given. {SAVE_AGAIN} If you made the file yourself, "
+        "--trust-pickle takes it as it is."
     )
 
 
-def fit_weights(model: nn.Module, weights: Mapping[str, Tensor], *, file: str, table: str = "[model]") -> None:
-    """Loads `weights` strictly into `model`, in place.
+def fit_weights(
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    *,
+    file: str,
+    table: str = "[model]",
+    prefix: str | None = None,
+    dry_forward: Callable[[], None] | None = None,
+) -> dict[str, Any]:
+    """Loads `weights` strictly into `model`, in place, and makes the model float32; returns notes for the provenance.
+
+    One prefix of all names (`module.`, `_orig_mod.`, any) is stripped where the rest fits exactly. Layers whose sizes
+    come from their first forward take them from the weights, or from `dry_forward` where they cannot.
+
+    Args:
+        model: as its table or factory built it.
+        weights: by name.
+        file: of the weights, for messages.
+        table: what built the model, for messages.
+        prefix: `[target] strip_prefix`.
+        dry_forward: runs the model once on its graph.
 
     Raises:
-        LoadError: missing, unexpected or wrongly shaped tensors, ten at most, with the nearest rename.
+        LoadError: missing, unexpected or wrongly shaped tensors, ten at most, with the nearest rename; several
+            prefixes fit; or the dry forward failed.
     """
     own = model.state_dict()
+    given, notes = _stripped(own, weights, prefix, file)
+    if not _fits(own, given):
+        raise _misfit(own, given, file, table)
+    try:
+        model.load_state_dict(dict(given), strict=True)
+    except RuntimeError as error:
+        if not any(map(is_lazy, own.values())):
+            raise LoadError(f"{file} does not fit {table}: {error}. Correct the one or the other.") from None
+    if any(map(is_lazy, model.state_dict().values())):
+        _run_dry(dry_forward, file, table)
+        return fit_weights(model, weights, file=file, table=table, prefix=prefix)
+    return notes | as_float32(model)
+
+
+def as_float32(model: nn.Module) -> dict[str, Any]:
+    """Casts parameters and buffers, in place; a note for the provenance where there was anything to cast."""
+    values = [*model.named_parameters(), *model.named_buffers()]
+    cast = {name: v.dtype for name, v in values if v.is_floating_point() and v.dtype != torch.float32}
+    if not cast:
+        return {}
+    model.float()
+    return {"model_cast_to_float32": {name: str(dtype).removeprefix("torch.") for name, dtype in cast.items()}}
+
+
+def _run_dry(dry_forward: Callable[[], None] | None, file: str, table: str) -> None:
+    """The forward that gives lazy layers their sizes."""
+    why = "there is no graph to run it on"
+    if dry_forward is not None:
+        try:
+            with torch.no_grad():
+                return dry_forward()
+        except Exception as error:  # a user's forward may raise anything
+            why = f"{type(error).__name__}: {error}"
+    raise LoadError(
+        f"{file} cannot be put into {table}: its layers take their sizes from a first forward, and that failed "
+        f"({why}). Give the sizes in the constructor, or the graph it was trained on."
+    )
+
+
+def _fits(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:
+    """Whether the names are equal and every shape that is known."""
+    return own.keys() == given.keys() and not _other_shapes(own, given)
+
+
+def _other_shapes(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    return [key for key, v in own.items() if key in given and not is_lazy(v) and v.shape != given[key].shape]
+
+
+def _stripped(
+    own: Mapping[str, Tensor], weights: Mapping[str, Tensor], prefix: str | None, file: str
+) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
+    """The weights without the prefix that makes them fit, and notes: the prefix, and what lies outside of it."""
+
+    def under(start: str) -> dict[str, Tensor]:
+        return {key.removeprefix(start): value for key, value in weights.items() if key.startswith(start)}
+
+    if prefix is None:
+        if _fits(own, weights) or not own:
+            return weights, {}
+        first = next(iter(own))
+        starts = dict.fromkeys(key.removesuffix(first) for key in weights if key.endswith(f".{first}"))
+        fitting = [start for start in starts if _fits(own, under(start))]
+        if len(fitting) > 1:
+            raise LoadError(
+                f"{file} holds {len(fitting)} sets of weights that fit, under {', '.join(fitting)}; expected one. Set "
+                f'[target] strip_prefix, as in strip_prefix = "{fitting[0]}".'
+            )
+        if not fitting:
+            return weights, {}
+        prefix = fitting[0]
+    prefix = prefix if prefix.endswith(".") else f"{prefix}."
+    if not under(prefix):
+        starts = dict.fromkeys(key.partition(".")[0] + "." for key in weights)
+        raise LoadError(f'{file} has no name under strip_prefix = "{prefix}". {nearest(prefix, starts)}')
+    outside = [key for key in weights if not key.startswith(prefix)]
+    return under(prefix), {"stripped_prefix": prefix} | ({"left_over": outside} if outside else {})
+
+
+def _misfit(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], file: str, table: str) -> LoadError:
     missing = [key for key in own if key not in weights]
     unexpected = [key for key in weights if key not in own]
-    shapes = [key for key in own if key in weights and own[key].shape != weights[key].shape]
-    if not missing and not unexpected and not shapes:
-        model.load_state_dict(dict(weights), strict=True)
-        return
+    shapes = _other_shapes(own, weights)
     lines = [f"{key} is {list(weights[key].shape)}, the table builds {list(own[key].shape)}" for key in shapes]
     lines += [f"{key} is missing" for key in missing] + [f"{key} is unexpected" for key in unexpected]
     more = f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
-    raise LoadError(
+    return LoadError(
         f"{file} does not fit {table}: {'; '.join(lines[:SHOWN])}{more}. "
         f"{_remedy(own, weights, shapes, missing, unexpected)}"
     )
@@ -185,91 +323,23 @@ def _remedy(
     return "The file holds more than the table builds: raise num_layers, or add the option that makes these weights."
 
 
-def _kind_of_archive(raw: bytes, name: str) -> Kind:
+def _is_exported(raw: bytes) -> bool:
+    """Whether the archive is an exported program; a damaged one is none."""
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            names = archive.namelist()
-            if len(names) != len(set(names)):
-                raise RefusedError(
-                    f"{name} holds two members of the same name. Refused: two readers would see two files. {SAVE_AGAIN}"
-                )
-            if any(n.endswith(("models/model.json", "archive_format")) for n in names):
-                return "pt2"
-            member = _pickle_member(archive)
-            if member is None:
-                raise LoadError(
-                    f"{name} is a zip archive without data.pkl; expected a state dict written by torch.save. "
-                    "Export the weights again."
-                )
-            if archive.getinfo(member).file_size > MAX_PICKLE_BYTES:
-                raise RefusedError(
-                    f"{name}: {member} unpacks to {archive.getinfo(member).file_size} bytes. Refused: a state dict's "
-                    f"table of contents has at most {MAX_PICKLE_BYTES}. {SAVE_AGAIN}"
-                )
-            return "pickled_module" if _foreign_globals(archive.read(member)) else "state_dict"
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
-        raise LoadError(
-            f"{name} is a damaged archive: {error}. Expected a state dict written by torch.save; copy or save it again."
-        ) from None
+            return any(n.endswith(("models/model.json", "archive_format")) for n in archive.namelist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        return False
 
 
-def _pickle_member(archive: zipfile.ZipFile) -> str | None:
-    """`<top>/data.pkl`, which torch's own archives hold exactly once."""
-    return next((n for n in archive.namelist() if n.count("/") == 1 and n.endswith("/data.pkl")), None)
-
-
-def _foreign_globals(pickle: bytes) -> list[str]:
-    """What the pickle names that no state dict does, read from the opcodes without executing one.
-
-    A nested heap of tuples, an extension opcode or bytes after STOP count as foreign as well: the first two can exhaust
-    the stack or reach a registry, the third is a second program.
-    """
-    found: list[str] = []
-    strings: list[str] = []
-    memo: dict[int, str] = {}
-    tuples = tensors = 0
-    end = 0
+def _archive(raw: bytes, name: str) -> Archive:
     try:
-        for count, (opcode, argument, position) in enumerate(pickletools.genops(pickle)):
-            name, end = opcode.name, (position or 0) + 1
-            if count > MAX_OPCODES:
-                return ["more opcodes than any state dict"]
-            if name in ("GLOBAL", "INST"):
-                found.append(str(argument).replace(" ", "."))
-            elif name == "STACK_GLOBAL":
-                found.append(".".join(strings[-2:]))
-            elif name in ("EXT1", "EXT2", "EXT4", "OBJ"):
-                return [f"opcode {name}"]
-            elif "UNICODE" in name or name in ("STRING", "BINSTRING", "SHORT_BINSTRING"):
-                strings.append(str(argument))
-            elif name == "MEMOIZE":
-                memo[len(memo)] = strings[-1] if strings else ""
-            elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
-                memo[int(str(argument))] = strings[-1] if strings else ""
-            elif name in ("BINGET", "LONG_BINGET", "GET"):
-                strings.append(memo.get(int(str(argument)), ""))
-            tuples += name in _TUPLES
-            tensors += name == "BINPERSID"
-            if tuples > 10 * tensors + 1000:  # about five per tensor are honest
-                return [f"{tuples} tuples for {tensors} tensors"]
-    except (ValueError, IndexError, UnicodeDecodeError, OverflowError) as error:
-        return [f"a malformed pickle ({error})"]
-    if end != len(pickle):
-        return [f"{len(pickle) - end} bytes after the end of the pickle"]
-    return list(dict.fromkeys(n for n in found if not _in_state_dict(n)))
-
-
-def _in_state_dict(name: str) -> bool:
-    module, _, attribute = name.rpartition(".")
-    if module == "collections":
-        return attribute == "OrderedDict"
-    return module in STATE_DICT_MODULES and (
-        attribute.startswith("_rebuild_") or attribute.endswith("Storage") or attribute in _dtype_names()
-    )
-
-
-def _dtype_names() -> frozenset[str]:
-    return frozenset(n for n in dir(torch) if isinstance(getattr(torch, n), torch.dtype)) | {"Size", "device"}
+        return Archive(raw)
+    except UnreadableError as error:
+        raise LoadError(
+            f"{name} cannot be read: {error}. Expected a state dict written by torch.save in its default form; copy or "
+            "save it again."
+        ) from None
 
 
 def _starts_as_pickle(raw: bytes) -> bool:
@@ -283,28 +353,87 @@ def _starts_as_pickle(raw: bytes) -> bool:
     return False
 
 
-def _read_state_dict(raw: bytes, name: str) -> dict[str, Tensor]:
-    try:
-        content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises pickle, runtime, key and attribute errors alike on a hostile file
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise RefusedError(
-            f"{name} cannot be read as a state dict ({reason}). Refused: only torch's weights-only loader is used, "
-            f"which takes tensors and plain containers. {SAVE_AGAIN}"
-        ) from None
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+def _state_dict(content: Any, name: str, key: str | None) -> tuple[Mapping[str, Any], str]:
+    """The one state dict of a checkpoint, at most two levels inside, and where it lies."""
+    if not isinstance(content, dict):
         raise LoadError(
             f"{name} holds a {type(content).__name__}; expected a state dict, names to tensors. {SAVE_AGAIN}"
         )
-    others = [key for key, value in content.items() if not isinstance(value, Tensor)]
-    if others:
-        inner = next((k for k in ("state_dict", "model_state", "model_state_dict") if k in content), None)
-        hint = f'Save what is under "{inner}" alone.' if inner else SAVE_AGAIN
+    place = [] if key is None else [key]
+    if key is not None:
+        content = _at(content, key, name)
+    for level in range(3):
+        if _is_state_dict(content) or not isinstance(content, dict):
+            break
+        held = [k for k, v in content.items() if _holds_one(v, deeper=level == 0 and k in WRAPPERS)]
+        held = [k for k in held if k in WRAPPERS] or held
+        if len(held) > 1:
+            places = [".".join([*place, str(k)]) for k in held]
+            raise LoadError(
+                f"{name} holds {len(held)} state dicts: {', '.join(places)}; set weights_key. Expected the one of this "
+                f'model under [target], as in weights_key = "{places[0]}".'
+            )
+        if not held:
+            break
+        place.append(held[0])
+        content = content[held[0]]
+    if not _is_state_dict(content):
+        items = content.items() if isinstance(content, dict) else [(key, content)]
+        others = [f"{k} ({_kind_name(v)})" for k, v in items if not (isinstance(v, Record) and v.is_tensor)]
         raise LoadError(
-            f"{name} holds more than tensors: {', '.join(others[:SHOWN])}; "
-            f"expected a state dict, names to tensors. {hint}"
+            f"{name} holds {'more than tensors: ' + ', '.join(others[:SHOWN]) if others else 'no tensor'}; expected a "
+            f"state dict, names to tensors. {SAVE_AGAIN}"
         )
-    return {key: value.detach().clone() for key, value in content.items()}
+    return content, ".".join(place)
+
+
+def _at(content: Mapping[Any, Any], key: str, name: str) -> Any:
+    """What lies under `key`, dots leading inside."""
+    if key in content:
+        return content[key]
+    first, _, rest = key.partition(".")
+    if rest and isinstance(content.get(first), dict):
+        return _at(content[first], rest, name)
+    raise LoadError(f'{name} holds nothing under weights_key = "{key}". {nearest(key, map(str, content))}')
+
+
+def _is_state_dict(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(k, str) and isinstance(v, Record) and v.is_tensor for k, v in value.items())
+    )
+
+
+def _holds_one(value: Any, *, deeper: bool) -> bool:
+    return _is_state_dict(value) or (deeper and isinstance(value, dict) and any(map(_is_state_dict, value.values())))
+
+
+def _kind_name(value: Any) -> str:
+    return value.short if isinstance(value, Record) else type(value).__name__
+
+
+def _module_state(module: Record, name: str) -> Mapping[str, Any]:
+    """The state dict of a pickled module by the tables that every nn.Module keeps."""
+    found: dict[str, Any] = {}
+    left = [("", module)]
+    for _ in range(MAX_MODULES):
+        if not left:
+            return found
+        prefix, part = left.pop()
+        state = part.state if isinstance(part, Record) else None
+        state = state if isinstance(state, dict) else {}
+        tables = [state[t] for t in ("_parameters", "_buffers", "_modules") if isinstance(state.get(t), dict)]
+        if len(tables) != 3:
+            raise LoadError(f"{name} holds a {_kind_name(part)}; expected a torch module. Save the state dict.")
+        hidden = state.get("_non_persistent_buffers_set", [])
+        hidden = hidden if isinstance(hidden, list) else (getattr(hidden, "args", None) or ([],))[0]
+        parameters, buffers, children = tables
+        for key, value in {**parameters, **buffers}.items():
+            if value is not None and key not in hidden:
+                found[f"{prefix}{key}"] = value
+        left += [(f"{prefix}{key}.", child) for key, child in children.items() if child is not None]
+    raise LoadError(f"{name} holds a module of more than {MAX_MODULES} parts; expected fewer. Save the state dict.")
 
 
 def _finite_float32(tensors: Mapping[str, Tensor], name: str, sha256: str, kind: Kind) -> Weights:

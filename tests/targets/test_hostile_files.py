@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import pickle
@@ -20,7 +19,6 @@ import torch
 from safetensors.torch import save, save_file
 
 from auditor.errors import LoadError, RefusedError, TargetError
-from auditor.targets import weights
 from auditor.targets.load import load_target
 from auditor.targets.weights import kind_of, read_weights
 from tests.targets.projects import Project
@@ -129,7 +127,8 @@ HOSTILE: dict[str, Callable[[Path], bytes]] = {
     "state dict with infinity": lambda _: saved({"a": torch.tensor([1.0, float("inf")])}),
     "no tensors": lambda _: saved({}),
     "a list": lambda _: saved([torch.ones(2)]),
-    "checkpoint": lambda _: saved({"state_dict": dict(WEIGHTS), "epoch": 3}),
+    "payload beside tensors": lambda s: saved({**WEIGHTS, "c": payload(s, os.system, f"touch {s}")}),
+    "payload as a state dict": lambda s: saved({"state_dict": payload(s, os.system, f"touch {s}")}),
     "a zip of something else": lambda _: archive_of({"readme.txt": b"hello"}),
     "text": lambda _: b"these are not the weights you are looking for",
     "empty": lambda _: b"",
@@ -171,28 +170,21 @@ def test_the_payload_would_have_left_its_mark(tmp_path: Path) -> None:
     assert (tmp_path / "executed").exists()
 
 
-UNPICKLING = [name for name in list(HOSTILE)[:22] if "nested" not in name and "bomb" not in name]
+def test_no_unpickler_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What reads the archives builds records: no loader is called that could run anything, for hostile or benign."""
+    files = {name: make(tmp_path / "executed") for name, make in HOSTILE.items() if "nested" not in name}
+    benign = saved(OrderedDict(WEIGHTS))
 
+    def refuse(*_args: object, **_options: object) -> None:
+        raise AssertionError("unpickled")
 
-@pytest.mark.parametrize("name", UNPICKLING)
-def test_the_weights_only_loader_holds_without_the_scan(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two barriers, each of which holds alone: here the reading of opcodes is switched off."""
-    sentinel = tmp_path / "executed"
-    raw = HOSTILE[name](sentinel)
-    monkeypatch.setattr(weights, "_foreign_globals", lambda _pickle: [])
-    with contextlib.suppress(TargetError):  # what is harmless without its payload may load
-        read_weights(raw, "w")
-    assert not sentinel.exists()
-
-
-NO_PICKLE = {"legacy tar", "odd persistent id", "exported program"}
-
-
-@pytest.mark.parametrize("name", [name for name in UNPICKLING if name not in NO_PICKLE])
-def test_the_scan_holds_without_the_loader(name: str, tmp_path: Path) -> None:
-    assert kind_of(HOSTILE[name](tmp_path / "executed"), "w") in ("pickled_module", "pickle")
+    for module, function in ((torch, "load"), (pickle, "loads"), (pickle, "load"), (pickle, "Unpickler")):
+        monkeypatch.setattr(module, function, refuse)
+    assert set(read_weights(benign, "w").tensors) == set(WEIGHTS)
+    for name, raw in files.items():
+        with pytest.raises(TargetError):
+            read_weights(raw, name)
+    assert not (tmp_path / "executed").exists()
 
 
 def test_a_whole_module_is_refused_with_what_why_and_what_to_do(tmp_path: Path) -> None:
@@ -203,6 +195,7 @@ def test_a_whole_module_is_refused_with_what_why_and_what_to_do(tmp_path: Path) 
             load_target(path, data="graph.npz")
         found, why, remedy = str(caught.value).split(". ", 2)
         assert "torch_geometric.nn.models" in found
+        assert "--trust-pickle was not given" in why
         assert "Refused: unpickling it runs" in why
         assert "torch.save(model.state_dict(), file)" in remedy
 

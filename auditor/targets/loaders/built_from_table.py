@@ -7,22 +7,19 @@ from functools import partial
 from auditor.targets.loaded import LoadedModel, Request, describe_weights, digest_of
 from auditor.targets.models import build_model
 from auditor.targets.rng import forked_rng
-from auditor.targets.weights import fit_weights, read_weights
 
 
 def load_from_table(request: Request, *, kind: str) -> LoadedModel:
     """The model of `[model]` with the weights of `[target]`; RETRAIN comes from `[target.train]`."""
-    path = request.weights_path()
-    weights = read_weights(request.weights_bytes(), path.name)
+    weights = request.weights()
     table = dict(request.model_table())
     with forked_rng():
         model = build_model(table)
-    if request.file.defense is None:  # a defence's own tensors are fitted by the defence
-        fit_weights(model, weights.tensors, file=path.name)
+    notes = request.fit(model, weights, table="[model]")
     return LoadedModel(
         model=model,
         build=partial(build_model, table),
         kind=kind,
         digest=digest_of(weights.sha256, {"model": table}),
-        provenance=describe_weights(path, weights),
+        provenance=describe_weights(request.weights_path(), weights) | notes,
     )

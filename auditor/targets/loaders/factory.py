@@ -8,7 +8,8 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,7 +22,6 @@ from auditor.errors import LoadError, nearest
 from auditor.targets.loaded import LoadedModel, Request, describe_weights, digest_of
 from auditor.targets.rng import forked_rng
 from auditor.targets.user_imports import UserImports, contain, with_forward
-from auditor.targets.weights import fit_weights, read_weights
 
 
 def load(request: Request) -> LoadedModel:
@@ -32,27 +32,27 @@ def load(request: Request) -> LoadedModel:
         RefusedError: the weights would have to be unpickled to be read.
     """
     spec = request.file.target.factory or ""
-    path = request.weights_path()
-    weights = read_weights(request.weights_bytes(), path.name)
+    weights = request.weights()
     root = (request.folder / (request.file.target.root or ".")).resolve()
     build_theirs, user_imports, source = _find_factory(spec, request.folder, root)
 
     def build_raw() -> tuple[nn.Module, Any]:
-        return _call(build_theirs, user_imports, spec)
+        return _call(build_theirs, user_imports, spec, source)
 
     def build() -> nn.Module:
         model, adapter = build_raw()
-        return _to_contract(model, adapter, user_imports)
+        return _to_contract(model.float(), adapter, user_imports)
 
-    model, adapter = build_raw()
-    if request.file.defense is None:  # a defence's own tensors are fitted by the defence
-        fit_weights(model, weights.tensors, file=path.name, table=f"factory {spec}")
+    raw, adapter = build_raw()
+    model = _to_contract(raw, adapter, user_imports)
+    notes = request.fit(raw, weights, table=f"factory {spec}", run=model)
     code = hashlib.sha256(source.read_bytes()).hexdigest()
-    provenance = describe_weights(path, weights) | {"factory": spec, "factory_sha256": code}
+    provenance = describe_weights(request.weights_path(), weights) | notes
+    provenance |= {"factory": spec, "factory_sha256": code}
     if user_imports.collisions:
         provenance["own_packages"] = list(user_imports.collisions)
     return LoadedModel(
-        model=_to_contract(model, adapter, user_imports),
+        model=model,
         build=build,
         kind="factory",
         digest=digest_of(weights.sha256, {"factory": spec, "code": code}),
@@ -73,7 +73,7 @@ def _find_factory(spec: str, folder: Path, root: Path) -> tuple[Callable[[], Any
         if not file.is_file():
             raise LoadError(f"factory {spec}: {place} does not exist beside the config file. Correct the path.")
         user_imports = UserImports.of(root, file.parent)
-        module = _import(lambda: _import_file(file), user_imports, spec)
+        module = _import(lambda: _import_file(file), user_imports, spec, file)
     else:
         user_imports = UserImports.of(root)
         if place.partition(".")[0] == "auditor" and user_imports.owns("auditor"):
@@ -81,7 +81,8 @@ def _find_factory(spec: str, folder: Path, root: Path) -> tuple[Callable[[], Any
                 f"factory {spec} is in a package called auditor, which is this tool's own name, so that one of the two "
                 f'would shadow the other. Give the file instead: factory = "{place.replace(".", "/")}.py:{name}".'
             )
-        module = _import(lambda: importlib.import_module(place), user_imports, spec)
+        file = root / f"{place.replace('.', '/')}.py"
+        module = _import(lambda: importlib.import_module(place), user_imports, spec, file)
     build = getattr(module, name, None)
     if not callable(build):
         known = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
@@ -89,10 +90,20 @@ def _find_factory(spec: str, folder: Path, root: Path) -> tuple[Callable[[], Any
     return build, user_imports, Path(str(module.__file__))
 
 
-def _import(load_module: Callable[[], ModuleType], user_imports: UserImports, spec: str) -> ModuleType:
+@contextmanager
+def _as_script(file: Path) -> Iterator[None]:
+    """Inside, the command line is that of the file alone: a module that parses its arguments does not see ours."""
+    before, sys.argv = sys.argv, [str(file)]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+def _import(load_module: Callable[[], ModuleType], user_imports: UserImports, spec: str, file: Path) -> ModuleType:
     importlib.invalidate_caches()
     try:
-        with forked_rng(), user_imports.entered():
+        with forked_rng(), user_imports.entered(), _as_script(file):
             return load_module()
     except (Exception, SystemExit) as error:
         raise LoadError(
@@ -117,10 +128,10 @@ def _import_file(file: Path) -> ModuleType:
     return module
 
 
-def _call(build: Callable[[], Any], user_imports: UserImports, spec: str) -> tuple[nn.Module, Any]:
+def _call(build: Callable[[], Any], user_imports: UserImports, spec: str, file: Path) -> tuple[nn.Module, Any]:
     """(module, adapter or None) that `build()` returns."""
     try:
-        with forked_rng(), user_imports.entered():
+        with forked_rng(), user_imports.entered(), _as_script(file):
             built = build()
     except (Exception, SystemExit) as error:
         raise LoadError(

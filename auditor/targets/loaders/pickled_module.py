@@ -12,7 +12,7 @@ from auditor.errors import LoadError
 from auditor.targets.loaded import LoadedModel, Request, digest_of
 from auditor.targets.rng import forked_rng
 from auditor.targets.user_imports import UserImports, contain
-from auditor.targets.weights import kind_of, refusal
+from auditor.targets.weights import as_float32, kind_of, refusal
 
 
 def load(request: Request) -> LoadedModel:
@@ -37,5 +37,5 @@ def load(request: Request) -> LoadedModel:
     if not isinstance(model, nn.Module):
         raise LoadError(f"{path.name} holds a {type(model).__name__}; expected a torch module. Save the state dict.")
     sha256 = hashlib.sha256(raw).hexdigest()
-    provenance = {"file": path.name, "sha256": sha256, "trusted_pickle": True}
+    provenance = {"file": path.name, "sha256": sha256, "trusted_pickle": True} | as_float32(model)
     return LoadedModel(contain(model, user_imports), None, "pickled_module", digest_of(sha256, {}), provenance)
