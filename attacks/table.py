@@ -1,5 +1,6 @@
 """Every built-in probe and attack of the three families, one line each. Imports nothing heavy."""
 
+from auditor import taxonomy
 from auditor.registry import Entry, ProbeEntry, Shown, Table
 
 LINKS = "auditor.evaluate.links.harness:evaluate"
@@ -18,6 +19,7 @@ TABLE = Table(
             touches=("edge-dependence", "graph-hygiene", "gradient", "relaxation-gap", "output-scale", "output-kind"),
             cost={"standard": 25, "full": 200},
             profiles=("standard", "full"),
+            taxon=taxonomy.LINKS,
         ),
         ProbeEntry(
             "posterior-similarity",
@@ -28,6 +30,7 @@ TABLE = Table(
             Shown("auc"),
             touches=("edge-dependence", "graph-hygiene", "output-scale", "output-kind"),
             cost={"quick": 10, "standard": 25, "full": 60},
+            taxon=taxonomy.LINKS,
         ),
         ProbeEntry(
             "structure-evasion",
@@ -43,10 +46,12 @@ TABLE = Table(
                 "gradient",
                 "relaxation-gap",
                 "output-scale",
+                "ties",
             ),
             tasks=("node", "graph"),
             cost={"quick": 15, "standard": 90, "full": 400},
             tries=True,
+            taxon=taxonomy.EVASION,
         ),
         ProbeEntry(
             "strata",
@@ -55,7 +60,7 @@ TABLE = Table(
             "accuracy and calibration inside strata of today's test items",
             ("shift-worst-group", "shift-miscalibrated"),
             Shown("worst_group_accuracy"),
-            touches=("beats-constant", "output-kind"),
+            touches=("beats-constant", "output-kind", "ties"),
             tasks=("node", "graph"),
             cost={"quick": 5, "standard": 5, "full": 5},
         ),
@@ -66,7 +71,7 @@ TABLE = Table(
             "blind corruption of edges and features at three severities",
             ("shift-gap", "shift-silent-failure", "shift-inverted-confidence", "shift-non-finite"),
             Shown("accuracy"),
-            touches=("beats-constant", "output-kind"),
+            touches=("beats-constant", "output-kind", "ties"),
             tasks=("node", "graph"),
             cost={"quick": 5, "standard": 20, "full": 20},
         ),
@@ -77,7 +82,7 @@ TABLE = Table(
             "attacks.privacy.graphmi:GraphMI",
             "projected gradient inversion of the weights, dense or on candidates",
             "privacy",
-            needs=("PARAMS", "GRAD_EDGE"),
+            needs=("PARAMS", "GRAD_EDGE", "BARE"),
             access=("weights", "features", "labels", "density"),
             role="search",
         ),
@@ -95,7 +100,7 @@ TABLE = Table(
             "projected randomised block coordinate descent (PRBCD) on an active set of pairs, two losses",
             "robustness",
             "structure-evasion",
-            ("GRAD_EDGE",),
+            ("GRAD_EDGE", "SPLIT"),
             access=("weights", "graph", "features", "labels"),
             role="search",
         ),
@@ -105,6 +110,7 @@ TABLE = Table(
             "uniform pairs, the control of the family",
             "robustness",
             "structure-evasion",
+            ("SPLIT",),
             access=("graph",),
             role="control",
         ),
@@ -114,6 +120,7 @@ TABLE = Table(
             "deletes edges inside a class, adds edges between classes",
             "robustness",
             "structure-evasion",
+            ("SPLIT",),
             access=("graph", "labels"),
         ),
         Entry(
@@ -121,7 +128,7 @@ TABLE = Table(
             "attacks.shift.strata:Strata",
             "degree, PageRank, distance to training items, clustering, size, density",
             "shift",
-            needs=("LABELS",),
+            needs=("LABELS", "SPLIT"),
             access=("graph",),
         ),
         Entry(
@@ -129,7 +136,7 @@ TABLE = Table(
             "attacks.shift.corruption:Corruption",
             "edge-drop, edge-add, feature-mask, feature-noise, node-drop, crop",
             "shift",
-            needs=("LABELS",),
+            needs=("LABELS", "SPLIT"),
             access=("graph", "features"),
         ),
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import sys
 import tempfile
@@ -10,7 +9,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from auditor.errors import AuditorError, UsageError
+from auditor.errors import AuditorError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -74,20 +73,15 @@ def _invoke(arguments: list[str] | None) -> int:
 
 def _keep_user_folder_off_path() -> None:
     """Drops the current folder from sys.path and checks that `attacks`, `defenses`, `reports` are ours."""
+    from auditor import registry
+
     here = Path.cwd().resolve()
     ours = Path(__file__).resolve().parents[1]
     if here != ours:
         sys.path[:] = [entry for entry in sys.path if entry and Path(entry).resolve() != here]
     else:
         sys.path[:] = [entry for entry in sys.path if entry]
-    for name in ("attacks", "defenses", "reports"):
-        package = importlib.import_module(name)
-        found = Path(package.__file__ or "").resolve().parents[1]
-        if found != ours:
-            raise UsageError(
-                f'the package "{name}" was found at {found}, auditor itself is at {ours}. Another package '
-                "of that name shadows ours: start auditor from another folder, or remove it from PYTHONPATH."
-            )
+    registry.check_packages()
 
 
 def _say(text: str) -> None:

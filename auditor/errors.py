@@ -17,6 +17,8 @@ AuditorError                        3   something kept the audit from a verdict
 ├── PerRecordShapeError             3   gradients that are not one a record: clipping them would promise nothing
 ├── SkippedError                    –   a probe does not apply here; the reason becomes the cell's row
 ├── DocumentError                   3   an audit document does not agree with itself
+├── ProbeNotRun                     3   a report is asked for a number that it lacks; also a KeyError
+├── VerdictError                  1, 3  `raise_for_verdict` of a report that did not pass
 └── EvaluationError                 3   an outcome breaks its contract (asymmetric scorer, budget exceeded, NaN)
 ```
 
@@ -103,8 +105,23 @@ class EvaluationError(AuditorError):
     """An attack's outcome breaks its contract, so that no number can be taken from it."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A sentence that offers the known word closest to `word`, or lists them when none is close."""
+class ProbeNotRun(AuditorError, KeyError):  # noqa: N818  reads as what it says
+    """A report has no number of this probe; the message is the reason why it did not run."""
+
+    __str__ = Exception.__str__  # a KeyError would show its message in quotes
+
+
+class VerdictError(AuditorError):
+    """An audit did not pass; `exit_code` is its verdict's: 1 failed, 3 no verdict."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def nearest(word: str, known: Iterable[str], *, listed: bool = False) -> str:
+    """A sentence that offers the known word closest to `word`; with none close it lists them, unless they are."""
     words = sorted(known)
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    return f'Did you mean "{close[0]}"?' if close else f"Known: {', '.join(words) or 'none'}."
+    if close := difflib.get_close_matches(word, words, n=1, cutoff=0.5):
+        return f'Did you mean "{close[0]}"?'
+    return "" if listed else f"Known: {', '.join(words) or 'none'}."

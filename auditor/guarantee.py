@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from auditor.errors import LoadError
-from auditor.record import Model
+from auditor.records import Model
 
 Level = Literal["graph", "edge", "node"]
 Relation = Literal["add-remove", "replace", "flip-pair", "flip-arc", "zero-out"]

@@ -82,10 +82,10 @@ def _message(error: ValidationError, known: Mapping[str, Any], owner: str) -> st
     parts = [f"{owner}: {_dashed(name)}={given} cannot be used: {wanted.rstrip('.')}."]
     words = [word for each in mine if each["type"] == "literal_error" for word in _words(each)]
     if words:
-        parts.append(nearest(str(given), words))
+        parts.append(nearest(str(given), words, listed=True))
     if (default := known[name].default) is not dataclasses.MISSING:
         parts.append(f"The default is {_shown(default)}.")
-    return " ".join(parts)
+    return " ".join(filter(None, parts))
 
 
 def _own(problem: Any) -> str:

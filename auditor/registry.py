@@ -7,22 +7,83 @@ imports nothing heavy. The class behind an entry is imported when a cell needs i
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, get_args
 
-from auditor.errors import ConfigError, nearest
-from auditor.taxonomy import VERB_FINDINGS
+from auditor.errors import ConfigError, UsageError, nearest
+from auditor.taxonomy import NOTHING, Taxon
 
 GROUPS = ("attacks", "defenses", "reports", "loaders")
-
+OURS = ("attacks", "defenses", "reports")
+"""Packages of this distribution beside `auditor`; a user's folder of the same name may come first on the path."""
+FAMILIES = ("privacy", "robustness", "shift")
+LEVELS = ("node", "edge", "graph")
+VERB_FINDINGS: Mapping[str, str] = {"defense-gain": "defense", "dp-claim": "privacy"}
+"""Findings that a verb raises by itself (`compare`, `dp-claim`), and their family."""
 
 Profile = Literal["quick", "standard", "full"]
 Role = Literal["search", "heuristic", "control"]
 Reference = Literal["", "random", "oracle"]
+
+
+class Access(StrEnum):
+    """The words of the threat model; every result shows the ones it used."""
+
+    WEIGHTS = "weights"
+    POSTERIORS = "posteriors"
+    EMBEDDINGS = "embeddings"
+    FEATURES = "features"
+    LABELS = "labels"
+    DENSITY = "density"
+    GRAPH = "graph"
+
+
+class Capability(StrEnum):
+    """What a target can do; tried on loading, never believed.
+
+    `SPLIT`: somebody said which items it was trained on. `BARE`: it reads features and edges alone, so that it can be
+    asked about any edge list; a model with fields of edges or nodes needs values on what a guess adds. `ANY_NODES`: it
+    can be asked about other nodes than those of its graph; a model with a row per node cannot.
+    """
+
+    LABELS = "LABELS"
+    PROBS = "PROBS"
+    LOGITS = "LOGITS"
+    EMBEDDINGS = "EMBEDDINGS"
+    GRAD_X = "GRAD_X"
+    GRAD_EDGE = "GRAD_EDGE"
+    PARAMS = "PARAMS"
+    RETRAIN = "RETRAIN"
+    SPLIT = "SPLIT"
+    BARE = "BARE"
+    ANY_NODES = "ANY_NODES"
+
+
+LACKING: Mapping[str, str] = {
+    Capability.GRAD_EDGE: "a gradient to its edges (GRAD_EDGE), which no relaxation of this model gives",
+    Capability.GRAD_X: "a gradient to its features (GRAD_X)",
+    Capability.EMBEDDINGS: "embeddings (EMBEDDINGS); name their layer in [target] embedding_layer",
+    Capability.RETRAIN: "a recipe to train it again (RETRAIN); add [target.train] and a way to build a fresh model",
+    Capability.SPLIT: 'the training split, which nobody named: give split = "file:split.npz" in [data], or train_mask '
+    "and test_mask in the graph",
+    Capability.BARE: "a model of features and edges alone (BARE): what this one reads besides is not known for edges "
+    "that an attack makes up",
+    Capability.ANY_NODES: "other nodes than those of its graph (ANY_NODES): the model has a row per node, and knows "
+    "these nodes only",
+}
+"""What to say where a capability is missing."""
+
+
+def lack_of(capability: str) -> str:
+    """A missing capability in words."""
+    return LACKING.get(capability, capability)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +94,11 @@ class Entry:
         id: kebab-case, the same words as the file.
         location: `module:attribute`, imported only when needed.
         summary: one line.
-        family: `privacy`, `robustness`, `shift` for attacks; the report's or loader's kind elsewhere.
+        family: `privacy`, `robustness`, `shift` for attacks. Of a report, whom it is for: `text` and `page` are read
+            by people, `exchange` carries our sentences to another program, `data` is numbers and ids.
         probe: the probe this attack belongs to (default: the attack's own id).
-        needs: capability names, so that a plan needs no import.
-        access: what the adversary holds, in the words of `auditor.view.Access` (attacks).
+        needs: words of `Capability`, so that a plan needs no import.
+        access: what the adversary holds, in the words of `Access` (attacks).
         role: of an attack: `search` looks for the worst case, `heuristic` follows a fixed rule, `control` is what the
             others are measured against.
         tasks: levels of tasks it is for (defences).
@@ -61,10 +123,21 @@ class Entry:
     reference: Reference = ""
     rng_name: str = ""
 
+    def __post_init__(self) -> None:
+        owner = f'entry "{self.id}"'
+        _allowed(owner, "role", (self.role,), get_args(Role))
+        _allowed(owner, "reference", (self.reference,), get_args(Reference))
+        _allowed(owner, "needs", self.needs, tuple(Capability))
+        _allowed(owner, "access", self.access, tuple(Access))
+        _allowed(owner, "tasks", self.tasks, LEVELS)
+        if self.family == "privacy":  # its edges are the secret that it is measured against
+            _allowed(owner, "access of a privacy attack", self.access, tuple(set(Access) - {Access.GRAPH}))
+        _tuples(owner, controls=self.controls, findings=self.findings)
+        _located(owner, "location", self.location)
+
     def load(self) -> Any:
         """The object behind the entry."""
-        module, _, attribute = self.location.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        return _loaded(self.location)
 
     @property
     def stream(self) -> str:
@@ -108,6 +181,8 @@ class ProbeEntry:
         deterministic: whether it draws nothing, so that one cell says all.
         version: raised when results of the probe change meaning; part of every cell key.
         rng_name: the name of its random streams, fixed for ever; its id at birth where it is empty.
+        taxon: what its findings mean elsewhere (`auditor.taxonomy`); nothing by default.
+        taxa: the same for a finding that means something else than the others.
     """
 
     id: str
@@ -125,6 +200,18 @@ class ProbeEntry:
     deterministic: bool = False
     version: str = "1"
     rng_name: str = ""
+    taxon: Taxon = NOTHING
+    taxa: Mapping[str, Taxon] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        owner = f'probe "{self.id}"'
+        _allowed(owner, "family", (self.family,), FAMILIES)
+        _allowed(owner, "tasks", self.tasks, LEVELS)
+        _allowed(owner, "profiles", self.profiles, get_args(Profile))
+        _allowed(owner, "cost", tuple(self.cost), get_args(Profile))
+        _tuples(owner, findings=self.findings, touches=self.touches, defenses=self.defenses)
+        _allowed(owner, "taxa", tuple(self.taxa), self.findings)
+        _located(owner, "evaluation", self.evaluation)
 
     @property
     def stream(self) -> str:
@@ -140,22 +227,51 @@ class Table:
         entries: methods.
         probes: what the user asks for by id, attacks only.
         not_offered: ids that a user may look for, and why there is no such method here.
+        templates: `module:attribute` of the words for its findings: a mapping from finding id to
+            `reports.sentences.templates.Template`. A finding without any is worded by a general one.
     """
 
     entries: tuple[Entry, ...] = ()
     probes: tuple[ProbeEntry, ...] = ()
     not_offered: Mapping[str, str] = field(default_factory=dict)
+    templates: str = ""
+
+
+def check_packages() -> None:
+    """Makes sure that `attacks`, `defenses` and `reports` are ours, before anything of them is imported.
+
+    Raises:
+        UsageError: another package of that name comes first.
+    """
+    ours = Path(__file__).resolve().parents[1]
+    for name in OURS:
+        spec = importlib.util.find_spec(name)
+        places = [] if spec is None else list(spec.submodule_search_locations or ())
+        found = Path(places[0] if places else (spec and spec.origin) or "nowhere").resolve()
+        if found != ours / name:
+            raise UsageError(
+                f'the package "{name}" was found at {found}, ours is {ours / name}: a folder of that name shadows it, '
+                "and no probe, defence or report of it could be found. Start Python with -P (auditor: from another "
+                "folder), take it off PYTHONPATH, or rename it."
+            )
 
 
 @cache
 def _tables(group: str) -> tuple[Table, ...]:
-    """Tables of one group; one that fails to import warns and is left out, it does not stop the tool."""
+    """Tables of one group; one of somebody else that fails to import warns and is left out.
+
+    Raises:
+        UsageError: our own cannot be found.
+    """
+    check_packages()
     tables = []
     for point in sorted(entry_points(group=f"auditor.{group}"), key=lambda p: (p.name != "builtin", p.name)):
         try:
             tables.append(point.load())
-        except Exception as error:
+        except Exception as error:  # whatever somebody else's module raises
             warnings.warn(f"plug-in {point.name} ({point.value}) could not be imported: {error!r}", stacklevel=2)
+    if not any(table.entries for table in tables):
+        raise UsageError(f"nothing is registered in auditor.{group}: the installation is incomplete. Install it again.")
     return tuple(tables)
 
 
@@ -174,15 +290,32 @@ def attacks_of(probe: str) -> tuple[Entry, ...]:
     return tuple(entry for entry in entries("attacks").values() if (entry.probe or entry.id) == probe)
 
 
-def defense_findings() -> tuple[str, ...]:
-    """Finding ids that the fit of a defence can raise, in table order."""
-    return tuple(dict.fromkeys(id_ for entry in entries("defenses").values() for id_ in entry.findings))
+def findings() -> dict[str, str]:
+    """Every finding id that a registered probe, the fit of a defence or a verb can raise, sorted, with its family."""
+    raised = dict(VERB_FINDINGS)
+    lines: list[Entry | ProbeEntry] = [*entries("defenses").values(), *probes().values()]
+    for line in lines:
+        raised.update(dict.fromkeys(line.findings, line.family))
+    return dict(sorted(raised.items()))
 
 
-def finding_ids() -> tuple[str, ...]:
-    """Every finding id that a registered probe, the fit of a defence or a verb can raise, sorted."""
-    raised = {id_ for probe in probes().values() for id_ in probe.findings}
-    return tuple(sorted({*raised, *defense_findings(), *VERB_FINDINGS}))
+def taxon(finding: str) -> Taxon:
+    """What a finding means elsewhere: its probe's line says it. Nothing for one that no registered probe raises."""
+    found = (probe.taxa.get(finding, probe.taxon) for probe in probes().values() if finding in probe.findings)
+    return next(found, NOTHING)
+
+
+@cache
+def templates() -> Mapping[str, Any]:
+    """The words that tables bring for their findings; a table whose words fail to import warns, and has none."""
+    locations = [table.templates for group in ("attacks", "defenses") for table in _tables(group) if table.templates]
+    found: dict[str, Any] = {}
+    for location in locations:
+        try:
+            found = {**load_location(location), **found}
+        except Exception as error:
+            warnings.warn(f"templates {location} could not be imported: {error!r}", stacklevel=2)
+    return found
 
 
 def find(group: str, id_: str) -> Entry:
@@ -212,9 +345,9 @@ def find_probe(id_: str) -> ProbeEntry:
     return known[id_]
 
 
-def load_location(location: str) -> Callable[..., Any]:
+def load_location(location: str) -> Any:
     """The object named `module:attribute`."""
-    return Entry("", location, "").load()  # type: ignore[no-any-return]
+    return _loaded(location)
 
 
 def parse_spec(text: str) -> tuple[str, dict[str, str]]:
@@ -248,6 +381,30 @@ def parse_specs(text: str) -> list[tuple[str, dict[str, str]]]:
 def canonical_spec(id_: str, params: Mapping[str, str]) -> str:
     """`id:key=value,…` with keys sorted; `id` alone without parameters."""
     return id_ if not params else f"{id_}:" + ",".join(f"{k}={params[k]}" for k in sorted(params))
+
+
+def _loaded(location: str) -> Any:
+    module, _, attribute = location.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _allowed(owner: str, what: str, came: object, known: tuple[str, ...]) -> None:
+    """Raises ConfigError when a word of a registry line is none that is known."""
+    _tuples(owner, **{what: came})
+    wrong = [word for word in came if word not in known]  # type: ignore[attr-defined]  # a tuple by now
+    if wrong:
+        raise ConfigError(f'{owner}: {what} "{wrong[0]}" is not known; expected {", ".join(sorted(known)) or "none"}.')
+
+
+def _tuples(owner: str, **fields: object) -> None:
+    for what, came in fields.items():
+        if not isinstance(came, tuple):
+            raise ConfigError(f"{owner}: {what} is {came!r}; expected a tuple, as in {what}=({came!r},).")
+
+
+def _located(owner: str, what: str, came: str) -> None:
+    if not all(came.partition(":")):
+        raise ConfigError(f'{owner}: {what} is "{came}"; expected module:attribute.')
 
 
 def _by_id(items: Iterable[Any]) -> dict[str, Any]:

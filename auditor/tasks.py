@@ -25,11 +25,6 @@ class Task:
     level: Level
     mode: Mode = "multiclass"
 
-    @property
-    def quality_name(self) -> str:
-        """What the mean of `quality` is called."""
-        return "accuracy"
-
     def answers(self, logits: Tensor) -> Tensor:
         """The class of each item, int64 [n]; −1 for a row [C] with a non-finite logit."""
         return torch.where(_is_finite(logits), logits.argmax(dim=1), -1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,24 +17,13 @@ from torch import Tensor
 
 from auditor.data.graph import Graph
 from auditor.errors import AccessError, ConfigError
+from auditor.registry import Access as Access
 from auditor.targets.relaxation import Relaxation, synthetic_graph
 from auditor.targets.target import ModelHandle, Target
 from auditor.tasks import Task, log_probabilities
 
 T = TypeVar("T")
 REFERENCE_PAIRS = 100_000
-
-
-class Access(StrEnum):
-    """The words of the threat model; every result shows the ones it used."""
-
-    WEIGHTS = "weights"
-    POSTERIORS = "posteriors"
-    EMBEDDINGS = "embeddings"
-    FEATURES = "features"
-    LABELS = "labels"
-    DENSITY = "density"
-    GRAPH = "graph"
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +204,7 @@ def grant_privacy(
         held["x"] = graph.x.clone()
     if Access.LABELS in access:
         known = {
-            "all": torch.ones(graph.num_items, dtype=torch.bool),
+            "all": graph.labelled,
             "train": target.split.train.clone(),
             "none": torch.zeros(graph.num_items, dtype=torch.bool),
         }[side.labels]
@@ -230,23 +218,29 @@ def grant_privacy(
         held["embeddings"] = target.clean_embeddings()
     if Access.WEIGHTS in access:
         held["model"] = target.adversary_handle()
-        trial = _trial_graph(graph.x, target.task) if Access.FEATURES in access else None
+        trial = _trial_graph(target, with_features=Access.FEATURES in access)
         held["relaxation"] = Relaxation.choose(
             target.adversary_handle(), num_features=graph.num_features, level=target.task.level, graph=trial
         )
     return View(access, graph.num_nodes, target.num_classes, target.task, held)
 
 
-def _trial_graph(x: Tensor, task: Task) -> Graph | None:
-    """The synthetic graph of a relaxation with rows of the real features: a model may be dead on any other input.
+def _trial_graph(target: Target, *, with_features: bool) -> Graph | None:
+    """The synthetic graph of a relaxation, its edges random and drawn without the truth.
 
-    Its edges are random and drawn without the truth. None where there are too few nodes for it.
+    It has rows of the real features where they are known: a model may be dead on any other input. None for the usual
+    one, where there are no such rows or too few nodes. A model with a row per node gets all nodes.
     """
-    made = synthetic_graph(int(x.shape[1]), task.level)
+    x, fixed = target.graph.x, bool(target.fixed_nodes)
+    if not (with_features or fixed):
+        return None
+    made = synthetic_graph(int(x.shape[1]), target.task.level, nodes=int(x.shape[0]) if fixed else None)
+    if not with_features:
+        return made
     if x.shape[0] < made.num_nodes:
         return None
     rows = torch.linspace(0, x.shape[0] - 1, made.num_nodes).long()
-    return replace(made, x=x[rows].clone())
+    return replace(made, x=x.clone() if fixed else x[rows].clone())
 
 
 def grant_graph(target: Target, access: frozenset[Access], *, with_test_labels: bool) -> View:
@@ -255,13 +249,13 @@ def grant_graph(target: Target, access: frozenset[Access], *, with_test_labels: 
     Shift views hold labels of training and validation items only; the graph they carry has its labels blanked.
     """
     graph, split = target.graph, target.split
-    blank = Graph(
+    blank = replace(
+        graph,
         x=graph.x.clone(),
         edge_index=graph.edge_index.clone(),
         y=torch.zeros_like(graph.y),
         edge_weight=None if graph.edge_weight is None else graph.edge_weight.clone(),
         batch=None if graph.batch is None else graph.batch.clone(),
-        name=graph.name,
     )
     held: dict[str, Any] = {
         "graph": blank,
@@ -272,7 +266,7 @@ def grant_graph(target: Target, access: frozenset[Access], *, with_test_labels: 
     if Access.FEATURES in access:
         held["x"] = graph.x.clone()
     if Access.LABELS in access:
-        known = torch.ones_like(split.train) if with_test_labels else split.train | split.val
+        known = graph.labelled if with_test_labels else split.train | split.val
         held["known"], held["y"] = known.clone(), torch.where(known, graph.y, -1)
     if Access.POSTERIORS in access:
         held["posteriors"], held["outputs"] = log_probabilities(target.clean_logits()).exp(), "probs"

@@ -145,12 +145,11 @@ def repair_table(root: Path | None, seeds: int) -> Iterator[str]:
                 defense, edits = Repair(method=method, max_drawdown=100.0), []
                 for i in chosen:
                     task, start = DefenseTask(seed, TrainedCache()), time.process_time()
-                    _, report = defense.apply(trained, task, (ids[i : i + 1], y[i : i + 1]))
-                    done = bool(report.nodes("repaired"))
+                    _, run = defense.apply(trained, task, (ids[i : i + 1], y[i : i + 1]))
+                    done = bool(run.ids("repaired"))
                     seconds = time.process_time() - start
-                    edits.append(
-                        [done, done and report.drawdown_val <= 1, report.drawdown[0], report.rows[0].steps, seconds]
-                    )
+                    lost = [-100 * (contrast.value or 0.0) for contrast in (run.validation, run.test)]
+                    edits.append([done, done and lost[0] <= 1 + 1e-9, lost[1], run.steps, seconds])
                 rows.append(np.array(edits, dtype=float))
         for method, rows in found.items():
             every = np.concatenate(rows)

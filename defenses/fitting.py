@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from auditor.data.graph import Graph, Split
 from auditor.defense import Defense, DefenseTask
@@ -133,13 +133,29 @@ def train_afresh(defense: Trains, target: Target, task: DefenseTask) -> Target:
     return task.models.twin(pending, target.private_graph, task.seed)
 
 
-def rebuilt(defense: Trains, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask, *, head: bool) -> Target:
+def rebuilt(
+    defense: Trains,
+    base: Target,
+    tensors: Mapping[str, Tensor],
+    task: DefenseTask,
+    *,
+    head: bool,
+    model: nn.Module | None = None,
+) -> Target:
     """The defended target from its saved state dict.
+
+    Args:
+        defense: what made it.
+        base: the undefended target.
+        tensors: the state dict.
+        task: see `DefenseTask`.
+        head: whether the method starts from the trained model.
+        model: what the tensors belong in, with buffers of the right shapes; by default a copy of the base's model.
 
     Raises:
         LoadError: a tensor is missing, left over or of another shape.
     """
-    model = copy.deepcopy(base.model)
+    model = copy.deepcopy(base.model) if model is None else model
     try:
         model.load_state_dict(dict(tensors), strict=True)
     except RuntimeError as error:

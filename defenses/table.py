@@ -3,7 +3,7 @@
 from auditor.registry import Entry, Table
 from defenses.dp.refusals import NOT_OFFERED
 
-HEAD = ("EMBEDDINGS", "PARAMS")
+HEAD = ("EMBEDDINGS", "PARAMS", "SPLIT", "BARE")
 BOTH = ("node", "graph")
 
 TABLE = Table(
@@ -53,7 +53,7 @@ TABLE = Table(
             "defenses.joint_cluster.method:JointCluster",
             "predicts class and label mixture of the cluster together; against edited edges",
             "robustness",
-            needs=("RETRAIN", "EMBEDDINGS"),
+            needs=("RETRAIN", "EMBEDDINGS", "BARE"),
             controls=("joint-cluster",),
         ),
         Entry(
@@ -61,7 +61,7 @@ TABLE = Table(
             "defenses.repair.method:Repair",
             "edits the weights so that named wrong nodes become right, within an accuracy budget",
             "repair",
-            needs=("PARAMS",),
+            needs=("PARAMS", "SPLIT"),
             controls=("repair",),
         ),
         Entry(
@@ -69,7 +69,7 @@ TABLE = Table(
             "defenses.dp.edge_rand:EdgeRand",
             "edge-level DP: flips every pair of nodes with probability 1 / (1 + e^epsilon)",
             "privacy",
-            needs=("RETRAIN",),
+            needs=("RETRAIN", "BARE"),
             controls=("edge-rand", "gap"),
         ),
         Entry(
@@ -77,7 +77,7 @@ TABLE = Table(
             "defenses.dp.lap_graph:LapGraph",
             "edge-level DP: Laplace noise on every pair, the largest kept; as dense as the true graph",
             "privacy",
-            needs=("RETRAIN",),
+            needs=("RETRAIN", "BARE"),
             controls=("lap-graph", "gap"),
         ),
         Entry(
@@ -85,7 +85,7 @@ TABLE = Table(
             "defenses.dp.gap:Gap",
             "edge-level DP: K noisy sums over neighbours, released once; a network of its own",
             "privacy",
-            needs=("RETRAIN",),
+            needs=("RETRAIN", "BARE"),
             controls=("gap",),
         ),
         Entry(
@@ -93,7 +93,7 @@ TABLE = Table(
             "defenses.dp.graph:DPGraph",
             "graph-level DP-SGD: noisy sums of clipped per-graph gradients",
             "privacy",
-            needs=("RETRAIN",),
+            needs=("RETRAIN", "BARE"),
             tasks=("graph",),
             controls=("dp-graph",),
         ),
@@ -102,7 +102,7 @@ TABLE = Table(
             "defenses.dp.graphmi_noise:GraphMINoise",
             "noise that looks like DP and has an epsilon of 160,000",
             "counter-example",
-            needs=("RETRAIN",),
+            needs=("RETRAIN", "BARE"),
             tasks=BOTH,
         ),
         Entry(
@@ -110,7 +110,7 @@ TABLE = Table(
             "defenses.dp.node:DPNode",
             "node-level DP: DP-SGD over rooted subgraphs in which no node occurs often; covers training only",
             "privacy",
-            needs=("RETRAIN",),
+            needs=("RETRAIN", "BARE"),
             controls=("dp-node",),
         ),
     ),

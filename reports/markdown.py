@@ -32,13 +32,13 @@ class MarkdownReport:
         """The report; every string of the document is escaped."""
         safe = neutral(audit)
         status, last = verdict.last_line(safe)
-        facts = (target.kind_and_sizes(safe), target.accuracy(safe), *target.defended(safe), verdict.policy(safe))
+        facts = (*target.facts(safe.target), verdict.policy(safe))
         lines = [
             f"# {status}: audit of {escape(safe.target.name)}",
             "",
             f"**{escape(last)}**",
             "",
-            *(f"{escape(fact)}  " for fact in facts if fact),
+            *(f"{escape(fact)}  " for fact in facts),
             "",
             *(f"- {escape(line)}" for line in verdict.further(safe)[:_LISTED]),
             "",

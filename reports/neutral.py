@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Any
+from typing import Any, TypeVar
 
-from auditor.document import Audit
+from auditor.records import Model
+
+M = TypeVar("M", bound=Model)
 
 NAME_LIMIT = 100
 TEXT_LIMIT = 600
@@ -29,9 +31,9 @@ def neutral_text(text: str, *, limit: int = TEXT_LIMIT) -> str:
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
-def neutral(audit: Audit) -> Audit:
-    """The same audit with every string neutralised; numbers, statuses and structure stay."""
-    return Audit.model_validate(_walk(audit.model_dump(mode="python"), NAME_LIMIT))
+def neutral(record: M) -> M:
+    """The same record with every string neutralised; numbers, statuses and structure stay."""
+    return type(record).model_validate(_walk(record.model_dump(mode="python"), NAME_LIMIT))
 
 
 def _walk(value: Any, limit: int) -> Any:

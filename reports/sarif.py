@@ -15,7 +15,8 @@ from urllib.parse import quote
 
 from auditor.document import Audit, Judgement, Result
 from auditor.document.codes import Accepted
-from auditor.taxonomy import taxon
+from auditor.document.facts import SEVERITIES, Severity
+from auditor.registry import taxon
 from reports import views
 from reports.neutral import neutral
 from reports.sentences import names
@@ -78,14 +79,14 @@ class SarifReport:
 
 
 def _rules(results: Sequence[tuple[Result, Judgement]]) -> list[dict[str, Any]]:
-    worst: dict[str, str] = {}
+    worst: dict[str, Severity] = {}
     for result, judgement in results:
-        before = worst.get(result.finding, "none")
-        worst[result.finding] = max(before, judgement.severity, key=views.SEVERITIES.index)
+        before: Severity = worst.get(result.finding, "none")
+        worst[result.finding] = max(before, judgement.severity, key=SEVERITIES.index)
     rules = []
     for finding in sorted(worst):
         known = taxon(finding)
-        ids = [*known.ids, *([f"NIST AI 100-2: {known.nist}"] if known.nist else [])]
+        ids = [*known.ids(), *([f"NIST AI 100-2: {known.nist}"] if known.nist else [])]
         rules.append(
             {
                 "id": finding,

@@ -12,8 +12,8 @@ TABLE = Table(
         Entry(
             "markdown", "reports.markdown:MarkdownReport", "verdict and worst findings for a CI step summary", "text"
         ),
-        Entry("sarif", "reports.sarif:SarifReport", "SARIF 2.1.0 for code scanning", "data"),
-        Entry("junit", "reports.junit:JunitReport", "JUnit XML, one case per judged finding", "data"),
+        Entry("sarif", "reports.sarif:SarifReport", "SARIF 2.1.0 for code scanning", "exchange"),
+        Entry("junit", "reports.junit:JunitReport", "JUnit XML, one case per judged finding", "exchange"),
         Entry("csv", "reports.csv:CsvReport", "one row per measurement and seed", "data"),
     )
 )

@@ -13,15 +13,17 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from auditor.document import Audit, Result
+from auditor.document import Audit, Result, TargetRow, ValidityRow
+from auditor.document.facts import RepairFacts
 from reports import views
-from reports.neutral import neutral
+from reports.neutral import neutral, neutral_text
 from reports.sentences import changes as words
-from reports.sentences import names, target, verdict
+from reports.sentences import names, repair, target, verdict
 from reports.sentences.changes import Acceptances, Changes
-from reports.sentences.compose import said, word
-from reports.sentences.numbers import MISSING, count, difference_cell, interval_cell, value_cell
+from reports.sentences.compose import left_out, said, word
+from reports.sentences.numbers import MISSING, called, count, difference_cell, interval_cell, value_cell
 from reports.sentences.steps import steps
+from reports.terminal_check import check_parts
 from reports.terminal_claim import claim_parts
 from reports.terminal_comparison import comparison_parts
 
@@ -81,20 +83,48 @@ class TerminalReport:
         for part in _parts(neutral(audit), width=width, plain=plain):
             console.print(part, width=width, markup=False, emoji=False, highlight=False)
 
+    def print_trained(self, trained: TargetRow, console: Console) -> None:
+        """A target that was just made."""
+        _print(target.trained(neutral(trained)), console)
+
+    def print_fitted(self, before: TargetRow, after: TargetRow, fit: target.Fit, console: Console) -> None:
+        """A defended target beside the one that it was made from."""
+        _print(target.fitted(neutral(before), neutral(after), fit), console)
+
+    def print_check(
+        self,
+        checked: TargetRow,
+        checks: Sequence[ValidityRow],
+        plan: Sequence[target.Planned],
+        failed: Sequence[str],
+        console: Console,
+    ) -> None:
+        """What an audit would do: target, checks and plan; `failed` checks spoil it."""
+        for part in check_parts(neutral(checked), [neutral(row) for row in checks], plan, failed):
+            console.print(part)
+
+    def print_repair(self, facts: RepairFacts, console: Console) -> None:
+        """What a repair did, beside its control."""
+        _print(repair.lines(facts), console)
+
     def print_changes(self, changes: Changes, console: Console, *, show_all: bool = False) -> None:
         """What changed between two audits; unchanged numbers only where they are asked for."""
         rows = [row for row in changes.rows if show_all or row.change != "same"]
         if rows:
             console.print(_listing(words.HEADS, [words.cells(row) for row in rows]))
-        for line in words.summary(changes):
-            console.print(Text(line))
+        _print(words.summary(changes), console)
 
     def print_accepted(self, baseline: Acceptances, console: Console, *, today: datetime.date) -> None:
         """What a baseline accepts, and how many days are left."""
         if baseline.accepted:
             rows = [words.accepted_cells(entry, today) for entry in baseline.accepted]
             console.print(_listing(words.ACCEPTED_HEADS, rows))
-        console.print(Text(words.accepted_summary(baseline)))
+        _print([words.accepted_summary(baseline)], console)
+
+
+def _print(lines: Iterable[str], console: Console) -> None:
+    for line in lines:
+        console.print(Text(neutral_text(line)))
 
 
 def _listing(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -126,27 +156,23 @@ def _parts(audit: Audit, *, width: int, plain: bool) -> Iterable[RenderableType]
 
 
 def _head(audit: Audit) -> Iterable[RenderableType]:
-    seeds = f"{'seed' if len(audit.seeds) == 1 else 'seeds'} {', '.join(map(str, audit.seeds))}"
-    yield Text.assemble((audit.target.name, "bold"), (f"  profile {audit.profile}, {seeds}", "dim"))
-    for fact in (target.kind_and_sizes(audit), target.accuracy(audit), *target.defended(audit)):
-        if fact:
-            yield Text(fact, style="dim")
+    run = f"profile {audit.profile}, {called('seed', audit.seeds)}"
+    yield Text.assemble((audit.target.name, "bold"), (f"  {run}", "dim"))
+    for fact in target.facts(audit.target):
+        yield Text(fact, style="dim")
 
 
 def _trust(audit: Audit) -> Iterable[RenderableType]:
     rows = views.checks(audit)
     if not rows:
         return
-    passed = sum(row.status == "pass" for row in rows)
-    yield Text.assemble(
-        "\n", ("Can this audit be trusted?", "bold"), f"  {passed} of {count(len(rows), 'check')} passed"
-    )
+    yield Text.assemble("\n", ("Can this audit be trusted?", "bold"), f"  {target.passed(rows)}")
     lines = _grid(4, 12)
     for row in rows:
         if row.status != "pass":
             touches = "" if row.touches is None else f" (touches {', '.join(row.touches) or 'nothing asked for'})"
             lines.add_row("", _styled(names.CHECKS[row.status], row.status), Text(f"{row.id}: {row.evidence}{touches}"))
-    if passed < len(rows):
+    if lines.row_count:
         yield lines
 
 
@@ -165,13 +191,8 @@ def _family(audit: Audit, family: str, *, plain: bool, narrow: bool) -> Iterable
     for result in _worth_a_sentence(listed):
         lines.add_row(Text("•", style=_STYLE.get(_status(result), "")), Text(said(result, views.item(audit))))
     yield lines
-    more = []
-    if len(passing) > _PASSING_SHOWN:
-        more.append(f"{len(passing) - _PASSING_SHOWN} more within the limit, none worse")
-    if len(others) > len(extra):
-        more.append(f"{count(len(others) - len(extra), 'more number')} shown, not judged")
-    if more:
-        yield Padding(Text(" · ".join(more) + " (audit.html, audit.json)", style="dim"), (0, 0, 0, 2))
+    if more := left_out(max(len(passing) - _PASSING_SHOWN, 0), len(others) - len(extra)):
+        yield Padding(Text(f"{more} (audit.html, audit.json)", style="dim"), (0, 0, 0, 2))
 
 
 def _status(result: Result) -> str:

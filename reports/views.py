@@ -9,19 +9,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from auditor.document import NONE, Audit, CellRow, Result, Series, ValidityRow
-from auditor.document.facts import ClaimFacts
+from auditor.document.facts import SEVERITIES, ClaimFacts
 from reports.sentences import names
-from reports.sentences.compose import said, word
-from reports.sentences.numbers import count
+from reports.sentences.compose import UNANSWERED, UNASKED, said, unanswered, word
 
 _STATUSES = ("fail", "inconclusive", "accepted", "pass")
 _CHECKS = ("fail", "warn", "not_checked", "pass")
-SEVERITIES = tuple(names.SIZES)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One of the questions, answered by the worst judged result of its family; `status` is a word for people."""
+    """One of the questions, answered by the worst judged result of its family; `status` is a word for people.
+
+    `asked` is whether any test of it was in the run.
+    """
 
     family: str
     title: str
@@ -29,6 +30,7 @@ class Answer:
     status: str
     text: str
     result: Result | None
+    asked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,21 +157,20 @@ def charts(audit: Audit, family: str) -> list[Chart]:
 def checks(audit: Audit) -> list[ValidityRow]:
     """Validity rows of the document and of its cells, failed ones first, repeated ones once.
 
-    Seeds and arms have the same checks: rows that differ in their evidence only become one, and say so.
+    Seeds and arms have the same checks: rows that differ in their evidence only become one, and say so. In a comparison
+    a row names the arms that it is about, unless that is the target as it is.
     """
-    every = (*audit.validity, *(row for cell in audit.cells for row in cell.validity))
-    groups: dict[tuple[str, str, tuple[str, ...] | None], list[ValidityRow]] = {}
-    for row in every:
-        group = groups.setdefault((row.id, row.status, row.touches), [])
-        group += [] if row in group else [row]
+    every = [(row, NONE) for row in audit.validity]
+    every += [(row, cell.arm if audit.comparison else NONE) for cell in audit.cells for row in cell.validity]
+    groups: dict[tuple[str, str, tuple[str, ...] | None], list[tuple[ValidityRow, str]]] = {}
+    for row, arm in every:
+        groups.setdefault((row.id, row.status, row.touches), []).append((row, arm))
     return sorted(map(_as_one, groups.values()), key=lambda row: _CHECKS.index(row.status))
 
 
-def _as_one(rows: Sequence[ValidityRow]) -> ValidityRow:
-    first, *more = rows
-    if not more:
-        return first
-    return first.model_copy(update={"evidence": f"{first.evidence} (and {count(len(more), 'similar row')})"})
+def _as_one(rows: Sequence[tuple[ValidityRow, str]]) -> ValidityRow:
+    first, alike = rows[0][0], len({row.evidence for row, _ in rows}) - 1
+    return first.model_copy(update={"evidence": names.together(first.evidence, alike, [arm for _, arm in rows])})
 
 
 def _answer(audit: Audit, family: str) -> Answer:
@@ -179,13 +180,8 @@ def _answer(audit: Audit, family: str) -> Answer:
         return Answer(family, title, question, word(results[0]), said(results[0], item(audit)), results[0])
     cells = [c for c in audit.cells if c.family == family and (audit.comparison is None or c.arm == NONE)]
     absent = [m for m in missing(audit) if m.family == family and (audit.comparison is None or m.arm == NONE)]
-    if absent:
-        text = "Not answered: " + "; ".join(f"{m.source} {names.CELLS[m.status]}: {m.reason}" for m in absent[:3])
-    elif cells:
-        text = "Measured, not judged: no number of this family is one that the policy judges."
-    else:
-        text = "Not asked: no test of this family was in this run."
-    return Answer(family, title, question, "not tested" if not cells else "no answer", text, None)
+    text = unanswered([(m.source, m.status, m.reason) for m in absent[:3]], asked=bool(cells))
+    return Answer(family, title, question, UNANSWERED if cells else UNASKED, text, None, asked=bool(cells))
 
 
 def _worst_first(result: Result) -> tuple[int, int, int, float]:

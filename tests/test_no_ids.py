@@ -22,61 +22,39 @@ WORDS = {
     ("compare/decisions.py", "random"): "the same word, read from the registry line",
     ("data/splits.py", "random"): "a way to draw a split",
     ("document/audit.py", "strata"): "a kind of chart",
+    ("evaluate/shift/strata.py", "strata"): "the same kind of chart",
     ("document/results.py", "gap"): "a scale: a difference of accuracies",
     ("policy/bands.py", "gap"): "the same scale",
-    ("taxonomy.py", "prototype-edit"): "a finding, which its probe is named after",
-    ("taxonomy.py", "prototype-membership"): "a finding, which its probe is named after",
+    ("policy/judge.py", "gap"): "the same scale",
+    ("evaluate/shift/corruption.py", "gap"): "the same scale",
+    ("evaluate/shift/reference.py", "gap"): "the same scale",
+    ("evaluate/shift/strata.py", "gap"): "the same scale",
+    ("evaluate/robustness/trust.py", "gap"): "a note of a search: how far its relaxation is from real edits",
 }
 """Ids that mean something else in that file: (file, word) -> what it means there."""
 
 
 def method_ids() -> frozenset[str]:
-    """Ids of every registered probe, attack and defence, less those that are verbs."""
-    found = {*registry.probes(), *registry.entries("attacks"), *registry.entries("defenses")}
-    return frozenset(found - VERBS)
+    """Ids of every registered probe, attack and defence."""
+    return frozenset({*registry.probes(), *registry.entries("attacks"), *registry.entries("defenses")})
 
 
-def decided_by(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """(line, text) of every string constant that something is compared with, matched, looked up or kept by."""
+def words_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """(line, text) of every string constant that is no docstring: wherever it stands, something can go by it."""
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Compare):
-            parts: list[ast.expr | None] = [node.left, *node.comparators]
-        elif isinstance(node, ast.MatchValue):
-            parts = [node.value]
-        elif isinstance(node, ast.Dict):
-            parts = list(node.keys)
-        elif isinstance(node, ast.Subscript):
-            parts = [node.slice]
-        elif isinstance(node, ast.MatchMapping):
-            parts = list(node.keys)
-        else:
-            continue
-        for part in parts:
-            yield from _constants(part)
-
-
-def _constants(node: ast.expr | None) -> Iterator[tuple[int, str]]:
-    """String constants of an operand, those inside a literal collection or a `frozenset(…)` of one included."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield node.lineno, node.value
-    elif isinstance(node, ast.Tuple | ast.List | ast.Set):
-        for item in node.elts:
-            yield from _constants(item)
-    elif isinstance(node, ast.Dict):
-        for key in node.keys:
-            yield from _constants(key)
-    elif isinstance(node, ast.Call | ast.Starred):
-        for item in node.args if isinstance(node, ast.Call) else [node.value]:
-            yield from _constants(item)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            yield node.lineno, node.value
 
 
 def hits() -> list[tuple[str, int, str]]:
-    """(file, line, id) of everything in the core that is decided by a method's name."""
+    """(file, line, id) of every method's name in the core."""
     ids, found = method_ids(), []
     for path in sorted(CORE.rglob("*.py")):
         name = path.relative_to(CORE).as_posix()
-        for line, text in decided_by(ast.parse(path.read_text(encoding="utf-8"))):
-            if text in ids:
+        for line, text in words_of(ast.parse(path.read_text(encoding="utf-8"))):
+            own = text in VERBS and name in ("cli/main.py", f"cli/{text}.py")
+            if text in ids and not own:
                 found.append((name, line, text))
     return found
 
@@ -95,24 +73,20 @@ def test_words_that_are_exempt_still_occur() -> None:
     "code",
     [
         "x == 'dice'",
-        "'dice' != x",
-        "x in ('a', 'dice')",
-        "x not in {'dice'}",
         "x in frozenset({'dice', 'a'})",
-        "x in {'dice': 1}",
-        "x in [*y, 'dice']",
-        "(a, b) == ('dice', 3)",
         "T = {'dice': 1}",
-        "t['dice']",
         "t['dice', 0]",
         "match x:\n    case 'dice' | 'a': pass",
         "match x:\n    case {'dice': _}: pass",
+        "f('dice')",
+        "f(x=['dice'])",
+        "X = 'dice'",
     ],
 )
 def test_the_search_sees_every_form(code: str) -> None:
-    assert "dice" in [text for _, text in decided_by(ast.parse(code))]
+    assert "dice" in [text for _, text in words_of(ast.parse(code))]
 
 
-@pytest.mark.parametrize("code", ["f('dice')", "x = 'dice'", "'''dice'''", "x == 'dices'", "t[dice]"])
-def test_a_name_that_decides_nothing_is_no_hit(code: str) -> None:
-    assert "dice" not in [text for _, text in decided_by(ast.parse(code))]
+@pytest.mark.parametrize("code", ["'''dice'''", "x == 'dices'", "t[dice]"])
+def test_prose_and_names_are_no_hit(code: str) -> None:
+    assert "dice" not in [text for _, text in words_of(ast.parse(code))]

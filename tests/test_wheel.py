@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -70,3 +71,22 @@ def test_every_module_and_data_file_is_in_it(wheel: Path) -> None:
         for path in (ROOT / package).rglob("*"):
             if path.suffix in (".py", ".typed", ".npz", ".sha256", ".j2", ".css"):
                 assert path.relative_to(ROOT).as_posix() in names
+
+
+@pytest.mark.slow
+def test_the_install_line_gives_a_program_that_answers(wheel: Path, tmp_path: Path) -> None:
+    """An empty environment with this wheel alone; what it depends on is lent by the one that runs the test."""
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "env")], check=True)
+    python = tmp_path / "env" / "bin" / "python"
+    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel]
+    done = subprocess.run(install, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lent = {"PYTHONPATH": sysconfig.get_path("purelib"), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    for words in (["--version"], ["list", "probes"], ["explain", "strata"]):
+        done = subprocess.run(
+            [python.with_name("auditor"), *words], cwd=tmp_path, capture_output=True, text=True, env=lent
+        )
+        assert done.returncode == 0, done.stderr
+    place = "import auditor, attacks; print(auditor.__file__, attacks.__file__)"
+    found = subprocess.run([python, "-c", place], cwd=tmp_path, capture_output=True, text=True, env=lent).stdout
+    assert found.count(str(tmp_path / "env")) == 2

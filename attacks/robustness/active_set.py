@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any, Self
 
 import torch
@@ -12,8 +13,9 @@ from torch import Tensor
 
 from attacks.robustness.graph_flips import break_graphs
 from attacks.robustness.losses import LOSSES, Loss, LossName
-from attacks.robustness.projection import project, project_with_caps, within_caps
+from attacks.robustness.projection import project, project_with_caps
 from attacks.robustness.soft_flips import Victim
+from auditor.flips import ranked_flips, within_caps
 from auditor.outcomes import FlipOutcome, FlipSet
 from auditor.parameters import parameters
 from auditor.probe import Attempt
@@ -64,7 +66,8 @@ class ActiveSet:
         """
         calls_before = view.relaxation.handle.calls
         victim = Victim.of(view)
-        points, variants, gains = [], [], {}
+        points: list[FlipSet] = []
+        variants, gains = [], {}
         runs = [(name, place) for name in self.losses for place in range(len(attempt.budgets))]
         for done, (name, place) in enumerate(runs):
             budget = attempt.budgets[place]
@@ -72,15 +75,15 @@ class ActiveSet:
             if view.task.level == "graph":
                 if place > 0:  # one run serves every budget: the flips of a graph are nested
                     continue
-                sets = break_graphs(victim, LOSSES[name], attempt)
+                sets = ranked_flips(break_graphs(victim, LOSSES[name], attempt), attempt, view)
             else:
                 search = _Search(victim, LOSSES[name], budget, self, attempt)
-                sets = [search.run()]
+                sets = (FlipSet(budget, search.run()),)
                 gains[f"{name} at {budget}"] = [round(value, 6) for value in search.loss_range]
-            for keys, allowed in zip(sets, attempt.budgets[place:], strict=False):
-                accuracy = float(victim.correct(keys).double().mean())
-                points.append(FlipSet(allowed, keys, accuracy))
-                variants.append(name)
+            points += [
+                replace(each, claimed_accuracy=float(victim.correct(each.keys).double().mean())) for each in sets
+            ]
+            variants += [name] * len(sets)
         relaxation = victim.relaxation
         notes: dict[str, Any] = {
             "relaxation": relaxation.kind,
@@ -155,10 +158,7 @@ class _Search:
 
     def _try(self, ordered: Tensor, keys: Tensor, w: Tensor) -> None:
         """Exact errors on the graph edited by the first `budget` of the ordered flips; keeps the best."""
-        flips = ordered[: self.budget]
-        if self.caps is not None:
-            places = torch.arange(ordered.numel())
-            flips = ordered[within_caps(places, *self.victim.space.ends(ordered), self.caps, self.budget)]
+        flips = within_caps(ordered, self.victim.space.graph.num_nodes, self.caps, self.budget)
         errors = int((~self.victim.correct(flips)).sum())
         if errors > self.best_errors:
             self.best, self.best_errors, self.best_state = flips, errors, (keys, w)

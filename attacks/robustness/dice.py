@@ -9,9 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.robustness.projection import within_caps
 from auditor.data.edits import EdgeSpace
 from auditor.errors import SkippedError
+from auditor.flips import within_caps
 from auditor.outcomes import FlipOutcome, FlipSet
 from auditor.parameters import parameters
 from auditor.probe import Attempt
@@ -49,10 +49,9 @@ class Dice:
         for budget in attempt.budgets:
             deletions = min(budget - round(self.additions * budget), inside.numel())
             keys = torch.cat([outside[: budget - deletions], inside[:deletions]])
-            if attempt.node_caps is not None:
+            if attempt.node_caps is not None:  # neither kind takes all the room at a node
                 keys = keys[torch.from_numpy(attempt.rng.permutation(keys.numel()))]
-                keys = keys[within_caps(torch.arange(keys.numel()), *space.ends(keys), attempt.node_caps, budget)]
-            points.append(FlipSet(budget, keys))
+            points.append(FlipSet(budget, within_caps(keys, space.graph.num_nodes, attempt.node_caps, budget)))
         return FlipOutcome(tuple(points), ("one draw",) * len(points))
 
 

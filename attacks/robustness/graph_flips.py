@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from attacks.robustness.losses import Loss, margins
 from attacks.robustness.soft_flips import Victim
 from auditor.data.edits import EdgeSpace, select_graphs
+from auditor.data.fields import side_by_side
 from auditor.data.graph import Graph
 from auditor.probe import Attempt
 
@@ -17,14 +20,14 @@ SAMPLED_PAIRS = 200_000
 BATCH_NODES = 20_000
 
 
-def break_graphs(victim: Victim, loss: Loss, attempt: Attempt) -> list[Tensor]:
-    """One set of keys per budget, in the numbering of all nodes; in each graph a smaller budget's flips come first.
+def break_graphs(victim: Victim, loss: Loss, attempt: Attempt) -> Tensor:
+    """Keys in the numbering of all nodes, graph by graph, each graph's in the order found.
 
     Each step ranks all pairs of a graph by one gradient, evaluates the best 16 on really edited graphs and keeps the
     best. A graph that is wrong gets no further flip.
     """
     whole = victim.space.graph
-    largest = torch.stack(list(attempt.item_budgets)).max(dim=0).values  # [n]
+    largest = torch.stack(attempt.item_budgets).max(dim=0).values  # [n]
     chosen: list[list[int]] = [[] for _ in victim.items]  # local keys u * n + v of each graph, in the order found
     parts = [select_graphs(whole, item.view(1)) for item in victim.items]
     spaces = [EdgeSpace.of(part) for part, _ in parts]
@@ -39,15 +42,11 @@ def break_graphs(victim: Victim, loss: Loss, attempt: Attempt) -> list[Tensor]:
         step += 1
         broken = _broken(victim, alive, spaces, chosen)
         alive = [p for p in alive if p not in broken and len(chosen[p]) < int(largest[p])]
-    sets = []
-    for budgets in attempt.item_budgets:
-        keys = []
-        for place, (_, nodes) in enumerate(parts):
-            local = torch.tensor(chosen[place][: int(budgets[place])], dtype=torch.int64)
-            u, v = spaces[place].ends(local)
-            keys.append(nodes[u] * whole.num_nodes + nodes[v])
-        sets.append(torch.cat(keys))
-    return sets
+    keys = []
+    for (_, nodes), space, local in zip(parts, spaces, chosen, strict=True):
+        u, v = space.ends(torch.tensor(local, dtype=torch.int64))
+        keys.append(nodes[u] * whole.num_nodes + nodes[v])
+    return torch.cat(keys)
 
 
 def _groups(places: list[int], spaces: list[EdgeSpace]) -> list[list[int]]:
@@ -121,7 +120,7 @@ def _broken(victim: Victim, places: list[int], spaces: list[EdgeSpace], chosen: 
 def _exact(victim: Victim, graphs: list[Graph]) -> Tensor:
     """Logits of each graph, [B, C], in one batch."""
     whole, _ = _side_by_side(graphs)
-    return victim.relaxation.exact_logits(whole.x, whole.edge_index, whole.edge_weight, whole.batch)
+    return victim.relaxation.exact_logits(whole.x, whole.edge_index, whole.edge_weight, whole.batch, whole.fields)
 
 
 def _side_by_side(graphs: list[Graph]) -> tuple[Graph, list[int]]:
@@ -129,11 +128,13 @@ def _side_by_side(graphs: list[Graph]) -> tuple[Graph, list[int]]:
     sizes = torch.tensor([graph.num_nodes for graph in graphs])
     starts = (torch.cumsum(sizes, dim=0) - sizes).tolist()
     weights = [graph.edge_weight for graph in graphs if graph.edge_weight is not None]
-    whole = Graph(
-        torch.cat([graph.x for graph in graphs]),
-        torch.cat([graph.edge_index + start for graph, start in zip(graphs, starts, strict=True)], dim=1),
-        torch.cat([graph.y for graph in graphs]),
-        torch.cat(weights) if len(weights) == len(graphs) else None,
-        torch.arange(len(graphs)).repeat_interleave(sizes),
+    whole = replace(
+        graphs[0],
+        x=torch.cat([graph.x for graph in graphs]),
+        edge_index=torch.cat([graph.edge_index + start for graph, start in zip(graphs, starts, strict=True)], dim=1),
+        y=torch.cat([graph.y for graph in graphs]),
+        edge_weight=torch.cat(weights) if len(weights) == len(graphs) else None,
+        batch=torch.arange(len(graphs)).repeat_interleave(sizes),
+        fields=side_by_side([graph.fields for graph in graphs]),
     )
     return whole, starts

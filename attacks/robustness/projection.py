@@ -44,17 +44,3 @@ def project_with_caps(values: Tensor, budget: float, u: Tensor, v: Tensor, caps:
         scale = (caps.to(w.dtype) / total.clamp_min(1e-12)).clamp_max(1.0)
         w = w * torch.minimum(scale[u], scale[v])
     return w
-
-
-def within_caps(order: Tensor, u: Tensor, v: Tensor, caps: Tensor, budget: int) -> Tensor:
-    """Goes through `order` (places of pairs) and keeps each pair whose two ends both have room, at most `budget`."""
-    room: list[int] = caps.tolist()
-    kept: list[int] = []
-    for place, a, b in zip(order.tolist(), u[order].tolist(), v[order].tolist(), strict=True):
-        if len(kept) == budget:
-            break
-        if room[a] > 0 and room[b] > 0:
-            room[a] -= 1
-            room[b] -= 1
-            kept.append(place)
-    return torch.tensor(kept, dtype=torch.int64)

@@ -47,7 +47,7 @@ class Victim:
             raise SkippedError("the model has no gradient with respect to its edges; use a black-box attack")
         space, items = EdgeSpace.of(view.graph), view.items
         graph = space.graph
-        clean = relaxation.exact_logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch)
+        clean = relaxation.exact_logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
         y = view.y[items]
         return cls(space, relaxation, items, y, Outputs.of(clean[items], y))
 
@@ -65,7 +65,8 @@ class Victim:
         added = w[~there] if graph.edge_weight is None else w[~there] * graph.edge_weight.median()
         arcs = torch.cat([graph.edge_index, space.arcs(keys[~there])], dim=1)
         weights = torch.cat([weight] + [added] * (1 if space.directed else 2))
-        return self.outputs.read(self.relaxation.logits(graph.x, arcs, weights, graph.batch)[self.items])
+        logits = self.relaxation.logits(graph.x, arcs, weights, graph.batch, graph.fields_on(arcs))
+        return self.outputs.read(logits[self.items])
 
     def gradient(self, keys: Tensor, w: Tensor, loss: Loss) -> tuple[Tensor, float]:
         """(dL/dw [K], L) of a loss at relaxed flips."""
@@ -92,5 +93,5 @@ class Victim:
     def correct(self, keys: Tensor) -> Tensor:
         """Which attacked items are still right on the really edited graph, bool [n]."""
         graph = self.space.toggled(keys)
-        logits = self.relaxation.exact_logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch)
+        logits = self.relaxation.exact_logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
         return graph.task.correct(logits[self.items], self.y)

@@ -24,8 +24,7 @@ def drop_edges(graph: Graph, rate: float, rng: np.random.Generator) -> Edit:
     arcs = _arc_to_edge(graph)
     loop = (graph.edge_index[0] == graph.edge_index[1]).numpy()
     keep = torch.from_numpy(loop | ~np.isin(arcs, keys[gone]))
-    weight = None if graph.edge_weight is None else graph.edge_weight[keep]
-    return Edit(graph.with_edges(graph.edge_index[:, keep], weight), claimed_rate=_share(int(gone.sum()), len(keys)))
+    return Edit(graph.keeping(keep), claimed_rate=_share(int(gone.sum()), len(keys)))
 
 
 def add_edges(graph: Graph, rate: float, rng: np.random.Generator) -> Edit:

@@ -31,7 +31,8 @@ def write(
 ) -> None:
     """Accept every result that fails the gate today."""
     from auditor import registry
-    from auditor.cli.console import note, stdout, write_file
+    from auditor.api.files import write_file
+    from auditor.cli.console import note, stdout
     from auditor.errors import ConfigError
     from auditor.policy import gate, gates
     from auditor.policy.baseline import accept, to_bytes
@@ -63,7 +64,8 @@ def show(
 ) -> None:
     """List accepted results with the days that are left."""
     from auditor import registry
-    from auditor.cli.console import read_file, stdout
+    from auditor.api.files import read_file
+    from auditor.cli.console import stdout
     from auditor.policy.baseline import read_baseline
 
     day = judging.read_day(as_of, "--as-of")

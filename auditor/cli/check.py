@@ -19,48 +19,22 @@ def check(
     trust_pickle: options.TrustPickle = False,
 ) -> None:
     """Load a target, show its validity rows and the plan of cells. Exit 3 when an integrity row fails."""
-    from rich.table import Table
-    from rich.text import Text
-
+    from auditor import registry
+    from auditor.api import auditing as api
     from auditor.cli.console import stdout
-    from auditor.cli.session import Session
-    from auditor.cli.training import accuracy_line
-    from auditor.runner.assemble import check_validity, target_row
 
-    given = {"only": only, "skip": skip, "family": family, "profile": profile, "seeds": seeds, "data_root": data_root}
-    session = Session.open(target, given)
-    loaded = session.load_target(data=data, trust_pickle=trust_pickle)
-    cells = session.plan(loaded)
-    rows = check_validity(loaded, (cell.request.entry.id for cell in cells))
-    line = target_row(loaded)
-    console = stdout()
-    console.print(
-        f"{line.name}: {line.kind}, {line.task.level} task, digest {line.digest[:12]}, {line.features} features, "
-        f"{line.classes} classes, {line.nodes} nodes, {line.edges} directed edges"
-        + (f", {line.graphs} graphs" if line.task.level == "graph" else ""),
-        markup=False,
+    done = api.check(
+        target,
+        data,
+        only=only,
+        skip=skip,
+        family=family,
+        profile=profile,
+        seeds=seeds,
+        data_root=data_root,
+        trust_pickle=trust_pickle,
     )
-    console.print(
-        f"{accuracy_line(line)}; offers {', '.join(line.capabilities)}",
-        markup=False,
-    )
-    if loaded.defense is not None:
-        promised = loaded.defense.guarantee
-        said = ("no formal guarantee",) if promised is None else (promised.headline(), *promised.own_caveats)
-        console.print(f"defended by {loaded.defense.spec}: {'; '.join(said)}", markup=False)
-    table = Table("validity", "kind", "status", "evidence", title_justify="left")
-    for row in rows:
-        table.add_row(row.id, row.kind, row.status, Text(row.evidence))
-    console.print(table)
-    plan_table = Table("probe", "seed", "estimate", "note")
-    for cell in cells:
-        estimate = "–" if cell.skip else f"≈ {cell.estimate_s:.0f} s"
-        plan_table.add_row(Text(cell.request.spec), str(cell.seed), estimate, Text(cell.skip or "planned"))
-    console.print(plan_table)
-    planned = [cell for cell in cells if not cell.skip]
-    total = sum(cell.estimate_s for cell in planned)
-    console.print(f"{len(planned)} of {len(cells)} cells would run, about {total:.0f} CPU s on a graph of 3,000 nodes")
-    failed = [row.id for row in rows if row.kind == "integrity" and row.status == "fail"]
-    if failed:
-        console.print(f"NOT TRUSTWORTHY  failed: {', '.join(failed)}", style="bold red")
+    terminal = registry.find("reports", "terminal").load()()
+    terminal.print_check(done.row, done.validity, done.cells, done.failed, stdout())
+    if done.failed:
         raise typer.Exit(3)

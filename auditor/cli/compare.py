@@ -30,7 +30,9 @@ def compare(
     plain: options.Plain = None,
 ) -> None:
     """Compare a target with and without defences: each beside its controls, attacked adaptively."""
-    from auditor.cli.session import Session, group_column
+    from auditor.api.session import Session, group_column
+    from auditor.cli.console import loading, show
+    from auditor.cli.progress import observe
 
     given = {
         "only": only,
@@ -46,8 +48,10 @@ def compare(
     }
     session = Session.open(target, given)
     defenses = session.defenses(defense or (), group=group)
-    loaded = session.load_target(data=data)
+    with loading(plain=session.resolved["plain"]):
+        loaded = session.load_target(data=data)
     column = group_column(target, group, data_root)
-    audit = session.compare(loaded, defenses, group=column, argv=tuple(sys.argv[1:]))
-    session.show(audit)
-    raise typer.Exit(audit.verdict.exit_code)
+    with observe(plain=session.resolved["plain"]) as observer:
+        report = session.compare(loaded, defenses, group=column, observer=observer, argv=tuple(sys.argv[1:]))
+    show(report, session)
+    raise typer.Exit(report.verdict.exit_code)

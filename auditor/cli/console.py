@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from auditor.errors import UsageError
+if TYPE_CHECKING:
+    from auditor.api.report import Report
+    from auditor.api.session import Session
 
 WIDTH = 100
 
@@ -30,56 +34,25 @@ def note(text: str) -> None:
     stderr().print(text, markup=False, style="dim")
 
 
-def prepare_folder(path: Path) -> Path:
-    """The folder for results, made if missing.
+class Notes(logging.Handler):
+    """What the API says to its logger, as notes on stderr."""
 
-    Raises:
-        UsageError: it is a file, or cannot be written.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".auditor-write-test"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UsageError(f"cannot write to {path}: {error.strerror}. Choose another folder with -o.") from None
-    return path
+    def emit(self, record: logging.LogRecord) -> None:
+        """One record, one note."""
+        note(record.getMessage())
 
 
-def check_folder(path: Path) -> None:
-    """Whether results can be written to `path` later; nothing is made, so that a failed command leaves nothing behind.
-
-    Raises:
-        UsageError: it is a file, or its nearest existing folder cannot be written.
-    """
-    existing = next(place for place in (path, *path.absolute().parents) if place.exists())
-    prepare_folder(existing)
+def loading(*, plain: bool) -> AbstractContextManager[Any]:
+    """A live line while a target is loaded; nothing where plain output was asked for."""
+    return nullcontext() if plain else stderr().status("loading the target")
 
 
-def check_other_folder(path: Path, target: Path) -> None:
-    """Raises UsageError where `path` is the folder that the target lies in: its weights would be overwritten."""
-    if path.resolve() == (target if target.is_dir() else target.parent).resolve():
-        raise UsageError(f"-o {path} is the target's own folder; its weights would be overwritten. Choose another one.")
+def show(report: Report, session: Session) -> None:
+    """The terminal report on stdout, and where the files are."""
+    from auditor import registry
 
-
-def write_file(path: Path, content: str | bytes) -> None:
-    """Writes under a temporary name and renames, so that a reader never sees half a file."""
-    raw = content.encode() if isinstance(content, str) else content
-    partial = path.with_name(path.name + ".part")
-    try:
-        partial.write_bytes(raw)
-        partial.replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}. Choose another place with -o.") from None
-
-
-def read_file(path: Path) -> bytes:
-    """The bytes of a file named on the command line.
-
-    Raises:
-        UsageError: it does not exist or is a folder.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}. Give the path of an existing file.") from None
+    plain, out = session.resolved["plain"], session.out
+    registry.find("reports", "terminal").load()().print(report.document, stdout(), plain=plain)
+    if out is not None:
+        files = ["audit.json", *(registry.find("reports", name).load()().filename for name in session.formats())]
+        note("written: " + ", ".join(str(out / name) for name in files))

@@ -10,7 +10,8 @@ import typer
 from auditor.cli import options
 
 Group = Annotated[
-    str | None, typer.Option("--group", help="Column of the data that names the groups (group-balanced).")
+    str | None,
+    typer.Option("--group", help="Column of the data that names the groups, for defences that are told them."),
 ]
 
 
@@ -27,35 +28,27 @@ def defend(
 
     Privacy noise is drawn from the operating system and recorded nowhere; --seed fixes weights and split alone.
     """
-    from auditor.cli.config import with_defense_tables
-    from auditor.cli.console import check_folder, check_other_folder, note, stderr, stdout
-    from auditor.cli.session import Session, group_column
-    from auditor.cli.training import describe
+    from auditor import registry
+    from auditor.api.files import check_folder, check_other_folder
+    from auditor.api.options import with_defense_tables
+    from auditor.api.session import Session, group_column
+    from auditor.cli.console import loading, note, stderr, stdout
     from auditor.compare.arms import fit_defended, make_defense
+    from auditor.runner.assemble import target_row
     from auditor.runner.execute import TrainedCache
     from auditor.targets.derived import save_derived
 
     session = Session.open(target, {"data_root": data_root})
     made = make_defense(with_defense_tables([defense], session.resolved.tables.get("defenses"))[0])
-    loaded = session.load_target(data=data)
+    with loading(plain=session.resolved["plain"]):
+        loaded = session.load_target(data=data)
     check_folder(out)
     check_other_folder(out, target)
     with stderr().status(f"fitting {defense}"):
         column = group_column(target, group, data_root)
         defended = fit_defended(loaded, made, seed=seed, models=TrainedCache(), group=column, release=True)
     save_derived(defended, target, out)
-    console = stdout()
-    console.print(f"before  {describe(loaded)}", markup=False)
-    console.print(f"after   {describe(defended)}", markup=False)
     tag = defended.defense
-    if tag is not None:
-        guarantee = tag.guarantee
-        promise = "none: this defence makes no formal claim" if guarantee is None else guarantee.headline()
-        console.print(f"defence {tag.spec}, version {tag.version}, seed {tag.seed}\nguarantee {promise}", markup=False)
-        for caveat in () if guarantee is None else guarantee.caveats:
-            console.print(f"  caveat: {caveat}", markup=False)
-        for row in tag.validity:
-            console.print(f"  {row.status} {row.id}: {row.evidence}", markup=False)
-        for name, value in tag.notes.items():
-            console.print(f"  {name}: {value}", markup=False)
+    assert tag is not None
+    registry.find("reports", "terminal").load()().print_fitted(target_row(loaded), target_row(defended), tag, stdout())
     note(f'written: {out}/target.toml. Audit it with "auditor run {out}".')

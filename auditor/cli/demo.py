@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,15 +17,18 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Seed of training and attacks.")] = 0,
 ) -> None:
     """Train a small GCN on the bundled graph and audit it. A failed gate exits 0 here: it is a demonstration."""
-    from auditor.cli.console import note, prepare_folder
-    from auditor.cli.session import Session
-    from auditor.cli.training import describe, train_target
+    from auditor.api.auditing import audit
+    from auditor.api.files import prepare_folder
+    from auditor.api.session import Session
+    from auditor.cli.console import show, stderr
+    from auditor.cli.progress import observe
+    from auditor.cli.training import say_trained, train_target
 
     prepare_folder(out)
     target = train_target("demo", out / "target", arch="gcn", hidden=16, seed=seed)
-    note(describe(target))
-    given = {"profile": profile, "seeds": str(seed), "out": str(out), "format": "html", "exit_zero": True}
-    session = Session.open(out / "target", given)
-    audit = session.run(session.load_target(), argv=tuple(sys.argv[1:]))
-    session.show(audit)
-    raise typer.Exit(audit.verdict.exit_code)
+    say_trained(target, stderr())
+    options: dict[str, Any] = {"profile": profile, "seeds": str(seed), "out": str(out), "exit_zero": True}
+    with observe() as observer:
+        report = audit(out / "target", formats=["html"], progress=observer, argv=sys.argv[1:], **options)
+    show(report, Session.open(out / "target", {**options, "format": "html"}))
+    raise typer.Exit(report.verdict.exit_code)

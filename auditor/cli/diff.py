@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from auditor.cli import judging
-
 
 def diff(
     old_json: Annotated[Path, typer.Argument(metavar="OLD.JSON", help="The earlier audit.json.")],
@@ -20,9 +18,9 @@ def diff(
 ) -> None:
     """Compare two audits; a change counts only if the intervals say so."""
     from auditor import registry
+    from auditor.api.report import Report
     from auditor.cli.console import stdout
-    from auditor.policy.diff import diff as compare
 
-    found = compare(judging.read_audit(old_json), judging.read_audit(new_json))
+    found = Report.load(new_json).diff(Report.load(old_json))
     registry.find("reports", "terminal").load()().print_changes(found, stdout(), show_all=show_all)
     raise typer.Exit(found.exit_code if fail_on_regression else 0)

@@ -12,8 +12,8 @@ from auditor.cli import options
 from auditor.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from auditor.cli.session import Session
-    from auditor.document import Audit
+    from auditor.api.report import Report
+    from auditor.api.session import Session
     from auditor.evaluate.dp_claim.runs import Cost
     from auditor.runner.claiming import Asked
 
@@ -60,7 +60,8 @@ def dp_claim(
     plain: options.Plain = None,
 ) -> None:
     """Audit a claimed (epsilon, delta): VIOLATED (exit 1), UNDERPOWERED (3) or CONSISTENT (0), never "verified"."""
-    from auditor.cli.session import Session
+    from auditor.api.session import Session
+    from auditor.cli.console import show
     from auditor.runner.claiming import Asked
 
     if mode not in ("one-run", "multi-run"):
@@ -87,12 +88,12 @@ def dp_claim(
     how = {"power_only": power_only, "allow_inconclusive": allow_inconclusive, "notify": _say_cost}
     if target is not None:
         session = Session.open(target, given)
-        audit = _on_target(session, asked, defense, train, how)
+        report = _on_target(session, asked, defense, train, how)
     else:
         session = Session.without_target(given)
-        audit = _without_target(session, asked, static, scores, prereg, how)
-    session.show(audit)
-    raise typer.Exit(_exit_code(audit, power_only=power_only, allow_inconclusive=allow_inconclusive))
+        report = _without_target(session, asked, static, scores, prereg, how)
+    show(report, session)
+    raise typer.Exit(report.verdict.exit_code)
 
 
 def _only_arithmetic(ctx: typer.Context) -> None:
@@ -113,9 +114,9 @@ def _say_cost(cost: Cost) -> None:
     note(f"{cost.runs:,} runs of the mechanism, reach twins included: {seconds}" if cost.runs else "nothing is trained")
 
 
-def _on_target(session: Session, asked: Asked, defense: str | None, train: str | None, how: dict[str, Any]) -> Audit:
-    from auditor.cli.config import with_defense_tables
-    from auditor.cli.console import stderr
+def _on_target(session: Session, asked: Asked, defense: str | None, train: str | None, how: dict[str, Any]) -> Report:
+    from auditor.api.options import with_defense_tables
+    from auditor.cli.console import loading, stderr
     from auditor.compare.arms import make_defense
     from auditor.runner.claiming import Refused, ask_defense, ask_function, refused
     from auditor.runner.execute import TrainedCache
@@ -123,7 +124,8 @@ def _on_target(session: Session, asked: Asked, defense: str | None, train: str |
     made = None
     if defense is not None:
         made = make_defense(with_defense_tables([defense], session.resolved.tables.get("defenses"))[0])
-    loaded = session.load_target()
+    with loading(plain=session.resolved["plain"]):
+        loaded = session.load_target()
     status = stderr().status("preparing the audit")
 
     def tick(_fraction: float | None, note: str) -> None:
@@ -136,6 +138,7 @@ def _on_target(session: Session, asked: Asked, defense: str | None, train: str |
         answer = ask_defense(loaded, made, asked, models=TrainedCache(), tick=tick)
         if isinstance(answer, Refused):
             settings = session.claim_settings((asked.seed,), tuple(sys.argv[1:]))
+            session.prepare()
             return session.keep(refused(asked, made, answer, loaded, settings))
         question = answer
     if session.resolved["plain"]:
@@ -151,8 +154,8 @@ def _without_target(
     scores: Path | None,
     prereg: Path | None,
     how: dict[str, Any],
-) -> Audit:
-    from auditor.cli.console import read_file
+) -> Report:
+    from auditor.api.files import read_file
     from auditor.document import from_bytes
     from auditor.runner.claiming import ask_parameters, ask_scores
 
@@ -168,12 +171,3 @@ def _without_target(
             raise UsageError(f"-o {session.out} would overwrite {prereg}, the pre-registration. Choose another folder.")
         question, row = ask_scores(scores, asked, document, power_only=how["power_only"])
     return session.claim(question, row, argv=tuple(sys.argv[1:]), **how)
-
-
-def _exit_code(audit: Audit, *, power_only: bool, allow_inconclusive: bool) -> int:
-    """The verdict's; a power analysis alone judges nothing, and fails only where an audit could see nothing."""
-    if not power_only or audit.verdict.exit_code == 1:
-        return audit.verdict.exit_code
-    powers: list[Any] = [cell.params.get("power") for cell in audit.cells]
-    possible = bool(powers) and all(isinstance(power, dict) and power["possible"] for power in powers)
-    return 0 if possible or allow_inconclusive else 3

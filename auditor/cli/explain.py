@@ -22,7 +22,7 @@ def explain(id_: Annotated[str, typer.Argument(metavar="ID", help="A probe, atta
         *attacks,
         *probes,
         *registry.entries("defenses"),
-        *(finding for finding in registry.finding_ids() if page("findings", finding) is not None),
+        *(finding for finding in registry.findings() if page("findings", finding) is not None),
     }
     if id_ not in known:
         raise ConfigError(f'nothing is called "{id_}". {nearest(id_, known)} "auditor list probes" shows them all.')

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auditor.cli.config import read_tables
-from auditor.cli.console import read_file
+from auditor.api.files import read_file
+from auditor.api.options import read_tables
 from auditor.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -45,8 +45,8 @@ def _findings() -> list[tuple[str, str, str]]:
     from auditor import registry
     from auditor.cli.pages import first_line
 
-    lines = {id_: first_line("findings", id_) for id_ in registry.finding_ids()}
-    return [(id_, id_.partition("-")[0], line) for id_, line in lines.items() if line]
+    rows = [(id_, family, first_line("findings", id_)) for id_, family in registry.findings().items()]
+    return [row for row in rows if row[2]]
 
 
 def _data() -> list[tuple[str, str, str]]:

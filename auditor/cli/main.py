@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from auditor.cli.diff import diff
 from auditor.cli.dp_claim import dp_claim
 from auditor.cli.explain import explain
 from auditor.cli.gate import gate
+from auditor.cli.init import init
 from auditor.cli.list import list_
 from auditor.cli.repair import repair
 from auditor.cli.report import report
@@ -44,11 +46,16 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    pass
+    from auditor.cli.console import Notes
+
+    logger = logging.getLogger("auditor")
+    if not any(isinstance(handler, Notes) for handler in logger.handlers):
+        logger.addHandler(Notes(logging.WARNING))
 
 
 app.command("demo")(demo)
 app.command("train")(train)
+app.command("init")(init)
 app.command("check")(check)
 app.command("run")(run)
 app.command("gate")(gate)

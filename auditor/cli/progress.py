@@ -7,36 +7,11 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from auditor.api.progress import LineObserver
 from auditor.cli.console import stderr
 from auditor.document import CellRow
 from auditor.runner.execute import Observer
 from auditor.runner.plan import PlannedCell
-
-
-class LineObserver:
-    """One line per finished cell."""
-
-    def __init__(self) -> None:
-        self._console = stderr()
-        self._total = self._done = 0
-
-    def planned(self, cells: Sequence[PlannedCell]) -> None:
-        """Remembers how many there are."""
-        self._total = len(cells)
-
-    def started(self, cell: PlannedCell) -> None:
-        """Nothing: a line when it is done is enough."""
-
-    def tick(self, fraction: float | None, note: str) -> None:
-        """Nothing: no live output off a terminal."""
-
-    def finished(self, row: CellRow) -> None:
-        """`[3/12] graphmi seed 0: ok, 4.1 s`."""
-        self._done += 1
-        tail = f"{row.seconds:.1f} s" if row.status == "ok" else row.reason
-        self._console.print(
-            f"[{self._done}/{self._total}] {row.probe} seed {row.seed}: {row.status}, {tail}", markup=False
-        )
 
 
 class BarObserver:
@@ -44,7 +19,7 @@ class BarObserver:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._task: TaskID | None = None
+        self._task: TaskID = progress.add_task("loading the target", total=None, cells="")
         self._name = ""
         self._done = 0.0
         self._weights: list[float] = []
@@ -53,7 +28,7 @@ class BarObserver:
     def planned(self, cells: Sequence[PlannedCell]) -> None:
         """Weighs each cell by its estimate, so that time left means something."""
         self._weights = [max(cell.estimate_s, 0.5) for cell in cells]
-        self._task = self._progress.add_task("starting", total=sum(self._weights), cells=f"0/{len(cells)}")
+        self._progress.update(self._task, description="starting", total=sum(self._weights), cells=f"0/{len(cells)}")
 
     def started(self, cell: PlannedCell) -> None:
         """Names the running probe."""
@@ -72,9 +47,8 @@ class BarObserver:
         self._update(f"{self._name}: {row.status}")
 
     def _update(self, description: str, ahead: float = 0.0) -> None:
-        if self._task is not None:
-            cells = f"{self._index}/{len(self._weights)}"
-            self._progress.update(self._task, description=description[:48], completed=self._done + ahead, cells=cells)
+        cells = f"{self._index}/{len(self._weights)}"
+        self._progress.update(self._task, description=description[:48], completed=self._done + ahead, cells=cells)
 
 
 @contextmanager
@@ -82,7 +56,7 @@ def observe(*, plain: bool = False) -> Iterator[Observer]:
     """The observer that suits stderr; `plain` asks for lines on a terminal too."""
     console = stderr()
     if plain or not console.is_terminal:
-        yield LineObserver()
+        yield LineObserver(lambda line: console.print(line, markup=False))
         return
     columns = (
         TextColumn("{task.description:<48}", markup=False),

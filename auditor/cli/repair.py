@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +28,8 @@ def repair(
     import torch
 
     from auditor import registry
-    from auditor.cli.console import check_other_folder, note, prepare_folder, stderr, stdout
+    from auditor.api.files import check_other_folder, prepare_folder, write_file
+    from auditor.cli.console import note, stderr, stdout
     from auditor.compare.arms import load_any
     from auditor.data.sources import resolve_root
     from auditor.defense import DefenseTask
@@ -45,17 +45,12 @@ def repair(
     models = TrainedCache()
     loaded = load_any(target, models=models, data_root=resolve_root(data_root), notify=note)
     with stderr().status(f"repairing {loaded.name}"):
-        repaired, report = defense.apply(loaded, DefenseTask(seed, models))
-        beside = []
-        if method == "gre-plus":  # the same list without the projection: what the projection is worth
-            control = replace(defense, method="finetune").apply(loaded, DefenseTask(seed, models))[1]
-            beside = report.beside(control)
-    first, *others = report.lines()
-    for line in (first, *beside, *others):
-        stdout().print(line, markup=False)
+        repaired, facts = defense.beside_control(loaded, DefenseTask(seed, models))
+    registry.find("reports", "terminal").load()().print_repair(facts, stdout())
     if repaired is None:
         note("nothing was saved: no node could be repaired within the budget")
         raise typer.Exit(1)
     prepare_folder(out)
     save_derived(repaired, target, out)
-    note(f'written: {out}/target.toml. Audit it with "auditor run {out}".')
+    write_file(out / "repair.json", facts.model_dump_json(indent=1) + "\n")
+    note(f'written: {out}/target.toml and repair.json. Audit it with "auditor run {out}".')

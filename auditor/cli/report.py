@@ -20,7 +20,8 @@ def report(
 ) -> None:
     """Render an audit in any format; nothing is computed again."""
     from auditor import registry
-    from auditor.cli.console import note, prepare_folder, stdout, write_file
+    from auditor.api.files import prepare_folder, write_file
+    from auditor.cli.console import note, stdout
     from auditor.errors import UsageError
 
     audit = judging.read_audit(audit_json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,9 +33,12 @@ def run(
     print_config: Annotated[bool, typer.Option("--print-config", help="Show options and origins, then stop.")] = False,
 ) -> None:
     """Audit a trained model: attacks, controls, intervals, verdict."""
-    from auditor.cli.session import Session
+    from auditor.api.auditing import audit
+    from auditor.api.session import Session
+    from auditor.cli.console import show
+    from auditor.cli.progress import observe
 
-    given = {
+    given: dict[str, Any] = {
         "only": only,
         "skip": skip,
         "family": family,
@@ -45,17 +48,24 @@ def run(
         "fail_on": fail_on,
         "baseline": baseline,
         "out": out,
-        "format": format_,
         "data_root": data_root,
         "threads": threads,
         "exit_zero": exit_zero,
-        "plain": plain,
     }
-    session = Session.open(target, given)
+    session = Session.open(target, {**given, "format": format_, "plain": plain})
     if print_config:
         typer.echo(session.resolved.text())
         raise typer.Exit
-    loaded = session.load_target(data=data, trust_pickle=trust_pickle)
-    audit = session.run(loaded, argv=tuple(sys.argv[1:]))
-    session.show(audit)
-    raise typer.Exit(audit.verdict.exit_code)
+    formats = None if format_ is None else format_.split(",")
+    with observe(plain=session.resolved["plain"]) as observer:
+        report = audit(
+            target,
+            data,
+            formats=formats,
+            trust_pickle=trust_pickle,
+            progress=observer,
+            argv=sys.argv[1:],
+            **given,
+        )
+    show(report, session)
+    raise typer.Exit(report.verdict.exit_code)

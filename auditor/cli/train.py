@@ -29,8 +29,9 @@ def train(
     download: Annotated[bool, typer.Option("--download", help="Let PyG download a set the data root lacks.")] = False,
 ) -> None:
     """Train a reference model (GCN, GAT, GraphSAGE, GIN) and save it as safetensors with its target.toml."""
-    from auditor.cli.console import check_folder, note, stderr, stdout
-    from auditor.cli.training import describe, train_target
+    from auditor.api.files import check_folder
+    from auditor.cli.console import note, stderr, stdout
+    from auditor.cli.training import say_trained, train_target
 
     check_folder(out)
     with stderr().status(f"training {arch} on {data}"):
@@ -47,5 +48,5 @@ def train(
             data_root=data_root,
             download=download,
         )
-    stdout().print(describe(target), markup=False)
+    say_trained(target, stdout())
     note(f'written: {out}/target.toml. Audit it with "auditor run {out}".')

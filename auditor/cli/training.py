@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from auditor.document import TargetRow
+    from rich.console import Console
+
     from auditor.targets.target import Target
 
 
@@ -47,26 +48,9 @@ def train_target(
     )
 
 
-def describe(target: Target) -> str:
-    """Test accuracy with its interval, the constant predictor, the split and its sizes."""
+def say_trained(target: Target, console: Console) -> None:
+    """Accuracy and split of a target that was just made."""
+    from auditor import registry
     from auditor.runner.assemble import target_row
 
-    row = target_row(target)
-    split = row.split
-    drawn = "" if split["seed"] is None else f" (seed {split['seed']})"
-    return (
-        f"{row.name}: {accuracy_line(row)}\n"
-        f"split {split['spec']}{drawn}: {split['train']} train, {split['val']} validation, "
-        f"{split['test']} test"
-    )
-
-
-def accuracy_line(row: TargetRow) -> str:
-    """Test accuracy with its interval, beside the constant predictor."""
-    clean = row.clean
-    if clean is None or row.constant_predictor is None:
-        return "accuracy was not measured"
-    return (
-        f"test accuracy {clean.value:.3f} [{clean.lo:.3f}, {clean.hi:.3f}] on {clean.n} items; "
-        f"constant predictor {row.constant_predictor:.3f}"
-    )
+    registry.find("reports", "terminal").load()().print_trained(target_row(target), console)

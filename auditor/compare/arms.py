@@ -20,7 +20,7 @@ from auditor.guarantee import FILE_NAME as GUARANTEE
 from auditor.guarantee import Guarantee, read_guarantee
 from auditor.mechanism import PrivateDefense
 from auditor.parameters import build, spec_of
-from auditor.registry import Profile, Reference
+from auditor.registry import Profile, Reference, lack_of
 from auditor.targets.load import load_target
 from auditor.targets.target import DefenseTag, Target
 from auditor.targets.weights import read_bytes
@@ -160,7 +160,7 @@ def check_applies(target: Target, defense: Defense, task: DefenseTask) -> None:
         )
     missing = sorted(set(line.needs) - target.capabilities)
     if missing:
-        raise SkippedError(f"{defense.id} needs {', '.join(missing)}; {target.name} lacks it")
+        raise SkippedError(f"{defense.id} needs {', '.join(map(lack_of, missing))}; {target.name} lacks it")
 
 
 def load_any(path: Path, *, models: TrainedModels, **options: Any) -> Target:

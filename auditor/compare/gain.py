@@ -19,7 +19,8 @@ from auditor.document import Control, Estimate, Limit, Measured, Metric, measure
 from auditor.errors import EvaluationError
 from auditor.evaluate.robustness.verification import Verifier
 from auditor.outcomes import FlipSet
-from auditor.statistics.intervals import Z95, agresti_min, paired_bootstrap, wilson
+from auditor.statistics.intervals import Z95, paired_bootstrap
+from auditor.statistics.shares import paired, share
 from auditor.targets.target import Target
 
 Bools = NDArray[np.bool_]
@@ -159,11 +160,11 @@ def _accuracy(
 ) -> Measured:
     """Share of right items beside that of each other arm; judged where it has a limit."""
     controls = [
-        Control(name=name, estimate=_share(other), contrast=_paired(own, other)) for name, other in others.items()
+        Control(name=name, estimate=share(other), contrast=paired(own, other)) for name, other in others.items()
     ]
     return measured(
         metric,
-        _share(own),
+        share(own),
         finding=FINDING,
         subset=subset,
         controls=controls,
@@ -211,16 +212,3 @@ def _mean_recall(predicted: NDArray[np.int64], y: NDArray[np.int64]) -> Callable
         return float(((member @ (weights * hits))[present] / mass[present]).mean())
 
     return recall
-
-
-def _share(right: Bools) -> Estimate:
-    lo, hi = wilson(float(right.sum()), len(right))
-    return Estimate(value=float(right.mean()), lo=lo, hi=hi, n=len(right))
-
-
-def _paired(own: Bools, other: Bools) -> Estimate:
-    """Own − other in the share of right items, paired."""
-    n, gained = len(own), float(own.mean() - other.mean())
-    both, only_own, only_other = (float(at.sum()) for at in (own & other, own & ~other, other & ~own))
-    lo, hi = agresti_min(both, only_own, only_other, n - both - only_own - only_other)
-    return Estimate(value=gained, lo=min(lo, gained), hi=max(hi, gained), n=n)

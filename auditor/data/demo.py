@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from auditor.data.npz import MASKS, PLAIN, from_plain, read_arrays
-from auditor.data.raw import Raw, to_tensor
+from auditor.data.files import read_file
+from auditor.data.raw import Raw
 from auditor.errors import ConfigError, DataError
 
 DEMO_FILE = Path(__file__).with_name("demo.npz")
@@ -82,7 +81,7 @@ class BlockModel:
         u, v = u[edges], v[edges]
         word_class = np.arange(self.features) // self.own_words  # words past the last class's own belong to nobody
         x = rng.random((self.nodes, self.features)) < np.where(word_class == y[:, None], self.own, self.other)
-        masks = {key: np.zeros(self.nodes, dtype=np.bool_) for key in MASKS}
+        masks = {key: np.zeros(self.nodes, dtype=np.bool_) for key in ("train_mask", "val_mask", "test_mask")}
         for c in range(self.classes):
             members = rng.permutation(np.flatnonzero(y == c))
             rest = members[self.train_per_class :]
@@ -111,7 +110,4 @@ def read_demo() -> Raw:
     found = hashlib.sha256(DEMO_FILE.read_bytes()).hexdigest()
     if found != expected:
         raise DataError(f"{DEMO_FILE.name} has sha256 {found}; expected {expected}. Install gnn-auditor again.")
-    arrays = read_arrays(DEMO_FILE, (*PLAIN, *MASKS))
-    raw = from_plain(arrays, DEMO_FILE.name)
-    raw.masks = {key.removesuffix("_mask"): to_tensor(arrays[key], torch.bool) for key in MASKS}
-    return raw
+    return replace(read_file(DEMO_FILE), whole_x=False)  # words that occur or not, stored small

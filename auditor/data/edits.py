@@ -13,18 +13,28 @@ import torch
 from torch import Tensor
 
 from auditor.data.graph import Graph
+from auditor.errors import SkippedError
 
 
 def canonical_graph(graph: Graph) -> Graph:
-    """The graph with each arc once (first weight kept), self-loops kept; `graph` itself when it has no duplicates."""
+    """The graph with each arc once (first weight kept), self-loops kept; `graph` itself when it has no duplicates.
+
+    Raises:
+        SkippedError: parallel edges differ in their fields: what an edit of the pair would be is not defined.
+    """
     keys = graph.edge_index[0] * graph.num_nodes + graph.edge_index[1]
     distinct, place = torch.unique(keys, return_inverse=True)
     if distinct.numel() == keys.numel():
         return graph
     first = torch.full((distinct.numel(),), keys.numel()).scatter_reduce(0, place, torch.arange(keys.numel()), "amin")
-    first = torch.sort(first).values
-    weight = None if graph.edge_weight is None else graph.edge_weight[first]
-    return graph.with_edges(graph.edge_index[:, first], weight)
+    first, order = torch.sort(first)
+    place = torch.argsort(order)[place]  # of each arc, among those that stay
+    for name, rows in graph.fields.edge.items():
+        if not torch.equal(rows, rows[first[place]]):
+            raise SkippedError(
+                f"{graph.name} has parallel edges that differ in {name}; which of them an edit changes is not defined"
+            )
+    return graph.keeping(first)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,19 +175,8 @@ def select_graphs(graph: Graph, items: Tensor) -> tuple[Graph, Tensor]:
     chosen = torch.zeros(graph.num_items, dtype=torch.bool)
     chosen[items] = True
     nodes = torch.nonzero(chosen[graph.batch]).flatten()
-    place = torch.full((graph.num_nodes,), -1)
-    place[nodes] = torch.arange(nodes.numel())
     inside = chosen[graph.batch][graph.edge_index[0]]
-    rank = torch.cumsum(chosen.long(), dim=0) - 1
-    part = Graph(
-        graph.x[nodes],
-        place[graph.edge_index[:, inside]],
-        graph.y[chosen],
-        None if graph.edge_weight is None else graph.edge_weight[inside],
-        rank[graph.batch[nodes]],
-        graph.name,
-    )
-    return part, nodes
+    return graph.taking(nodes, torch.nonzero(chosen).flatten(), torch.nonzero(inside).flatten()), nodes
 
 
 def _keys(arcs: Tensor, n: int, directed: bool) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from auditor.data.fields import NO_FIELDS, Fields, origin_of
 from auditor.errors import GraphError, SplitError
 from auditor.tasks import Task
 
@@ -17,12 +18,14 @@ class Graph:
     """One graph (task `node`) or many graphs side by side (task `graph`, told apart by `batch`).
 
     Attributes:
-        x: features, float32 [N, F], finite.
+        x: features, float32 [N, F], finite; F is 0 for a graph without any.
         edge_index: directed edges, int64 [2, E], every id in [0, N).
-        y: labels, int64, [N] for one graph and [B] for many; values >= 0.
+        y: labels, int64, [N] for one graph and [B] for many; -1 for an item without a label.
         edge_weight: float32 [E] or None.
         batch: the graph of each node, int64 [N], non-decreasing, 0..B-1; None for one graph.
         name: what the report calls it.
+        fields: everything else that the file holds and the model may read.
+        whole_x: the features are whole numbers, which the model reads as such (ids, categories).
 
     Raises:
         GraphError: on construction, when any of the above does not hold. Node and edge counts are in the message.
@@ -34,6 +37,8 @@ class Graph:
     edge_weight: Tensor | None = None
     batch: Tensor | None = None
     name: str = "graph"
+    fields: Fields = NO_FIELDS
+    whole_x: bool = False
 
     def __post_init__(self) -> None:
         _check(self)
@@ -64,6 +69,11 @@ class Graph:
         return int(self.y.shape[0])
 
     @property
+    def labelled(self) -> Tensor:
+        """Which items have a label, bool [N] or [B]."""
+        return self.y >= 0
+
+    @property
     def is_undirected(self) -> bool:
         """Whether every arc has its reverse (loops aside)."""
         keys = self.arc_keys(include_loops=False)
@@ -84,41 +94,91 @@ class Graph:
         return distinct
 
     def with_edges(self, edge_index: Tensor, edge_weight: Tensor | None = None) -> Graph:
-        """The same nodes with other edges."""
-        return replace(self, edge_index=edge_index, edge_weight=edge_weight)
+        """The same nodes with other edges; fields of edges follow by `origin_of`.
+
+        Raises:
+            GraphError: an edge with fields is added to a graph without any.
+        """
+        return replace(self, edge_index=edge_index, edge_weight=edge_weight, fields=self.fields_on(edge_index))
+
+    def fields_on(self, edge_index: Tensor) -> Fields:
+        """The fields as they are with other edges, int64 [2, E'] on the same nodes.
+
+        Raises:
+            GraphError: an edge with fields is added to a graph without any.
+        """
+        if not self.fields.edge:
+            return self.fields
+        return self.fields.take(arcs=origin_of(self.edge_index, edge_index, self.num_nodes))
+
+    def keeping(self, arcs: Tensor) -> Graph:
+        """The same nodes with some of the arcs, by bool [E] or int64 [E'], in the order given."""
+        arcs = torch.nonzero(arcs).flatten() if arcs.dtype == torch.bool else arcs
+        weight = None if self.edge_weight is None else self.edge_weight[arcs]
+        fields = self.fields.take(arcs=arcs)
+        return replace(self, edge_index=self.edge_index[:, arcs], edge_weight=weight, fields=fields)
 
     def induced(self, node_ids: Tensor) -> Graph:
         """The subgraph on `node_ids` (int64, distinct, ascending), nodes and graphs renumbered in their old order.
 
         Edges with both ends inside stay, in their old order; graphs without a node left vanish.
         """
+        items = node_ids if self.batch is None else torch.unique(self.batch[node_ids])
+        return self.taking(node_ids, items)
+
+    def taking(self, nodes: Tensor, items: Tensor, arcs: Tensor | None = None) -> Graph:
+        """The graph on some nodes, in the order given: the one gather that everything a graph holds goes through.
+
+        Args:
+            nodes: old ids, int64 [N'], distinct; of many graphs, those of one graph side by side.
+            items: old ids of what is classified, in the order it has then, int64 [N'] or [B'].
+            arcs: old places of the arcs, int64 [E'], both ends inside; None for all with both ends inside.
+        """
         place = torch.full((self.num_nodes,), -1, dtype=torch.int64)
-        place[node_ids] = torch.arange(len(node_ids))
-        kept = (place[self.edge_index] >= 0).all(dim=0)
-        weight = None if self.edge_weight is None else self.edge_weight[kept]
-        batch, items = None, node_ids
+        place[nodes] = torch.arange(nodes.numel())
+        if arcs is None:
+            arcs = torch.nonzero((place[self.edge_index] >= 0).all(dim=0)).flatten()
+        batch = None
         if self.batch is not None:
-            items, batch = torch.unique(self.batch[node_ids], return_inverse=True)
-        edge_index = place[self.edge_index[:, kept]]
+            order = torch.full((self.num_items,), -1, dtype=torch.int64)
+            order[items] = torch.arange(items.numel())
+            batch = order[self.batch[nodes]]
         return replace(
-            self, x=self.x[node_ids], edge_index=edge_index, y=self.y[items], edge_weight=weight, batch=batch
+            self,
+            x=self.x[nodes],
+            edge_index=place[self.edge_index[:, arcs]],
+            y=self.y[items],
+            edge_weight=None if self.edge_weight is None else self.edge_weight[arcs],
+            batch=batch,
+            fields=self.fields.take(nodes, arcs, None if self.batch is None else items),
         )
 
     def digest(self) -> str:
         """sha256 over shapes and bytes of every tensor, in a fixed order."""
         sha = hashlib.sha256()
         for part in (self.x, self.edge_index, self.y, self.edge_weight, self.batch):
-            sha.update(repr(None if part is None else (tuple(part.shape), str(part.dtype))).encode())
-            if part is not None:
-                sha.update(part.detach().cpu().contiguous().numpy().tobytes())
+            _add_to(sha, part)
+        for name, part in sorted(self.fields):
+            sha.update(name.encode())
+            _add_to(sha, part)
         return sha.hexdigest()
+
+
+def _add_to(sha: hashlib._Hash, part: Tensor | None) -> None:
+    sha.update(repr(None if part is None else (tuple(part.shape), str(part.dtype))).encode())
+    if part is not None:
+        sha.update(part.detach().cpu().contiguous().numpy().tobytes())
+
+
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
     """Which items were trained on, chose the checkpoint, and test it; bool [N] or [B] each, disjoint.
 
-    `spec` is how it was named (`public`, `per-class:20`, …), `seed` where it was drawn (None: not drawn).
+    `spec` is how it was named (`public`, `per-class:20`, …), `seed` where it was drawn (None: not drawn). A split that
+    nobody knows is `Split.unknown`: no item is known to be of any part.
     """
 
     train: Tensor
@@ -142,9 +202,20 @@ class Split:
                     f"{shared.numel()} items are in both {a} and {b} (first: {shared[:5].tolist()}); "
                     "expected disjoint masks. Remove them from one of the two."
                 )
-        for name in ("train", "test"):
+        for name in ("train", "test") if self.is_known else ():
             if not masks[name].any():
                 raise SplitError(f"the {name} mask is empty; expected at least one item. Check the split file.")
+
+    @classmethod
+    def unknown(cls, items: int) -> Split:
+        """The split of a model whose training items nobody named, for `items` nodes or graphs."""
+        none = torch.zeros(items, dtype=torch.bool)
+        return cls(none, none.clone(), none.clone(), spec=UNKNOWN)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anybody said what it was trained on."""
+        return self.spec != UNKNOWN
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -158,6 +229,13 @@ class Split:
                 f"the masks have {self.train.shape[0]} entries, {graph.name} has {graph.num_items} items; expected one "
                 "entry per item. Give masks in the order of y."
             )
+        for part in ("train", "val", "test"):
+            bare = torch.nonzero(getattr(self, part) & ~graph.labelled).flatten()
+            if bare.numel():
+                raise SplitError(
+                    f"{bare.numel()} items of the {part} mask have no label (first: {bare[:5].tolist()}); expected a "
+                    "label for each. Take them out of the mask; elsewhere, items without a label may stay."
+                )
 
 
 def _check(graph: Graph) -> None:
@@ -203,10 +281,18 @@ def _check(graph: Graph) -> None:
             f"{graph.name}: y is {y.dtype} {list(y.shape)}; expected int64 [{items}], one class index per item. "
             "Regression and multi-label targets are not audited."
         )
-    if int(y.min()) < 0:
-        raise GraphError(f"{graph.name}: y holds {int(y.min())}; expected class indices from 0.")
+    if int(y.min()) < -1:
+        raise GraphError(
+            f"{graph.name}: y holds {int(y.min())}; expected class indices from 0, and -1 where there is no label."
+        )
+    if int(y.max()) < 0:
+        raise GraphError(
+            f"{graph.name}: no item has a label; expected class indices in y. Link prediction, recommendation and "
+            "self-supervised models are not audited."
+        )
     weight = graph.edge_weight
     if weight is not None and (weight.shape != (edge_index.shape[1],) or not torch.isfinite(weight).all()):
         raise GraphError(
             f"{graph.name}: edge_weight is {list(weight.shape)}; expected finite values [{edge_index.shape[1]}]."
         )
+    graph.fields.check(n, int(edge_index.shape[1]), None if graph.batch is None else items, graph.name)

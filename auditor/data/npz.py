@@ -17,13 +17,13 @@ from auditor.errors import GraphError
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 MAX_DENSE_BYTES = 16 * 2**30
-PLAIN = ("x", "edge_index", "y", "edge_weight", "batch")
-MASKS = ("train_mask", "val_mask", "test_mask")
 SPARSE = ("data", "indices", "indptr", "shape")
 
 
-def read_arrays(path: Path, wanted: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
-    """The wanted arrays that the archive holds; the others are not even decoded.
+def read_arrays(path: Path, wanted: Iterable[str] | None = None) -> dict[str, npt.NDArray[Any]]:
+    """The wanted arrays that the archive holds; the others are not even decoded. None for all of them.
+
+    Of all of them, those that hold Python objects are never read: an empty array of objects says that they are there.
 
     Raises:
         GraphError: not an archive of arrays, or a wanted array holds Python objects.
@@ -32,14 +32,17 @@ def read_arrays(path: Path, wanted: Iterable[str]) -> dict[str, npt.NDArray[Any]
     objects: list[str] = []
     try:
         with np.load(path, allow_pickle=False) as archive:
-            for key in wanted:
+            for key in archive.files if wanted is None else wanted:
                 if key in archive.files:
                     try:
                         found[key] = archive[key]
                     except ValueError as error:
                         if "Object arrays" not in str(error):
                             raise
-                        objects.append(key)
+                        if wanted is None:
+                            found[key] = np.empty(0, dtype=object)
+                        else:
+                            objects.append(key)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         raise GraphError(
             f"{path.name} could not be read as an .npz archive ({error}); expected plain numeric arrays. "
@@ -83,7 +86,7 @@ def read_twitch(path: Path) -> Raw:
 
 def sparse_keys() -> tuple[str, ...]:
     """The keys of the compressed-sparse-row layout."""
-    return (*(f"{part}_{key}" for part in ("adj", "attr") for key in SPARSE), "labels", *MASKS)
+    return (*(f"{part}_{key}" for part in ("adj", "attr") for key in SPARSE), "labels")
 
 
 def from_sparse(arrays: Arrays, name: str) -> Raw:
@@ -124,41 +127,6 @@ def from_sparse(arrays: Arrays, name: str) -> Raw:
         x = to_tensor(features.toarray(), torch.float32)
     return Raw(
         edge_index, integers(labels, "labels", name), x, edge_weight=None if bool((weight == 1).all()) else weight
-    )
-
-
-def from_plain(arrays: Arrays, name: str) -> Raw:
-    """A graph from `edge_index`, `y` and, where given, `x`, `edge_weight`, `batch`.
-
-    Raises:
-        GraphError: `edge_index` or `y` is missing, or one of the integer arrays holds no integers.
-    """
-    missing = [key for key in ("edge_index", "y") if key not in arrays]
-    if missing:
-        raise GraphError(
-            f"{name} lacks {', '.join(missing)} and holds {', '.join(sorted(arrays)) or 'nothing that is read'}; "
-            "expected edge_index [2, E] and y, with x [N, F] (or the adj_*/attr_*/labels layout). Save them under "
-            "these names."
-        )
-    x = arrays.get("x")
-    if x is not None and (x.dtype.kind not in "fiub" or x.ndim != 2):
-        raise GraphError(
-            f"{name}: x is {x.dtype} {list(x.shape)}; expected numbers [N, F]. Encode the features before the audit."
-        )
-    if arrays["y"].ndim != 1:
-        raise GraphError(
-            f"{name}: y has the shape {list(arrays['y'].shape)}; expected one class index per item, [N] or [B]. "
-            "For one-hot labels, save y.argmax(axis=1); multi-label targets are not audited."
-        )
-    weight = arrays.get("edge_weight")
-    if weight is not None and weight.dtype.kind not in "fiu":
-        raise GraphError(f"{name}: edge_weight is {weight.dtype}; expected numbers [E]. Save it as float32.")
-    return Raw(
-        integers(arrays["edge_index"], "edge_index", name),
-        integers(arrays["y"], "y", name),
-        None if x is None else to_tensor(x, torch.float32),
-        edge_weight=None if weight is None else to_tensor(weight, torch.float32),
-        batch=integers(arrays["batch"], "batch", name) if "batch" in arrays else None,
     )
 
 

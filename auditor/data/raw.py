@@ -9,6 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from auditor.data.fields import NO_FIELDS, Fields
+
 
 @dataclass(slots=True)
 class Raw:
@@ -24,6 +26,9 @@ class Raw:
         masks_from: `public`, or `prognn` for the splits of the Pro-GNN study.
         columns: named columns, int64 [N] or [B] (`group` of the generated sets).
         notes: what was changed on the way, in words.
+        fields: everything else, by what its rows belong to.
+        whole_x: the features are whole numbers by their type.
+        num_nodes: N, where there are no features to tell it.
     """
 
     edge_index: Tensor
@@ -35,6 +40,9 @@ class Raw:
     masks_from: str = "public"
     columns: dict[str, Tensor] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    fields: Fields = NO_FIELDS
+    whole_x: bool = False
+    num_nodes: int | None = None
 
 
 def to_tensor(array: npt.NDArray[np.generic], dtype: torch.dtype) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from auditor.data import catalogue, demo, files, npz, planetoid, roots, synthetic, text, tudataset
 from auditor.data.catalogue import DataEntry
 from auditor.data.deeprobust import read_deeprobust
-from auditor.data.graph import Graph, Split
+from auditor.data.graph import UNKNOWN, Graph, Split
 from auditor.data.raw import Raw
 from auditor.data.roots import Notify, resolve_root
 from auditor.errors import ConfigError, DataError, GraphError, nearest
@@ -22,6 +22,7 @@ __all__ = ["LoadedData", "apply_transform", "load_data", "resolve_root"]
 
 PARTS = ("train", "val", "test")
 TRANSFORMS = ("none", "row-normalize")
+FEATURES = ("identity", "degree", "ones")
 MAX_IDENTITY = 10_000  # nodes without features get an N x N identity, up to here
 
 
@@ -40,6 +41,7 @@ class LoadedData:
         has_identity_features: features only name the node.
         masks_from: `public` or `prognn`.
         transform: what `graph.x` went through.
+        features: what was asked to stand in for features that are not there; None for nothing.
         columns: named columns, int64 [N] or [B], such as the `group` of generated sets.
     """
 
@@ -53,6 +55,7 @@ class LoadedData:
     has_identity_features: bool = False
     masks_from: str = "public"
     transform: str = "none"
+    features: str | None = None
     columns: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -63,6 +66,9 @@ def load_data(
     cache: Path | None = None,
     transform: str = "none",
     download: bool = False,
+    features: str = "",
+    node_fields: tuple[str, ...] = (),
+    edge_fields: tuple[str, ...] = (),
     notify: Notify = lambda _: None,
 ) -> LoadedData:
     """The data set of that name, or the graph in that file.
@@ -72,6 +78,10 @@ def load_data(
         root: data root, see `resolve_root`; never written. None lets what is missing be downloaded into the cache.
         cache: where downloads go; None for `AUDITOR_CACHE`, else the user's cache.
         transform: `none` or `row-normalize`.
+        features: what stands in for features where there are none: `identity`, `degree` or `ones`; empty for what the
+            publishers' readers do, and for none in a file.
+        node_fields: fields of a file that belong to its nodes, where their length does not say so.
+        edge_fields: the same for edges.
         download: allow the cache and the network although a root was given.
         notify: told in one sentence before anything is downloaded.
 
@@ -86,14 +96,14 @@ def load_data(
     path = Path(name_or_path).expanduser()
     looks_like_file = path.suffix.lower() in {".npz", ".pt", ".pth", ".safetensors"} or path.is_absolute()
     if looks_like_file or (path.exists() and not _is_known(name_or_path)):
-        raw = files.read_file(path)
+        raw = files.read_file(path, node_fields=node_fields, edge_fields=edge_fields)
         name, digest, entry = path.stem, roots.digest_files([path]), None
     else:
         asked, _, variant = name_or_path.strip().lower().partition(":")
         entry = catalogue.find(asked)
         name = f"{asked}:{variant}" if variant else asked
         raw, digest = _read_named(entry, variant, root, cache, download, notify)
-    return _complete(raw, name, digest, entry, transform)
+    return complete(raw, name, digest, entry, transform, features)
 
 
 def apply_transform(graph: Graph, transform: str) -> Graph:
@@ -190,53 +200,82 @@ def _karate() -> tuple[Raw, str]:
     return Raw(data.edge_index, data.y), graph.digest()
 
 
-def _complete(raw: Raw, name: str, digest: str, entry: DataEntry | None, transform: str) -> LoadedData:
-    """Features for those without, notes, checks of graph and masks."""
+def complete(
+    raw: Raw, name: str, digest: str, entry: DataEntry | None = None, transform: str = "none", features: str = ""
+) -> LoadedData:
+    """The checked graph with its masks and notes; `entry` is its line in the catalogue, None for a user's own.
+
+    Raises:
+        DataError: as `load_data` says.
+    """
     notes = list(raw.notes)
-    x, identity = _features(raw, name, notes)
-    graph = Graph(x, raw.edge_index, raw.y, raw.edge_weight, raw.batch, name)
+    n = raw.num_nodes or int((raw.y if raw.batch is None else raw.batch).shape[0])
+    bare = raw.x is None or (raw.x.dim() == 2 and raw.x.shape[1] == 0)
+    x = torch.zeros(n, 0) if raw.x is None or bare else raw.x
+    graph = Graph(x, raw.edge_index, raw.y, raw.edge_weight, raw.batch, name, raw.fields, raw.whole_x and not bare)
     columns = raw.masks["train"].shape[1] if raw.masks and raw.masks["train"].dim() == 2 else 1
     for column in range(columns if raw.masks else 0):
         train, val, test = (m[:, column] if m.dim() == 2 else m for m in (raw.masks[part] for part in PARTS))
         Split(train, val, test, spec=raw.masks_from).check_fits(graph)
-    if raw.masks:
-        default = raw.masks_from if columns == 1 else "masks:0"
-    else:
-        default = "per-class:20" if graph.task.level == "node" else "random:0.6/0.2/0.2"
+    default = raw.masks_from if raw.masks and columns == 1 else UNKNOWN
     _describe(graph, notes)
     words = entry.bag_of_words if entry is not None else _looks_like_words(x)
-    return LoadedData(
+    square = x.dim() == 2 and x.shape[0] == x.shape[1] > 1
+    identity = square and torch.equal(x, torch.eye(x.shape[0]))
+    data = LoadedData(
         graph=apply_transform(graph, transform),
         masks=raw.masks,
         default_split=(entry.default_split if entry is not None else "") or default,
         name=name,
         digest=digest,
         notes=tuple(notes),
-        is_bag_of_words=words and not identity and bool(x.min() >= 0),
+        is_bag_of_words=words and not identity and bool(x.numel()) and bool(x.min() >= 0),
         has_identity_features=identity,
         masks_from=raw.masks_from,
         transform=transform,
         columns=raw.columns,
     )
+    made = features or ("" if entry is None or not bare else _published(raw))
+    return with_features(data, made) if made else data
 
 
-def _features(raw: Raw, name: str, notes: list[str]) -> tuple[Tensor, bool]:
-    """Features and whether they are an identity: nodes without any get one, graphs get a column of ones."""
-    if raw.x is not None and (raw.x.dim() != 2 or raw.x.shape[1] > 0):
-        n = raw.x.shape[0]
-        identity = raw.x.dim() == 2 and n > 1 and raw.x.shape == (n, n) and torch.equal(raw.x, torch.eye(n))
-        return raw.x, identity
-    if raw.batch is not None:
-        notes.append("no node features: a constant column of ones")
-        return torch.ones(raw.batch.shape[0], 1), False
-    n = raw.y.shape[0]
-    if n > MAX_IDENTITY:
+def _published(raw: Raw) -> str:
+    """What readers of published sets put in the place of features: nodes are named, graphs get a column of ones."""
+    return "identity" if raw.batch is None else "ones"
+
+
+def with_features(data: LoadedData, made: str) -> LoadedData:
+    """The same data with something in the place of the features that it lacks: `identity`, `degree` or `ones`.
+
+    Raises:
+        ConfigError: an unknown word, or features that are there.
+        GraphError: an identity of more than 10,000 nodes.
+    """
+    graph = data.graph
+    if graph.num_features:
+        raise ConfigError(f'[data] features = "{made}", but {data.name} has features of its own. Drop the key.')
+    if made not in FEATURES:
+        raise ConfigError(f'[data] features = "{made}". {nearest(made, FEATURES)}')
+    n = graph.num_nodes
+    if made == "ones":
+        x, note = torch.ones(n, 1), "no node features: a constant column of ones"
+    elif made == "degree":
+        x = torch.bincount(graph.edge_index[0], minlength=n).float()[:, None]
+        note = "no node features: the number of edges that leave each node, as one column"
+    elif n > MAX_IDENTITY:
         raise GraphError(
-            f"{name} has {n} nodes and no features; expected features, since the identity that replaces them is N × N "
-            f"and stops at {MAX_IDENTITY} nodes. Give x, for instance one-hot degrees."
+            f"{data.name} has {n} nodes and no features; expected features, since the identity that replaces them is "
+            f"N × N and stops at {MAX_IDENTITY} nodes. Give x, for instance one-hot degrees."
         )
-    notes.append("no node features: the identity, which only names each node")
-    return torch.eye(n), True
+    else:
+        x, note = torch.eye(n), "no node features: the identity, which only names each node"
+    return replace(
+        data,
+        graph=replace(graph, x=x),
+        notes=(note, *data.notes),
+        has_identity_features=made == "identity",
+        features=made,
+    )
 
 
 def _describe(graph: Graph, notes: list[str]) -> None:

@@ -10,12 +10,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from auditor.data.graph import Split
-from auditor.data.npz import MASKS, read_arrays
+from auditor.data.graph import UNKNOWN, Split
+from auditor.data.named import masks_from
+from auditor.data.npz import read_arrays
 from auditor.data.sources import LoadedData
 from auditor.errors import ConfigError, SplitError, nearest
 
-FORMS = ("public", "per-class:20", "random:0.6/0.2/0.2", "prognn", "size:25", "masks:0", "file:split.npz")
+FORMS = ("public", "per-class:20", "random:0.6/0.2/0.2", "prognn", "size:25", "masks:0", "file:split.npz", UNKNOWN)
+MAX_SPEC = 60
 Indices = npt.NDArray[np.int64]
 
 
@@ -95,25 +97,28 @@ def _file(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
     if not argument or not path.is_file():
         raise SplitError(
             f'split = "{spec}": there is no file "{argument}"; expected an .npz with train_mask, val_mask and '
-            "test_mask. Correct the path, which is relative to the folder that auditor was started in."
+            "test_mask. Correct the path, which is relative to the target's folder."
         )
-    plain = ("train", "val", "test")
-    arrays = read_arrays(path, (*MASKS, *plain))
-    masks: dict[str, Tensor] = {}
-    for part in plain:
-        found = arrays.get(f"{part}_mask", arrays.get(part))
-        if found is None and part == "val":
-            masks[part] = torch.zeros(data.graph.num_items, dtype=torch.bool)
-            continue
-        if found is None:
-            raise SplitError(
-                f"{path.name} holds {', '.join(sorted(arrays)) or 'no masks'}; expected train_mask and test_mask."
-            )
-        is_mask = f"{part}_mask" in arrays or found.dtype == np.bool_
-        masks[part] = (
-            _as_mask(found, path.name, part) if is_mask else _as_ids(found, path.name, part, data.graph.num_items)
+    arrays = read_arrays(path)
+    numbers = {key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "biuf"}
+    masks = masks_from(numbers, data.graph.num_items, path.name)
+    if not masks:
+        raise SplitError(
+            f"{path.name} holds {', '.join(sorted(arrays)) or 'no masks'}; expected train_mask and test_mask, or lists "
+            "of ids such as train_idx and test_idx."
         )
-    return _given(masks, spec)
+    return _given(masks, _drawn_as(arrays.get("spec")) or f"file:{path.name}")
+
+
+def _drawn_as(spec: npt.NDArray[np.generic] | None) -> str:
+    """How the split of a file was drawn, where it says so in a form that is known."""
+    word = "" if spec is None or spec.dtype.kind != "U" or spec.ndim else str(spec)
+    return word if word.partition(":")[0] in DRAWN and len(word) <= MAX_SPEC else ""
+
+
+def _unknown(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
+    _no_argument(argument, spec)
+    return Split.unknown(data.graph.num_items)
 
 
 def _per_class(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
@@ -121,17 +126,18 @@ def _per_class(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
     k = _whole(argument, spec, "per-class:20", least=1)
     y = data.graph.y.numpy()
     rng = np.random.default_rng(seed)
-    counts = np.bincount(y)
-    short = [c for c in np.unique(y) if counts[c] < k + 2]
+    classes = np.unique(y[y >= 0])
+    counts = np.bincount(y[y >= 0])
+    short = [c for c in classes if counts[c] < k + 2]
     if short:
-        most = int(counts[np.unique(y)].min()) - 2
+        most = int(counts[classes].min()) - 2
         raise SplitError(
             f'split = "{spec}", but class {short[0]} of {data.name} has {counts[short[0]]} items; expected at least '
             f"{k + 2} in every class, {k} to train on and two to validate and test. "
             + (f'Use "per-class:{most}" or "random:0.6/0.2/0.2".' if most >= 1 else 'Use "random:0.6/0.2/0.2".')
         )
     parts: list[list[Indices]] = [[], [], []]
-    for c in np.unique(y):
+    for c in classes:
         members = rng.permutation(np.flatnonzero(y == c))
         validate = k + max(1, (len(members) - k) // 4)
         for part, chosen in zip(parts, np.split(members, [k, validate]), strict=True):
@@ -151,7 +157,7 @@ def _random(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
             '"random:0.6/0.2/0.2".'
         )
     y = data.graph.y.numpy()
-    return _drawn(_stratified(np.arange(len(y)), y, shares[:2], np.random.default_rng(seed)), len(y), spec, seed)
+    return _drawn(_stratified(np.flatnonzero(y >= 0), y, shares[:2], np.random.default_rng(seed)), len(y), spec, seed)
 
 
 def _size(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
@@ -167,7 +173,8 @@ def _size(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
             f'Use split = "{data.default_split}".'
         )
     sizes = torch.bincount(data.graph.batch).numpy()
-    small, large = np.flatnonzero(sizes <= largest), np.flatnonzero(sizes > largest)
+    labelled = data.graph.labelled.numpy()
+    small, large = np.flatnonzero((sizes <= largest) & labelled), np.flatnonzero((sizes > largest) & labelled)
     drawn = (9 * len(small)) // 10
     if drawn < 10 or not len(large):
         raise SplitError(
@@ -214,24 +221,6 @@ def _given(masks: Mapping[str, Tensor], spec: str) -> Split:
     return Split(masks["train"], masks["val"], masks["test"], spec=spec)
 
 
-def _as_mask(array: npt.NDArray[np.generic], name: str, part: str) -> Tensor:
-    if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
-        raise SplitError(
-            f"{name}: {part}_mask is {array.dtype} with values other than 0 and 1; expected booleans, one per item. "
-            f"For a list of ids, name it {part}."
-        )
-    return torch.from_numpy(array.astype(np.bool_))
-
-
-def _as_ids(array: npt.NDArray[np.generic], name: str, part: str, items: int) -> Tensor:
-    if array.dtype.kind not in "iu" or array.ndim != 1 or (array.size and not 0 <= array.min() <= array.max() < items):
-        raise SplitError(
-            f"{name}: {part} is {array.dtype} {list(array.shape)}; expected ids of items from 0 to {items - 1}. "
-            f"For booleans, name it {part}_mask."
-        )
-    return _member_mask(array.astype(np.int64), items)
-
-
 def _whole(argument: str, spec: str, example: str, *, least: int) -> int:
     if not argument.isdecimal() or int(argument) < least:
         raise ConfigError(f'split = "{spec}"; expected a whole number from {least}. Write, for instance, "{example}".')
@@ -251,4 +240,7 @@ MAKERS: dict[str, Callable[[str, str, LoadedData, int], Split]] = {
     "size": _size,
     "masks": _masks,
     "file": _file,
+    UNKNOWN: _unknown,
 }
+DRAWN = frozenset({"per-class", "random", "size"})
+"""Forms that are drawn from a seed: they say what a model was trained on only if it was trained on just that draw."""

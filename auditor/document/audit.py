@@ -10,7 +10,7 @@ from pydantic import Field
 from auditor.document.codes import DecisionCode, VerdictCode
 from auditor.document.results import Result, Unit, WorseWhen
 from auditor.guarantee import Guarantee
-from auditor.record import Model, Number
+from auditor.records import Model, Number
 from auditor.statistics.estimate import Estimate
 
 SCHEMA_VERSION = "2.0"
@@ -55,6 +55,7 @@ class ValidityRow(Model):
         status: `not_checked` says so and is no pass.
         evidence: what was seen; a cause only where it was established.
         touches: probes whose results it spoils when it fails; None: all of them. A row of a cell touches that cell.
+        noise_floor: share of the items whose label changes with the order of the nodes alone; None where none does.
     """
 
     id: str
@@ -62,6 +63,7 @@ class ValidityRow(Model):
     status: CheckStatus
     evidence: str
     touches: tuple[str, ...] | None = None
+    noise_floor: Number = None
 
 
 def check(id_: str, kind: Kind, holds: bool | CheckStatus | None, evidence: str) -> ValidityRow:
@@ -88,6 +90,7 @@ class CellRow(Model):
     Attributes:
         key: digest of everything that identifies it; serves resuming.
         probe: the probe with its parameters.
+        lacks: what the target does not offer and the probe needs, where that is why it was skipped.
         params: resolved settings as plain values.
         validity: checks that touch this cell's results alone.
     """
@@ -99,6 +102,7 @@ class CellRow(Model):
     seed: int
     status: CellStatus
     reason: str = ""
+    lacks: tuple[str, ...] = ()
     seconds: float = 0.0
     peak_rss_mb: float | None = None
     params: dict[str, Any] = Field(default_factory=dict)
@@ -114,7 +118,11 @@ class TaskRow(Model):
 
 
 class TargetRow(Model):
-    """What was audited; `defense` is the spec of what defended it before it came here, `guarantee` its promise."""
+    """What was audited; `defense` is the spec of what defended it before it came here, `guarantee` its promise.
+
+    `verified` says whether reference answers or a claimed accuracy show that it is the model that was trained;
+    `fixed_nodes` which of its tensors have a row per node, so that it knows the nodes of this graph only.
+    """
 
     name: str
     task: TaskRow
@@ -129,6 +137,8 @@ class TargetRow(Model):
     defense: str = "none"
     guarantee: Guarantee | None = None
     split: dict[str, Any] = Field(default_factory=dict)
+    verified: bool = True
+    fixed_nodes: tuple[str, ...] = ()
     clean: Estimate | None = None
     constant_predictor: Number = None
     provenance: dict[str, Any] = Field(default_factory=dict)
@@ -154,6 +164,11 @@ class Verdict(Model):
     inconclusive: Literal["report", "incomplete", "fail"] = "report"
     counts: dict[str, int] = Field(default_factory=dict)
     codes: tuple[VerdictCode, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether every planned cell ran and nothing fails."""
+        return self.status == "PASSED"
 
 
 class Difference(Model):

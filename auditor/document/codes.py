@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from auditor.record import Model, Number
+from auditor.records import Model, Number
 
 # ---- of a judgement -------------------------------------------------------------------------------------------------
 
@@ -36,6 +36,17 @@ class NotSignificant(Model):
     code: Literal["not-significant"] = "not-significant"
     p: float
     alpha: float
+
+
+class InsideNoise(Model):
+    """Beyond its limit, but no larger than what the order of the nodes alone changes: ties are broken by it.
+
+    Attributes:
+        floor: largest share of the items whose label another order of the same nodes changed.
+    """
+
+    code: Literal["inside-noise"] = "inside-noise"
+    floor: float
 
 
 class Settle(Model):
@@ -129,6 +140,7 @@ JudgementCode = Annotated[
     OneSeed
     | Widened
     | NotSignificant
+    | InsideNoise
     | Settle
     | OpenInterval
     | NoThreshold
@@ -291,6 +303,19 @@ class NamedAndSkipped(Model):
     reason: str
 
 
+class SplitUnknown(Model):
+    """Probes that need items the model was not trained on, of a model whose training items nobody named."""
+
+    code: Literal["split-unknown"] = "split-unknown"
+    probes: tuple[str, ...]
+
+
+class Unverified(Model):
+    """Nothing shows that the audited model is the one that was trained: no reference answers, no claimed accuracy."""
+
+    code: Literal["unverified"] = "unverified"
+
+
 class CoverageLost(Model):
     """A probe ran when the baseline was written, and not here."""
 
@@ -324,6 +349,17 @@ class ClaimUnsettled(Model):
 
     code: Literal["claim-unsettled"] = "claim-unsettled"
     fingerprint: str
+
+
+class PowerOnly(Model):
+    """Only its power was asked for: nothing was run, nothing is judged.
+
+    Attributes:
+        possible: whether an audit by this plan could refute the claim.
+    """
+
+    code: Literal["power-only"] = "power-only"
+    possible: bool
 
 
 class OpenAndMustNot(Model):
@@ -364,11 +400,14 @@ VerdictCode = Annotated[
     BrokeOff
     | NeverFinished
     | NamedAndSkipped
+    | SplitUnknown
+    | Unverified
     | CoverageLost
     | NothingMeasured
     | NothingJudged
     | ResultUntrusted
     | ClaimUnsettled
+    | PowerOnly
     | OpenAndMustNot
     | Interrupted
     | StaleAcceptance,

@@ -5,15 +5,17 @@ A record holds counts and Estimates, never prose.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field
 
 from auditor.guarantee import Guarantee
-from auditor.record import Model, Number
-from auditor.statistics.estimate import Estimate
+from auditor.records import Model, Number
+from auditor.statistics.estimate import Contrast, Estimate
 
 Severity = Literal["none", "low", "medium", "high", "critical"]
+SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
+"""From nothing to the worst."""
 
 
 class LinkList(Model):
@@ -379,3 +381,74 @@ Facts = Annotated[
     | ClaimFacts,
     Field(discriminator="kind"),
 ]
+
+
+class RepairedNode(Model):
+    """One node of a list of wrong ones.
+
+    Attributes:
+        node, label: which one, and the class that it should have.
+        outcome: `repaired`; `already-right`, and not edited; or why it is neither: a later edit made it wrong
+            (`fell-again`), its edit `costs-too-much`, no direction is left that hurts no training node (`spent`), it
+            was still wrong after the last step (`steps-used`), or its loss has `no-gradient`.
+        steps: of its edit; those of one edit of several nodes stand at the first.
+        inactive_anchors: parts of the training nodes that had no gradient to be kept from rising.
+    """
+
+    node: int
+    label: int
+    outcome: Literal["repaired", "already-right", "fell-again", "costs-too-much", "spent", "steps-used", "no-gradient"]
+    steps: int = 0
+    inactive_anchors: int = 0
+
+
+class RepairRun(Model):
+    """One repair of a list of nodes; every accuracy is a share.
+
+    Attributes:
+        method: how its steps are made.
+        nodes: every node that was named, in the order given.
+        budget: accuracy that may be lost on validation nodes outside the list.
+        validation, test: accuracy after − before on the nodes outside the list, paired.
+        before, after: accuracy on all test nodes, the list included.
+        broken: test nodes outside the list that were right and are wrong now.
+        seconds: wall time.
+    """
+
+    method: str
+    nodes: tuple[RepairedNode, ...]
+    budget: float
+    validation: Contrast
+    test: Contrast
+    before: Estimate
+    after: Estimate
+    broken: tuple[int, ...]
+    seconds: float
+
+    def ids(self, *outcomes: str) -> tuple[int, ...]:
+        """Nodes that ended so."""
+        return tuple(row.node for row in self.nodes if row.outcome in outcomes)
+
+    @property
+    def asked(self) -> tuple[int, ...]:
+        """Nodes that were wrong."""
+        return tuple(row.node for row in self.nodes if row.outcome != "already-right")
+
+    @property
+    def steps(self) -> int:
+        """Steps of every edit."""
+        return sum(row.steps for row in self.nodes)
+
+
+class RepairFacts(Model):
+    """A repair beside its control.
+
+    Attributes:
+        own: what is saved.
+        control: the same list without the idea; None where that is what was asked for.
+        gained: share of the list repaired, own − control, paired by node.
+    """
+
+    own: RepairRun
+    control: RepairRun | None = None
+    gained: Contrast | None = None

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from auditor.document.codes import JudgementCode
 from auditor.document.facts import Facts, Severity
-from auditor.record import Model, Number
+from auditor.records import Model, Number
 from auditor.statistics.estimate import Contrast, Estimate
 
 Status = Literal["pass", "fail", "inconclusive", "accepted"]

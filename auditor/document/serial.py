@@ -76,9 +76,8 @@ def from_bytes(raw: bytes) -> Audit:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "document"
-        raise UsageError(
-            f"not a valid audit document: {place}: {first['msg']} ({error.error_count()} problems). {_NEXT}"
-        ) from None
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise UsageError(f"not a valid audit document: {place}: {first['msg']}{more}. {_NEXT}") from None
     found = next(disagreements(audit, with_digest=is_ours), None)
     if found is not None:
         raise DocumentError(f"the audit document does not agree with itself: {found}. Run the audit again.")

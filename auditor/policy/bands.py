@@ -11,16 +11,15 @@ from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
-from auditor.document.facts import Severity
+from auditor.document.facts import SEVERITIES, Severity
 from auditor.document.results import Confidence
-from auditor.record import Model
+from auditor.records import Model
 
 Level = Literal["low", "medium", "high", "critical"]
 
 NOTHING: Final = 1e-12
 """An effect nearer to 0 than this comes from rounding alone: a difference of equal numbers, summed in another order."""
 
-SEVERITIES: Final[tuple[Severity, ...]] = ("none", "low", "medium", "high", "critical")
 LEVELS: Final[tuple[Level, ...]] = ("low", "medium", "high", "critical")
 CONFIDENCES: Final[tuple[Confidence, ...]] = ("low", "medium", "high")
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from auditor.document import Audit, CellRow, Result
 from auditor.document.facts import Severity
 from auditor.errors import UsageError
-from auditor.record import Model, Number
+from auditor.records import Model, Number
 
 SCHEMA_VERSION = "2.0"
 _NEXT = 'Write one with "auditor baseline write AUDIT.json --reason … --expires …".'

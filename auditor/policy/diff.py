@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from auditor.document import Audit, CellRow, Estimate, Result
 from auditor.document.results import Unit
-from auditor.record import Model, Number
+from auditor.records import Model, Number
 
 Change = Literal["worse", "better", "same", "new", "gone", "redefined"]
 CHANGES: tuple[Change, ...] = ("worse", "gone", "redefined", "new", "better", "same")

@@ -45,6 +45,7 @@ def gate(
         baseline=baseline,
         target_name=target,
         as_of=as_of,
+        verified=audit.target.verified,
     )
     return sealed(audit.model_copy(update={"results": results, "coverage": coverage, "verdict": verdict}))
 

@@ -16,6 +16,7 @@ from auditor.document import CellRow, Estimate, Judgement, Result, ValidityRow
 from auditor.document.codes import (
     AcceptanceExpired,
     Accepted,
+    InsideNoise,
     JudgementCode,
     NoThreshold,
     NotMeasured,
@@ -37,6 +38,8 @@ from auditor.policy.trust import Trust, trust_of
 
 UNBANDED = ("claim", "artifact")
 """Scales with rules of their own: a claim's verdict word, a fact's fixed severity."""
+SHARES_OF_LABELS = ("accuracy", "gap")
+"""Scales of drops in shares of labels, which a noise floor of labels can be held against."""
 _CLAIMS: dict[str, tuple[Status, Severity, Severity]] = {
     "VIOLATED": ("fail", "critical", "critical"),
     "UNDERPOWERED": ("inconclusive", "low", "critical"),
@@ -182,6 +185,9 @@ def _judge_one(result: Result, threshold: Threshold, trust: Trust, policy: Polic
     elif trust.failed:
         codes.append(StandsAnyway(checks=trust.failed))
     untrusted = spoiled or word.blind
+    if status == "fail" and result.scale in SHARES_OF_LABELS and _inside(result, trust.noise_floor):
+        status = "inconclusive"
+        codes.append(InsideNoise(floor=trust.noise_floor))
     if status == "fail" and CONFIDENCES.index(confidence) < CONFIDENCES.index(policy.min_confidence):
         status = "inconclusive"
         # Weak only because a check failed: that is no verdict, not a pass.
@@ -250,6 +256,12 @@ def _shipped(result: Result, policy: Policy) -> _Word:
 def _ends(excess: Estimate) -> tuple[float, float]:
     """An open end is an infinity: it can fail, never pass."""
     return -math.inf if excess.lo is None else excess.lo, math.inf if excess.hi is None else excess.hi
+
+
+def _inside(result: Result, floor: float) -> bool:
+    """Whether the excess is no larger than what changes by chance alone."""
+    excess = result.excess
+    return excess is not None and excess.value is not None and excess.value <= floor
 
 
 def _at_most(confidence: Confidence, most: Confidence) -> Confidence:

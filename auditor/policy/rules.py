@@ -13,10 +13,11 @@ from auditor import registry
 from auditor.document.results import Confidence
 from auditor.errors import ConfigError, nearest
 from auditor.policy.bands import BANDS, CONFIDENCES, LEVELS, Bands, Level
-from auditor.record import Model
+from auditor.records import Model
 
 InconclusiveMode = Literal["report", "incomplete", "fail"]
 
+UnverifiedMode = Literal["report", "incomplete"]
 LONGEST_ACCEPTANCE_DAYS: Final = 365
 LIMITS: Final[Mapping[str, float | None]] = {
     "max_gap_pt": 0.10,
@@ -32,7 +33,7 @@ LIMITS: Final[Mapping[str, float | None]] = {
 SHIPPED: Final[Mapping[str, Mapping[str, Any]]] = {
     "lenient": {"fail_on": "critical", "min_confidence": "medium"},
     "standard": {"fail_on": "high"},
-    "strict": {"fail_on": "low"},
+    "strict": {"fail_on": "low", "unverified": "incomplete"},
 }
 
 
@@ -62,6 +63,8 @@ class Policy(Model):
         min_confidence: a fail with less confidence becomes inconclusive.
         inconclusive: what an interval that straddles its threshold does: exit 0 (`report`), 3 (`incomplete`), 1
             (`fail`, the same as gating on the upper bound).
+        unverified: what follows where nothing shows that the model is the one that was trained: a line (`report`), or
+            no pass (`incomplete`).
         thresholds: bands per scale.
         limits: named limits; None switches one off.
         suppress: rules that accept findings.
@@ -71,6 +74,7 @@ class Policy(Model):
     fail_on: Level = "high"
     min_confidence: Confidence = "low"
     inconclusive: InconclusiveMode = "report"
+    unverified: UnverifiedMode = "report"
     thresholds: dict[str, Bands] = Field(default_factory=lambda: dict(BANDS))
     limits: dict[str, float | None] = Field(default_factory=lambda: dict(LIMITS))
     suppress: tuple[Suppress, ...] = ()
@@ -141,6 +145,7 @@ class Policy(Model):
 def _read(table: Mapping[str, Any], where: str, base: Mapping[str, Bands]) -> dict[str, Any]:
     """The keys of `[gate]` as fields of Policy; thresholds change some edges of `base`."""
     choices = {"fail_on": LEVELS, "min_confidence": CONFIDENCES, "inconclusive": get_args(InconclusiveMode)}
+    choices["unverified"] = get_args(UnverifiedMode)
     fields: dict[str, Any] = {}
     limits: dict[str, float | None] = {}
     for key, value in table.items():
@@ -215,7 +220,7 @@ def _suppress(table: Mapping[str, Any], index: int, today: datetime.date) -> Sup
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(f"{where} {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
-    known = registry.finding_ids()
+    known = registry.findings()
     if not any(fnmatchcase(id_, rule.id) for id_ in known):
         raise ConfigError(f'{where}: no finding is called "{rule.id}". {nearest(rule.id, known)}')
     return rule

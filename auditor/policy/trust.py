@@ -16,11 +16,13 @@ class Trust:
         integrity: failed rows of kind integrity; neither a pass nor a fail can be believed.
         strength: failed rows of kind strength; a pass cannot be believed, a verified breach stays true.
         warned: whether a row warns.
+        noise_floor: share of the items whose label changes by chance alone; 0 where none does.
     """
 
     integrity: tuple[str, ...]
     strength: tuple[str, ...]
     warned: bool
+    noise_floor: float = 0.0
 
     @property
     def failed(self) -> tuple[str, ...]:
@@ -44,6 +46,7 @@ def trust_of(result: Result, validity: Sequence[ValidityRow], cells: Mapping[str
         integrity=_ids(row for row in failed if row.kind == "integrity"),
         strength=_ids(row for row in failed if row.kind == "strength"),
         warned=any(row.status == "warn" or (row.status == "fail" and row.kind == "warning") for row in rows),
+        noise_floor=max((row.noise_floor or 0.0 for row in rows), default=0.0),
     )
 
 

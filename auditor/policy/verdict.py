@@ -16,13 +16,17 @@ from auditor.document.codes import (
     NothingJudged,
     NothingMeasured,
     OpenAndMustNot,
+    PowerOnly,
     ResultUntrusted,
+    SplitUnknown,
     StaleAcceptance,
+    Unverified,
     VerdictCode,
 )
 from auditor.policy.baseline import Baseline
 from auditor.policy.judge import gates
 from auditor.policy.rules import Policy
+from auditor.registry import Capability
 
 
 def coverage_of(cells: Sequence[CellRow], planned: int) -> Coverage:
@@ -49,10 +53,13 @@ def verdict_of(
     target_name: str = "",
     as_of: datetime.date | None = None,
     allow_inconclusive: bool = False,
+    verified: bool = True,
+    power: PowerOnly | None = None,
 ) -> Verdict:
     """The verdict of a run whose target could be loaded (4 and 2 are raised as errors before).
 
-    Order, first that holds: an unaccepted fail → 1; anything that kept the audit from a verdict → 3; else 0.
+    Order, first that holds: an unaccepted fail → 1; anything that kept the audit from a verdict → 3; else 0. Where
+    power alone was asked for nothing passes either, and 3 says that an audit could see nothing.
 
     Args:
         results: judged by `policy`.
@@ -64,12 +71,23 @@ def verdict_of(
         baseline: adds the cells that must have run, and codes about stale entries.
         target_name: the target the baseline's cells are looked up for.
         as_of: the day on which entries count as expired; None leaves the codes about them out.
-        allow_inconclusive: an UNDERPOWERED claim is no reason for 3.
+        allow_inconclusive: an UNDERPOWERED claim is no reason for 3, nor is a plan that can settle none.
+        verified: whether anything shows that the target is the model that was trained; the policy says what follows.
+        power: what was found where nothing but the power of a claim's audit was asked for.
     """
     judged = [(result, result.judgement) for result in results if result.judgement is not None]
     failing = sum(judgement.status != "accepted" and gates(result, policy) for result, judgement in judged)
-    holes = _holes(results, cells, coverage, policy, named, baseline, target_name, allow_inconclusive)
-    status, code = ("FAILED", 0 if exit_zero else 1) if failing else ("INCOMPLETE", 3) if holes else ("PASSED", 0)
+    if power is None:
+        holes = _holes(results, cells, coverage, policy, named, baseline, target_name, allow_inconclusive)
+    else:
+        holes = (power,)
+    doubts: tuple[VerdictCode, ...] = () if verified or power is not None else (Unverified(),)
+    if policy.unverified == "incomplete":
+        holes, doubts = (*holes, *doubts), ()
+    open_code = 0 if power is not None and (power.possible or allow_inconclusive) else 3
+    status, code = (
+        ("FAILED", 0 if exit_zero else 1) if failing else ("INCOMPLETE", open_code) if holes else ("PASSED", 0)
+    )
     counts: Counter[str] = Counter(judgement.status for _, judgement in judged)
     return Verdict(
         status=status,  # type: ignore[arg-type]  # one of three literals
@@ -81,7 +99,7 @@ def verdict_of(
             **{word: counts[word] for word in ("pass", "fail", "inconclusive", "accepted")},
             "untrusted": sum(judgement.untrusted for _, judgement in judged),
         },
-        codes=(*holes, *_stale(results, policy, baseline, target_name, as_of)),
+        codes=(*holes, *doubts, *_stale(results, policy, baseline, target_name, as_of)),
     )
 
 
@@ -108,6 +126,9 @@ def _holes(
         for c in cells
         if c.status == "skipped" and ({c.probe, c.probe.partition(":")[0]} & set(named))
     ]
+    blind = tuple(dict.fromkeys(c.probe for c in cells if Capability.SPLIT in c.lacks))
+    if blind:
+        found.append(SplitUnknown(probes=blind))
     lost = () if baseline is None else baseline.lost(cells, target_name)
     found += [CoverageLost(probe=c.probe, arm=c.arm) for c in lost]
     if coverage.planned and not coverage.ok:

@@ -26,7 +26,7 @@ from auditor.document import (
     ValidityRow,
     sealed,
 )
-from auditor.document.codes import Interrupted
+from auditor.document.codes import Interrupted, PowerOnly
 from auditor.policy import Policy, coverage_of, judge, verdict_of
 from auditor.policy.baseline import Baseline
 from auditor.registry import Profile
@@ -117,6 +117,7 @@ def assemble_audit(
     baseline: Baseline | None = None,
     compare: Callable[[Sequence[Result]], Comparison] | None = None,
     allow_inconclusive: bool = False,
+    power: PowerOnly | None = None,
 ) -> Audit:
     """The document: numbers joined over seeds once, judged by the policy once; coverage of the plan, verdict.
 
@@ -124,6 +125,7 @@ def assemble_audit(
     the comparison from the joined results.
     """
     started = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds)
+    shown = target if isinstance(target, TargetRow) else target_row(target)
     today, rows = started.date(), tuple(cell.row for cell in finished)
     results = results_of(finished, target.name)
     comparison = None if compare is None else compare(results)
@@ -140,6 +142,8 @@ def assemble_audit(
         target_name=target.name,
         as_of=today,
         allow_inconclusive=allow_inconclusive,
+        verified=shown.verified,
+        power=power,
     )
     if interrupted:
         codes = (*verdict.codes, Interrupted(finished=len(rows), planned=planned))
@@ -155,7 +159,7 @@ def assemble_audit(
             argv=settings.argv,
             started=started.isoformat(timespec="seconds"),
             seconds=round(seconds, 3),
-            target=target if isinstance(target, TargetRow) else target_row(target),
+            target=shown,
             validity=validity,
             cells=rows,
             results=results,
@@ -171,7 +175,10 @@ def target_row(target: Target) -> TargetRow:
     graph, split = target.graph, target.split
     correct = target.task.correct(target.clean_logits(), graph.y)[split.test]
     n, right = int(correct.numel()), int(correct.sum())
-    lo, hi = wilson(right, n)
+    clean = None
+    if split.is_known:
+        lo, hi = wilson(right, n)
+        clean = Estimate(value=right / n, lo=lo, hi=hi, n=n)
     train, val, test = split.sizes
     return TargetRow(
         name=target.name,
@@ -187,9 +194,11 @@ def target_row(target: Target) -> TargetRow:
         defense=NONE if target.defense is None else target.defense.spec,
         guarantee=None if target.defense is None else target.defense.guarantee,
         split={"spec": split.spec, "seed": split.seed, "train": train, "val": val, "test": test},
-        clean=Estimate(value=right / n, lo=lo, hi=hi, n=n),
+        verified=target.verified,
+        fixed_nodes=target.fixed_nodes,
+        clean=clean,
         # the best constant guess on the very test items
-        constant_predictor=target.task.constant_quality(graph.y[split.test]),
+        constant_predictor=target.task.constant_quality(graph.y[split.test]) if split.is_known else None,
         provenance=dict(target.provenance),
     )
 

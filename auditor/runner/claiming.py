@@ -13,6 +13,7 @@ from typing import Any
 from auditor.compare.arms import check_applies, fit_defended
 from auditor.defense import Defense, DefenseTask, TrainedModels
 from auditor.document import Audit, CellRow, TargetRow, TaskRow
+from auditor.document.codes import PowerOnly
 from auditor.errors import ConfigError, SkippedError
 from auditor.evaluate.dp_claim.claim import Access, Claim, read_claim
 from auditor.evaluate.dp_claim.harness import FAMILY, Answer, answered, judged_before, pending, run
@@ -270,10 +271,12 @@ def run_claim(
 
     `notify` gets what the runs will take before the first of them.
     """
+    if isinstance(target, Target):
+        target.need_split()
     clock = time.perf_counter()
     is_fixed = question.plan is None  # arithmetic alone draws nothing
 
-    def document(answers: Iterable[Answer], *, interrupted: bool = False) -> Audit:
+    def document(answers: Iterable[Answer], *, interrupted: bool = False, only: PowerOnly | None = None) -> Audit:
         return assemble_audit(
             target,
             [Finished(each.row, question.access, each.measured, fixed=is_fixed) for each in answers],
@@ -284,6 +287,7 @@ def run_claim(
             seconds=time.perf_counter() - clock,
             interrupted=interrupted,
             allow_inconclusive=allow_inconclusive,
+            power=only,
         )
 
     found, power = judged_before(question)
@@ -292,7 +296,8 @@ def run_claim(
         if found is None and question.runs is not None:
             notify(question.runs.cost(question.plan))
     if power_only and (found is None or found.word != "VIOLATED"):
-        return document(pending(question, power, "power analysis only: nothing was run, nothing is judged"))
+        only = PowerOnly(possible=power is not None and power.possible)
+        return document(pending(question, power, "power analysis only: nothing was run, nothing is judged"), only=only)
     if found is not None:
         return document(answered(question, found, power))
     answers: list[Answer] = []

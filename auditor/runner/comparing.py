@@ -48,6 +48,7 @@ def run_compare(
         ConfigError: the target is defended already.
         UsageError: a defence that was asked for has a parameter that does not fit this target.
     """
+    target.need_split()
     if target.defense is not None:
         raise ConfigError(
             f"{target.name} is defended by {target.defense.spec} already; a comparison fits every defence from an "

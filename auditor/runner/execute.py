@@ -122,6 +122,7 @@ def _run_one(
         seed=planned.seed,
         status="skipped",
         reason=planned.skip,
+        lacks=planned.lacks,
         params=dict(planned.request.params),
     )
     if planned.skip:

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from auditor.document import NONE, AtSeed, CellRow, Control, Estimate, Measured, Numbers, Result, fingerprint
-from auditor.document.facts import ClaimFacts, LinkList, LowFpr, Shipped
+from auditor.document.facts import SEVERITIES, ClaimFacts, LinkList, LowFpr, Shipped
 from auditor.errors import EvaluationError
+from auditor.registry import taxon
 from auditor.statistics.seeds import joined, joined_contrast
-from auditor.taxonomy import ids_of
 
 _VERDICTS = ("CONSISTENT", "UNDERPOWERED", "VIOLATED")
-_SEVERITIES = ("none", "low", "medium", "high", "critical")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ def _result(key: tuple[str, ...], pairs: Sequence[tuple[Finished, Measured]]) ->
         probe=row.probe,
         arm=row.arm,
         access=access,
-        taxonomy=ids_of(first.finding, access),
+        taxonomy=taxon(first.finding).ids(access),
         seeds="fixed" if is_fixed else seeds,
         joined_by="worst" if is_worst else "mean",
         shown_seed=seeds[shown] if shown is not None and len(seeds) > 1 else None,
@@ -163,7 +162,7 @@ def _claimed(records: Sequence[Any]) -> Any:
         worst = max(records, key=lambda record: _VERDICTS.index(record.verdict))
         return worst.model_copy(update={"bounds": tuple(bound for record in records for bound in record.bounds)})
     if all(isinstance(record, Shipped) for record in records):
-        return max(records, key=lambda record: _SEVERITIES.index(record.severity))
+        return max(records, key=lambda record: SEVERITIES.index(record.severity))
     return None
 
 

@@ -14,7 +14,7 @@ from auditor.document import NONE
 from auditor.errors import ConfigError, nearest
 from auditor.parameters import build
 from auditor.probe import Registered
-from auditor.registry import Entry, ProbeEntry, Profile
+from auditor.registry import LACKING, Entry, ProbeEntry, Profile, lack_of
 from auditor.targets.target import Target
 from auditor.view import SideKnowledge
 
@@ -38,7 +38,7 @@ class ProbeRequest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlannedCell:
-    """One cell of the plan; `skip` is the reason when it cannot run on this target."""
+    """One cell of the plan; `skip` is the reason when it cannot run on this target, `lacks` what that lacks for it."""
 
     request: ProbeRequest
     seed: int
@@ -48,6 +48,12 @@ class PlannedCell:
     params: Mapping[str, str]
     skip: str = ""
     arm: str = NONE
+    lacks: tuple[str, ...] = ()
+
+    @property
+    def spec(self) -> str:
+        """Of the probe."""
+        return self.request.spec
 
     @property
     def estimate_s(self) -> float:
@@ -122,7 +128,7 @@ def plan(
             continue  # it probes what another defence ships: nothing that this target has could be at stake
         entries = registry.attacks_of(request.entry.id)
         attacks, params = build_attacks(request, entries)
-        skip = _reason_to_skip(target, request.entry, attacks)
+        skip, lacks = _reason_to_skip(target, request.entry, attacks)
         usable = tuple(a for a in attacks if a.needs <= target.capabilities)
         cells += [
             PlannedCell(
@@ -134,6 +140,7 @@ def plan(
                 params,
                 skip,
                 arm,
+                lacks,
             )
             for seed in (seeds[:1] if request.entry.deterministic else seeds)
         ]
@@ -167,26 +174,31 @@ def build_attacks(request: ProbeRequest, entries: Sequence[Entry]) -> tuple[tupl
     return tuple(Registered(entry, attack) for entry, attack in zip(entries, made, strict=True)), harness
 
 
-def _reason_to_skip(target: Target, probe: ProbeEntry, attacks: Sequence[Registered]) -> str:
-    """Why the probe cannot run here, or an empty string.
+def _reason_to_skip(target: Target, probe: ProbeEntry, attacks: Sequence[Registered]) -> tuple[str, tuple[str, ...]]:
+    """Why the probe cannot run here and which capabilities are lacking, or nothing.
 
     Where none of its searches can run (of a probe without any: none of its heuristics), the rest would only say how
     well a fixed rule or a control does: that is no audit, and the probe is skipped.
     """
     if target.task.level not in probe.tasks:
         return (
-            f"{probe.id} audits {' and '.join(probe.tasks)} classifiers; {target.name} classifies {target.task.level}s"
+            f"{probe.id} audits {' and '.join(probe.tasks)} classifiers; {target.name} classifies {target.task.level}s",
+            (),
         )
-    if not attacks:
-        return f"no attack is registered for {probe.id}"
+    if not attacks:  # its harness needs none
+        return "", ()
     searches = [attack for attack in attacks if attack.entry.role == "search"]
     leading = searches or [attack for attack in attacks if attack.entry.role == "heuristic"]
     if any(attack.needs <= target.capabilities for attack in leading):
-        return ""
-    lacking = [", ".join(sorted(attack.needs - target.capabilities)) for attack in leading]
+        return "", ()
     offered = ", ".join(sorted(target.capabilities)) or "nothing"
-    least = min(lacking, key=lambda words: words.count(","), default="an attack that is no control")
-    return f"needs {least}; {target.name} offers {offered}"
+    if not leading:
+        return f"needs an attack that is no control; {target.name} offers {offered}", ()
+    lacking = [tuple(sorted(attack.needs - target.capabilities)) for attack in leading]
+    lacks: tuple[str, ...] = min(lacking, key=len)
+    told = [lack_of(name) for name in lacks]
+    known = "" if all(name in LACKING for name in lacks) else f"; {target.name} offers {offered}"
+    return f"needs {', '.join(told)}{known}", lacks
 
 
 def _cell_key(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
-from auditor.record import Model, Number
+from auditor.records import Model, Number
 
 ROUNDING = 1e-9
 

@@ -17,17 +17,21 @@ SLICE_NODES = 16
 _TRIAL_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, CapabilityError)
 
 
-def try_capabilities(handle: ModelHandle, graph: Graph, *, has_recipe: bool) -> frozenset[Capability]:
-    """The capabilities that a trial on at most about 16 nodes confirms.
+def try_capabilities(
+    handle: ModelHandle, graph: Graph, *, has_recipe: bool, has_split: bool, fixed_nodes: bool = False
+) -> frozenset[Capability]:
+    """The capabilities that a trial on at most about 16 nodes confirms; on all, of a model that knows no others.
 
     Args:
         handle: the model; a private copy of it is used up by the edge trial.
         graph: where the slice is taken from.
         has_recipe: whether a fresh model can be built and `[target.train]` is there.
+        has_split: whether anybody said what it was trained on.
+        fixed_nodes: whether it has a row per node.
     """
-    part = small_slice(graph)
+    part = graph if fixed_nodes else small_slice(graph)
     with torch.no_grad():
-        clean = handle.logits(part.x, part.edge_index, part.edge_weight, part.batch)
+        clean = handle.logits(part.x, part.edge_index, part.edge_weight, part.batch, part.fields)
     found = {Capability.LABELS, Capability.PROBS}
     if output_kind(clean) != "probs":
         found.add(Capability.LOGITS)
@@ -42,6 +46,12 @@ def try_capabilities(handle: ModelHandle, graph: Graph, *, has_recipe: bool) -> 
     )
     if soft.kind != "none":
         found.add(Capability.GRAD_EDGE)
+    if has_split:
+        found.add(Capability.SPLIT)
+    if not graph.fields:
+        found.add(Capability.BARE)
+    if not fixed_nodes:
+        found.add(Capability.ANY_NODES)
     if has_recipe:
         found.add(Capability.RETRAIN)
     return frozenset(found)
@@ -61,14 +71,13 @@ def small_slice(graph: Graph, size: int = SLICE_NODES) -> Graph:
     position[nodes] = torch.arange(nodes.shape[0])
     edges = position[graph.edge_index]
     inside = (edges >= 0).all(dim=0)
-    weight = None if graph.edge_weight is None else graph.edge_weight[inside]
-    return Graph(graph.x[nodes], edges[:, inside], graph.y[nodes], weight, name=graph.name)
+    return graph.taking(nodes, nodes, torch.nonzero(inside).flatten())
 
 
 def _has_feature_gradient(handle: ModelHandle, part: Graph) -> bool:
     x = part.x.clone().requires_grad_(True)
     try:
-        out = handle.logits(x, part.edge_index, part.edge_weight, part.batch)
+        out = handle.logits(x, part.edge_index, part.edge_weight, part.batch, part.fields)
         gradient: Tensor | None = torch.autograd.grad(out.square().sum(), x, allow_unused=True)[0]
     except _TRIAL_ERRORS:
         return False
@@ -78,7 +87,7 @@ def _has_feature_gradient(handle: ModelHandle, part: Graph) -> bool:
 def _has_embeddings(handle: ModelHandle, part: Graph) -> bool:
     try:
         with torch.no_grad():
-            h = handle.embeddings(part.x, part.edge_index, part.edge_weight, part.batch)
+            h = handle.embeddings(part.x, part.edge_index, part.edge_weight, part.batch, part.fields)
     except _TRIAL_ERRORS:
         return False
     return h.dim() == 2 and h.shape[0] == part.num_nodes and bool(torch.isfinite(h).all())

@@ -20,6 +20,16 @@ FILE_NAME = "target.toml"
 AUDIT_FILE = "audit.toml"
 SERVED = "served.safetensors"
 MAX_BYTES = 1 << 20
+QUESTIONS: Mapping[str, str] = {
+    "graph": '[data] path = "graph.pt", or name = "cora": the graph that the model was trained on',
+    "factory": '[target] factory = "model.py:build": what builds the module',
+    "init": "[target.init]: the arguments of the factory, a line each",
+    "weights_key": '[target] weights_key = "model": which state dict of the file',
+    "split": '[data] split = "file:split.npz": which items the model was trained on; "unknown" if nobody knows',
+    "call": '[call], such as edge_weight = "edge_attr" or "none": what a parameter of forward takes',
+    "output": "[call] output = 0, or a key: which part of what forward returns holds the answers",
+}
+"""What `auditor init` may leave open, and the line that answers it."""
 
 
 class Table(BaseModel):
@@ -40,11 +50,16 @@ class TrainTable(Table):
 
 
 class TargetTable(Table):
-    """`[target]`: the files, or the factory, and what is claimed of them. Paths are relative to the file."""
+    """`[target]`: the files, or the factory, and what is claimed of them. Paths are relative to the file.
+
+    `init` holds the keyword arguments that the factory is called with. `measured_at_save` is the accuracy when the
+    target was written: no proof about training, but whatever gives another one later is another model or graph.
+    """
 
     name: str | None = None
     kind: str | None = None
     factory: str | None = None
+    init: dict[str, Any] | None = None
     root: str | None = None
     weights: str | None = None
     weights_key: str | None = None
@@ -52,27 +67,41 @@ class TargetTable(Table):
     sha256: Annotated[str | None, Field(pattern="^[0-9a-fA-F]{64}$")] = None
     reference: str | None = None
     claimed_accuracy: Annotated[float | None, Field(ge=0, le=1)] = None
+    measured_at_save: Annotated[float | None, Field(ge=0, le=1)] = None
     embedding_layer: str | None = None
     train: TrainTable | None = None
 
 
 class DataTable(Table):
-    """`[data]`: which graph, and which items of it are training, validation and test items."""
+    """`[data]`: which graph, and which items of it are training, validation and test items.
+
+    `split_was_drawn_in_training` says that a split written as `per-class:`, `random:` or `size:` is the very draw that
+    the model was trained on: without it, nobody knows.
+    """
 
     name: str | None = None
     path: str | None = None
     root: str | None = None
     split: str | None = None
     split_seed: Annotated[int, Field(ge=0)] = 0
+    split_was_drawn_in_training: bool = False
     transform: Literal["none", "row-normalize"] = "none"
+    features: Literal["identity", "degree", "ones"] | None = None
+    node_fields: list[str] = Field(default_factory=list)
+    edge_fields: list[str] = Field(default_factory=list)
 
 
 class TargetFile(Table):
-    """The whole file. `model` is checked against the constructor it names, when the model is built."""
+    """The whole file. `model` is checked against the constructor it names, when the model is built.
 
+    `unanswered` are the questions that `auditor init` could not answer: a word of `QUESTIONS` each.
+    """
+
+    unanswered: list[str] = Field(default_factory=list)
     target: TargetTable = Field(default_factory=TargetTable)
     model: dict[str, Any] | None = None
     data: DataTable = Field(default_factory=DataTable)
+    call: dict[str, str | int] = Field(default_factory=dict)
     defense: dict[str, Any] | None = None
     # Tables of an audit.toml that other parts read and check.
     access: dict[str, Any] | None = None
@@ -124,14 +153,30 @@ def parse_target_file(document: Mapping[str, Any], *, where: str) -> TargetFile:
         file = TargetFile.model_validate(document)
     except ValidationError as error:
         raise ConfigError(f"{where}: {_explain(error, document)}") from None
+    if file.target.init is not None and file.target.factory is None:
+        raise ConfigError(
+            f'{where}: [target.init] has no factory to be given to; expected factory = "model.py:build" in [target]. '
+            "Add it, or drop the table."
+        )
     if file.data.name is not None and file.data.path is not None:
         raise ConfigError(f"{where}: [data] has both name and path; expected one of them. Remove the other.")
     return file
 
 
+def refuse_open(file: TargetFile) -> None:
+    """Raises ConfigError where questions of `auditor init` are open; each is named with the line that answers it."""
+    if file.unanswered:
+        lines = "; ".join(f"{word}: {QUESTIONS.get(word, 'no such question')}" for word in file.unanswered)
+        raise ConfigError(
+            f"{FILE_NAME} leaves {len(file.unanswered)} question(s) unanswered. Write {lines}. Then drop the line "
+            '"unanswered", or run "auditor init" again with the flag of each.'
+        )
+
+
 def write_target_file(path: Path, file: TargetFile) -> None:
     """Writes the tables as TOML, keys that are not set left out."""
-    path.write_bytes(tomli_w.dumps(file.model_dump(exclude_none=True)).encode())
+    tables = {key: value for key, value in file.model_dump(exclude_none=True).items() if value not in ({}, [])}
+    path.write_bytes(tomli_w.dumps(tables).encode())
 
 
 def _explain(error: ValidationError, document: Mapping[str, Any]) -> str:

@@ -74,7 +74,8 @@ def save_derived(target: Target, source: Path, out_dir: Path) -> None:
         write_tensors(out_dir / SERVED, served)
     if target.defense is not None and target.defense.guarantee is not None:
         (out_dir / GUARANTEE).write_bytes(to_json(target.defense.guarantee))
-    write_reference(out_dir / REFERENCE, target.adversary_handle(), target.graph.num_features, target.task.level)
+    fixed = bool(target.fixed_nodes)
+    write_reference(out_dir / REFERENCE, target.adversary_handle(), target.graph, fixed_nodes=fixed)
     table = TargetTable(
         name=target.name,
         weights=WEIGHTS,
@@ -93,8 +94,13 @@ def _is_served(name: str) -> bool:
 
 def _moved(data: DataTable, folder: Path, out_dir: Path) -> DataTable:
     """The same data as seen from another folder."""
-    places = {key: value for key, value in (("path", data.path), ("root", data.root)) if value is not None}
-    moved = {key: os.path.relpath((folder / value).resolve(), out_dir.resolve()) for key, value in places.items()}
+
+    def seen_from_there(place: str) -> str:
+        return os.path.relpath((folder / place).resolve(), out_dir.resolve())
+
+    moved = {key: seen_from_there(place) for key in ("path", "root") if (place := getattr(data, key)) is not None}
+    if data.split is not None and data.split.startswith("file:"):
+        moved["split"] = f"file:{seen_from_there(data.split.removeprefix('file:'))}"
     return data.model_copy(update=moved)
 
 

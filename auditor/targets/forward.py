@@ -1,4 +1,4 @@
-"""Calls any PyG-style model by the contract `logits(x, edge_index, edge_weight, batch)`."""
+"""Calls a model by the contract `logits(x, edge_index, edge_weight, batch, fields)`; see `Call` for any other model."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
+from auditor.data.fields import NO_FIELDS, Fields
 from auditor.errors import CapabilityError
 
 WEIGHT_NAMES = ("edge_weight", "edge_weights", "edge_attr")
@@ -31,7 +32,7 @@ def drop_caches(model: nn.Module) -> list[str]:
 
 
 class ForwardAdapter:
-    """Maps the contract's four inputs to the parameters of one model's forward."""
+    """Maps the contract's inputs to the parameters of one model's forward."""
 
     def __init__(self, model: nn.Module, *, embedding_layer: str | None = None) -> None:
         self._model = model
@@ -41,6 +42,7 @@ class ForwardAdapter:
         if getattr(model, "supports_edge_weight", True) is False and self._weight_name == "edge_weight":
             self._weight_name = None
         self._takes_batch = "batch" in parameters
+        self._takes_fields = "fields" in parameters
         self._embedding_layer = embedding_layer
 
     @property
@@ -48,7 +50,14 @@ class ForwardAdapter:
         """Whether forward has an edge weight argument that the model accepts."""
         return self._weight_name is not None
 
-    def logits(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None, batch: Tensor | None) -> Tensor:
+    def logits(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_weight: Tensor | None,
+        batch: Tensor | None,
+        fields: Fields = NO_FIELDS,
+    ) -> Tensor:
         """[N, C], or [B, C] when the model pools by `batch`."""
         arguments: dict[str, Any] = {}
         if edge_weight is not None:
@@ -59,12 +68,21 @@ class ForwardAdapter:
             arguments[self._weight_name] = edge_weight
         if batch is not None and self._takes_batch:
             arguments["batch"] = batch
+        if self._takes_fields:
+            arguments["fields"] = fields
         out = self._model(x, edge_index, **arguments)
         if isinstance(out, tuple):  # (logits, embedding) is a common habit
             out = out[0]
         return out  # type: ignore[no-any-return]
 
-    def embeddings(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None, batch: Tensor | None) -> Tensor:
+    def embeddings(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_weight: Tensor | None,
+        batch: Tensor | None,
+        fields: Fields = NO_FIELDS,
+    ) -> Tensor:
         """Input of the embedding layer, [N, d]."""
         layer = self._find_embedding_layer()
         seen: list[Tensor] = []
@@ -75,7 +93,7 @@ class ForwardAdapter:
 
         hook = layer.register_forward_pre_hook(remember, with_kwargs=True)
         try:
-            self.logits(x, edge_index, edge_weight, batch)
+            self.logits(x, edge_index, edge_weight, batch, fields)
         finally:
             hook.remove()
         if not seen:

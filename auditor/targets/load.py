@@ -14,18 +14,27 @@ import torch_geometric
 from torch import Tensor, nn
 
 from auditor import registry
-from auditor.data.graph import Graph, Split
-from auditor.errors import GraphError, LoadError, UsageError
-from auditor.targets.capabilities import small_slice, try_capabilities
-from auditor.targets.config import FILE_NAME, SERVED, DataTable, TargetFile, config_file, read_target_file
-from auditor.targets.forward import ForwardAdapter
+from auditor.data.graph import UNKNOWN, Graph, Split
+from auditor.errors import LoadError, UsageError
+from auditor.targets.call import Call
+from auditor.targets.call_rules import find_calls
+from auditor.targets.capabilities import try_capabilities
+from auditor.targets.config import (
+    FILE_NAME,
+    SERVED,
+    DataTable,
+    TargetFile,
+    config_file,
+    read_target_file,
+    refuse_open,
+)
 from auditor.targets.loaded import LoadedModel, Request
+from auditor.targets.node_table import find_node_table
 from auditor.targets.recipe import TrainRecipe
 from auditor.targets.reference import compare_reference
+from auditor.targets.resolve import CLAIM_TOLERANCE, resolve
 from auditor.targets.target import Capability, ModelHandle, Target
-from auditor.targets.user_imports import with_forward
 from auditor.targets.weights import kind_of, read_bytes, read_weights, refusal
-from auditor.tasks import output_kind
 
 if TYPE_CHECKING:
     from auditor.data.sources import LoadedData
@@ -60,16 +69,19 @@ def load_target(
         TargetError: the model was refused or cannot be loaded.
     """
     file, folder = _find_tables(path, trust_pickle=trust_pickle)
+    refuse_open(file)
     if data is not None:
         given = Path(data)
         place = {"path": str(given.resolve())} if given.exists() and given.is_file() else {"name": data}
         table = DataTable(**place, split=None, transform=file.data.transform, root=file.data.root)  # type: ignore[arg-type]
-        target_table = file.target.model_copy(update={"claimed_accuracy": None})
+        target_table = file.target.model_copy(update={"claimed_accuracy": None, "measured_at_save": None})
         file = file.model_copy(update={"data": table, "target": target_table})
     if split is not None:
-        file = file.model_copy(update={"data": file.data.model_copy(update={"split": split})})
+        target_table = file.target.model_copy(update={"measured_at_save": None})
+        data_table = file.data.model_copy(update={"split": split})
+        file = file.model_copy(update={"data": data_table, "target": target_table})
     read_data = functools.cache(lambda: _load_data(file.data, folder, data_root, notify))
-    request = Request(file, folder, trust_pickle, lambda model: _run_once(model, read_data().graph))
+    request = Request(file, folder, trust_pickle, lambda model: _run_once(model, read_data().graph, file.call))
     loaded, loaded_data = load_model(request), read_data()
     if file.defense is None:
         return assemble(loaded, file, folder, loaded_data)
@@ -90,10 +102,16 @@ def _defended(request: Request, loaded: LoadedModel, data: LoadedData, wrap: Wra
     provenance = dict(base.provenance)
     if file.target.reference is not None:
         path = request.folder / file.target.reference
-        comparison = compare_reference(path, handle, num_features=target.graph.num_features)
+        comparison = compare_reference(path, handle, target.graph)
         provenance["reference"] = {"difference": comparison.difference, "scale": comparison.scale}
+        provenance["call"] = {
+            **provenance["call"],
+            "status": "pass",
+            "evidence": f"gives the reference answers ({comparison.difference:.2g} apart)",
+        }
     return dataclasses.replace(
         target,
+        verified=file.target.reference is not None,
         name=file.target.name or target.name,
         digest=hashlib.sha256(f"{target.digest}{weights.sha256}".encode()).hexdigest(),
         provenance=provenance,
@@ -142,19 +160,18 @@ def assemble(loaded: LoadedModel, file: TargetFile, folder: Path, data: LoadedDa
         SplitError: the split is malformed.
         LoadError: the model cannot be run on its graph, or its answers differ from the reference.
     """
-    from auditor.data.splits import make_split
-
-    table, graph = file.target, data.graph
-    split: Split = make_split(file.data.split or data.default_split, data, file.data.split_seed)
-    _check_width(loaded, file, graph)
-    model, build, outputs = loaded.model, loaded.build, "logits"
-    sample = _try_forward(model, graph)
-    if output_kind(sample) == "probs":  # logits := log p
-        outputs, model = "probs", with_forward(model, _log_of)
-        build = None if build is None else _with_log(build)
-    num_classes = _check_classes(sample, graph)
+    table = file.target
+    split = find_split(file.data, data, folder)
+    claim = table.claimed_accuracy if split.is_known else None
+    reference = None if table.reference is None else folder / table.reference
+    resolved = resolve(loaded.model, data.graph, split=split, pinned=file.call, claim=claim, reference=reference)
+    call, graph = resolved.call, resolved.graph
+    model, build = call.bound(loaded.model), None
+    if loaded.build is not None:
+        build = functools.partial(_bound_build, call, loaded.build)
+    outputs = "probs" if call.answers in ("probability", "probabilities") else "logits"
     recipe = None
-    if table.train is not None and build is not None:
+    if table.train is not None and build is not None and split.is_known:  # a twin is trained on the same items
         recipe = TrainRecipe(build, **table.train.model_dump())
     handle = ModelHandle(model, embedding_layer=table.embedding_layer)
     provenance: dict[str, Any] = {
@@ -163,20 +180,27 @@ def assemble(loaded: LoadedModel, file: TargetFile, folder: Path, data: LoadedDa
         "torch_geometric": torch_geometric.__version__,
         "outputs": outputs,
         "data": {"name": data.name, "digest": data.digest, "notes": list(data.notes)},
+        "call": resolved.describe(),
     }
     if handle.dropped_caches:
         provenance["dropped_caches"] = handle.dropped_caches
-    if table.reference is not None:
-        comparison = compare_reference(folder / table.reference, handle, num_features=graph.num_features)
-        provenance["reference"] = {"difference": comparison.difference, "scale": comparison.scale}
-    capabilities = try_capabilities(handle, graph, has_recipe=recipe is not None)
+    if resolved.reference is not None:
+        provenance["reference"] = {
+            "difference": resolved.reference.difference,
+            "scale": resolved.reference.scale,
+        }
+    known = find_node_table(model, graph)
+    fixed_nodes = () if known is None else known.tensors
+    capabilities = try_capabilities(
+        handle, graph, has_recipe=recipe is not None, has_split=split.is_known, fixed_nodes=bool(fixed_nodes)
+    )
     if outputs == "probs":
         capabilities -= {Capability.LOGITS}
-    return Target(
+    target = Target(
         name=table.name or f"{graph.name}-{loaded.kind}",
         graph=graph,
         split=split,
-        num_classes=num_classes,
+        num_classes=resolved.num_classes,
         capabilities=capabilities,
         kind=loaded.kind,
         digest=loaded.digest,
@@ -187,7 +211,27 @@ def assemble(loaded: LoadedModel, file: TargetFile, folder: Path, data: LoadedDa
         transform=file.data.transform,
         claimed_accuracy=table.claimed_accuracy,
         embedding_layer=table.embedding_layer,
+        verified=resolved.status != "not_checked",
+        fixed_nodes=fixed_nodes,
     )
+    if table.measured_at_save is not None:
+        _check_as_saved(target, table.measured_at_save)
+    return target
+
+
+def accuracy_when_saved(target: Target) -> float:
+    """What `measured_at_save` holds: accuracy on the test items, or on all with a label where the split is unknown."""
+    return target.accuracy(None if target.split.is_known else target.graph.labelled)
+
+
+def _check_as_saved(target: Target, expected: float) -> None:
+    found = accuracy_when_saved(target)
+    n = target.split.sizes[2] if target.split.is_known else int(target.graph.labelled.sum())
+    if abs(found - expected) > max(1 / n, CLAIM_TOLERANCE) + 1e-9:
+        raise LoadError(
+            f"{target.name} has accuracy {found:.4f} on {n} items; {expected:.4f} was measured when it was saved. The "
+            "graph, its split or transform, the call or the code is another: restore it, or save the target again."
+        )
 
 
 def _find_tables(path: Path, *, trust_pickle: bool) -> tuple[TargetFile, Path]:
@@ -230,70 +274,35 @@ def _load_data(table: DataTable, folder: Path, data_root: Path | None, notify: C
     if name is None:
         raise UsageError('[data] names no graph; expected name = "cora" or path = "graph.npz". Add one, or use --data.')
     root = data_root if data_root is not None or table.root is None else folder / table.root
-    return load_data(name, root=root, transform=table.transform, notify=notify)
+    return load_data(
+        name,
+        root=root,
+        transform=table.transform,
+        features=table.features or "",
+        node_fields=tuple(table.node_fields),
+        edge_fields=tuple(table.edge_fields),
+        notify=notify,
+    )
 
 
-def _check_width(loaded: LoadedModel, file: TargetFile, graph: Graph) -> None:
-    """F of the graph against F of the weights."""
-    expected = None if file.model is None else file.model.get("in_channels")
-    if expected is None or loaded.kind not in ("safetensors", "state_dict"):
-        sizes = (getattr(module, "in_channels", None) for module in loaded.model.modules())
-        expected = next((size for size in sizes if isinstance(size, int) and size > 0), graph.num_features)
-    if expected != graph.num_features:
-        raise GraphError(
-            f"{graph.name} has {graph.num_features} features, the weights expect {expected}. "
-            "Give the graph that the model was trained on, with the same feature columns."
-        )
+def find_split(table: DataTable, data: LoadedData, folder: Path) -> Split:
+    """The split that the model was trained on, or the unknown one: nothing is drawn for a model that is given."""
+    from auditor.data.splits import DRAWN, make_split
+
+    spec = table.split or data.default_split
+    if spec.partition(":")[0] in DRAWN and not table.split_was_drawn_in_training:
+        spec = UNKNOWN
+    form, _, place = spec.partition(":")
+    if form == "file" and (folder / place).is_file():
+        spec = f"file:{folder / place}"
+    return make_split(spec, data, table.split_seed)
 
 
-def _run_once(model: nn.Module, graph: Graph) -> None:
+def _bound_build(call: Call, build: Callable[[], nn.Module]) -> nn.Module:
+    """A fresh model, called in the same way."""
+    return call.bound(build())
+
+
+def _run_once(model: nn.Module, graph: Graph, pinned: Mapping[str, str | int]) -> None:
     """One forward of the model itself, which gives lazy layers their sizes."""
-    ForwardAdapter(model.eval()).logits(graph.x, graph.edge_index, None, graph.batch)
-
-
-def _try_forward(model: nn.Module, graph: Graph) -> Tensor:
-    """Logits on a small slice, [n, C]."""
-    part = small_slice(graph)
-    try:
-        with torch.no_grad():
-            out = ModelHandle(model).logits(part.x, part.edge_index, part.edge_weight, part.batch)
-    except Exception as error:  # a user's forward may raise anything
-        raise LoadError(
-            f"the model cannot be run on {graph.name} ({part.num_nodes} nodes, {graph.num_features} features): "
-            f"{type(error).__name__}: {error}. Expected forward(x, edge_index), with edge_weight and batch if it takes "
-            "them. Give the graph it was trained on, or return (module, adapter) from a factory."
-        ) from None
-    if not isinstance(out, Tensor) or out.dim() != 2 or out.shape[0] != part.num_items:
-        seen = f"{list(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
-        raise LoadError(
-            f"the model returns {seen} for {part.num_items} items; expected logits [{part.num_items}, C], one row per "
-            f"{'node' if graph.task.level == 'node' else 'graph'}. For graph classification set [model] readout."
-        )
-    return out
-
-
-def _check_classes(sample: Tensor, graph: Graph) -> int:
-    """C of the model against the labels."""
-    classes, outputs = int(graph.y.max()) + 1, int(sample.shape[1])
-    if classes != outputs:
-        raise GraphError(
-            f"{graph.name} has {classes} classes, the model gives {outputs} outputs. "
-            "Give the labels that the model was trained on, numbered from 0."
-        )
-    return outputs
-
-
-def _log_of(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """A forward that returns log p where the model returns p."""
-
-    @functools.wraps(forward)
-    def log_of(self: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
-        out = forward(self, *args, **kwargs)
-        p: Tensor = out[0] if isinstance(out, tuple) else out
-        return p.clamp_min(torch.finfo(p.dtype).tiny).log()
-
-    return log_of
-
-
-def _with_log(build: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
-    return lambda: with_forward(build(), _log_of)
+    find_calls(model.eval(), graph, pinned)

@@ -5,6 +5,7 @@ Synthetic by rule: a reference on the private graph would publish it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +14,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from auditor.errors import LoadError
+from auditor.data.fields import Fields
+from auditor.data.graph import Graph
+from auditor.errors import CallError, LoadError
 from auditor.targets.target import ModelHandle
 from auditor.targets.weights import write_tensors
-from auditor.tasks import Level
 
 NODES, DENSITY, GRAPHS = 32, 0.12, 4
 TOLERANCE = 1e-4
 _NAMES = frozenset({"x", "edge_index", "edge_weight", "batch", "logits"})
+_PARTS = ("node", "edge", "graph")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,37 +39,78 @@ class Comparison:
         return self.difference <= TOLERANCE * self.scale
 
 
-def synthetic_inputs(num_features: int, level: Level, *, seed: int = 0) -> dict[str, Tensor]:
+def synthetic_inputs(graph: Graph, *, seed: int = 0, nodes: int | None = None) -> Graph:
     """32 nodes with Gaussian features on an Erdős–Rényi graph (p = 0.12), the last node isolated; four graphs of 8.
 
-    Graph-level inputs keep the edges inside each block, by a `batch`.
+    Graph-level inputs keep the edges inside each block, by a `batch`. Every field of `graph` has its like: floats drawn
+    with the mean and spread of the real column, whole numbers from its range. No real row is in it.
+
+    Args:
+        graph: the private graph, for widths and ranges alone.
+        seed: of every draw.
+        nodes: all of the graph's for a model that has a row for each; edges are then as many per node.
     """
+    nodes = NODES if nodes is None else nodes
     rng = torch.Generator().manual_seed(seed)
-    x = torch.randn(NODES, num_features, generator=rng)
-    pairs = torch.combinations(torch.arange(NODES - 1)).T  # the last node stays isolated
+    x = torch.randn(nodes, graph.num_features, generator=rng)
+    if nodes <= NODES:
+        pairs = torch.combinations(torch.arange(nodes - 1)).T  # the last node stays isolated
+    else:
+        ends = torch.randint(nodes - 1, (2, nodes * NODES // 2), generator=rng)
+        keys = torch.unique(ends.min(dim=0).values * nodes + ends.max(dim=0).values)
+        pairs = torch.stack([keys // nodes, keys % nodes])[:, keys // nodes != keys % nodes]
     keep = torch.rand(pairs.shape[1], generator=rng) < DENSITY
-    batch = torch.arange(NODES) // (NODES // GRAPHS)
-    if level == "graph":
+    batch = torch.arange(nodes) // (NODES // GRAPHS)
+    pooled = graph.batch is not None
+    if pooled:
         keep = (torch.rand(pairs.shape[1], generator=rng) < 4 * DENSITY) & (batch[pairs[0]] == batch[pairs[1]])
     kept = pairs[:, keep]
-    inputs = {"x": x, "edge_index": torch.cat([kept, kept.flip(0)], dim=1)}
-    return inputs | ({"batch": batch} if level == "graph" else {})
+    edge_index = torch.cat([kept, kept.flip(0)], dim=1)
+    if graph.whole_x:
+        x = _like(graph.x.long(), nodes, rng).float()
+    weight = None if graph.edge_weight is None else _like(graph.edge_weight, edge_index.shape[1], rng).abs()
+    fields = Fields(
+        {name: _like(value, nodes, rng) for name, value in graph.fields.node.items()},
+        {name: _like(value, edge_index.shape[1], rng) for name, value in graph.fields.edge.items()},
+        {name: _like(value, GRAPHS if pooled else None, rng) for name, value in graph.fields.graph.items()},
+    )
+    y = torch.zeros(GRAPHS if pooled else nodes, dtype=torch.long)
+    return Graph(x, edge_index, y, weight, batch if pooled else None, "reference", fields, graph.whole_x)
 
 
-def write_reference(path: Path, handle: ModelHandle, num_features: int, level: Level) -> None:
-    """Saves synthetic inputs and the model's logits on them."""
-    inputs = synthetic_inputs(num_features, level)
+def _like(value: Tensor, rows: int | None, rng: torch.Generator) -> Tensor:
+    """Made-up values of the same type and range; `rows` None for as many as there are."""
+    shape = value.shape if rows is None else (rows, *value.shape[1:])
+    if torch.is_floating_point(value):
+        mean, spread = value.mean(dim=0), value.std(dim=0).nan_to_num(0.0)
+        return torch.randn(shape, generator=rng) * spread + mean
+    flat = value.reshape(value.shape[0], -1) if value.dim() else value.reshape(1, 1)
+    low, high = flat.min(dim=0).values.long(), flat.max(dim=0).values.long()
+    drawn = torch.rand((math.prod(shape) // flat.shape[1], flat.shape[1]), generator=rng) * (high - low + 1)
+    return (low + drawn.long()).reshape(shape).to(value.dtype)
+
+
+def write_reference(path: Path, handle: ModelHandle, graph: Graph, *, fixed_nodes: bool = False) -> None:
+    """Saves synthetic inputs like those of `graph`, and the model's logits on them.
+
+    `fixed_nodes`: the model has a row per node, so that there must be as many.
+    """
+    made = synthetic_inputs(graph, nodes=graph.num_nodes if fixed_nodes else None)
     with torch.no_grad():
-        logits = handle.logits(inputs["x"], inputs["edge_index"], None, inputs.get("batch"))
-    write_tensors(path, {**inputs, "logits": logits})
+        logits = handle.logits(made.x, made.edge_index, made.edge_weight, made.batch, made.fields)
+    parts = {"x": made.x, "edge_index": made.edge_index, "edge_weight": made.edge_weight, "batch": made.batch}
+    for part in _PARTS:
+        parts |= {f"{part}.{name}": value for name, value in getattr(made.fields, part).items()}
+    write_tensors(path, {**{name: value for name, value in parts.items() if value is not None}, "logits": logits})
 
 
-def compare_reference(path: Path, handle: ModelHandle, *, num_features: int) -> Comparison:
-    """Recomputes the logits of a reference file.
+def compare_reference(path: Path, handle: ModelHandle, graph: Graph) -> Comparison:
+    """Recomputes the logits of a reference file; `graph` is the target's own, for its widths.
 
     Raises:
-        LoadError: missing, malformed, for another number of features, or the model's answers differ.
+        LoadError: missing, malformed, for another number of features or other fields, or the model's answers differ.
     """
+    num_features = graph.num_features
     if not path.is_file():
         raise LoadError(
             f"the reference {path.name} does not exist beside the config file; expected x, edge_index and logits. "
@@ -78,7 +122,9 @@ def compare_reference(path: Path, handle: ModelHandle, *, num_features: int) -> 
         raise LoadError(f"{path} cannot be read ({error.strerror}); expected a reference. Check its mode.") from None
     except (SafetensorError, ValueError, OverflowError, KeyError, RuntimeError) as error:
         raise LoadError(f"{path.name} is not a valid safetensors file: {error}. Write the reference again.") from None
-    if not {"x", "edge_index", "logits"} <= set(stored) <= _NAMES:
+    fields = Fields(*({k.partition(".")[2]: v for k, v in stored.items() if k.startswith(f"{p}.")} for p in _PARTS))
+    own = {name for name in stored if name.partition(".")[0] not in _PARTS}
+    if not {"x", "edge_index", "logits"} <= own <= _NAMES:
         raise LoadError(
             f"{path.name} holds {', '.join(sorted(stored)) or 'nothing'}; expected x, edge_index, logits and at most "
             "edge_weight and batch. Write the reference again."
@@ -94,10 +140,16 @@ def compare_reference(path: Path, handle: ModelHandle, *, num_features: int) -> 
             f"{path.name} holds x {list(x.shape)} and edge_index {edges.dtype} {list(edges.shape)}; expected "
             f"{num_features} features and ids of its own nodes. Write the reference again for this model."
         )
+    needed, held = {name for name, _ in graph.fields}, {name for name, _ in fields}
+    if not needed <= held:
+        raise LoadError(
+            f"{path.name} holds no {', '.join(sorted(needed - held))}, which forward is given here: it was written for "
+            "another way to call the model. Correct [call], or write the reference again."
+        )
     try:
         with torch.no_grad():
-            found = handle.logits(x.float(), edges.long(), stored.get("edge_weight"), stored.get("batch"))
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            found = handle.logits(x.float(), edges.long(), stored.get("edge_weight"), stored.get("batch"), fields)
+    except (CallError, RuntimeError, ValueError, TypeError, IndexError) as error:
         raise LoadError(
             f"the model cannot be run on {path.name}: {error}. Write the reference again for this model."
         ) from None

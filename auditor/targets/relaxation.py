@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from auditor.data.fields import NO_FIELDS, Fields
 from auditor.data.graph import Graph
 from auditor.errors import CapabilityError
 from auditor.targets.memo import LinearMemo
@@ -87,31 +88,50 @@ class Relaxation:
         """Whether weights of 0 and 1 give the answers of the really edited graph."""
         return self.kind == self.method
 
-    def logits(self, x: Tensor, edge_index: Tensor, weight: Tensor, batch: Tensor | None = None) -> Tensor:
+    def logits(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        weight: Tensor,
+        batch: Tensor | None = None,
+        fields: Fields = NO_FIELDS,
+    ) -> Tensor:
         """Logits with each arc of edge_index [2, E] scaled by weight [E] in [0, 1]; 0 means the arc is absent."""
         self._fix(x)
         if self.method == "native":
-            return self.handle.logits(x, edge_index, weight, batch)
+            return self.handle.logits(x, edge_index, weight, batch, fields)
         rows = None if self._memo is None else self._memo.rows
         with soft_edges(self.handle.model, edge_index, weight, method=self.method, rows=rows):
-            return self.handle.logits(x, edge_index, None, batch)
+            return self.handle.logits(x, edge_index, None, batch, fields)
 
-    def embeddings(self, x: Tensor, edge_index: Tensor, weight: Tensor, batch: Tensor | None = None) -> Tensor:
+    def embeddings(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        weight: Tensor,
+        batch: Tensor | None = None,
+        fields: Fields = NO_FIELDS,
+    ) -> Tensor:
         """The same, input of the last message-passing layer [N, d]."""
         self._fix(x)
         if self.method == "native":
-            return self.handle.embeddings(x, edge_index, weight, batch)
+            return self.handle.embeddings(x, edge_index, weight, batch, fields)
         rows = None if self._memo is None else self._memo.rows
         with soft_edges(self.handle.model, edge_index, weight, method=self.method, rows=rows):
-            return self.handle.embeddings(x, edge_index, None, batch)
+            return self.handle.embeddings(x, edge_index, None, batch, fields)
 
     def exact_logits(
-        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, batch: Tensor | None = None
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_weight: Tensor | None = None,
+        batch: Tensor | None = None,
+        fields: Fields = NO_FIELDS,
     ) -> Tensor:
         """Logits on real edges, nothing relaxed: what every decision of an attack is taken on. No gradient."""
         self._fix(x)
         with torch.no_grad():
-            return self.handle.logits(x, edge_index, edge_weight, batch)
+            return self.handle.logits(x, edge_index, edge_weight, batch, fields)
 
     def _fix(self, x: Tensor) -> None:
         if self._memo is not None:
@@ -131,17 +151,19 @@ class Relaxation:
 
     def _gaps(self, graph: Graph, rng: torch.Generator) -> tuple[float, float, float]:
         """One draw: every edge at 1, absent pairs at 0, some edges at 0, each against the graph that it should mean."""
-        x, edges, base, batch = graph.x, graph.edge_index, graph.edge_weight, graph.batch
+        x, edges, base, batch, fields = graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields
         ones = torch.ones(edges.shape[1]) if base is None else base
-        clean = self.exact_logits(x, edges, base, batch)
+        clean = self.exact_logits(x, edges, base, batch, fields)
         with torch.no_grad():
-            all_there = self.logits(x, edges, ones, batch)
+            all_there = self.logits(x, edges, ones, batch, fields)
             extra = _non_edges(graph, rng)
+            longer = torch.cat([edges, extra], dim=1)
             appended = torch.cat([ones, torch.zeros(extra.shape[1])])
-            not_there = self.logits(x, torch.cat([edges, extra], dim=1), appended, batch)
+            not_there = self.logits(x, longer, appended, batch, graph.fields_on(longer))
             gone = _some_edges(graph, rng)
-            zeroed = self.logits(x, edges, torch.where(gone, 0.0, ones), batch)
-        removed = self.exact_logits(x, edges[:, ~gone], None if base is None else base[~gone], batch)
+            zeroed = self.logits(x, edges, torch.where(gone, 0.0, ones), batch, fields)
+        left = edges[:, ~gone]
+        removed = self.exact_logits(x, left, None if base is None else base[~gone], batch, graph.fields_on(left))
         return _distance(all_there, clean), _distance(not_there, clean), _distance(zeroed, removed)
 
     def _gradient_moves(self, graph: Graph, rng: torch.Generator) -> bool:
@@ -152,7 +174,7 @@ class Relaxation:
         edges = torch.cat([graph.edge_index, extra], dim=1)
         ones = torch.ones(graph.num_edges) if graph.edge_weight is None else graph.edge_weight
         new = torch.zeros(extra.shape[1], requires_grad=True)
-        z = self.logits(graph.x, edges, torch.cat([ones, new]), graph.batch)
+        z = self.logits(graph.x, edges, torch.cat([ones, new]), graph.batch, graph.fields_on(edges))
         if not z.requires_grad:
             return False
         mix = torch.randn(z.shape, generator=rng, dtype=z.dtype)
@@ -160,8 +182,13 @@ class Relaxation:
         return gradient is not None and bool(torch.isfinite(gradient).all()) and bool((gradient != 0).any())
 
 
-def synthetic_graph(num_features: int, level: Level, *, seed: int = 0) -> Graph:
-    """A small graph (or eight) with random edges and sparse signed features, the same for every model of this width."""
+def synthetic_graph(num_features: int, level: Level, *, seed: int = 0, nodes: int | None = None) -> Graph:
+    """A small graph (or eight) with random edges and sparse signed features, the same for every model of this width.
+
+    `nodes` is for a model that has a row for each of so many: then one graph of that size.
+    """
+    if nodes is not None:
+        return _wide_graph(num_features, nodes, torch.Generator().manual_seed(seed))
     rng = torch.Generator().manual_seed(seed)
     graphs, size = (8, 12) if level == "graph" else (1, 64)
     pairs = torch.combinations(torch.arange(size)).T  # [2, size (size - 1) / 2]
@@ -174,6 +201,16 @@ def synthetic_graph(num_features: int, level: Level, *, seed: int = 0) -> Graph:
     batch = torch.arange(graphs).repeat_interleave(size) if level == "graph" else None
     y = torch.zeros(graphs if level == "graph" else size, dtype=torch.int64)
     return Graph(x, torch.cat(edges, dim=1), y, batch=batch, name="synthetic")
+
+
+def _wide_graph(num_features: int, nodes: int, rng: torch.Generator) -> Graph:
+    ends = torch.randint(nodes, (2, 2 * nodes), generator=rng)
+    keys = torch.unique(ends.min(dim=0).values * nodes + ends.max(dim=0).values)
+    u, v = keys // nodes, keys % nodes
+    pairs = torch.stack([u, v])[:, u != v]
+    x = torch.randn(nodes, num_features, generator=rng) * (torch.rand(nodes, num_features, generator=rng) < 0.2)
+    edges = torch.cat([pairs, pairs.flip(0)], dim=1)
+    return Graph(x, edges, torch.zeros(nodes, dtype=torch.int64), name="synthetic")
 
 
 def _non_edges(graph: Graph, rng: torch.Generator) -> Tensor:

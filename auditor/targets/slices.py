@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -32,8 +34,15 @@ class GraphSlices:
         edge_ids = self._edge_order[_ranges(self._edge_start[ids], edges)]
         shift = (nodes.cumsum(0) - nodes) - self._node_start[ids]  # new id = old id + shift of its graph
         edge_index = graph.edge_index[:, edge_ids] + torch.repeat_interleave(shift, edges)
-        weight = None if graph.edge_weight is None else graph.edge_weight[edge_ids]
-        return Graph(graph.x[node_ids], edge_index, graph.y[ids], weight, batch, graph.name)
+        return replace(
+            graph,
+            x=graph.x[node_ids],
+            edge_index=edge_index,
+            y=graph.y[ids],
+            edge_weight=None if graph.edge_weight is None else graph.edge_weight[edge_ids],
+            batch=batch,
+            fields=graph.fields.take(node_ids, edge_ids, ids),
+        )
 
 
 def _ranges(starts: Tensor, lengths: Tensor) -> Tensor:

@@ -5,32 +5,22 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
+from auditor.data.fields import NO_FIELDS, Fields
 from auditor.data.graph import Graph, Split
 from auditor.document import Measured, ValidityRow
-from auditor.errors import CapabilityError
+from auditor.errors import CapabilityError, SplitError
 from auditor.guarantee import Guarantee
+from auditor.registry import LACKING
+from auditor.registry import Capability as Capability
+from auditor.targets.call import Call
 from auditor.targets.forward import ForwardAdapter, drop_caches
 from auditor.tasks import Task
-
-
-class Capability(StrEnum):
-    """What a target can do; tried on loading, never believed."""
-
-    LABELS = "LABELS"
-    PROBS = "PROBS"
-    LOGITS = "LOGITS"
-    EMBEDDINGS = "EMBEDDINGS"
-    GRAD_X = "GRAD_X"
-    GRAD_EDGE = "GRAD_EDGE"
-    PARAMS = "PARAMS"
-    RETRAIN = "RETRAIN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +117,9 @@ class Target:
         claimed_accuracy: what target.toml says, checked by a validity row.
         embedding_layer: module name whose input is the embedding; None for the last message-passing layer.
         defense: what defended it; None for a target as it was given.
+        verified: whether reference answers or a claimed accuracy show that it is the model that was trained.
         private: the private graph where `graph` is a released one; None when `graph` is it.
+        fixed_nodes: tensors of the model that have a row per node (`emb.weight [400, 16]`): it knows these nodes only.
     """
 
     name: str
@@ -146,6 +138,8 @@ class Target:
     embedding_layer: str | None = None
     defense: DefenseTag | None = None
     private: Graph | None = None
+    verified: bool = True
+    fixed_nodes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.split.check_fits(self.graph)
@@ -160,6 +154,13 @@ class Target:
     def private_graph(self) -> Graph:
         """The graph that privacy is measured against, and that a refit starts from."""
         return self.graph if self.private is None else self.private
+
+    def need_split(self) -> None:
+        """Raises SplitError where nobody named the items that it was trained on."""
+        if not self.split.is_known:
+            raise SplitError(
+                f"{self.name} is compared on items that it was not trained on; this needs {LACKING['SPLIT']}."
+            )
 
     def handle(self) -> ModelHandle:
         """A private copy of the model, caches dropped, that holds no graph."""
@@ -179,16 +180,23 @@ class Target:
         return ModelHandle(model, embedding_layer=self.embedding_layer)
 
     def logits(
-        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, batch: Tensor | None = None
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_weight: Tensor | None = None,
+        batch: Tensor | None = None,
+        fields: Fields = NO_FIELDS,
     ) -> Tensor:
         """Logits of any graph: x [N, F], edge_index [2, E], edge_weight [E], batch [N] -> [N, C] or [B, C].
+
+        `fields` are what else the model reads, with one row per node, edge or graph.
 
         Eval mode, caches dropped, gradients flow to any input that asks for them.
 
         Raises:
             CapabilityError: an edge weight is given and the model takes none.
         """
-        return self.handle().logits(x, edge_index, edge_weight, batch)
+        return self.handle().logits(x, edge_index, edge_weight, batch, fields)
 
     def clean_logits(self) -> Tensor:
         """Logits on the target's own graph, [N, C] or [B, C], no gradient; computed once."""
@@ -196,14 +204,14 @@ class Target:
         if known is None:
             g = self.graph
             with torch.no_grad():
-                known = _CLEAN[self] = self.logits(g.x, g.edge_index, g.edge_weight, g.batch)
+                known = _CLEAN[self] = self.logits(g.x, g.edge_index, g.edge_weight, g.batch, g.fields)
         return known.clone()
 
     def clean_embeddings(self) -> Tensor:
         """Input of the last message-passing layer on the target's own graph, [N, d], no gradient."""
         g = self.graph
         with torch.no_grad():
-            return self.handle().embeddings(g.x, g.edge_index, g.edge_weight, g.batch)
+            return self.handle().embeddings(g.x, g.edge_index, g.edge_weight, g.batch, g.fields)
 
     def accuracy(self, mask: Tensor | None = None) -> float:
         """Share of correct items under `mask` (default: test); a non-finite row counts as wrong."""
@@ -256,8 +264,10 @@ _CLEAN: WeakKeyDictionary[Target, Tensor] = WeakKeyDictionary()
 class ModelHandle:
     """The model alone: a function of graphs that the caller makes. Holds no graph and no cache."""
 
-    def __init__(self, model: nn.Module, *, embedding_layer: str | None = None) -> None:
+    def __init__(self, model: nn.Module, *, embedding_layer: str | None = None, call: Call | None = None) -> None:
         self._model = copy.deepcopy(model).eval().requires_grad_(False)
+        if call is not None:
+            call.bound(self._model)
         self.dropped_caches = drop_caches(self._model)
         self._forward = ForwardAdapter(self._model, embedding_layer=embedding_layer)
         self.calls = 0
@@ -273,14 +283,24 @@ class ModelHandle:
         return self._forward.takes_edge_weight
 
     def logits(
-        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, batch: Tensor | None = None
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_weight: Tensor | None = None,
+        batch: Tensor | None = None,
+        fields: Fields = NO_FIELDS,
     ) -> Tensor:
         """Same contract as `Target.logits`."""
         self.calls += 1
-        return self._forward.logits(x, edge_index, edge_weight, batch)
+        return self._forward.logits(x, edge_index, edge_weight, batch, fields)
 
     def embeddings(
-        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, batch: Tensor | None = None
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_weight: Tensor | None = None,
+        batch: Tensor | None = None,
+        fields: Fields = NO_FIELDS,
     ) -> Tensor:
         """Input of the last message-passing layer, [N, d]; gradients flow.
 
@@ -288,4 +308,4 @@ class ModelHandle:
             CapabilityError: no message-passing layer was found.
         """
         self.calls += 1
-        return self._forward.embeddings(x, edge_index, edge_weight, batch)
+        return self._forward.embeddings(x, edge_index, edge_weight, batch, fields)

@@ -9,7 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+
 from auditor.data.catalogue import CATALOGUE
+from auditor.data.graph import UNKNOWN, Split
 from auditor.data.splits import make_split
 from auditor.errors import ConfigError, nearest
 from auditor.guarantee import FILE_NAME as GUARANTEE
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
     from auditor.data.sources import LoadedData
 
 ARCHITECTURES: Mapping[str, str] = {"gcn": "GCN", "gat": "GAT", "sage": "GraphSAGE", "gin": "GIN"}
-WEIGHTS, REFERENCE = "model.safetensors", "model.ref.safetensors"
+WEIGHTS, REFERENCE, SPLIT = "model.safetensors", "model.ref.safetensors", "split.npz"
 
 
 def train_reference(
@@ -60,7 +64,7 @@ def train_reference(
         ConfigError: an architecture or size that cannot be built.
         SplitError: the split does not exist for this data.
     """
-    from auditor.data.sources import apply_transform
+    from auditor.data.sources import apply_transform, with_features
 
     place = _place(source, data.name, out_dir)
     if data.transform != "none":
@@ -68,12 +72,14 @@ def train_reference(
     else:
         transform = transform or ("row-normalize" if data.is_bag_of_words else "none")
         data = replace(data, graph=apply_transform(data.graph, transform), transform=transform)
-    graph = data.graph
+    if not data.graph.num_features:
+        data = with_features(data, "identity" if data.graph.batch is None else "ones")
+    graph = replace(data.graph, whole_x=False)
     table = model_table(
         arch, data.graph.task.level, graph.num_features, int(graph.y.max()) + 1, hidden=hidden, layers=layers
     )
     train = _train_table(graph.task.level, seed, epochs)
-    spec = split_spec or data.default_split
+    spec = split_spec or _default_split(data)
     split = make_split(spec, data, seed)
     recipe = TrainRecipe(partial(build_model, table), **train.model_dump())
     model = recipe.fit(graph, split, seed).model
@@ -82,10 +88,10 @@ def train_reference(
         (out_dir / stale).unlink(missing_ok=True)  # of a defended target that lay here
     write_tensors(out_dir / WEIGHTS, model.state_dict())
     handle = ModelHandle(model)
-    write_reference(out_dir / REFERENCE, handle, graph.num_features, graph.task.level)
-    correct = graph.task.correct(handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch), graph.y)[
-        split.test
-    ]
+    write_reference(out_dir / REFERENCE, handle, graph)
+    with torch.no_grad():
+        logits = handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
+    correct = graph.task.correct(logits, graph.y)[split.test]
     file = TargetFile(
         target=TargetTable(
             name=f"{data.name}-{arch}",
@@ -95,10 +101,30 @@ def train_reference(
             train=train,
         ),
         model=table,
-        data=DataTable.model_validate({**place, "split": spec, "split_seed": seed, "transform": transform}),
+        data=DataTable.model_validate(
+            {**place, "split": _kept_split(split, spec, out_dir), "transform": transform, "features": data.features}
+        ),
     )
     write_target_file(out_dir / FILE_NAME, file)
     return assemble(load_model(Request(file, out_dir)), file, out_dir, data)
+
+
+def _default_split(data: LoadedData) -> str:
+    """The data's own split, or a drawn one where it comes without."""
+    if data.default_split != UNKNOWN:
+        return data.default_split
+    if data.masks:
+        return "masks:0"
+    return "per-class:20" if data.graph.batch is None else "random:0.6/0.2/0.2"
+
+
+def _kept_split(split: Split, spec: str, out_dir: Path) -> str:
+    """How to find the split again: its name where it has one, else a file of ids in the target's folder."""
+    if split.seed is None and not spec.startswith("file:"):
+        return spec
+    parts = {part: torch.nonzero(getattr(split, part)).flatten().numpy() for part in ("train", "val", "test")}
+    np.savez(out_dir / SPLIT, train_idx=parts["train"], val_idx=parts["val"], test_idx=parts["test"], spec=split.spec)
+    return f"file:{SPLIT}"
 
 
 def model_table(

@@ -205,18 +205,22 @@ def fit_weights(
         LoadError: missing, unexpected or wrongly shaped tensors, ten at most, with the nearest rename; several
             prefixes fit; or the dry forward failed.
     """
-    own = model.state_dict()
+    own = model.state_dict(keep_vars=True)  # some uninitialised parameters cannot even be detached
     given, notes = _stripped(own, weights, prefix, file)
     if not _fits(own, given):
         raise _misfit(own, given, file, table)
+    failed: Exception | None = None
     try:
         model.load_state_dict(dict(given), strict=True)
-    except RuntimeError as error:
-        if not any(map(is_lazy, own.values())):
-            raise LoadError(f"{file} does not fit {table}: {error}. Correct the one or the other.") from None
-    if any(map(is_lazy, model.state_dict().values())):
+    except (RuntimeError, IndexError, ValueError) as error:  # hooks of lazy layers read the shapes they are given
+        failed = error
+    if any(map(is_lazy, model.state_dict(keep_vars=True).values())):
         _run_dry(dry_forward, file, table)
         return fit_weights(model, weights, file=file, table=table, prefix=prefix)
+    if not _fits(model.state_dict(keep_vars=True), given):  # a lazy layer knows its shape by now
+        raise _misfit(model.state_dict(keep_vars=True), given, file, table)
+    if failed is not None:
+        raise LoadError(f"{file} does not fit {table}: {failed}. Correct the one or the other.")
     return notes | as_float32(model)
 
 
@@ -240,8 +244,8 @@ def _run_dry(dry_forward: Callable[[], None] | None, file: str, table: str) -> N
         except Exception as error:  # a user's forward may raise anything
             why = f"{type(error).__name__}: {error}"
     raise LoadError(
-        f"{file} cannot be put into {table}: its layers take their sizes from a first forward, and that failed "
-        f"({why}). Give the sizes in the constructor, or the graph it was trained on."
+        f"{file} cannot be put into {table}: its layers take their sizes from a first forward, which failed ({why}). "
+        "Give the sizes in the constructor, or the graph it was trained on."
     )
 
 
@@ -370,8 +374,8 @@ def _state_dict(content: Any, name: str, key: str | None) -> tuple[Mapping[str, 
         if len(held) > 1:
             places = [".".join([*place, str(k)]) for k in held]
             raise LoadError(
-                f"{name} holds {len(held)} state dicts: {', '.join(places)}; set weights_key. Expected the one of this "
-                f'model under [target], as in weights_key = "{places[0]}".'
+                f"{name} holds {len(held)} state dicts: {', '.join(places)}; set weights_key. Write this model's "
+                f'under [target], as in weights_key = "{places[0]}".'
             )
         if not held:
             break
@@ -422,11 +426,11 @@ def _module_state(module: Record, name: str) -> Mapping[str, Any]:
             return found
         prefix, part = left.pop()
         state = part.state if isinstance(part, Record) else None
-        state = state if isinstance(state, dict) else {}
-        tables = [state[t] for t in ("_parameters", "_buffers", "_modules") if isinstance(state.get(t), dict)]
+        held = state if isinstance(state, dict) else {}
+        tables = [held[t] for t in ("_parameters", "_buffers", "_modules") if isinstance(held.get(t), dict)]
         if len(tables) != 3:
             raise LoadError(f"{name} holds a {_kind_name(part)}; expected a torch module. Save the state dict.")
-        hidden = state.get("_non_persistent_buffers_set", [])
+        hidden = held.get("_non_persistent_buffers_set", [])
         hidden = hidden if isinstance(hidden, list) else (getattr(hidden, "args", None) or ([],))[0]
         parameters, buffers, children = tables
         for key, value in {**parameters, **buffers}.items():

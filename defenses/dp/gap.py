@@ -246,7 +246,9 @@ class Gap:
             done,
             build=partial(untrained, *sizes, std),
             embedding_layer="embedding",
-            capabilities=try_capabilities(handle, graph, has_recipe=done.recipe is not None),
+            capabilities=try_capabilities(
+                handle, graph, has_recipe=done.recipe is not None, has_split=base.split.is_known
+            ),
             digest=made.hexdigest(),
         )
 

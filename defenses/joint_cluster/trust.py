@@ -47,7 +47,9 @@ def _edge_gradient(target: Target) -> ValidityRow:
     moved = 0
     if relaxed.kind != "none" and graph.num_edges:
         weight = torch.ones(graph.num_edges, requires_grad=True)
-        loss = functional.cross_entropy(relaxed.logits(graph.x, graph.edge_index, weight)[test], graph.y[test])
+        loss = functional.cross_entropy(
+            relaxed.logits(graph.x, graph.edge_index, weight, None, graph.fields)[test], graph.y[test]
+        )
         (gradient,) = torch.autograd.grad(loss, weight)
         moved = int((torch.isfinite(gradient) & (gradient != 0)).sum())
     text = f"the test loss has a finite gradient other than 0 to {moved} of {graph.num_edges} directed edges"

@@ -23,7 +23,7 @@ def head_rows(base: Target, frozen: FrozenHead) -> tuple[ValidityRow, ...]:
     graph = base.graph
     restored = ForwardAdapter(with_head(base.model, frozen.head, frozen.layer))
     with torch.no_grad():
-        logits = restored.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch)
+        logits = restored.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
     error = float((logits - base.clean_logits()).abs().max())
     scale = max(1.0, float(base.clean_logits().abs().max()))
     folds = check(

@@ -180,7 +180,7 @@ def train_weighted(
                 w = torch.ones(rows.shape[0]) if warm else weights.of(rows)
                 optimizer.zero_grad()
                 graph = part.graph
-                out = forward.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch)[part.rows]
+                out = forward.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)[part.rows]
                 loss = weighted_loss(out, part.y, w)
                 if not torch.isfinite(loss):
                     raise EvaluationError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from torch import Tensor
@@ -13,9 +14,7 @@ from defenses.repair.direction import is_spent, rewired
 from defenses.repair.weights import EditedModel, Nodes
 
 BISECTIONS = 6
-SPENT = "no direction corrects it without hurting training nodes"
-STEPS_USED = "still wrong after the last step"
-NO_GRADIENT = "its loss has no finite gradient"
+Outcome = Literal["repaired", "spent", "steps-used", "no-gradient"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +34,10 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What one edit came to; when it failed the weights are as they were."""
+    """What one edit came to, see `RepairedNode`; when it failed the weights are as they were."""
 
-    success: bool
+    outcome: Outcome
     steps: int
-    reason: str = ""
     inactive_anchors: int = 0
 
 
@@ -60,18 +58,18 @@ def edit(model: EditedModel, wanted: Nodes, anchors: Sequence[Nodes], steps: Ste
         g = rows[0]
         if not np.isfinite(rows).all() or not g.any():
             model.restore(start)
-            return Attempt(False, step - 1, NO_GRADIENT, inactive)
+            return Attempt("no-gradient", step - 1, inactive)
         u, left_out = rewired(g, rows[1:]) if steps.project else (g, 0)
         inactive = max(inactive, left_out)
         if is_spent(u, g):
             model.restore(start)
-            return Attempt(False, step - 1, SPENT, inactive)
+            return Attempt("spent", step - 1, inactive)
         model.move(before, u, steps.length)
         if _right(model, wanted):
             _shorten(model, before, u, steps.length, wanted)
-            return Attempt(True, step, "", inactive)
+            return Attempt("repaired", step, inactive)
     model.restore(start)
-    return Attempt(False, steps.most, STEPS_USED, inactive)
+    return Attempt("steps-used", steps.most, inactive)
 
 
 def _shorten(model: EditedModel, before: list[Tensor], u: np.ndarray, length: float, wanted: Nodes) -> None:

@@ -13,19 +13,18 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from auditor.defense import DefenseTask
+from auditor.document import Contrast, Estimate
+from auditor.document.facts import RepairedNode, RepairFacts, RepairRun
 from auditor.errors import ConfigError, SkippedError
 from auditor.parameters import parameters
 from auditor.statistics.draws import generator
-from auditor.statistics.intervals import agresti_min
+from auditor.statistics.shares import paired, share
 from auditor.targets.target import Fitted, Target
 from auditor.tasks import log_probabilities
 from defenses.fitting import DefenseRecipe, defended, rebuilt, refuse_second
 from defenses.repair.edit import Steps, edit
 from defenses.repair.errors_file import wrong_nodes
-from defenses.repair.report import NodeRow, RepairReport
 from defenses.repair.weights import EditedModel, Nodes
-
-OVER_BUDGET = "costs more than the budget"
 
 
 @parameters
@@ -63,15 +62,14 @@ class Repair:
 
     def fit(self, target: Target, task: DefenseTask) -> Target:
         """See `auditor.defense.Defense`; a run in which no node fits the budget is a SkippedError."""
-        repaired, report = self.apply(target, task)
+        repaired, _ = self.apply(target, task)
         if repaired is None:
-            raise SkippedError(report.lines()[0])
+            raise SkippedError(f"no node of the list could be repaired with max-drawdown={self.max_drawdown:g}.")
         return repaired
 
     def train(self, base: Target, task: DefenseTask) -> Fitted:
         """See `defenses.fitting.Trains`: the wrong nodes of a retrained model are found again."""
-        model, report = self._run(base, task, wrong_nodes(base, self.errors))
-        return Fitted(model, report.notes())
+        return _fitted(*self._run(base, task, wrong_nodes(base, self.errors)))
 
     def wrap(self, base: Target, tensors: Mapping[str, Tensor], task: DefenseTask) -> Target:
         """See `auditor.defense.Defense`."""
@@ -81,10 +79,8 @@ class Repair:
         """The same loop without the projection."""
         return () if self.method == "finetune" else ("repair:method=finetune",)
 
-    def apply(
-        self, target: Target, task: DefenseTask, nodes: Nodes | None = None
-    ) -> tuple[Target | None, RepairReport]:
-        """The repaired target, None when no node could be repaired within the budget; and the report.
+    def apply(self, target: Target, task: DefenseTask, nodes: Nodes | None = None) -> tuple[Target | None, RepairRun]:
+        """The repaired target, None when no node could be repaired within the budget; and what was done.
 
         Args:
             target: is left as it was.
@@ -95,13 +91,20 @@ class Repair:
             SkippedError: a graph task, or weights that no gradient reaches.
             ConfigError: a malformed list, or no validation node outside it to read the budget on.
         """
-        model, report = self._run(target, task, nodes or wrong_nodes(target, self.errors))
-        if not report.nodes("repaired"):
-            return None, report
+        model, run = self._run(target, task, nodes or wrong_nodes(target, self.errors))
+        if not run.ids("repaired"):
+            return None, run
         recipe = None if target.recipe is None else DefenseRecipe(self, target, task, needs_trained=True)
-        return defended(target, Fitted(model, report.notes()), self, task, recipe, starts_trained=True), report
+        return defended(target, _fitted(model, run), self, task, recipe, starts_trained=True), run
 
-    def _run(self, target: Target, task: DefenseTask, nodes: Nodes) -> tuple[nn.Module, RepairReport]:
+    def beside_control(self, target: Target, task: DefenseTask) -> tuple[Target | None, RepairFacts]:
+        """See `apply`; and the same list without the projection: what the projection is worth."""
+        repaired, run = self.apply(target, task)
+        if self.method == "finetune":
+            return repaired, RepairFacts(own=run)
+        return repaired, compared(run, replace(self, method="finetune").apply(target, task)[1])
+
+    def _run(self, target: Target, task: DefenseTask, nodes: Nodes) -> tuple[nn.Module, RepairRun]:
         refuse_second(self, target)
         if target.task.level != "node":
             raise SkippedError("repair corrects nodes of one graph; this target classifies graphs.")
@@ -109,7 +112,22 @@ class Repair:
         session = _Session(self, target, task, nodes)
         rows = session.together() if self.together else session.one_by_one()
         model = session.model.finished()
-        return model, session.report(rows, time.perf_counter() - start)
+        return model, session.run(rows, time.perf_counter() - start)
+
+
+def compared(own: RepairRun, control: RepairRun) -> RepairFacts:
+    """Two repairs of one list, paired by node."""
+    asked, sides = np.array(own.asked), (own.ids("repaired"), control.ids("repaired"))
+    gained = paired(*(np.isin(asked, np.array(side)) for side in sides))
+    return RepairFacts(own=own, control=control, gained=_against(control.method, gained))
+
+
+def _against(other: str, difference: Estimate) -> Contrast:
+    return Contrast(to=other, **difference.model_dump())
+
+
+def _fitted(model: nn.Module, run: RepairRun) -> Fitted:
+    return Fitted(model, run.model_dump(mode="json", exclude={"seconds"}))
 
 
 class _Session:
@@ -127,82 +145,80 @@ class _Session:
         self.right_before = target.task.correct(self.model.logits(), target.graph.y)
         self.anchors = training_parts(target, settings.parts, task.seed)
 
-    def one_by_one(self) -> list[NodeRow]:
+    def one_by_one(self) -> list[RepairedNode]:
         """Most probable first, each from the last accepted weights."""
         first = log_probabilities(self.model.logits())[self.ids, self.labels]
         right = self.target.task.correct(self.model.logits()[self.ids], self.labels)
-        rows: dict[int, NodeRow] = {}
+        rows: dict[int, RepairedNode] = {}
         done: list[int] = []
         for count, i in enumerate(torch.argsort(first, descending=True, stable=True).tolist()):
             self.task.tick(count / len(self.ids), "repairing")
             node, label = int(self.ids[i]), int(self.labels[i])
             if bool(right[i]):
-                rows[i] = NodeRow(node, label, "already right")
+                rows[i] = RepairedNode(node=node, label=label, outcome="already-right")
                 continue
             rows[i] = self._attempt([i], done)[0]
             done += [i] if rows[i].outcome == "repaired" else []
         right = self.target.task.correct(self.model.logits()[self.ids], self.labels)
         for i in done:
             if not bool(right[i]):
-                rows[i] = replace(rows[i], outcome="fell again", reason="a later edit made it wrong")
+                rows[i] = rows[i].model_copy(update={"outcome": "fell-again"})
         return [rows[i] for i in range(len(self.ids))]
 
-    def together(self) -> list[NodeRow]:
+    def together(self) -> list[RepairedNode]:
         """All wrong nodes in one edit."""
         right = self.target.task.correct(self.model.logits()[self.ids], self.labels)
         wrong = torch.nonzero(~right).flatten().tolist()
-        rows = {i: NodeRow(int(self.ids[i]), int(self.labels[i]), "already right") for i in range(len(self.ids))}
+        rows = {
+            i: RepairedNode(node=int(self.ids[i]), label=int(self.labels[i]), outcome="already-right")
+            for i in range(len(self.ids))
+        }
         if wrong:
             rows |= dict(zip(wrong, self._attempt(wrong, []), strict=True))
         return [rows[i] for i in range(len(self.ids))]
 
-    def drawdown(self, mask: Tensor) -> float:
-        """Accuracy lost since the start under `mask`, in points."""
+    def drawdown(self) -> float:
+        """Accuracy lost since the start on validation nodes outside the list, in points."""
         right = self.target.task.correct(self.model.logits(), self.target.graph.y)
-        lost = self.right_before[mask].double().mean() - right[mask].double().mean()
+        lost = self.right_before[self.val].double().mean() - right[self.val].double().mean()
         return 100 * float(lost)
 
-    def report(self, rows: list[NodeRow], seconds: float) -> RepairReport:
-        """The report of the weights as they are now."""
-        now = self.target.task.correct(self.model.logits(), self.target.graph.y)
-        a, b = self.right_before[self.test], now[self.test]
-        counts = (a & b, a & ~b, ~a & b, ~a & ~b)
-        lo, hi = agresti_min(*(float(part.sum()) for part in counts)) if len(a) else (0.0, 0.0)
-        flipped = torch.nonzero(self.test & self.right_before & ~now).flatten().tolist()
-        return RepairReport(
+    def run(self, rows: list[RepairedNode], seconds: float) -> RepairRun:
+        """What came of it, with the weights as they are now."""
+        before = self.right_before.numpy()
+        now = self.target.task.correct(self.model.logits(), self.target.graph.y).numpy()
+        val, test, every = (mask.numpy() for mask in (self.val, self.test, self.target.split.test))
+        return RepairRun(
             method=self.settings.method,
-            rows=tuple(rows),
-            max_drawdown=self.settings.max_drawdown,
-            drawdown_val=self.drawdown(self.val),
-            drawdown=(self.drawdown(self.test) if len(a) else 0.0, 100 * lo, 100 * hi),
-            counted=(int(self.val.sum()), int(self.test.sum())),
-            accuracy=(self._accuracy(self.right_before), self._accuracy(now)),
-            flipped_correct=tuple(flipped),
+            nodes=tuple(rows),
+            budget=self.settings.max_drawdown / 100,
+            validation=_against("before", paired(now[val], before[val])),
+            test=_against("before", paired(now[test], before[test])),
+            before=share(before[every]),
+            after=share(now[every]),
+            broken=tuple(np.flatnonzero(test & before & ~now).tolist()),
             seconds=seconds,
         )
 
-    def _accuracy(self, right: Tensor) -> float:
-        """Share of all test nodes that are right; 0 without any."""
-        test = self.target.split.test
-        return float(right[test].double().mean()) if test.any() else 0.0
-
-    def _attempt(self, places: list[int], done: list[int]) -> list[NodeRow]:
+    def _attempt(self, places: list[int], done: list[int]) -> list[RepairedNode]:
         """One edit of the nodes at `places`; it stands only within the budget, counted from the original weights."""
         chosen, kept = torch.tensor(places), torch.tensor(done, dtype=torch.int64)
         wanted, held = (self.ids[chosen], self.labels[chosen]), (self.ids[kept], self.labels[kept])
         anchors = [*self.anchors, held] if done else self.anchors
         before = self.model.theta()
         attempt = edit(self.model, wanted, anchors, self.steps)
-        outcome, reason = ("repaired", "") if attempt.success else ("failed", attempt.reason)
-        if attempt.success and self.drawdown(self.val) > self.settings.max_drawdown:
+        costly = attempt.outcome == "repaired" and self.drawdown() > self.settings.max_drawdown
+        if costly:
             self.model.restore(before)
-            outcome, reason = "rolled back", OVER_BUDGET
-        if attempt.inactive_anchors and reason:
-            reason += "; anchor inactive"
-        pairs = zip(*(part.tolist() for part in wanted), strict=True)
         return [
-            NodeRow(node, label, outcome, attempt.steps if i == 0 else 0, reason)
-            for i, (node, label) in enumerate(pairs)
+            RepairedNode(
+                node=node,
+                label=label,
+                outcome="costs-too-much" if costly else attempt.outcome,
+                steps=attempt.steps if i == 0 else 0,
+                inactive_anchors=attempt.inactive_anchors,
+            )
+            for i, (node, label) in enumerate(zip(*(part.tolist() for part in wanted), strict=True))
         ]
 
 

@@ -76,4 +76,4 @@ class EditedModel:
 
     def _logits(self) -> Tensor:
         g = self._graph
-        return self._forward.logits(g.x, g.edge_index, g.edge_weight, None)
+        return self._forward.logits(g.x, g.edge_index, g.edge_weight, None, g.fields)

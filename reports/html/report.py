@@ -138,7 +138,7 @@ class HtmlReport:
             further=verdict.further(safe),
             policy=verdict.policy(safe),
             coverage=verdict.coverage(safe),
-            target_facts=[f for f in (target.kind_and_sizes(safe), target.accuracy(safe), *target.defended(safe)) if f],
+            target_facts=target.facts(safe.target),
             answers=answers,
             steps=steps(safe, views.undefended(safe)),
             checks=views.checks(safe),
@@ -151,7 +151,7 @@ class HtmlReport:
             bound_heads=claim.HEADS,
             guarantees=_guarantees(safe),
             missing=views.listed_missing(safe),
-            unasked=[answer.title.lower() for answer in answers if answer.status == "not tested"],
+            unasked=[answer.title.lower() for answer in answers if not answer.asked],
             config=_config(safe),
         )
 

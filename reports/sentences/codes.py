@@ -12,6 +12,7 @@ from auditor.document.codes import (
     BrokeOff,
     ClaimUnsettled,
     CoverageLost,
+    InsideNoise,
     Interrupted,
     JudgementCode,
     NamedAndSkipped,
@@ -24,18 +25,21 @@ from auditor.document.codes import (
     OneSeed,
     OpenAndMustNot,
     OpenInterval,
+    PowerOnly,
     ResultUntrusted,
     Settle,
+    SplitUnknown,
     StaleAcceptance,
     StandsAnyway,
     TooUncertain,
     Untrusted,
+    Unverified,
     VerdictCode,
     Widened,
     WorseThanAccepted,
 )
 from reports.sentences import names
-from reports.sentences.numbers import Differences, count, day, digits
+from reports.sentences.numbers import Differences, count, day, digits, listed
 
 HOPELESS = 10
 """Times the items there are, from which on nobody will collect as many."""
@@ -59,6 +63,8 @@ def why(code: JudgementCode, result: Result, items: str) -> str:
                 f"it is not certain after the correction for several tests (p = {digits(code.p, 3)}, "
                 f"needed {digits(code.alpha, 3)})"
             )
+        case InsideNoise():
+            return f"another order of the same nodes changes up to {digits(100 * code.floor, 3)} % of the labels"
         case Settle():
             return settle(code, items)
         case OpenInterval():
@@ -110,6 +116,13 @@ def hole(code: VerdictCode, audit: Audit) -> str:
         case NamedAndSkipped():
             where = _test(code.probe, code.arm)
             return f"{where} was asked for by name and does not apply with seed {code.seed}: {code.reason}"
+        case SplitUnknown():
+            return (
+                f"nobody named the items that the model was trained on, and {listed(code.probes)} "
+                "need items it has not seen"
+            )
+        case Unverified():
+            return "UNVERIFIED: nothing shows that this is the model you trained; give a reference or a known accuracy"
         case CoverageLost():
             return f"{_test(code.probe, code.arm)} ran when the baseline was written, and not here"
         case NothingMeasured():
@@ -120,6 +133,9 @@ def hole(code: VerdictCode, audit: Audit) -> str:
             return f"{_named(code.fingerprint, audit)} does not count"
         case ClaimUnsettled():
             return "the claim is neither refuted nor supported"
+        case PowerOnly():
+            able = "could" if code.possible else "could not"
+            return f"only power was asked for and nothing was run; an audit by this plan {able} refute the claim"
         case OpenAndMustNot():
             return f"{_named(code.fingerprint, audit)} is not settled, and the policy does not let that pass"
         case Interrupted():

@@ -189,8 +189,17 @@ def legend(comparison: Comparison) -> str:
     seeds = f"{count(len(comparison.seeds), 'seed')}: {', '.join(map(str, comparison.seeds))}"
     return (
         "Shares in percent, every excess in points: the number beyond its control, more is worse. Lines of a row: "
-        f"value, 95 % interval, paired difference Δ to no defence, its interval ({seeds})."
+        f"value, 95 % interval, paired difference Δ to no defence, its interval ({seeds}).{_edits(comparison)}"
     )
+
+
+def _edits(comparison: Comparison) -> str:
+    """Whose edits the rows were tried with: the comparison's own number shares them, that of a probe does not."""
+    edited = [line for arm in comparison.arms for line in arm.headlines if line.family == "robustness"]
+    is_shared, are_own = any(not line.probe for line in edited), any(line.probe for line in edited)
+    shared = " Robust accuracy is after the worst edits found on any row." if is_shared else ""
+    own = f" {'Other edits' if is_shared else 'Edits'} are each row's own." if are_own else ""
+    return shared + own
 
 
 def standing(comparison: Comparison) -> str:

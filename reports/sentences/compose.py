@@ -6,6 +6,7 @@ lacks a sentence.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from auditor.document import Estimate, Judgement, Result
@@ -26,8 +27,9 @@ from auditor.document.codes import (
 )
 from auditor.document.facts import ClaimFacts
 from reports.sentences import claim as claims
+from reports.sentences import names
 from reports.sentences.codes import all_of
-from reports.sentences.numbers import Differences, Shares, closed
+from reports.sentences.numbers import Differences, Shares, closed, count
 from reports.sentences.templates import Template, basis, picture, template
 
 OVER, SEEN, ABSENT, OPEN, ACCEPTED, VOID, SHOWN = (
@@ -39,6 +41,7 @@ OVER, SEEN, ABSENT, OPEN, ACCEPTED, VOID, SHOWN = (
     "does not count",
     "shown, not judged",
 )
+UNASKED, UNANSWERED = "not tested", "no answer"
 _SETTLING = (Settle, OpenInterval, NoThreshold, NotMeasured, NotSignificant, TooUncertain)
 
 
@@ -80,9 +83,26 @@ def shown(result: Result, item: str = "node") -> str:
     return picture(result, item)
 
 
-def to_settle(result: Result, item: str = "node") -> str:
-    """What would settle an open result, as a clause; empty where nothing is said of that."""
-    return "; ".join(all_of(_SETTLING, result, template(result.finding).counted(item)))
+def left_out(within: int, shown: int) -> str:
+    """How many results a list leaves out: within their limits and none worse than those listed, and not judged."""
+    parts = [f"{count(within, 'more result')} within the limit, none worse"] if within else []
+    parts += [f"{count(shown, 'more number')} shown, not judged"] if shown else []
+    return " · ".join(parts)
+
+
+def unanswered(absent: Sequence[tuple[str, str, str]], *, asked: bool) -> str:
+    """Why a question has no answer.
+
+    Args:
+        absent: source, status and reason of tests that gave no number.
+        asked: whether any test of it was in the run.
+    """
+    if absent:
+        told = (f"{where} {names.CELLS[status]}: {reason}" for where, status, reason in absent)
+        return closed(f"not answered: {'; '.join(told)}")
+    if asked:
+        return "Measured, not judged: no number of this family is one that the policy judges."
+    return "Not asked: no test of this family was in this run."
 
 
 def _stem(result: Result, judgement: Judgement, item: str) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 from auditor.document import NONE, Result
 from auditor.document.facts import Severity
-from reports.sentences.numbers import count, listed, plural
+from reports.sentences.numbers import called, count, listed
 
 FAMILIES: Final = {"privacy": "Privacy", "robustness": "Robustness", "shift": "Shift"}
 TITLES: Final = {**FAMILIES, "defense": "Defences", "dp": "Differential privacy"}
@@ -30,6 +30,8 @@ CELLS: Final = {"ok": "ran", "skipped": "does not apply", "error": "broke off", 
 """How a test ended."""
 CHECKS: Final = {"pass": "passed", "warn": "warns", "fail": "failed", "not_checked": "not checked"}
 
+_ARMS: Final = 4
+"""Arms that a check names; the others are counted."""
 _ACRONYMS = {"auc": "AUC", "ap": "AP", "ece": "ECE", "sce": "SCE", "tpr": "TPR", "fpr": "FPR", "auroc": "AUROC",
              "msp": "MSP", "rauc": "RAUC", "prv": "PRV", "pld": "PLD"}  # fmt: skip
 _HOLDERS = {
@@ -40,7 +42,6 @@ _HOLDERS = {
     "own": "queries on own graphs",
     "embeddings": "embeddings",
     "explanations": "explanations",
-    "references": "reference models",
     "features": "node features",
     "labels": "labels",
     "density": "the edge density",
@@ -155,7 +156,17 @@ def subset(text: str) -> str:
 def checks(ids: Iterable[str]) -> str:
     """`the check “gradient”`, `the checks “a” and “b”`."""
     named = [f"“{id_.replace('-', ' ')}”" for id_ in ids]
-    return f"the {'check' if len(named) == 1 else plural('check')} {listed(named)}"
+    return f"the {called('check', named)}"
+
+
+def together(evidence: str, alike: int, arms: Iterable[str]) -> str:
+    """What one of several like checks saw, how many saw something else, and on which arms that was."""
+    on = list(dict.fromkeys(map(arm, arms)))
+    told = [f"and {count(alike, 'similar row')}"] if alike else []
+    if on != [arm(NONE)]:
+        more = [f"{len(on) - _ARMS} more"] if len(on) > _ARMS else []
+        told.append(f"on {listed([*on[:_ARMS], *more])}")
+    return f"{evidence} ({', '.join(told)})" if told else evidence
 
 
 def size(severity: str) -> str:

@@ -62,6 +62,11 @@ def count(n: float, noun: str) -> str:
     return f"{text} {noun if text == '1' else plural(noun)}"
 
 
+def called(noun: str, names: Sequence[object]) -> str:
+    """`seed 0`, `seeds 0, 1 and 2`."""
+    return f"{noun if len(names) == 1 else plural(noun)} {listed([str(name) for name in names])}"
+
+
 def listed(words: Sequence[str], last: str = "and") -> str:
     """`a`, `a and b`, `a, b and c`."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}" if words else ""
@@ -179,13 +184,14 @@ class Differences:
         known = [end for part in parts if part is not None for end in (part.lo, part.hi) if end is not None]
         factor, marks = _FACTOR[unit], [0.0, *([] if limit is None else [limit])]
         least = _LEAST[unit]
-        needed = [decimals([factor * end], [factor * mark for mark in marks], least=least) for end in known]
+        shown = [end for end in known if _is_shown(factor * end)]
+        needed = [decimals([factor * end], [factor * mark for mark in marks], least=least) for end in shown]
         return cls(unit, max([least, *needed]), sides)
 
     def bare(self, value: float) -> str:
-        """`19.3`: without side and unit; what is not 0 does not look like it."""
+        """`19.3`: without side and unit; what is not 0 does not look like it, unless four decimals cannot show it."""
         scaled = abs(_FACTOR[self.unit] * value)
-        return digits(scaled, decimals([scaled], [0.0], least=self.places, most=max(self.places, 4)))
+        return digits(scaled, decimals([scaled] if self._sign(value) else [], [0.0], least=self.places))
 
     def plain(self, value: float) -> str:
         """`19.3 points`: without its side."""
@@ -203,11 +209,11 @@ class Differences:
 
     def sided(self, value: float, noun: str = "") -> str:
         """`19.3 worse`, `1.2 better`; 0 has no side."""
-        return f"{self.bare(value)}{noun}" + (f" {self._side(value)}" if abs(value) > _SAME else "")
+        return f"{self.bare(value)}{noun}" + (f" {self._side(value)}" if self._sign(value) else "")
 
     def said(self, value: float) -> str:
         """`19.3 points worse`; `no difference` for 0."""
-        return self.sided(value, self.noun) if abs(value) > _SAME else "no difference"
+        return self.sided(value, self.noun) if self._sign(value) else "no difference"
 
     def between(self, estimate: Estimate, *, to: bool = False, noun: bool = False) -> str:
         """`between 13.6 and 25.6`, across 0 `between 1.2 better and 5.4 worse`; open ends `at least`, `at most`.
@@ -223,16 +229,25 @@ class Differences:
             return ""
         if lo is None or hi is None:
             end, is_lower = (lo, True) if lo is not None else (hi or 0.0, False)
-            return f"{'at least' if is_lower == (end > -_SAME) else 'at most'} {self.sided(end, named)}"
+            return f"{'at least' if is_lower == (self._sign(end) >= 0) else 'at most'} {self.sided(end, named)}"
         join = "{} to {}" if to else "between {} and {}"
-        if lo < -_SAME and hi > _SAME:
+        if self._sign(lo) < 0 < self._sign(hi):
             return join.format(self.sided(lo, named), self.sided(hi))
         near, far = sorted((abs(lo), abs(hi)))
-        side = f" {self._side(lo + hi)}" if to and far > _SAME else ""
+        side = f" {self._side(lo + hi)}" if to and self._sign(far) else ""
         return join.format(self.bare(near), self.bare(far)) + named + side
+
+    def _sign(self, value: float) -> int:
+        """Which side it is shown on; 0 where it is written as 0."""
+        return ((value > 0) - (value < 0)) * _is_shown(_FACTOR[self.unit] * value)
 
     def _side(self, value: float) -> str:
         return self.sides[value > 0]
+
+
+def _is_shown(scaled: float) -> bool:
+    """Whether four decimals tell it from 0: what is less comes from rounding."""
+    return abs(scaled) >= 0.00005
 
 
 _FACTOR = {"share": 100.0, "auc": 100.0, "count": 1.0, "epsilon": 1.0, "ratio": 1.0}

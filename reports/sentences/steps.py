@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from auditor.document import Audit, Result
+from auditor.document.codes import Settle
 from auditor.document.facts import ClaimFacts
 from reports.sentences import names
-from reports.sentences.compose import OPEN, OVER, to_settle, word
+from reports.sentences.codes import all_of
+from reports.sentences.compose import OPEN, OVER, word
 from reports.sentences.numbers import closed
 from reports.sentences.templates import template
 
@@ -52,5 +54,4 @@ def _advice(result: Result, item: str) -> str:
         return template(result.finding).first
     if amount != OPEN:
         return ""
-    settling = to_settle(result, item)
-    return closed(f"Find out whether {template(result.finding).claim(result, item)}: {settling}") if settling else ""
+    return " ".join(map(closed, all_of((Settle,), result, template(result.finding).counted(item))))

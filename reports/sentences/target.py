@@ -1,14 +1,53 @@
-"""What was audited, in words: kind, sizes, accuracy, and what defended it."""
+"""What was audited, trained, defended or planned, in words: kind, sizes, accuracy, defence, checks and plan."""
 
 from __future__ import annotations
 
-from auditor.document import NONE, Audit
-from reports.sentences.numbers import count, interval_cell, value_cell
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from auditor.document import NONE, TargetRow, ValidityRow
+from auditor.guarantee import Guarantee
+from reports.sentences import names
+from reports.sentences.numbers import (
+    MISSING,
+    closed,
+    count,
+    decimals,
+    digits,
+    duration,
+    interval_cell,
+    listed,
+    shortest,
+    value_cell,
+)
+
+PLAN_HEADS: Final = ("test", "seed", "about", "note")
+_LISTED = 10
 
 
-def kind_and_sizes(audit: Audit) -> str:
+class Fit(Protocol):
+    """How a defended target was made; `notes` are plain values that the fit recorded."""
+
+    spec: str
+    version: str
+    seed: int
+    guarantee: Guarantee | None
+    validity: Sequence[ValidityRow]
+    notes: Mapping[str, Any]
+
+
+class Planned(Protocol):
+    """One test of a plan; `skip` says why it does not apply."""
+
+    spec: str
+    seed: int
+    estimate_s: float
+    skip: str
+
+
+def kind_and_sizes(target: TargetRow) -> str:
     """Kind, task and sizes in one line; says so where there is no target at all."""
-    t = audit.target
+    t = target
     if not t.nodes:
         return f"no target: {t.kind} alone"
     sizes = [count(t.graphs, "graph")] if t.graphs > 1 else []
@@ -17,9 +56,9 @@ def kind_and_sizes(audit: Audit) -> str:
     return f"{t.kind}, {t.task.level} classification · " + ", ".join(sizes)
 
 
-def accuracy(audit: Audit) -> str:
+def accuracy(target: TargetRow) -> str:
     """Accuracy without any attack, beside the constant predictor; empty when it was not measured."""
-    clean, constant = audit.target.clean, audit.target.constant_predictor
+    clean, constant = target.clean, target.constant_predictor
     if clean is None or clean.value is None:
         return ""
     text = f"test accuracy {value_cell(clean.value, 'share')}"
@@ -28,12 +67,86 @@ def accuracy(audit: Audit) -> str:
     return text if constant is None else f"{text}, always the commonest class {value_cell(constant, 'share')}"
 
 
-def defended(audit: Audit) -> list[str]:
+def defended(target: TargetRow) -> list[str]:
     """What defended the target, its guarantee and that guarantee's caveats, a line each; none for a bare target."""
-    target = audit.target
     if target.defense == NONE:
         return []
     given = target.guarantee
     if given is None:
         return [f"defended by {target.defense}: no formal guarantee"]
     return [f"defended by {target.defense}: {given.headline()}", *(f"caveat: {text}" for text in given.caveats)]
+
+
+def facts(target: TargetRow) -> list[str]:
+    """Kind and sizes, accuracy, and what defended it, a line each."""
+    return [text for text in (kind_and_sizes(target), accuracy(target), *defended(target)) if text]
+
+
+def trained(target: TargetRow) -> list[str]:
+    """Accuracy of a target that was just made, and the split behind it."""
+    split = target.split
+    drawn = "" if split["seed"] is None else f" (seed {split['seed']})"
+    sizes = listed([f"{digits(split[part])} {word}" for part, word in _PARTS.items()])
+    return [
+        f"{target.name}: {accuracy(target) or 'accuracy was not measured'}",
+        f"split {split['spec']}{drawn}: {sizes}",
+    ]
+
+
+def fitted(before: TargetRow, after: TargetRow, fit: Fit) -> list[str]:
+    """A defended target beside the one it was made from, and what its fit promises, checked and recorded."""
+    was, now = trained(before), trained(after)
+    return [
+        f"before {was[0]}",
+        f"after {now[0]}",
+        *now[1:],
+        *defended(after),
+        f"version {fit.version}, seed {fit.seed}",
+        *(f"{names.CHECKS[row.status]} {row.id}: {row.evidence}" for row in fit.validity),
+        *(f"{name.replace('_', ' ')}: {_plain(value)}" for name, value in fit.notes.items()),
+    ]
+
+
+def offers(target: TargetRow) -> str:
+    """What the model lets others do, and the digest of its content."""
+    return f"offers {listed(target.capabilities)} · digest {target.digest[:12]}"
+
+
+def passed(checks: Sequence[ValidityRow]) -> str:
+    """`12 of 13 checks passed, 1 warns`."""
+    statuses = [row.status for row in checks]
+    parts = [f"{digits(statuses.count('pass'))} of {count(len(checks), 'check')} passed"]
+    for status, word in (("warn", "warns" if statuses.count("warn") == 1 else "warn"), ("fail", "failed")):
+        parts += [f"{digits(statuses.count(status))} {word}"] if status in statuses else []
+    return ", ".join(parts)
+
+
+def plan_cells(planned: Planned) -> tuple[str, ...]:
+    """One test under `PLAN_HEADS`."""
+    about = MISSING if planned.skip else duration(planned.estimate_s)
+    return planned.spec, str(planned.seed), about, planned.skip or "planned"
+
+
+def plan(cells: Sequence[Planned]) -> str:
+    """How much of the plan would run, and for how long."""
+    able = [cell for cell in cells if not cell.skip]
+    seconds = duration(sum(cell.estimate_s for cell in able))
+    ran = f"{digits(len(able))} of {count(len(cells), 'test')} would run"
+    return closed(f"{ran}, about {seconds} of CPU time on a graph of 3,000 nodes")
+
+
+_PARTS = {"train": "training", "val": "validation", "test": "test"}
+
+
+def _plain(value: Any) -> str:
+    """A value that a fit recorded."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return shortest(value, most=decimals([value], [0.0], least=3, most=9))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        is_long = len(value) > _LISTED or any(isinstance(part, Mapping) for part in value)
+        return count(len(value), "entry") if is_long else listed([_plain(part) for part in value]) or "none"
+    return MISSING if value is None else str(value)

@@ -1,7 +1,7 @@
 """What may be said of each finding: who can do what (S), what that looks like (P), and what to do first.
 
-Both are functions of a result and its typed facts. A finding that is not listed is one of a plug-in, and has a
-template as well.
+Both are functions of a result and its typed facts. A finding of a plug-in has the template that its table brings
+(`Table.templates`), or the general one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from auditor import registry
 from auditor.document import Control, Result
 from auditor.document.facts import (
     BudgetCurve,
@@ -73,8 +74,8 @@ class Template:
 
 
 def template(finding: str) -> Template:
-    """The template of a finding id."""
-    return TEMPLATES.get(finding, OTHER)
+    """The template of a finding id: ours, or one that the table of a plug-in names."""
+    return TEMPLATES.get(finding) or registry.templates().get(finding, OTHER)
 
 
 def basis(result: Result) -> str:

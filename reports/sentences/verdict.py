@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from auditor.document import Audit
-from auditor.document.codes import BrokeOff, Interrupted, NeverFinished, NothingMeasured, StaleAcceptance
+from auditor.document.codes import (
+    BrokeOff,
+    Interrupted,
+    NeverFinished,
+    NothingMeasured,
+    PowerOnly,
+    StaleAcceptance,
+)
 from reports.sentences import names
 from reports.sentences.codes import holes
 from reports.sentences.numbers import closed, count, digits
@@ -38,8 +45,8 @@ def coverage(audit: Audit) -> str:
 
 
 def further(audit: Audit) -> list[str]:
-    """What else the verdict says, without what is listed as not tested."""
-    codes = [code for code in audit.verdict.codes if not isinstance(code, BrokeOff)]
+    """What else the verdict says, without what is listed as not tested or said by its last line."""
+    codes = [code for code in audit.verdict.codes if not isinstance(code, BrokeOff | PowerOnly)]
     return [closed(clause) for clause in holes(codes, audit)]
 
 
@@ -80,6 +87,8 @@ def _despite(audit: Audit) -> str:
 
 def _incomplete(audit: Audit) -> str:
     """How much ran, and the first reason that the count does not tell."""
+    if only := [code for code in audit.verdict.codes if isinstance(code, PowerOnly)]:
+        return closed(holes(only, audit)[0]) + " This is not a pass."
     told = (StaleAcceptance, NeverFinished, NothingMeasured)
     reasons = holes([code for code in audit.verdict.codes if not isinstance(code, told)], audit)
     more = f" (and {count(len(reasons) - 1, 'more reason')})" if len(reasons) > 1 else ""

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from attacks.robustness.losses import LOSSES, Outputs, margins
-from attacks.robustness.projection import project, project_with_caps, within_caps
+from attacks.robustness.projection import project, project_with_caps
 from attacks.robustness.soft_flips import Victim
 from auditor.data.edits import EdgeSpace, canonical_graph, select_graphs
 from auditor.data.graph import Graph
+from auditor.flips import within_caps
 from auditor.view import Access, grant_graph
 from tests.toys import sbm_graph, small_graphs, toy_target
 
@@ -37,11 +38,12 @@ def test_projection_with_caps_keeps_both():
 
 
 def test_rounding_within_caps_goes_by_order():
-    u, v = torch.tensor([0, 0, 1, 2]), torch.tensor([1, 2, 2, 3])
     caps = torch.tensor([1, 2, 1, 1])
-    assert within_caps(torch.tensor([1, 0, 2, 3]), u, v, caps, 9).tolist() == [1]
-    assert within_caps(torch.tensor([0, 1, 2, 3]), u, v, caps, 9).tolist() == [0, 2]
-    assert within_caps(torch.tensor([0, 1, 2, 3]), u, v, caps, 1).tolist() == [0]
+    ab, ac, bc, cd = 1, 2, 6, 11  # u * 4 + v
+    assert within_caps(torch.tensor([ac, ab, bc, cd]), 4, caps, 9).tolist() == [ac]
+    assert within_caps(torch.tensor([ab, ac, bc, cd]), 4, caps, 9).tolist() == [ab, bc]
+    assert within_caps(torch.tensor([ab, ac, bc, cd]), 4, caps, 1).tolist() == [ab]
+    assert within_caps(torch.tensor([ab, ac, bc, cd]), 4, None, 3).tolist() == [ab, ac, bc]
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -19,7 +19,7 @@ def auditor(*arguments: str | Path, cwd: Path | None = None, **environment: str)
 
 
 def inside(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The same command line in this process, for what is refused before anything is computed."""
+    """The same command line in this process, where the process itself is not what is tested."""
     out, err, path = io.StringIO(), io.StringIO(), list(sys.path)
     try:
         with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

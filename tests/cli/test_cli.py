@@ -18,6 +18,8 @@ import torch
 from auditor.document import canonical, from_bytes
 from tests.cli.program import auditor, inside
 
+LINKS = "posterior-similarity:negatives=2000,replicates=50"
+
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -25,12 +27,12 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = auditor("train", "--data", "demo", "--arch", "gcn", "--hidden", "8", "--epochs", "60", "-o", folder)
     assert done.returncode == 0, done.stderr
     assert "test accuracy" in done.stdout
-    assert "constant predictor" in done.stdout
+    assert "always the commonest class" in done.stdout
     return folder
 
 
 def test_run_writes_document_and_page_and_ends_with_the_verdict(target: Path, tmp_path: Path) -> None:
-    done = auditor("run", target, "--only", "posterior-similarity,strata", "--profile", "quick", "-o", tmp_path / "out")
+    done = auditor("run", target, "--only", f"{LINKS},strata", "--profile", "quick", "-o", tmp_path / "out")
     assert done.returncode in (0, 1), done.stderr
     audit = from_bytes((tmp_path / "out" / "audit.json").read_bytes())
     assert audit.verdict.exit_code == done.returncode
@@ -42,17 +44,17 @@ def test_run_writes_document_and_page_and_ends_with_the_verdict(target: Path, tm
 
 
 def test_two_runs_agree_byte_for_byte_but_for_times(target: Path, tmp_path: Path) -> None:
-    options = ("--only", "posterior-similarity", "--profile", "quick", "--seeds", "0")
-    for name in ("a", "b"):
-        auditor("run", target, *options, "-o", tmp_path / name)
+    options = ("--only", LINKS, "--profile", "quick", "--seeds", "0")
+    auditor("run", target, *options, "-o", tmp_path / "a")
+    inside("run", target, *options, "-o", tmp_path / "b", cwd=tmp_path)
     a, b = (from_bytes((tmp_path / name / "audit.json").read_bytes()) for name in ("a", "b"))
     assert canonical(a) == canonical(b)
 
 
-def test_failed_gate_exits_1_and_0_with_exit_zero(target: Path) -> None:
-    options = ("--only", "structure-evasion", "--profile", "quick", "--fail-on", "low")
+def test_failed_gate_exits_1_and_0_with_exit_zero(target: Path, tmp_path: Path) -> None:
+    options = ("--only", "structure-evasion:cycles=1,losses=tanh", "--profile", "quick", "--fail-on", "low")
     failed = auditor("run", target, *options)
-    shown = auditor("run", target, *options, "--exit-zero")
+    shown = inside("run", target, *options, "--exit-zero", cwd=tmp_path)
     assert (failed.returncode, shown.returncode) == (1, 0), failed.stdout
     assert "FAILED" in failed.stdout
     assert "FAILED" in shown.stdout
@@ -80,18 +82,21 @@ def test_interrupted_run_exits_130_and_keeps_what_is_finished(target: Path, tmp_
 
 
 def test_report_renders_again_without_computing(target: Path, tmp_path: Path) -> None:
-    auditor("run", target, "--only", "strata", "--profile", "quick", "-o", tmp_path)
+    inside("run", target, "--only", "strata", "--profile", "quick", "-o", tmp_path, cwd=tmp_path)
     page = tmp_path / "again.html"
     assert auditor("report", tmp_path / "audit.json", "--format", "html", "-o", page).returncode == 0
     assert page.read_bytes() == (tmp_path / "audit.html").read_bytes()
-    assert "strata" in auditor("report", tmp_path / "audit.json").stdout
+    assert "strata" in inside("report", tmp_path / "audit.json", cwd=tmp_path).stdout
 
 
-def test_check_shows_validity_and_plan_and_runs_no_attack(target: Path) -> None:
-    done = auditor("check", target)
+def test_check_shows_validity_and_plan_and_runs_no_attack(target: Path, tmp_path: Path) -> None:
+    done = inside("check", target, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "deterministic" in done.stdout
     assert "structure-evasion" in done.stdout
+    assert "checks passed, 1 warns." in done.stdout
+    one = auditor("check", target, "--only", "strata", "--seeds", "0").stdout
+    assert "1 of 1 test would run, about 5.0 s of CPU time" in one
 
 
 def _npz(path: Path, **changes: np.ndarray) -> Path:
@@ -128,7 +133,7 @@ def _with_data(target: Path, folder: Path, graph: Path) -> Path:
         ({"x": np.zeros((60, 7), dtype=np.float32)}, "64"),
         ({"edge_index": np.array([[0, 60], [1, 2]])}, "0, 60)"),
         ({"edge_index": np.array([[0.5, 1.0], [1.0, 2.0]])}, "int64"),
-        ({"y": np.arange(60) % 9}, "9"),
+        ({"y": np.arange(60) % 9}, "labels up to 8"),
     ],
 )
 def test_bad_graph_exits_2_in_words(target: Path, tmp_path: Path, changes: dict[str, np.ndarray], words: str) -> None:
@@ -147,7 +152,7 @@ def test_pickled_module_is_refused_and_nothing_runs(target: Path, tmp_path: Path
     assert done.returncode == 4, done.stdout + done.stderr
     assert not (tmp_path / "SENTINEL").exists()
     torch.save(torch.nn.Linear(2, 2), folder / "model.safetensors")
-    whole = auditor("run", folder, "--only", "strata", cwd=tmp_path)
+    whole = inside("run", folder, "--only", "strata", cwd=tmp_path)
     assert whole.returncode == 4
     assert "safetensors" in whole.stderr
 
@@ -199,8 +204,9 @@ def test_unknown_key_in_target_toml_offers_the_nearest(target: Path, tmp_path: P
 
 def test_skipped_probe_asked_for_by_name_is_no_verdict(data_root: Path, tmp_path: Path) -> None:
     root = ("--data-root", data_root)
-    auditor("train", "--data", "tu_mutag", "--arch", "gin", "--epochs", "5", "-o", tmp_path / "t", *root)
-    done = auditor("run", tmp_path / "t", "--only", "graphmi", "--profile", "quick", *root)
+    train = ("train", "--data", "tu_mutag", "--arch", "gin", "--epochs", "5")
+    inside(*train, "-o", tmp_path / "t", *root, cwd=tmp_path)
+    done = inside("run", tmp_path / "t", "--only", "graphmi", "--profile", "quick", *root, cwd=tmp_path)
     assert done.returncode == 3, done.stdout + done.stderr
     assert "node classifiers" in done.stdout
 
@@ -219,24 +225,26 @@ def test_light_verbs_import_no_torch(words: str) -> None:
 
 
 def test_defended_target_is_saved_loaded_and_audited_like_any_other(target: Path, tmp_path: Path) -> None:
-    done = auditor("defend", target, "--defense", "uniform-refit", "-o", tmp_path / "defended")
+    done = inside("defend", target, "--defense", "uniform-refit", "-o", tmp_path / "defended", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "before" in done.stdout
-    assert "no formal claim" in done.stdout
-    audited = auditor("run", tmp_path / "defended", "--only", "strata", "--profile", "quick", "-o", tmp_path / "out")
+    assert "no formal guarantee" in done.stdout
+    assert "head-folds-back" in done.stdout
+    options = ("--only", "strata", "--profile", "quick", "-o", tmp_path / "out")
+    audited = auditor("run", tmp_path / "defended", *options)
     assert audited.returncode in (0, 1), audited.stderr
     audit = from_bytes((tmp_path / "out" / "audit.json").read_bytes())
     assert {row.id: row.status for row in audit.validity}["clean-accuracy"] == "pass"
     text = (tmp_path / "defended" / "target.toml").read_text()
     (tmp_path / "defended" / "target.toml").write_text(text.replace('version = "1"', 'version = "99"'))
-    refused = auditor("check", tmp_path / "defended")
+    refused = inside("check", tmp_path / "defended", cwd=tmp_path)
     assert refused.returncode == 4
     assert "99" in refused.stderr
 
 
 def test_compare_ends_with_a_comparison(target: Path, tmp_path: Path) -> None:
     options = ("--defense", "l2r", "--only", "strata", "--profile", "quick", "--seeds", "0,1")
-    done = auditor("compare", target, *options, "-o", tmp_path)
+    done = inside("compare", target, *options, "-o", tmp_path, cwd=tmp_path)
     assert done.returncode in (0, 1), done.stderr
     audit = from_bytes((tmp_path / "audit.json").read_bytes())
     assert audit.comparison is not None

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from auditor.cli.console import check_other_folder
+from auditor.api.files import check_other_folder
 from auditor.compare.arms import load_any
+from auditor.document.facts import RepairFacts
 from auditor.errors import UsageError
 from auditor.runner.execute import TrainedCache
 from auditor.targets.load import load_target
@@ -20,7 +21,8 @@ from tests.cli.program import auditor, inside
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("target") / "demo-gcn"
-    done = auditor("train", "--data", "demo", "--arch", "gcn", "--hidden", "8", "--epochs", "40", "-o", folder)
+    words = ("--data", "demo", "--arch", "gcn", "--hidden", "8", "--epochs", "40", "-o", folder)
+    done = inside("train", *words, cwd=folder.parent)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -28,8 +30,8 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_repaired_target_loads_and_has_the_nodes_right(target: Path, tmp_path: Path) -> None:
     done = auditor("repair", target, "--errors", "test", "--max-drawdown", "3", "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert "repaired within a budget of 3" in done.stdout
-    assert "drawdown" in done.stdout
+    assert "repaired within a budget of 3 points" in done.stdout
+    assert "no better than fine-tuning" in " ".join(done.stdout.split())
     assert max(len(line) for line in done.stdout.splitlines()) <= 100
     before, after = load_target(target), load_any(tmp_path / "out", models=TrainedCache())
     assert after.claimed_accuracy == pytest.approx(after.accuracy(), abs=1e-6)
@@ -40,8 +42,10 @@ def test_repaired_target_loads_and_has_the_nodes_right(target: Path, tmp_path: P
         & Task("node").correct(after.clean_logits(), y)
         & before.split.test
     )
-    number = int(done.stdout.split(" of ")[0].split()[-1])
+    facts = RepairFacts.model_validate_json((tmp_path / "out" / "repair.json").read_bytes())
+    number = len(facts.own.ids("repaired"))
     assert int(fixed.sum()) >= number > 0
+    assert done.stdout.startswith(f"{number} of {len(facts.own.asked)} wrong nodes")
     assert 'id = "repair' in (tmp_path / "out" / "target.toml").read_text()
 
 
@@ -49,9 +53,9 @@ def test_nothing_within_the_budget_exits_1_and_saves_nothing(target: Path, tmp_p
     right = load_target(target)
     node = int(torch.nonzero(right.split.test & Task("node").correct(right.clean_logits(), right.graph.y))[0])
     (tmp_path / "errors.csv").write_text(f"node,label\n{node},{int(right.graph.y[node])}\n")
-    done = auditor("repair", target, "--errors", tmp_path / "errors.csv", "-o", tmp_path / "out")
+    done = inside("repair", target, "--errors", tmp_path / "errors.csv", "-o", tmp_path / "out", cwd=tmp_path)
     assert done.returncode == 1, done.stderr
-    assert "already right" in done.stdout
+    assert "Right already: 1" in done.stdout
     assert not (tmp_path / "out").exists()
 
 
@@ -68,7 +72,7 @@ def test_bad_lists_exit_2(text: str, target: Path, tmp_path: Path) -> None:
     [("--method", "magic", "gre-plus"), ("--max-drawdown", "inf", "max-drawdown=inf"), ("--max-drawdown", "-1", "")],
 )
 def test_a_wrong_parameter_exits_2(option: str, value: str, said: str, target: Path, tmp_path: Path) -> None:
-    done = auditor("repair", target, option, value, "-o", tmp_path / "out")
+    done = inside("repair", target, option, value, "-o", tmp_path / "out", cwd=tmp_path)
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr

@@ -154,9 +154,9 @@ FILES = [
     ({"train": np.array([0, 1]), "test": np.array([1, 2])}, "both train and test"),
     ({"train": np.array([0, 1]), "test": np.array([2, 300])}, "from 0 to 299"),
     ({"train": np.array([0.5]), "test": np.array([2])}, "expected ids"),
-    ({"train_mask": np.arange(300), "test": np.array([2])}, "name it train"),
+    ({"train_mask": np.arange(300), "test": np.array([2])}, "name it train_idx"),
     ({"train": np.array([0, 1])}, "expected train_mask and test_mask"),
-    ({"nothing": np.array([0, 1])}, "no masks"),
+    ({"nothing": np.array([0, 1])}, "holds nothing"),
 ]
 
 

@@ -13,7 +13,6 @@ from auditor.defense import Defense, ServesInModes
 from auditor.errors import ConfigError
 from auditor.mechanism import PrivateDefense
 from auditor.parameters import build, spec_of
-from auditor.targets.target import Capability
 
 DEFENSES = registry.entries("defenses")
 
@@ -25,10 +24,7 @@ def test_the_registry_line_and_the_class_agree(id_: str) -> None:
     assert kind.id == id_
     assert isinstance(kind(), Defense)
     assert spec_of(kind()) == id_
-    assert set(entry.needs) <= {capability.value for capability in Capability}
     assert entry.tasks
-    assert set(entry.tasks) <= {"node", "edge", "graph"}
-    assert set(entry.findings) <= set(registry.finding_ids())
     for word in ("needs", "access", "tasks"):
         assert not hasattr(kind, word), f"{word} is declared once, on the registry line"
 

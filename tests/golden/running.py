@@ -35,7 +35,7 @@ class Tables:
             for number, step in enumerate(played, 1)
         }
         try:
-            parts = _parts(scenario, played, folder)
+            parts = _parts(scenario, folder)
         except (OSError, ValueError) as error:
             said = "\n".join(f"$ {step.command}\n{step.stderr}" for step in played if step.code)
             raise AssertionError(f"{name} cannot be read: {error}\n{said}") from error
@@ -57,7 +57,7 @@ class Tables:
         return self._played[name]
 
 
-def _parts(scenario: Scenario, played: tuple[Played, ...], folder: Path) -> dict[str, Table]:
+def _parts(scenario: Scenario, folder: Path) -> dict[str, Table]:
     parts = {audit: _without(read_2_0(_document(folder / audit)), scenario.leave_out) for audit in scenario.audits}
     parts |= {f"judged {label}": _decisions(_judged(folder, judged)) for label, judged in scenario.judged.items()}
     parts |= {
@@ -69,7 +69,7 @@ def _parts(scenario: Scenario, played: tuple[Played, ...], folder: Path) -> dict
         for name in scenario.baselines
     }
     if scenario.repair:
-        parts["printed"] = read_repair(played[scenario.repair - 1].stdout)
+        parts["printed"] = read_repair(json.loads((folder / scenario.repair).read_text(encoding="utf-8")))
     return parts
 
 

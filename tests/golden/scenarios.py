@@ -40,7 +40,7 @@ class Scenario:
         judged: audits judged again, by label; their commands follow the steps.
         diffs: pairs of audit folders that are compared, by label.
         baselines: baseline files that are read.
-        repair: number of the step (from 1) whose printed numbers are read; 0 for none.
+        repair: the `repair.json` whose numbers are read; empty for none.
         leave_out: kinds of rows that are not kept of the audits.
         needs: scenarios that run before.
         files: what is written into the folder first.
@@ -51,7 +51,7 @@ class Scenario:
     judged: Mapping[str, Judged] = field(default_factory=dict)
     diffs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     baselines: tuple[str, ...] = ()
-    repair: int = 0
+    repair: str = ""
     leave_out: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     files: tuple[Callable[[Path], None], ...] = ()
@@ -198,7 +198,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             f"compare target -o compare --profile quick --only corruption --defense repair:errors=test {QUIET}",
         ),
         audits=("run", "compare"),
-        repair=2,
+        repair="fixed/repair.json",
         files=(nodes,),
     ),
     "compare": Scenario(

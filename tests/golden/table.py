@@ -7,7 +7,6 @@ A table is a dict: key (words joined by " | ") -> row; a row is a dict of number
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -88,26 +87,25 @@ def read_baseline(baseline: Document) -> Table:
     return rows.table
 
 
-def read_repair(printed: str) -> Table:
-    """The table of what `auditor repair` prints; seconds are left out."""
-    text, number = " ".join(printed.split()), r"([+-]?[\d.]+)"
-    interval, asked = rf"{number} \[{number}, {number}\]", rf"{number} of {number} repaired within"
-    forms = {
-        "repaired": rf"^{asked} a budget of {number}; {number} rolled back \(\S+ {number} ",
-        "control": rf"control \w+: {asked} the same budget, drawdown {interval}",
-        "gained": rf"paired by node: {number} points of the list repaired \[{number}, {number}\]",
-        "word": r"\]: (better than|worse than|no better than) fine-tuning",
-        "drawdown": rf"drawdown in points: {interval} on {number} test",
-        "validation": rf"list, {number} on {number} validation nodes",
-        "accuracy": rf"accuracy on all test nodes, the list included: {number}, after it {number}",
-        "flipped": rf"{number} test nodes were right and are wrong now",
-    }
-    found = {name: re.search(form, text) for name, form in forms.items()}
-    missing = [name for name, match in found.items() if match is None]
-    if missing:
-        raise ValueError(f"{', '.join(missing)} not found in: {text}")
+def read_repair(facts: Document) -> Table:
+    """The table of a `repair.json`; seconds are left out."""
+    own, control, gained = facts["own"], facts["control"], facts["gained"]
     rows = Rows()
-    rows.add("repair", **{name: [_typed(word) for word in match.groups()] for name, match in found.items() if match})
+    rows.add(
+        "repair",
+        repaired=[
+            *_repaired(own),
+            own["budget"],
+            _ended(own, "costs-too-much"),
+            sum(row["steps"] for row in own["nodes"]),
+        ],
+        control=[*_repaired(control), *_contrast(control["test"])],
+        gained=_contrast(gained),
+        test=_contrast(own["test"]),
+        validation=_contrast(own["validation"]),
+        accuracy=[_interval(own["before"]), _interval(own["after"])],
+        broken=own["broken"],
+    )
     return rows.table
 
 
@@ -279,16 +277,21 @@ def _checksum(values: Sequence[float | None]) -> list[float]:
     return [len(known), math.fsum(value for _, value in known), math.fsum(place * value for place, value in known)]
 
 
+def _ended(run: Document, *outcomes: str) -> int:
+    return sum(row["outcome"] in outcomes for row in run["nodes"])
+
+
+def _repaired(run: Document) -> list[int]:
+    return [_ended(run, "repaired"), len(run["nodes"]) - _ended(run, "already-right")]
+
+
+def _contrast(contrast: Document) -> list[float | None]:
+    return [*(_interval(contrast) or ()), contrast["n"]]
+
+
 def _finding(id_: str) -> str:
     return FINDINGS.get(id_, id_)
 
 
 def _subset(name: str) -> str:
     return SUBSETS.get(name, name)
-
-
-def _typed(word: str) -> float | str:
-    try:
-        return float(word)
-    except ValueError:
-        return word

@@ -36,7 +36,7 @@ from auditor.policy.differences import (
     trusted,
     under_edits,
 )
-from auditor.record import Model
+from auditor.records import Model
 from auditor.statistics.intervals import student_t
 from auditor.statistics.multiplicity import holm_levels
 

@@ -415,3 +415,14 @@ def test_numbers_of_nothing_rarely_fail_together() -> None:
         plain += bool((values > Z95 * error).any())
     assert plain / 40 == pytest.approx(1 - math.pow(0.975, 10), abs=0.15)
     assert failed <= 4
+
+
+def test_a_drop_inside_what_the_order_of_nodes_changes_is_inconclusive() -> None:
+    ties = row("warn", "warning", "ties").model_copy(update={"noise_floor": 0.35})
+    cells = seeds([(0.3, 0.27, 0.33)] * 2, metric=METRICS["gap"])
+    assert finding(cells).status == "fail"
+    inside = finding(cells, validity=[ties])
+    assert inside.status == "inconclusive"
+    assert why.InsideNoise(floor=0.35) in inside.codes
+    assert finding(cells, validity=[ties.model_copy(update={"noise_floor": 0.1})]).status == "fail"
+    assert finding(seeds([(0.3, 0.27, 0.33)] * 2), validity=[ties]).status == "fail"  # pairs, not labels

@@ -21,10 +21,10 @@ FORBIDDEN = re.compile(
 )
 SIGN = re.compile(r"(?<![\w.,)\]’'\-−+])[+−-]\d")
 ONE_OF_SEVERAL = re.compile(r"(?<![\d.,:\w])1 (\w+s)\b")
-SINGULAR = {"is", "was", "has", "does", "class", "less", "as", "this", "always", "loss"}
+SINGULAR = {"is", "was", "has", "does", "class", "less", "as", "this", "always", "loss", "warns"}
 NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\w])")
 IDS = {
-    *registry.finding_ids(),
+    *registry.findings(),
     *(id_ for id_ in registry.probes() if "-" in id_),
     *(id_ for id_ in registry.entries("attacks") if "-" in id_),
     "graphmi", "robust_accuracy", "worst_group_accuracy", "msp_auroc", "max_gap_pt", "max_abs_sce_pt", "tpr@",

@@ -247,6 +247,14 @@ def test_equal_checks_of_several_arms_or_seeds_are_one_row() -> None:
     assert [(row.id, row.evidence) for row in views.checks(audit)] == [("gradient", "arm 0 (and 3 similar rows)")]
     two = audit.model_copy(update={"validity": tuple(rows[:2])})
     assert views.checks(two)[0].evidence == "arm 0 (and 1 similar row)"
+    on = [
+        cell.model_copy(update={"validity": (rows[k],), "arm": arm})
+        for k, (cell, arm) in enumerate(zip(audit.cells[:2], "ab", strict=True))
+    ]
+    cells = audit.model_copy(update={"validity": (), "cells": tuple(on)})
+    assert views.checks(cells)[0].evidence == "arm 0 (and 1 similar row, on a and b)"
+    same = cells.model_copy(update={"cells": (on[0], on[1].model_copy(update={"validity": (rows[0],)}))})
+    assert views.checks(same)[0].evidence == "arm 0 (on a and b)"
     other = rows[0].model_copy(update={"touches": None})
     assert len(views.checks(audit.model_copy(update={"validity": (*rows, other)}))) == 2
 

@@ -84,6 +84,8 @@ def test_shares_with_a_noun_and_a_range() -> None:
         ((0.0004, 0.0002, 0.06), "0.04 points worse", "between 0.02 and 6.00", "0.02 to 6.00 worse"),  # not 0
         ((0.2, 0.09996, 0.3), "20.000 points worse", "between 9.996 and 30.000", "9.996 to 30.000 worse"),  # not 10
         ((0.2, 0.0, 0.3), "20.0 points worse", "between 0.0 and 30.0", "0.0 to 30.0 worse"),
+        ((1e-9, -1e-8, 0.3), "no difference", "between 0.0 and 30.0", "0.0 to 30.0 worse"),  # rounding alone
+        ((-1e-9, -1e-9, -1e-9), "no difference", "between 0.0 and 0.0", "0.0 to 0.0"),
     ],
 )
 def test_differences_have_no_signs(ends: tuple[Any, Any, Any], said: str, between: str, to: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import BaseModel
 from auditor import registry
 from auditor.document import Estimate
 from auditor.document.results import Unit
-from reports.sentences import claim, comparison, names
+from reports.sentences import claim, comparison, names, repair
 from reports.sentences.compose import said, word
 from reports.sentences.numbers import closed
 from reports.sentences.steps import steps
@@ -28,9 +29,13 @@ def spoken() -> Iterator[tuple[str, str, BaseModel]]:
         yield label, closed(claim.verdict(facts)), facts
     for label, decision in voices.decisions():
         yield label, comparison.decided(decision), decision
+    for label, repaired in voices.repairs():
+        for number, line in enumerate(repair.lines(repaired)):
+            yield f"repair {label} {number}", line, repaired
 
 
 SPOKEN = list(spoken())
+BROUGHT = {"plug-in-finding": dataclasses.replace(OTHER, first="Ask its author.")}
 
 
 def test_sentences_are_those_that_were_read() -> None:
@@ -38,9 +43,23 @@ def test_sentences_are_those_that_were_read() -> None:
 
 
 def test_every_finding_that_can_be_raised_has_a_template() -> None:
-    assert set(TEMPLATES) | {"dp-claim"} == set(registry.finding_ids())
-    assert set(voices.CASES) == set(TEMPLATES) | {"plug-in-finding"}
+    assert [id_ for id_ in registry.findings() if template(id_) is OTHER] == ["dp-claim"]  # which has its own words
+    assert set(TEMPLATES) <= set(registry.findings())
+    assert set(TEMPLATES) <= set(voices.CASES)
     assert template("plug-in-finding") is OTHER
+
+
+def test_the_table_of_a_plug_in_brings_the_words_of_its_findings(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = {"attacks": (registry.Table(templates=f"{__name__}:BROUGHT"), registry.Table(templates="nowhere:WORDS"))}
+    monkeypatch.setattr(registry, "_tables", lambda group: tables.get(group, ()))
+    registry.templates.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="templates nowhere:WORDS could not be imported"):
+            assert template("plug-in-finding") is BROUGHT["plug-in-finding"]
+        assert template("shift-gap") is TEMPLATES["shift-gap"]
+        assert template("nobody-knows-this") is OTHER
+    finally:
+        registry.templates.cache_clear()
     for finding, own in TEMPLATES.items():
         assert closed(own.first) == own.first, finding
 

@@ -11,7 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from auditor.document import NONE, AtSeed, Control, Decision, Estimate, Judgement, Limit, Metric, Result, measured
+from auditor.document import (
+    NONE,
+    AtSeed,
+    Contrast,
+    Control,
+    Decision,
+    Estimate,
+    Judgement,
+    Limit,
+    Metric,
+    Result,
+    measured,
+)
 from auditor.document import codes as why
 from auditor.document.facts import (
     Accounted,
@@ -25,9 +37,12 @@ from auditor.document.facts import (
     Group,
     LinkFacts,
     LowFpr,
+    RepairedNode,
+    RepairFacts,
+    RepairRun,
     Shipped,
 )
-from reports.sentences import claim, comparison, verdict
+from reports.sentences import claim, comparison, repair, verdict
 from reports.sentences.codes import holes
 from reports.sentences.compose import said, word
 from reports.sentences.numbers import closed
@@ -499,6 +514,40 @@ def decisions() -> Iterator[tuple[str, Decision]]:
     yield "recovery", decision("recovery", "helps", gained, recovered, to="uniform-refit")
 
 
+def repairs() -> Iterator[tuple[str, RepairFacts]]:
+    """A repair as it may end, beside its control and alone."""
+
+    def run(method: str, outcomes: str, lost: float, broken: int) -> RepairRun:
+        ends: dict[str, Any] = {"r": "repaired", "a": "already-right", "f": "fell-again", "c": "costs-too-much",
+                                "s": "spent", "u": "steps-used", "n": "no-gradient"}  # fmt: skip
+        nodes = tuple(
+            RepairedNode(node=3 * i + 2, label=1, outcome=ends[end], steps=2, inactive_anchors=end == "n")
+            for i, end in enumerate(outcomes)
+        )
+        return RepairRun(
+            method=method,
+            nodes=nodes,
+            budget=0.01,
+            validation=Contrast(to="before", **around(-lost / 10, 0.01, 500).model_dump()),
+            test=Contrast(to="before", **around(-lost, 0.02, 809).model_dump()),
+            before=Estimate(value=0.808, n=1000),
+            after=Estimate(value=0.796, n=1000),
+            broken=tuple(range(broken)),
+            seconds=12.4,
+        )
+
+    def gained(value: float) -> Contrast:
+        return Contrast(to="finetune", **around(value, 0.05, 26).model_dump())
+
+    own, control = run("gre-plus", "rrrrrrrrrrrraffccsun", 0.079, 64), run("finetune", "rrrrrrrrruuuaffccsun", 0.081, 1)
+    for label, value in (("better", 0.115), ("worse", -0.115), ("no better", 0.0)):
+        yield label, RepairFacts(own=own, control=control, gained=gained(value))
+    yield "fine-tuning alone", RepairFacts(own=run("finetune", "r", 0.001, 1))
+    nothing = Contrast(to="before", value=None)
+    right = run("gre-plus", "a", 0.0, 0).model_copy(update={"test": nothing})
+    yield "nothing to repair", RepairFacts(own=right, control=right, gained=Contrast(to="finetune", value=None))
+
+
 def verdicts() -> Iterator[tuple[str, str]]:
     """The last line of every ending, and every code of a verdict."""
     audit = samples.realistic()
@@ -511,6 +560,9 @@ def verdicts() -> Iterator[tuple[str, str]]:
     yield "spoiled", _last(samples.untrusted())
     stopped = _changed(audit, status="INCOMPLETE", exit_code=130, codes=(why.Interrupted(finished=9, planned=15),))
     yield "stopped", _last(audit.model_copy(update={"verdict": stopped}))
+    for possible, code in ((True, 0), (False, 3)):
+        only = _changed(audit, status="INCOMPLETE", exit_code=code, codes=(why.PowerOnly(possible=possible),))
+        yield f"power only, {'enough' if possible else 'too little'}", _last(audit.model_copy(update={"verdict": only}))
     yield "policy", verdict.policy(audit)
     mine = audit.results[0].fingerprint
     for code in (
@@ -523,6 +575,7 @@ def verdicts() -> Iterator[tuple[str, str]]:
         why.ResultUntrusted(fingerprint=mine),
         why.ResultUntrusted(fingerprint="ab" * 32),
         why.ClaimUnsettled(fingerprint=mine),
+        why.PowerOnly(possible=True),
         why.OpenAndMustNot(fingerprint=mine),
         why.Interrupted(finished=9, planned=15),
         why.StaleAcceptance(source="baseline", finding="shift-gap", why="absent"),
@@ -545,6 +598,7 @@ def lines() -> list[str]:
     found = [f"{label} [{word(result)}]\n    {said(result)}" for label, result in (*findings(), *variants())]
     found += [f"dp-claim · {label}\n    {closed(claim.verdict(facts))}" for label, facts in claims()]
     found += [f"decision · {label}\n    {comparison.decided(decision)}" for label, decision in decisions()]
+    found += [f"repair · {label}\n    " + "\n    ".join(repair.lines(facts)) for label, facts in repairs()]
     found += [f"verdict · {label}\n    {text}" for label, text in verdicts()]
     return found
 

@@ -104,10 +104,13 @@ def probing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ProbeRequest]:
     [
         ({"search": ("PARAMS",), "heuristic": (), "control": ()}, "needs PARAMS; toy-gcn offers LABELS, PROBS"),
         ({"search": ("PROBS",), "heuristic": ("PARAMS",), "control": ()}, ""),
-        ({"heuristic": ("PARAMS", "GRAD_X"), "control": ()}, "needs GRAD_X, PARAMS; toy-gcn offers LABELS, PROBS"),
+        (
+            {"heuristic": ("PARAMS", "GRAD_X"), "control": ()},
+            "needs a gradient to its features (GRAD_X), PARAMS; toy-gcn offers LABELS, PROBS",
+        ),
         ({"heuristic": ("LABELS",)}, ""),
         ({"control": ()}, "needs an attack that is no control; toy-gcn offers LABELS, PROBS"),
-        ({}, "no attack is registered for planted"),
+        ({}, ""),
     ],
 )
 def test_roles_decide_whether_a_probe_runs(probing: Callable[..., ProbeRequest], roles: Roles, reason: str) -> None:

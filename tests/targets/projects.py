@@ -70,5 +70,5 @@ class Project:
 
     def add_reference(self) -> None:
         handle = ModelHandle(self.model)
-        write_reference(self.folder / "model.ref.safetensors", handle, self.graph.num_features, self.graph.task.level)
+        write_reference(self.folder / "model.ref.safetensors", handle, self.graph)
         self.write(reference="model.ref.safetensors")

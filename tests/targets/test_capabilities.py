@@ -34,7 +34,7 @@ class Posteriors(nn.Module):
 
 
 def found(model: nn.Module, graph=GRAPH, *, has_recipe: bool = False) -> frozenset[Capability]:
-    return try_capabilities(ModelHandle(model), graph, has_recipe=has_recipe)
+    return try_capabilities(ModelHandle(model), graph, has_recipe=has_recipe, has_split=True)
 
 
 @pytest.mark.parametrize("arch", ["gcn", "gat", "sage", "gin"])
@@ -47,7 +47,7 @@ def test_no_recipe_no_retraining() -> None:
 
 
 def test_an_mlp_has_no_edges_to_differentiate_and_no_layer_to_embed() -> None:
-    assert found(MLP(24, 8, 3)) == {C.LABELS, C.PROBS, C.LOGITS, C.GRAD_X, C.PARAMS}
+    assert found(MLP(24, 8, 3)) == {*(C.LABELS, C.PROBS, C.LOGITS, C.GRAD_X, C.PARAMS, C.SPLIT, C.BARE, C.ANY_NODES)}
 
 
 def test_a_model_that_rounds_has_no_feature_gradient() -> None:

@@ -11,7 +11,7 @@ import torch
 
 import attacks.table
 import reports.table
-from auditor.errors import LoadError, RefusedError
+from auditor.errors import CallError, LoadError, RefusedError
 from auditor.targets.load import load_target
 from auditor.targets.target import Capability
 from auditor.targets.user_imports import UserImports
@@ -193,7 +193,7 @@ def test_a_factory_that_fails_says_where_and_how_to_go_on(name: str, tmp_path: P
     assert caught.value.exit_code == 4
 
 
-def test_a_forward_that_fails_on_the_graph_is_a_load_error(tmp_path: Path) -> None:
+def test_a_forward_that_fails_on_the_graph_is_a_call_error(tmp_path: Path) -> None:
     source = (
         MODEL
         + """
@@ -205,7 +205,7 @@ def test_a_forward_that_fails_on_the_graph_is_a_load_error(tmp_path: Path) -> No
         return Net(24, 8, 2, 3)
     """
     )
-    with pytest.raises(LoadError, match="OSError: no such column"):
+    with pytest.raises(CallError, match="OSError: no such column"):
         load_target(project(tmp_path, source).folder)
 
 

@@ -44,7 +44,7 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
-def test_a_drawn_split_is_drawn_again_on_loading(tmp_path: Path) -> None:
+def test_a_drawn_split_is_kept_beside_the_target(tmp_path: Path) -> None:
     trained = train_reference(DEMO, "gcn", out_dir=tmp_path, epochs=2, seed=3, split_spec="random:0.5/0.2/0.3")
     loaded = load_target(tmp_path)
     assert loaded.split.spec == "random:0.5/0.2/0.3"
@@ -103,7 +103,7 @@ def test_the_reference_holds_a_synthetic_graph_only(tmp_path: Path) -> None:
 
 
 def test_graph_references_keep_edges_inside_each_graph() -> None:
-    inputs = synthetic_inputs(3, "graph")
-    batch, edges = inputs["batch"], inputs["edge_index"]
+    inputs = synthetic_inputs(small_graphs(8))
+    batch, edges = inputs.batch, inputs.edge_index
     assert torch.equal(batch[edges[0]], batch[edges[1]])
     assert batch.bincount().tolist() == [8, 8, 8, 8]

@@ -136,6 +136,7 @@ def probabilities() -> Target:
 
 
 REFERENCE = {"reference": {"difference": 0.0, "scale": 3.0}}
+CALL = {"forward": "forward(x, edge_index)", "not_used": [], "output": None, "status": "pass", "evidence": "proved"}
 CASES: dict[str, tuple[Callable[[], Target], str, Callable[[], Target]]] = {
     "deterministic": (lambda: changed(noise), "fail", lambda: GCN),
     "finite": (lambda: changed(nan_row), "fail", lambda: GCN),
@@ -148,6 +149,11 @@ CASES: dict[str, tuple[Callable[[], Target], str, Callable[[], Target]]] = {
         lambda: replace(GCN, claimed_accuracy=GCN.accuracy() - 0.05),
         "fail",
         lambda: replace(GCN, claimed_accuracy=GCN.accuracy()),
+    ),
+    "call": (
+        lambda: replace(GCN, provenance={"call": CALL | {"status": "fail", "evidence": "0.9 is claimed"}}),
+        "fail",
+        lambda: replace(GCN, provenance={"call": CALL}),
     ),
     "equivariant": (lambda: changed(positional), "fail", lambda: GCN),
     "batch-independent": (lambda: changed(batch_statistics, GIN), "fail", lambda: GIN),
@@ -173,9 +179,16 @@ def test_a_row_fails_where_it_must_and_passes_where_it_may(id_: str) -> None:
 
 def test_every_row_of_the_table_is_here_and_of_its_kind() -> None:
     kinds = {row.id: row.kind for row in rows_of(GIN).values()}
-    assert set(kinds) == set(CASES)
+    kinds |= {row.id: row.kind for row in rows_of(GCN).values()}
+    of_causes = {"node-table", "ties"}  # see test_causes.py
+    assert set(kinds) == {*CASES, *of_causes} | {"call"}
     assert {i for i, kind in kinds.items() if kind == "strength"} == {"beats-constant", "gradient", "output-scale"}
-    assert {i for i, kind in kinds.items() if kind == "warning"} == {"output-kind", "relaxation-gap", "graph-hygiene"}
+    assert {i for i, kind in kinds.items() if kind == "warning"} == {
+        "output-kind",
+        "relaxation-gap",
+        "graph-hygiene",
+        "ties",
+    }
     assert "batch-independent" not in rows_of(GCN)
 
 
@@ -236,3 +249,22 @@ def test_graph_gradients_in_one_pass_are_those_taken_one_by_one() -> None:
     together = torch.autograd.grad(losses.sum(), x, retain_graph=True)[0]
     one_by_one = sum(torch.autograd.grad(loss, x, retain_graph=True)[0] for loss in losses)
     torch.testing.assert_close(together, one_by_one)
+
+
+def test_a_model_that_remembers_its_training_items_tells_a_swapped_split() -> None:
+    graph = sbm_graph(n=160, mixing=0.6)
+    target = toy_target("mlp", graph=replace(graph, x=torch.eye(160)), epochs=200)
+    told = rows_of(target)["split"]
+    assert told.status == "pass"
+    assert "consistent with training" in told.evidence
+    split = target.split
+    swapped = replace(target, split=Split(split.test, split.val, split.train))
+    row = rows_of(swapped)["split"]
+    assert row.status == "warn"
+    assert "swapped?" in row.evidence
+
+
+def test_an_unknown_split_is_not_checked_and_nothing_is_claimed_of_test_items() -> None:
+    rows = rows_of(replace(GCN, split=Split.unknown(GCN.graph.num_items)))
+    for name in ("split", "clean-accuracy", "beats-constant"):
+        assert rows[name].status == "not_checked"

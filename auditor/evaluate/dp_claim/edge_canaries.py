@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from auditor.data.graph import Graph
 from auditor.errors import ConfigError
 from auditor.evaluate.dp_claim.subject import Bits, tensors_digest, with_data
-from auditor.targets.target import Target
+from auditor.targets.target import ModelHandle, Target
 from auditor.tasks import log_probabilities
 
 DISJOINT_SHARE = 0.1
@@ -85,7 +86,7 @@ class EdgeCanaries:
         weight = None
         if graph.edge_weight is not None:
             weight = torch.cat([graph.edge_weight, torch.ones(added.shape[1], dtype=graph.edge_weight.dtype)])
-        grown = replace(graph, edge_index=torch.cat([graph.edge_index, added], dim=1), edge_weight=weight)
+        grown = graph.with_edges(torch.cat([graph.edge_index, added], dim=1), weight)
         return with_data(self.target, grown, self.target.split)
 
     def scores(self, trained: Target) -> Tensor:
@@ -95,14 +96,18 @@ class EdgeCanaries:
         """
         graph, handle = trained.graph, trained.handle()
         with torch.no_grad():
-            base = log_probabilities(handle.logits(graph.x, graph.edge_index, graph.edge_weight)).exp()
+            base = log_probabilities(
+                handle.logits(graph.x, graph.edge_index, graph.edge_weight, None, graph.fields)
+            ).exp()
             found = []
             for u, v in self.pairs.T.tolist():
                 moved = 0.0
                 for source, sink in ((u, v), (v, u)):
                     x = graph.x.clone()
                     x[source] *= 1 + INFLUENCE
-                    after = log_probabilities(handle.logits(x, graph.edge_index, graph.edge_weight)).exp()
+                    after = log_probabilities(
+                        handle.logits(x, graph.edge_index, graph.edge_weight, None, graph.fields)
+                    ).exp()
                     moved += float((after[sink] - base[sink]).norm()) / INFLUENCE
                 found.append(moved)
         return torch.tensor(found, dtype=torch.float64)
@@ -134,3 +139,7 @@ def _disjoint(edges: Tensor, n: int, m: int, rng: np.random.Generator) -> Tensor
         if len(free) >= m:
             return torch.from_numpy(np.stack([low[free[:m]], high[free[:m]]]))
     raise ConfigError(f"--canaries is {m}; no {m} non-edges with end points of their own were found. Use fewer.")
+
+
+def _posteriors(handle: ModelHandle, graph: Graph, x: Tensor) -> Tensor:
+    return log_probabilities(handle.logits(x, graph.edge_index, graph.edge_weight, None, graph.fields)).exp()

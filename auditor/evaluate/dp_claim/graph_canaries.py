@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -98,7 +98,9 @@ def _scored(trained: Target, records: Graph) -> Tensor:
             mask = torch.zeros(records.num_items, dtype=torch.bool)
             mask[start : start + _BLOCK] = True
             part = _only(records, mask)
-            found.append(negative_losses(trained.logits(part.x, part.edge_index, None, part.batch), part.y))
+            found.append(
+                negative_losses(trained.logits(part.x, part.edge_index, None, part.batch, part.fields), part.y)
+            )
     return torch.cat(found)
 
 
@@ -126,11 +128,11 @@ def _joined(first: Graph, second: Graph) -> Graph:
     weight = None
     if first.edge_weight is not None:
         weight = torch.cat([first.edge_weight, torch.ones(second.num_edges, dtype=first.edge_weight.dtype)])
-    return Graph(
-        torch.cat([first.x, second.x]),
-        torch.cat([first.edge_index, second.edge_index + first.num_nodes], dim=1),
-        torch.cat([first.y, second.y]),
+    return replace(
+        first,
+        x=torch.cat([first.x, second.x]),
+        edge_index=torch.cat([first.edge_index, second.edge_index + first.num_nodes], dim=1),
+        y=torch.cat([first.y, second.y]),
         edge_weight=weight,
         batch=torch.cat([first.batch, second.batch + first.num_items]),
-        name=first.name,
     )

@@ -91,8 +91,7 @@ class NodeCanaries:
         train = split.train.clone()
         train[out] = False
         kept = ~torch.isin(graph.edge_index[0], out)
-        weight = None if graph.edge_weight is None else graph.edge_weight[kept]
-        blanked = replace(graph, x=x, y=y, edge_index=graph.edge_index[:, kept], edge_weight=weight)
+        blanked = replace(graph.keeping(kept), x=x, y=y)
         return with_data(self.target, blanked, replace(split, train=train))
 
     def scores(self, trained: Target) -> Tensor:
@@ -105,7 +104,7 @@ class NodeCanaries:
         x = graph.x.clone()
         x[self.nodes] = self.x[row]
         with torch.no_grad():
-            logits = trained.logits(x, graph.edge_index, graph.edge_weight)
+            logits = trained.logits(x, graph.edge_index, graph.edge_weight, None, graph.fields)
         return negative_losses(logits[self.nodes], self.y[row])
 
 

@@ -133,7 +133,7 @@ class Work:
 
         def once() -> None:
             x = graph.x.clone().requires_grad_(True)
-            out = target.logits(x, graph.edge_index, graph.edge_weight, graph.batch)
+            out = target.logits(x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
             torch.autograd.grad(functional.cross_entropy(out[train], graph.y[train]), x, allow_unused=True)
 
         try:

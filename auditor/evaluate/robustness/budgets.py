@@ -56,21 +56,21 @@ def parse_eps(words: Sequence[str], budget_of: BudgetOf) -> list[str]:
     """The budgets in ascending order, written without trailing zeros; 0 is left out (it is always evaluated).
 
     Raises:
-        ConfigError: not a number, outside [0, 1] (absolute: not a whole number above 0), or given twice.
+        ValueError: not a number, outside [0, 1] (absolute: not a whole number above 0), or given twice.
     """
     parsed: list[Decimal] = []
     for word in words:
         try:
             value = Decimal(word)
         except InvalidOperation:
-            raise ConfigError(f'eps="{word}" is not a decimal number; write eps=0.01/0.05.') from None
+            raise ValueError(f'eps="{word}" is not a decimal number; write eps=0.01/0.05.') from None
         if not value.is_finite() or value < 0 or (budget_of != "absolute" and value > 1):
-            raise ConfigError(f"eps={word}; expected a share of the edges in [0, 1].")
+            raise ValueError(f"eps={word}; expected a share of the edges in [0, 1].")
         if budget_of == "absolute" and value != int(value):
-            raise ConfigError(f"eps={word} with budget_of=absolute; expected a whole number of flips.")
+            raise ValueError(f"eps={word} with budget_of=absolute; expected a whole number of flips.")
         parsed.append(value)
     if len(set(parsed)) != len(parsed):
-        raise ConfigError(f"eps={'/'.join(words)} names a budget twice.")
+        raise ValueError(f"eps={'/'.join(words)} names a budget twice.")
     return [f"{value.normalize():f}" for value in sorted(parsed) if value > 0]
 
 
@@ -86,7 +86,8 @@ def node_levels(
     """Budgets that all targets of one graph share; shares are of the edges of `counted` (default: of `space`).
 
     Raises:
-        ConfigError: a malformed budget, or more flips than there are pairs.
+        ValueError: a malformed budget; `Settings` has refused it by now.
+        ConfigError: more flips than there are pairs.
     """
     words = parse_eps(eps or NODE_EPS[profile], budget_of)
     counted = counted or space
@@ -110,7 +111,7 @@ def graph_levels(space: EdgeSpace, targets: Tensor, eps: Sequence[str], profile:
     """Budgets of each graph for itself: one flip, then shares of its own edges, at least one flip.
 
     Raises:
-        ConfigError: a malformed budget.
+        ValueError: a malformed budget; `Settings` has refused it by now.
     """
     words = list(eps or GRAPH_EPS[profile])
     shares = parse_eps([word for word in words if word != "one"], "edges")

@@ -175,7 +175,7 @@ def _require_edge_dependence(target: Target, space: EdgeSpace, cell: Cell) -> No
     for count in (max(1, space.m // 10), space.m):
         edited = space.toggled(torch.sort(space.existing[torch.from_numpy(drawn[:count])]).values)
         with torch.no_grad():
-            moved = target.logits(edited.x, edited.edge_index, edited.edge_weight, edited.batch)
+            moved = target.logits(edited.x, edited.edge_index, edited.edge_weight, edited.batch, edited.fields)
         if float((moved - target.clean_logits()).abs().nan_to_num().max()) > MOVES * scale:
             return
     raise SkippedError(f"{target.name} does not use edges: dropping all {space.m} moves no logit")

@@ -134,7 +134,9 @@ class Verifier:
 
     def _ask(self, graph: Graph, keys: Tensor, flips: NDArray[np.int64] | None = None) -> Verified:
         with torch.no_grad():
-            logits = self._handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch)[self._items]
+            logits = self._handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)[
+                self._items
+            ]
         deletions = int(self.space.exists(keys).sum())
         return Verified(
             correct=graph.task.correct(logits, self._y).numpy(),

@@ -9,6 +9,7 @@ from auditor.data.graph import Graph
 from auditor.errors import EvaluationError
 from auditor.evaluate.shift.reference import Reference, inference_graph
 from auditor.outcomes import ShiftedSet
+from auditor.statistics.estimate import ROUNDING
 
 
 def item_rows(reference: Reference, shifted: ShiftedSet) -> Tensor:
@@ -70,7 +71,7 @@ def check_claim(reference: Reference, shifted: ShiftedSet) -> float | None:
             raise EvaluationError(_says(shifted, "does not say what it edits"))
     if shifted.claimed_rate is None:
         return None
-    if measured is None or abs(measured - shifted.claimed_rate) > 1e-9:
+    if measured is None or abs(measured - shifted.claimed_rate) > ROUNDING:
         raise EvaluationError(_says(shifted, f"claims a rate of {shifted.claimed_rate}, measured {measured}"))
     return measured
 

@@ -22,6 +22,7 @@ from auditor.probe import Cell, CellResult
 from auditor.statistics.clustered import Resamples, design_effect, drawn_accuracy_interval, hull, paired_gap_interval
 from auditor.statistics.intervals import agresti_min
 from auditor.statistics.multiplicity import bootstrap_p, holm, replicates_for
+from auditor.targets.target import Capability
 
 Floats = NDArray[np.float64]
 MAX_GAP = 0.10
@@ -97,7 +98,7 @@ def _run_sets(
         graph, again = _renormalised(reference, shifted, graph) if renormalise else (graph, None)
         with torch.no_grad():
             asked = handle if shifted.node_ids is None else reference.target.with_nodes(shifted.node_ids)
-            logits = asked.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch)
+            logits = asked.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
         given = answers(logits, graph, item_rows(reference, shifted), reference.y, reference.target)
         if shifted.severity == "0":
             zero[shifted.name] = int((given.log_p != reference.clean.log_p).any(axis=1).sum())
@@ -126,14 +127,18 @@ def _renormalised(reference: Reference, shifted: ShiftedSet, graph: Graph) -> tu
 def _not_inductive(reference: Reference) -> str:
     """Why the model cannot be asked about fewer nodes, or nothing: it is tried on one node less, in reverse order."""
     graph = reference.graph
+    if Capability.ANY_NODES not in reference.target.capabilities:
+        return f"the model knows these {graph.num_nodes} nodes only"
     keep = torch.arange(graph.num_nodes - 1)
     less = graph.induced(keep)
     turn = torch.arange(less.num_nodes).flip(0)
     handle = reference.target.handle()
     try:
         with torch.no_grad():
-            straight = handle.logits(less.x, less.edge_index, less.edge_weight)
-            turned = handle.logits(less.x[turn], less.num_nodes - 1 - less.edge_index, less.edge_weight)
+            straight = handle.logits(less.x, less.edge_index, less.edge_weight, None, less.fields)
+            turned = handle.logits(
+                less.x[turn], less.num_nodes - 1 - less.edge_index, less.edge_weight, None, less.fields.take(turn)
+            )
     except (AuditorError, RuntimeError, IndexError, KeyError, ValueError) as error:
         return f"the model cannot be run on fewer nodes ({type(error).__name__})"
     if torch.allclose(turned[turn], straight, rtol=1e-3, atol=1e-4):

@@ -18,6 +18,7 @@ from auditor.evaluate.shift.detectors import detector_scores, log_posteriors
 from auditor.probe import Cell
 from auditor.statistics import calibration, classification
 from auditor.statistics.clustered import Resamples, accuracy_interval, design_effect
+from auditor.statistics.estimate import ROUNDING
 from auditor.targets.target import Capability, Target
 
 Floats = NDArray[np.float64]
@@ -87,7 +88,7 @@ class Reference:
             raise SkippedError(f"every test item is of class {int(y[0])}; a shift of one class says nothing")
         graph = inference_graph(target.graph, items)
         with torch.no_grad():
-            logits = target.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch)
+            logits = target.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
         rows = items if graph.batch is None else torch.arange(len(items))
         clean = answers(logits, graph, rows, y, target)
         return cls(target, graph, items, y, clean, item_blocks(target.graph, items, rng=cell.rng("blocks")))
@@ -136,7 +137,7 @@ class Reference:
         held = f"{n} test items, none of them trained on; accuracy {100 * self.accuracy:.2f} %"
         if claimed is None:
             return check("shift-id-accuracy", "integrity", None, f"{held}; the target claims no accuracy.")
-        agrees = abs(self.accuracy - claimed) <= max(1 / n, 0.0005) + 1e-9
+        agrees = abs(self.accuracy - claimed) <= max(1 / n, 0.0005) + ROUNDING
         return check("shift-id-accuracy", "integrity", agrees, f"{held}, claimed {100 * claimed:.2f} %.")
 
 

@@ -22,16 +22,14 @@ class WorstGroup:
         index: which group it is.
         value: its accuracy.
         bounds: Wilson's interval at n / deff and level 1 − .05 / S.
-        control: median worst group of random partitions with the same sizes, the lower of the two kinds.
-        by_items: that median when items are assigned one by one.
-        by_blocks: when whole blocks are, None where blocks are not modelled.
+        by_items: median worst group of random partitions with the same sizes, items assigned one by one.
+        by_blocks: that median when whole blocks are, None where blocks are not modelled.
         p: share of random partitions whose worst group is at most as good, (1 + #) / (R + 1), the larger of both kinds.
     """
 
     index: int
     value: float
     bounds: tuple[float, float]
-    control: float
     by_items: float
     by_blocks: float | None
     p: float
@@ -78,7 +76,6 @@ def worst_group(
         index=index,
         value=value,
         bounds=bounds,
-        control=min(medians),
         by_items=medians[0],
         by_blocks=medians[1] if blocks is not None else None,
         p=max(float((1 + (null <= value + 1e-12).sum()) / (repeats + 1)) for null in nulls),

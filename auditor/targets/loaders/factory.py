@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib
 import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Data
 
 from auditor.errors import LoadError, nearest
 from auditor.targets.loaded import LoadedModel, Request, describe_weights, digest_of
 from auditor.targets.rng import forked_rng
-from auditor.targets.user_imports import UserImports, contain, with_forward
+from auditor.targets.user_imports import UserImports, contain
 
 
 def load(request: Request) -> LoadedModel:
@@ -34,10 +34,11 @@ def load(request: Request) -> LoadedModel:
     spec = request.file.target.factory or ""
     weights = request.weights()
     root = (request.folder / (request.file.target.root or ".")).resolve()
+    init = request.file.target.init or {}
     build_theirs, user_imports, source = _find_factory(spec, request.folder, root)
 
     def build_raw() -> tuple[nn.Module, Any]:
-        return _call(build_theirs, user_imports, spec, source)
+        return _call(build_theirs, init, user_imports, spec, source)
 
     def build() -> nn.Module:
         model, adapter = build_raw()
@@ -55,13 +56,13 @@ def load(request: Request) -> LoadedModel:
         model=model,
         build=build,
         kind="factory",
-        digest=digest_of(weights.sha256, {"factory": spec, "code": code}),
+        digest=digest_of(weights.sha256, {"factory": spec, "code": code} | ({"init": init} if init else {})),
         provenance=provenance,
     )
 
 
-def _find_factory(spec: str, folder: Path, root: Path) -> tuple[Callable[[], Any], UserImports, Path]:
-    """The function, the packages it runs among, and the file it is written in."""
+def _find_factory(spec: str, folder: Path, root: Path) -> tuple[Callable[..., Any], UserImports, Path]:
+    """The function or class, the packages it runs among, and the file it is written in."""
     place, _, name = spec.rpartition(":")
     if not place or not name.isidentifier():
         raise LoadError(
@@ -128,21 +129,24 @@ def _import_file(file: Path) -> ModuleType:
     return module
 
 
-def _call(build: Callable[[], Any], user_imports: UserImports, spec: str, file: Path) -> tuple[nn.Module, Any]:
-    """(module, adapter or None) that `build()` returns."""
+def _call(
+    build: Callable[..., Any], init: Mapping[str, Any], user_imports: UserImports, spec: str, file: Path
+) -> tuple[nn.Module, Any]:
+    """(module, adapter or None) that the factory returns for `[target.init]`."""
     try:
         with forked_rng(), user_imports.entered(), _as_script(file):
-            built = build()
+            built = build(**copy.deepcopy(dict(init)))
     except (Exception, SystemExit) as error:
+        given = f"from [target.init] ({', '.join(init)})" if init else "without arguments"
         raise LoadError(
-            f"factory {spec} raised {_what(error)}. Expected it to build the model without arguments. Correct the "
-            "function, or name one that needs none."
+            f"factory {spec} raised {_what(error)}. Expected it to build the model {given}. Correct the function, or "
+            "give what it needs in [target.init]."
         ) from None
     module, adapter = built if isinstance(built, tuple) and len(built) == 2 else (built, None)
     if not isinstance(module, nn.Module) or not (adapter is None or callable(adapter)):
         raise LoadError(
             f"factory {spec} returned {_name(built)}; expected an nn.Module, or (module, adapter) where "
-            "adapter(module, x, edge_index, edge_weight, batch) gives the logits. Return the model."
+            "adapter(module, data) gives the logits. Return the model."
         )
     return module, adapter
 
@@ -161,51 +165,46 @@ def _what(error: BaseException) -> str:
 
 
 def _to_contract(model: nn.Module, adapter: Any, user_imports: UserImports) -> nn.Module:
-    """The module, called as model(x, edge_index, edge_weight, batch), running among the packages of its own project."""
-    if adapter is not None:
-        return contain(Adapted(model, adapter), user_imports)
-    if _takes_data(model):
-        model = with_forward(model, _from_tensors)
-    return contain(model, user_imports)
+    """The module, or its adapter, running among the packages of its own project."""
+    return contain(model if adapter is None else adapted(model, adapter), user_imports)
+
+
+def adapted(model: nn.Module, adapter: Callable[..., Tensor]) -> nn.Module:
+    """A module called through an adapter: `adapter(model, data)`, or the older form of five arguments.
+
+    Raises:
+        LoadError: the adapter takes neither.
+    """
+    try:
+        taken = len(inspect.signature(adapter).parameters)
+    except (TypeError, ValueError):  # a callable without a signature
+        taken = 2
+    if taken not in (2, 5):
+        raise LoadError(
+            f"the adapter takes {taken} arguments; expected adapter(model, data), where data holds every field of the "
+            "graph, or adapter(model, x, edge_index, edge_weight, batch)."
+        )
+    return Adapted(model, adapter) if taken == 2 else AdaptedTensors(model, adapter)
 
 
 class Adapted(nn.Module):
-    """A module called through the adapter its factory came with."""
+    """A module called through `adapter(model, data)`."""
 
     def __init__(self, model: nn.Module, adapter: Callable[..., Tensor]) -> None:
         super().__init__()
         self.model = model
         self.adapter = adapter
 
-    def forward(
+    def forward(self, data: Data) -> Tensor:
+        """Logits, [N, C] or [B, C], of a graph with every field."""
+        return self.adapter(self.model, data)
+
+
+class AdaptedTensors(Adapted):
+    """A module called through `adapter(model, x, edge_index, edge_weight, batch)`."""
+
+    def forward(  # type: ignore[override]
         self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, batch: Tensor | None = None
     ) -> Tensor:
         """Logits, [N, C] or [B, C]."""
         return self.adapter(self.model, x, edge_index, edge_weight, batch)
-
-
-def _takes_data(model: nn.Module) -> bool:
-    """Whether forward takes one PyG `Data` instead of tensors."""
-    parameters = inspect.signature(model.forward).parameters
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    required = [p for p in parameters.values() if p.default is p.empty and p.kind in positional]
-    return len(required) == 1 and "edge_index" not in parameters and "x" not in parameters
-
-
-def _from_tensors(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """A forward of tensors from one of `Data`; `edge_weight` and `edge_attr` are None when there are none."""
-
-    def from_tensors(
-        self: nn.Module,
-        x: Tensor,
-        edge_index: Tensor,
-        edge_weight: Tensor | None = None,
-        batch: Tensor | None = None,
-    ) -> Any:
-        content = {"x": x, "edge_index": edge_index, "edge_weight": edge_weight, "edge_attr": None}
-        if batch is None:
-            return forward(self, Data(**content, batch=None, num_nodes=x.shape[0]))
-        ptr = functional.pad(batch.bincount().cumsum(0), (1, 0))
-        return forward(self, Batch(**content, batch=batch, ptr=ptr))
-
-    return from_tensors

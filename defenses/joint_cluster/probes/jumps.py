@@ -170,7 +170,7 @@ class Jumps:
             edited = self.verifier.space.toggled(self._random(1, None, rng))
             self.shares.append(float((self._clusters(edited.edge_index) != self.old).double().mean()))
             with torch.no_grad():
-                logits = self.target.logits(edited.x, edited.edge_index, edited.edge_weight)
+                logits = self.target.logits(edited.x, edited.edge_index, edited.edge_weight, None, edited.fields)
             self.losses.append(clean - float(self.target.task.correct(logits, graph.y)[test].double().mean()))
 
     def numbers(self, finding: str, rng: np.random.Generator, replicates: int) -> list[Measured]:

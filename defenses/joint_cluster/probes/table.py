@@ -1,6 +1,7 @@
 """Probes of what joint-cluster ships and their attacks, one line each. Imports nothing heavy."""
 
 from auditor.registry import Entry, ProbeEntry, Shown, Table
+from auditor.taxonomy import ARTEFACT, EVASION, MEMBERSHIP
 
 LINKS = "auditor.evaluate.links.harness:evaluate"
 HERE = "defenses.joint_cluster.probes"
@@ -18,6 +19,7 @@ TABLE = Table(
             touches=("output-scale", "output-kind"),
             cost={"quick": 10, "standard": 25, "full": 60},
             defenses=OWN,
+            taxon=ARTEFACT,
         ),
         ProbeEntry(
             "prototype-membership",
@@ -29,6 +31,8 @@ TABLE = Table(
             touches=("output-scale", "output-kind"),
             cost={"quick": 1, "standard": 4, "full": 8},
             defenses=OWN,
+            taxon=ARTEFACT,
+            taxa={"prototype-membership": MEMBERSHIP},
         ),
         ProbeEntry(
             "prototype-edit",
@@ -42,6 +46,7 @@ TABLE = Table(
             profiles=("standard", "full"),
             defenses=OWN,
             tries=True,
+            taxon=EVASION,
             rng_name="prototype-shift",
         ),
         ProbeEntry(
@@ -56,6 +61,7 @@ TABLE = Table(
             profiles=("standard", "full"),
             defenses=OWN,
             tries=True,
+            taxon=EVASION,
         ),
     ),
     entries=(

@@ -259,12 +259,12 @@ def test_saved_and_loaded_answers_byte_for_byte_and_every_check_holds(folder: Pa
 
 def test_no_saved_file_holds_the_noise_even_where_the_reference_graph_has_as_many_nodes(tmp_path: Path) -> None:
     graph = sbm_graph(n=REFERENCE_NODES, degree=4)
-    inputs = synthetic_inputs(graph.num_features, "node")
+    inputs = synthetic_inputs(graph)
     target = fitted(graph)
     model = model_of(target)
-    with_noise = target.logits(inputs["x"], inputs["edge_index"])
-    published = target.adversary_handle().logits(inputs["x"], inputs["edge_index"])
-    torch.testing.assert_close(published, model.for_adversary()(inputs["x"], inputs["edge_index"]))
+    with_noise = target.logits(inputs.x, inputs.edge_index)
+    published = target.adversary_handle().logits(inputs.x, inputs.edge_index)
+    torch.testing.assert_close(published, model.for_adversary()(inputs.x, inputs.edge_index))
     assert not torch.allclose(with_noise, published)
     assert "noise" not in model.state_dict()
 

@@ -172,7 +172,7 @@ def test_the_refusal_prints_naive_and_multi_term_side_by_side(level):
     assert "\n" not in str(refused.value)  # it becomes a row of the report
 
 
-@pytest.mark.parametrize("epsilon", [1.0, 8.0])
+@pytest.mark.parametrize("epsilon", [pytest.param(1.0, marks=pytest.mark.slow), 8.0])
 @pytest.mark.parametrize("spec", ["dp-graph:batch=12,epochs=4", "dp-node:batch=12,steps=12,accountant=prv+pld"])
 def test_naive_node_level_dp_sgd_is_refused_through_the_defences(spec, epsilon):
     with pytest.raises(SkippedError) as refused:

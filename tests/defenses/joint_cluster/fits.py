@@ -62,7 +62,7 @@ def attack_of(probe: str) -> Registered:
 
 def told(attack: Attack, **line: Any) -> Registered:
     """An attack of a test, beside a registry line of its own."""
-    return Registered(Entry("told", "", "", **line), attack)
+    return Registered(Entry("told", "tests.defenses:told", "", **line), attack)
 
 
 def run(

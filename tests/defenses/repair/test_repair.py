@@ -14,15 +14,16 @@ from scipy.optimize import minimize
 from auditor import registry
 from auditor.data.graph import Graph, Split
 from auditor.defense import Defense, DefenseTask
+from auditor.document import Contrast, Estimate
+from auditor.document.facts import RepairedNode, RepairRun
 from auditor.errors import ConfigError, SkippedError
 from auditor.parameters import build
 from auditor.targets.target import Target
 from auditor.tasks import Task
 from defenses.repair.direction import is_spent, rewired
-from defenses.repair.edit import SPENT, Steps, edit
+from defenses.repair.edit import Steps, edit
 from defenses.repair.errors_file import check_nodes, read_errors, wrong_nodes
-from defenses.repair.method import Repair, training_parts
-from defenses.repair.report import UNREPAIRED, NodeRow, RepairReport
+from defenses.repair.method import Repair, compared, training_parts
 from defenses.repair.weights import EditedModel
 from defenses.uniform_refit import UniformRefit
 from tests.defenses.synthetic_targets import Models
@@ -98,7 +99,7 @@ def test_without_parts_the_method_is_fine_tuning() -> None:
     assert (states[0] is None) == (states[1] is None)
     if states[0] is not None:
         assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
-    assert first.nodes("repaired")[:1] == second.nodes("repaired")[:1]
+    assert first.ids("repaired")[:1] == second.ids("repaired")[:1]
 
 
 def test_repaired_nodes_are_right_and_the_report_counts_what_was_lost() -> None:
@@ -107,22 +108,23 @@ def test_repaired_nodes_are_right_and_the_report_counts_what_was_lost() -> None:
     repaired, report = Repair(errors="test", max_drawdown=5.0).apply(target, task())
     assert repaired is not None
     ids, _ = wrong_nodes(target, "test")
-    assert sorted(node for outcome in ("repaired", *UNREPAIRED) for node in report.nodes(outcome)) == sorted(
-        ids.tolist()
-    )
+    assert report.asked == tuple(ids.tolist())
     now = Task("node").correct(repaired.clean_logits(), target.graph.y)
-    done = torch.tensor(report.nodes("repaired"))
+    done = torch.tensor(report.ids("repaired"))
     assert len(done) > 0
     assert bool(now[done].all())
-    assert report.within_budget
+    assert -(report.validation.value or 0.0) <= report.budget == 0.05
     outside = target.split.test.clone()
     outside[ids] = False
     was = Task("node").correct(target.clean_logits(), target.graph.y)
-    lost = 100 * float(was[outside].double().mean() - now[outside].double().mean())
-    assert report.drawdown[0] == pytest.approx(lost)  # the repaired nodes do not pay for themselves
-    assert report.drawdown[1] <= lost <= report.drawdown[2]
-    assert report.counted == (int(target.split.val.sum()), int(outside.sum()))
-    assert set(report.flipped_correct) == set(torch.nonzero(outside & was & ~now).flatten().tolist())
+    won = float(now[outside].double().mean() - was[outside].double().mean())
+    test = report.test
+    assert test.value == pytest.approx(won)  # the repaired nodes do not pay for themselves
+    assert test.lo is not None
+    assert test.hi is not None
+    assert test.lo <= won <= test.hi
+    assert (report.validation.n, test.n) == (int(target.split.val.sum()), int(outside.sum()))
+    assert set(report.broken) == set(torch.nonzero(outside & was & ~now).flatten().tolist())
     assert all(torch.equal(before[k], v) for k, v in target.model.state_dict().items())
     assert any(not torch.equal(before[k], v) for k, v in repaired.model.state_dict().items())
     assert repaired.defense is not None
@@ -138,32 +140,36 @@ def test_a_node_that_a_later_edit_breaks_is_no_repaired_one() -> None:
     repaired, report = Repair(method="finetune", errors="test", max_drawdown=100.0, step=0.05).apply(target, task())
     assert repaired is not None
     right = Task("node").correct(repaired.clean_logits(), target.graph.y)
-    fell = report.nodes("fell again")
+    fell = report.ids("fell-again")
     assert fell
     assert not bool(right[torch.tensor(fell)].any())
-    assert bool(right[torch.tensor(report.nodes("repaired"))].all())
-    assert set(fell) <= set(report.notes()["not_repaired"])
-    assert report.accuracy == (
+    assert bool(right[torch.tensor(report.ids("repaired"))].all())
+    assert (report.before.value, report.after.value) == (
         pytest.approx(float(target.accuracy())),
         pytest.approx(float(right[target.split.test].double().mean())),
     )
 
 
-def test_the_control_stands_beside_with_a_paired_word() -> None:
-    def report(repaired: set[int], method: str) -> RepairReport:
-        rows = tuple(NodeRow(i, 0, "repaired" if i in repaired else "failed", 1, "x") for i in range(40))
-        return RepairReport(method, rows, 1.0, 0.5, (2.0, 1.0, 3.0), (10, 20), (0.7, 0.6), (), 1.0)
+def test_the_control_stands_beside_paired_by_node() -> None:
+    def run(repaired: int, method: str) -> RepairRun:
+        nodes = [
+            RepairedNode(node=i, label=0, outcome="repaired" if i < repaired else "spent", steps=1) for i in range(40)
+        ]
+        nodes.append(RepairedNode(node=40, label=0, outcome="already-right"))  # nobody's gain
+        same, right = Contrast(value=0.0, to="before"), Estimate(value=0.7, n=60)
+        return RepairRun(
+            method=method, nodes=tuple(nodes), budget=0.01, validation=same, test=same, before=right, after=right,
+            broken=(), seconds=1.0,
+        )  # fmt: skip
 
-    many, few, none = (report(set(range(n)), "gre-plus") for n in (30, 28, 0))
-    control = report(set(range(28)), "finetune")
-    assert "28 of 40 repaired within the same budget" in few.beside(control)[0]
-    assert "+0.0 points" in few.beside(control)[1]
-    assert few.beside(control)[1].endswith("no better than fine-tuning")
-    assert many.beside(control)[1].endswith("no better than fine-tuning")  # two nodes prove nothing
-    assert none.beside(control)[1].endswith("worse than fine-tuning")
-    assert report(set(range(30)), "gre-plus").beside(report(set(), "finetune"))[1].endswith(": better than fine-tuning")
-    assert not any("memorised" in line for line in none.lines())
-    assert any("memorised" in line for line in many.lines())
+    control = run(28, "finetune")
+    for repaired, gained, sign in ((30, 2 / 40, 0), (28, 0.0, 0), (0, -28 / 40, -1), (40, 12 / 40, 1)):
+        found = compared(run(repaired, "gre-plus"), control).gained
+        assert found is not None
+        assert (found.value, found.n, found.to) == (pytest.approx(gained), 40, "finetune")
+        assert found.lo is not None
+        assert found.hi is not None
+        assert (found.lo > 0) - (found.hi < 0) == sign  # two nodes prove nothing
 
 
 def test_roll_back_restores_equal_bytes() -> None:
@@ -173,8 +179,9 @@ def test_roll_back_restores_equal_bytes() -> None:
     ids = torch.nonzero(target.split.test).flatten()[:30]
     repaired, report = Repair(max_drawdown=0.0, step=0.5, together=True).apply(target, task(), (ids, (y[ids] + 1) % 3))
     assert repaired is None
-    assert set(report.nodes("rolled back") + report.nodes("failed")) <= set(ids.tolist())
-    assert report.drawdown == (0.0, report.drawdown[1], report.drawdown[2])
+    assert not report.ids("repaired")
+    assert set(report.asked) <= set(ids.tolist())
+    assert report.test.value == 0
     model = EditedModel(target.model, target.graph)
     theta = model.theta()
     model.move(theta, np.random.default_rng(0).normal(size=sum(t.numel() for t in theta)), 0.1)
@@ -207,14 +214,13 @@ def edited(training: tuple[float, float], wrong: tuple[float, float], *, project
 
 def test_projection_saves_a_training_node_that_fine_tuning_breaks() -> None:
     saved, broken = (edited((0.1, -0.05), (1.0, -0.2), project=project)[:2] for project in (True, False))
-    assert (saved[0].success, saved[1]) == (True, [True, True])
-    assert (broken[0].success, broken[1]) == (True, [False, True])
+    assert (saved[0].outcome, saved[1]) == ("repaired", [True, True])
+    assert (broken[0].outcome, broken[1]) == ("repaired", [False, True])
 
 
 def test_two_alike_nodes_of_different_class_cannot_both_be_right_and_the_reason_says_so() -> None:
     attempt, right, model = edited((0.1, 0.05), (1.0, 0.5), project=True)
-    assert not attempt.success
-    assert attempt.reason == SPENT
+    assert attempt.outcome == "spent"
     assert right == [True, False]
     assert model.theta()[0].tolist() == [1.0, 0.0]
 
@@ -240,8 +246,9 @@ def test_a_node_that_is_right_is_listed_and_not_edited() -> None:
     right = torch.nonzero(target.split.test & Task("node").correct(target.clean_logits(), target.graph.y)).flatten()[:1]
     repaired, report = Repair().apply(target, task(), (right, target.graph.y[right]))
     assert repaired is None
-    assert report.nodes("already right") == (int(right),)
-    assert report.drawdown_val == 0
+    assert report.ids("already-right") == (int(right),)
+    assert report.asked == ()
+    assert report.validation.value == 0
 
 
 BAD_ROWS = [

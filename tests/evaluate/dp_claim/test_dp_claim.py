@@ -14,6 +14,7 @@ from torch import Tensor
 from auditor.compare.arms import make_defense
 from auditor.defense import DefenseTask
 from auditor.document import Audit, Result, canonical, from_bytes, to_bytes
+from auditor.document.codes import PowerOnly
 from auditor.document.facts import ClaimFacts
 from auditor.errors import ConfigError
 from auditor.evaluate.dp_claim.question import Question
@@ -156,8 +157,16 @@ def test_power_only_stops_before_the_run_and_judges_nothing() -> None:
     assert audit.cells[0].params["power"]["possible"] is True
     assert audit.cells[0].params["account"]["epsilon"] == pytest.approx(4)
     assert audit.cells[0].params["mechanism"]["epsilon"] == 4
-    assert audit.verdict.status == "INCOMPLETE"
+    assert (audit.verdict.status, audit.verdict.exit_code) == ("INCOMPLETE", 0)
+    assert audit.verdict.codes == (PowerOnly(possible=True),)
     assert audit.results == ()
+
+
+def test_power_only_exits_3_where_no_audit_by_the_plan_could_refute_the_claim() -> None:
+    question = ask(NODES, Untouchable(4.0), claim="4", canaries=20)
+    blind = audited(question, NODES, power_only=True).verdict
+    assert (blind.status, blind.exit_code, blind.codes) == ("INCOMPLETE", 3, (PowerOnly(possible=False),))
+    assert audited(question, NODES, power_only=True, allow_inconclusive=True).verdict.exit_code == 0
 
 
 def test_the_document_with_the_plan_exists_before_the_first_score() -> None:

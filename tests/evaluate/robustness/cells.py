@@ -43,7 +43,9 @@ class Claims:
 
 def claims(make: Callable[[EdgeSpace, int, Attempt], Tensor], claimed: float | None = None) -> Registered:
     """A search that returns what it is told."""
-    entry = Entry("claims", "", "", "robustness", needs=("GRAD_EDGE",), access=("graph",), role="search")
+    entry = Entry(
+        "claims", "tests.evaluate:claims", "", "robustness", needs=("GRAD_EDGE",), access=("graph",), role="search"
+    )
     return Registered(entry, Claims(make, claimed))
 
 

@@ -214,7 +214,7 @@ def test_an_untrained_model_has_nothing_to_lose():
     [{"eps": "2"}, {"eps": "0.05/0.05"}, {"epz": "0.05"}, {"local_cap": "-1"}, {"graphs": "-1"}, {"budget_of": "edge"}],
 )
 def test_bad_parameters_are_refused(gcn, params):
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match="structure-evasion"):
         evaluate(cell(gcn, **params))
 
 

@@ -59,7 +59,7 @@ def test_budgets_are_exact_decimals_and_at_least_one():
     ],
 )
 def test_malformed_budgets_are_refused(words, kind):
-    with pytest.raises(ConfigError):
+    with pytest.raises(ValueError, match="eps="):
         parse_eps(words, kind)
 
 

@@ -97,7 +97,7 @@ class _Climb:
     def _exact(self, keys: Tensor) -> Tensor:
         """Outputs on the really edited graph, [N, C]."""
         graph = self.space.toggled(torch.sort(keys).values)
-        return self.relaxation.exact_logits(self.x, graph.edge_index, graph.edge_weight)
+        return self.relaxation.exact_logits(self.x, graph.edge_index, graph.edge_weight, None, graph.fields)
 
     def _gains(self, pairs: Tensor, taken: Tensor, nodes: Tensor, outputs: Outputs) -> Tensor:
         """First-order gain of the loss by toggling each pair of the graph with `taken` toggled, [K]."""
@@ -108,7 +108,7 @@ class _Climb:
         there = ones.clone().requires_grad_()
         new = torch.zeros(arcs.shape[1], requires_grad=True)
         edges = torch.cat([graph.edge_index, arcs], dim=1)
-        z = self.relaxation.logits(self.x, edges, torch.cat([there, new]))
+        z = self.relaxation.logits(self.x, edges, torch.cat([there, new]), None, graph.fields_on(edges))
         loss = tanh_loss(outputs.read(z[nodes]), self.y[nodes])
         g_there, g_new = torch.autograd.grad(loss, (there, new))
         n = self.space.graph.num_nodes

@@ -1,16 +1,17 @@
-"""What `demo`, `check` and `run` share: options, target, plan, audit, reports."""
+"""What every audit goes through: options, target, plan, run, files. Prints nothing."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditor import registry
-from auditor.cli.config import Resolved, parse_seeds, read_tables, resolve, side_knowledge, with_defense_tables
-from auditor.cli.console import note, prepare_folder, stderr, stdout, write_file
+from auditor.api.files import prepare_folder, read_file, write_file
+from auditor.api.options import Resolved, parse_seeds, read_tables, resolve, side_knowledge, with_defense_tables
+from auditor.api.report import Report, file_formats
 from auditor.document import Audit, to_bytes
 from auditor.errors import ConfigError, UsageError
 from auditor.targets.config import AUDIT_FILE, config_file
@@ -23,13 +24,19 @@ if TYPE_CHECKING:
     from auditor.evaluate.dp_claim.question import Question
     from auditor.policy import Policy
     from auditor.runner.assemble import RunSettings
+    from auditor.runner.execute import Observer
     from auditor.runner.plan import PlannedCell, ProbeRequest
     from auditor.targets.target import Target
 
 
+LOG = logging.getLogger("auditor")
+UNRECORDED = ("out", "data_root", "plain", "format")
+"""Options that change no number: where files lie and how they are shown. The document does not hold them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One command's resolved options on one target path; `config` is the file they were read from."""
+    """Resolved options on one target path; `config` is the file they were read from."""
 
     path: Path
     resolved: Resolved
@@ -51,14 +58,11 @@ class Session:
         file = config_file(path)
         if file is None:
             return cls(path, resolve(given, {}))
-        other = file.with_name(AUDIT_FILE)
-        if path.is_dir() and other != file and other.is_file():
-            note(f"{other.name} beside {file.name} is not read; give it as the target to use it instead.")
         return cls(path, resolve(given, read_tables(file), file.parent), file)
 
     @classmethod
     def without_target(cls, given: Mapping[str, Any]) -> Session:
-        """A session about something that is no target: options of the command line and the environment alone."""
+        """A session about something that has no config file: options given and the environment alone."""
         return cls(Path(), resolve(given, {}))
 
     @property
@@ -66,7 +70,7 @@ class Session:
         """The output folder, if one was asked for."""
         return Path(self.resolved["out"]) if self.resolved["out"] else None
 
-    def load_target(self, *, data: str | None = None, trust_pickle: bool = False) -> Target:
+    def load_target(self, *, data: str | None = None, split: str | None = None, trust_pickle: bool = False) -> Target:
         """The target, loaded with the session's threads and data root."""
         import torch
 
@@ -74,12 +78,25 @@ class Session:
         from auditor.data.sources import resolve_root
         from auditor.runner.execute import TrainedCache
 
+        self._say_what_is_not_read()
         torch.set_num_threads(self.resolved["threads"])
-        root = resolve_root(self.resolved["data_root"] or None)
-        with nullcontext() if self.resolved["plain"] else stderr().status("loading the target"):
-            return load_any(
-                self.path, models=TrainedCache(), data_root=root, data=data, trust_pickle=trust_pickle, notify=note
-            )
+        return load_any(
+            self.path,
+            models=TrainedCache(),
+            data_root=resolve_root(self.resolved["data_root"] or None),
+            data=data,
+            split=split,
+            trust_pickle=trust_pickle,
+            notify=LOG.warning,
+        )
+
+    def _say_what_is_not_read(self) -> None:
+        if self.config is None or not self.path.is_dir():
+            return
+        other = self.config.with_name(AUDIT_FILE)
+        if other != self.config and other.is_file():
+            text = "%s beside %s is not read; give it as the target to use it instead."
+            LOG.warning(text, other.name, self.config.name)
 
     def policy(self) -> Policy:
         """The policy that judges, with the file's own thresholds, limits and suppressions."""
@@ -122,64 +139,80 @@ class Session:
         return with_controls([*asked, *(told if group is not None else [])], profile=self.resolved["profile"])
 
     def plan(self, target: Target) -> tuple[PlannedCell, ...]:
-        """Every cell of the run."""
+        """Every cell of the run.
+
+        Raises:
+            ConfigError: there is none: nothing would be measured, and nothing may pass for that.
+        """
         from auditor.runner.plan import plan
 
         side = side_knowledge(self.resolved.tables.get("access"))
-        return plan(target, self.probes(), seeds=self.seeds(), profile=self.resolved["profile"], side=side)
+        cells = plan(target, self.probes(), seeds=self.seeds(), profile=self.resolved["profile"], side=side)
+        if not cells:
+            raise ConfigError(f"no probe of this choice is about {target.name}; loosen only, skip, family or profile.")
+        return cells
 
-    def run(self, target: Target, *, argv: tuple[str, ...]) -> Audit:
-        """Runs the plan, writes `audit.json` and the reports asked for, and returns the audit."""
-        from auditor.cli.progress import observe
+    def run(self, target: Target, *, observer: Observer, argv: tuple[str, ...] = ()) -> Report:
+        """Runs the plan, writes `audit.json` and the reports asked for."""
         from auditor.runner.assemble import run_audit
 
-        out, cells, settings = self._prepare(), self.plan(target), self._run_settings(argv)
+        out, cells, settings = self.prepare(), self.plan(target), self._run_settings(argv)
         baseline = None
         if self.resolved["baseline"]:
-            from auditor.cli.console import read_file
             from auditor.policy.baseline import read_baseline
 
             baseline = read_baseline(read_file(Path(self.resolved["baseline"])))
-        with observe(plain=self.resolved["plain"]) as observer:
-            audit = run_audit(target, cells, settings, observer=observer, out=out, baseline=baseline)
-        return self._written(audit)
+        return self.keep(run_audit(target, cells, settings, observer=observer, out=out, baseline=baseline))
 
     def compare(
-        self, target: Target, defenses: tuple[DefenseRequest, ...], *, group: Tensor | None, argv: tuple[str, ...]
-    ) -> Audit:
-        """Runs the comparison, writes `audit.json` and the reports asked for, and returns the audit."""
-        from auditor.cli.progress import observe
+        self,
+        target: Target,
+        defenses: tuple[DefenseRequest, ...],
+        *,
+        group: Tensor | None,
+        observer: Observer,
+        argv: tuple[str, ...],
+    ) -> Report:
+        """Runs the comparison, writes `audit.json` and the reports asked for."""
         from auditor.runner.comparing import run_compare
 
-        out, probes, settings = self._prepare(), self.probes(), self._run_settings(argv)
-        with observe(plain=self.resolved["plain"]) as observer:
-            audit = run_compare(target, defenses, probes, settings, observer=observer, group=group, out=out)
-        return self._written(audit)
+        out, probes, settings = self.prepare(), self.probes(), self._run_settings(argv)
+        return self.keep(run_compare(target, defenses, probes, settings, observer=observer, group=group, out=out))
 
-    def claim(self, question: Question, target: Target | TargetRow, *, argv: tuple[str, ...], **how: Any) -> Audit:
+    def claim(self, question: Question, target: Target | TargetRow, *, argv: tuple[str, ...], **how: Any) -> Report:
         """Audits a claim, `how` as `run_claim` takes it; `audit.json` holds the pre-registration before a run."""
         from auditor.runner.claiming import run_claim
 
-        self._prepare()
+        self.prepare()
         settings = self.claim_settings(question.seeds, argv)
-        return self._written(run_claim(question, target, settings, write=self._write_document, **how))
+        return self.keep(run_claim(question, target, settings, write=self._write_document, **how))
 
     def claim_settings(self, seeds: tuple[int, ...], argv: tuple[str, ...]) -> RunSettings:
         """Resolved of a claim's audit: seeds are those of its repeats."""
         return replace(self._run_settings(argv), seeds=seeds)
 
-    def keep(self, audit: Audit) -> Audit:
-        """Writes a document that was made without a run."""
-        self._prepare()
-        return self._written(audit)
+    def keep(self, audit: Audit) -> Report:
+        """The report of a document, written where an output folder was asked for: `audit.json`, then the reports."""
+        report = Report(audit)
+        if self.out is not None:
+            report.save(self.out, self.formats())
+        return report
+
+    def formats(self) -> list[str]:
+        """Report ids to write beside `audit.json`.
+
+        Raises:
+            ConfigError: unknown format; the list is shown.
+        """
+        return file_formats(str(self.resolved["format"]).split(","))
 
     def _write_document(self, audit: Audit) -> None:
         if self.out is not None:
             write_file(self.out / "audit.json", to_bytes(audit))
 
-    def _prepare(self) -> Path | None:
+    def prepare(self) -> Path | None:
         """The output folder, made and emptied of an earlier run's files; formats are checked before any cell."""
-        self._formats()
+        self.formats()
         if self.out is None:
             return None
         out = prepare_folder(self.out)
@@ -191,8 +224,7 @@ class Session:
     def _run_settings(self, argv: tuple[str, ...]) -> RunSettings:
         from auditor.runner.assemble import RunSettings
 
-        places = ("out", "data_root")  # paths of this machine never enter the document
-        kept = {name: setting.value for name, setting in self.resolved.options.items() if name not in places}
+        kept = {name: setting.value for name, setting in self.resolved.options.items() if name not in UNRECORDED}
         kept["baseline"] = Path(kept["baseline"]).name
         return RunSettings(
             seeds=self.seeds(),
@@ -204,37 +236,6 @@ class Session:
             argv=argv,
             exit_zero=self.resolved["exit_zero"],
         )
-
-    def _written(self, audit: Audit) -> Audit:
-        """`audit.json` always, then the reports asked for."""
-        self._write_document(audit)
-        if self.out is not None:
-            for name in self._formats():
-                report = registry.find("reports", name).load()()
-                write_file(self.out / report.filename, report.render(audit))
-        return audit
-
-    def show(self, audit: Audit) -> None:
-        """The terminal report on stdout, and where the files are."""
-        report = registry.find("reports", "terminal").load()()
-        console = stdout()
-        report.print(audit, console, plain=self.resolved["plain"])
-        if self.out is not None:
-            files = ["audit.json", *(registry.find("reports", name).load()().filename for name in self._formats())]
-            note("written: " + ", ".join(str(self.out / name) for name in files))
-
-    def _formats(self) -> list[str]:
-        """Report ids to write; `json` is always written and `terminal` is no file.
-
-        Raises:
-            ConfigError: unknown format; the list is shown.
-        """
-        names = [name.strip() for name in str(self.resolved["format"]).split(",") if name.strip()]
-        for name in names:
-            if name == "terminal":
-                raise ConfigError("terminal is what is printed, not a file format; leave it out of --format.")
-            registry.find("reports", name)
-        return [name for name in dict.fromkeys(names) if name != "json"]
 
 
 def _relative(file: Path | None) -> str:

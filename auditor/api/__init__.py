@@ -1,0 +1,1 @@
+"""What a program can ask of the auditor; the command line asks the same. `import auditor` offers the public part."""

@@ -1,0 +1,341 @@
+"""`audit`, `check`, `load_target`: what the commands of these names call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from auditor.api.progress import LineObserver
+from auditor.api.report import Report
+from auditor.api.session import LOG, Session
+from auditor.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from auditor.document import TargetRow, ValidityRow
+    from auditor.runner.execute import Observer
+    from auditor.runner.plan import PlannedCell
+    from auditor.targets.target import Target
+
+    Place = str | os.PathLike[str]
+    Words = str | Iterable[str] | None
+
+
+def audit(
+    model: nn.Module | Target | Place,
+    data: Any = None,
+    *,
+    split: str | Mapping[str, Any] | None = None,
+    claimed_accuracy: float | None = None,
+    reference: Place | None = None,
+    call: Mapping[str, str | int] | None = None,
+    adapter: Callable[..., Any] | None = None,
+    transform: Literal["none", "row-normalize"] = "none",
+    build: Callable[[], nn.Module] | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    only: Words = None,
+    skip: Words = None,
+    family: Words = None,
+    profile: str | None = None,
+    seeds: str | Iterable[int] | None = None,
+    policy: str | None = None,
+    fail_on: str | None = None,
+    baseline: Place | None = None,
+    out: Place | None = None,
+    formats: Iterable[str] | None = (),
+    threads: int | None = None,
+    data_root: Place | None = None,
+    exit_zero: bool | None = None,
+    progress: Observer | Literal["auto"] = "auto",
+    trust_pickle: bool = False,
+    argv: Iterable[str] = (),
+) -> Report:
+    """Audits a trained model: attacks, controls, intervals, verdict. What `auditor run` calls.
+
+    The model is copied to the CPU in float32. The caller's model, its mode, the global random generators, the default
+    dtype and the number of threads are left as they were. What is None is taken from the environment (`AUDITOR_…`),
+    the config file beside a path, or the default, in this order.
+
+    Args:
+        model: a trained `nn.Module`, a `Target`, or the path of a target as `auditor run` takes it.
+        data: of a module: PyG `Data` (x [N, F], edge_index [2, E], y [N]), `Batch`, a list or `Dataset` of `Data`, or
+            a data set's name or path. Of a path: a name or path that replaces its own data. Of a Target: None.
+        split: None for the one that the data name; a spec (`"masks:0"`, `"file:split.npz"`); or
+            `{"train": …, "test": …, "val": …}` of booleans [items] or ids.
+        claimed_accuracy: test accuracy that you know the model has, in [0, 1]; checked.
+        reference: of a module: a `reference.safetensors` that its answers must agree with.
+        call: of a module: which field each parameter of its forward takes, where the rules cannot decide
+            (`{"edge_weight": "edge_attr"}`, `{"output": 0}`).
+        adapter: of a module: `adapter(model, data) -> logits`, for a forward that no call can be found for.
+        transform: of a module: what its features still have to go through.
+        build: of a module: makes a fresh, untrained one. With `recipe` it lets twins be trained.
+        recipe: of a module: the keys of `[target.train]` that it was trained with.
+        name: of a module: what reports call it; its class by default.
+        only: probes to run, `id` or `id:key=value`; a list, or one text with commas.
+        skip: probes to leave out.
+        family: `privacy`, `robustness`, `shift`.
+        profile: `quick`, `standard` (default) or `full`.
+        seeds: of the attacks, whole numbers >= 0; by profile if None.
+        policy: `lenient`, `standard` (default), `strict`, or a `[policy.NAME]` of the config file.
+        fail_on: severity from which a result fails: `low`, `medium`, `high`, `critical`.
+        baseline: path of accepted results.
+        out: folder for `audit.json` and the reports.
+        formats: reports to write beside `audit.json`; None for those of the config file.
+        threads: torch threads during the audit, 1 by default; part of what a rerun must share.
+        data_root: folder of raw data sets.
+        exit_zero: a failed gate has exit code 0.
+        progress: `"auto"` for one line a finished cell to the logger `auditor` (level INFO), or your own observer.
+        trust_pickle: of a path: unpickles a whole module, which runs code that came inside the file.
+        argv: recorded as what started the run.
+
+    Raises:
+        UsageError: arguments that cannot be understood or do not belong together. Among them ConfigError, TaskError
+            (a task that is not audited), CallError, and DataError (malformed data or split).
+        TargetError: the model was refused, cannot be loaded, copied or run.
+
+    A failed gate raises nothing: see `Report.verdict` and `Report.raise_for_verdict`.
+    """
+    given = _options(only, skip, family, profile, seeds, data_root, threads) | {
+        "policy": policy,
+        "fail_on": fail_on,
+        "baseline": None if baseline is None else os.fspath(baseline),
+        "out": None if out is None else os.fspath(out),
+        "format": None if formats is None else _text(formats),
+        "exit_zero": exit_zero,
+    }
+    session = _session(model, given)
+    with undisturbed(session.resolved["threads"]):
+        live = _live(claimed_accuracy, reference, call, adapter, transform, build, recipe, name)
+        target = _target(session, model, data, split, live, trust_pickle=trust_pickle)
+        observer = LineObserver(LOG.info) if progress == "auto" else progress
+        return session.run(target, observer=observer, argv=tuple(argv))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Check:
+    """What an audit would do.
+
+    Attributes:
+        target: as it was loaded.
+        row: as the document would show it.
+        validity: whether an audit could be trusted.
+        cells: the plan; each with the reason if it cannot run.
+    """
+
+    target: Target
+    row: TargetRow
+    validity: tuple[ValidityRow, ...]
+    cells: tuple[PlannedCell, ...]
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Ids of integrity rows that failed: with any, no result can be trusted."""
+        return tuple(row.id for row in self.validity if row.kind == "integrity" and row.status == "fail")
+
+
+def check(
+    model: nn.Module | Target | Place,
+    data: Any = None,
+    *,
+    split: str | Mapping[str, Any] | None = None,
+    claimed_accuracy: float | None = None,
+    reference: Place | None = None,
+    call: Mapping[str, str | int] | None = None,
+    adapter: Callable[..., Any] | None = None,
+    transform: Literal["none", "row-normalize"] = "none",
+    build: Callable[[], nn.Module] | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    only: Words = None,
+    skip: Words = None,
+    family: Words = None,
+    profile: str | None = None,
+    seeds: str | Iterable[int] | None = None,
+    threads: int | None = None,
+    data_root: Place | None = None,
+    trust_pickle: bool = False,
+) -> Check:
+    """Loads a model, checks it and plans its audit; no attack is run. What `auditor check` calls.
+
+    Arguments and errors are those of `audit`.
+    """
+    from auditor.runner.assemble import check_validity, target_row
+
+    session = _session(model, _options(only, skip, family, profile, seeds, data_root, threads))
+    with undisturbed(session.resolved["threads"]):
+        live = _live(claimed_accuracy, reference, call, adapter, transform, build, recipe, name)
+        target = _target(session, model, data, split, live, trust_pickle=trust_pickle)
+        cells = session.plan(target)
+        rows = check_validity(target, (cell.request.entry.id for cell in cells))
+        return Check(target, target_row(target), rows, cells)
+
+
+def load_target(
+    model: nn.Module | Target | Place,
+    data: Any = None,
+    *,
+    split: str | Mapping[str, Any] | None = None,
+    claimed_accuracy: float | None = None,
+    reference: Place | None = None,
+    call: Mapping[str, str | int] | None = None,
+    adapter: Callable[..., Any] | None = None,
+    transform: Literal["none", "row-normalize"] = "none",
+    build: Callable[[], nn.Module] | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    threads: int | None = None,
+    data_root: Place | None = None,
+    trust_pickle: bool = False,
+) -> Target:
+    """The Target that `audit` makes of these arguments; errors are those of `audit`.
+
+    It can be audited again and again: `audit(load_target("release"), only="graphmi")`. The config file beside a path
+    belongs to the path: a Target brings no options along.
+    """
+    session = _session(model, _options(data_root=data_root, threads=threads))
+    with undisturbed(session.resolved["threads"]):
+        live = _live(claimed_accuracy, reference, call, adapter, transform, build, recipe, name)
+        return _target(session, model, data, split, live, trust_pickle=trust_pickle)
+
+
+@contextmanager
+def undisturbed(threads: int) -> Iterator[None]:
+    """Inside: float32, CPU, gradients and no autocast, whatever the caller has set. Outside: as it was."""
+    import torch
+
+    from auditor.targets.rng import forked_rng
+
+    dtype, before = torch.get_default_dtype(), torch.get_num_threads()
+    with ExitStack() as stack:
+        stack.callback(torch.set_num_threads, before)
+        stack.callback(torch.set_default_dtype, dtype)
+        stack.enter_context(forked_rng())
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.autocast("cpu", enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        torch.set_default_dtype(torch.float32)
+        torch.set_num_threads(threads)
+        yield
+
+
+def _session(model: object, given: Mapping[str, Any]) -> Session:
+    return Session.open(Path(model), given) if isinstance(model, str | os.PathLike) else Session.without_target(given)
+
+
+def _target(
+    session: Session,
+    model: nn.Module | Target | Place,
+    data: Any,
+    split: str | Mapping[str, Any] | None,
+    live: Mapping[str, Any],
+    *,
+    trust_pickle: bool,
+) -> Target:
+    """The target, of whichever form; an argument that this form does not know is refused, never dropped."""
+    from torch import nn
+
+    from auditor.data.sources import resolve_root
+    from auditor.targets.config import parse_target_file
+    from auditor.targets.live import live_target
+    from auditor.targets.target import Target
+
+    given = [name for name, value in live.items() if value is not None]
+    if isinstance(model, nn.Module):
+        if trust_pickle:
+            raise UsageError("trust_pickle is about a model file; the model is here already. Leave it out.")
+        if live["recipe"] is not None and live["build"] is None:
+            raise UsageError("recipe came without build; a twin needs a fresh model. Give build=lambda: Model(…).")
+        masks = None if split is None or isinstance(split, str) else split
+        tables = {
+            "target": {
+                "name": live["name"] or type(model).__name__,
+                "claimed_accuracy": live["claimed_accuracy"],
+                "reference": live["reference"],
+                "train": live["recipe"],
+            },
+            "call": live["call"] or {},
+            "data": {"split": split if isinstance(split, str) else None, "transform": live["transform"] or "none"},
+        }
+        return live_target(
+            model,
+            data,
+            parse_target_file(tables, where="audit"),
+            masks=masks,
+            build=live["build"],
+            adapter=live["adapter"],
+            data_root=resolve_root(session.resolved["data_root"] or None),
+            notify=LOG.warning,
+        )
+    if isinstance(model, Target):
+        given += [name for name, value in (("data", data), ("split", split)) if value is not None]
+        if given or trust_pickle:
+            raise UsageError(
+                f"{', '.join(given) or 'trust_pickle'} came with a Target, which has its own. Leave it out."
+            )
+        return model
+    if not isinstance(model, str | os.PathLike):
+        raise UsageError(f"{type(model).__name__} is no model; expected an nn.Module, a Target, or a path.")
+    if given:
+        raise UsageError(f"{', '.join(given)} came with a path; its target.toml says that. Write it there.")
+    if data is not None and not isinstance(data, str | os.PathLike):
+        raise UsageError(f"{type(data).__name__} came with a path; expected a data set's name or path.")
+    if split is not None and not isinstance(split, str):
+        raise UsageError('masks came with a path; save them and give split = "file:split.npz".')
+    replaced = None if data is None else os.fspath(data)
+    return session.load_target(data=replaced, split=split, trust_pickle=trust_pickle)
+
+
+def _live(
+    claimed_accuracy: float | None,
+    reference: Place | None,
+    call: Mapping[str, str | int] | None,
+    adapter: Callable[..., Any] | None,
+    transform: str,
+    build: Callable[[], nn.Module] | None,
+    recipe: Mapping[str, Any] | None,
+    name: str | None,
+) -> dict[str, Any]:
+    """What may be said of a module only; None where nothing was said."""
+    return {
+        "claimed_accuracy": None if claimed_accuracy is None else float(claimed_accuracy),
+        "reference": None if reference is None else os.path.abspath(reference),
+        "call": None if call is None else dict(call),
+        "adapter": adapter,
+        "transform": None if transform == "none" else transform,
+        "build": build,
+        "recipe": None if recipe is None else dict(recipe),
+        "name": name,
+    }
+
+
+def _options(
+    only: Words = None,
+    skip: Words = None,
+    family: Words = None,
+    profile: str | None = None,
+    seeds: str | Iterable[int] | None = None,
+    data_root: Place | None = None,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """Options of a run as the command line writes them."""
+    return {
+        "only": _text(only),
+        "skip": _text(skip),
+        "family": _text(family),
+        "profile": profile,
+        "seeds": _text(seeds),
+        "data_root": None if data_root is None else os.fspath(data_root),
+        "threads": threads,
+    }
+
+
+def _text(words: str | Iterable[object] | None) -> str | None:
+    return words if words is None or isinstance(words, str) else ",".join(map(str, words))

@@ -1,0 +1,62 @@
+"""Files that are named by the user: read whole, written whole, refused in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from auditor.errors import UsageError
+
+
+def prepare_folder(path: Path) -> Path:
+    """The folder for results, made if missing.
+
+    Raises:
+        UsageError: it is a file, or cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".auditor-write-test"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"cannot write to {path}: {error.strerror}. Choose another folder with -o.") from None
+    return path
+
+
+def check_folder(path: Path) -> None:
+    """Whether results can be written to `path` later; nothing is made, so that a failed command leaves nothing behind.
+
+    Raises:
+        UsageError: it is a file, or its nearest existing folder cannot be written.
+    """
+    existing = next(place for place in (path, *path.absolute().parents) if place.exists())
+    prepare_folder(existing)
+
+
+def check_other_folder(path: Path, target: Path) -> None:
+    """Raises UsageError where `path` is the folder that the target lies in: its weights would be overwritten."""
+    if path.resolve() == (target if target.is_dir() else target.parent).resolve():
+        raise UsageError(f"-o {path} is the target's own folder; its weights would be overwritten. Choose another one.")
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Writes under a temporary name and renames, so that a reader never sees half a file."""
+    raw = content.encode() if isinstance(content, str) else content
+    partial = path.with_name(path.name + ".part")
+    try:
+        partial.write_bytes(raw)
+        partial.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}. Choose another place with -o.") from None
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file named on the command line.
+
+    Raises:
+        UsageError: it does not exist or is a folder.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}. Give the path of an existing file.") from None

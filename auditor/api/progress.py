@@ -1,0 +1,34 @@
+"""One line per finished cell, wherever lines go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from auditor.document import CellRow
+    from auditor.runner.plan import PlannedCell
+
+
+class LineObserver:
+    """Says `[3/12] graphmi seed 0: ok, 4.1 s` when a cell is done."""
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self._say = say
+        self._total = self._done = 0
+
+    def planned(self, cells: Sequence[PlannedCell]) -> None:
+        """Remembers how many there are."""
+        self._total = len(cells)
+
+    def started(self, cell: PlannedCell) -> None:
+        """Nothing: a line when it is done is enough."""
+
+    def tick(self, fraction: float | None, note: str) -> None:
+        """Nothing, likewise."""
+
+    def finished(self, row: CellRow) -> None:
+        """The line."""
+        self._done += 1
+        tail = f"{row.seconds:.1f} s" if row.status == "ok" else row.reason
+        self._say(f"[{self._done}/{self._total}] {row.probe} seed {row.seed}: {row.status}, {tail}")

@@ -1,0 +1,372 @@
+"""Which calls of a forward the rules allow: every parameter gets what the graph holds for it.
+
+The rules choose; nothing is chosen for being the most accurate. What they cannot decide is decided by something that
+the user knows, or asked (see `auditor.targets.resolve` and docs/methods/call-convention.md).
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from auditor.data.fields import Fields
+from auditor.data.graph import Graph
+from auditor.errors import CallError, ConfigError, TaskError, nearest
+from auditor.targets.call import ADJACENCIES, Call, Inputs, answers_of, parts_of, pick
+from auditor.tasks import output_kind
+
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "x": ("x", "feat", "feats", "features", "node_feat", "node_features", "node_attr", "input", "inputs", "h"),
+    "edge_index": ("edge_index", "edges", "edge_list", "ei"),
+    "adj": ("adj_t", "adj", "A"),
+    "edge_weight": ("edge_weight", "edge_weights", "ew", "weight"),
+    "edge_attr": ("edge_attr", "edge_attrs", "edge_feat", "edge_features", "e"),
+    "edge_type": ("edge_type", "edge_types", "etype", "rel_type"),
+    "batch": ("batch", "batch_index", "batch_idx"),
+    "n_id": ("n_id", "node_id", "node_ids", "node_index"),
+    "data": ("data", "graph", "g", "batched_data", "batch_data"),
+}
+"""What parameters that mean the same are called; the first name of each is its slot."""
+
+FOREIGN: Mapping[str, str] = {
+    "x_dict": "forward takes x_dict: a heterogeneous model. Heterogeneous graphs are not audited yet; a model of "
+    "to_homogeneous() data is.",
+    "edge_index_dict": "forward takes edge_index_dict: a heterogeneous model. Heterogeneous graphs are not audited "
+    "yet; a model of to_homogeneous() data is.",
+    "adjs": "forward takes adjs, the blocks of a neighbour sampler; give a forward of the whole graph.",
+    "t": "forward takes t, times of events: a temporal model. Temporal graphs are not audited.",
+    "msg": "forward takes msg, messages of events: a temporal model. Temporal graphs are not audited.",
+    "edge_label_index": "forward takes edge_label_index: a link prediction model. It is not audited; a classifier of "
+    "nodes or graphs is.",
+}
+"""Parameters that belong to tasks which are not audited, and the sentence for each."""
+
+OUTPUT_KEYS = ("logits", "logit", "out", "output", "pred", "scores", "log_probs", "probs")
+MAX_CALLS = 24
+SAME = 1e-4  # answers within this share of their scale are one
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """A call that ran, with the logits [n, C] that it gave on the graph it was tried on."""
+
+    call: Call
+    logits: Tensor
+    asked: tuple[tuple[str, str], ...]
+
+    def prepared(self, graph: Graph) -> Graph:
+        """`graph` as this call reads it: a field that holds weights becomes them, what nothing takes is left out."""
+        return _prepared(self.asked, (), graph)[1]
+
+
+def find_calls(model: nn.Module, graph: Graph, pinned: Mapping[str, str | int] | None = None) -> tuple[Answer, ...]:
+    """The calls that run on `graph` and answer differently, the first choice first.
+
+    Args:
+        model: in eval mode; as its class was written, or an adapter's.
+        graph: what it is run on.
+        pinned: the `[call]` table: parameter = slot, `adj`, `output`.
+
+    Raises:
+        CallError: no call runs: a parameter that nothing in the graph fills, or what forward raised.
+        TaskError: forward belongs to a task that is not audited.
+        ConfigError: `pinned` names a parameter or a slot that does not exist.
+    """
+    pinned = dict(pinned or {})
+    key = pinned.pop("output", None)
+    found: list[Answer] = []
+    failed: Exception | None = None
+    for asked, inexact in itertools.islice(_calls(model, graph, pinned), MAX_CALLS):
+        try:
+            call, prepared = _prepared(asked, inexact, graph)
+            out = _run(model, call, prepared)
+        except Exception as error:  # a user's forward may raise anything
+            failed = failed or error
+            continue
+        for made in _read(out, call, prepared, key, model, asked):
+            if not any(_same(made.logits, other.logits) for other in found):
+                found.append(made)
+    if found:
+        return tuple(found)
+    if isinstance(failed, (CallError, TaskError)):
+        raise failed
+    shapes = f"x {list(graph.x.shape)}, edge_index {list(graph.edge_index.shape)}"
+    extra = "".join(f", {name} {list(value.shape)}" for name, value in graph.fields)
+    raise CallError(
+        f"the model cannot be run on {graph.name} ({shapes}{extra}): {type(failed).__name__}: {failed}. Give the graph "
+        "that it was trained on, with the same columns; or say in [call] which field each parameter of forward takes; "
+        "or return (module, adapter) from the factory."
+    ) from None
+
+
+def pins(model: nn.Module, graph: Graph, asked: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """The parameters whose slot was a choice, as a `[call]` table that leaves none; `graph` is all that there is."""
+    table: dict[str, str] = {}
+    for name, slot in asked:
+        slot = slot.removeprefix("weights ")
+        if name in NAMES["adj"]:
+            table["adj"] = slot
+        elif name in NAMES["edge_weight"] and slot == "edge_weight" and graph.edge_weight is None:
+            table[name] = "none"
+        elif name != slot and (slot == "edge_weight" or graph.fields.get(slot) is not None):
+            table[name] = slot
+    if graph.edge_weight is not None:
+        left = set(inspect.signature(model.forward).parameters) - {name for name, _ in asked}
+        table |= dict.fromkeys((name for name in NAMES["edge_attr"] if name in left), "none")
+    return table
+
+
+def _run(model: nn.Module, call: Call, graph: Graph) -> Any:
+    inputs = Inputs(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
+    with torch.no_grad():
+        return model(**{name: value for name, slot in call.arguments if (value := inputs.get(slot)) is not None})
+
+
+def _calls(
+    model: nn.Module, graph: Graph, pinned: Mapping[str, str | int]
+) -> Sequence[tuple[tuple[tuple[str, str], ...], tuple[str, ...]]]:
+    """(arguments, guesses) of every call that the rules allow, by how far it is from the first choices."""
+    parameters = [
+        p
+        for name, p in inspect.signature(model.forward).parameters.items()
+        if name != "y" and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    names = [p.name for p in parameters]
+    adj = pinned.get("adj")
+    for name in pinned:
+        if name not in names and name != "adj":
+            raise ConfigError(f'[call] has "{name}". {nearest(name, [*names, "adj", "output"])}')
+    foreign = next((p.name for p in parameters if p.name in FOREIGN and p.default is p.empty), None)
+    if foreign is not None and graph.fields.get(foreign) is None:
+        raise TaskError(FOREIGN[foreign])
+    if hasattr(model, "encode") and hasattr(model, "decode"):
+        raise TaskError(
+            f"{type(model).__name__} has encode and decode: its answers are embeddings for link prediction, not "
+            "classes. Link prediction is not audited; a classifier of nodes or graphs is."
+        )
+    if not parameters:
+        raise CallError(
+            "forward takes nothing: it reads the global data, so that no other graph can be given to it. Return "
+            "(module, adapter) from the factory, where adapter(model, data) sets that global and calls the model."
+        )
+    choices = [
+        [(p.name, slot, inexact) for slot, inexact in _slots(p, parameters, model, graph, pinned.get(p.name), adj)]
+        for p in parameters
+    ]
+    ranked = sorted(
+        itertools.product(*(range(len(options)) for options in choices)), key=lambda places: (sum(places), places)
+    )
+    calls = []
+    for places in ranked[: 4 * MAX_CALLS]:
+        chosen = [options[place] for options, place in zip(choices, places, strict=True)]
+        arguments = tuple((name, slot) for name, slot, _ in chosen if slot != "none")
+        inexact = tuple(guess for _, _, guess in chosen if guess)
+        calls.append((arguments, inexact))
+    return calls
+
+
+def _slots(
+    parameter: inspect.Parameter,
+    parameters: Sequence[inspect.Parameter],
+    model: nn.Module,
+    graph: Graph,
+    pinned: str | int | None,
+    adj: str | int | None,
+) -> list[tuple[str, str]]:
+    """(slot, guess in words or "") of one parameter, the first choice first; `none` leaves its default."""
+    name = parameter.name
+    optional = parameter.default is not parameter.empty
+    kind = next((slot for slot, names in NAMES.items() if name in names), name)
+    if pinned is not None:
+        return [(_known_slot(str(pinned), graph, name), "")]
+    if kind == "adj":
+        forms = [str(adj)] if adj is not None else ["edge_index", "csr", "dense"]
+        if forms[0] not in ADJACENCIES:
+            raise ConfigError(f'[call] adj is "{adj}". {nearest(str(adj), ADJACENCIES)}')
+        return [(form, "") for form in forms]
+    if (kind == "data" or _is_data(parameter.annotation)) and not optional:
+        return _data_slots(graph)
+    if kind == "x":
+        if graph.num_features:
+            return [("whole x", ""), ("x", "")] if graph.whole_x else [("x", "")]
+        if not optional:
+            raise CallError(
+                'the graph has no x; forward needs it. Save x in the graph, or say in [data] features = "identity", '
+                '"degree" or "ones" what stood in its place.'
+            )
+        return [("none", "")]
+    if kind == "edge_index":
+        return [("edge_index", "")]
+    own = graph.fields.get(name)
+    synonym = next((n for n in NAMES.get(kind, ()) if graph.fields.get(n) is not None), None)
+    if kind == "edge_weight":
+        return _weight_slots(name, optional, model, graph)
+    if own is not None or synonym is not None:
+        return [(name if own is not None else str(synonym), "")]
+    if kind == "edge_attr" and graph.edge_weight is not None:
+        return [("edge_weight", f"edge_weight [E] may be {name}"), *([("none", "")] if optional else [])]
+    if kind == "batch" and (graph.batch is not None or not optional):
+        return [("one batch" if graph.batch is None else "batch", "")]
+    if kind == "n_id" and graph.batch is None and not optional:
+        return [("n_id", "")]
+    if name in ("ptr", "num_nodes", "num_graphs") and not optional:
+        return [(name, "")]
+    if optional:
+        return [("none", "")]
+    required = [p for p in parameters if p.default is p.empty]
+    if len(required) == 1:
+        return _data_slots(graph)
+    held = ["x"] * bool(graph.num_features) + ["edge_index"] + ["edge_weight"] * (graph.edge_weight is not None)
+    held += [field for field, _ in graph.fields] + ["y"]
+    raise CallError(
+        f"forward needs {name}; the graph holds {', '.join(held)}. Save {name} in the graph under that name, or say in "
+        f'[call] {name} = "…" which field it is.'
+    )
+
+
+def _data_slots(graph: Graph) -> list[tuple[str, str]]:
+    """Slots of a parameter for PyG's `Data`: whole numbers as such first."""
+    return [("whole data", ""), ("data", "")] if graph.whole_x else [("data", "")]
+
+
+def _weight_slots(name: str, optional: bool, model: nn.Module, graph: Graph) -> list[tuple[str, str]]:
+    """Slots of a parameter for edge weights."""
+    # PyG's BasicGNN lists edge_weight in its signature for every model and refuses it in some.
+    if getattr(model, "supports_edge_weight", True) is False:
+        return [("none", "")]
+    if graph.edge_weight is not None:
+        return [("edge_weight", "")]
+    one_column = [
+        field
+        for field, value in graph.fields.edge.items()
+        if torch.is_floating_point(value) and value.numel() == value.shape[0]
+    ]
+    guesses = [(f"weights {field}", f"{field} [E] may be {name}") for field in one_column]
+    if optional:
+        return [*guesses, ("edge_weight", guesses[0][1] if guesses else "")]
+    if not guesses:
+        raise CallError(f"forward needs {name}; the graph holds none. Save edge_weight [E] in the graph.")
+    return guesses
+
+
+def _known_slot(slot: str, graph: Graph, parameter: str) -> str:
+    """A slot that `[call]` names, checked."""
+    if slot in ("x", "edge_index", "batch", "ptr", "num_nodes", "num_graphs", "data", "none", "csr", "dense"):
+        return slot
+    if slot == "edge_weight" and graph.edge_weight is not None:
+        return slot
+    value = graph.fields.get(slot)
+    if value is None:
+        known = [name for name, _ in graph.fields]
+        raise ConfigError(f'[call] {parameter} = "{slot}", which the graph does not hold. {nearest(slot, known)}')
+    if parameter in NAMES["edge_weight"] and slot in graph.fields.edge and value.numel() == value.shape[0]:
+        return f"weights {slot}"
+    return slot
+
+
+def _prepared(arguments: tuple[tuple[str, str], ...], inexact: tuple[str, ...], graph: Graph) -> tuple[Call, Graph]:
+    """The call, and the graph as it reads it: a field that holds weights becomes them, what nothing takes is left."""
+    slots = [slot for _, slot in arguments]
+    weights = next((slot.removeprefix("weights ") for slot in slots if slot.startswith("weights ")), None)
+    if weights is not None:
+        value = graph.fields.edge[weights].reshape(-1).float()
+        edge = {name: rows for name, rows in graph.fields.edge.items() if name != weights}
+        graph = replace(graph, edge_weight=value, fields=replace(graph.fields, edge=edge))
+        arguments = tuple((name, "edge_weight" if slot.startswith("weights ") else slot) for name, slot in arguments)
+        slots = [slot for _, slot in arguments]
+    if "n_id" in slots and graph.fields.get("n_id") is None:
+        node = {**graph.fields.node, "n_id": torch.arange(graph.num_nodes)}
+        graph = replace(graph, fields=replace(graph.fields, node=node))
+    unused: list[str] = []
+    if not {"whole x", "whole data"} & set(slots):
+        graph = replace(graph, whole_x=False)
+    if not {"data", "whole data"} & set(slots):
+        if graph.num_features and "x" not in slots and "whole x" not in slots:
+            unused.append("x")
+        if graph.edge_weight is not None and not {"edge_weight", "csr", "gcn-norm", "dense"} & set(slots):
+            unused.append("edge_weight")
+            graph = replace(graph, edge_weight=None)
+        unused += [name for name, _ in graph.fields if name not in slots]
+        kept = (
+            {name: value for name, value in part.items() if name in slots}
+            for part in (graph.fields.node, graph.fields.edge, graph.fields.graph)
+        )
+        graph = replace(graph, fields=Fields(*kept))
+    return Call(arguments, inexact=inexact, unused=tuple(unused)), graph
+
+
+def _is_data(annotation: Any) -> bool:
+    names = ("Data", "Batch")
+    if isinstance(annotation, str):
+        return annotation.rpartition(".")[2] in names
+    return isinstance(annotation, type) and issubclass(annotation, Data)
+
+
+def _read(
+    out: Any,
+    call: Call,
+    graph: Graph,
+    key: int | str | None,
+    model: nn.Module,
+    asked: tuple[tuple[str, str], ...],
+) -> list[Answer]:
+    """The answers that one forward may mean: one, or one for each output that could hold them."""
+    parts = parts_of(out)
+    if key is not None:
+        options: list[tuple[int | str | None, bool]] = [(key, False)]
+    elif not parts:
+        options = [(None, False)]
+    else:
+        rows = [
+            place
+            for place, part in parts.items()
+            if isinstance(part, Tensor) and part.dim() in (1, 2) and part.shape[0] == graph.num_items
+        ]
+        named = [k for k in OUTPUT_KEYS if k in rows]
+        options = [(k, False) for k in named[:1]] or [(place, len(rows) > 1) for place in rows]
+    made = []
+    for place, guess in options:
+        logits = pick(out, place, graph.num_items)
+        if not isinstance(logits, Tensor) or logits.dim() not in (1, 2) or logits.shape[0] != graph.num_items:
+            continue
+        inexact = (*call.inexact, f"output {place!r} of {len(parts)} may hold the answers") if guess else call.inexact
+        kind = _kind_of(logits)
+        read = replace(call, output=place, answers=kind, inexact=inexact)
+        made.append(Answer(read, answers_of(logits, kind).float(), asked))
+    if not made:
+        raise CallError(_wrong_shape(out, graph))
+    return made
+
+
+def _kind_of(out: Tensor) -> str:
+    if out.dim() == 1 or out.shape[1] == 1:
+        inside = bool(((out >= 0) & (out <= 1)).all())
+        return "probability" if inside else "logit"
+    return "probabilities" if output_kind(out) == "probs" else "as is"
+
+
+def _wrong_shape(out: Any, graph: Graph) -> str:
+    seen = f"{list(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
+    if parts_of(out):
+        seen = ", ".join(
+            f"{k}: {list(v.shape) if isinstance(v, Tensor) else type(v).__name__}" for k, v in parts_of(out).items()
+        )
+    what = "node" if graph.batch is None else "graph"
+    return (
+        f"the model returns {seen} for {graph.num_items} {what}s; expected logits [{graph.num_items}, C], one row per "
+        f"{what}. For graph classification set [model] readout, or save y with one label per {what}."
+    )
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    if a.shape != b.shape:
+        return False
+    scale = max(1.0, float(b.nan_to_num(0.0, 0.0, 0.0).abs().max()))
+    return torch.allclose(a, b, rtol=0.0, atol=SAME * scale, equal_nan=True)

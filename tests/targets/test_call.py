@@ -1,0 +1,276 @@
+"""The call convention: what each parameter gets, what is asked, what is refused; the answers of a direct call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.nn import GCNConv, GINEConv, global_add_pool
+
+from auditor.data.fields import Fields
+from auditor.data.graph import Graph, Split
+from auditor.errors import CallError, ConfigError, GraphError, TaskError
+from auditor.targets.call_rules import MAX_CALLS, find_calls
+from auditor.targets.resolve import resolve
+from auditor.targets.target import ModelHandle
+from tests.toys import random_split, sbm_graph, small_graphs
+
+PLAIN = sbm_graph(n=60)
+N, E, F = PLAIN.num_nodes, PLAIN.num_edges, PLAIN.num_features
+
+
+def seeded(size: int, *more: int) -> Tensor:
+    return torch.rand(size, *more, generator=torch.Generator().manual_seed(size))
+
+
+FULL = replace(PLAIN, fields=Fields({"pos": seeded(N, 3)}, {"edge_attr": seeded(E, 4)}))
+WEIGHTED = replace(PLAIN, fields=Fields(edge={"edge_attr": seeded(E)}))
+UNKNOWN = Split.unknown(N)
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.lin = nn.Linear(F, 8)
+        self.conv = GCNConv(8, 3)
+        self.edges = GINEConv(nn.Linear(8, 3), edge_dim=4)
+
+
+def made(forward: Callable[..., Any]) -> nn.Module:
+    """A model of that forward, in eval mode."""
+    return type("Made", (Net,), {"forward": forward})().eval()
+
+
+def direct(model: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    with torch.no_grad():
+        return model(*args, **kwargs)
+
+
+def through(model: nn.Module, graph: Graph, **options: Any) -> Tensor:
+    """Logits by the resolved call."""
+    found = resolve(model, graph, split=UNKNOWN if graph.batch is None else Split.unknown(graph.num_items), **options)
+    g = found.graph
+    with torch.no_grad():
+        return ModelHandle(model, call=found.call).logits(g.x, g.edge_index, g.edge_weight, g.batch, g.fields)
+
+
+def test_an_encoder_of_another_name_and_width_is_called_as_it_is() -> None:
+    model = made(lambda self, feat, edges: self.conv(self.lin(feat).relu(), edges))
+    torch.testing.assert_close(through(model, PLAIN), direct(model, PLAIN.x, PLAIN.edge_index))
+
+
+def test_required_and_optional_fields_are_passed_by_name() -> None:
+    required = made(lambda self, x, edge_index, edge_attr: self.edges(self.lin(x), edge_index, edge_attr))
+    expected = direct(required, FULL.x, FULL.edge_index, FULL.fields.edge["edge_attr"])
+    torch.testing.assert_close(through(required, FULL), expected)
+
+    def forward(self: Any, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None = None) -> Tensor:
+        return (
+            self.conv(self.lin(x), edge_index) if edge_attr is None else self.edges(self.lin(x), edge_index, edge_attr)
+        )
+
+    torch.testing.assert_close(through(made(forward), FULL), expected)
+
+
+def test_a_field_that_the_graph_lacks_is_named() -> None:
+    model = made(lambda self, x, edge_index, edge_type: self.conv(self.lin(x), edge_index))
+    with pytest.raises(CallError, match="forward needs edge_type; the graph holds x, edge_index, pos, edge_attr, y"):
+        find_calls(model, FULL)
+
+
+def test_what_forward_does_not_take_is_told() -> None:
+    model = made(lambda self, x, edge_index: self.conv(self.lin(x), edge_index))
+    found = resolve(model, FULL, split=UNKNOWN)
+    assert set(found.call.unused) == {"pos", "edge_attr"}
+    assert not found.graph.fields
+
+
+def test_data_holds_every_field() -> None:
+    def forward(self: Any, data: Data) -> Tensor:
+        assert data.y is None
+        return self.edges(self.lin(data.x) + data.pos.sum(dim=1, keepdim=True), data.edge_index, data.edge_attr)
+
+    model = made(forward)
+    data = Data(x=FULL.x, edge_index=FULL.edge_index, y=None, **dict(FULL.fields))
+    torch.testing.assert_close(through(model, FULL), direct(model, data))
+
+
+def test_a_batch_of_graphs_knows_its_graphs() -> None:
+    graph = small_graphs(9)
+    lin = nn.Linear(graph.num_features, 2)
+    model = made(lambda self, data: global_add_pool(lin(data.x), data.batch, size=data.num_graphs))
+    torch.testing.assert_close(
+        through(model, graph), direct(model, Data(x=graph.x, batch=graph.batch, num_graphs=graph.num_items))
+    )
+
+
+def test_an_adjacency_is_edge_index_where_the_layer_reads_it_and_a_matrix_where_it_must() -> None:
+    sparse = made(lambda self, x, adj_t: adj_t.matmul(self.lin(x))[:, :3])
+    adjacency = torch.zeros(N, N).index_put((PLAIN.edge_index[1], PLAIN.edge_index[0]), torch.tensor(1.0))
+    torch.testing.assert_close(through(sparse, PLAIN), direct(sparse, PLAIN.x, adjacency))
+    layer = made(lambda self, x, adj_t: self.conv(self.lin(x), adj_t))
+    torch.testing.assert_close(through(layer, PLAIN), direct(layer, PLAIN.x, PLAIN.edge_index))
+
+
+def test_weights_in_one_column_are_asked_for_unless_something_decides() -> None:
+    model = made(lambda self, x, edge_index, edge_weight=None: self.conv(self.lin(x), edge_index, edge_weight))
+    with pytest.raises(CallError, match=r"edge_attr \[E\] may be edge_weight, and the answers differ"):
+        resolve(model, WEIGHTED, split=UNKNOWN)
+    with_them = direct(model, PLAIN.x, PLAIN.edge_index, WEIGHTED.fields.edge["edge_attr"])
+    without = direct(model, PLAIN.x, PLAIN.edge_index)
+    torch.testing.assert_close(through(model, WEIGHTED, pinned={"edge_weight": "edge_attr"}), with_them)
+    torch.testing.assert_close(through(model, WEIGHTED, pinned={"edge_weight": "none"}), without)
+
+
+def test_a_claim_decides_and_the_most_accurate_does_not() -> None:
+    model = made(lambda self, x, edge_index, edge_weight=None: self.conv(self.lin(x), edge_index, edge_weight))
+    split, weights = random_split(N), 9.0 * (seeded(E) > 0.8)
+    y = direct(model, PLAIN.x, PLAIN.edge_index, weights).argmax(dim=1)  # so that it is always right with the weights
+    graph = replace(PLAIN, y=y, fields=Fields(edge={"edge_attr": weights}))
+    right = direct(model, PLAIN.x, PLAIN.edge_index).argmax(dim=1) == y
+    without = float(right[split.test].double().mean())
+    assert without < 0.9
+    found = resolve(model, graph, split=split, claim=without)
+    assert found.status == "pass"
+    assert found.graph.edge_weight is None
+    assert resolve(model, graph, split=split, claim=1.0).graph.edge_weight is not None
+    wrong = resolve(model, graph, split=split, claim=0.0123)
+    assert wrong.status == "fail"
+    assert "0.0123 is claimed" in wrong.evidence
+
+
+def test_a_preparation_that_meets_the_claim_is_advice_alone() -> None:
+    model = made(lambda self, x, adj_t: adj_t @ self.lin(x)[:, :3])
+    split = random_split(N)
+    pinned = resolve(model, PLAIN, split=split, pinned={"adj": "gcn-norm"})
+    logits = ModelHandle(model, call=pinned.call).logits(PLAIN.x, PLAIN.edge_index)
+    found = resolve(model, replace(PLAIN, y=logits.argmax(dim=1)), split=split, claim=1.0)
+    assert found.status == "fail"
+    assert 'with [call] adj = "gcn-norm" it is 1.0000' in found.evidence
+    assert ("adj_t", "gcn-norm") not in found.call.arguments
+
+
+@dataclass
+class Answer:
+    loss: float
+    logits: Tensor
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda z, h: (z, torch.tensor(0.3)),
+        lambda z, h: {"logits": z, "hidden": h},
+        lambda z, h: Answer(0.1, z),
+        lambda z, h: [z],
+    ],
+)
+def test_the_answers_are_found_among_several_outputs(wrap: Callable[[Tensor, Tensor], Any]) -> None:
+    def forward(self: Any, x: Tensor, edge_index: Tensor) -> Any:
+        h = self.lin(x)
+        return wrap(self.conv(h, edge_index), h)
+
+    expected = direct(made(lambda self, x, edge_index: self.conv(self.lin(x), edge_index)), PLAIN.x, PLAIN.edge_index)
+    torch.testing.assert_close(through(made(forward), PLAIN), expected)
+
+
+def test_two_outputs_that_could_both_be_the_answers_are_asked_for() -> None:
+    model = made(lambda self, x, edge_index: (self.lin(x), self.conv(self.lin(x), edge_index)))
+    with pytest.raises(CallError, match="output 0 of 2 may hold the answers"):
+        resolve(model, PLAIN, split=UNKNOWN)
+    assert through(model, PLAIN, pinned={"output": 1}).shape == (N, 3)
+    with pytest.raises(CallError, match="output is 7"):
+        resolve(model, PLAIN, split=UNKNOWN, pinned={"output": 7})
+
+
+def test_one_logit_is_two_classes() -> None:
+    graph = replace(PLAIN, y=PLAIN.y.clamp(max=1))
+    model = made(lambda self, x, edge_index: self.conv(self.lin(x), edge_index)[:, 0])
+    z = direct(model, graph.x, graph.edge_index)
+    torch.testing.assert_close(through(model, graph), torch.stack([torch.zeros(N), z], dim=1))
+    sure = made(lambda self, x, edge_index: self.conv(self.lin(x), edge_index)[:, :1].sigmoid())
+    torch.testing.assert_close(through(sure, graph).exp()[:, 1], z.sigmoid())
+
+
+def test_labels_beyond_the_outputs_are_refused_and_absent_classes_are_not() -> None:
+    model = made(lambda self, x, edge_index: self.conv(self.lin(x), edge_index))
+    assert resolve(model, replace(PLAIN, y=PLAIN.y.clamp(max=0)), split=UNKNOWN).num_classes == 3
+    with pytest.raises(GraphError, match="labels up to 3, the model gives 3 outputs"):
+        resolve(model, replace(PLAIN, y=PLAIN.y + 1), split=UNKNOWN)
+
+
+def test_ids_stay_whole_numbers() -> None:
+    graph = replace(PLAIN, x=torch.arange(N).float()[:, None] % 7, whole_x=True)
+    table = nn.Embedding(7, 3)
+    model = made(lambda self, x, edge_index: table(x[:, 0]))
+    torch.testing.assert_close(through(model, graph), direct(model, graph.x.long(), graph.edge_index))
+    reads_floats = made(lambda self, x, edge_index: x @ torch.ones(1, 3))
+    assert through(reads_floats, graph).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("forward", "error", "words"),
+    [
+        (lambda self, x_dict, edge_index_dict: 0, TaskError, "heterogeneous"),
+        (lambda self, x, t, msg: 0, TaskError, "temporal"),
+        (lambda self, x, edge_index, edge_label_index: 0, TaskError, "link prediction"),
+        (lambda self: 0, CallError, "reads the global data"),
+        (lambda self, x, edge_index: self.lin(x[:, :2]), CallError, "RuntimeError"),
+        (lambda self, x, edge_index: self.lin(x)[:5], CallError, r"returns \[5, 8\] for 60 nodes"),
+    ],
+)
+def test_what_cannot_be_audited_is_named(forward: Callable[..., Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        find_calls(made(forward), PLAIN)
+
+
+def test_encode_and_decode_are_link_prediction() -> None:
+    model = made(lambda self, x, edge_index: self.lin(x))
+    model.encode = model.decode = None
+    with pytest.raises(TaskError, match="link prediction"):
+        find_calls(model, PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("pinned", "words"),
+    [({"edge_wieght": "none"}, "edge_weight"), ({"edge_weight": "pso"}, "pos"), ({"adj": "x"}, "csr")],
+)
+def test_a_wrong_call_table_is_explained(pinned: dict[str, str], words: str) -> None:
+    model = made(lambda self, x, adj_t, edge_weight=None: 0)
+    with pytest.raises(ConfigError, match=words):
+        find_calls(model, FULL, pinned)
+
+
+def test_the_order_of_fields_and_parameters_changes_nothing() -> None:
+    there = made(lambda self, x, edge_index, edge_attr: self.edges(self.lin(x), edge_index, edge_attr))
+    back = made(lambda self, edge_attr, edge_index, x: self.edges(self.lin(x), edge_index, edge_attr))
+    turned = replace(FULL, fields=Fields(FULL.fields.node, dict(reversed(FULL.fields.edge.items()))))
+    assert torch.equal(through(there, FULL), through(back, turned))
+
+
+def test_at_most_24_forwards_are_tried() -> None:
+    calls = []
+
+    def forward(self: Any, x: Tensor, adj: Tensor, adj_t: Tensor, A: Tensor, edge_weight: Any = None) -> Tensor:
+        calls.append(1)
+        raise ValueError("no")
+
+    with pytest.raises(CallError, match="ValueError: no"):
+        find_calls(made(forward), WEIGHTED)
+    assert len(calls) <= MAX_CALLS
+
+
+def test_an_edit_that_forgets_a_field_is_no_silent_number() -> None:
+    model = made(lambda self, x, edge_index, edge_attr: self.edges(self.lin(x), edge_index, edge_attr))
+    found = resolve(model, FULL, split=UNKNOWN)
+    handle, g = ModelHandle(model, call=found.call), found.graph
+    with pytest.raises(CallError, match="edge_attr"):
+        handle.logits(g.x, g.edge_index)
+    with pytest.raises(CallError, match="rows"):
+        handle.logits(g.x, g.edge_index[:, 1:], None, None, g.fields)

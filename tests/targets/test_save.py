@@ -1,0 +1,593 @@
+"""`save_target`: what is written, how it is built again, what is refused; training scripts are never run twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickletools
+import subprocess
+import sys
+import textwrap
+import tomllib
+import types
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch_geometric.data import Data, HeteroData
+from torch_geometric.nn import GCN, GCNConv, NNConv, global_add_pool
+
+from auditor.data.demo import read_demo
+from auditor.errors import AuditorError, DataError, LoadError, SplitError, TaskError, UsageError
+from auditor.targets import save
+from auditor.targets.load import load_target
+from auditor.targets.recorded import record, recorded_arguments
+from auditor.targets.save import save_target
+from tests.toys import random_split, sbm_graph, small_graphs
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the child does, in this process; with the fixture `child` in a process of its own, which takes seconds."""
+    if "child" not in request.fixturenames:
+        monkeypatch.setattr(
+            save, "_fails", lambda place, call: json.loads(save.rebuilt(str(place), json.dumps(asdict(call)))) or None
+        )
+
+
+@pytest.fixture
+def child() -> None:
+    """Asks for a process of its own."""
+
+
+class Kept(nn.Module):
+    """Keeps what it was built with, under the names of its arguments."""
+
+    def __init__(self, in_channels: int, out_channels: int, dropout: float = 0.5, hidden: int = 8) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.dropout = nn.Dropout(dropout)
+        self.a, self.b = GCNConv(in_channels, hidden), GCNConv(hidden, out_channels)
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.b(self.dropout(self.a(x, edge_index).relu()), edge_index)
+
+
+@record
+class Recorded(nn.Module):
+    """Keeps nothing by itself, and a flag that no weight shows."""
+
+    def __init__(self, width: int, *, classes: int, negate: bool = False, name: str | None = None) -> None:
+        super().__init__()
+        self.a, self._sign = GCNConv(width, classes), -1 if negate else 1
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self._sign * self.a(x, edge_index)
+
+
+class Forgetful(nn.Module):
+    def __init__(self, in_channels: int, heads: int) -> None:
+        super().__init__()
+        self.a = GCNConv(in_channels, heads)
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.a(x, edge_index)
+
+
+class Hidden(Forgetful):
+    """Attributes lie: they are named like the arguments and hold something else."""
+
+    def __init__(self, in_channels: int, heads: int, scale: float = 1.0) -> None:
+        super().__init__(in_channels, heads)
+        self.in_channels, self.heads, self.scale, self._by = in_channels, heads, 1.0, scale
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self._by * self.a(x, edge_index)
+
+
+class Weighted(nn.Module):
+    """Takes weights that the graph holds as edge_attr."""
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.a = GCNConv(in_channels, 3)
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
+        return self.a(x, edge_index, edge_weight)
+
+
+class Everything(nn.Module):
+    """Reads a field of nodes, one of edges, and whole numbers."""
+
+    def __init__(self, types: int = 5) -> None:
+        super().__init__()
+        self.types = types
+        self.kind = nn.Embedding(types, 4)
+        self.a = NNConv(4, 3, nn.Linear(2, 12))
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, pos: Tensor) -> Tensor:
+        return self.a(self.kind(x[:, 0]), edge_index, edge_attr) + pos.sum(dim=1, keepdim=True)
+
+
+class Pooled(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.a = GCNConv(width, 2)
+
+    def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor) -> Tensor:
+        return global_add_pool(self.a(x, edge_index), batch)
+
+
+def toy(**fields: Tensor) -> Data:
+    graph, split = sbm_graph(), random_split(120)
+    masks = {"train_mask": split.train, "val_mask": split.val, "test_mask": split.test}
+    return Data(x=graph.x, edge_index=graph.edge_index, y=graph.y, **masks, **fields)
+
+
+def logits(model: nn.Module, data: Data) -> Tensor:
+    with torch.no_grad():
+        return model.eval()(data.x, data.edge_index)
+
+
+@pytest.mark.parametrize(
+    ("make", "rung"),
+    [
+        (lambda: Kept(24, 3), "attributes"),
+        (lambda: Recorded(24, classes=3, negate=True), "recorded"),
+        (lambda: GCN(24, 8, 2, 3), "attributes"),
+        (lambda: nn.DataParallel(Kept(24, 3)), "attributes"),
+        (lambda: Kept(24, 3).double(), "attributes"),
+    ],
+)
+def test_a_saved_model_answers_as_it_did(make: Callable[[], nn.Module], rung: str, tmp_path: Path) -> None:
+    model, data = make().eval(), toy()
+    saved = save_target(model, data, tmp_path / "release")
+    assert (saved.rung, saved.verified) == (rung, True)
+    target = load_target(tmp_path / "release")
+    expected = logits(model.float(), data)
+    torch.testing.assert_close(target.clean_logits(), expected, atol=1e-5, rtol=0)
+    assert target.verified
+    assert target.split.sizes == (36, 24, 60)
+
+
+def test_arguments_that_are_given_go_first(tmp_path: Path) -> None:
+    model, data = Forgetful(24, 3), toy()
+    saved = save_target(model, data, tmp_path / "r", init_args={"in_channels": 24, "heads": np.int64(3)}, name="mine")
+    assert saved.rung == "init_args"
+    tables = tomllib.loads((tmp_path / "r" / "target.toml").read_text())
+    assert tables["target"]["factory"] == "tests.targets.test_save:Forgetful"
+    assert tables["target"]["init"] == {"in_channels": 24, "heads": 3}
+    assert (tmp_path / "r" / tables["target"]["root"]).resolve() == ROOT
+    assert load_target(tmp_path / "r").name == "mine"
+
+
+def test_a_function_builds_it(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("from torch_geometric.nn import GCN\ndef make(h):\n    return GCN(24, h, 2, 3)\n")
+    model = GCN(24, 8, 2, 3)
+    spec = f"{tmp_path / 'own.py'}:make"
+    assert save_target(model, toy(), tmp_path / "r", build=spec, init_args={"h": 8}).rung == "build"
+    torch.testing.assert_close(load_target(tmp_path / "r").clean_logits(), logits(model, toy()))
+    with pytest.raises(LoadError, match="GCN cannot be built again by the function given"):
+        save_target(model, toy(), tmp_path / "s", build=spec, init_args={"h": 9})
+    assert not (tmp_path / "s").exists()
+
+
+def test_nothing_in_the_folder_is_a_pickle_or_a_secret_mode(child: None, tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        save_target(Kept(24, 3), toy(), tmp_path / "r")
+    finally:
+        os.umask(old)
+    files = {file.name for file in (tmp_path / "r").iterdir()}
+    assert files == {".gitignore", "graph.safetensors", "model.safetensors", "reference.safetensors", "target.toml"}
+    for file in (tmp_path / "r").iterdir():
+        assert file.stat().st_mode & 0o777 == 0o640, file.name
+        with pytest.raises((ValueError, IndexError)):
+            list(pickletools.genops(file.read_bytes()))
+    assert (tmp_path / "r").stat().st_mode & 0o777 == 0o750
+    assert "graph.safetensors" in (tmp_path / "r" / ".gitignore").read_text().splitlines()
+
+
+def test_every_field_is_written_and_read_back(tmp_path: Path) -> None:
+    graph = sbm_graph()
+    data = toy(
+        pos=torch.randn(120, 3),
+        edge_attr=torch.randn(graph.num_edges, 2),
+        ring=torch.arange(graph.num_edges) % 7,
+        about=torch.tensor([1.5, 2.5]),
+    )
+    data.x = torch.randint(0, 5, (120, 1))
+    model = Everything()
+    save_target(model, data, tmp_path / "r")
+    stored = load_file(tmp_path / "r" / "graph.safetensors")
+    for key in ("x", "edge_index", "y", "pos", "edge_attr", "ring", "about", "train_mask", "test_mask"):
+        assert torch.equal(stored[key], data[key]), key
+        assert stored[key].dtype == data[key].dtype, key
+    target = load_target(tmp_path / "r")
+    with torch.no_grad():
+        expected = model(data.x, data.edge_index, data.edge_attr, data.pos)
+    torch.testing.assert_close(target.clean_logits(), expected)
+
+
+def test_no_real_row_is_in_the_reference(tmp_path: Path) -> None:
+    data = toy()
+    data.x = torch.randn(120, 24)
+    save_target(Kept(24, 3), data, tmp_path / "r")
+    made = load_file(tmp_path / "r" / "reference.safetensors")["x"]
+    assert made.shape == (32, 24)
+    assert not (made[:, None] == data.x[None]).all(dim=2).any()
+
+
+def test_many_graphs_in_a_list(tmp_path: Path) -> None:
+    graphs, split = small_graphs(40), random_split(40)
+    many = []
+    for i in range(40):
+        nodes = torch.nonzero(graphs.batch == i).flatten()
+        inside = graphs.batch[graphs.edge_index[0]] == i
+        many.append(Data(x=graphs.x[nodes], edge_index=graphs.edge_index[:, inside] - nodes[0], y=graphs.y[i : i + 1]))
+    model = Pooled(2)
+    save_target(model, many, tmp_path / "r", split={"train": split.train, "test": torch.nonzero(split.test).flatten()})
+    target = load_target(tmp_path / "r")
+    assert torch.equal(target.split.test, split.test)
+    assert target.split.sizes[1] == 0
+    with torch.no_grad():
+        torch.testing.assert_close(target.clean_logits(), model(graphs.x, graphs.edge_index, graphs.batch))
+
+
+def test_a_choice_of_the_call_is_pinned(tmp_path: Path) -> None:
+    data = toy()
+    data.edge_attr = torch.rand(data.num_edges) * 5
+    model = Weighted(24)
+    with pytest.raises(UsageError, match="edge_attr"):
+        save_target(model, data, tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+    for chosen, weight in (("edge_attr", data.edge_attr), ("none", None)):
+        save_target(model, data, tmp_path / chosen, call={"edge_weight": chosen})
+        with torch.no_grad():
+            expected = model(data.x, data.edge_index, weight)
+        torch.testing.assert_close(load_target(tmp_path / chosen).clean_logits(), expected)
+        data.y = expected.argmax(dim=1)
+        save_target(model, data, tmp_path / "claimed", claimed_accuracy=1.0, overwrite=True)
+        tables = tomllib.loads((tmp_path / "claimed" / "target.toml").read_text())
+        assert tables["call"] == {"edge_weight": chosen}
+        assert tables["target"]["claimed_accuracy"] == 1.0
+        assert "measured_at_save" not in tables["target"]
+    data.y = torch.zeros(120, dtype=torch.long)
+    with torch.no_grad():
+        model.a.bias[0] = 1e3
+    with pytest.raises(UsageError, match="and so does"):
+        save_target(model, data, tmp_path / "both", claimed_accuracy=1.0)
+
+
+def test_a_class_that_only_this_process_has_cannot_be_built_by_another(child: None, tmp_path: Path) -> None:
+    made = types.ModuleType("made_up")
+    exec("from tests.targets.test_save import Kept\nclass Made(Kept):\n    pass", made.__dict__)
+    made.__file__ = str(tmp_path / "made_up.py")
+    sys.modules["made_up"] = made
+    try:
+        with pytest.raises(LoadError, match="could not be imported: ModuleNotFoundError"):
+            save_target(made.Made(24, 3), toy(), tmp_path / "r")
+    finally:
+        del sys.modules["made_up"]
+
+
+def test_what_was_measured_catches_a_later_change(tmp_path: Path) -> None:
+    model, data = Kept(24, 3), toy()
+    data.y = logits(model, data).argmax(dim=1)
+    save_target(model, data, tmp_path / "r")
+    path = tmp_path / "r" / "target.toml"
+    tables = tomllib.loads(path.read_text())
+    target = load_target(tmp_path / "r")
+    assert tables["target"]["measured_at_save"] == pytest.approx(target.accuracy(), abs=1e-6)
+    assert target.claimed_accuracy is None
+    stored = load_file(tmp_path / "r" / "graph.safetensors")
+    stored["y"] = (stored["y"] + 1) % 3
+    save_file(stored, tmp_path / "r" / "graph.safetensors")
+    with pytest.raises(LoadError, match="was measured when it was saved"):
+        load_target(tmp_path / "r")
+
+
+def test_an_adapter_is_cut_out_beside_the_class(tmp_path: Path) -> None:
+    model, data = Kept(24, 3), toy()
+    save_target(model, data, tmp_path / "r", adapter=doubled)
+    assert tomllib.loads((tmp_path / "r" / "target.toml").read_text())["target"]["factory"] == "model.py:build"
+    torch.testing.assert_close(load_target(tmp_path / "r").clean_logits(), TWICE * logits(model, data))
+
+
+TWICE = 2
+
+
+def doubled(model: nn.Module, data: Data) -> Tensor:
+    return TWICE * model(data.x, data.edge_index)
+
+
+class Named(nn.Module):
+    """Has a row per node."""
+
+    def __init__(self, num_nodes: int) -> None:
+        super().__init__()
+        self.num_nodes = num_nodes
+        self.emb, self.a = nn.Embedding(num_nodes, 4), GCNConv(28, 3)
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.a(torch.cat([x, self.emb.weight], dim=1), edge_index)
+
+
+def test_a_model_that_knows_its_nodes(tmp_path: Path) -> None:
+    model, data = Named(120), toy()
+    save_target(model, data, tmp_path / "r")
+    assert load_file(tmp_path / "r" / "reference.safetensors")["x"].shape == (120, 24)
+    torch.testing.assert_close(load_target(tmp_path / "r").clean_logits(), logits(model, data))
+
+
+def test_features_are_stored_raw_and_transformed_on_loading(tmp_path: Path) -> None:
+    model, data = Kept(24, 3), toy()
+    save_target(model, data, tmp_path / "r", transform="row-normalize")
+    assert torch.equal(load_file(tmp_path / "r" / "graph.safetensors")["x"], data.x)
+    data.x = data.x / data.x.sum(dim=1, keepdim=True).clamp(min=1.0)
+    torch.testing.assert_close(load_target(tmp_path / "r").clean_logits(), logits(model, data))
+
+
+def test_a_recipe_trains_twins(tmp_path: Path) -> None:
+    save_target(Kept(24, 3), toy(), tmp_path / "r", recipe={"epochs": 2, "lr": 0.1})
+    target = load_target(tmp_path / "r")
+    assert target.retrained(seed=0).clean_logits().shape == (120, 3)
+    tables = tomllib.loads((tmp_path / "r" / "target.toml").read_text())
+    assert tables["target"]["init"] == {"in_channels": 24, "out_channels": 3, "dropout": 0.5}
+
+
+def test_a_graph_by_name_and_by_file_and_left_out(tmp_path: Path) -> None:
+    demo = read_demo()
+    model = GCN(demo.x.shape[1], 4, 2, 4)
+    save_target(model, "demo", tmp_path / "a", split="unknown")
+    assert tomllib.loads((tmp_path / "a" / "target.toml").read_text())["data"]["name"] == "demo"
+    arrays = {"x": demo.x.numpy(), "edge_index": demo.edge_index.numpy(), "y": demo.y.numpy()}
+    np.savez(tmp_path / "own.npz", **arrays)
+    for name, include in (("b", True), ("c", False)):
+        save_target(model, tmp_path / "own.npz", tmp_path / name, include_graph=include)
+        assert (tmp_path / name / "graph.npz").exists() == include
+    assert torch.equal(load_target(tmp_path / "b").clean_logits(), load_target(tmp_path / "c").clean_logits())
+    assert not load_target(tmp_path / "b").split.is_known
+    save_target(Kept(24, 3), toy(), tmp_path / "d", include_graph=False)
+    assert not {"graph.safetensors", ".gitignore"} & {file.name for file in (tmp_path / "d").iterdir()}
+    with pytest.raises(UsageError, match="names no graph"):
+        load_target(tmp_path / "d")
+
+
+def test_model_data_and_generators_stay_as_they_are(tmp_path: Path) -> None:
+    model, data = Kept(24, 3).train(), toy()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    keys, state = set(data.keys()), torch.random.get_rng_state()
+    save_target(model, data, tmp_path / "r")
+    assert model.training
+    assert all(p.requires_grad for p in model.parameters())
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    assert set(data.keys()) == keys
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+class Diverged(Kept):
+    def __init__(self) -> None:
+        super().__init__(24, 3)
+        self.a.bias.data[0] = float("nan")
+
+
+def hetero() -> HeteroData:
+    data = HeteroData()
+    data["a"].x = torch.zeros(2, 2)
+    return data
+
+
+REFUSED: dict[str, tuple[dict[str, Callable[[], Any]], type[AuditorError], str]] = {
+    "no module": ({"model": lambda: 3}, UsageError, "expected an nn.Module"),
+    "lazy": ({"model": lambda: nn.Sequential(nn.LazyLinear(3))}, LoadError, "lazy layers"),
+    "nan": ({"model": Diverged}, LoadError, "finite"),
+    "hetero": ({"data": hetero}, TaskError, "to_homogeneous"),
+    "no graph": ({"data": lambda: 3}, DataError, "expected PyG's Data"),
+    "empty list": ({"data": list}, DataError, "0 graphs"),
+    "no labels": (
+        {"data": lambda: Data(x=torch.zeros(3, 2), edge_index=torch.zeros(2, 0).long())},
+        TaskError,
+        "no labels",
+    ),
+    "drawn split": ({"split": lambda: "per-class:20"}, SplitError, "would be drawn here"),
+    "no split file": ({"split": lambda: "file:none.npz"}, SplitError, "no such file"),
+    "half a split": ({"split": lambda: {"train": [1]}}, SplitError, "expected train, test"),
+    "ids out of range": ({"split": lambda: {"train": [1], "test": [500]}}, SplitError, "from 0 to 119"),
+    "claim without split": (
+        {"split": lambda: "unknown", "claimed_accuracy": lambda: 0.9},
+        SplitError,
+        "nobody names",
+    ),
+    "claim not met": ({"claimed_accuracy": lambda: 0.999}, UsageError, "0.9990 is claimed"),
+    "claim beyond 1": ({"claimed_accuracy": lambda: 81.5}, UsageError, "less than or equal to 1"),
+    "recipe": ({"recipe": lambda: {"epoch": 3}}, UsageError, "epoch"),
+    "transform": ({"transform": lambda: "none "}, UsageError, "transform"),
+    "call": ({"call": lambda: {"edge_wait": "none"}}, UsageError, "edge_wait"),
+    "forgotten": ({"model": lambda: Forgetful(24, 3)}, LoadError, r"in_channels=\?, heads=\?; put @auditor.record"),
+    "hidden flag": ({"model": lambda: Hidden(24, 3, 2.0)}, LoadError, "put @auditor.record above class Hidden"),
+    "wrong sizes": ({"init_args": lambda: {"in_channels": 24, "out_channels": 4}}, LoadError, "does not fit"),
+    "a tensor": ({"init_args": lambda: {"in_channels": torch.ones(2), "out_channels": 3}}, LoadError, "cannot hold"),
+    "no build": ({"build": lambda: "nowhere.py:build"}, LoadError, "nowhere.py"),
+    "both": ({"build": lambda: "a.py:b", "adapter": lambda: doubled}, UsageError, "from build instead"),
+    "foreign folder": ({"path": lambda: "foreign", "overwrite": lambda: True}, UsageError, "thesis.tex"),
+    "a file": ({"path": lambda: "file", "overwrite": lambda: True}, UsageError, "is a file"),
+}
+
+
+@pytest.mark.parametrize("id_", REFUSED)
+def test_bad_input_is_refused_in_words_and_nothing_is_written(id_: str, tmp_path: Path) -> None:
+    changed, kind, words = REFUSED[id_]
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.tex").write_text("years of work")
+    (tmp_path / "file").touch()
+    before = sorted(tmp_path.rglob("*"))
+    given = {"model": Kept(24, 3), "data": toy(), "path": "deep/er/r"}
+    given |= {key: make() for key, make in changed.items()}
+    with pytest.raises(kind, match=words):
+        save_target(given.pop("model"), given.pop("data"), tmp_path / given.pop("path"), **given)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_existing_target_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    save_target(Kept(24, 3), toy(), tmp_path / "r", name="first")
+    with pytest.raises(UsageError, match="overwrite=True"):
+        save_target(Kept(24, 3), toy(), tmp_path / "r", name="second")
+    with pytest.raises(LoadError, match="in_channels"):
+        save_target(Forgetful(24, 3), toy(), tmp_path / "r", overwrite=True)
+    assert load_target(tmp_path / "r").name == "first"
+    save_target(Kept(24, 3), toy(), tmp_path / "r", name="second", overwrite=True)
+    assert load_target(tmp_path / "r").name == "second"
+    assert [item.name for item in tmp_path.iterdir()] == ["r"]
+
+
+SCRIPT = """
+    from __future__ import annotations
+    from pathlib import Path
+    import sys
+    import torch, math; from torch import nn
+    from torch_geometric.data import Data
+    from torch_geometric.nn import GCNConv
+    import auditor
+    from layers.block import Block
+    try:
+        from torch_geometric.nn import GATConv
+    except ImportError:
+        GATConv = None
+
+    here = Path(__file__).parent
+    with open(here / "sentinel", "a") as log:
+        log.write("trained\\n")
+    HIDDEN = 8; torch.manual_seed(0)
+    WIDTHS = (HIDDEN, 2 * HIDDEN)
+    data = Data(x=torch.randn(40, 5), edge_index=torch.randint(0, 40, (2, 160)), y=torch.arange(40) % 3)
+    deg = data.edge_index[0].bincount()
+    RATE = 0.1
+    SETTINGS = {"slope": 0.2}
+
+    def act(h):
+        return torch.where(h > 0, h, SETTINGS["slope"] * h) * math.sqrt(2)
+
+    class Base(nn.Module):
+        def finish(self, h):
+            return act(h)
+
+    CLASS
+
+    model = Net(5)
+    auditor.save_target(model, data, here / "release", split={"train": range(20), "test": range(20, 40)})
+    torch.save(model.eval()(data.x, data.edge_index), here / "expected.pt")
+"""
+GOOD = """
+    class Net(Base):
+        # What a comment says stays.
+        def __init__(self, width, hidden=WIDTHS[1]):
+            super().__init__()
+            self.width = width
+            self.a, self.b, self.c = GATConv(width, hidden), GCNConv(hidden, 3), Block(3)
+        def forward(self, x, edge_index):
+            data = deg = self.a(x, edge_index)
+            return self.c(self.finish(self.b(data, edge_index)))
+"""
+
+
+def script(folder: Path, source: str, around: str = SCRIPT) -> subprocess.CompletedProcess[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "layers").mkdir(exist_ok=True)
+    (folder / "layers" / "__init__.py").write_text("")
+    block = (
+        "from torch import nn\nclass Block(nn.Linear):\n    def __init__(self, d):\n        super().__init__(d, d)\n"
+    )
+    (folder / "layers" / "block.py").write_text(block)
+    text = textwrap.dedent(around).replace("CLASS", textwrap.dedent(source).strip())
+    (folder / "train.py").write_text(text)
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(folder / "train.py")]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, cwd=folder.parent)
+
+
+def test_a_class_of_a_script_is_cut_out_and_training_is_not_run_again(tmp_path: Path) -> None:
+    done = script(tmp_path / "project", GOOD)
+    assert done.returncode == 0, done.stderr
+    assert "rebuilt from its own attributes" in done.stderr
+    folder = tmp_path / "project" / "release"
+    text = (folder / "model.py").read_text()
+    assert "# What a comment says stays." in text
+    for name in ("class Base", "def act", "WIDTHS =", "HIDDEN = 8", "SETTINGS =", ", math", "GATConv = None"):
+        assert name in text
+    for name in ("RATE", "sentinel", "Data", "manual_seed", "import sys", "bincount"):
+        assert name not in text
+    target = load_target(folder)
+    assert torch.equal(target.clean_logits(), torch.load(tmp_path / "project" / "expected.pt"))
+    assert (tmp_path / "project" / "sentinel").read_text() == "trained\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("self.width = width", "self.width, self.d = width, deg.sum()"), "pass deg as an argument"),
+        (('SETTINGS = {"slope": 0.2}', 'SETTINGS = {}; SETTINGS["slope"] = 0.3'), "pass SETTINGS as an argument"),
+        (("HIDDEN = 8;", "HIDDEN = int('8');"), "pass HIDDEN as an argument"),
+    ],
+)
+def test_a_computed_constant_is_refused_by_name(change: tuple[str, str], words: str, tmp_path: Path) -> None:
+    done = script(tmp_path / "project", GOOD.replace(*change), SCRIPT.replace(*change))
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert not (tmp_path / "project" / "release").exists()
+
+
+def test_a_class_of_a_notebook_is_cut_out_of_its_cells(tmp_path: Path) -> None:
+    runner = """
+        import sys, json
+        In = json.loads(sys.argv[1])
+        for cell in In:
+            if not cell.startswith("%"):
+                exec(compile(cell, "<cell>", "exec"), globals())
+    """
+    cells = [
+        "%matplotlib inline",
+        "import torch\nfrom torch import nn\nfrom torch_geometric.nn import GCNConv\nimport auditor",
+        "D = 3",
+        "@auditor.record\nclass Net(nn.Module):\n    def __init__(self, f):\n        super().__init__()\n"
+        "        self.a = GCNConv(f, D)\n    def forward(self, x, edge_index):\n        return self.a(x, edge_index)",
+        "from torch_geometric.data import Data\n"
+        "data = Data(x=torch.randn(30, 4), edge_index=torch.randint(0, 30, (2, 90)), y=torch.arange(30) % 3)\n"
+        f"auditor.save_target(Net(4), data, {str(tmp_path / 'r')!r})",
+    ]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", textwrap.dedent(runner), json.dumps(cells)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert load_target(tmp_path / "r").clean_logits().shape == (30, 3)
+
+
+def test_recorded_arguments_are_those_of_the_class_itself() -> None:
+    class Narrow(Recorded):
+        def __init__(self) -> None:
+            super().__init__(4, classes=2)
+
+    assert recorded_arguments(Recorded(4, classes=2)) == {"width": 4, "classes": 2}
+    assert recorded_arguments(Narrow()) is None
+    model = Forgetful(4, 2)
+    model.hparams = {"in_channels": 4, "heads": 2, "lr": 0.1}
+    assert recorded_arguments(model) == {"in_channels": 4, "heads": 2}
+
+
+def test_importing_the_package_and_the_decorator_loads_no_torch() -> None:
+    program = (
+        "import sys, auditor; auditor.record; import auditor.records; auditor.record; print('torch' in sys.modules)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=env)
+    assert done.stdout.strip() == "False", done.stderr
