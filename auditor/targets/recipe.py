@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parameter import is_lazy
 
 from auditor.data.graph import Graph, Split
 from auditor.targets.forward import ForwardAdapter
@@ -60,10 +61,15 @@ class TrainRecipe:
         split.check_fits(graph)
         with forked_rng(seed):
             model = self.build()
-            model.requires_grad_(True)
-            optimizer = self._optimizer(model)
             forward = ForwardAdapter(model)
             steps = _steps(graph, split.train, self.batch_size)
+            if any(map(is_lazy, model.parameters())):  # a first forward gives such layers their sizes
+                part, _ = next(steps())
+                with torch.no_grad():
+                    model.eval()
+                    forward.logits(part.x, part.edge_index, part.edge_weight, part.batch, part.fields)
+            model.requires_grad_(True)
+            optimizer = self._optimizer(model)
             validation = None if not split.val.any() else _items(graph, split.val)
             best: tuple[float, float] | None = None
             kept: dict[str, Tensor] | None = None

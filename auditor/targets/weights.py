@@ -205,18 +205,22 @@ def fit_weights(
         LoadError: missing, unexpected or wrongly shaped tensors, ten at most, with the nearest rename; several
             prefixes fit; or the dry forward failed.
     """
-    own = model.state_dict()
+    own = model.state_dict(keep_vars=True)  # some uninitialised parameters cannot even be detached
     given, notes = _stripped(own, weights, prefix, file)
     if not _fits(own, given):
         raise _misfit(own, given, file, table)
+    failed: Exception | None = None
     try:
         model.load_state_dict(dict(given), strict=True)
-    except RuntimeError as error:
-        if not any(map(is_lazy, own.values())):
-            raise LoadError(f"{file} does not fit {table}: {error}. Correct the one or the other.") from None
-    if any(map(is_lazy, model.state_dict().values())):
+    except (RuntimeError, IndexError, ValueError) as error:  # hooks of lazy layers read the shapes they are given
+        failed = error
+    if any(map(is_lazy, model.state_dict(keep_vars=True).values())):
         _run_dry(dry_forward, file, table)
         return fit_weights(model, weights, file=file, table=table, prefix=prefix)
+    if not _fits(model.state_dict(keep_vars=True), given):  # a lazy layer knows its shape by now
+        raise _misfit(model.state_dict(keep_vars=True), given, file, table)
+    if failed is not None:
+        raise LoadError(f"{file} does not fit {table}: {failed}. Correct the one or the other.")
     return notes | as_float32(model)
 
 
