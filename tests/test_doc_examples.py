@@ -25,6 +25,7 @@ def example(page: str) -> str:
     return "\n".join(blocks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "group", "name", "suite"),
     [

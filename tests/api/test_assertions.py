@@ -122,9 +122,10 @@ def test_assertions_choose_by_the_registry_line(monkeypatch: pytest.MonkeyPatch)
     assert asked[1]["only"] == ["structure-evasion:eps=0.05"]
 
 
+@pytest.mark.slow
 def test_the_example_runs_with_the_plugin(tmp_path: Path) -> None:
     example = ROOT / "docs" / "examples" / "test_my_model.py"
-    words = ("-q", "-p", "auditor.pytest_plugin", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(example))
+    words = ("-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(example))
     options = ("--auditor-profile", "quick", "--auditor-out", str(tmp_path / "out"))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words, *options], cwd=tmp_path, capture_output=True, text=True,

@@ -94,7 +94,7 @@ def _factory(folder: Path) -> Path:
     ("make", "options"),
     [
         (lambda folder: Project(folder).write(), {"only": "strata,posterior-similarity", "policy": "strict"}),
-        (_graphs, {"only": ["strata", "corruption"], "seeds": (1, 2)}),
+        pytest.param(_graphs, {"only": ["strata", "corruption"], "seeds": (1, 2)}, marks=pytest.mark.slow),
         (_factory, {"only": ["strata"]}),
     ],
     ids=["weights", "graphs", "factory"],

@@ -44,7 +44,7 @@ def test_help_imports_no_torch(tmp_path: Path) -> None:
 
 def test_a_session_with_the_plugin_imports_no_torch(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text("def test_it():\n    import sys\n    assert 'torch' not in sys.modules\n")
-    done = python("-m", "pytest", "-q", "-p", "auditor.pytest_plugin", "--auditor-profile", "quick", cwd=tmp_path)
+    done = python("-m", "pytest", "-q", "--auditor-profile", "quick", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
 
 

@@ -532,6 +532,7 @@ def test_a_class_of_a_script_is_cut_out_and_training_is_not_run_again(tmp_path: 
     assert (tmp_path / "project" / "sentinel").read_text() == "trained\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -547,6 +548,7 @@ def test_a_computed_constant_is_refused_by_name(change: tuple[str, str], words: 
     assert not (tmp_path / "project" / "release").exists()
 
 
+@pytest.mark.slow
 def test_a_class_of_a_notebook_is_cut_out_of_its_cells(tmp_path: Path) -> None:
     runner = """
         import sys, json
