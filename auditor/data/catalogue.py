@@ -25,7 +25,7 @@ class DataEntry:
         otherwise: or these in their place, as PyG downloads them.
         prefix: what the raw files' names begin with, where a reader needs it.
         bag_of_words: whether the features count words, so that `train` row-normalises them.
-        default_split: used when none is named; empty for the rule (public masks, else per class or random).
+        default_split: used when none is named; empty for the rule (public masks, else unknown).
         needs: what else must be installed; such a set is listed but not read.
     """
 

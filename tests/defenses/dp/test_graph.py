@@ -322,7 +322,7 @@ def test_proteins(data_root: Path) -> None:
     data, found = load_data("tu_proteins", root=data_root), np.zeros((3, 3))
     graph = data.graph
     for seed in range(3):
-        split = make_split(data.default_split, data, seed)
+        split = make_split("random:0.6/0.2/0.2", data, seed)
         table = {"class": "GCN", "in_channels": graph.num_features, "hidden_channels": 32, "num_layers": 3}
         build = partial(build_model, {**table, "out_channels": 2, "readout": "add"})
         recipe = TrainRecipe(build, weight_decay=0.0, epochs=1)
