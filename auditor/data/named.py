@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,6 +48,8 @@ def raw_from(
         SplitError: masks or lists of items that cannot be read.
     """
     notes: list[str] = []
+    plain = {key: value for key, value in given.items() if key in OWN and isinstance(value, np.ndarray | list)}
+    given = {**given, **{key: torch.as_tensor(value) for key, value in plain.items()}}
     values = {key: _dense(value, key, name, notes) for key, value in given.items() if isinstance(value, Tensor)}
     words = [key for key, value in given.items() if not isinstance(value, Tensor) and value is not None]
     if words:
@@ -85,6 +88,12 @@ def _dense(value: Tensor, key: str, name: str, notes: list[str]) -> Tensor:
 
 def _edges(values: Mapping[str, Tensor], name: str, notes: list[str]) -> tuple[Tensor, Tensor | None]:
     """(edge_index int64 [2, E], weights float32 [E] or None)."""
+    both = [key for key in ADJACENCY if key in values and "edge_index" in values]
+    if both:
+        raise GraphError(
+            f"{name} holds {both[0]} beside edge_index; expected one of them, since they may differ. "
+            "Leave out the one that the model was not trained with."
+        )
     if "edge_index" in values:
         weight = values.get("edge_weight")
         return whole(values["edge_index"], "edge_index", name), _weights(weight, name, notes)

@@ -187,10 +187,12 @@ def _slots(
     if pinned is not None:
         return [(_known_slot(str(pinned), graph, name), "")]
     if kind == "adj":
-        forms = [str(adj)] if adj is not None else ["edge_index", "csr", "dense"]
+        forms = [str(adj)] if adj is not None else ["edge_index", "csr", *(["dense"] if name != "adj_t" else [])]
         if forms[0] not in ADJACENCIES:
             raise ConfigError(f'[call] adj is "{adj}". {nearest(str(adj), ADJACENCIES)}')
-        return [(form, "") for form in forms]
+        guess = f"{name} may be the transposed adjacency (csr) or not (dense)"
+        exact = adj is not None or name == "adj_t"
+        return [(form, "" if exact or form == "edge_index" else guess) for form in forms]
     if (kind == "data" or _is_data(parameter.annotation)) and not optional:
         return _data_slots(graph)
     if kind == "x":

@@ -118,3 +118,11 @@ def test_three_axes_are_a_forecaster() -> None:
 def test_plain_values_are_noted() -> None:
     raw = raw_from(given(name="mine", num_classes=2), "g")
     assert any("name, num_classes" in note for note in raw.notes)
+
+
+def test_two_adjacencies_are_refused_and_lists_of_python_numbers_are_read() -> None:
+    with pytest.raises(GraphError, match="adj beside edge_index"):
+        raw_from(given(adj=torch.ones(4, 4)), "g")
+    raw = raw_from(given(train_idx=[0, 1], test_mask=torch.tensor([0, 0, 0, 1]).numpy()), "g")
+    assert raw.masks["train"].tolist() == [True, True, False, False]
+    assert raw.masks["test"].tolist() == [False, False, False, True]
