@@ -14,8 +14,8 @@ from auditor.document import AtSeed, Audit, Estimate, Headline, Result, excess_o
 from reports.neutral import neutral
 
 HEADER = (
-    "target", "probe", "family", "arm", "seed", "finding", "metric", "subset", "judged", "unit", "worse_when", "scale",
-    "n", "value", "value_lo", "value_hi", "control", "control_value", "excess", "excess_lo", "excess_hi",
+    "target", "probe", "family", "arm", "seed", "finding", "metric", "subset", "judged", "unit", "worse_when",
+    "question", "n", "value", "value_lo", "value_hi", "control", "control_value", "excess", "excess_lo", "excess_hi",
     "p_adjusted", "access", "status", "severity", "severity_upper", "confidence", "fingerprint",
 )  # fmt: skip
 _NO = Estimate(value=None)
@@ -47,7 +47,7 @@ def _values(target: str, result: Result, each: AtSeed) -> tuple[object, ...]:
     judged = (found.status, found.severity, found.severity_upper, found.confidence) if found else ("", "", "", "")
     return (
         target, result.probe, result.family, result.arm, each.seed, result.finding, result.metric, result.subset,
-        result.judged, result.unit, result.worse_when, result.scale, own.n, own.value, own.lo, own.hi,
+        result.judged, result.unit, result.worse_when, result.question, own.n, own.value, own.lo, own.hi,
         control.name if control else None, control.estimate.value if control else None, excess.value, excess.lo,
         excess.hi, each.p_adjusted, " ".join(result.access), *judged, result.fingerprint,
     )  # fmt: skip

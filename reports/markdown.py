@@ -136,13 +136,13 @@ def _results(audit: Audit) -> list[str]:
 def _line(result: Result) -> str:
     judgement, control = result.judgement, result.control
     assert judgement is not None  # judged results only
-    away, unit = result.worse_when == "away", result.unit
+    unit = result.unit
     beside = MISSING
     if control is not None:
-        beside = f"{value_cell(control.estimate.value, unit, away=away)} ({control.name})"
+        beside = f"{value_cell(control.estimate.value, unit)} ({control.name})"
     value = (
-        value_cell(result.estimate.value, unit, away=away),
-        interval_cell(result.estimate, unit, away=away),
+        value_cell(result.estimate.value, unit),
+        interval_cell(result.estimate, unit),
     )
     cells = (
         views.source(result),

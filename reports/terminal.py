@@ -255,17 +255,17 @@ def _table() -> Table:
 
 
 def _cells(result: Result) -> tuple[Text, ...]:
-    away, unit = result.worse_when == "away", result.unit
+    unit = result.unit
     what = Text("\n".join(filter(None, (names.measured(result), names.joined_by(result)))))
     value = Text.assemble(
-        value_cell(result.estimate.value, unit, away=away),
+        value_cell(result.estimate.value, unit),
         "\n",
-        (interval_cell(result.estimate, unit, away=away), "dim"),
+        (interval_cell(result.estimate, unit), "dim"),
     )
     control = result.control
     beside = Text(MISSING)
     if control is not None:
-        beside = Text.assemble(value_cell(control.estimate.value, unit, away=away), "\n", _breakable(control.name))
+        beside = Text.assemble(value_cell(control.estimate.value, unit), "\n", _breakable(control.name))
     excess, between = difference_cell(result.excess, unit)
     gained = Text.assemble((excess, "bold"), "\n", (between, "dim"))
     judgement = result.judgement

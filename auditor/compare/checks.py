@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.compare.arms import Arms, DefenseRequest
-from auditor.compare.gain import COST, PROBE, Bools, paired_by_class
+from auditor.compare.gain import PROBE, Bools, paired_by_class
 from auditor.data.deeprobust import poisoned_by
 from auditor.document import NONE, ValidityRow, check
 from auditor.document.audit import CheckStatus
 from auditor.statistics.seeds import joined
 from auditor.targets.target import DefenseTag, Target
+
+MAY_LOSE = 0.01
+"""Accuracy that a control may have less than the undefended model before a gain over it is one over a straw man."""
 
 
 def origin_rows(target: Target) -> tuple[ValidityRow, ...]:
@@ -81,7 +84,7 @@ def _weak_control(
         mean, lo, hi = (100 * (end or 0.0) for end in (found.value, found.lo, found.hi))
         said.append(f"{what}{f' on {part}' if part else ''} {mean:+.1f} points [{lo:+.1f}, {hi:+.1f}]")
         lost.append((-(found.value or 0.0), -(found.hi or 0.0)))  # on average, and at least
-    proven, seen = (any(each[i] > COST.value for each in lost) for i in (1, 0))
+    proven, seen = (any(each[i] > MAY_LOSE for each in lost) for i in (1, 0))
     status: CheckStatus = "fail" if proven else "warn" if seen else "pass"
     evidence = f"{control} against the undefended model: {'; '.join(said)}; a control may lose 1 point"
     return check("weak-control", "strength", status, evidence)

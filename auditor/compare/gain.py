@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score
 
-from auditor.document import Control, Estimate, Limit, Measured, Metric, measured
+from auditor.document import Control, Estimate, Measured, Metric, measured
 from auditor.errors import EvaluationError
 from auditor.evaluate.robustness.verification import Verifier
 from auditor.outcomes import FlipSet
@@ -29,15 +29,11 @@ REPLICATES = 500
 FINDING = "defense-gain"
 GATED_BUDGET = "eps=0.05"
 UNEDITED = "the graph unedited"
-CLEAN = Metric("clean_accuracy", "share", "lower", "accuracy")
-POISONED = Metric("poisoned_accuracy", "share", "lower", "accuracy")
-BALANCED = Metric("balanced_accuracy", "share", "lower", "accuracy")
-ROBUST = Metric("robust_accuracy", "share", "lower", "accuracy")
-WORST = Metric("worst_case_accuracy", "share", "lower", "accuracy")
-COST = Limit(name="max_defense_cost_pt", value=0.01)
-LOSS = Limit(name="max_worst_case_loss_pt", value=0.10)
-HARM = Limit(name="max_harm_pt", value=0.01)
-"""Of the judged numbers: what a defence may cost, lose under edits, and do to balanced accuracy, as fractions."""
+CLEAN = Metric("clean_accuracy", "share", "lower", "defense-cost")
+POISONED = Metric("poisoned_accuracy", "share", "lower", "defense-cost")
+BALANCED = Metric("balanced_accuracy", "share", "lower", "harm")
+ROBUST = Metric("robust_accuracy", "share", "lower", "robustness")
+WORST = Metric("worst_case_accuracy", "share", "lower", "worst-case-loss")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,7 +107,7 @@ def gain_measured(
     is_gated = bool(judged and others)
     by_cost, by_effect = is_gated and judged == FINDING, is_gated and judged != FINDING
     clean = {name: other.clean for name, other in others.items()}
-    rows = [_accuracy(POISONED if poisoned else CLEAN, poisoned, own.clean, clean, COST if by_cost else None)]
+    rows = [_accuracy(POISONED if poisoned else CLEAN, poisoned, own.clean, clean, judged=by_cost)]
     for part, at in sets.items():
         beside = {name: other.predicted[at] for name, other in others.items()}
         draws = rng if others else np.random.default_rng(0)
@@ -123,7 +119,7 @@ def gain_measured(
             rows.append(_accuracy(ROBUST, subset, own.worst[budget], worst))
     gated = next((b for b, subset in budgets.items() if subset == GATED_BUDGET and b in own.worst), None)
     if by_cost and gated is not None:
-        rows.append(_accuracy(WORST, GATED_BUDGET, own.worst[gated], {UNEDITED: own.clean}, LOSS))
+        rows.append(_accuracy(WORST, GATED_BUDGET, own.worst[gated], {UNEDITED: own.clean}, judged=True))
     return tuple(rows)
 
 
@@ -156,9 +152,9 @@ def paired_by_class(own: Bools, other: Bools, y: NDArray[np.int64]) -> Estimate:
 
 
 def _accuracy(
-    metric: Metric, subset: str, own: Bools, others: Mapping[str, Bools], limit: Limit | None = None
+    metric: Metric, subset: str, own: Bools, others: Mapping[str, Bools], *, judged: bool = False
 ) -> Measured:
-    """Share of right items beside that of each other arm; judged where it has a limit."""
+    """Share of right items beside that of each other arm."""
     controls = [
         Control(name=name, estimate=share(other), contrast=paired(own, other)) for name, other in others.items()
     ]
@@ -169,8 +165,7 @@ def _accuracy(
         subset=subset,
         controls=controls,
         against=next(iter(others), None),
-        judged=limit is not None,
-        limit=limit,
+        judged=judged,
     )
 
 
@@ -197,7 +192,6 @@ def _balanced(
         controls=controls,
         against=next(iter(others), None),
         judged=bool(judged),
-        limit=HARM if judged else None,
     )
 
 

@@ -16,9 +16,27 @@ from auditor.statistics.estimate import Contrast, Estimate
 
 Status = Literal["pass", "fail", "inconclusive", "accepted"]
 Confidence = Literal["low", "medium", "high"]
-Scale = Literal["auc", "tpr", "accuracy", "gap", "calibration", "claim", "artifact", "other"]
+Question = Literal[
+    "ranking",
+    "low-fpr",
+    "robustness",
+    "edge-free",
+    "over-confidence",
+    "under-confidence",
+    "damage",
+    "worst-group",
+    "silent-failure",
+    "non-finite",
+    "defense-cost",
+    "worst-case-loss",
+    "harm",
+    "claim",
+    "artifact",
+    "other",
+]
+"""What a number answers, and so which bands, which threshold of the policy and which named limit it is judged by."""
 Unit = Literal["share", "auc", "count", "epsilon", "ratio"]
-WorseWhen = Literal["higher", "lower", "away"]
+WorseWhen = Literal["higher", "lower"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +46,14 @@ class Metric:
     Attributes:
         name: snake_case.
         unit: `share` (of items, pairs, answers), `auc`, `count`, `epsilon`, or `ratio` for any other plain number.
-        worse_when: which direction is worse for the model's owner; `away`: any distance from the control.
-        scale: whose severity bands apply.
+        worse_when: which direction is worse for the model's owner.
+        question: what it answers, which says how it is judged.
     """
 
     name: str
     unit: Unit
     worse_when: WorseWhen
-    scale: Scale = "other"
+    question: Question = "other"
 
 
 class Control(Model):
@@ -58,14 +76,10 @@ class Control(Model):
 
 
 class Limit(Model):
-    """A named limit (`max_gap_pt`) that replaces the severity band as the gate's threshold; a fraction.
-
-    `of`: whether it bounds the excess over the control, or is a floor under the value itself.
-    """
+    """A limit of the excess that a harness brings along for a question of its own (`other`); a fraction."""
 
     name: str
     value: float
-    of: Literal["excess", "value"] = "excess"
 
 
 class Numbers(Model):
@@ -95,10 +109,11 @@ class _Named(Numbers):
 
     Attributes:
         finding: id of the finding that it speaks about.
-        metric, unit, worse_when, scale: see `Metric`.
+        metric, unit, worse_when, question: see `Metric`.
         subset: which items (`eps=0.05`), empty for all.
-        limit: the named limit that the harness registers.
+        limit: what it is judged by where no question of the policy's fits.
         p_adjusted: p value where the harness corrects for several tests itself; over seeds the largest.
+        p_for: the excess that this p value tests; None where it holds at every threshold.
         judged: whether the policy judges it; the others are shown.
         facts: what a sentence needs besides.
     """
@@ -108,9 +123,10 @@ class _Named(Numbers):
     subset: str = ""
     unit: Unit
     worse_when: WorseWhen
-    scale: Scale = "other"
+    question: Question = "other"
     limit: Limit | None = None
     p_adjusted: Number = None
+    p_for: Number = None
     judged: bool = False
     facts: Facts | None = None
 
@@ -141,7 +157,8 @@ class Judgement(Model):
         severity_upper: band of the upper bound: what cannot be excluded.
         confidence: how far the two lie apart, lowered by failed checks.
         threshold: T, as an excess; None where neither band nor limit applies.
-        against: the level (`high`) or the name of the limit that T comes from.
+        against: where T comes from: a level (`high`), a named limit, or the policy whose table holds it.
+        of: whether T bounds the excess, or is a floor under the number itself.
         untrusted: whether the status rests on a failed check.
         codes: why.
     """
@@ -152,6 +169,7 @@ class Judgement(Model):
     confidence: Confidence
     threshold: Number = None
     against: str = ""
+    of: Literal["excess", "value"] = "excess"
     untrusted: bool = False
     codes: tuple[JudgementCode, ...] = ()
 
@@ -194,19 +212,6 @@ class Result(_Named):
         return tuple(each.cell for each in self.by_seed)
 
     @property
-    def excess(self) -> Estimate | None:
-        """The contrast, signed so that positive = worse for the owner.
-
-        Of `away` it is the mean distance over seeds: seeds that err in opposite directions do not cancel.
-        """
-        own = [each.contrast for each in self.by_seed if each.contrast is not None]
-        if self.contrast is None or self.worse_when != "away" or self.joined_by == "worst" or len(own) < 2:
-            return super().excess
-        from auditor.statistics.seeds import joined  # SciPy is loaded where seeds are joined, not to read a schema
-
-        return joined([excess_of(contrast, "away") for contrast in own])
-
-    @property
     def spread(self) -> tuple[float, ...]:
         """Excess at every seed, ascending; empty unless two seeds have one."""
         found = [excess_of(each.contrast, self.worse_when).value for each in self.by_seed if each.contrast is not None]
@@ -221,8 +226,6 @@ class Result(_Named):
 
 def excess_of(contrast: Estimate, worse_when: WorseWhen) -> Estimate:
     """A difference own − other, signed so that positive = worse for the model's owner."""
-    if worse_when == "away":
-        return contrast.magnitude()
     return contrast.negated() if worse_when == "lower" else contrast
 
 
@@ -237,6 +240,7 @@ def measured(
     judged: bool = False,
     limit: Limit | None = None,
     p_adjusted: float | None = None,
+    p_for: float | None = None,
     facts: Facts | None = None,
 ) -> Measured:
     """The one way to make a number of a cell; the contrast follows from those of the controls.
@@ -256,9 +260,10 @@ def measured(
         subset=subset,
         unit=metric.unit,
         worse_when=metric.worse_when,
-        scale=metric.scale,
+        question=metric.question,
         limit=limit,
         p_adjusted=p_adjusted,
+        p_for=p_for,
         judged=judged,
         facts=facts,
     )
@@ -274,7 +279,7 @@ def _strongest(controls: Sequence[Control], worse_when: WorseWhen) -> Contrast |
         return min(among, key=lambda pair: pair[2].value or 0.0)
 
     control, contrast, excess = least(pairs)
-    if worse_when == "away" or len(pairs) == 1:
+    if len(pairs) == 1:
         return Contrast(value=contrast.value, lo=contrast.lo, hi=contrast.hi, n=contrast.n, to=control.name)
     lows = [each.lo for _, _, each in pairs]
     low = None if any(end is None for end in lows) else min(end for end in lows if end is not None)

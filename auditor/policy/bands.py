@@ -1,4 +1,4 @@
-"""Severity bands per scale: which effect counts as low, medium, high or critical.
+"""Severity bands per question: which effect counts as low, medium, high or critical.
 
 The bands are our choice, since no standard scale exists for measured leakage; `[gate.thresholds]` overrides them.
 """
@@ -25,7 +25,7 @@ CONFIDENCES: Final[tuple[Confidence, ...]] = ("low", "medium", "high")
 
 
 class Bands(Model):
-    """Lower edges of the bands of one scale, as fractions; None: the scale has no such band.
+    """Lower edges of the bands of one question, as fractions; None: it has no such band.
 
     An edge of 0 is open (an effect of exactly 0 is none), every other edge belongs to its band.
     """
@@ -47,6 +47,11 @@ class Bands(Model):
         """Lower edge of the band `level`."""
         return {"low": self.low, "medium": self.medium, "high": self.high, "critical": self.critical}[level]
 
+    def threshold(self, level: Level) -> float | None:
+        """Least effect that is at least `level`; None where no band reaches it."""
+        edges = [edge for above in LEVELS[LEVELS.index(level) :] if (edge := self.edge(above)) is not None]
+        return min(edges, default=None)
+
     def severity(self, effect: float) -> Severity:
         """Band of an effect; the highest band whose edge it reaches."""
         reached: Severity = "none"
@@ -58,14 +63,25 @@ class Bands(Model):
 
 
 _EFFECT = Bands(low=0.0, medium=0.10, high=0.25, critical=0.40)
+_GENTLE = Bands(low=0.0, medium=0.05, high=0.10, critical=0.25)
 BANDS: Final[Mapping[str, Bands]] = {
-    "auc": _EFFECT,
-    "accuracy": _EFFECT,
-    "gap": _EFFECT,
-    "tpr": Bands(low=0.0, medium=0.03, high=0.10, critical=0.25),
-    "calibration": Bands(low=0.05, medium=0.10, high=0.25, critical=None),
+    "ranking": Bands(low=0.0, medium=0.10, high=0.25, critical=0.50),
+    "low-fpr": Bands(low=0.0, medium=0.03, high=0.10, critical=0.25),
+    "robustness": _EFFECT,
+    "edge-free": Bands(low=None, high=0.0, critical=0.40),
+    "over-confidence": _GENTLE,
+    "under-confidence": Bands(low=0.0),
+    "damage": _GENTLE,
+    "worst-group": _EFFECT,
+    "silent-failure": _EFFECT,
+    "non-finite": _EFFECT,
+    "defense-cost": _EFFECT,
+    "worst-case-loss": _EFFECT,
+    "harm": _EFFECT,
 }
-"""Scales judged by bands. `claim` and `artifact` have rules of their own; `other` is judged by a named limit only."""
+"""Questions that have bands. A model that falls below one without edges is worse than no graph: at least high. Too
+little confidence is an inconvenience, whatever its size: low. `claim` and `artifact` have rules of their own, and
+`other` is judged by the limit that its harness brings along."""
 
 
 def reaches(effect: float, edge: float) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from auditor.document import CellRow, Estimate, Judgement, Result, ValidityRow
 from auditor.document.codes import (
@@ -33,13 +33,13 @@ from auditor.document.results import Confidence, Status
 from auditor.policy.bands import CONFIDENCES, rank, reaches
 from auditor.policy.baseline import Baseline
 from auditor.policy.bounds import ALPHA, settling, widened
-from auditor.policy.rules import Policy
+from auditor.policy.rules import FLOORS, LIMITS, Policy
 from auditor.policy.trust import Trust, trust_of
 
 UNBANDED = ("claim", "artifact")
-"""Scales with rules of their own: a claim's verdict word, a fact's fixed severity."""
-SHARES_OF_LABELS = ("accuracy", "gap")
-"""Scales of drops in shares of labels, which a noise floor of labels can be held against."""
+"""Questions with rules of their own: a claim's verdict word, a fact's fixed severity."""
+SHARES_OF_LABELS = ("robustness", "edge-free", "damage", "worst-group", "defense-cost", "worst-case-loss", "harm")
+"""Questions about drops in shares of labels, which a noise floor of labels can be held against."""
 _CLAIMS: dict[str, tuple[Status, Severity, Severity]] = {
     "VIOLATED": ("fail", "critical", "critical"),
     "UNDERPOWERED": ("inconclusive", "low", "critical"),
@@ -53,15 +53,15 @@ class Threshold:
 
     Attributes:
         value: T, as an excess; None when neither a band nor a limit applies.
-        name: the level, or the name of the limit.
-        is_limit: whether a named limit replaces the band.
+        name: the level, the named limit, or the policy whose table holds it.
+        is_floor: whether it is a floor under the number itself, turned into an excess.
         corrected: whether the harness's `p_adjusted` answers for this T.
         together: numbers that are judged together, so that the bounds are widened; 1 when they are not.
     """
 
     value: float | None
     name: str
-    is_limit: bool = False
+    is_floor: bool = False
     corrected: bool = False
     together: int = 1
 
@@ -121,57 +121,65 @@ def gates(result: Result, policy: Policy) -> bool:
 def _gates(result: Result, judgement: Judgement, policy: Policy) -> bool:
     if judgement.status == "fail":
         return True
-    straddles = judgement.status == "inconclusive" and not judgement.untrusted and result.scale != "claim"
+    straddles = judgement.status == "inconclusive" and not judgement.untrusted and result.question != "claim"
     return straddles and policy.inconclusive == "fail"
 
 
 def _thresholds(judged: Sequence[Result], policy: Policy) -> list[Threshold]:
     """T of every result, and how many are judged together with it."""
     found = [_threshold(result, policy) for result in judged]
-    by_band = [t.value == 0 and not t.corrected and r.scale not in UNBANDED for r, t in zip(judged, found, strict=True)]
+    pairs = list(zip(judged, found, strict=True))
+    by_band = [t.value == 0 and not t.corrected and r.question not in UNBANDED for r, t in pairs]
     made = []
-    for result, threshold, at_zero in zip(judged, found, by_band, strict=True):
+    for (result, threshold), at_zero in zip(pairs, by_band, strict=True):
         together = sum(by_band) if at_zero else 1
-        if not at_zero and threshold.is_limit and result.p_adjusted is not None and not threshold.corrected:
-            # The harness corrected for another limit than the policy's: its p-value says nothing about this one.
-            together = sum(t.name == threshold.name for t in found)
-        made.append(
-            Threshold(threshold.value, threshold.name, threshold.is_limit, threshold.corrected, max(together, 1))
-        )
+        if not at_zero and result.p_adjusted is not None and not threshold.corrected:
+            # The harness corrected for another threshold than the policy's: its p-value says nothing about this one.
+            together = sum(other.question == result.question for other in judged)
+        made.append(replace(threshold, together=max(together, 1)))
     return made
 
 
 def _threshold(result: Result, policy: Policy) -> Threshold:
-    limit = result.limit
-    if limit is not None:
-        value = policy.limits.get(limit.name, limit.value)
-        if value is not None:
-            edge = value
-            if limit.of == "value":  # a floor under the number itself, turned into an excess
-                control = result.control
-                if control is None or control.estimate.value is None:
-                    return Threshold(None, limit.name, is_limit=True)
-                edge = control.estimate.value - value
-            corrected = result.p_adjusted is not None and math.isclose(value, limit.value, abs_tol=1e-12)
-            return Threshold(edge, limit.name, is_limit=True, corrected=corrected)
-    bands = policy.thresholds.get(result.scale)
+    """T of one result: its harness's own limit, a named limit that is set, else the policy's table.
+
+    A p-value answers for the threshold it was made for.
+    """
+    found = _from_policy(result, policy) if result.limit is None else Threshold(result.limit.value, result.limit.name)
+    if found.value is None or result.p_adjusted is None:
+        return found
+    corrected = result.p_for is None or math.isclose(found.value, result.p_for, abs_tol=1e-12)
+    return replace(found, corrected=corrected)
+
+
+def _from_policy(result: Result, policy: Policy) -> Threshold:
+    named = next((name for name in policy.limits if LIMITS[name] == result.question), "")
+    if named in FLOORS:
+        control = result.control
+        if control is None or control.estimate.value is None:
+            return Threshold(None, named, is_floor=True)
+        return Threshold(control.estimate.value - policy.limits[named], named, is_floor=True)
+    if named:
+        return Threshold(policy.limits[named], named)
+    own = policy.fails_from.get(result.question, policy.fail_on)
+    if not isinstance(own, str):
+        return Threshold(own, policy.name)
+    bands = policy.thresholds.get(result.question)
     if bands is None:
-        return Threshold(None, policy.fail_on)
-    band = bands.edge(policy.fail_on)
-    # A p-value answers for the limit it was made for; with that limit off, it answers for nothing here.
-    corrected = result.p_adjusted is not None and limit is None
-    return Threshold(math.inf if band is None else band, policy.fail_on, corrected=corrected)
+        return Threshold(None, own)
+    edge = bands.threshold(own)
+    return Threshold(math.inf if edge is None else edge, own)
 
 
 def _judge_one(result: Result, threshold: Threshold, trust: Trust, policy: Policy) -> Judgement:
-    if result.scale == "claim":
+    if result.question == "claim":
         word = _claim(result)
-    elif result.scale == "artifact":
+    elif result.question == "artifact":
         word = _shipped(result, policy)
     else:
         word = _measured(result, threshold, policy)
     status, confidence, codes = word.status, word.confidence, list(word.codes)
-    if result.seeds != "fixed" and len(result.by_seed) == 1 and result.scale not in UNBANDED:
+    if result.seeds != "fixed" and len(result.by_seed) == 1 and result.question not in UNBANDED:
         confidence = _at_most(confidence, "medium")
         codes.append(OneSeed())
     if trust.failed:
@@ -185,7 +193,7 @@ def _judge_one(result: Result, threshold: Threshold, trust: Trust, policy: Polic
     elif trust.failed:
         codes.append(StandsAnyway(checks=trust.failed))
     untrusted = spoiled or word.blind
-    if status == "fail" and result.scale in SHARES_OF_LABELS and _inside(result, trust.noise_floor):
+    if status == "fail" and result.question in SHARES_OF_LABELS and _inside(result, trust.noise_floor):
         status = "inconclusive"
         codes.append(InsideNoise(floor=trust.noise_floor))
     if status == "fail" and CONFIDENCES.index(confidence) < CONFIDENCES.index(policy.min_confidence):
@@ -201,6 +209,7 @@ def _judge_one(result: Result, threshold: Threshold, trust: Trust, policy: Polic
         confidence=confidence,
         threshold=value if value is not None and math.isfinite(value) else None,
         against=threshold.name,
+        of="value" if threshold.is_floor else "excess",
         untrusted=untrusted,
         codes=tuple(codes),
     )
@@ -211,7 +220,7 @@ def _measured(result: Result, threshold: Threshold, policy: Policy) -> _Word:
     if excess is None or excess.value is None:
         return _Word("inconclusive", "none", "critical", "low", (NotMeasured(),), blind=True)
     lo, hi = _ends(excess)
-    bands = policy.thresholds.get(result.scale)
+    bands = policy.thresholds.get(result.question)
     severity: Severity = "none" if bands is None else bands.severity(lo)
     upper: Severity = "none" if bands is None else bands.severity(hi)
     confidence = CONFIDENCES[max(2 - (rank(upper) - rank(severity)), 0)]

@@ -1,4 +1,4 @@
-"""The policy: what fails, how sure one must be, which limits hold, which findings are suppressed until when."""
+"""The policy: from where each question fails, how sure one must be, which findings are suppressed until when."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, get_args
 from pydantic import Field, ValidationError
 
 from auditor import registry
-from auditor.document.results import Confidence
+from auditor.document.results import Confidence, Question
 from auditor.errors import ConfigError, nearest
 from auditor.policy.bands import BANDS, CONFIDENCES, LEVELS, Bands, Level
 from auditor.records import Model
@@ -19,22 +19,36 @@ InconclusiveMode = Literal["report", "incomplete", "fail"]
 
 UnverifiedMode = Literal["report", "incomplete"]
 LONGEST_ACCEPTANCE_DAYS: Final = 365
-LIMITS: Final[Mapping[str, float | None]] = {
-    "max_gap_pt": 0.10,
-    "max_worst_group_excess_pt": 0.10,
-    "max_abs_sce_pt": 0.10,
-    "max_defense_cost_pt": 0.01,
-    "max_worst_case_loss_pt": 0.10,
-    "max_harm_pt": 0.01,
-    "min_auroc": None,
+_TABLES: Final = ("thresholds", "limits", "fails_from")
+LIMITS: Final[Mapping[str, Question]] = {
+    "max_gap_pt": "damage",
+    "max_worst_group_excess_pt": "worst-group",
+    "max_overconfidence_pt": "over-confidence",
+    "max_defense_cost_pt": "defense-cost",
+    "max_worst_case_loss_pt": "worst-case-loss",
+    "max_harm_pt": "harm",
+    "min_auroc": "silent-failure",
 }
-"""Named limits with their defaults, as fractions; None: available, off."""
+"""Named limits and the question that each overrides where it is set; none has a default."""
+FLOORS: Final = frozenset({"min_auroc"})
+"""Limits that are a floor under the number itself, not a bound of its excess."""
 
 SHIPPED: Final[Mapping[str, Mapping[str, Any]]] = {
     "lenient": {"fail_on": "critical", "min_confidence": "medium"},
-    "standard": {"fail_on": "high"},
+    "standard": {
+        "fail_on": "high",
+        "fails_from": {
+            "over-confidence": 0.10,
+            "damage": 0.05,
+            "worst-group": 0.10,
+            "defense-cost": 0.01,
+            "worst-case-loss": 0.10,
+            "harm": 0.01,
+        },
+    },
     "strict": {"fail_on": "low", "unverified": "incomplete"},
 }
+"""From where each policy fails: a level for every question, and the questions that have a number of their own."""
 
 
 class Suppress(Model):
@@ -59,24 +73,26 @@ class Policy(Model):
     """What a gate demands. All values are fractions.
 
     Attributes:
-        fail_on: the band whose lower edge is the threshold.
+        fail_on: the level whose lower edge is the threshold of a question, unless `fails_from` names it.
+        fails_from: questions with a threshold of their own: another level, or an excess as a fraction.
         min_confidence: a fail with less confidence becomes inconclusive.
         inconclusive: what an interval that straddles its threshold does: exit 0 (`report`), 3 (`incomplete`), 1
             (`fail`, the same as gating on the upper bound).
         unverified: what follows where nothing shows that the model is the one that was trained: a line (`report`), or
             no pass (`incomplete`).
-        thresholds: bands per scale.
-        limits: named limits; None switches one off.
+        thresholds: bands per question.
+        limits: named limits that are set; each overrides the threshold of its question.
         suppress: rules that accept findings.
     """
 
     name: str = "standard"
     fail_on: Level = "high"
+    fails_from: dict[str, Level | float] = Field(default_factory=lambda: dict(SHIPPED["standard"]["fails_from"]))
     min_confidence: Confidence = "low"
     inconclusive: InconclusiveMode = "report"
     unverified: UnverifiedMode = "report"
-    thresholds: dict[str, Bands] = Field(default_factory=lambda: dict(BANDS))
-    limits: dict[str, float | None] = Field(default_factory=lambda: dict(LIMITS))
+    thresholds: dict[str, Bands] = Field(default_factory=lambda: {**BANDS})
+    limits: dict[str, float] = Field(default_factory=dict)
     suppress: tuple[Suppress, ...] = ()
 
     @classmethod
@@ -88,7 +104,7 @@ class Policy(Model):
         """
         if name not in SHIPPED:
             raise ConfigError(f'no shipped policy is called "{name}". {nearest(name, SHIPPED)}')
-        return cls(name=name, **SHIPPED[name])
+        return cls(name=name, **{"fails_from": {}, **SHIPPED[name]})
 
     @classmethod
     def from_tables(
@@ -103,7 +119,9 @@ class Policy(Model):
     ) -> Policy:
         """The policy of a config file: defaults < `[gate]` < the policy called `name` < `fail_on`.
 
-        `[gate]` is what the file makes of `standard`; any other policy keeps its own keys above it.
+        `[gate]` is what the file makes of `standard`; any other policy keeps its own keys above it. A level (`fail_on`)
+        holds for every question, so that it replaces the numbers that a policy below it gives to some; from the command
+        line it replaces named limits too.
 
         Args:
             gate: the `[gate]` table.
@@ -114,8 +132,8 @@ class Policy(Model):
             as_of: the day from which an expiry may be at most 365 days away; today (UTC) by default.
 
         Raises:
-            ConfigError: unknown policy, key, band or scale; a value of the wrong type; thresholds that do not decrease;
-                a suppress rule without reason or expiry, too far away, or about an id that does not exist.
+            ConfigError: unknown policy, key, band or question; a value of the wrong type; thresholds that do not
+                decrease; a suppress rule without reason or expiry, too far away, or about an id that does not exist.
         """
         for own in policies:
             if own in SHIPPED:
@@ -124,7 +142,7 @@ class Policy(Model):
             known = [*SHIPPED, *policies]
             raise ConfigError(f'no policy is called "{name}". {nearest(name, known)}')
         today = as_of or datetime.datetime.now(datetime.UTC).date()
-        values: dict[str, Any] = {"thresholds": dict(BANDS), "limits": dict(LIMITS)}
+        values: dict[str, Any] = {"thresholds": dict(BANDS), "limits": {}, **SHIPPED["standard"]}
         layers = [_read(gate, "[gate]", BANDS)]
         base = layers[0].get("thresholds", BANDS)
         checked = {own: _read(table, f"[policy.{own}]", base) for own, table in policies.items()}
@@ -133,11 +151,15 @@ class Policy(Model):
         elif name != "standard":
             # --policy strict means strict: what [gate] says about failing does not soften it.
             layers.append({**SHIPPED[name]})
-        for layer in layers:
-            for key, value in layer.items():
-                values[key] = {**values[key], **value} if key in ("thresholds", "limits") else value
         if fail_on is not None:
-            values["fail_on"] = _choice(fail_on, LEVELS, "fail_on")
+            layers.append({"fail_on": _choice(fail_on, LEVELS, "fail_on")})
+        for layer in layers:
+            if "fail_on" in layer:
+                values["fails_from"] = {}
+            for key, value in layer.items():
+                values[key] = {**values[key], **value} if key in _TABLES else value
+        limits = {} if fail_on is not None else values["limits"]
+        values["limits"] = {key: value for key, value in limits.items() if value is not None}
         rules = tuple(_suppress(table, index, today) for index, table in enumerate(suppress))
         return cls(name=name, suppress=rules, **values)
 
@@ -147,16 +169,18 @@ def _read(table: Mapping[str, Any], where: str, base: Mapping[str, Bands]) -> di
     choices = {"fail_on": LEVELS, "min_confidence": CONFIDENCES, "inconclusive": get_args(InconclusiveMode)}
     choices["unverified"] = get_args(UnverifiedMode)
     fields: dict[str, Any] = {}
-    limits: dict[str, float | None] = {}
+    limits: dict[str, float | None] = {}  # None switches one off that a layer below has set
     for key, value in table.items():
         if key in choices:
             fields[key] = _choice(value, choices[key], f"{where} {key}")
         elif key == "thresholds":
             fields[key] = _thresholds(value, f"{where[:-1]}.thresholds]", base)
+        elif key == "fails_from":
+            fields[key] = _fails_from(value, f"{where[:-1]}.fails_from]")
         elif key in LIMITS:
             limits[key] = _limit(key, value, where)
         else:
-            known = [*choices, "thresholds", *LIMITS]
+            known = [*choices, "thresholds", "fails_from", *LIMITS]
             raise ConfigError(f'{where} has no key "{key}". {nearest(str(key), known)}')
     if limits:
         fields["limits"] = limits
@@ -182,25 +206,40 @@ def _limit(key: str, value: object, where: str) -> float | None:
     return value / 100 if points else float(value)
 
 
+def _fails_from(table: object, where: str) -> dict[str, Level | float]:
+    """A level or a fraction by question."""
+    if not isinstance(table, Mapping):
+        raise ConfigError(f'{where} is {table!r}; expected a table such as robustness = "medium" or damage = 0.05.')
+    for question, value in table.items():
+        if question not in BANDS:
+            raise ConfigError(f'{where} has no question "{question}". {nearest(str(question), BANDS)}')
+        is_share = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+        if not is_share and value not in LEVELS:
+            raise ConfigError(
+                f"{where} {question} is {value!r}; expected one of {', '.join(LEVELS)}, or a fraction from 0 to 1."
+            )
+    return {question: value if value in LEVELS else float(value) for question, value in table.items()}
+
+
 def _thresholds(table: object, where: str, base: Mapping[str, Bands]) -> dict[str, Bands]:
     if not isinstance(table, Mapping):
-        raise ConfigError(f"{where} is {table!r}; expected a table such as auc = {{ high = 0.25 }}.")
+        raise ConfigError(f"{where} is {table!r}; expected a table such as ranking = {{ high = 0.25 }}.")
     result = dict(base)
-    for scale, edges in table.items():
-        if scale not in base:
-            raise ConfigError(f'{where} has no scale "{scale}". {nearest(str(scale), base)}')
+    for question, edges in table.items():
+        if question not in base:
+            raise ConfigError(f'{where} has no question "{question}". {nearest(str(question), base)}')
         if not isinstance(edges, Mapping):
-            raise ConfigError(f"{where} {scale} is {edges!r}; expected a table such as {{ high = 0.25 }}.")
+            raise ConfigError(f"{where} {question} is {edges!r}; expected a table such as {{ high = 0.25 }}.")
         for level, edge in edges.items():
             if level not in LEVELS:
-                raise ConfigError(f'{where} {scale} has no band "{level}". {nearest(str(level), LEVELS)}')
+                raise ConfigError(f'{where} {question} has no band "{level}". {nearest(str(level), LEVELS)}')
             if isinstance(edge, bool) or not isinstance(edge, int | float):
-                raise ConfigError(f"{where} {scale}.{level} is {edge!r}; expected a fraction from 0 to 1.")
+                raise ConfigError(f"{where} {question}.{level} is {edge!r}; expected a fraction from 0 to 1.")
         try:
-            result[str(scale)] = Bands(**{**base[scale].model_dump(), **edges})
+            result[question] = Bands(**{**base[question].model_dump(), **edges})
         except ValidationError as error:
             raise ConfigError(
-                f"{where} {scale}: {error.errors()[0]['msg']}; bands are fractions and decrease from critical to low."
+                f"{where} {question}: {error.errors()[0]['msg']}; bands are fractions, the higher level the larger one."
             ) from None
     return result
 

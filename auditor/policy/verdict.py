@@ -145,7 +145,7 @@ def _holes(
             continue
         if judgement.untrusted:
             found.append(ResultUntrusted(fingerprint=result.fingerprint))
-        elif result.scale == "claim":
+        elif result.question == "claim":
             if not allow_inconclusive:
                 found.append(ClaimUnsettled(fingerprint=result.fingerprint))
         elif policy.inconclusive == "incomplete":

@@ -48,18 +48,6 @@ class Estimate(Model):
         """The same number with its sign turned."""
         return Estimate(value=_minus(self.value), lo=_minus(self.hi), hi=_minus(self.lo), n=self.n)
 
-    def magnitude(self) -> Estimate:
-        """The distance from 0: an interval that holds 0 begins there."""
-        if self.value is None:
-            return self
-        ends = [abs(end) for end in (self.lo, self.hi) if end is not None]
-        closed = len(ends) == 2
-        crosses = (self.lo is None or self.lo <= 0) and (self.hi is None or self.hi >= 0)
-        if not ends:
-            return Estimate(value=abs(self.value), n=self.n)
-        lo = 0.0 if crosses else min(ends)
-        return Estimate(value=abs(self.value), lo=lo, hi=max(ends) if closed else None, n=self.n)
-
 
 class Contrast(Estimate):
     """A paired difference, own − other, in the unit and sign of the metric itself.

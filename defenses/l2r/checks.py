@@ -71,7 +71,7 @@ def weight_rows(notes: Mapping[str, Any], floor: float) -> tuple[ValidityRow, ..
     )
 
 
-PERMUTED_DEPENDENCE = Metric("permuted_dependence_above_half", "ratio", "higher", scale="artifact")
+PERMUTED_DEPENDENCE = Metric("permuted_dependence_above_half", "ratio", "higher", question="artifact")
 
 
 def dependence_found(notes: Mapping[str, Any]) -> tuple[Measured, ...]:

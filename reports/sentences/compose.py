@@ -113,7 +113,7 @@ def _stem(result: Result, judgement: Judgement, item: str) -> str:
     items = words.counted(item)
     if judgement.has(Untrusted):
         return f"{all_of((Untrusted,), result, items)[0]}: {seen}"
-    if result.scale == "artifact":
+    if result.question == "artifact":
         return _fact(result, judgement, words, claim, seen)
     excess = _judged_excess(result, judgement)
     if excess is None or excess.value is None:
@@ -145,7 +145,7 @@ def _fact(result: Result, judgement: Judgement, words: Template, claim: str, see
 
 def _is_found(result: Result) -> bool:
     """Whether something is proven: the lower end that was judged is above 0."""
-    if result.scale == "artifact":
+    if result.question == "artifact":
         return (result.estimate.value or 0.0) > 0
     excess = None if result.judgement is None else _judged_excess(result, result.judgement)
     return excess is not None and excess.lo is not None and excess.lo > 0
@@ -187,7 +187,7 @@ class _Extent:
     def of(cls, result: Result, judgement: Judgement, excess: Estimate, words: Template) -> _Extent:
         """Of a result with an excess."""
         limit, control, own = judgement.threshold, result.control, result.estimate
-        is_floor = result.limit is not None and result.limit.of == "value" and judgement.against == result.limit.name
+        is_floor = judgement.of == "value"
         if is_floor and limit is not None and control is not None and control.estimate.value is not None:
             least = control.estimate.value - limit
             share = Shares.comparing(least, own.value, own.lo, own.hi)
@@ -199,15 +199,12 @@ class _Extent:
                 is_floor=True,
                 is_range=own.lo is not None and own.hi is not None,
             )
-        value, away = excess.value or 0.0, result.worse_when == "away"
+        value = excess.value or 0.0
         write = Differences.of(result.unit, excess, limit=limit, sides=words.sides)
         between, lying = write.between(excess), write.between(excess, noun=True)
         is_range = excess.lo is not None and excess.hi is not None
-        if away and excess.hi is not None and (excess.lo or 0.0) <= 0:  # a distance is never below 0
-            is_range = False
-            between, lying = f"at most {write.bare(excess.hi)}", f"at most {write.plain(excess.hi)}"
         return cls(
-            write.plain(value) if away else write.said(value),
+            write.said(value),
             between,
             lying,
             "" if limit is None else write.limit(limit),

@@ -257,30 +257,21 @@ _LEAST = {"share": 1, "auc": 1, "count": 0, "epsilon": 2, "ratio": 2}
 # ---- cells of tables ------------------------------------------------------------------------------------------------
 
 
-def value_cell(value: float | None, unit: Unit, *, away: bool = False) -> str:
-    """A number in a table: `60.0 %`, `0.956`, `3`; a dash where there is none. A negative one is named `below 0`.
-
-    Args:
-        value: the number.
-        unit: what it is.
-        away: whether any distance from 0 is bad, so that both sides are named: `23.2 % low`.
-    """
+def value_cell(value: float | None, unit: Unit) -> str:
+    """A number in a table: `60.0 %`, `0.956`, `3`; a dash where there is none. A negative one is named `below 0`."""
     if value is None:
         return MISSING
-    side = (" low" if value < 0 else " high") if away and value else " below 0" if value < 0 else ""
-    return f"{_plain_cell(abs(value), unit)}{' %' if unit == 'share' else ''}{side}"
+    return f"{_plain_cell(abs(value), unit)}{' %' if unit == 'share' else ''}{' below 0' if value < 0 else ''}"
 
 
-def interval_cell(estimate: Estimate, unit: Unit, *, away: bool = False) -> str:
+def interval_cell(estimate: Estimate, unit: Unit) -> str:
     """`57.0 to 63.0 %`, `at least 0.944`; empty without an interval."""
     lo, hi = estimate.lo, estimate.hi
     if lo is None or hi is None:
-        return ends(estimate, lambda end: value_cell(end, unit, away=away))
-    if lo < 0 and not (away and hi <= 0):
-        return f"{value_cell(lo, unit, away=away)} to {value_cell(hi, unit, away=away)}"
-    side = (" low" if lo < 0 else " high") if away else ""
-    lo, hi = sorted((abs(lo), abs(hi)))
-    return f"{_plain_cell(lo, unit)} to {_plain_cell(hi, unit)}{' %' if unit == 'share' else ''}{side}"
+        return ends(estimate, lambda end: value_cell(end, unit))
+    if lo < 0:
+        return f"{value_cell(lo, unit)} to {value_cell(hi, unit)}"
+    return f"{_plain_cell(lo, unit)} to {_plain_cell(hi, unit)}{' %' if unit == 'share' else ''}"
 
 
 def difference_cell(estimate: Estimate | None, unit: Unit, sides: Sides = OWNER) -> tuple[str, str]:

@@ -291,9 +291,7 @@ def _miscalibrated(result: Result, item: str) -> str:
 
 
 def _more_or_less_sure(result: Result, item: str) -> str:
-    value = result.estimate.value
-    less = value is not None and value < 0 and result.worse_when == "away"
-    return f"the model is {'less' if less else 'more'} sure than it should be"
+    return f"the model is {'less' if result.question == 'under-confidence' else 'more'} sure than it should be"
 
 
 def _detection(result: Result, item: str) -> str:

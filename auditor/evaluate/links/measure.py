@@ -50,11 +50,11 @@ class PairMetric:
         return 0 if self.fpr is None else round(NEGATIVES_AT_FPR / self.fpr)
 
 
-AUC = PairMetric(Metric("auc", "auc", "higher", "auc"), ranking.auc, logit=True)
+AUC = PairMetric(Metric("auc", "auc", "higher", "ranking"), ranking.auc, logit=True)
 AVERAGE_PRECISION = PairMetric(Metric("average_precision", "ratio", "higher"), ranking.average_precision)
 PRECISION = PairMetric(Metric("precision@edges", "share", "higher"), ranking.precision_at_positives)
 LOW_TPR = tuple(
-    PairMetric(Metric(f"tpr@{fpr:g}", "share", "higher", "tpr"), partial(ranking.tpr_at, fpr=fpr), fpr=fpr)
+    PairMetric(Metric(f"tpr@{fpr:g}", "share", "higher", "low-fpr"), partial(ranking.tpr_at, fpr=fpr), fpr=fpr)
     for fpr in LOW_FPRS
 )
 

@@ -16,7 +16,7 @@ from auditor.evaluate.robustness.feature_reference import FeatureReference
 from auditor.statistics.intervals import paired_bootstrap, wilson
 from auditor.tasks import Task
 
-ROBUST_ACCURACY = Metric("robust_accuracy", "share", "lower", "accuracy")
+ROBUST_ACCURACY = Metric("robust_accuracy", "share", "lower", "robustness")
 RAUC = Metric("rauc", "ratio", "lower")
 EPS50 = Metric("eps50", "share", "lower")
 SUCCESS_RATE = Metric("success_rate", "share", "higher")

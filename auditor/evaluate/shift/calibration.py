@@ -1,10 +1,10 @@
-"""Does the confidence say how often the model is right? Signed error (judged) and ECE beside its noise floor."""
+"""Does the confidence say how often the model is right? Too much and too little (judged), and ECE beside its floor."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from auditor.document import Control, Curve, Estimate, Limit, Measured, Metric, Series, measured
+from auditor.document import Control, Curve, Estimate, Measured, Metric, Series, measured
 from auditor.document.facts import Confidence
 from auditor.evaluate.shift.reference import Reference, within
 from auditor.probe import Cell
@@ -12,15 +12,17 @@ from auditor.statistics import calibration
 from auditor.statistics.clustered import Resamples, ece_interval, hull, sce_interval
 from auditor.statistics.intervals import wilson
 
-MAX_SCE = 0.10
 FINDING = "shift-miscalibrated"
-SCE = Metric("sce", "share", "away", "calibration")
-ECE = Metric("ece", "share", "higher", "calibration")
-ECE_EQUAL_MASS = Metric("ece_equal_mass", "share", "higher", "calibration")
+OVER = Metric("over_confidence", "share", "higher", "over-confidence")
+UNDER = Metric("under_confidence", "share", "higher", "under-confidence")
+"""The signed calibration error, mean confidence − accuracy, and its negative. Too much confidence is a risk and too
+little an inconvenience, so that they are two questions."""
+ECE = Metric("ece", "share", "higher")
+ECE_EQUAL_MASS = Metric("ece_equal_mass", "share", "higher")
 
 
 def calibration_rows(cell: Cell, reference: Reference, resamples: Resamples) -> list[Measured]:
-    """SCE, ECE in 15 bins of equal width and of equal mass, over the test items with a finite answer."""
+    """Over- and under-confidence, and ECE in 15 bins of equal width and of equal mass, over items with a finite answer."""
     ok = reference.clean.finite
     confidence, correct = reference.clean.confidence[ok], reference.clean.correct[ok]
     kept, n = Resamples(resamples.weights, resamples.blocks[ok]), len(correct)
@@ -32,14 +34,14 @@ def calibration_rows(cell: Cell, reference: Reference, resamples: Resamples) -> 
     error = within(value, signed, n)
     rows = [
         measured(
-            SCE,
-            error,
+            metric,
+            own,
             finding=FINDING,
-            controls=(Control(name="confidence equal to accuracy", estimate=Estimate(value=0.0), contrast=error),),
+            controls=(Control(name="confidence equal to accuracy", estimate=Estimate(value=0.0), contrast=own),),
             judged=True,
-            limit=Limit(name="max_abs_sce_pt", value=MAX_SCE),
             facts=facts,
         )
+        for metric, own in ((OVER, error), (UNDER, error.negated()))
     ]
     for metric, bins, words in (
         (ECE, calibration.equal_width_bins(confidence), "equal width"),

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from auditor.data.graph import Graph
-from auditor.document import Control, Curve, Estimate, Limit, Measured, Metric, Series, ValidityRow, check, measured
+from auditor.document import Control, Curve, Estimate, Measured, Metric, Series, ValidityRow, check, measured
 from auditor.document.facts import Damage
 from auditor.errors import AuditorError, SkippedError
 from auditor.evaluate.shift.claims import check_claim, item_rows
@@ -25,9 +25,10 @@ from auditor.statistics.multiplicity import bootstrap_p, holm, replicates_for
 from auditor.targets.target import Capability
 
 Floats = NDArray[np.float64]
-MAX_GAP = 0.10
+TESTED_GAP = 0.05
+"""Fall that Holm's p-values test: the threshold of the standard policy."""
 CLEAN = "clean data, same items"
-NON_FINITE_RATE = Metric("non_finite_rate", "share", "higher", "gap")
+NON_FINITE_RATE = Metric("non_finite_rate", "share", "higher", "non-finite")
 
 
 def measure_corruption(
@@ -48,7 +49,7 @@ def measure_corruption(
     resamples = reference.resamples(cell, replicates_for(len(judged)))
     falls = [_fall(cell, reference, group, resamples) for group in groups]
     tested = [fall for fall in falls if fall.of in judged]
-    p_values = holm([bootstrap_p(fall.replicates, MAX_GAP) for fall in tested])
+    p_values = holm([bootstrap_p(fall.replicates, TESTED_GAP) for fall in tested])
     adjusted = {fall.of.subset: p for fall, p in zip(tested, p_values, strict=True)}
     clean = reference.clean_accuracy(resamples)
     halves = Halves.of(reference, rng=cell.rng("halves")) if reference.has_posteriors else None
@@ -187,8 +188,8 @@ def _accuracy_row(fall: Fall, clean: Estimate, p_adjusted: float | None, facts: 
         subset=fall.of.subset,
         controls=(Control(name=CLEAN, estimate=clean, contrast=contrast),),
         judged=is_judged,
-        limit=Limit(name="max_gap_pt", value=MAX_GAP) if is_judged else None,
         p_adjusted=p_adjusted,
+        p_for=TESTED_GAP if is_judged else None,
         facts=facts,
     )
 

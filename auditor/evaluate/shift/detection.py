@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.document import Control, Estimate, Limit, Measured, Metric, ValidityRow, check, measured
+from auditor.document import Control, Estimate, Measured, Metric, ValidityRow, check, measured
 from auditor.document.facts import Detection
 from auditor.evaluate.shift.damaged import Fall
 from auditor.evaluate.shift.reference import Answers, Reference, within
@@ -20,7 +20,7 @@ REAL_FALL = 0.05
 SILENT = 0.60
 INVERTED = 0.45
 CHANCE = 0.5
-MSP_AUROC = Metric("msp_auroc", "auc", "lower", "auc")
+MSP_AUROC = Metric("msp_auroc", "auc", "lower", "silent-failure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +76,13 @@ def detection_rows(reference: Reference, fall: Fall, resamples: Resamples, halve
             subset=fall.of.subset,
             controls=(_chance(points["msp"], bounds["msp"], n), same_data),
             judged=real,
-            limit=Limit(name="min_auroc", value=SILENT, of="value"),
             facts=_facts(reference, fall, "msp", points, silent=real and bounds["msp"][1] < SILENT),
         )
     ]
     inverted = [name for name in names if real and points[name] <= INVERTED and bounds[name][1] < CHANCE]
     rows += [
         measured(
-            Metric(f"{name.replace('-', '_')}_inversion", "auc", "lower", "auc"),
+            Metric(f"{name.replace('-', '_')}_inversion", "auc", "lower", "silent-failure"),
             within(points[name], bounds[name], n),
             finding="shift-inverted-confidence",
             subset=fall.of.subset,

@@ -24,7 +24,7 @@ from auditor.targets.target import Capability, Target
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 MIN_ITEMS = 30
-ACCURACY = Metric("accuracy", "share", "lower", "gap")
+ACCURACY = Metric("accuracy", "share", "lower", "damage")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

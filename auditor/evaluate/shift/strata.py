@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from auditor.data.graph import Graph
-from auditor.document import Control, Curve, Estimate, Limit, Measured, Metric, Series, ValidityRow, check, measured
+from auditor.document import Control, Curve, Estimate, Measured, Metric, Series, ValidityRow, check, measured
 from auditor.document.facts import Group
 from auditor.errors import EvaluationError, SkippedError
 from auditor.evaluate.shift.calibration import calibration_rows, reliability_series
@@ -25,11 +25,10 @@ from auditor.statistics.two_sample import ks_distance, ks_permutation_p
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-MAX_EXCESS = 0.10
 MIN_STRATUM = 30
 NO_SUPPORT = 0.01
 FINDING = "shift-worst-group"
-WORST_GROUP = Metric("worst_group_accuracy", "share", "lower", "gap")
+WORST_GROUP = Metric("worst_group_accuracy", "share", "lower", "worst-group")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -256,7 +255,6 @@ def _worst_row(cell: Cell, reference: Reference, strata: list[Stratum], subset: 
         subset=subset,
         controls=controls,
         judged=judged,
-        limit=Limit(name="max_worst_group_excess_pt", value=MAX_EXCESS) if judged else None,
         p_adjusted=worst.p if judged else None,
         facts=stratum.facts(groups=len(strata), permutation_p=worst.p, confidence_level=1 - 0.05 / len(strata)),
     )

@@ -26,7 +26,7 @@ from defenses.joint_cluster.matching import match_clusters
 from defenses.joint_cluster.probes.clusters import answer, clusters_of, collect
 
 Floats = NDArray[np.float64]
-JUMP_RATE = Metric("jump_rate", "share", "higher", "gap")
+JUMP_RATE = Metric("jump_rate", "share", "higher", "robustness")
 FLIPS_GIVEN_JUMP = Metric("flips_given_jump", "share", "higher")
 MEDIAN_EDGES = Metric("median_edges", "count", "lower")
 ONE_EDGE_MOVES = Metric("one_edge_moves", "share", "higher")

@@ -27,7 +27,7 @@ from auditor.view import grant_privacy
 from defenses.joint_cluster.layout import LEAST_OCCUPANCY, Prototypes
 from defenses.joint_cluster.probes.shipped import shipped_rows
 
-AUC = Metric("auc", "auc", "higher", "auc")
+AUC = Metric("auc", "auc", "higher", "ranking")
 DRAWS = {"quick": 5, "standard": 10, "full": 20}
 REPLICATES = {"quick": 300, "standard": 1000, "full": 1000}
 CONTROL = "prototypes of random non-members"
