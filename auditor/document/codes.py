@@ -49,6 +49,17 @@ class InsideNoise(Model):
     floor: float
 
 
+class NotSeparable(Model):
+    """No model on a rewired graph ran, so that a leak cannot be told from what degrees and features give away.
+
+    Attributes:
+        at_most: the severity that can be proven without one.
+    """
+
+    code: Literal["not-separable"] = "not-separable"
+    at_most: str
+
+
 class Settle(Model):
     """What would settle an open result: so many more items, and more seeds where few were run.
 
@@ -141,6 +152,7 @@ JudgementCode = Annotated[
     | Widened
     | NotSignificant
     | InsideNoise
+    | NotSeparable
     | Settle
     | OpenInterval
     | NoThreshold

@@ -23,8 +23,8 @@ class LinkList(Model):
 
     Attributes:
         n_links: N.
-        k: links among the pairs that the attack names.
-        m: among those that the strongest control without the model names; None without one.
+        k: links among the pairs that attack and side knowledge together name.
+        m: among those that the strongest guess without the model names; None without one.
         r: among as many pairs drawn blindly, N × density.
         sampled: whether non-edges are a sample, so that counts are estimates.
     """
@@ -41,7 +41,8 @@ class LowFpr(Model):
 
     Attributes:
         fpr: share of negatives that are accused.
-        attack, control: share of positives found; control None without one.
+        attack, control: share of positives found by attack and side knowledge together, and by the strongest guess
+            without the model; None without one.
         chance: what guessing finds, equal to `fpr`.
     """
 
@@ -61,6 +62,27 @@ class Twin(Model):
     accuracy: Number = None
 
 
+class Rival(Model):
+    """An adversary with the model beside one control, on the pairs of that comparison; AUCs.
+
+    Attributes:
+        control: its name.
+        twin: whether the control attacks a model on a rewired graph.
+        with_model: attack and control together, A.
+        without_model: the control alone, c; of a twin, its own attack together with the same control.
+        in_reverse: the attack's score counts in reverse: linked nodes are the unlike ones.
+        positives, negatives: edges and non-edges of these pairs.
+    """
+
+    control: str
+    twin: bool = False
+    with_model: Estimate
+    without_model: Estimate
+    in_reverse: bool = False
+    positives: int
+    negatives: int
+
+
 class Draws(Model):
     """Draws of attacked nodes under the protocol of papers."""
 
@@ -77,6 +99,8 @@ class LinkFacts(Model):
         positives, negatives: edges and non-edges scored.
         needed: non-edges that the metric wants, where there are fewer: then it has no number.
         knowledge: what the adversary knows besides the model (`features`, `labels`).
+        in_reverse: the attack's score counts in reverse, see `Rival`.
+        rivals: every comparison behind the headroom, the strongest guess without the model first.
         links: the likeliest pairs as a list.
         low_fpr: for metrics at few false alarms.
         twin: for a row about a rewired graph.
@@ -88,6 +112,8 @@ class LinkFacts(Model):
     negatives: int
     needed: int | None = None
     knowledge: tuple[str, ...] = ()
+    in_reverse: bool = False
+    rivals: tuple[Rival, ...] = ()
     links: LinkList | None = None
     low_fpr: LowFpr | None = None
     twin: Twin | None = None

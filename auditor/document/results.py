@@ -115,6 +115,7 @@ class _Named(Numbers):
         p_adjusted: p value where the harness corrects for several tests itself; over seeds the largest.
         p_for: the excess that this p value tests; None where it holds at every threshold.
         judged: whether the policy judges it; the others are shown.
+        at_most: the most that the controls which ran can prove; None for no such bound.
         facts: what a sentence needs besides.
     """
 
@@ -128,6 +129,7 @@ class _Named(Numbers):
     p_adjusted: Number = None
     p_for: Number = None
     judged: bool = False
+    at_most: Severity | None = None
     facts: Facts | None = None
 
     @property
@@ -241,6 +243,7 @@ def measured(
     limit: Limit | None = None,
     p_adjusted: float | None = None,
     p_for: float | None = None,
+    at_most: Severity | None = None,
     facts: Facts | None = None,
 ) -> Measured:
     """The one way to make a number of a cell; the contrast follows from those of the controls.
@@ -265,6 +268,7 @@ def measured(
         p_adjusted=p_adjusted,
         p_for=p_for,
         judged=judged,
+        at_most=at_most,
         facts=facts,
     )
 

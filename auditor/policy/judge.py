@@ -20,6 +20,7 @@ from auditor.document.codes import (
     JudgementCode,
     NoThreshold,
     NotMeasured,
+    NotSeparable,
     NotSignificant,
     OneSeed,
     StandsAnyway,
@@ -227,6 +228,9 @@ def _measured(result: Result, threshold: Threshold, policy: Policy) -> _Word:
     if threshold.value is None:
         return _Word("inconclusive", severity, upper, confidence, (NoThreshold(),))
     codes: list[JudgementCode] = []
+    bound = result.at_most
+    if bound is not None:
+        severity = min(severity, bound, key=rank)
     if threshold.together > 1:
         lo, hi = widened(excess.value, lo, hi, threshold.together, averaged=result.averaged)
         codes.append(Widened(together=threshold.together, lo=lo, hi=hi))
@@ -238,6 +242,10 @@ def _measured(result: Result, threshold: Threshold, policy: Policy) -> _Word:
         if threshold.corrected and result.p_adjusted is not None and result.p_adjusted > ALPHA:
             status = "inconclusive"
             codes.append(NotSignificant(p=result.p_adjusted, alpha=ALPHA))
+    if status != "pass" and bound is not None and bands is not None:
+        reaches_further = rank(bands.severity(threshold.value)) > rank(bound)
+        if reaches_further:
+            return _Word("inconclusive", severity, upper, confidence, (*codes, NotSeparable(at_most=bound)))
     if status == "inconclusive":
         seeds = None if result.seeds == "fixed" else len(result.by_seed)
         codes += settling(result.estimate.n, excess.value, lo, hi, threshold.value, seeds=seeds)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from auditor.document import NONE, AtSeed, CellRow, Control, Estimate, Measured, Numbers, Result, fingerprint
-from auditor.document.facts import SEVERITIES, ClaimFacts, LinkList, LowFpr, Shipped
+from auditor.document.facts import SEVERITIES, ClaimFacts, LinkList, LowFpr, Severity, Shipped
 from auditor.errors import EvaluationError
 from auditor.registry import taxon
 from auditor.statistics.seeds import joined, joined_contrast
@@ -81,6 +81,7 @@ def _result(key: tuple[str, ...], pairs: Sequence[tuple[Finished, Measured]]) ->
         p_adjusted=max(adjusted) if adjusted else None,
         p_for=first.p_for,
         judged=any(number.judged for number in numbers),
+        at_most=_least([number.at_most for number in numbers]),
         facts=_joined_facts(records, _nearest(numbers)) if shown is None else _claimed(records) or records[shown],
         fingerprint=fingerprint(*key),
         family=row.family,
@@ -155,6 +156,11 @@ def _joined_control(name: str, own: Sequence[Control], numbers: Sequence[Measure
         own=joined(sides) if any(control.own is not None for control in own) else None,
         twin=all(control.twin for control in own),
     )
+
+
+def _least(bounds: Sequence[Severity | None]) -> Severity | None:
+    """The lowest bound of any seed."""
+    return min((bound for bound in bounds if bound is not None), key=SEVERITIES.index, default=None)
 
 
 def _claimed(records: Sequence[Any]) -> Any:

@@ -56,8 +56,8 @@ def paired_bootstrap(
     return float(lo), float(hi)
 
 
-def student_t(values: Sequence[float]) -> tuple[float, float]:
-    """T interval of the mean over independent retrainings.
+def student_t(values: Sequence[float], *, choices: int = 1) -> tuple[float, float]:
+    """T interval of the mean over independent retrainings; wider where the best of `choices` was taken (Bonferroni).
 
     Raises:
         ValueError: fewer than two values.
@@ -65,7 +65,7 @@ def student_t(values: Sequence[float]) -> tuple[float, float]:
     if len(values) < 2:
         raise ValueError("a t interval needs at least two values")
     array = np.asarray(values, dtype=np.float64)
-    half = float(stats.t.ppf(0.975, len(values) - 1) * array.std(ddof=1) / math.sqrt(len(values)))
+    half = float(stats.t.ppf(1 - 0.025 / choices, len(values) - 1) * array.std(ddof=1) / math.sqrt(len(values)))
     mean = float(array.mean())
     return mean - half, mean + half
 

@@ -57,21 +57,46 @@ class Replicates:
         v_node, v_pair = spread(self.node), spread(self.pair)
         return max(v_node - 2 * v_pair, v_pair)
 
-    def difference(self, metric: int, contrast: Floats) -> tuple[float, float, float]:
-        """(value, lo, hi) of a difference of scores, clipped to [-1, 1]."""
-        value, half = self.estimate(metric, contrast), Z * math.sqrt(self.variance(metric, contrast))
+    def difference(self, metric: int, contrast: Floats, *, choices: int = 1) -> tuple[float, float, float]:
+        """(value, lo, hi) of a difference of scores, clipped to [-1, 1]; `choices` as for `reach`."""
+        value, half = self.estimate(metric, contrast), reach(choices) * math.sqrt(self.variance(metric, contrast))
         return value, max(-1.0, value - half), min(1.0, value + half)
 
+    def errors_avoided(
+        self, metric: int, own: Floats, other: Floats, *, least: float, choices: int = 1
+    ) -> tuple[float, float, float]:
+        """(value, lo, hi) of (a − c) / (1 − c), with a and c what two combinations of the scores reach.
+
+        The share of the errors of `other` that `own` avoids is 1 less a ratio of error rates; its interval is symmetric
+        on the logarithm of that ratio, so that it stays below 1. `least` is the smallest error rate that the items can
+        tell from none, about 1 / (positives · negatives): there is no room above a control without errors.
+        """
+
+        def log_ratio(values: Floats) -> Floats:
+            mine, theirs = (np.maximum(1 - values @ side, least) for side in (own, other))
+            return np.asarray(np.log(mine / theirs))
+
+        def spread(replicates: Floats) -> float:
+            numbers = log_ratio(replicates[:, metric])
+            numbers = numbers[np.isfinite(numbers)]
+            return float(np.var(numbers, ddof=1)) if numbers.shape[0] >= 10 else float("nan")
+
+        center, v_node, v_pair = float(log_ratio(self.value[metric])), spread(self.node), spread(self.pair)
+        half = reach(choices) * math.sqrt(max(v_node - 2 * v_pair, v_pair))
+        value, lo, hi = (1 - math.exp(center + sign * half) for sign in (0, 1, -1))
+        return value, lo, hi
+
     def interval(
-        self, metric: int, contrast: Floats, *, logit: bool, least: float = 1e-9
+        self, metric: int, contrast: Floats, *, logit: bool, least: float = 1e-9, choices: int = 1
     ) -> tuple[float, float, float]:
         """(value, lo, hi) of a rate or an area in [0, 1]; `logit`: symmetric on the logit scale, as an AUC wants.
 
-        `least` is the distance from 0 and 1 at which the logit is cut, about 1 / (positives · negatives).
+        `least` is the distance from 0 and 1 at which the logit is cut, about 1 / (positives · negatives); `choices` as
+        for `reach`.
         """
         value = self.estimate(metric, contrast)
         if not logit:
-            half = Z * math.sqrt(self.variance(metric, contrast))
+            half = reach(choices) * math.sqrt(self.variance(metric, contrast))
             return value, max(0.0, value - half), min(1.0, value + half)
 
         def to_logit(p: Floats) -> Floats:
@@ -79,9 +104,17 @@ class Replicates:
             return np.asarray(np.log(q / (1 - q)))
 
         center = float(to_logit(np.array([value]))[0])
-        half = Z * math.sqrt(self.variance(metric, contrast, to_logit))
+        half = reach(choices) * math.sqrt(self.variance(metric, contrast, to_logit))
         lo, hi = (1 / (1 + math.exp(-(center + sign * half))) for sign in (-1, 1))
         return value, min(lo, value), max(hi, value)
+
+
+def reach(choices: int) -> float:
+    """Half-width of a 95 % interval in standard deviations, where the best of `choices` scores was taken (Bonferroni).
+
+    The sign of a score is such a choice.
+    """
+    return Z * float(stats.norm.ppf(1 - 0.025 / choices) / stats.norm.ppf(0.975)) if choices > 1 else Z
 
 
 def node_bootstrap(

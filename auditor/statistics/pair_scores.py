@@ -12,12 +12,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from scipy.special import ndtri
 from torch import Tensor
 
 PairScore = Callable[[Tensor], Tensor]
 BLOCK_NUMBERS = 4_000_000  # values gathered per side and block: 32 MB of float64
 BLOCK_PAIRS = 65_536
 SPARSE = 0.1  # share of non-zero values below which rows are multiplied as sparse ones
+
+
+def normal_scores(values: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores as normal quantiles of their mid-ranks among reference scores: what scores of two kinds are added up as.
+
+    Args:
+        values: [P].
+        reference: [R], ascending, of pairs drawn without the truth.
+
+    Returns:
+        [P]; a score beyond the reference is as far out as half a place beyond it.
+    """
+    size = reference.shape[0]
+    rank = (np.searchsorted(reference, values, "left") + np.searchsorted(reference, values, "right")) / (2 * size)
+    found: NDArray[np.float64] = ndtri(np.clip(rank, 0.5 / size, 1 - 0.5 / size))
+    return found
 
 
 def in_blocks(score: PairScore, width: int) -> PairScore:

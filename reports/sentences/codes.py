@@ -21,6 +21,7 @@ from auditor.document.codes import (
     NothingMeasured,
     NoThreshold,
     NotMeasured,
+    NotSeparable,
     NotSignificant,
     OneSeed,
     OpenAndMustNot,
@@ -65,6 +66,11 @@ def why(code: JudgementCode, result: Result, items: str) -> str:
             )
         case InsideNoise():
             return f"another order of the same nodes changes up to {digits(100 * code.floor, 3)} % of the labels"
+        case NotSeparable():
+            return (
+                f"more than {names.size(code.at_most)} cannot be proven without the model's training recipe: no model "
+                "on a rewired graph shows what degrees and features alone would give away"
+            )
         case Settle():
             return settle(code, items)
         case OpenInterval():

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 from torch.nn import functional
@@ -58,17 +59,23 @@ class Scorer:
         name: its name in the document.
         scores: one score, or one per draw of the same thing: then the mean of their metrics is what it reaches.
         twin: whether it is a twin on a rewired graph, see `auditor.document.Control`.
+        reference: of each score, its values on the reference pairs, ascending; empty until it is prepared.
+        in_reverse: whether the scores are the negatives of what was claimed.
     """
 
     name: str
     scores: tuple[PairScore, ...] = field(repr=False)
     twin: bool = False
+    reference: tuple[NDArray[np.float64], ...] = field(default=(), repr=False)
+    in_reverse: bool = False
 
 
-def no_model_controls(knowledge: Knowledge, *, with_mlp: bool, seed: int) -> list[Scorer]:
+def no_model_controls(knowledge: Knowledge, *, seed: int) -> list[Scorer]:
     """Every control that the side knowledge allows; none without any, and then the control is chance.
 
-    Both forms of the feature cosine run, since either can be the stronger one.
+    Both forms of the feature cosine run, since either can be the stronger one. With features and labels a network
+    without edges is trained, whose answers are compared like served ones, alone and beside features and labels: it is
+    what anybody could train who holds what this adversary holds.
     """
     controls, x, y, r = [], knowledge.x, knowledge.y, knowledge.reference_pairs
     features: dict[str, PairScore] = {}
@@ -79,16 +86,18 @@ def no_model_controls(knowledge: Knowledge, *, with_mlp: bool, seed: int) -> lis
         return controls
     known = y >= 0
     fill = x is not None and float(known.double().mean()) < 0.8
-    mlp = mlp_log_posteriors(x, y, knowledge.num_classes, seed=seed) if x is not None and (fill or with_mlp) else None
+    mlp = mlp_log_posteriors(x, y, knowledge.num_classes, seed=seed) if x is not None else None
     filled = y if mlp is None or not fill else torch.where(known, y, mlp.argmax(dim=1))
     labels = label_agreement(filled, knowledge.num_classes)
     controls.append(Scorer("labels", (labels,)))
     by_labels = standardise(labels, r)
-    for name, score in features.items():
-        controls.append(Scorer(f"{name}+labels", (_sum(standardise(score, r), by_labels),)))
-    if mlp is not None and with_mlp:
-        nodes = torch.unique(r[0])[:512]
-        controls.append(Scorer("mlp", (log_posterior_similarity(mlp, neighbourhood=nodes),)))
+    both = {f"{name}+labels": _sum(standardise(score, r), by_labels) for name, score in features.items()}
+    controls += [Scorer(name, (score,)) for name, score in both.items()]
+    if mlp is not None:
+        answers = log_posterior_similarity(mlp, neighbourhood=torch.unique(r[0])[:512])
+        by_answers = standardise(answers, r)
+        controls.append(Scorer("mlp", (answers,)))
+        controls += [Scorer(f"{name}+mlp", (_sum(score, by_answers),)) for name, score in both.items()]
     return controls
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any, Literal, cast
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, cast
 import numpy as np
 from pydantic import Field
 
-from auditor.document import Control, Measured, Series, ValidityRow, check
+from auditor.document import Measured, Series, ValidityRow, check
 from auditor.document.facts import Twin
 from auditor.errors import ConfigError, EvaluationError, SkippedError
 from auditor.evaluate.links.controls import Knowledge, Scorer, is_identity, no_model_controls
@@ -21,8 +21,11 @@ from auditor.evaluate.links.measure import (
     PRECISION,
     PairMetric,
     Scored,
+    comparisons,
+    judged_numbers,
     link_list,
     number,
+    prepared,
     roc_series,
     score_set,
     with_facts,
@@ -39,6 +42,7 @@ from auditor.evaluate.links.pairs import (
 from auditor.evaluate.links.paper_protocol import paper_numbers
 from auditor.evaluate.links.scorer_check import check_scorer
 from auditor.evaluate.links.twins import (
+    SCHEMES,
     Counterfactual,
     architecture_reference,
     counterfactuals,
@@ -56,12 +60,13 @@ from auditor.view import Access, SideKnowledge, grant_privacy
 NEGATIVES = {"quick": 50_000, "standard": 200_000, "full": 1_000_000}
 INTRA_NEGATIVES = {"quick": 50_000, "standard": 100_000, "full": 100_000}
 REPLICATES = {"quick": 300, "standard": 1000, "full": 1000}
-TWINS = {"quick": 0, "standard": 1, "full": 3}
+TWINS = {"quick": 1, "standard": 1, "full": 3}
+TWIN_SCHEMES = {"quick": SCHEMES[-1:], "standard": SCHEMES, "full": SCHEMES}
 SUBSET_REPLICATES = 300  # rows that are shown and never gated
 MIN_NODES = 50
 KEPT = 0.25  # share of the edges that a rewired graph may keep
 MAIN = (AUC, *LOW_TPR, PRECISION)
-JUDGED = (AUC, LOW_TPR[-1])
+ON_PARTS = (AUC, LOW_TPR[-1])
 
 
 @parameters
@@ -96,11 +101,11 @@ def evaluate(cell: Cell) -> CellResult:
     _check_applies(cell, attack)
     truth = Truth.of(cell.target.private_graph)
     knowledge = side_knowledge(cell.target, cell.side, shared_rng(cell, "view"))
-    controls = no_model_controls(knowledge, with_mlp=cell.profile == "full", seed=shared_seed(cell, "mlp"))
+    controls = no_model_controls(knowledge, seed=shared_seed(cell, "mlp"))
     access = tuple(sorted(attack.access))
     if settings.protocol == "paper":
         rows, scorer_row = paper_numbers(
-            cell, attack, truth, controls, draws=settings.draws, judged=True, knowledge=knowledge.words
+            cell, attack, truth, controls, draws=settings.draws, judged=True, knowledge=knowledge
         )
         return CellResult(
             access=access,
@@ -115,14 +120,12 @@ def evaluate(cell: Cell) -> CellResult:
     untrained = untrained_control(cell, attack) if cell.profile != "quick" else None
     controls += [] if untrained is None else [untrained]
     graphs = TWINS[cell.profile] if settings.counterfactuals is None else settings.counterfactuals
-    twins = counterfactuals(cell, attack, truth, graphs)
+    twins = counterfactuals(cell, attack, truth, graphs, TWIN_SCHEMES[cell.profile])
     cell.tick(0.6, "intervals")
     rows, series, pairs = _measure_all(cell, attack, outcome.score, truth, controls, twins, knowledge, settings)
-    power = _power_row(rows[0], pairs["prior"]["edges"])
+    power = _power_row(rows[1], pairs["prior"]["edges"])
     if cell.profile == "full":
-        rows += paper_numbers(
-            cell, attack, truth, controls, draws=settings.draws, judged=False, knowledge=knowledge.words
-        )[0]
+        rows += paper_numbers(cell, attack, truth, controls, draws=settings.draws, judged=False, knowledge=knowledge)[0]
     return CellResult(
         access=access,
         measured=tuple(rows),
@@ -150,7 +153,8 @@ def _measure_all(
     """Every set of pairs, scored by the attack and every control on the same replicates of nodes.
 
     Returns:
-        the numbers, the AUC of the main set first; its ROC curves; edges and non-edges of each set by name.
+        the numbers, headroom and AUC of the combined adversary first; ROC curves of the main set; edges and non-edges
+        of each set by name.
     """
     n = truth.num_nodes
     count = NEGATIVES[cell.profile] if settings.negatives is None else settings.negatives
@@ -159,44 +163,52 @@ def _measure_all(
         replicates = 0
     prior = prior_pairs(truth, count, shared_rng(cell, "pairs"))
 
-    def scored(pairs: PairSet, using: Sequence[Scorer], metrics: Sequence[PairMetric], times: int) -> Scored:
+    def scored(
+        pairs: PairSet,
+        using: Sequence[Scorer],
+        metrics: Sequence[PairMetric],
+        times: int,
+        together: Sequence[tuple[int, int]] = (),
+    ) -> Scored:
         # A generator in the same state each time: all sets share their node replicates.
         rng, memo = shared_rng(cell, "bootstrap"), cell.models.replicates
-        return score_set(pairs, score, using, metrics, num_nodes=n, rng=rng, replicates=times, memo=memo)
+        return score_set(pairs, using, metrics, num_nodes=n, rng=rng, replicates=times, together=together, memo=memo)
 
-    row = partial(number, finding=cell.probe.findings[0], knowledge=knowledge.words)
-    main = scored(prior, controls, MAIN, replicates)
+    def ready(scorer: Scorer, pairs: PairSet) -> Scorer:
+        return prepared(scorer, pairs, knowledge.reference_pairs)
+
+    own = ready(Scorer("attack", (score,)), prior)
+    beside = [ready(control, prior) for control in controls]
+    places = range(1, len(beside) + 1)
+    main = scored(prior, [own, *beside], MAIN, replicates, [(0, place) for place in places])
+    strongest = [main.scorers[place] for place in main.strongest_first[:1]]
     apart: list[tuple[Twin, Scored]] = []
     for twin in twins:
         pairs = twin.pairs(prior, n)
         if twin.scorer is not None and pairs.positives and pairs.negatives:
-            apart.append((twin.facts, scored(pairs, [twin.scorer], MAIN, replicates)))
+            using = [own, *strongest, ready(twin.scorer, pairs)]
+            together = [(0, 1), (2, 1)] if strongest else []
+            apart.append((twin.facts, scored(pairs, using, MAIN, replicates, together)))
+    against = comparisons(main, apart)
+    finding, words = cell.probe.findings[0], knowledge.words
+    rows = judged_numbers(against, (AUC, *LOW_TPR), finding=finding, knowledge=words)
+    rows[0] = with_facts(rows[0], links=link_list(against[0], n_links=truth.keys.size, num_nodes=n))
     ordered = sorted(MAIN, key=lambda metric: metric not in main.metrics)  # what the set is too small for comes last
-    rows = [row(main, metric, judged=metric in JUDGED, further=_beside(apart, metric)) for metric in ordered]
-    rows[0] = with_facts(rows[0], links=link_list(main, rows[0], n_links=truth.keys.size, num_nodes=n))
+    row = partial(number, finding=finding, knowledge=words)
+    rows += [row(main, metric) for metric in ordered]
     rows += [row(part, AUC, twin=facts) for facts, part in apart]
 
     y = cell.target.graph.y.numpy()
     even = balanced_of(prior, shared_rng(cell, "balanced"))
     inside = intra_class_pairs(truth, y, min(count, INTRA_NEGATIVES[cell.profile]), shared_rng(cell, "intra-class"))
     parts = [inside, *degree_subsets(prior, truth), same_component_of(prior, truth)]
-    shown = [(even, (AUC, AVERAGE_PRECISION)), *((part, JUDGED) for part in parts if part is not None)]
+    shown = [(even, (AUC, AVERAGE_PRECISION)), *((part, ON_PARTS) for part in parts if part is not None)]
     for pairs, metrics in shown:
-        found = scored(pairs, controls, metrics, min(replicates, SUBSET_REPLICATES))
+        found = scored(pairs, [own, *beside], metrics, min(replicates, SUBSET_REPLICATES))
         rows += [row(found, metric) for metric in found.metrics]
-    series = roc_series(main, [part for _, part in apart], architecture_reference(cell, attack))
+    series = roc_series(against, architecture_reference(cell, attack))
     sizes = {p.subset: {"edges": p.positives, "non_edges": p.negatives} for p in (prior, *(p for p, _ in shown))}
     return rows, series, sizes
-
-
-def _beside(apart: Iterable[tuple[Twin, Scored]], metric: PairMetric) -> list[Control]:
-    """The twins as controls, each with the attack's side on the pairs that neither graph's edges decide."""
-    return [
-        control.model_copy(update={"own": part.estimate(metric)})
-        for _, part in apart
-        if metric in part.metrics
-        for control in part.controls(metric)
-    ]
 
 
 def side_knowledge(target: Target, side: SideKnowledge, rng: np.random.Generator) -> Knowledge:

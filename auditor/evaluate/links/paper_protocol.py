@@ -12,15 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from auditor.document import Control, Estimate, Measured, Metric, ValidityRow, measured
-from auditor.document.facts import Draws, LinkFacts
+from auditor.document.facts import Draws, LinkFacts, Rival
 from auditor.errors import SkippedError
-from auditor.evaluate.links.controls import Scorer
-from auditor.evaluate.links.measure import AUC, AVERAGE_PRECISION, pair_scores
+from auditor.evaluate.links.controls import Knowledge, Scorer
+from auditor.evaluate.links.measure import AUC, AVERAGE_PRECISION, HEADROOM, SIGNS, pair_scores
 from auditor.evaluate.links.pairs import PairSet, Truth, is_enough, pairs_inside
 from auditor.evaluate.links.scorer_check import check_scorer
 from auditor.evaluate.links.twins import run_attack
 from auditor.probe import Cell, Registered
 from auditor.statistics.intervals import student_t
+from auditor.statistics.pair_scores import normal_scores
 from auditor.statistics.ranking import Ranking, auc, average_precision
 
 SUBSET = "paper"
@@ -39,9 +40,9 @@ def paper_numbers(
     *,
     draws: int,
     judged: bool,
-    knowledge: tuple[str, ...],
+    knowledge: Knowledge,
 ) -> tuple[list[Measured], ValidityRow]:
-    """AUC and average precision, attack and controls on the same pairs of every draw; every scorer is checked.
+    """Headroom, AUC and average precision, attack and controls on the same pairs of every draw; scorers are checked.
 
     The attack runs once per draw with the ids in its View (and `protocol = paper` where it has such a parameter).
     Intervals are t intervals over draws of nodes, for this trained model.
@@ -52,6 +53,9 @@ def paper_numbers(
     """
     paper = _paper_form(attack)
     found: list[Floats] = []
+    added: list[Floats] = []
+    reference = knowledge.reference_pairs
+    ranks = [np.sort(pair_scores(control.scores[0], reference, owner=control.name)) for control in controls]
     positives = negatives = 0
     size = max(2, round(SHARE * truth.num_nodes))
     for draw in range(draws):
@@ -63,9 +67,12 @@ def paper_numbers(
         cell.tick(draw / draws, f"paper protocol, draw {draw + 1}/{draws}")
         outcome = run_attack(cell, paper, cell.target, f"{STREAM}-{draw}", attacked=torch.from_numpy(nodes))
         checked = check_scorer(outcome.score, truth.num_nodes, cell.rng("scorer", str(draw)), probe=cell.probe.id)
-        columns = [pair_scores(outcome.score, pairs, owner=attack.id)]
-        columns += [pair_scores(control.scores[0], pairs, owner=control.name) for control in controls]
+        columns = [pair_scores(outcome.score, pairs.tensor, owner=attack.id)]
+        columns += [pair_scores(control.scores[0], pairs.tensor, owner=control.name) for control in controls]
         found.append(np.array([balanced_metrics(column, pairs, rng) for column in columns]))
+        own = np.sort(pair_scores(outcome.score, reference, owner=attack.id))
+        normal = [normal_scores(column, rank) for column, rank in zip(columns, [own, *ranks], strict=True)]
+        added.append(np.array([_areas_both_ways(normal, pairs)]))
         positives, negatives = positives + pairs.positives, negatives + pairs.negatives
     if len(found) < 2:
         raise SkippedError(
@@ -82,9 +89,10 @@ def paper_numbers(
             nodes_per_draw=size,
             sd_over_draws=float(values[:, 0, place].std(ddof=1)),
         )
-        facts = LinkFacts(positives=positives, negatives=negatives, knowledge=knowledge, draws=spread)
-        is_judged = judged and metric is AUC.metric
-        rows.append(_number(cell, metric, values[:, :, place], names, facts, judged=is_judged))
+        facts = LinkFacts(positives=positives, negatives=negatives, knowledge=knowledge.words, draws=spread)
+        rows.append(_number(cell, metric, values[:, :, place], names, facts))
+        if metric is AUC.metric:
+            rows.insert(0, _headroom(cell, values[:, :, 0], np.concatenate(added), names, facts, judged=judged))
     every = f"{checked.evidence}, in each of {len(found)} draws"
     return rows, checked.model_copy(update={"evidence": every})
 
@@ -113,9 +121,69 @@ def _paper_form(attack: Registered) -> Registered:
     return replace(attack, attack=replace(method, protocol="paper"))
 
 
-def _number(
-    cell: Cell, metric: Metric, values: Floats, names: Sequence[str], facts: LinkFacts, *, judged: bool
+def _areas_both_ways(normal: Sequence[Floats], pairs: PairSet) -> Floats:
+    """AUC of the attack added to each control, [controls, 2, 2]: by the sign of the attack and of the control."""
+    own, *others = normal
+    return np.array(
+        [
+            [[auc(Ranking(a * own + c * other, pairs.is_edge).curve()) for c in (1, -1)] for a in (1, -1)]
+            for other in others
+        ]
+    ).reshape(len(others), 2, 2)
+
+
+def _headroom(
+    cell: Cell, alone: Floats, added: Floats, names: Sequence[str], facts: LinkFacts, *, judged: bool
 ) -> Measured:
+    """Errors avoided by attack and control together, over draws; signs are the better ones of the mean over draws.
+
+    Args:
+        cell: of the probe.
+        alone: AUC of the attack and of every control, [draws, 1 + controls].
+        added: AUC of both together, [draws, controls, 2, 2], see `_areas_both_ways`.
+        names: of the controls.
+        facts: of the pairs.
+        judged: whether the policy judges it.
+    """
+    compared: list[tuple[str, Floats, Floats]] = []
+    for place, name in enumerate(names):
+        turned = int(alone[:, 1 + place].mean() < 0.5)
+        theirs = 1 - alone[:, 1 + place] if turned else alone[:, 1 + place]
+        both = added[:, place, :, turned]
+        compared.append((name, both[:, int(both.mean(axis=0).argmax())], theirs))
+    compared.sort(key=lambda each: -float(each[2].mean()))
+    mine = max(alone[:, 0], 1 - alone[:, 0], key=lambda area: float(area.mean()))
+    compared.append(("chance", compared[0][1] if compared else mine, np.full(len(alone), 0.5)))
+    least = 0.5 * len(alone) / max(facts.positives * facts.negatives / len(alone), 1.0)
+    controls, rivals = [], []
+    for name, own, other in compared:
+        avoided = 1 - np.maximum(1 - own, least) / np.maximum(1 - other, least)
+        h = _over_draws(avoided, -math.inf, 1.0, choices=SIGNS)
+        controls.append(Control(name=name, estimate=Estimate(value=0.0), contrast=h, own=h))
+        rivals.append(
+            Rival(
+                control=name,
+                with_model=_over_draws(own, 0.0, 1.0, choices=SIGNS),
+                without_model=_over_draws(other, 0.0, 1.0),
+                positives=facts.positives,
+                negatives=facts.negatives,
+            )
+        )
+    first = controls[0].own
+    assert first is not None
+    return measured(
+        HEADROOM,
+        first,
+        finding=cell.probe.findings[0],
+        subset=SUBSET,
+        controls=controls,
+        judged=judged,
+        at_most="medium",
+        facts=facts.model_copy(update={"rivals": tuple(rivals)}),
+    )
+
+
+def _number(cell: Cell, metric: Metric, values: Floats, names: Sequence[str], facts: LinkFacts) -> Measured:
     """One metric over draws; `values` [draws, 1 + controls], the attack first, then the controls `names`."""
     attack = values[:, 0]
     controls = [
@@ -132,12 +200,11 @@ def _number(
         finding=cell.probe.findings[0],
         subset=SUBSET,
         controls=controls,
-        judged=judged,
         facts=facts,
     )
 
 
-def _over_draws(values: Floats, least: float, most: float) -> Estimate:
+def _over_draws(values: Floats, least: float, most: float, *, choices: int = 1) -> Estimate:
     """Mean over draws with its t interval, cut at `least` and `most`; `n` counts draws."""
-    lo, hi = student_t(values.tolist())
+    lo, hi = student_t(values.tolist(), choices=choices)
     return Estimate(value=float(values.mean()), lo=max(least, lo), hi=min(most, hi), n=values.size)

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -28,6 +29,9 @@ from defenses.joint_cluster.layout import LEAST_OCCUPANCY, Prototypes
 from defenses.joint_cluster.probes.shipped import shipped_rows
 
 AUC = Metric("auc", "auc", "higher", "ranking")
+HEADROOM = Metric("headroom", "share", "higher", "ranking")
+"""(a − c) / (1 − c) of the AUC a of the attack and that c of a control: the share of errors that the prototypes avoid.
+Nobody holds the control's prototypes as side knowledge, so that nothing is added up."""
 DRAWS = {"quick": 5, "standard": 10, "full": 20}
 REPLICATES = {"quick": 300, "standard": 1000, "full": 1000}
 CONTROL = "prototypes of random non-members"
@@ -81,13 +85,11 @@ def evaluate(cell: Cell) -> CellResult:
             if part is not None:
                 rng = cell.rng("bootstrap")  # the same resamples for every score
                 judged, subset = part is trial, variant + where
-                rows.append(
-                    _measure(part, mine, theirs, rng, replicates, finding=finding, subset=subset, judged=judged)
-                )
+                rows += _measure(part, mine, theirs, rng, replicates, finding=finding, subset=subset, judged=judged)
     return CellResult(
         access=tuple(sorted(attack.access)),
         measured=(*rows, *shipped_rows(target, shipped, small, live)),
-        validity=(_power_row(trial, rows[0]),),
+        validity=(_power_row(trial, rows[1]),),
         params={"draws": draws, "clusters": shipped.values.shape[0], "clusters_left_out": trial.left_out},
     )
 
@@ -164,8 +166,8 @@ def _measure(
     finding: str,
     subset: str,
     judged: bool,
-) -> Measured:
-    """AUC by the shipped prototypes beside the control's and beside chance, on the same nodes and resamples of nodes.
+) -> list[Measured]:
+    """Headroom and AUC by the shipped prototypes beside the control's and chance, on the same nodes and resamples.
 
     A control may lie below chance, where training nodes are the far ones: the attack has to beat both.
     """
@@ -195,8 +197,16 @@ def _measure(
         Control(name=name, estimate=each, contrast=_estimate(found.difference(0, picks[0] - picks[c]), n))
         for c, (name, each) in enumerate(named, 1)
     ]
-    facts = Named(numbers={"members": len(sides[0]), "others": len(sides[1])})
-    return measured(AUC, value, finding=finding, subset=subset, controls=controls, judged=judged, facts=facts)
+    avoided = [_estimate(found.errors_avoided(0, picks[0], picks[c], least=least), n) for c in (1, 2)]
+    room = [
+        Control(name=name, estimate=Estimate(value=0.0), contrast=h, own=h)
+        for (name, _), h in zip(named, avoided, strict=True)
+    ]
+    strongest = min(avoided, key=lambda h: h.value or 0.0)
+    reached = {"with_prototypes": value.value, "without": max(control.value or 0.5, 0.5)}
+    facts = Named(numbers={"members": len(sides[0]), "others": len(sides[1]), **reached})
+    row = partial(measured, finding=finding, subset=subset, facts=facts)
+    return [row(HEADROOM, strongest, controls=room, judged=judged), row(AUC, value, controls=controls)]
 
 
 def _estimate(found: tuple[float, float, float], n: int) -> Estimate:
