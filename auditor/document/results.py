@@ -35,7 +35,7 @@ Question = Literal[
     "other",
 ]
 """What a number answers, and so which bands, which threshold of the policy and which named limit it is judged by."""
-Unit = Literal["share", "auc", "count", "epsilon", "ratio"]
+Unit = Literal["share", "auc", "errors", "count", "epsilon", "ratio"]
 WorseWhen = Literal["higher", "lower"]
 
 
@@ -45,7 +45,8 @@ class Metric:
 
     Attributes:
         name: snake_case.
-        unit: `share` (of items, pairs, answers), `auc`, `count`, `epsilon`, or `ratio` for any other plain number.
+        unit: `share` (of items, pairs, answers), `auc`, `errors` (share of a control's errors that is avoided),
+            `count`, `epsilon`, or `ratio` for any other plain number.
         worse_when: which direction is worse for the model's owner.
         question: what it answers, which says how it is judged.
     """

@@ -241,7 +241,7 @@ def seconds(value: float | None) -> str:
 
 
 def _scaled(headline: Headline, value: float) -> str:
-    if headline.unit not in ("share", "auc"):
+    if headline.unit not in ("share", "auc", "errors"):
         return value_cell(value, headline.unit)
     text = digits(abs(100 * value), 1 if abs(100 * value) < 99.95 else 0)
     return f"{text} less" if value < 0 and text != "0.0" else text

@@ -169,7 +169,7 @@ class _Extent:
         lying: its range with its unit.
         limit: `10 points`, `60 in 100`; empty where none applies.
         highest: what cannot be excluded; empty where nothing is left.
-        over_what: what the difference is over, where the picture shows something else.
+        over_what: what a share is of, where it is no difference of what the picture shows.
         is_floor: the limit is a floor under the number itself.
         is_range: the range has two ends that can be named.
     """
@@ -230,8 +230,7 @@ class _Extent:
         """`The difference lies between 1.2 less and 15.4 more; the limit is 10 points`."""
         if not self.lying:
             return self._that() + self._beside_limit()
-        over = f" {self.over_what}" if self.over_what else ""
-        what = "It" if self.is_floor else f"The difference{over}"
+        what = "It" if self.is_floor else f"What is avoided {self.over_what}" if self.over_what else "The difference"
         verb = "lies" if self.is_range else "is"
         return f"{what} {verb} {self.lying}{self._beside_limit()}"
 

@@ -17,6 +17,7 @@ _SAME = 1e-9
 Sides = tuple[str, str]
 OWNER: Sides = ("better", "worse")
 FOUND: Sides = ("less", "more")
+AVOIDED: Sides = ("added", "avoided")
 
 
 # ---- plain numbers and nouns ----------------------------------------------------------------------------------------
@@ -186,7 +187,7 @@ class Differences:
         least = _LEAST[unit]
         shown = [end for end in known if _is_shown(factor * end)]
         needed = [decimals([factor * end], [factor * mark for mark in marks], least=least) for end in shown]
-        return cls(unit, max([least, *needed]), sides)
+        return cls(unit, max([least, *needed]), AVOIDED if unit == "errors" and sides == FOUND else sides)
 
     def bare(self, value: float) -> str:
         """`19.3`: without side and unit; what is not 0 does not look like it, unless four decimals cannot show it."""
@@ -200,12 +201,12 @@ class Differences:
     def limit(self, value: float) -> str:
         """`10 points`, `1 point`: a limit, with no more decimals than it has."""
         text = shortest(abs(_FACTOR[self.unit] * value))
-        return f"{text} point" if text == "1" and self.noun else f"{text}{self.noun}"
+        return f"{text} point" if text == "1" and self.noun == " points" else f"{text}{self.noun}"
 
     @property
     def noun(self) -> str:
-        """` points`, or nothing for a plain number."""
-        return " points" if self.unit in ("share", "auc") else ""
+        """` points`, ` in 100`, or nothing for a plain number."""
+        return _NOUN.get(self.unit, "")
 
     def sided(self, value: float, noun: str = "") -> str:
         """`19.3 worse`, `1.2 better`; 0 has no side."""
@@ -250,8 +251,10 @@ def _is_shown(scaled: float) -> bool:
     return abs(scaled) >= 0.00005
 
 
-_FACTOR = {"share": 100.0, "auc": 100.0, "count": 1.0, "epsilon": 1.0, "ratio": 1.0}
-_LEAST = {"share": 1, "auc": 1, "count": 0, "epsilon": 2, "ratio": 2}
+_PERCENT = ("share", "errors")
+_NOUN = {"share": " points", "auc": " points", "errors": " in 100"}
+_FACTOR = {"share": 100.0, "auc": 100.0, "errors": 100.0, "count": 1.0, "epsilon": 1.0, "ratio": 1.0}
+_LEAST = {"share": 1, "auc": 1, "errors": 1, "count": 0, "epsilon": 2, "ratio": 2}
 
 
 # ---- cells of tables ------------------------------------------------------------------------------------------------
@@ -261,7 +264,7 @@ def value_cell(value: float | None, unit: Unit) -> str:
     """A number in a table: `60.0 %`, `0.956`, `3`; a dash where there is none. A negative one is named `below 0`."""
     if value is None:
         return MISSING
-    return f"{_plain_cell(abs(value), unit)}{' %' if unit == 'share' else ''}{' below 0' if value < 0 else ''}"
+    return f"{_plain_cell(abs(value), unit)}{' %' if unit in _PERCENT else ''}{' below 0' if value < 0 else ''}"
 
 
 def interval_cell(estimate: Estimate, unit: Unit) -> str:
@@ -271,7 +274,7 @@ def interval_cell(estimate: Estimate, unit: Unit) -> str:
         return ends(estimate, lambda end: value_cell(end, unit))
     if lo < 0:
         return f"{value_cell(lo, unit)} to {value_cell(hi, unit)}"
-    return f"{_plain_cell(lo, unit)} to {_plain_cell(hi, unit)}{' %' if unit == 'share' else ''}"
+    return f"{_plain_cell(lo, unit)} to {_plain_cell(hi, unit)}{' %' if unit in _PERCENT else ''}"
 
 
 def difference_cell(estimate: Estimate | None, unit: Unit, sides: Sides = OWNER) -> tuple[str, str]:
@@ -283,7 +286,7 @@ def difference_cell(estimate: Estimate | None, unit: Unit, sides: Sides = OWNER)
 
 
 def _plain_cell(value: float, unit: Unit) -> str:
-    if unit == "share":
+    if unit in _PERCENT:
         return digits(100 * value, decimals([100 * value], [0.0, 100.0], least=1))
     if unit == "count":
         return digits(value, 0 if float(value).is_integer() else 1)

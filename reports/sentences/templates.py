@@ -22,6 +22,7 @@ from auditor.document.facts import (
     LinkFacts,
     LinkList,
     LowFpr,
+    Rival,
     Robust,
     Shipped,
 )
@@ -79,9 +80,10 @@ def template(finding: str) -> Template:
 
 
 def basis(result: Result) -> str:
-    """What the judged difference is over, where the picture shows something else: a list of the likeliest pairs."""
-    has_list = isinstance(result.facts, LinkFacts) and result.facts.links is not None
-    return "over all pairs" if has_list and result.unit == "auc" else ""
+    """What the judged difference is of, where it is not one of what the picture shows: a control's errors."""
+    if result.unit != "errors" or result.control is None:
+        return ""
+    return f"of the errors of {names.control(result.control.name)}"
 
 
 def picture(result: Result, item: str) -> str:
@@ -103,20 +105,24 @@ def _links(result: Result, item: str) -> str:
         return f"{count(facts.negatives, 'unlinked pair')} are too few, {digits(facts.needed)} are needed"
     if facts.low_fpr is not None:
         return _few_alarms(result, facts.low_fpr)
-    if facts.links is None:
+    if not facts.rivals:
         return _ranked(result, "link")
-    text = _list(result, facts.links)
-    found, beside = facts.links.k.value, None if facts.links.m is None else facts.links.m.value
-    excess = result.excess
-    if found is not None and beside is not None and excess is not None and excess.value is not None:
-        # The list and the whole ranking may disagree; the ranking is what is judged.
-        text += f"; {_ranked(result, 'link')}" if (found - beside) * excess.value < 0 else ""
-    return text
+    ranked = _errs(facts.rivals[0])
+    return ranked if facts.links is None else f"{_list(facts.links)}; {ranked}"
 
 
-def _list(result: Result, links: LinkList) -> str:
+def _errs(rival: Rival) -> str:
+    """`shown a link and a random pair, the best guess without the model errs 16 times in 100, with it 9`."""
+    errors = [None if area.value is None else 1 - area.value for area in (rival.without_model, rival.with_model)]
+    share = Shares.comparing(*errors)
+    guess = "a blind guess" if rival.control == "chance" else "the best guess without the model"
+    text = f"shown a link and a random pair, {guess} errs {_times(share, errors[0])}, with it {share.bare(errors[1])}"
+    return f"{text} (links join the unlike)" if rival.in_reverse else text
+
+
+def _list(links: LinkList) -> str:
     about = "about " if links.sampled else ""
-    found = f"{about}{digits(links.k.value)} are links{_explained(result)}"
+    found = f"{about}{digits(links.k.value)} are links"
     beside = "" if links.m is None else f"without the model {digits(links.m.value)}, "
     by_chance = links.r.value
     blind = "fewer than 1" if by_chance is not None and 0 < by_chance < 0.5 else digits(by_chance)

@@ -71,7 +71,7 @@ LOW_TPR = tuple(
     PairMetric(Metric(f"tpr@{fpr:g}", "share", "higher", "low-fpr"), partial(ranking.tpr_at, fpr=fpr), fpr=fpr)
     for fpr in LOW_FPRS
 )
-HEADROOM = Metric("headroom", "share", "higher", "ranking")
+HEADROOM = Metric("headroom", "errors", "higher", "ranking")
 """h = (A − c) / (1 − c), with A the AUC of attack and control together and c that of the control: of the errors of the
 best guess without the model, the share that the model avoids."""
 

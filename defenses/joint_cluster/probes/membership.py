@@ -29,7 +29,7 @@ from defenses.joint_cluster.layout import LEAST_OCCUPANCY, Prototypes
 from defenses.joint_cluster.probes.shipped import shipped_rows
 
 AUC = Metric("auc", "auc", "higher", "ranking")
-HEADROOM = Metric("headroom", "share", "higher", "ranking")
+HEADROOM = Metric("headroom", "errors", "higher", "ranking")
 """(a − c) / (1 − c) of the AUC a of the attack and that c of a control: the share of errors that the prototypes avoid.
 Nobody holds the control's prototypes as side knowledge, so that nothing is added up."""
 DRAWS = {"quick": 5, "standard": 10, "full": 20}
