@@ -71,7 +71,7 @@ def measure(name: str, seed: int, transform: str | None, form: str, draws: int) 
         return auc(Ranking(values.numpy(), prior.is_edge).curve(prior.inclusion))
 
     knowledge = side_knowledge(target, SideKnowledge(), np.random.default_rng(0))
-    controls = {c.name: area(c.scores[0](prior.tensor)) for c in no_model_controls(knowledge, with_mlp=False, seed=0)}
+    controls = {c.name: area(c.scores[0](prior.tensor)) for c in no_model_controls(knowledge, seed=0)}
     best = max(controls, key=lambda key: controls[key])
     found = {"auc": area(outcome.score(prior.tensor)), "control": best, "control_auc": controls[best]}
     row = {"data": name, "seed": seed, "form": form, "accuracy": target.accuracy(), "cpu_s": seconds, "peak_mb": peak}

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from auditor.statistics.node_bootstrap import POISSON, Replicates, node_bootstrap
+from auditor.statistics.node_bootstrap import POISSON, Replicates, node_bootstrap, reach
 from auditor.statistics.ranking import Ranking, auc, tpr_at
 
 BOTH = np.array([1.0, -1.0])
@@ -85,6 +85,31 @@ def test_logit_interval_stays_inside_the_unit_range_and_holds_the_value():
     found = bootstrap(pairs, edge, [nearly], 120, np.random.default_rng(0), times=100)
     value, lo, hi = found.interval(0, np.ones(1), logit=True)
     assert 0 < lo <= value <= hi <= 1
+
+
+def test_errors_avoided_is_one_less_a_ratio_of_error_rates():
+    rng = np.random.default_rng(0)
+    errors = np.exp(rng.normal([-2.0, -1.5], 0.1, (4000, 2)))  # of two scores, independent
+    found = Replicates(1 - np.exp([[-2.0, -1.5]]), 1 - errors[:, None], np.full((20, 1, 2), 0.5))
+    own, other = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+    value, lo, hi = found.errors_avoided(0, own, other, least=1e-6)
+    assert value == pytest.approx(1 - np.exp(-0.5))
+    assert (lo, hi) == pytest.approx(tuple(1 - np.exp(-0.5 + sign * 1.96 * 0.1 * 2**0.5) for sign in (1, -1)), abs=0.01)
+    wide = found.errors_avoided(0, own, other, least=1e-6, choices=2)
+    assert wide[1] < lo < value < hi < wide[2] < 1
+    assert np.log((1 - wide[1]) / (1 - value)) == pytest.approx(
+        2.2414 / 1.96 * np.log((1 - lo) / (1 - value)), rel=1e-4
+    )
+
+
+def test_there_is_no_room_above_a_score_without_errors():
+    perfect = Replicates(np.array([[1.0, 1.0]]), np.ones((20, 1, 2)), np.ones((20, 1, 2)))
+    assert perfect.errors_avoided(0, np.array([1.0, 0.0]), np.array([0.0, 1.0]), least=1e-3) == (0.0, 0.0, 0.0)
+
+
+def test_an_interval_is_as_wide_as_the_choices_behind_it():
+    assert reach(1) == 1.96
+    assert reach(2) == pytest.approx(2.2414, abs=1e-4)
 
 
 def test_poisson_table_has_mean_and_variance_one():

@@ -80,6 +80,6 @@ def make_cell(
     )
 
 
-def row(result: CellResult, metric: str = "auc", subset: str = "prior") -> Measured:
+def row(result: CellResult, metric: str = "headroom", subset: str = "prior") -> Measured:
     (found,) = [m for m in result.measured if (m.metric, m.subset) == (metric, subset)]
     return found

@@ -85,26 +85,26 @@ def knowledge(graph, **changes):
     return Knowledge(**(values | changes))
 
 
-def names(*args, **kwargs):
-    return [control.name for control in no_model_controls(*args, seed=0, **kwargs)]
+def names(knowledge):
+    return [control.name for control in no_model_controls(knowledge, seed=0)]
 
 
 def test_side_knowledge_decides_which_controls_run():
     graph = sbm_graph()
     whole = ["features", "features-standardised", "labels", "features+labels", "features-standardised+labels"]
-    assert names(knowledge(graph), with_mlp=False) == whole
-    assert names(knowledge(graph), with_mlp=True) == [*whole, "mlp"]
-    assert names(knowledge(graph, y=None), with_mlp=True) == whole[:2]
-    assert names(knowledge(graph, x=None), with_mlp=False) == ["labels"]
-    assert names(knowledge(graph, x=None, y=None), with_mlp=False) == []
-    assert names(knowledge(graph, y=torch.full((120,), -1)), with_mlp=True) == whole[:2]
+    trained = ["mlp", "features+labels+mlp", "features-standardised+labels+mlp"]
+    assert names(knowledge(graph)) == [*whole, *trained]  # the control without edges runs in every profile
+    assert names(knowledge(graph, y=None)) == whole[:2]
+    assert names(knowledge(graph, x=None)) == ["labels"]
+    assert names(knowledge(graph, x=None, y=None)) == []
+    assert names(knowledge(graph, y=torch.full((120,), -1))) == whole[:2]
 
 
 def test_many_unknown_labels_are_filled_by_a_network_without_edges():
     graph = sbm_graph()
     y = graph.y.clone()
     y[40:] = -1
-    labels = next(c for c in no_model_controls(knowledge(graph, y=y), with_mlp=False, seed=0) if c.name == "labels")
+    labels = next(c for c in no_model_controls(knowledge(graph, y=y), seed=0) if c.name == "labels")
     scores = labels.scores[0](torch.combinations(torch.arange(120)).T)
     assert set(scores.tolist()) == {0.0, 1.0}  # no prior of an unknown class is left
 

@@ -5,14 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm, rankdata
+from sklearn.metrics import roc_auc_score
 
 from attacks.privacy.graphmi import GraphMI
 from attacks.privacy.posterior_similarity import PosteriorSimilarity
 from auditor.document import Control, Estimate, measured
+from auditor.document.facts import Twin
 from auditor.errors import ConfigError, EvaluationError, SkippedError
 from auditor.evaluate.links.controls import Scorer
 from auditor.evaluate.links.harness import Settings, evaluate
-from auditor.evaluate.links.measure import AUC, LOW_TPR, PRECISION, link_list, number, score_set
+from auditor.evaluate.links.measure import AUC, LOW_TPR, PRECISION, comparisons, link_list, number, prepared, score_set
 from auditor.evaluate.links.pairs import Truth, prior_pairs
 from auditor.evaluate.links.rewiring import rewire
 from auditor.evaluate.links.scorer_check import check_scorer
@@ -43,20 +46,46 @@ def test_judged_rows_controls_and_access(stealing):
     result, _ = stealing
     main = row(result)
     assert result.access == ("posteriors",)
-    assert main.judged
-    assert (main.unit, main.worse_when, main.scale) == ("auc", "higher", "auc")
+    assert (main.unit, main.worse_when, main.question) == ("errors", "higher", "ranking")
     assert main.finding == "privacy-link-stealing"
-    assert names(main) >= {"features", "features-standardised", "labels", "features+labels"}
+    assert names(main) >= {"features", "features-standardised", "labels", "features+labels", "mlp", "chance"}
     assert main.estimate.lo <= main.estimate.value <= main.estimate.hi
     assert main.contrast.lo <= main.contrast.value <= main.contrast.hi
-    strongest = max(control.estimate.value for control in main.controls if not control.twin)
-    assert main.contrast.value <= main.estimate.value - strongest + 1e-12
+    # What is judged: the headroom, and the strictest rate of false alarms that the pairs allow.
+    assert {m.metric for m in result.measured if m.judged} == {"headroom", "combined_tpr@0.01"}
+    alone = row(result, "auc")
+    strongest = max(control.estimate.value for control in alone.controls if not control.twin)
+    assert alone.contrast.value == pytest.approx(alone.estimate.value - strongest)
     subsets = {m.subset for m in result.measured}
     assert {"prior", "balanced", "prior/intra-class", "prior/low-degree"} <= subsets
-    small = row(result, "tpr@0.001")  # 7,140 pairs: too few non-edges for this rate
-    assert small.estimate.value is None
-    assert not small.judged
-    assert small.facts.needed == 50_000 > small.facts.negatives
+    for metric in ("tpr@0.001", "combined_tpr@0.001"):  # 7,140 pairs: too few non-edges for this rate
+        small = row(result, metric)
+        assert small.estimate.value is None
+        assert not small.judged
+        assert small.facts.needed == 50_000 > small.facts.negatives
+
+
+def test_headroom_is_the_share_of_errors_avoided_against_each_control_on_its_own_pairs(stealing):
+    result, _ = stealing
+    main, areas = row(result), row(result, "combined_auc")
+    rivals = {rival.control: rival for rival in main.facts.rivals}
+    assert set(rivals) == names(main) == names(areas)
+    for control, area in zip(main.controls, areas.controls, strict=True):
+        rival = rivals[control.name]
+        a, c = rival.with_model.value, rival.without_model.value
+        assert control.estimate.value == 0
+        assert control.contrast == control.own
+        assert control.contrast.value == pytest.approx((a - c) / (1 - c))
+        assert control.contrast.lo < control.contrast.value < control.contrast.hi < 1
+        assert area.contrast.value == pytest.approx(a - c)
+        assert (area.own.value, area.estimate.value) == pytest.approx((a, c))
+        assert rival.twin == control.twin == control.name.startswith("counterfactual")
+        assert (rival.positives == main.facts.positives) != control.twin
+    first = main.facts.rivals[0]
+    plain = [rival for rival in main.facts.rivals if not rival.twin]
+    assert first.without_model.value == max(rival.without_model.value for rival in plain)
+    assert main.estimate.value == next(c.own.value for c in main.controls if c.name == first.control)
+    assert main.contrast.lo == min(c.contrast.lo for c in main.controls)
 
 
 def test_facts_say_what_is_known_and_how_many_pairs_there_are(stealing, target):
@@ -69,24 +98,32 @@ def test_facts_say_what_is_known_and_how_many_pairs_there_are(stealing, target):
         assert (found.facts.twin is not None) == found.metric.endswith("/counterfactual")
     main = row(result).facts
     assert (main.positives, main.negatives) == (edges, 120 * 119 // 2 - edges)
-    precision, links = row(result, "precision@edges").estimate, main.links
+    links = main.links
     assert links.n_links == edges
-    assert links.k.value == pytest.approx(edges * precision.value)
-    assert (links.k.lo, links.k.hi) == pytest.approx((edges * precision.lo, edges * precision.hi))
+    assert links.k.lo <= links.k.value <= links.k.hi
     assert links.r.value == pytest.approx(edges * edges / (120 * 119 / 2))
     assert not links.sampled
 
 
 def test_few_false_alarms_name_the_control_that_the_contrast_is_to(target):
-    found = row(evaluate(make_cell(target, PosteriorSimilarity(), replicates=50)), "tpr@0.01")
+    plain = {"replicates": 50, "counterfactuals": 0}
+    result = evaluate(make_cell(target, PosteriorSimilarity(), **plain))
+    found = row(result, "combined_tpr@0.01")
     low = found.facts.low_fpr
     assert (low.fpr, low.chance, low.attack) == (0.01, 0.01, found.estimate)
-    assert low.control.value == pytest.approx(found.control.estimate.value)
+    strongest = row(result).facts.rivals[0].control
+    assert low.control == next(c.estimate for c in found.controls if c.name == strongest)
     assert low.control.lo <= low.control.value <= low.control.hi
+    # A guess that finds fewer links than chance would is no bar: chance is a control of every metric.
+    chance = next(c for c in found.controls if c.name == "chance")
+    assert chance.estimate.value == 0.01
+    assert chance.contrast.value == pytest.approx(found.estimate.value - 0.01)
     unknowing = SideKnowledge(labels="none", features=False)
-    alone = row(evaluate(make_cell(target, PosteriorSimilarity(), side=unknowing, replicates=50)), "tpr@0.01")
-    assert alone.facts.low_fpr.control is None
-    assert alone.contrast is None
+    alone = evaluate(make_cell(target, PosteriorSimilarity(), side=unknowing, **plain))
+    blind = row(alone, "combined_tpr@0.01")
+    assert blind.facts.low_fpr.control is None
+    assert names(blind) == {"chance"}
+    assert blind.contrast.value == pytest.approx(blind.estimate.value - 0.01)
 
 
 def test_an_untrained_model_served_on_the_private_graph_is_a_line_never_a_control(stealing):
@@ -96,7 +133,8 @@ def test_an_untrained_model_served_on_the_private_graph_is_a_line_never_a_contro
         assert not any("architecture" in name for name in names(found))
     roles = {curve.name: curve.role for curve in result.series[0].curves}
     assert roles["architecture (untrained, served)"] == "reference"
-    assert roles["attack"] == "value"
+    assert roles["attack and side knowledge together"] == "value"
+    assert roles["attack alone"] == "reference"
     assert roles["features+labels"] == "control"
     assert all(len(curve.x) <= 200 for curve in result.series[0].curves)
 
@@ -113,10 +151,13 @@ def test_counterfactual_twins_are_rewired_and_their_edges_are_judged_on_neither_
         assert found.facts.twin.scheme == scheme
         assert found.facts.twin.overlap == pytest.approx(len(real & other) / len(real))
         assert not found.judged
+        (alone,) = found.controls
+        assert alone.name == f"counterfactual/{scheme}"
+        assert found.contrast.value == pytest.approx(found.estimate.value - alone.estimate.value)
         twin = next(c for c in row(result).controls if c.name == f"counterfactual/{scheme}")
         assert twin.twin
-        assert twin.own == found.estimate
-        assert twin.contrast.value == pytest.approx(found.estimate.value - twin.estimate.value)
+        rival = next(r for r in row(result).facts.rivals if r.control == twin.name)
+        assert (rival.positives, rival.negatives) == (found.facts.positives, found.facts.negatives)
     assert len([v for v in result.validity if v.id == "counterfactual"]) == 2
 
 
@@ -126,7 +167,7 @@ def test_graphmi_gets_the_untrained_control_and_gains_nothing_beyond_features_an
     assert "untrained" in names(main)
     assert result.access == ("density", "features", "labels", "weights")
     assert main.contrast.lo <= 0
-    assert main.contrast.value <= 0.01
+    assert row(result, "auc").contrast.value <= 0.01
 
 
 def test_equal_seeds_give_equal_results(target):
@@ -139,15 +180,19 @@ def test_without_recipe_the_counterfactual_is_unavailable_and_the_leak_still_rep
     frozen = replace(target, recipe=None, capabilities=target.capabilities - {Capability.RETRAIN})
     result = evaluate(make_cell(frozen, PosteriorSimilarity(), profile="standard", replicates=50))
     assert row(result).contrast.value is not None
+    assert row(result).at_most == row(result, "combined_tpr@0.01").at_most == "medium"
     assert [v.status for v in result.validity if v.id == "counterfactual"] == ["not_checked"] * 2
 
 
 def test_without_side_knowledge_the_control_is_chance(target):
     side = SideKnowledge(labels="none", features=False)
-    main = row(evaluate(make_cell(target, PosteriorSimilarity(), side=side, replicates=50)))
-    assert main.control.name == "chance"
-    assert main.contrast.value == pytest.approx(main.estimate.value - 0.5)
-    assert main.contrast.half_width == pytest.approx(main.estimate.half_width)
+    result = evaluate(make_cell(target, PosteriorSimilarity(), side=side, replicates=50, counterfactuals=0))
+    main, alone = row(result), row(result, "auc")
+    assert main.control.name == alone.control.name == "chance"
+    assert main.contrast.value == pytest.approx(2 * alone.estimate.value - 1)
+    assert main.contrast.lo == pytest.approx(2 * alone.estimate.lo - 1)
+    assert alone.contrast.value == pytest.approx(alone.estimate.value - 0.5)
+    assert alone.contrast.half_width == pytest.approx(alone.estimate.half_width)
     assert main.facts.knowledge == ()
     assert main.facts.links.m is None
 
@@ -167,8 +212,15 @@ def test_paper_protocol_is_a_mean_over_draws(target):
     big = toy_target("gcn", graph=sbm_graph(260, degree=16.0), epochs=20)
     result = evaluate(make_cell(big, GraphMI(protocol="paper", steps=4), protocol="paper", draws=4))
     area, precision = row(result, "auc", "paper"), row(result, "average_precision", "paper")
-    assert area.judged
+    main = row(result, "headroom", "paper")
+    assert main.judged
+    assert not area.judged
     assert not precision.judged
+    assert main.at_most == "medium"
+    assert names(main) == {*names(area), "chance"}
+    assert all(c.contrast.lo < c.contrast.value < c.contrast.hi for c in main.controls)
+    strongest = main.facts.rivals[0]
+    assert strongest.without_model.value == max(rival.without_model.value for rival in main.facts.rivals)
     draws = area.facts.draws
     assert area.estimate.n == draws.draws >= 2
     assert area.facts.positives == pytest.approx(draws.edges_per_draw * draws.draws)
@@ -282,41 +334,93 @@ def favourites(pairs):
     return lambda asked: torch.tensor([rank.get(pair, 0.0) for pair in map(tuple, asked.T.tolist())]).double()
 
 
-def six_nodes(controls, *, replicates=0):
+def six_nodes(attack, *controls, replicates=0):
+    """The comparisons of an attack on four links among fifteen pairs; every pair is a reference pair."""
     graph = sbm_graph(6).with_edges(torch.cat([SIX, SIX.flip(0)], dim=1))
     pairs = prior_pairs(Truth.of(graph), 100, np.random.default_rng(0))
-    rng = np.random.default_rng(0)
+    scorers = [Scorer("attack", (attack,)), *(Scorer(f"guess {k}", (each,)) for k, each in enumerate(controls))]
     scored = score_set(
-        pairs, favourites(ATTACK), controls, (AUC, PRECISION), num_nodes=6, rng=rng, replicates=replicates
+        pairs,
+        [prepared(scorer, pairs, pairs.tensor) for scorer in scorers],
+        (AUC, PRECISION),
+        num_nodes=6,
+        rng=np.random.default_rng(0),
+        replicates=replicates,
+        together=[(0, place) for place in range(1, len(scorers))],
     )
-    return scored, number(scored, AUC, finding="f", knowledge=("labels",))
+    return comparisons(scored, ())
+
+
+def flat(pairs):
+    return torch.zeros(pairs.shape[1], dtype=torch.float64)
 
 
 def test_links_among_the_likeliest_pairs_on_six_nodes():
-    guess = Scorer("guess", (favourites(GUESS),))
-    scored, found = six_nodes([guess])
-    links = link_list(scored, found, n_links=4, num_nodes=6)
+    first, *_ = six_nodes(favourites(ATTACK), flat)
+    links = link_list(first, n_links=4, num_nodes=6)
     assert (links.n_links, links.sampled) == (4, False)
-    assert (links.k.value, links.m.value, links.r.value) == pytest.approx((3, 2, 16 / 15))
+    # Beside a guess that knows nothing the attack stands alone: three of its four pairs are links.
+    assert (links.k.value, links.m.value, links.r.value) == pytest.approx((3, 16 / 15, 16 / 15))
     assert not any(count.has_interval for count in (links.k, links.m, links.r))
-    scored, found = six_nodes([guess], replicates=50)
-    links, precision = link_list(scored, found, n_links=4, num_nodes=6), scored.estimate(PRECISION)
-    assert links.k.value == pytest.approx(3)
+    first, *_ = six_nodes(favourites(ATTACK), favourites(GUESS), replicates=50)
+    links, precision = link_list(first, n_links=4, num_nodes=6), first.scored.estimate(PRECISION, first.own)
+    assert links.k.value == pytest.approx(4 * precision.value)
     assert (links.k.lo, links.k.hi) == pytest.approx((4 * precision.lo, 4 * precision.hi))
+    assert links.m.value == pytest.approx(2)
     assert links.m.lo < links.m.value < links.m.hi
     assert not links.r.has_interval
 
 
-def test_the_second_count_of_a_list_is_the_best_guess_without_the_model():
-    scored, found = six_nodes([])
-    assert found.contrast.to == "chance"
-    assert link_list(scored, found, n_links=4, num_nodes=6).m is None
-    scored, plain = six_nodes([Scorer("guess", (favourites(GUESS),))])
-    strong = number(scored, AUC, finding="f", knowledge=(), further=[control("twin", -0.5, -0.6, -0.4, twin=True)])
-    assert strong.contrast.to == "twin"
-    lists = [link_list(scored, row, n_links=4, num_nodes=6) for row in (plain, strong)]
-    assert lists[0].m is not None
-    assert lists[0] == lists[1]  # a twin lowers what is proven, not what can be guessed
+def test_without_a_guess_the_list_has_no_second_count():
+    (chance,) = six_nodes(favourites(ATTACK))
+    assert (chance.name, chance.own, chance.other) == ("chance", 0, None)
+    assert link_list(chance, n_links=4, num_nodes=6).m is None
+
+
+def test_attack_and_guess_are_added_up_as_normal_scores_of_their_ranks():
+    first, *_ = six_nodes(favourites(ATTACK), favourites(GUESS))
+    pairs = first.scored.pairs
+    own, guess = (favourites(each)(pairs.tensor).numpy() for each in (ATTACK, GUESS))
+    by_hand = sum(norm.ppf((rankdata(scores) - 0.5) / len(scores)) for scores in (own, guess))
+    area = roc_auc_score(pairs.is_edge, by_hand)
+    alone = roc_auc_score(pairs.is_edge, guess)
+    rival = first.rival()
+    assert (rival.with_model.value, rival.without_model.value) == pytest.approx((area, alone))
+    assert first.headroom().own.value == pytest.approx((area - alone) / (1 - alone))
+
+
+def test_scores_count_the_better_way_round():
+    """Where linked nodes are unlike, attack and guess rank links last; both are read in reverse, and it is said."""
+    unlike = lambda scores: lambda pairs: -scores(pairs)  # noqa: E731
+    straight, reversed_ = (
+        six_nodes(turn(favourites(ATTACK)), turn(favourites(GUESS)))[0] for turn in (lambda own: own, unlike)
+    )
+    assert straight.rival().with_model.value == pytest.approx(reversed_.rival().with_model.value)
+    assert straight.rival().without_model.value == pytest.approx(reversed_.rival().without_model.value)
+    assert straight.rival().without_model.value > 0.5
+    assert (straight.rival().in_reverse, reversed_.rival().in_reverse) == (False, True)
+    assert number(reversed_.scored, AUC, finding="f", knowledge=()).facts.in_reverse
+    # The choice costs width: the attack alone is wider than the same scores as a control, which nobody chose.
+    wide = six_nodes(favourites(ATTACK), favourites(ATTACK), replicates=80)[0].scored
+    assert wide.estimate(AUC, 0).half_width > 1.05 * wide.estimate(AUC, 1).half_width
+
+
+def test_the_twin_of_an_attack_is_compared_together_with_the_same_guess():
+    guess = favourites(GUESS)
+    main = six_nodes(favourites(ATTACK), guess)[0].scored
+    scorers = [*main.scorers, prepared(Scorer("twin", (favourites(ATTACK),)), main.pairs, main.pairs.tensor)]
+    part = score_set(
+        main.pairs,
+        scorers,
+        (AUC,),
+        num_nodes=6,
+        rng=np.random.default_rng(0),
+        replicates=0,
+        together=[(0, 1), (2, 1)],
+    )
+    twin = comparisons(main, [(Twin(scheme="degree"), part)])[-1]
+    assert (twin.own, twin.other) == ((0, 1), (2, 1))
+    assert twin.headroom().contrast.value == pytest.approx(0.0)  # equal answers of the twin: nothing is of the edges
 
 
 def test_a_list_is_an_estimate_where_non_edges_are_a_sample():
@@ -326,9 +430,14 @@ def test_a_list_is_an_estimate_where_non_edges_are_a_sample():
         pairs = prior_pairs(truth, asked, np.random.default_rng(0))
         score = lambda p: torch.cos(p[0] * p[1] + p[0] + p[1]).double()  # noqa: E731
         found = score_set(
-            pairs, score, [], (AUC, *LOW_TPR, PRECISION), num_nodes=200, rng=np.random.default_rng(0), replicates=0
+            pairs,
+            [Scorer("attack", (score,))],
+            (AUC, *LOW_TPR, PRECISION),
+            num_nodes=200,
+            rng=np.random.default_rng(0),
+            replicates=0,
         )
-        counts.append(link_list(found, number(found, AUC, finding="f", knowledge=()), n_links=9, num_nodes=200))
+        counts.append(link_list(comparisons(found, ())[0], n_links=9, num_nodes=200))
     assert [links.sampled for links in counts] == [False, True]
 
 
@@ -351,7 +460,8 @@ def neighbour_hash(graph, noise, seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_planted_edges_are_found(target, seed):
     attack = Fixed(neighbour_hash(target.graph, 0.05, seed))
-    assert row(evaluate(make_cell(target, attack, replicates=60, seed=seed))).contrast.lo > 0
+    found = row(evaluate(make_cell(target, attack, replicates=60, seed=seed, counterfactuals=0)))
+    assert found.contrast.lo > 0.25
 
 
 def permuted(graph, seed):
@@ -370,9 +480,9 @@ def test_null_truth_permuted_leaves_no_excess():
         unit = torch.nn.functional.normalize(score_of - score_of.mean(dim=1, keepdim=True), dim=1)
         attack = Fixed(lambda p, unit=unit: (unit[p[0]] * unit[p[1]]).sum(dim=1))
         null = replace(base, graph=permuted(graph, seed))
-        main = row(evaluate(make_cell(null, attack, replicates=200, seed=seed)))
-        inside += main.contrast.lo <= 0 <= main.contrast.hi
-    assert inside >= 18
+        main = row(evaluate(make_cell(null, attack, replicates=200, seed=seed, counterfactuals=0)))
+        inside += main.contrast.lo <= 0
+    assert inside >= 19
 
 
 @pytest.mark.slow
