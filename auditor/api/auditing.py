@@ -44,6 +44,7 @@ def audit(
     family: Words = None,
     profile: str | None = None,
     seeds: str | Iterable[int] | None = None,
+    training_seeds: int | None = None,
     policy: str | None = None,
     fail_on: str | None = None,
     baseline: Place | None = None,
@@ -82,6 +83,8 @@ def audit(
         family: `privacy`, `robustness`, `shift`.
         profile: `quick`, `standard` (default) or `full`.
         seeds: of the attacks, whole numbers >= 0; by profile if None.
+        training_seeds: trains the target's recipe anew so many times, 3 or more, and audits those models too: what is
+            said of them holds for the recipe, not for this target alone. 0 (default) for none; needs a recipe.
         policy: `lenient`, `standard` (default), `strict`, or a `[policy.NAME]` of the config file.
         fail_on: severity from which a result fails: `low`, `medium`, `high`, `critical`.
         baseline: path of accepted results.
@@ -102,6 +105,7 @@ def audit(
     A failed gate raises nothing: see `Report.verdict` and `Report.raise_for_verdict`.
     """
     given = _options(only, skip, family, profile, seeds, data_root, threads) | {
+        "training_seeds": training_seeds,
         "policy": policy,
         "fail_on": fail_on,
         "baseline": None if baseline is None else os.fspath(baseline),

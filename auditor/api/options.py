@@ -15,12 +15,14 @@ from auditor.targets.config import read_target_file
 
 RUN_TABLES = ("run", "gate", "policy", "access", "suppress", "defenses")
 PATHS = ("baseline", "out", "data_root")
+LEAST_TRAININGS = 3
 DEFAULTS: Mapping[str, Any] = {
     "profile": "standard",
     "only": "",
     "skip": "",
     "family": "",
     "seeds": "",
+    "training_seeds": 0,
     "policy": "standard",
     "fail_on": "",
     "baseline": "",
@@ -98,6 +100,11 @@ def resolve(given: Mapping[str, Any], tables: Mapping[str, Any], folder: Path = 
             options[name] = Setting(str(folder / value) if name in PATHS and value else value, "file")
         else:
             options[name] = Setting(default, "default")
+    trainings = options["training_seeds"].value
+    if trainings != 0 and trainings < LEAST_TRAININGS:
+        raise ConfigError(
+            f"training_seeds is {trainings}; expected 0, or at least {LEAST_TRAININGS}: fewer say nothing of a recipe."
+        )
     if options["threads"].value < 1:
         raise ConfigError(f"threads is {options['threads'].value}; expected at least 1.")
     return Resolved(options, {name: tables[name] for name in RUN_TABLES if name != "run" and name in tables})

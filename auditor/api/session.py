@@ -12,7 +12,7 @@ from auditor import registry
 from auditor.api.files import prepare_folder, read_file, write_file
 from auditor.api.options import Resolved, parse_seeds, read_tables, resolve, side_knowledge, with_defense_tables
 from auditor.api.report import Report, file_formats
-from auditor.document import Audit, to_bytes
+from auditor.document import RECIPE, Audit, to_bytes
 from auditor.errors import ConfigError, UsageError
 from auditor.targets.config import AUDIT_FILE, config_file
 
@@ -139,18 +139,28 @@ class Session:
         return with_controls([*asked, *(told if group is not None else [])], profile=self.resolved["profile"])
 
     def plan(self, target: Target) -> tuple[PlannedCell, ...]:
-        """Every cell of the run.
+        """Every cell of the run: of the target, then of each model that its recipe trains anew.
 
         Raises:
-            ConfigError: there is none: nothing would be measured, and nothing may pass for that.
+            ConfigError: there is none: nothing would be measured, and nothing may pass for that. Or the target cannot
+                be trained anew.
         """
         from auditor.runner.plan import plan
 
         side = side_knowledge(self.resolved.tables.get("access"))
-        cells = plan(target, self.probes(), seeds=self.seeds(), profile=self.resolved["profile"], side=side)
+        profile, probes, trainings = self.resolved["profile"], self.probes(), self.resolved["training_seeds"]
+        cells = plan(target, probes, seeds=self.seeds(), profile=profile, side=side)
         if not cells:
             raise ConfigError(f"no probe of this choice is about {target.name}; loosen only, skip, family or profile.")
-        return cells
+        if trainings and target.recipe is None:
+            raise ConfigError(
+                f"training_seeds is {trainings}, and {target.name} cannot be trained anew. Give [target.train] and a "
+                "factory (or build= and recipe=), or leave it out."
+            )
+        anew = [
+            plan(target, probes, seeds=(seed,), profile=profile, side=side, arm=RECIPE) for seed in range(trainings)
+        ]
+        return (*cells, *(cell for own in anew for cell in own))
 
     def run(self, target: Target, *, observer: Observer, argv: tuple[str, ...] = ()) -> Report:
         """Runs the plan, writes `audit.json` and the reports asked for."""

@@ -16,6 +16,9 @@ Skip = Annotated[str | None, typer.Option(help="Probes to leave out.")]
 Family = Annotated[str | None, typer.Option(help="Families to run: privacy, robustness, shift.")]
 Profile = Annotated[str | None, typer.Option(help="Depth: quick, standard (default) or full.")]
 Seeds = Annotated[str | None, typer.Option(help="Attack seeds, e.g. 0,1,2 (default: by profile).")]
+TrainingSeeds = Annotated[
+    int | None, typer.Option(help="Train the recipe anew so many times (at least 3) and audit those models too.")
+]
 Data = Annotated[str | None, typer.Option(help="Data set, when TARGET is a model file.")]
 DataRoot = Annotated[str | None, typer.Option(help="Folder of raw data sets (else AUDITOR_DATA).")]
 TrustPickle = Annotated[

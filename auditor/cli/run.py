@@ -17,6 +17,7 @@ def run(
     family: options.Family = None,
     profile: options.Profile = None,
     seeds: options.Seeds = None,
+    training_seeds: options.TrainingSeeds = None,
     policy: Annotated[
         str | None, typer.Option(help="lenient, standard (default), strict or NAME of a policy.NAME table.")
     ] = None,
@@ -44,6 +45,7 @@ def run(
         "family": family,
         "profile": profile,
         "seeds": seeds,
+        "training_seeds": training_seeds,
         "policy": policy,
         "fail_on": fail_on,
         "baseline": baseline,

@@ -5,6 +5,7 @@ Frozen pydantic models; canonical bytes are UTF-8 with sorted keys, shortest flo
 
 from auditor.document.audit import (
     NONE,
+    RECIPE,
     SCHEMA_VERSION,
     Arm,
     Audit,
@@ -40,6 +41,7 @@ from auditor.statistics.estimate import Contrast, Estimate
 
 __all__ = [
     "NONE",
+    "RECIPE",
     "SCHEMA_VERSION",
     "Arm",
     "AtSeed",

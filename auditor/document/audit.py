@@ -15,6 +15,8 @@ from auditor.statistics.estimate import Estimate
 
 SCHEMA_VERSION = "2.0"
 NONE = "none"
+RECIPE = "recipe"
+"""Arms that no defence makes: the target as it is, and models that its own recipe trained anew, one a seed."""
 """The arm of a target as it is, and the defence of one that has none."""
 
 Kind = Literal["integrity", "strength", "warning"]

@@ -6,8 +6,9 @@ import datetime
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from auditor import __version__, registry
 from auditor.document import (
     NONE,
+    RECIPE,
     Audit,
     Comparison,
     Estimate,
@@ -30,7 +32,7 @@ from auditor.document.codes import Interrupted, PowerOnly
 from auditor.policy import Policy, coverage_of, judge, verdict_of
 from auditor.policy.baseline import Baseline
 from auditor.registry import Profile
-from auditor.runner.execute import Observer, run_cells
+from auditor.runner.execute import Observer, TrainedCache, run_cells
 from auditor.runner.joining import Finished, results_of
 from auditor.runner.plan import PlannedCell
 from auditor.statistics.intervals import wilson
@@ -84,11 +86,12 @@ def run_audit(
     clock = time.perf_counter()
     validity = check_validity(target, (cell.request.entry.id for cell in cells))
     finished: list[Finished] = []
-    interrupted = False
+    interrupted, models = False, TrainedCache()
     observer.planned(cells)
     try:
-        for cell in run_cells(target, cells, side=settings.side, observer=observer, out=out):
-            finished.append(cell)
+        for model, own in _by_model(target, cells, models):
+            for cell in run_cells(model, own, side=settings.side, observer=observer, out=out, models=models):
+                finished.append(cell)
     except KeyboardInterrupt:
         interrupted = True
     return assemble_audit(
@@ -102,6 +105,14 @@ def run_audit(
         interrupted=interrupted,
         baseline=baseline,
     )
+
+
+def _by_model(
+    target: Target, cells: Sequence[PlannedCell], models: TrainedCache
+) -> Iterator[tuple[Target, list[PlannedCell]]]:
+    """The cells of each model: the target, and one that its recipe trains anew for each seed of that arm."""
+    for seed, own in groupby(cells, lambda cell: cell.seed if cell.arm == RECIPE else None):
+        yield target if seed is None else models.twin(target, target.private_graph, seed), list(own)
 
 
 def assemble_audit(

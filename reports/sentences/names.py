@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from auditor.document import NONE, Result
+from auditor.document import NONE, RECIPE, Result
 from auditor.document.facts import Severity
 from reports.sentences.numbers import called, count, listed
 
@@ -101,7 +101,7 @@ def measured(result: Result) -> str:
 
 def source(probe: str, on: str) -> str:
     """Probe, and the arm it was run on."""
-    return probe if on == NONE else f"{probe} on {on}"
+    return probe if on == NONE else f"{probe} on {arm(on)}"
 
 
 def joined_by(result: Result) -> str:
@@ -109,6 +109,8 @@ def joined_by(result: Result) -> str:
     seeds = len(result.by_seed)
     if seeds < 2:
         return ""
+    if result.arm == RECIPE:
+        return f"mean over {seeds} trainings"
     return f"worst of {seeds} seeds" if result.joined_by == "worst" else f"mean over {seeds} seeds"
 
 
@@ -123,8 +125,8 @@ def control(name: str) -> str:
 
 
 def arm(spec: str) -> str:
-    """An arm of a comparison by its spec; `no defence` for the target as it is."""
-    return "no defence" if spec == NONE else spec
+    """An arm by its spec; `no defence` for the target as it is, `new trainings of its recipe`."""
+    return {NONE: "no defence", RECIPE: "new trainings of its recipe"}.get(spec, spec)
 
 
 def items(level: str) -> str:
