@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch_geometric.data import Data
 from torch_geometric.nn.models import GCN
 
 from benchmarks.trust.graphs import Drawn
@@ -124,7 +125,9 @@ def gcn(features: int, hidden: int, classes: int, *, dropout: float = 0.5) -> GC
     return GCN(features, hidden, 2, classes, dropout=dropout)
 
 
-def trained(build: Callable[[], Built], graph: Drawn, train: Tensor, recipe: Mapping[str, Any], seed: int) -> Built:
+def trained(
+    build: Callable[[], Built], graph: Drawn | Data, train: Tensor, recipe: Mapping[str, Any], seed: int
+) -> Built:
     """A fresh model after full-batch Adam on the cross-entropy of the items `train`; the last step counts."""
     torch.manual_seed(seed)
     model = build()
