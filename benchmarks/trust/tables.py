@@ -1,0 +1,68 @@
+"""What null and planted runs found, as Markdown; every run that was not as it should be by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from benchmarks.trust import null, planted
+from benchmarks.trust.judging import Row
+from benchmarks.trust.running import each, shares
+from benchmarks.trust.settings import NULL_RUNS, PLANTED_RUNS, POLICY
+
+Runs = Sequence[tuple[str, int]]
+
+
+def print_null(profile: str, runs: int | None, jobs: int, *, retrain: bool) -> None:
+    """Claims and fails of models that cannot know the edges."""
+    total = NULL_RUNS[profile] if runs is None else runs
+    dealt = shares(total, list(null.KINDS))
+    found = each(partial(null.run, profile=profile, retrain=retrain), dealt, jobs)
+    print(f"\n## Null: models that never saw the edges, {profile}, {_twins(retrain=retrain)}\n")
+    print(f"Goal, with twins: at most 1 claim in 40 runs and no fail under `{POLICY}`.\n")
+    _table(dealt, found, list(null.KINDS), "claims")
+    for (kind, number), rows in zip(dealt, found, strict=True):
+        for row in rows:
+            if row.claim or row.crosses or row.status == "fail":
+                print(f"- {kind} {number}: {row.said}")
+
+
+def print_planted(profile: str, runs: int | None, jobs: int, *, retrain: bool) -> None:
+    """Claims and fails of models that give the edges away."""
+    times = PLANTED_RUNS[profile] if runs is None else runs
+    kinds = list(planted.KINDS)
+    dealt = shares(times * len(kinds), kinds)
+    found = each(partial(planted.run, profile=profile, retrain=retrain), dealt, jobs)
+    print(f"\n## Planted leaks, {profile}, {_twins(retrain=retrain)}\n")
+    print(f"Goal: all of {', '.join(planted.TO_FIND)} found, 7 of 8 of them fail under `{POLICY}`.\n")
+    told = [(*each_, rows) for each_, rows in zip(dealt, found, strict=True)]
+    wanted = [(kind, number, rows) for kind, number, rows in told if kind in planted.TO_FIND]
+    _table([(k, n) for k, n, _ in wanted], [rows for *_, rows in wanted], list(planted.TO_FIND), "found")
+    for kind, number, rows in wanted:
+        if not any(row.status == "fail" for row in rows):
+            word = "found, no fail" if any(row.claim for row in rows) else "missed"
+            print(f"- {kind} {number}, {word}: {'; '.join(row.said for row in rows)}")
+    for kind in planted.FOR_INFLUENCE:
+        own = [rows for k, _, rows in told if k == kind]
+        claimed = sum(any(row.claim for row in rows) for rows in own)
+        print(f"\n{kind}: claimed in {claimed} of {len(own)} runs; no probe asks for influence yet.")
+
+
+def _table(dealt: Runs, found: Sequence[list[Row]], kinds: Sequence[str], title: str) -> None:
+    """Runs of each kind and of all: with a claim, with a fail, with a number beyond its threshold."""
+    counts: dict[str, Callable[[Row], bool]] = {
+        title: lambda row: row.claim,
+        "fail": lambda row: row.status == "fail",
+        "beyond the threshold, trusted or not": lambda row: row.crosses,
+    }
+    print(f"| model | runs | {' | '.join(counts)} | numbers judged |")
+    print("|---|---|---|---|---|---|")
+    for kind in [*kinds, "all"]:
+        own = [rows for (name, _), rows in zip(dealt, found, strict=True) if kind in (name, "all")]
+        hits = [sum(any(map(holds, rows)) for rows in own) for holds in counts.values()]
+        print(f"| {kind} | {len(own)} | {' | '.join(map(str, hits))} | {sum(map(len, own))} |", flush=True)
+    print()
+
+
+def _twins(*, retrain: bool) -> str:
+    return "twins can be trained" if retrain else "the model alone, no twin can be trained"
