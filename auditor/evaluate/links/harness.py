@@ -42,7 +42,6 @@ from auditor.evaluate.links.pairs import (
 from auditor.evaluate.links.paper_protocol import paper_numbers
 from auditor.evaluate.links.scorer_check import check_scorer
 from auditor.evaluate.links.twins import (
-    SCHEMES,
     Counterfactual,
     architecture_reference,
     counterfactuals,
@@ -61,7 +60,6 @@ NEGATIVES = {"quick": 50_000, "standard": 200_000, "full": 1_000_000}
 INTRA_NEGATIVES = {"quick": 50_000, "standard": 100_000, "full": 100_000}
 REPLICATES = {"quick": 300, "standard": 1000, "full": 1000}
 TWINS = {"quick": 1, "standard": 1, "full": 3}
-TWIN_SCHEMES = {"quick": SCHEMES[-1:], "standard": SCHEMES, "full": SCHEMES}
 SUBSET_REPLICATES = 300  # rows that are shown and never gated
 MIN_NODES = 50
 KEPT = 0.25  # share of the edges that a rewired graph may keep
@@ -120,7 +118,7 @@ def evaluate(cell: Cell) -> CellResult:
     untrained = untrained_control(cell, attack) if cell.profile != "quick" else None
     controls += [] if untrained is None else [untrained]
     graphs = TWINS[cell.profile] if settings.counterfactuals is None else settings.counterfactuals
-    twins = counterfactuals(cell, attack, truth, graphs, TWIN_SCHEMES[cell.profile])
+    twins = counterfactuals(cell, attack, truth, graphs, first_only=cell.profile == "quick")
     cell.tick(0.6, "intervals")
     rows, series, pairs = _measure_all(cell, attack, outcome.score, truth, controls, twins, knowledge, settings)
     power = _power_row(rows[1], pairs["prior"]["edges"])
