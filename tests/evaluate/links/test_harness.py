@@ -44,7 +44,7 @@ def test_judged_rows_controls_and_access(stealing):
     main = row(result)
     assert result.access == ("posteriors",)
     assert main.judged
-    assert (main.unit, main.worse_when, main.scale) == ("auc", "higher", "auc")
+    assert (main.unit, main.worse_when, main.question) == ("auc", "higher", "ranking")
     assert main.finding == "privacy-link-stealing"
     assert names(main) >= {"features", "features-standardised", "labels", "features+labels"}
     assert main.estimate.lo <= main.estimate.value <= main.estimate.hi
