@@ -11,8 +11,9 @@ from reports.neutral import neutral
 from reports.sentences import comparison as words
 from reports.sentences import names, target, verdict
 from reports.sentences.compose import said, word
-from reports.sentences.numbers import MISSING, count, difference_cell, interval_cell, value_cell
+from reports.sentences.numbers import MISSING, count, interval_cell, value_cell
 from reports.sentences.steps import steps
+from reports.sentences.templates import excess_cell
 
 FINDINGS = 20
 BYTES = 60_000
@@ -150,7 +151,7 @@ def _line(result: Result) -> str:
         names.holders(result.access),
         ", ".join(filter(None, value)),
         beside,
-        ", ".join(filter(None, difference_cell(result.excess, unit))),
+        ", ".join(filter(None, excess_cell(result))),
         names.band(judgement.severity, judgement.severity_upper),
         word(result),
     )

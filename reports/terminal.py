@@ -21,8 +21,9 @@ from reports.sentences import changes as words
 from reports.sentences import names, repair, target, verdict
 from reports.sentences.changes import Acceptances, Changes
 from reports.sentences.compose import left_out, said, word
-from reports.sentences.numbers import MISSING, called, count, difference_cell, interval_cell, value_cell
+from reports.sentences.numbers import MISSING, called, count, interval_cell, value_cell
 from reports.sentences.steps import steps
+from reports.sentences.templates import excess_cell
 from reports.terminal_check import check_parts
 from reports.terminal_claim import claim_parts
 from reports.terminal_comparison import comparison_parts
@@ -266,7 +267,7 @@ def _cells(result: Result) -> tuple[Text, ...]:
     beside = Text(MISSING)
     if control is not None:
         beside = Text.assemble(value_cell(control.estimate.value, unit), "\n", _breakable(control.name))
-    excess, between = difference_cell(result.excess, unit)
+    excess, between = excess_cell(result)
     gained = Text.assemble((excess, "bold"), "\n", (between, "dim"))
     judgement = result.judgement
     if judgement is None:

@@ -19,6 +19,7 @@ Confidence = Literal["low", "medium", "high"]
 Question = Literal[
     "ranking",
     "low-fpr",
+    "accuracy",
     "robustness",
     "edge-free",
     "over-confidence",
@@ -26,6 +27,7 @@ Question = Literal[
     "damage",
     "worst-group",
     "silent-failure",
+    "inverted-confidence",
     "non-finite",
     "defense-cost",
     "worst-case-loss",
@@ -160,8 +162,10 @@ class Judgement(Model):
         severity_upper: band of the upper bound: what cannot be excluded.
         confidence: how far the two lie apart, lowered by failed checks.
         threshold: T, as an excess; None where neither band nor limit applies.
-        against: where T comes from: a level (`high`), a named limit, or the policy whose table holds it.
-        of: whether T bounds the excess, or is a floor under the number itself.
+        against: where T comes from, by name: `high`, `standard`, `max_gap_pt`.
+        set_by: what that is the name of: a `level`, the `policy` whose table has a number for this question, or a
+            `limit`.
+        floor: the floor under the number itself that T comes from; None where T is given as an excess.
         untrusted: whether the status rests on a failed check.
         codes: why.
     """
@@ -172,7 +176,8 @@ class Judgement(Model):
     confidence: Confidence
     threshold: Number = None
     against: str = ""
-    of: Literal["excess", "value"] = "excess"
+    set_by: Literal["level", "policy", "limit"] = "level"
+    floor: Number = None
     untrusted: bool = False
     codes: tuple[JudgementCode, ...] = ()
 

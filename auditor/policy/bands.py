@@ -12,7 +12,7 @@ from typing import Final, Literal
 from pydantic import Field, model_validator
 
 from auditor.document.facts import SEVERITIES, Severity
-from auditor.document.results import Confidence
+from auditor.document.results import Confidence, Question
 from auditor.records import Model
 
 Level = Literal["low", "medium", "high", "critical"]
@@ -64,9 +64,10 @@ class Bands(Model):
 
 _EFFECT = Bands(low=0.0, medium=0.10, high=0.25, critical=0.40)
 _GENTLE = Bands(low=0.0, medium=0.05, high=0.10, critical=0.25)
-BANDS: Final[Mapping[str, Bands]] = {
+BANDS: Final[Mapping[Question, Bands]] = {
     "ranking": Bands(low=0.0, medium=0.10, high=0.25, critical=0.50),
     "low-fpr": Bands(low=0.0, medium=0.03, high=0.10, critical=0.25),
+    "accuracy": _EFFECT,
     "robustness": _EFFECT,
     "edge-free": Bands(low=None, high=0.0, critical=0.40),
     "over-confidence": _GENTLE,
@@ -74,14 +75,15 @@ BANDS: Final[Mapping[str, Bands]] = {
     "damage": _GENTLE,
     "worst-group": _EFFECT,
     "silent-failure": _EFFECT,
+    "inverted-confidence": _EFFECT,
     "non-finite": _EFFECT,
     "defense-cost": _EFFECT,
     "worst-case-loss": _EFFECT,
     "harm": _EFFECT,
 }
-"""Questions that have bands. A model that falls below one without edges is worse than no graph: at least high. Too
-little confidence is an inconvenience, whatever its size: low. `claim` and `artifact` have rules of their own, and
-`other` is judged by the limit that its harness brings along."""
+"""Questions that have bands. `accuracy` is what an adversary gets right beyond its control. A model that falls below
+one without edges is worse than no graph: at least high. Too little confidence is an inconvenience, whatever its size:
+low. `claim` and `artifact` have rules of their own; `other` is judged by the limit that its harness brings along."""
 
 
 def reaches(effect: float, edge: float) -> bool:

@@ -11,6 +11,7 @@ import datetime
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from auditor.document import CellRow, Estimate, Judgement, Result, ValidityRow
 from auditor.document.codes import (
@@ -53,16 +54,17 @@ class Threshold:
     """What a result is judged against.
 
     Attributes:
-        value: T, as an excess; None when neither a band nor a limit applies.
-        name: the level, the named limit, or the policy whose table holds it.
-        is_floor: whether it is a floor under the number itself, turned into an excess.
+        value: T, as an excess; None when neither a band nor a limit applies, infinite when nothing fails.
+        name, set_by: the level, the named limit, or the policy whose table holds it, and which of them it is.
+        floor: the floor under the number itself that was turned into an excess.
         corrected: whether the harness's `p_adjusted` answers for this T.
         together: numbers that are judged together, so that the bounds are widened; 1 when they are not.
     """
 
     value: float | None
     name: str
-    is_floor: bool = False
+    set_by: Literal["level", "policy", "limit"] = "level"
+    floor: float | None = None
     corrected: bool = False
     together: int = 1
 
@@ -146,7 +148,11 @@ def _threshold(result: Result, policy: Policy) -> Threshold:
 
     A p-value answers for the threshold it was made for.
     """
-    found = _from_policy(result, policy) if result.limit is None else Threshold(result.limit.value, result.limit.name)
+    found = (
+        _from_policy(result, policy)
+        if result.limit is None
+        else Threshold(result.limit.value, result.limit.name, "limit")
+    )
     if found.value is None or result.p_adjusted is None:
         return found
     corrected = result.p_for is None or math.isclose(found.value, result.p_for, abs_tol=1e-12)
@@ -158,13 +164,13 @@ def _from_policy(result: Result, policy: Policy) -> Threshold:
     if named in FLOORS:
         control = result.control
         if control is None or control.estimate.value is None:
-            return Threshold(None, named, is_floor=True)
-        return Threshold(control.estimate.value - policy.limits[named], named, is_floor=True)
+            return Threshold(None, named, "limit", floor=policy.limits[named])
+        return Threshold(control.estimate.value - policy.limits[named], named, "limit", floor=policy.limits[named])
     if named:
-        return Threshold(policy.limits[named], named)
+        return Threshold(policy.limits[named], named, "limit")
     own = policy.fails_from.get(result.question, policy.fail_on)
     if not isinstance(own, str):
-        return Threshold(own, policy.name)
+        return Threshold(own, policy.name, "policy")
     bands = policy.thresholds.get(result.question)
     if bands is None:
         return Threshold(None, own)
@@ -210,7 +216,8 @@ def _judge_one(result: Result, threshold: Threshold, trust: Trust, policy: Polic
         confidence=confidence,
         threshold=value if value is not None and math.isfinite(value) else None,
         against=threshold.name,
-        of="value" if threshold.is_floor else "excess",
+        set_by=threshold.set_by,
+        floor=threshold.floor,
         untrusted=untrusted,
         codes=tuple(codes),
     )

@@ -48,7 +48,7 @@ SHIPPED: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "strict": {"fail_on": "low", "unverified": "incomplete"},
 }
-"""From where each policy fails: a level for every question, and the questions that have a number of their own."""
+"""From where each policy fails: a level for every question, and numbers for those that have one of their own."""
 
 
 class Suppress(Model):
@@ -87,11 +87,11 @@ class Policy(Model):
 
     name: str = "standard"
     fail_on: Level = "high"
-    fails_from: dict[str, Level | float] = Field(default_factory=lambda: dict(SHIPPED["standard"]["fails_from"]))
+    fails_from: dict[Question, Level | float] = Field(default_factory=lambda: dict(SHIPPED["standard"]["fails_from"]))
     min_confidence: Confidence = "low"
     inconclusive: InconclusiveMode = "report"
     unverified: UnverifiedMode = "report"
-    thresholds: dict[str, Bands] = Field(default_factory=lambda: {**BANDS})
+    thresholds: dict[Question, Bands] = Field(default_factory=lambda: {**BANDS})
     limits: dict[str, float] = Field(default_factory=dict)
     suppress: tuple[Suppress, ...] = ()
 
@@ -120,8 +120,7 @@ class Policy(Model):
         """The policy of a config file: defaults < `[gate]` < the policy called `name` < `fail_on`.
 
         `[gate]` is what the file makes of `standard`; any other policy keeps its own keys above it. A level (`fail_on`)
-        holds for every question, so that it replaces the numbers that a policy below it gives to some; from the command
-        line it replaces named limits too.
+        holds for every question: what the layers below it say of single ones (`fails_from`, named limits) is gone.
 
         Args:
             gate: the `[gate]` table.
@@ -142,7 +141,7 @@ class Policy(Model):
             known = [*SHIPPED, *policies]
             raise ConfigError(f'no policy is called "{name}". {nearest(name, known)}')
         today = as_of or datetime.datetime.now(datetime.UTC).date()
-        values: dict[str, Any] = {"thresholds": dict(BANDS), "limits": {}, **SHIPPED["standard"]}
+        values: dict[str, Any] = {"thresholds": BANDS, "limits": {}, **SHIPPED["standard"]}
         layers = [_read(gate, "[gate]", BANDS)]
         base = layers[0].get("thresholds", BANDS)
         checked = {own: _read(table, f"[policy.{own}]", base) for own, table in policies.items()}
@@ -150,21 +149,20 @@ class Policy(Model):
             layers.append(checked[name])
         elif name != "standard":
             # --policy strict means strict: what [gate] says about failing does not soften it.
-            layers.append({**SHIPPED[name]})
+            layers.append(dict(SHIPPED[name]))
         if fail_on is not None:
             layers.append({"fail_on": _choice(fail_on, LEVELS, "fail_on")})
         for layer in layers:
             if "fail_on" in layer:
-                values["fails_from"] = {}
+                values |= {"fails_from": {}, "limits": {}}
             for key, value in layer.items():
                 values[key] = {**values[key], **value} if key in _TABLES else value
-        limits = {} if fail_on is not None else values["limits"]
-        values["limits"] = {key: value for key, value in limits.items() if value is not None}
+        values["limits"] = {key: value for key, value in values["limits"].items() if value is not None}
         rules = tuple(_suppress(table, index, today) for index, table in enumerate(suppress))
         return cls(name=name, suppress=rules, **values)
 
 
-def _read(table: Mapping[str, Any], where: str, base: Mapping[str, Bands]) -> dict[str, Any]:
+def _read(table: Mapping[str, Any], where: str, base: Mapping[Question, Bands]) -> dict[str, Any]:
     """The keys of `[gate]` as fields of Policy; thresholds change some edges of `base`."""
     choices = {"fail_on": LEVELS, "min_confidence": CONFIDENCES, "inconclusive": get_args(InconclusiveMode)}
     choices["unverified"] = get_args(UnverifiedMode)
@@ -206,7 +204,7 @@ def _limit(key: str, value: object, where: str) -> float | None:
     return value / 100 if points else float(value)
 
 
-def _fails_from(table: object, where: str) -> dict[str, Level | float]:
+def _fails_from(table: object, where: str) -> dict[Question, Level | float]:
     """A level or a fraction by question."""
     if not isinstance(table, Mapping):
         raise ConfigError(f'{where} is {table!r}; expected a table such as robustness = "medium" or damage = 0.05.')
@@ -221,7 +219,7 @@ def _fails_from(table: object, where: str) -> dict[str, Level | float]:
     return {question: value if value in LEVELS else float(value) for question, value in table.items()}
 
 
-def _thresholds(table: object, where: str, base: Mapping[str, Bands]) -> dict[str, Bands]:
+def _thresholds(table: object, where: str, base: Mapping[Question, Bands]) -> dict[Question, Bands]:
     if not isinstance(table, Mapping):
         raise ConfigError(f"{where} is {table!r}; expected a table such as ranking = {{ high = 0.25 }}.")
     result = dict(base)

@@ -12,7 +12,8 @@ from reports.html.kinds import Points, cut
 from reports.html.svg import draw
 from reports.sentences import names
 from reports.sentences.compose import word
-from reports.sentences.numbers import MISSING, count, difference_cell, digits
+from reports.sentences.numbers import MISSING, count, digits
+from reports.sentences.templates import excess_cell
 
 WIDTH = 430.0
 HEIGHT = 270.0
@@ -69,10 +70,10 @@ def overview_drawing(chart_id: str, family: str, results: Sequence[Result]) -> D
         (
             views.source(result),
             names.measured(result),
-            *difference_cell(found, result.unit),
+            *excess_cell(result),
             word(result),
         )
-        for result, found in drawn
+        for result, _ in drawn
     )
     probe, measured, value, between, status = table[0]
     description = f"Worst: {probe}, {measured}, {value} ({between or 'no interval'}): {status}."

@@ -21,6 +21,7 @@ from reports.neutral import neutral
 from reports.sentences import claim, comparison, names, numbers, target, verdict
 from reports.sentences.compose import said, word
 from reports.sentences.steps import steps
+from reports.sentences.templates import excess_cell
 from reports.views import Answer
 
 CHART_BYTES = 190_000  # charts with their tables; what comes later is left to audit.json, to stay below 300 kB
@@ -126,6 +127,7 @@ class HtmlReport:
             tone=lambda status: _TONES.get(status, "none"),
             names=names,
             numbers=numbers,
+            excess_cell=excess_cell,
             words=comparison,
             source=views.source,
             word=word,

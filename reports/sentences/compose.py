@@ -30,7 +30,7 @@ from reports.sentences import claim as claims
 from reports.sentences import names
 from reports.sentences.codes import all_of
 from reports.sentences.numbers import Differences, Shares, closed, count
-from reports.sentences.templates import Template, basis, picture, template
+from reports.sentences.templates import Template, basis, picture, sides, template
 
 OVER, SEEN, ABSENT, OPEN, ACCEPTED, VOID, SHOWN = (
     "over the limit",
@@ -42,6 +42,8 @@ OVER, SEEN, ABSENT, OPEN, ACCEPTED, VOID, SHOWN = (
     "shown, not judged",
 )
 UNASKED, UNANSWERED = "not tested", "no answer"
+_PASSING = ("within the limit", "within what the policy lets pass")
+"""Of what is seen and passes: with a limit, and without one."""
 _SETTLING = (Settle, OpenInterval, NoThreshold, NotMeasured, NotSignificant, TooUncertain)
 
 
@@ -73,7 +75,9 @@ def said(result: Result, item: str = "node") -> str:
     if judgement.has(Widened) and judgement.status != "pass":
         parts += all_of((Widened,), result, "")
     parts += all_of((StandsAnyway, AcceptanceExpired, WorseThanAccepted, Accepted), result, "")
-    return " ".join(map(closed, parts))
+    if not judgement.has(Untrusted) and _is_found(result):
+        parts.append(template(result.finding).remedy)
+    return " ".join(map(closed, filter(None, parts)))
 
 
 def shown(result: Result, item: str = "node") -> str:
@@ -118,12 +122,12 @@ def _stem(result: Result, judgement: Judgement, item: str) -> str:
     excess = _judged_excess(result, judgement)
     if excess is None or excess.value is None:
         return f"we cannot tell whether {claim}: {'; '.join(all_of(_SETTLING, result, items)) or seen}"
-    extent = _Extent.of(result, judgement, excess, words)
+    extent = _Extent.of(result, judgement, excess)
     if judgement.status in ("fail", "accepted"):
         return f"{claim}: {seen}. {extent.over()}"
     if judgement.status == "pass":
         if _is_found(result):
-            return f"{claim}, within the limit: {seen}. {extent.within()}"
+            return f"{claim}, {_PASSING[judgement.threshold is None]}: {seen}. {extent.within()}"
         return f"we did not find that {claim}: {seen}. {extent.excluded()}".rstrip(". ")
     settling = "".join(f"; {clause}" for clause in all_of(_SETTLING, result, items))
     open_ = (
@@ -139,7 +143,7 @@ def _fact(result: Result, judgement: Judgement, words: Template, claim: str, see
         return f"we could not look for {sought}: {'; '.join(all_of((NotMeasured,), result, '')) or 'no number'}"
     if result.estimate.value <= 0:
         return f"we looked for {sought} and found none: {seen}"
-    within = ", within what the policy lets pass" if judgement.status == "pass" else ""
+    within = f", {_PASSING[True]}" if judgement.status == "pass" else ""
     return f"{claim}{within}: {seen}"
 
 
@@ -162,12 +166,13 @@ def _judged_excess(result: Result, judgement: Judgement) -> Estimate | None:
 
 @dataclass(frozen=True, slots=True)
 class _Extent:
-    """A judged difference beside its limit, in one unit.
+    """A judged difference beside its limit, in one unit: `over the limit of standard, 10 points`.
 
     Attributes:
         value, between: the difference and its range; the number itself where the limit is a floor under it.
         lying: its range with its unit.
         limit: `10 points`, `60 in 100`; empty where none applies.
+        whose: the policy whose table holds the limit; empty where it follows from a level or is set by name.
         highest: what cannot be excluded; empty where nothing is left.
         over_what: what a share is of, where it is no difference of what the picture shows.
         is_floor: the limit is a floor under the number itself.
@@ -178,29 +183,28 @@ class _Extent:
     between: str
     lying: str
     limit: str
+    whose: str = ""
     highest: str = ""
     over_what: str = ""
     is_floor: bool = False
     is_range: bool = False
 
     @classmethod
-    def of(cls, result: Result, judgement: Judgement, excess: Estimate, words: Template) -> _Extent:
+    def of(cls, result: Result, judgement: Judgement, excess: Estimate) -> _Extent:
         """Of a result with an excess."""
-        limit, control, own = judgement.threshold, result.control, result.estimate
-        is_floor = judgement.of == "value"
-        if is_floor and limit is not None and control is not None and control.estimate.value is not None:
-            least = control.estimate.value - limit
-            share = Shares.comparing(least, own.value, own.lo, own.hi)
+        limit, own, floor = judgement.threshold, result.estimate, judgement.floor
+        if floor is not None:
+            share = Shares.comparing(floor, own.value, own.lo, own.hi)
             return cls(
                 share(own.value),
                 share.between(own),
                 share.between(own),
-                share(least),
+                share(floor),
                 is_floor=True,
                 is_range=own.lo is not None and own.hi is not None,
             )
         value = excess.value or 0.0
-        write = Differences.of(result.unit, excess, limit=limit, sides=words.sides)
+        write = Differences.of(result.unit, excess, limit=limit, sides=sides(result))
         between, lying = write.between(excess), write.between(excess, noun=True)
         is_range = excess.lo is not None and excess.hi is not None
         return cls(
@@ -208,6 +212,7 @@ class _Extent:
             between,
             lying,
             "" if limit is None else write.limit(limit),
+            judgement.against if judgement.set_by == "policy" else "",
             "" if excess.hi is None or excess.hi <= 0 else write.plain(excess.hi),
             basis(result),
             is_range=is_range,
@@ -215,8 +220,10 @@ class _Extent:
 
     def over(self) -> str:
         """`That is 30.4 points more (between 28.4 and 32.4), over the limit of 10 points`."""
-        beyond = "under" if self.is_floor else "over"
-        return f"{self._that()}, {beyond} the {self._kind()} of {self.limit}" if self.limit else self._that()
+        if not self.limit:
+            return self._that()
+        amount = f"{self.whose}, {self.limit}" if self.whose else self.limit
+        return f"{self._that()}, {'under' if self.is_floor else 'over'} the {self._kind()} of {amount}"
 
     def within(self) -> str:
         """`That is 5.4 points more (between 4.6 and 6.2); the limit is 25 points`."""
@@ -235,7 +242,8 @@ class _Extent:
         return f"{what} {verb} {self.lying}{self._beside_limit()}"
 
     def _beside_limit(self) -> str:
-        return f"; the {self._kind()} is {self.limit}" if self.limit else ""
+        of = f" of {self.whose}" if self.whose else ""
+        return f"; the {self._kind()}{of} is {self.limit}" if self.limit else ""
 
     def _kind(self) -> str:
         return "floor" if self.is_floor else "limit"

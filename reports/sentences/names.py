@@ -8,6 +8,7 @@ from typing import Final
 
 from auditor.document import NONE, RECIPE, Result
 from auditor.document.facts import Severity
+from auditor.document.results import Question
 from reports.sentences.numbers import called, count, listed
 
 FAMILIES: Final = {"privacy": "Privacy", "robustness": "Robustness", "shift": "Shift"}
@@ -30,6 +31,24 @@ CELLS: Final = {"ok": "ran", "skipped": "does not apply", "error": "broke off", 
 """How a test ended."""
 CHECKS: Final = {"pass": "passed", "warn": "warns", "fail": "failed", "not_checked": "not checked"}
 
+ASKED: Final[Mapping[Question, str]] = {
+    "ranking": "ranking",
+    "low-fpr": "few false alarms",
+    "accuracy": "guesses",
+    "robustness": "edits",
+    "edge-free": "falling below a model without edges",
+    "over-confidence": "too much confidence",
+    "under-confidence": "too little confidence",
+    "damage": "mild damage",
+    "worst-group": "the worst group",
+    "silent-failure": "staying sure while failing",
+    "inverted-confidence": "getting surer while failing",
+    "non-finite": "answers that are not numbers",
+    "defense-cost": "what a defence costs",
+    "worst-case-loss": "a defended model under edits",
+    "harm": "what learned weights cost",
+}
+"""What the policy has a limit for."""
 _ARMS: Final = 4
 """Arms that a check names; the others are counted."""
 _ACRONYMS = {"auc": "AUC", "ap": "AP", "ece": "ECE", "sce": "SCE", "tpr": "TPR", "fpr": "FPR", "auroc": "AUROC",

@@ -26,6 +26,7 @@ from auditor.document.facts import (
     Robust,
     Shipped,
 )
+from auditor.document.results import Question
 from reports.sentences import names
 from reports.sentences.numbers import (
     FOUND,
@@ -35,6 +36,7 @@ from reports.sentences.numbers import (
     Sides,
     count,
     decimals,
+    difference_cell,
     digits,
     rate,
     shortest,
@@ -48,6 +50,12 @@ INSIDER = "an insider who edits edges and knows model and data"
 
 Words = Callable[[Result, str], str]
 
+_SIDES: Final[Mapping[Question, Sides]] = {
+    "over-confidence": ("too low", "too high"),
+    "under-confidence": ("too high", "too low"),
+}
+"""Of questions about one number in two directions."""
+
 
 @dataclass(frozen=True, slots=True)
 class Template:
@@ -60,6 +68,7 @@ class Template:
         sides: words for an excess below and above 0.
         items: what its numbers are over, where that is not the test items of the task; `{item}` is their word.
         sought: what was looked for, where the finding is a fact that has no interval.
+        remedy: what mends it, said of whatever is found, also within its limit.
     """
 
     claim: Words
@@ -68,6 +77,7 @@ class Template:
     sides: Sides = OWNER
     items: str = ""
     sought: str = ""
+    remedy: str = ""
 
     def counted(self, item: str) -> str:
         """One of what the numbers are over: `test node`, `test node of that group`, `pair`."""
@@ -77,6 +87,16 @@ class Template:
 def template(finding: str) -> Template:
     """The template of a finding id: ours, or one that the table of a plug-in names."""
     return TEMPLATES.get(finding) or registry.templates().get(finding, OTHER)
+
+
+def sides(result: Result) -> Sides:
+    """Words for an excess below and above 0: those of the question, or of the finding."""
+    return _SIDES.get(result.question) or template(result.finding).sides
+
+
+def excess_cell(result: Result) -> tuple[str, str]:
+    """The excess of a result and its range in a table: better or worse, or what its question calls the two sides."""
+    return difference_cell(result.excess, result.unit, _SIDES.get(result.question, OWNER))
 
 
 def basis(result: Result) -> str:
@@ -458,7 +478,10 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         items="test {item} of that group",
     ),
     "shift-miscalibrated": Template(
-        _more_or_less_sure, _miscalibrated, "Fit a temperature on validation items and audit again."
+        _more_or_less_sure,
+        _miscalibrated,
+        "Fit a temperature on validation items (auditor defend TARGET --defense temperature) and audit again.",
+        remedy="One temperature usually mends it: auditor defend TARGET --defense temperature.",
     ),
     "shift-silent-failure": Template(
         _said("the model stays sure while it fails"), _detection, "Watch the inputs, not the confidence."

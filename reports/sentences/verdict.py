@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from auditor.document import Audit
+from auditor.document import Audit, Result
 from auditor.document.codes import (
     BrokeOff,
     Interrupted,
@@ -13,7 +13,7 @@ from auditor.document.codes import (
 )
 from reports.sentences import names
 from reports.sentences.codes import holes
-from reports.sentences.numbers import closed, count, digits
+from reports.sentences.numbers import Differences, Shares, closed, count, digits
 
 WORDS = {"PASSED": "PASSED", "FAILED": "FAILED", "INCOMPLETE": "NO VERDICT (INCOMPLETE)"}
 
@@ -51,11 +51,33 @@ def further(audit: Audit) -> list[str]:
 
 
 def policy(audit: Audit) -> str:
-    """`standard: over the limit = at least large, or beyond a limit set by name`."""
+    """`standard: over the limit = at least large; 5 points for mild damage, never for too little confidence`.
+
+    The level, and the questions of this audit that it does not decide: as they were judged.
+    """
     v = audit.verdict
-    return (
-        f"{v.policy}: over the limit = at least {names.SIZES.get(v.fail_on, v.fail_on)}, or beyond a limit set by name"
-    )
+    line = f"{v.policy}: over the limit = at least {names.size(v.fail_on)}"
+    own: dict[str, str] = {}
+    for result in audit.results:
+        about = names.ASKED.get(result.question) or names.metric(result.metric)
+        if result.question not in ("claim", "artifact") and (text := _limit(result, v.fail_on)):
+            own.setdefault(about, f"{text} for {about}")
+    return "; ".join(filter(None, (line, ", ".join(own.values()))))
+
+
+def _limit(result: Result, level: str) -> str:
+    """The limit of a judged result; empty where it is what the level of the policy comes to."""
+    judgement = result.judgement
+    if judgement is None:
+        return ""
+    limit = judgement.threshold
+    if limit is None:
+        return "never" if judgement.status == "pass" else ""
+    if judgement.set_by == "level":
+        return "" if judgement.against == level else f"at least {names.size(judgement.against)}"
+    if judgement.floor is not None:
+        return f"under {Shares.comparing(judgement.floor)(judgement.floor)}"
+    return Differences.of(result.unit).limit(limit)
 
 
 def last_line(audit: Audit) -> tuple[str, str]:

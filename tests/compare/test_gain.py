@@ -86,8 +86,10 @@ def test_what_edits_take_from_a_defended_model_is_judged_at_five_percent(scored)
     loss = judged["worst_case_accuracy"]
     assert loss.excess is not None
     assert loss.excess.value == pytest.approx(scores.clean.mean() - scores.worst[9].mean())
-    assert loss.limit is not None
-    assert (loss.limit.name, loss.limit.value) == ("max_worst_case_loss_pt", 0.10)
+    assert {m: number.question for m, number in judged.items()} == {
+        "clean_accuracy": "defense-cost",
+        "worst_case_accuracy": "worst-case-loss",
+    }
     assert not any(n.judged for n in gain_measured(scores, {"ce": scores}, y, {}, np.random.default_rng(0)))
 
 
@@ -100,9 +102,9 @@ def test_a_reweighting_is_judged_by_balanced_accuracy_alone_and_on_each_part_whe
     parts = {"id": small, "ood": ~small} if in_parts else {}
     rng = np.random.default_rng(0)
     numbers = gain_measured(scores, {"refit": scores}, y, {9: "eps=0.05"}, rng, judged="an-effect", parts=parts)
-    judged = {(n.metric, n.subset, n.finding, n.limit and n.limit.name) for n in numbers if n.judged}
+    judged = {(n.metric, n.subset, n.finding, n.question) for n in numbers if n.judged}
     subsets = ("id", "ood") if in_parts else ("",)
-    assert judged == {("balanced_accuracy", subset, "an-effect", "max_harm_pt") for subset in subsets}
+    assert judged == {("balanced_accuracy", subset, "an-effect", "harm") for subset in subsets}
 
 
 def test_the_arm_without_a_defence_stands_beside_nothing(scored) -> None:

@@ -21,8 +21,8 @@ from tests.compare.finished import cell, compared, number
 from tests.toys import toy_target
 
 NONE, FAKE = DefenseRequest("none", None), DefenseRequest("fake", Fake())
-AUC = Metric("auc", "auc", "higher", "auc")
-ACCURACY = Metric("accuracy", "share", "lower", "gap")
+AUC = Metric("auc", "auc", "higher", "ranking")
+ACCURACY = Metric("accuracy", "share", "lower", "damage")
 PARTS = (
     ProbeEntry("leaks", "privacy", "m:f", "", ("f",), Shown("auc")),
     ProbeEntry("leaks-too", "privacy", "m:f", "", ("f",), Shown("hit_rate", "at=10")),

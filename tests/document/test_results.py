@@ -9,9 +9,8 @@ from auditor.document import Control, Estimate, Judgement, Limit, Measured, Metr
 from auditor.document import codes as why
 from auditor.document.facts import Named
 
-HIGHER = Metric("auc", "auc", "higher", "auc")
-LOWER = Metric("accuracy", "share", "lower", "accuracy")
-AWAY = Metric("sce", "share", "away", "calibration")
+HIGHER = Metric("auc", "auc", "higher", "ranking")
+LOWER = Metric("accuracy", "share", "lower", "robustness")
 
 Bounds = tuple[float | None, float | None, float | None]
 
@@ -41,7 +40,7 @@ def bounds(estimate: Estimate | None) -> Bounds:
 
 
 def test_words_come_from_the_metric_and_the_rest_is_kept() -> None:
-    limit, facts = Limit(name="max_gap_pt", value=0.1), Named(words={"a": "b"})
+    limit, facts = Limit(name="max_flips", value=0.1), Named(words={"a": "b"})
     made = measured(
         LOWER,
         Estimate(value=0.5),
@@ -50,14 +49,16 @@ def test_words_come_from_the_metric_and_the_rest_is_kept() -> None:
         judged=True,
         limit=limit,
         p_adjusted=0.2,
+        p_for=0.05,
         facts=facts,
     )
-    assert (made.metric, made.unit, made.worse_when, made.scale) == ("accuracy", "share", "lower", "accuracy")
-    assert (made.finding, made.subset, made.judged, made.p_adjusted) == ("shift-gap", "x", True, 0.2)
+    assert (made.metric, made.unit, made.worse_when, made.question) == ("accuracy", "share", "lower", "robustness")
+    assert (made.finding, made.subset, made.judged) == ("shift-gap", "x", True)
+    assert (made.p_adjusted, made.p_for) == (0.2, 0.05)
     assert (made.limit, made.facts, made.estimate) == (limit, facts, Estimate(value=0.5))
 
 
-@pytest.mark.parametrize("metric", [HIGHER, LOWER, AWAY])
+@pytest.mark.parametrize("metric", [HIGHER, LOWER])
 def test_without_a_control_there_is_no_contrast(metric: Metric) -> None:
     made = measured(metric, Estimate(value=0.5), finding="f")
     assert (made.contrast, made.control, made.excess) == (None, None, None)
@@ -157,32 +158,10 @@ def test_joint_contrast_of_several_controls(
     assert made.contrast.value == pytest.approx(0.9 - own.estimate.value)  # own − other, in the metric's own sign
 
 
-@pytest.mark.parametrize(
-    ("contrast", "excess"),
-    [
-        ((0.2, 0.1, 0.3), (0.2, 0.1, 0.3)),
-        ((-0.2, -0.3, -0.1), (0.2, 0.1, 0.3)),
-        ((-0.05, -0.2, 0.1), (0.05, 0.0, 0.2)),
-        ((-0.2, None, -0.1), (0.2, 0.1, None)),
-    ],
-)
-def test_distance_from_a_control_counts_whatever_its_sign(contrast: Bounds, excess: Bounds) -> None:
-    made = number(control("confidence equal to accuracy", *contrast), metric=AWAY)  # type: ignore[arg-type]
-    assert bounds(made.contrast) == contrast
-    assert bounds(made.excess) == excess
-
-
-def test_nearest_of_several_controls_counts_for_a_distance() -> None:
-    made = number(control("a", -0.2, -0.3, -0.1), control("b", 0.1, 0.05, 0.15), metric=AWAY)
-    assert made.contrast is not None
-    assert (made.contrast.to, bounds(made.excess)) == ("b", (0.1, 0.05, 0.15))
-
-
 def test_excess_turns_the_sign_where_lower_is_worse() -> None:
     contrast = Estimate(value=-0.2, lo=-0.3, hi=0.1)
     assert excess_of(contrast, "higher") == contrast
     assert bounds(excess_of(contrast, "lower")) == (0.2, -0.1, 0.3)
-    assert bounds(excess_of(contrast, "away")) == (0.2, 0.0, 0.3)
 
 
 def test_excess_is_never_stored() -> None:
@@ -201,6 +180,8 @@ def test_unknown_words_are_refused() -> None:
         measured(Metric("auc", "auc", "sideways"), Estimate(value=0.5), finding="f")  # type: ignore[arg-type]
     with pytest.raises(ValidationError, match="unit"):
         measured(Metric("auc", "furlong", "lower"), Estimate(value=0.5), finding="f")  # type: ignore[arg-type]
+    with pytest.raises(ValidationError, match="question"):
+        measured(Metric("auc", "auc", "higher", "auc"), Estimate(value=0.5), finding="f")  # type: ignore[arg-type]
 
 
 def test_a_judgement_knows_its_codes() -> None:

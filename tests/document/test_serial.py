@@ -48,17 +48,17 @@ def read(document: dict[str, Any]) -> Audit:
 
 
 def rich() -> Audit:
-    """Several seeds, arms, controls that differ by seed, tries, distances, own sides, cells that failed."""
-    away = Metric("sce", "share", "away", "calibration")
+    """Several seeds, arms, controls that differ by seed, tries, own sides, cells that failed."""
+    over = Metric("over_confidence", "share", "higher", "over-confidence")
 
     def beside(features: float, labels: float) -> Measured:
         pairs = (("features", features), ("labels", labels))
         controls = [Control(name=n, estimate=Estimate(value=v), contrast=Estimate(value=0.8 - v)) for n, v in pairs]
         return measured(AUC, Estimate(value=0.8), finding="privacy-link-stealing", subset="beside", controls=controls)
 
-    def distance(value: float) -> Measured:
+    def too_sure(value: float) -> Measured:
         calibrated = Control(name="calibrated", estimate=Estimate(value=0.0), contrast=Estimate(value=value))
-        return measured(away, Estimate(value=value), finding="shift-miscalibrated", controls=[calibrated])
+        return measured(over, Estimate(value=value), finding="shift-miscalibrated", controls=[calibrated])
 
     def elsewhere(own: float) -> Measured:
         contrast = Estimate(value=own - 0.5, lo=own - 0.6, hi=own)
@@ -70,8 +70,8 @@ def rich() -> Audit:
         cell(beside(0.5, 0.7), elsewhere(0.8), seed=1),
         *seeds([(0.2, 0.1, 0.3), (0.4, 0.3, 0.5)], probe="structure-evasion", family="robustness", tries=True),
         *seeds([(0.2, 0.1, 0.3), (0.4, 0.3, None)], probe="structure-evasion", arm="l2r", tries=True),
-        cell(distance(0.1), probe="strata", family="shift", validity=(row("warn", "warning"),)),
-        cell(distance(-0.2), probe="strata", family="shift", seed=1),
+        cell(too_sure(0.1), probe="strata", family="shift", validity=(row("warn", "warning"),)),
+        cell(too_sure(-0.2), probe="strata", family="shift", seed=1),
         cell(**FAILED),
     ]
     return audit_of(cells, validity=[row("fail", "strength", "gradient", "graphmi")], config={"note": "déjà vu"})

@@ -23,7 +23,6 @@ COLUMNS = {
     ("shift", "accuracy", ""): ("shift", "gap", "worst blind corruption"),
 }
 """Names of today -> names that the tables keep."""
-WORSE = {"away": "higher"}
 SIDES = {"utility": ("accuracy", "beside a constant"), "accuracy": ("accuracy", "beside no edges")}
 
 
@@ -134,7 +133,7 @@ def _number(rows: Rows, place: tuple[str, str, int], result: Document, each: Doc
     own = {
         "value": _interval(each["estimate"]),
         "n": each["estimate"]["n"],
-        "worse_when": WORSE.get(result["worse_when"], result["worse_when"]),
+        "worse_when": result["worse_when"],
     }
     judged = {
         "primary": result["judged"] or None,
@@ -265,9 +264,6 @@ def _excess(contrast: Document | None, worse_when: str) -> list[float | None] | 
     value, lo, hi = contrast["value"], contrast["lo"], contrast["hi"]
     if worse_when == "lower":
         return [None if end is None else -end for end in (value, hi, lo)]
-    if worse_when == "away":
-        near, far = sorted((abs(lo), abs(hi)))
-        return [abs(value), 0.0 if lo <= 0 <= hi else near, far]
     return [value, lo, hi]
 
 

@@ -62,8 +62,8 @@ def test_worse_than_accepted_fails_and_says_what_was_accepted() -> None:
     assert gate(audit_of(worse), Policy(), accepted_of(LEAK), as_of=TODAY).verdict.exit_code == 1
     (code,) = (c for c in first(worse, None, accepted_of(LEAK)).codes if isinstance(c, why.WorseThanAccepted))
     assert (code.hi, code.severity) == (pytest.approx(0.34), "high")
-    band = [cell(measurement(0.42, 0.40, 0.44)), LEAK[1]]  # lower bound inside the accepted interval, band above
-    known = accepted_of([cell(measurement(0.4, 0.39, 0.41)), LEAK[1]])
+    band = [cell(measurement(0.52, 0.50, 0.54)), LEAK[1]]  # lower bound inside the accepted interval, band above
+    known = accepted_of([cell(measurement(0.5, 0.49, 0.51)), LEAK[1]])
     judged = first(band, None, known)
     assert (judged.status, judged.severity) == ("fail", "critical")
     assert [c.severity for c in judged.codes if isinstance(c, why.WorseThanAccepted)] == ["high"]

@@ -14,8 +14,8 @@ from auditor.policy.baseline import Accepted, Baseline
 from auditor.runner.joining import Finished
 from tests.policy.samples import TARGET, TODAY, cell, judged_by, measurement, row, rows_of
 
-EDGE = {"low": 0.0, "medium": 0.10, "high": 0.25, "critical": 0.40}
-POINTS = (-0.1, 0.0, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5)
+EDGE = {"low": 0.0, "medium": 0.10, "high": 0.25, "critical": 0.50}
+POINTS = (-0.1, 0.0, 0.05, 0.1, 0.2, 0.25, 0.3, 0.5, 0.6)
 TRUST: dict[str, tuple[ValidityRow, ...]] = {
     "sound": (row("pass"),),
     "warned": (row("warn", "warning"),),

@@ -93,7 +93,7 @@ def test_a_lost_control_is_redefined() -> None:
 
 
 def test_a_fall_of_what_should_be_high_is_worse() -> None:
-    metric = Metric("accuracy", "share", "lower", "accuracy")
+    metric = Metric("accuracy", "share", "lower", "robustness")
     old, new = (audit_of([cell(measurement(v, v - 0.03, v + 0.03, metric=metric))]) for v in (0.1, 0.3))
     (row,) = diff(old, new).rows
     assert (row.change, row.difference) == ("worse", pytest.approx(0.2))

@@ -11,8 +11,10 @@ import pytest
 from auditor.document import Judgement, Limit, Measured, Metric, ValidityRow
 from auditor.document import codes as why
 from auditor.document.facts import Decorrelation, Severity, Shipped
+from auditor.document.results import Question
 from auditor.policy import Policy, judge
-from auditor.policy.bands import BANDS, NOTHING, Bands, rank, reaches
+from auditor.policy.bands import BANDS, LEVELS, NOTHING, Bands, rank, reaches
+from auditor.policy.rules import FLOORS, LIMITS
 from auditor.runner.joining import Finished
 from auditor.statistics.intervals import Z95
 from tests.policy.samples import METRICS, TARGET, TODAY, cell, claim, judged_by, measurement, row, rows_of, seeds
@@ -29,24 +31,121 @@ def statuses(cells: Sequence[Finished], policy: Policy | None = None) -> set[str
 
 
 @pytest.mark.parametrize(
-    ("scale", "edges"),
+    ("question", "edges"),
     [
-        ("auc", (0.0, 0.10, 0.25, 0.40)),
+        ("ranking", (0.0, 0.10, 0.25, 0.50)),
+        ("low-fpr", (0.0, 0.03, 0.10, 0.25)),
         ("accuracy", (0.0, 0.10, 0.25, 0.40)),
-        ("gap", (0.0, 0.10, 0.25, 0.40)),
-        ("tpr", (0.0, 0.03, 0.10, 0.25)),
-        ("calibration", (0.05, 0.10, 0.25, None)),
+        ("robustness", (0.0, 0.10, 0.25, 0.40)),
+        ("edge-free", (None, None, 0.0, 0.40)),
+        ("over-confidence", (0.0, 0.05, 0.10, 0.25)),
+        ("under-confidence", (0.0, None, None, None)),
+        ("damage", (0.0, 0.05, 0.10, 0.25)),
+        ("worst-group", (0.0, 0.10, 0.25, 0.40)),
     ],
 )
-def test_bands_are_those_of_the_table(scale: str, edges: tuple[float | None, ...]) -> None:
-    names = ("low", "medium", "high", "critical")
-    for name, edge, below in zip(names, edges, ("none", *names), strict=False):
+def test_bands_are_those_of_the_table(question: Question, edges: tuple[float | None, ...]) -> None:
+    bands, below = BANDS[question], "none"
+    for name, edge in zip(("low", "medium", "high", "critical"), edges, strict=True):
+        assert bands.edge(name) == edge  # type: ignore[arg-type]
         if edge is None:
-            assert BANDS[scale].severity(1.0) == below
             continue
-        assert BANDS[scale].severity(edge + 1e-9) == name
-        assert BANDS[scale].severity(edge) == (below if edge == 0 else name)
-        assert BANDS[scale].severity(edge - 1e-9) == below
+        assert bands.severity(edge + 1e-9) == name
+        assert bands.severity(edge) == (below if edge == 0 else name)
+        assert bands.severity(edge - 1e-9) == below
+        below = name
+    assert bands.severity(1.0) == below  # whatever its size
+
+
+HIGH, NEVER = "high", None
+TABLE: dict[str, dict[str, tuple[float | None, str]]] = {
+    # question: where it fails from under lenient, standard and strict, and what that comes from
+    "ranking": {"lenient": (0.50, "critical"), "standard": (0.25, HIGH), "strict": (0.0, "low")},
+    "low-fpr": {"lenient": (0.25, "critical"), "standard": (0.10, HIGH), "strict": (0.0, "low")},
+    "accuracy": {"lenient": (0.40, "critical"), "standard": (0.25, HIGH), "strict": (0.0, "low")},
+    "robustness": {"lenient": (0.40, "critical"), "standard": (0.25, HIGH), "strict": (0.0, "low")},
+    "edge-free": {"lenient": (0.40, "critical"), "standard": (0.0, HIGH), "strict": (0.0, "low")},
+    "over-confidence": {"lenient": (0.25, "critical"), "standard": (0.10, "standard"), "strict": (0.0, "low")},
+    "under-confidence": {"lenient": (NEVER, "critical"), "standard": (NEVER, HIGH), "strict": (0.0, "low")},
+    "damage": {"lenient": (0.25, "critical"), "standard": (0.05, "standard"), "strict": (0.0, "low")},
+    "worst-group": {"lenient": (0.40, "critical"), "standard": (0.10, "standard"), "strict": (0.0, "low")},
+    "silent-failure": {"lenient": (0.40, "critical"), "standard": (0.25, HIGH), "strict": (0.0, "low")},
+    "inverted-confidence": {"lenient": (0.40, "critical"), "standard": (0.25, HIGH), "strict": (0.0, "low")},
+    "non-finite": {"lenient": (0.40, "critical"), "standard": (0.25, HIGH), "strict": (0.0, "low")},
+    "defense-cost": {"lenient": (0.40, "critical"), "standard": (0.01, "standard"), "strict": (0.0, "low")},
+    "worst-case-loss": {"lenient": (0.40, "critical"), "standard": (0.10, "standard"), "strict": (0.0, "low")},
+    "harm": {"lenient": (0.40, "critical"), "standard": (0.01, "standard"), "strict": (0.0, "low")},
+}
+
+
+@pytest.mark.parametrize("policy", ["lenient", "standard", "strict"])
+@pytest.mark.parametrize("question", BANDS)
+def test_every_question_under_every_policy_with_a_bound_on_either_side(question: Question, policy: str) -> None:
+    threshold, against = TABLE[question][policy]
+    rules = Policy.named(policy)
+    # The lower bound decides what fails, the upper one what passes: each just short of T, on it and just beyond.
+    for lo, hi, status in _positions(threshold):
+        found = finding(seeds([((lo + hi) / 2, lo, hi)] * 2, metric=METRICS[question]), rules)
+        assert (found.status, found.threshold, found.against) == (status, threshold, against), (lo, hi)
+        assert (found.set_by, found.floor) == ("policy" if against == "standard" else "level", None)
+
+
+def _positions(threshold: float | None) -> list[tuple[float, float, str]]:
+    if threshold is None:  # nothing fails, whatever its size
+        return [(-0.2, -0.1, "pass"), (-0.1, 0.1, "pass"), (0.4, 0.5, "pass"), (0.9, 1.0, "pass")]
+    if threshold == 0:
+        return [
+            (-0.2, -0.1, "pass"),
+            (-0.2, 0.0, "pass"),
+            (-0.1, 0.001, "inconclusive"),
+            (0.0, 0.1, "inconclusive"),
+            (0.001, 0.1, "fail"),
+        ]
+    short, beyond = threshold - 0.001, threshold + 0.001
+    return [
+        (-0.2, -0.1, "pass"),
+        (short - 0.001, short, "pass"),
+        (short, threshold, "inconclusive"),
+        (short, beyond, "inconclusive"),
+        (threshold, beyond, "fail"),
+        (beyond, beyond + 0.001, "fail"),
+    ]
+
+
+@pytest.mark.parametrize("question", BANDS)
+def test_a_level_from_the_command_line_holds_for_every_question(question: Question) -> None:
+    gate = {"fails_from": {question: 0.9}, **dict.fromkeys(LIMITS, 0.5)}
+    for level in LEVELS:
+        policy = Policy.from_tables(gate, {}, (), fail_on=level)
+        found = finding(seeds([(0.04, 0.03, 0.05)] * 2, metric=METRICS[question]), policy)
+        edge = BANDS[question].threshold(level)
+        assert (found.threshold, found.against, found.set_by) == (edge, level, "level")
+
+
+@pytest.mark.parametrize(("name", "question"), LIMITS.items())
+def test_a_named_limit_overrides_its_own_question_alone(name: str, question: Question) -> None:
+    value = 0.7 if name in FLOORS else 30
+    policy = Policy.from_tables({name: value, "fails_from": {question: 0.9}}, {}, ())
+    for asked in BANDS:
+        metric = Metric("auc", "auc", "lower", asked)  # AUROC .3 beside chance: an excess of .2
+        found = finding(seeds([(0.2, 0.19, 0.21)] * 2, metric=metric), policy)
+        if asked == question:
+            floor = (pytest.approx(-0.2), 0.7, "fail")  # .5 by chance is .2 below a floor of .7
+            assert (found.threshold, found.floor, found.status) == (floor if name in FLOORS else (0.3, None, "pass"))
+            assert (found.against, found.set_by) == (name, "limit")
+        else:
+            assert found.set_by != "limit"
+            assert found.threshold == TABLE[asked]["standard"][0]
+
+
+def test_a_question_may_fail_from_another_level_or_number() -> None:
+    policy = Policy.from_tables({"fails_from": {"robustness": "medium", "ranking": 0.3}}, {}, ())
+    found = finding(seeds([(0.15, 0.12, 0.18)] * 2, metric=METRICS["robustness"]), policy)
+    assert (found.status, found.threshold, found.against, found.set_by) == ("fail", 0.10, "medium", "level")
+    own = finding(seeds([(0.35, 0.29, 0.41)] * 2), policy)
+    assert (own.status, own.threshold, own.against, own.set_by) == ("inconclusive", 0.3, "standard", "policy")
+    zero = finding(seeds([(0.1, 0.02, 0.18)] * 2), Policy.from_tables({"fails_from": {"ranking": 0}}, {}, ()))
+    assert (zero.status, zero.threshold) == ("fail", 0.0)
 
 
 def test_thresholds_must_rise() -> None:
@@ -88,7 +187,7 @@ def test_severity_is_the_lower_bound_and_confidence_the_bands_between(
 
 
 def test_a_lower_value_that_is_worse_is_judged_by_the_same_excess() -> None:
-    metric = Metric("accuracy", "share", "lower", "accuracy")
+    metric = Metric("accuracy", "share", "lower", "robustness")
     for bounds in ((0.3, 0.27, 0.33), (0.0, -0.1, 0.05), (0.2, 0.1, 0.3)):
         own, other = finding([cell(measurement(*bounds, metric=metric))]), finding([cell(measurement(*bounds))])
         assert own == other
@@ -160,7 +259,7 @@ def test_a_row_of_one_seed_spoils_what_is_joined_from_it() -> None:
 
 
 def test_min_confidence_drops_a_weak_fail_but_not_a_check_that_failed() -> None:
-    wide = seeds([(0.6, 0.41, 0.8)] * 2)
+    wide = seeds([(0.7, 0.51, 0.9)] * 2)
     assert finding(wide, Policy.named("lenient")).status == "fail"
     wider = seeds([(0.3, 0.02, 0.6)] * 2)
     policy = Policy(fail_on="low", min_confidence="medium")
@@ -202,55 +301,65 @@ def test_a_cell_that_did_not_finish_gives_no_result() -> None:
     assert judged_by([cell(measurement(), status="timeout")]) == ()
 
 
-LIMIT = Limit(name="max_gap_pt", value=0.10)
+def gap(value: float, lo: float, hi: float, p: float, subset: str = "", p_for: float | None = 0.05) -> Measured:
+    metric = METRICS["damage"]
+    return measurement(
+        value, lo, hi, p_adjusted=p, p_for=p_for, subset=subset, finding="shift-gap", metric=metric, judged=True
+    )
 
 
-def gap(value: float, lo: float, hi: float, p: float, subset: str = "") -> Measured:
-    metric = METRICS["gap"]
-    return measurement(value, lo, hi, p_adjusted=p, subset=subset, finding="shift-gap", metric=metric, limit=LIMIT)
-
-
-def test_a_named_limit_replaces_the_band_as_threshold() -> None:
-    judged = finding([cell(gap(0.15, 0.12, 0.18, 0.001))])
+def test_a_number_of_the_policy_replaces_the_band_as_threshold() -> None:
+    judged = finding([cell(gap(0.08, 0.06, 0.095, 0.001))])
     assert (judged.status, judged.severity) == ("fail", "medium")
-    assert (judged.threshold, judged.against) == (0.10, "max_gap_pt")
-    assert finding([cell(gap(0.05, 0.02, 0.08, 0.9))]).status == "pass"
+    assert (judged.threshold, judged.against) == (0.05, "standard")
+    assert finding([cell(gap(0.03, 0.02, 0.04, 0.9))]).status == "pass"
 
 
-def test_a_limit_with_holm_needs_the_p_value_too() -> None:
-    judged = finding([cell(gap(0.15, 0.12, 0.18, 0.026))])
+def test_a_threshold_with_holm_needs_the_p_value_too() -> None:
+    judged = finding([cell(gap(0.08, 0.06, 0.10, 0.026))])
     assert judged.status == "inconclusive"
     assert why.NotSignificant(p=0.026, alpha=0.025) in judged.codes
 
 
-def test_another_limit_than_the_harness_corrected_for_ignores_its_p_value() -> None:
-    policy = Policy.from_tables({"max_gap_pt": 5}, {}, ())
-    one = finding([cell(gap(0.09, 0.07, 0.11, 1.0))], policy)
-    assert (one.status, one.threshold) == ("fail", 0.05)
-    few = [cell(gap(0.09, 0.052, 0.13, 1.0))]
-    many = [cell(*(gap(0.09, 0.052, 0.13, 1.0, str(i)) for i in range(40)))]
+def test_a_p_value_answers_for_the_threshold_that_it_tests() -> None:
+    policy = Policy.from_tables({"max_gap_pt": 7}, {}, ())
+    one = finding([cell(gap(0.09, 0.075, 0.11, 1.0))], policy)
+    assert (one.status, one.threshold) == ("fail", 0.07)  # it tests 5 points, not 7
+    few = [cell(gap(0.09, 0.072, 0.13, 1.0))]
+    many = [cell(*(gap(0.09, 0.072, 0.13, 1.0, str(i)) for i in range(40)))]
     assert finding(few, policy).status == "fail"
-    assert statuses(many, policy) == {"inconclusive"}
+    assert statuses(many, policy) == {"inconclusive"}  # so that they are widened together instead
+    # A permutation p of "no worse than random groups" holds at every threshold.
+    everywhere = finding([cell(gap(0.09, 0.075, 0.11, 0.3, p_for=None))], policy)
+    assert everywhere.status == "inconclusive"
+    assert everywhere.has(why.NotSignificant)
 
 
-def test_a_limit_switched_off_leaves_the_band() -> None:
-    policy = Policy.from_tables({"max_gap_pt": False}, {}, ())
-    below = [cell(gap(0.08, 0.05, 0.11, 1.0))]  # p is about 0.10, the threshold now is 0
-    assert finding(below, policy.model_copy(update={"fail_on": "low"})).status == "fail"
-    assert finding([cell(gap(0.15, 0.12, 0.18, 0.001))], policy).status == "pass"
+def test_a_limit_switched_off_leaves_the_table() -> None:
+    policy = Policy.from_tables({"max_gap_pt": 20}, {"own": {"max_gap_pt": False}}, (), name="own")
+    below = [cell(gap(0.08, 0.06, 0.11, 1.0))]  # p is about 5 points, the threshold now is 0
+    assert finding(below, Policy.named("strict")).status == "fail"
+    assert finding([cell(gap(0.15, 0.12, 0.18, 0.001))], policy).threshold == 0.05
+
+
+def test_a_harness_brings_its_own_limit_for_a_question_of_its_own() -> None:
+    metric, limit = METRICS["other"], Limit(name="max_prototype_flips", value=1.0)
+    for bounds, status in (((0.8, 0.7, 0.9), "pass"), ((1.5, 1.1, 1.9), "fail"), ((1.0, 0.7, 1.3), "inconclusive")):
+        found = finding(seeds([bounds] * 2, metric=metric, limit=limit))
+        assert (found.status, found.threshold, found.against) == (status, 1.0, "max_prototype_flips")
+        assert found.set_by == "limit"
 
 
 def test_a_floor_under_the_value_is_turned_into_an_excess() -> None:
-    metric = Metric("auroc", "auc", "lower", "auc")
-    limit = Limit(name="min_auroc", value=0.6, of="value")
+    metric = Metric("auroc", "auc", "lower", "silent-failure")
     policy = Policy.from_tables({"min_auroc": 0.6}, {}, ())
     # AUROC .52 [.50, .54] against .5 by chance
-    low = measurement(-0.02, -0.04, 0.0, metric=metric, limit=limit)
+    low = measurement(-0.02, -0.04, 0.0, metric=metric)
     assert low.estimate.value == pytest.approx(0.52)
     judged = finding([cell(low)], policy)
-    assert (judged.status, judged.against) == ("fail", "min_auroc")
+    assert (judged.status, judged.against, judged.floor) == ("fail", "min_auroc", 0.6)
     assert judged.threshold == pytest.approx(-0.1)
-    high = measurement(-0.2, -0.22, -0.18, metric=metric, limit=limit)
+    high = measurement(-0.2, -0.22, -0.18, metric=metric)
     assert finding([cell(high)], policy).status == "pass"
     alone = high.model_copy(update={"controls": (), "contrast": None})  # nothing to turn it with
     assert finding([cell(alone)], policy).untrusted
@@ -350,7 +459,7 @@ def test_nothing_to_decorrelate_is_low() -> None:
     assert (judged.severity, judged.status) == ("low", "pass")
 
 
-def test_a_scale_without_bands_or_limit_cannot_pass() -> None:
+def test_a_question_without_bands_or_limit_cannot_pass() -> None:
     judged = finding([cell(measurement(0.0, -0.1, 0.1, metric=METRICS["other"]))])
     assert judged.status == "inconclusive"
     assert judged.has(why.NoThreshold)
@@ -419,7 +528,7 @@ def test_numbers_of_nothing_rarely_fail_together() -> None:
 
 def test_a_drop_inside_what_the_order_of_nodes_changes_is_inconclusive() -> None:
     ties = row("warn", "warning", "ties").model_copy(update={"noise_floor": 0.35})
-    cells = seeds([(0.3, 0.27, 0.33)] * 2, metric=METRICS["gap"])
+    cells = seeds([(0.3, 0.27, 0.33)] * 2, metric=METRICS["damage"])
     assert finding(cells).status == "fail"
     inside = finding(cells, validity=[ties])
     assert inside.status == "inconclusive"

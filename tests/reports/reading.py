@@ -27,7 +27,8 @@ IDS = {
     *registry.findings(),
     *(id_ for id_ in registry.probes() if "-" in id_),
     *(id_ for id_ in registry.entries("attacks") if "-" in id_),
-    "graphmi", "robust_accuracy", "worst_group_accuracy", "msp_auroc", "max_gap_pt", "max_abs_sce_pt", "tpr@",
+    "graphmi", "robust_accuracy", "worst_group_accuracy", "msp_auroc", "max_gap_pt", "max_overconfidence_pt",
+    "over_confidence", "under_confidence", "tpr@",
 }  # fmt: skip
 """Ids of findings, probes, attacks, metrics and options: none may stand in a sentence about a result."""
 

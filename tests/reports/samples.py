@@ -55,14 +55,15 @@ HOSTILE = (
 )
 TODAY = datetime.date(2026, 11, 20)
 
-AUC = Metric("auc", "auc", "higher", "auc")
-TPR = Metric("tpr@0.001", "share", "higher", "tpr")
+AUC = Metric("auc", "auc", "higher", "ranking")
+TPR = Metric("tpr@0.001", "share", "higher", "low-fpr")
 PRECISION = Metric("precision@edges", "share", "higher")
-ROBUST = Metric("robust_accuracy", "share", "lower", "accuracy")
-WORST = Metric("worst_group_accuracy", "share", "lower", "gap")
-SCE = Metric("sce", "share", "away", "calibration")
-ACCURACY = Metric("accuracy", "share", "lower", "gap")
-AUROC = Metric("msp_auroc", "auc", "lower", "auc")
+ROBUST = Metric("robust_accuracy", "share", "lower", "robustness")
+WORST = Metric("worst_group_accuracy", "share", "lower", "worst-group")
+OVER = Metric("over_confidence", "share", "higher", "over-confidence")
+UNDER = Metric("under_confidence", "share", "higher", "under-confidence")
+ACCURACY = Metric("accuracy", "share", "lower", "damage")
+AUROC = Metric("msp_auroc", "auc", "lower", "silent-failure")
 
 
 def around(value: float, half: float, n: int = 1000) -> Estimate:
@@ -88,6 +89,7 @@ def number(
     judged: bool = False,
     limit: Limit | None = None,
     p_adjusted: float | None = None,
+    p_for: float | None = None,
     facts: Facts | None = None,
 ) -> Measured:
     """One measured number, its interval and that of its difference `half` to each side."""
@@ -102,6 +104,7 @@ def number(
         judged=judged,
         limit=limit,
         p_adjusted=p_adjusted,
+        p_for=p_for,
         facts=facts,
     )
 
@@ -422,18 +425,25 @@ def _strata() -> Finished:
             subset="all properties",
             n=59,
             judged=True,
-            limit=Limit(name="max_worst_group_excess_pt", value=0.1),
             p_adjusted=0.004,
             facts=Group(cut_by="degree", group="≤1", members=59, groups=15, permutation_p=0.004),
         ),
         number(
-            SCE,
+            OVER,
             "shift-miscalibrated",
             0.021,
             ("confidence equal to accuracy", 0.0),
             n=1000,
             judged=True,
-            limit=Limit(name="max_abs_sce_pt", value=0.1),
+            facts=Confidence(confidence=Estimate(value=0.836), accuracy=Estimate(value=0.815)),
+        ),
+        number(
+            UNDER,
+            "shift-miscalibrated",
+            -0.021,
+            ("confidence equal to accuracy", 0.0),
+            n=1000,
+            judged=True,
             facts=Confidence(confidence=Estimate(value=0.836), accuracy=Estimate(value=0.815)),
         ),
     ]
@@ -448,12 +458,12 @@ def _corruption() -> Finished:
             "shift-gap",
             round(0.79 - level / 10, 6),
             ("clean data, same items", 0.815),
-            half=0.02,
+            half=0.012,
             subset=f"{kind}={level}",
             n=1000,
             judged=level == 0.1,
-            limit=Limit(name="max_gap_pt", value=0.1) if level == 0.1 else None,
             p_adjusted=0.9 if level == 0.1 else None,
+            p_for=0.05 if level == 0.1 else None,
             facts=damage(kind, str(level)),
         )
         for kind in kinds
@@ -567,9 +577,9 @@ def hostile() -> Audit:
 
 FIXED = {
     "schema_version", "status", "severity", "severity_upper", "confidence", "against", "role", "level", "mode", "key",
-    "cell", "family", "fingerprint", "unit", "worse_when", "scale", "seeds", "joined_by", "code", "source", "why",
-    "policy", "fail_on", "inconclusive", "labels", "started", "digest", "kind", "relation", "accountant", "noise_seed",
-    "shown", "about", "mark", "until", "of", "covers",
+    "cell", "family", "fingerprint", "unit", "worse_when", "question", "set_by", "seeds", "joined_by", "code", "source",
+    "why", "policy", "fail_on", "inconclusive", "labels", "started", "digest", "kind", "relation", "accountant",
+    "noise_seed", "shown", "about", "mark", "until", "of", "covers",
 }  # fmt: skip
 """Fields that take certain words only, or that must stay what they are."""
 

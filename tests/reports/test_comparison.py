@@ -233,7 +233,7 @@ def test_answers_and_steps_are_about_the_undefended_target() -> None:
 def test_failing_numbers_of_the_arms_are_counted_by_arm() -> None:
     text = " ".join(rendered("terminal", "comparison").split())
     expected = (
-        "22 judged numbers of 8 arms, 3 of them over the limit (on none and joint-cluster): audit.html, audit.json"
+        "24 judged numbers of 8 arms, 3 of them over the limit (on none and joint-cluster): audit.html, audit.json"
     )
     assert expected in text
 

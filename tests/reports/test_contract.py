@@ -56,7 +56,7 @@ def test_no_format_has_a_forbidden_word_a_sign_or_a_wrong_plural(name: str, audi
 @pytest.mark.parametrize("name", WORDED)
 def test_a_sentence_about_a_result_is_the_same_in_every_format(name: str) -> None:
     text = " ".join(reading.visible(name, rendered(name, "realistic")).split())
-    assert "The difference lies between 3.0 and 13.0 points; the limit is 10 points" in text
+    assert "The difference lies between 3.0 and 13.0 points; the limit of standard is 10 points" in text
     assert "if 1 in 1,000 unlinked pairs is falsely named, 352 in 1,000 links are found; without the model 48" in text
 
 

@@ -147,7 +147,7 @@ def test_junit_counts_match_its_cases(audit: str) -> None:
 
 def test_junit_maps_every_status() -> None:
     root = ET.fromstring(JunitReport().render(samples.realistic()))
-    assert {k: root.get(k) for k in ("tests", "failures", "errors")} == {"tests": "14", "failures": "1", "errors": "2"}
+    assert {k: root.get(k) for k in ("tests", "failures", "errors")} == {"tests": "15", "failures": "1", "errors": "2"}
     assert [suite.get("skipped") for suite in root] == ["1", "0", "1"]
     accepted = root.findall("testsuite/properties/property")
     assert [each.get("name") for each in accepted] == ["robustness-structure robust accuracy · eps=0.05"]

@@ -112,39 +112,39 @@ def test_differences_of_other_units_are_plain() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "unit", "away", "text"),
+    ("value", "unit", "text"),
     [
-        (0.6, "share", False, "60.0 %"),
-        (0.00031, "share", False, "0.03 %"),
-        (1.0, "share", False, "100.0 %"),
-        (0.9999, "share", False, "99.99 %"),
-        (0.956, "auc", False, "0.956"),
-        (3.0, "count", False, "3"),
-        (2.5, "count", False, "2.5"),
-        (3.98, "epsilon", False, "3.98"),
-        (-0.1, "ratio", False, "0.100 below 0"),
-        (-0.232, "share", True, "23.2 % low"),
-        (0.232, "share", True, "23.2 % high"),
-        (None, "share", False, "–"),
+        (0.6, "share", "60.0 %"),
+        (0.00031, "share", "0.03 %"),
+        (1.0, "share", "100.0 %"),
+        (0.9999, "share", "99.99 %"),
+        (0.956, "auc", "0.956"),
+        (3.0, "count", "3"),
+        (2.5, "count", "2.5"),
+        (3.98, "epsilon", "3.98"),
+        (-0.1, "ratio", "0.100 below 0"),
+        (-0.232, "share", "23.2 % below 0"),
+        (0.232, "share", "23.2 %"),
+        (None, "share", "–"),
     ],
 )
-def test_cells_of_tables(value: float | None, unit: Unit, away: bool, text: str) -> None:
-    assert numbers.value_cell(value, unit, away=away) == text
+def test_cells_of_tables(value: float | None, unit: Unit, text: str) -> None:
+    assert numbers.value_cell(value, unit) == text
 
 
 @pytest.mark.parametrize(
-    ("estimate", "unit", "away", "text"),
+    ("estimate", "unit", "text"),
     [
-        (Estimate(value=0.6, lo=0.57, hi=0.63), "share", False, "57.0 to 63.0 %"),
-        (Estimate(value=0.95, lo=0.944), "auc", False, "at least 0.944"),
-        (Estimate(value=-0.2, lo=-0.27, hi=-0.18), "share", True, "18.0 to 27.0 % low"),
-        (Estimate(value=0.0, lo=-0.02, hi=0.03), "share", True, "2.0 % low to 3.0 % high"),
-        (Estimate(value=0.2, lo=0.18, hi=0.27), "share", True, "18.0 to 27.0 % high"),
-        (Estimate(value=0.2), "share", False, ""),
+        (Estimate(value=0.6, lo=0.57, hi=0.63), "share", "57.0 to 63.0 %"),
+        (Estimate(value=0.95, lo=0.944), "auc", "at least 0.944"),
+        (Estimate(value=-0.2, lo=-0.27, hi=-0.18), "share", "27.0 % below 0 to 18.0 % below 0"),
+        (Estimate(value=0.0, lo=-0.02, hi=0.03), "share", "2.0 % below 0 to 3.0 %"),
+        (Estimate(value=0.2, lo=0.18, hi=0.27), "share", "18.0 to 27.0 %"),
+        (Estimate(value=0.2), "share", ""),
     ],
 )
-def test_intervals_of_tables(estimate: Estimate, unit: Unit, away: bool, text: str) -> None:
-    assert numbers.interval_cell(estimate, unit, away=away) == text
+def test_intervals_of_tables(estimate: Estimate, unit: Unit, text: str) -> None:
+    assert numbers.interval_cell(estimate, unit) == text
 
 
 def test_edits_times_and_days() -> None:

@@ -28,7 +28,7 @@ def test_no_line_is_wider_than_the_terminal(make: Callable[[], Audit], plain: bo
 def test_verdict_is_the_last_thing() -> None:
     last = " ".join(REPORT.render(samples.realistic()).rstrip().rpartition("\n\n")[2].split())
     assert last == (
-        "FAILED 1 of 11 results over its limit, 1 not settled, 1 accepted. 5 of 8 tests ran, 1 does not apply, "
+        "FAILED 1 of 12 results over its limit, 1 not settled, 1 accepted. 5 of 8 tests ran, 1 does not apply, "
         "2 broke off. Exit code 1."
     )
 

@@ -9,7 +9,7 @@ import datetime
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from auditor.document import (
     NONE,
@@ -19,7 +19,6 @@ from auditor.document import (
     Decision,
     Estimate,
     Judgement,
-    Limit,
     Metric,
     Result,
     measured,
@@ -54,17 +53,17 @@ GOLDEN = Path(__file__).parent / "golden" / "sentences.txt"
 FINDINGS = (*TEMPLATES, "dp-claim", "plug-in-finding")
 UNTIL = datetime.date(2027, 6, 30)
 
-JUMPS = Metric("jump_rate", "share", "higher", "gap")
+JUMPS = Metric("jump_rate", "share", "higher", "robustness")
 FLIPS = Metric("prototype_flips_per_edge", "ratio", "higher", "other")
-NON_FINITE = Metric("non_finite_rate", "share", "higher", "gap")
+NON_FINITE = Metric("non_finite_rate", "share", "higher", "non-finite")
 SMALL = Metric("small_prototypes", "count", "higher", "artifact")
 IDS = Metric("training_ids", "count", "higher", "artifact")
 PERMUTED = Metric("permuted_dependence_above_half", "ratio", "higher", "artifact")
-CLEAN = Metric("clean_accuracy", "share", "lower", "accuracy")
-BALANCED = Metric("balanced_accuracy", "share", "lower", "accuracy")
-POISONED = Metric("poisoned_accuracy", "share", "lower", "accuracy")
-AFTER_EDITS = Metric("worst_case_accuracy", "share", "lower", "accuracy")
-INVERSION = Metric("msp_inversion", "auc", "lower", "auc")
+CLEAN = Metric("clean_accuracy", "share", "lower", "defense-cost")
+BALANCED = Metric("balanced_accuracy", "share", "lower", "harm")
+POISONED = Metric("poisoned_accuracy", "share", "lower", "defense-cost")
+AFTER_EDITS = Metric("worst_case_accuracy", "share", "lower", "worst-case-loss")
+INVERSION = Metric("msp_inversion", "auc", "lower", "inverted-confidence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +84,7 @@ class Case:
     subset: str = ""
     arm: str = NONE
     threshold: float = 0.1
+    set_by: Literal["level", "policy", "limit"] = "level"
 
 
 LOW = LowFpr(fpr=0.001, attack=around(0.3521, 0.02), control=around(0.0483, 0.01), chance=0.001)
@@ -123,6 +123,8 @@ CASES: dict[str, tuple[Case, ...]] = {
             ("clean data, same items", 0.815),
             (damage("edge-drop", "0.1"), damage("edge-drop", "0.1")),
             subset="edge-drop=0.1",
+            threshold=0.05,
+            set_by="policy",
         ),
     ),
     "shift-worst-group": (
@@ -133,12 +135,19 @@ CASES: dict[str, tuple[Case, ...]] = {
             (_group(), _group()),
             n=59,
             subset="all properties",
+            set_by="policy",
         ),
     ),
     "shift-miscalibrated": (
         Case(
-            samples.SCE, -0.401, ("confidence equal to accuracy", 0.0), (_confidence(0.414), _confidence(0.816)), n=1000
+            samples.OVER,
+            0.123,
+            ("confidence equal to accuracy", 0.0),
+            (_confidence(0.938), _confidence(0.816)),
+            n=1000,
+            set_by="policy",
         ),
+        Case(samples.UNDER, 0.401, ("confidence equal to accuracy", 0.0), (_confidence(0.414), _confidence(0.814))),
     ),
     "shift-silent-failure": (
         Case(samples.AUROC, 0.38, ("chance", 0.5), (_detection(0.61), _detection(0.61)), subset="edge-drop=0.5"),
@@ -212,7 +221,7 @@ _ACCEPTED = why.Accepted(source="baseline", reason="ticket 12", by="the privacy 
 def result(finding: str, case: Case, stem: str) -> Result:
     """A result of that kind which is judged so."""
     found = stem in ("over", "accepted", "within", "not settled", "does not count")
-    is_fact = case.metric.scale == "artifact"
+    is_fact = case.metric.question == "artifact"
     own = (
         case.own
         if found
@@ -234,7 +243,7 @@ def result(finding: str, case: Case, stem: str) -> Result:
         judged=True,
         facts=None if stem == "not measured" else case.facts[0 if found else 1],
     )
-    return _result(number.model_dump(), case.arm, _judgement(stem, case.threshold))
+    return _result(number.model_dump(), case.arm, _judgement(stem, case.threshold, case.set_by))
 
 
 def _result(number: dict[str, Any], arm: str, judgement: Judgement | None) -> Result:
@@ -251,7 +260,7 @@ def _result(number: dict[str, Any], arm: str, judgement: Judgement | None) -> Re
     )
 
 
-def _judgement(stem: str, threshold: float) -> Judgement:
+def _judgement(stem: str, threshold: float, set_by: Literal["level", "policy", "limit"] = "level") -> Judgement:
     settle: dict[str, tuple[why.JudgementCode, ...]] = {
         "over": (why.OneSeed(),),
         "accepted": (_ACCEPTED,),
@@ -267,7 +276,8 @@ def _judgement(stem: str, threshold: float) -> Judgement:
         severity_upper="critical",
         confidence="low" if stem == "over" else "medium",
         threshold=threshold,
-        against="high",
+        against={"level": "high", "policy": "standard", "limit": "max_flips"}[set_by],
+        set_by=set_by,
         untrusted=stem in ("does not count", "not measured"),
         codes=settle.get(stem, ()),
     )
@@ -278,7 +288,7 @@ def findings() -> Iterator[tuple[str, Result]]:
     for finding, cases in CASES.items():
         for case in cases:
             for stem in STEMS:
-                if case.metric.scale != "artifact" or stem not in ("not settled", "cannot tell"):
+                if case.metric.question != "artifact" or stem not in ("not settled", "cannot tell"):
                     yield f"{finding} · {case.metric.name} · {stem}", result(finding, case, stem)
 
 
@@ -314,8 +324,7 @@ def variants() -> Iterator[tuple[str, Result]]:
         "edits · floor under the number",
         _with(
             result("shift-silent-failure", CASES["shift-silent-failure"][0], "over"),
-            limit=Limit(name="min_auroc", value=0.6, of="value"),
-            judgement=_judgement("over", -0.1).model_copy(update={"against": "min_auroc"}),
+            judgement=_judgement("over", -0.1, "limit").model_copy(update={"floor": 0.6}),
         ),
     )
     for kind, severity in (
@@ -339,14 +348,9 @@ def variants() -> Iterator[tuple[str, Result]]:
             controls=(Control(name="the rest", estimate=around(45 / 59, 0.1, 59), contrast=around(-9 / 59, 0.05)),),
         ),
     )
-    yield (
-        "calibration · too sure",
-        _with(
-            result("shift-miscalibrated", CASES["shift-miscalibrated"][0], "over"),
-            estimate=around(0.123, 0.02),
-            facts=_confidence(0.938),
-        ),
-    )
+    unsure = result("shift-miscalibrated", CASES["shift-miscalibrated"][1], "within")
+    lets_pass = unsure.judgement and unsure.judgement.model_copy(update={"threshold": None})
+    yield "calibration · no limit for too little", _with(unsure, judgement=lets_pass)
     saving = result("prototype-edit", edit, "over")
     control = Control(name="random", estimate=Estimate(value=-0.1), contrast=around(1.92, 0.2))
     yield "prototype · random edits help", _with(saving, controls=(control,))
@@ -408,7 +412,7 @@ def _only_shown() -> Iterator[tuple[str, Result]]:
         "shown · calibration error",
         shown(
             "shift-miscalibrated",
-            Metric("ece", "share", "higher", "calibration"),
+            Metric("ece", "share", "higher"),
             0.123,
             _confidence(0.938, "15 of equal width"),
             Control(name="calibrated model", estimate=Estimate(value=0.018)),

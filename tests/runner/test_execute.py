@@ -42,7 +42,7 @@ def number(value: float = 0.6) -> Measured:
         estimate=Estimate(value=value + 0.05),
         contrast=Estimate(value=-0.05, lo=-0.06, hi=-0.04),
     )
-    metric = Metric("accuracy", "share", "lower", "gap")
+    metric = Metric("accuracy", "share", "lower", "damage")
     return measured(metric, Estimate(value=value, n=50), finding="shift-gap", controls=[control], judged=True)
 
 

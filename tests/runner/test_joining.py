@@ -48,7 +48,7 @@ def test_one_seed_is_taken_as_it_is() -> None:
     assert result.controls == number.controls
     assert result.contrast == number.contrast
     assert (result.finding, result.metric, result.subset) == ("privacy-link-stealing", "auc", "prior")
-    assert (result.unit, result.worse_when, result.scale, result.p_adjusted) == ("auc", "higher", "auc", 0.01)
+    assert (result.unit, result.worse_when, result.question, result.p_adjusted) == ("auc", "higher", "ranking", 0.01)
     assert (result.family, result.probe, result.arm) == ("privacy", "posterior-similarity", "l2r")
     assert (result.access, result.seeds, result.judged) == (("weights", "features"), (0,), True)
     assert result.facts == number.facts
@@ -140,26 +140,30 @@ def test_an_end_open_in_one_seed_is_open_in_the_join() -> None:
 
 
 def test_lower_is_worse_joins_the_same_excess() -> None:
-    metric = Metric("accuracy", "share", "lower", "accuracy")
+    metric = Metric("accuracy", "share", "lower", "robustness")
     own, turned = joined_of(seeds(TRIES)), joined_of(seeds(TRIES, metric=metric))
     assert bounds(turned.excess) == pytest.approx(bounds(own.excess))
     assert bounds(turned.contrast)[0] == pytest.approx(-0.25)
     assert turned.spread == pytest.approx(own.spread)
 
 
-def test_distances_from_a_control_do_not_cancel_over_seeds() -> None:
-    """Half the seeds are too sure by .2, half too unsure: that is an error of .2, not of none."""
-    away = Metric("sce", "share", "away", "calibration")
+def test_too_much_and_too_little_confidence_cancel_over_seeds_in_each_direction() -> None:
+    """Half the seeds are too sure by .2, half too unsure: on average neither, and no seed is hidden."""
+    over = Metric("over_confidence", "share", "higher", "over-confidence")
 
     def number(value: float) -> Measured:
         contrast = Estimate(value=value, lo=value - 0.05, hi=value + 0.05)
         calibrated = Control(name="confidence equal to accuracy", estimate=Estimate(value=0.0), contrast=contrast)
-        return measured(away, contrast, finding="shift-miscalibrated", controls=[calibrated])
+        return measured(over, contrast, finding="shift-miscalibrated", controls=[calibrated])
 
     result = joined_of([cell(number(value), seed=seed) for seed, value in enumerate((0.2, -0.2, 0.2, -0.2))])
-    assert bounds(result.contrast)[0] == pytest.approx(0.0)
-    assert bounds(result.excess) == pytest.approx((0.2, 0.15, 0.25))
-    assert result.spread == pytest.approx((0.2,) * 4)
+    value, lo, hi = bounds(result.excess)
+    assert value == pytest.approx(0.0)
+    assert lo is not None
+    assert hi is not None
+    assert lo < -0.2
+    assert hi > 0.2  # what the seeds differ by is in the interval: nothing passes
+    assert result.spread == pytest.approx((-0.2, -0.2, 0.2, 0.2))
 
 
 # ---- tries of one adversary -----------------------------------------------------------------------------------------

@@ -55,28 +55,6 @@ def test_negated_zero_has_no_sign() -> None:
     assert [math.copysign(1, end) for end in (turned.value or 0.0, turned.lo or 0.0)] == [1, 1]
 
 
-@pytest.mark.parametrize(
-    ("bounds", "distance"),
-    [
-        ((0.2, 0.1, 0.4), (0.2, 0.1, 0.4)),
-        ((-0.2, -0.4, -0.1), (0.2, 0.1, 0.4)),
-        ((-0.1, -0.3, 0.2), (0.1, 0.0, 0.3)),
-        ((0.1, -0.3, 0.2), (0.1, 0.0, 0.3)),
-        ((0.0, -0.1, 0.3), (0.0, 0.0, 0.3)),
-        ((0.2, 0.1, None), (0.2, 0.1, None)),
-        ((-0.2, None, -0.1), (0.2, 0.1, None)),
-        ((0.2, None, 0.4), (0.2, 0.0, None)),
-        ((-0.2, None, None), (0.2, None, None)),
-        ((None, None, None), (None, None, None)),
-    ],
-)
-def test_magnitude_is_the_distance_from_zero(
-    bounds: tuple[float | None, ...], distance: tuple[float | None, ...]
-) -> None:
-    found = Estimate(value=bounds[0], lo=bounds[1], hi=bounds[2], n=5).magnitude()
-    assert (found.value, found.lo, found.hi, found.n) == (*distance, 5)
-
-
 def test_a_contrast_says_what_it_is_to() -> None:
     contrast = Contrast(value=-0.2, lo=-0.4, hi=-0.1, to="random")
     assert contrast.to == "random"

@@ -82,7 +82,7 @@ def detection_rows(reference: Reference, fall: Fall, resamples: Resamples, halve
     inverted = [name for name in names if real and points[name] <= INVERTED and bounds[name][1] < CHANCE]
     rows += [
         measured(
-            Metric(f"{name.replace('-', '_')}_inversion", "auc", "lower", "silent-failure"),
+            Metric(f"{name.replace('-', '_')}_inversion", "auc", "lower", "inverted-confidence"),
             within(points[name], bounds[name], n),
             finding="shift-inverted-confidence",
             subset=fall.of.subset,

@@ -78,7 +78,7 @@ def test_honest_randomised_response_is_consistent() -> None:
     assert word(audit) == ("CONSISTENT", 0)
     result = judged(audit)
     own, twin = result.estimate, result.control
-    assert (result.metric, result.unit, result.scale) == ("epsilon_lower", "epsilon", "claim")
+    assert (result.metric, result.unit, result.question) == ("epsilon_lower", "epsilon", "claim")
     assert own.value == pytest.approx(4, abs=0.2)
     assert own.hi is None
     assert own.lo is not None

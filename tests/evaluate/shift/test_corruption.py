@@ -13,6 +13,7 @@ from attacks.shift.corruption import Corruption
 from auditor.errors import ConfigError, EvaluationError, SkippedError
 from auditor.evaluate.shift.harness import evaluate
 from auditor.evaluate.shift.reference import Reference
+from auditor.policy import Policy
 from auditor.targets.target import Capability
 from tests.evaluate.shift.cells import make_cell, row, with_model
 from tests.toys import sbm_graph, small_graphs, toy_target
@@ -61,7 +62,7 @@ def test_gated_is_the_mildest_severity_and_not_noise_on_binary_features(result):
     assert gated == {"edge-drop=0.1", "edge-add=0.1", "feature-mask=0.1", "node-drop=0.1"}
     for m in result.measured:
         if m.metric == "accuracy":
-            assert (m.limit is not None) == (m.p_adjusted is not None) == m.judged
+            assert (m.p_for is not None) == (m.p_adjusted is not None) == m.judged
     assert row(result, "accuracy", "feature-noise=0.1").facts.leaves_domain
 
 
@@ -120,12 +121,13 @@ def test_a_gap_at_the_mildest_severity_fails_the_gate_and_inverted_confidence_is
     assert gap.estimate.value == 0.0
     assert gap.excess.lo > 0.9
     assert gap.p_adjusted <= 0.025
+    assert (gap.question, gap.p_for) == ("damage", Policy().fails_from["damage"])  # what is tested is what is judged
     msp = row(result, "msp_auroc", "edge-drop=0.1")
     assert msp.judged
     assert msp.facts.silent
     assert (msp.facts.clean.value, msp.facts.shifted.value) == (1.0, 0.0)
     inverted = row(result, "msp_inversion", "edge-drop=0.1")
-    assert inverted.finding == "shift-inverted-confidence"
+    assert (inverted.finding, inverted.question) == ("shift-inverted-confidence", "inverted-confidence")
     assert inverted.estimate.value == 0.0
     assert inverted.estimate.hi < 0.1
     assert status(result, "shift-severity-zero") == "pass"
@@ -137,7 +139,7 @@ def test_an_auroc_is_compared_with_chance_and_shown_beside_half_of_the_clean_ite
             half = m.controls[1]
             assert (m.contrast.to, half.contrast) == ("chance", None)
             assert m.excess.value == 0.5 - m.estimate.value
-            assert (m.limit.name, m.limit.of) == ("min_auroc", "value")
+            assert m.question == "silent-failure"
             assert m.facts.auroc["msp"] == m.estimate.value
             assert half.estimate.lo <= half.estimate.value <= half.estimate.hi
 

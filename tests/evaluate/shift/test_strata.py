@@ -9,12 +9,10 @@ import torch
 from torch import nn
 
 from attacks.shift.strata import Strata
-from auditor.document import Estimate, excess_of
 from auditor.errors import EvaluationError, SkippedError
 from auditor.evaluate.shift.harness import evaluate
 from auditor.evaluate.shift.strata import homophily
 from auditor.evaluate.shift.worst_group import worst_group
-from auditor.statistics.clustered import absolute
 from auditor.statistics.intervals import wilson
 from auditor.targets.target import Capability
 from tests.evaluate.shift.cells import make_cell, row, with_model
@@ -70,17 +68,18 @@ def test_every_interval_holds_its_value_and_has_a_width(result):
 def test_label_strata_are_diagnostic_and_never_judged(result):
     diagnostic = [m for m in result.measured if m.subset.startswith(("class=", "homophily="))]
     assert diagnostic
-    assert not any(m.judged or m.limit for m in diagnostic)
+    assert not any(m.judged for m in diagnostic)
     assert all(m.facts.diagnostic for m in diagnostic)
     worst = row(result, "worst_group_accuracy", "all properties")
     assert not worst.facts.diagnostic
 
 
-def test_judged_are_the_worst_group_and_the_signed_calibration_error(result):
-    judged = {(m.metric, m.subset, m.limit.name) for m in result.measured if m.judged}
+def test_judged_are_the_worst_group_and_the_two_directions_of_calibration(result):
+    judged = {(m.metric, m.subset, m.question) for m in result.measured if m.judged}
     assert judged == {
-        ("worst_group_accuracy", "all properties", "max_worst_group_excess_pt"),
-        ("sce", "", "max_abs_sce_pt"),
+        ("worst_group_accuracy", "all properties", "worst-group"),
+        ("over_confidence", "", "over-confidence"),
+        ("under_confidence", "", "under-confidence"),
     }
 
 
@@ -134,47 +133,47 @@ def test_whole_blocks_lower_what_chance_gives():
 def test_calibration_of_a_model_that_is_sure_and_half_right(target):
     wrong = torch.arange(400) % 2 == 0
     result = evaluate(make_cell(planted(target, wrong), "strata"))
-    sce, ece = row(result, "sce"), row(result, "ece")
+    over, ece = row(result, "over_confidence"), row(result, "ece")
     confidence = float(torch.tensor([5.0, 0, 0]).softmax(0)[0])
     accuracy = float((~wrong)[target.split.test].double().mean())
-    assert sce.estimate.value == pytest.approx(confidence - accuracy)
-    assert sce.excess.lo > 0.10
-    assert (sce.facts.confidence.value, sce.facts.accuracy.value) == pytest.approx((confidence, accuracy))
-    assert ece.estimate.value == pytest.approx(sce.estimate.value)
-    assert ece.limit is None
+    assert over.estimate.value == pytest.approx(confidence - accuracy)
+    assert over.excess.lo > 0.10
+    assert (over.facts.confidence.value, over.facts.accuracy.value) == pytest.approx((confidence, accuracy))
+    assert ece.estimate.value == pytest.approx(over.estimate.value)
+    assert row(result, "under_confidence").excess.hi < -0.10
     assert not ece.judged
 
 
-def test_under_confidence_is_an_excess_too(target):
+def test_under_confidence_is_a_result_of_its_own(target):
     model = Tabled(0.2 * nn.functional.one_hot(target.graph.y, 3).float())
-    sce = row(evaluate(make_cell(with_model(target, model), "strata")), "sce")
-    assert sce.estimate.value < -0.5
-    assert sce.excess.value == pytest.approx(-sce.estimate.value)
-    assert sce.contrast.hi < 0 < sce.excess.lo
+    result = evaluate(make_cell(with_model(target, model), "strata"))
+    over, under = row(result, "over_confidence"), row(result, "under_confidence")
+    assert under.estimate.value > 0.5
+    assert under.excess.lo > 0
+    assert over.excess.hi < 0
 
 
-@pytest.mark.parametrize("signed", [(-0.3, -0.1), (-0.1, 0.2), (-0.3, 0.1), (0.0, 0.2), (-0.2, 0.0), (0.1, 0.3)])
-def test_the_excess_of_a_signed_error_is_its_distance_from_zero(signed):
-    error = Estimate(value=sum(signed) / 2, lo=signed[0], hi=signed[1], n=9)
-    excess = excess_of(error, "away")
-    assert (excess.value, excess.lo, excess.hi) == (abs(error.value), *absolute(signed))
-
-
-def test_the_signed_error_is_kept_with_its_sign(result):
-    sce = row(result, "sce")
-    assert (sce.worse_when, sce.contrast.to) == ("away", "confidence equal to accuracy")
-    assert (sce.contrast.value, sce.contrast.lo, sce.contrast.hi) == (
-        sce.estimate.value,
-        sce.estimate.lo,
-        sce.estimate.hi,
+def test_the_two_directions_are_one_number_with_both_signs(result):
+    over, under = row(result, "over_confidence"), row(result, "under_confidence")
+    assert under.estimate == over.estimate.negated()
+    assert (under.excess.value, under.excess.lo, under.excess.hi) == (
+        -over.excess.value,
+        -over.excess.hi,
+        -over.excess.lo,
     )
-    assert row(result, "ece").worse_when == row(result, "ece_equal_mass").worse_when == "higher"
+    assert over.contrast.to == under.contrast.to == "confidence equal to accuracy"
+    assert (over.contrast.value, over.contrast.lo, over.contrast.hi) == (
+        over.estimate.value,
+        over.estimate.lo,
+        over.estimate.hi,
+    )
+    assert {m.worse_when for m in (over, under, row(result, "ece"), row(result, "ece_equal_mass"))} == {"higher"}
 
 
 def test_a_model_of_classes_only_has_no_calibration(target):
     blind = replace(target, capabilities=frozenset({Capability.LABELS}))
     result = evaluate(make_cell(blind, "strata"))
-    assert not [m for m in result.measured if m.metric in ("sce", "ece")]
+    assert not [m for m in result.measured if m.metric in ("over_confidence", "under_confidence", "ece")]
     assert row(result, "worst_group_accuracy", "all properties").judged
 
 
@@ -190,8 +189,8 @@ def few_items():
 @pytest.mark.parametrize("make", [without_edges, few_items])
 def test_where_no_property_splits_the_items_calibration_is_measured(make):
     result = evaluate(make_cell(make(), "strata"))
-    assert {m.metric for m in result.measured if m.judged} == {"sce"}
-    assert {"sce", "ece", "ece_equal_mass"} <= {m.metric for m in result.measured}
+    assert {m.metric for m in result.measured if m.judged} == {"over_confidence", "under_confidence"}
+    assert {"over_confidence", "ece", "ece_equal_mass"} <= {m.metric for m in result.measured}
     assert not [m for m in result.measured if m.metric == "worst_group_accuracy"]
     assert all(m.facts.diagnostic for m in result.measured if m.metric == "accuracy")
     assert set(result.params["skipped"]) == {
@@ -213,7 +212,7 @@ def test_calibration_does_not_depend_on_whether_strata_were_found(target, result
             return replace(super().run(view, attempt), sets=())
 
     alone = evaluate(make_cell(target, "strata", Blank()))
-    for metric in ("sce", "ece", "ece_equal_mass"):
+    for metric in ("over_confidence", "under_confidence", "ece", "ece_equal_mass"):
         assert row(alone, metric) == row(result, metric)
 
 
