@@ -8,7 +8,8 @@ the choice of non-edges makes uncertain, nor that of another training.
 The law. Classes and degree factors of nodes are drawn independently; an edge joins u and v with probability
 min(1, dᵤ dᵥ b(yᵤ, yᵥ)), independently; b is one number inside classes and another between. A scorer is fixed before any
 graph: its score of a pair is a signal of the class, an error of each of the two nodes (part of it the degree factor, so
-that hubs are wrong together) and an error of the pair.
+that hubs are wrong together) and an error of the pair. One control is far stronger than the other, so that the excess
+over both has a truth of its own: the difference to the strong one.
 
 The truth is computed from millions of independent pairs of nodes, each counted as an edge with its probability and as
 a non-edge with the rest, so that it has no noise of drawn edges; its own standard error stands beside it.
