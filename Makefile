@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow lint bench bench-defenses bench-dp docs screenshots clean
+.PHONY: demo test test-slow lint bench bench-defenses bench-dp bench-trust docs screenshots clean
 
 demo: $(VENV)/.installed
 	$(BIN)/auditor demo -o out/demo
@@ -29,6 +29,9 @@ bench-defenses: $(VENV)/.installed-dev
 
 bench-dp: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks dp
+
+bench-trust: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks trust
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/mkdocs build --strict

@@ -8,7 +8,8 @@ the choice of non-edges makes uncertain, nor that of another training.
 The law. Classes and degree factors of nodes are drawn independently; an edge joins u and v with probability
 min(1, dᵤ dᵥ b(yᵤ, yᵥ)), independently; b is one number inside classes and another between. A scorer is fixed before any
 graph: its score of a pair is a signal of the class, an error of each of the two nodes (part of it the degree factor, so
-that hubs are wrong together) and an error of the pair.
+that hubs are wrong together) and an error of the pair. One control is far stronger than the other, so that the excess
+over both has a truth of its own: the difference to the strong one.
 
 The truth is computed from millions of independent pairs of nodes, each counted as an edge with its probability and as
 a non-edge with the rest, so that it has no noise of drawn edges; its own standard error stands beside it.
@@ -22,7 +23,7 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.stats import binomtest
 from torch import Tensor
 
 from auditor.evaluate.links.controls import Scorer
@@ -138,13 +139,6 @@ def chunk(first: int, count: int) -> list[list[tuple[float, float, float]]]:
     return [draw(first + i) for i in range(count)]
 
 
-def clopper_pearson(hits: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share."""
-    lo = 0.0 if hits == 0 else float(beta.ppf(0.025, hits, n - hits + 1))
-    hi = 1.0 if hits == n else float(beta.ppf(0.975, hits + 1, n - hits))
-    return lo, hi
-
-
 def print_coverage(draws: int | None, jobs: int) -> None:
     """Coverage of each number, with its interval."""
     total = COVERAGE_DRAWS if draws is None else draws
@@ -162,7 +156,7 @@ def print_coverage(draws: int | None, jobs: int) -> None:
     for place, ((value, error), name) in enumerate(zip(targets, KEPT, strict=True)):
         mean, lo, hi = found[:, place].T
         inside = int(((lo <= value) & (value <= hi)).sum())
-        low, high = clopper_pearson(inside, total)
+        low, high = binomtest(inside, total).proportion_ci(0.95, method="exact")  # Clopper–Pearson
         missed = f"{int((value < lo).sum())} | {int((value > hi).sum())}"
         share = f"{inside / total:.3f} [{low:.3f}, {high:.3f}] {'holds' if low <= HELD <= high else 'misses'} {HELD:g}"
         means = f"{mean.mean():.4f} | {(hi - lo).mean() / 2:.4f}"
