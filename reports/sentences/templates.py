@@ -454,7 +454,9 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         items="test {item} of that group",
     ),
     "shift-miscalibrated": Template(
-        _more_or_less_sure, _miscalibrated, "Fit a temperature on validation items and audit again."
+        _more_or_less_sure,
+        _miscalibrated,
+        "Fit a temperature on validation items (auditor defend TARGET --defense temperature -o DIR), and audit again.",
     ),
     "shift-silent-failure": Template(
         _said("the model stays sure while it fails"), _detection, "Watch the inputs, not the confidence."
