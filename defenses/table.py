@@ -65,6 +65,14 @@ TABLE = Table(
             controls=("repair",),
         ),
         Entry(
+            "temperature",
+            "defenses.calibration:Temperature",
+            "divides the logits by one number, fitted on validation items; repairs confidence, changes no class",
+            "shift",
+            needs=("PROBS", "SPLIT"),
+            tasks=BOTH,
+        ),
+        Entry(
             "edge-rand",
             "defenses.dp.edge_rand:EdgeRand",
             "edge-level DP: flips every pair of nodes with probability 1 / (1 + e^epsilon)",

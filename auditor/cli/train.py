@@ -13,7 +13,9 @@ from auditor.cli import options
 def train(
     data: Annotated[str, typer.Option(help='Data set by name ("auditor list data") or a graph file.')],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the target.")],
-    arch: Annotated[str, typer.Option(help="gcn, gat, sage or gin (graph sets: gin).")] = "gcn",
+    arch: Annotated[
+        str, typer.Option(help="gcn, gat, sage, gin, or mlp, which reads no edge; graph sets: gin, mlp.")
+    ] = "gcn",
     hidden: Annotated[int | None, typer.Option(min=1, help="Hidden width (default by architecture).")] = None,
     layers: Annotated[int | None, typer.Option(min=1, help="Message-passing layers (default by task).")] = None,
     split: Annotated[
@@ -28,7 +30,7 @@ def train(
     data_root: options.DataRoot = None,
     download: Annotated[bool, typer.Option("--download", help="Let PyG download a set the data root lacks.")] = False,
 ) -> None:
-    """Train a reference model (GCN, GAT, GraphSAGE, GIN) and save it as safetensors with its target.toml."""
+    """Train a reference model (GCN, GAT, GraphSAGE, GIN, MLP) and save it as safetensors with its target.toml."""
     from auditor.api.files import check_folder
     from auditor.cli.console import note, stderr, stdout
     from auditor.cli.training import say_trained, train_target

@@ -26,7 +26,7 @@ from auditor.targets.weights import write_tensors
 
 WEIGHTS, REFERENCE = "model.safetensors", "model.ref.safetensors"
 SERVED_PREFIX = SERVED.removesuffix(".safetensors") + "."
-WRITABLE = ("safetensors", "state_dict")
+WRITABLE = ("safetensors", "state_dict", "factory")
 
 
 def tables_of(path: Path) -> tuple[TargetFile, Path]:
@@ -48,18 +48,19 @@ def tables_of(path: Path) -> tuple[TargetFile, Path]:
 def save_derived(target: Target, source: Path, out_dir: Path) -> None:
     """Writes `target.toml`, weights and reference of a target made from the one at `source`; same architecture.
 
-    Paths in the tables are rewritten to hold from `out_dir`; `[defense]` says what made it. What a mechanism released
+    Paths in the tables, those to a factory's code included, are rewritten to hold from `out_dir`; `[defense]` says what
+    made it. What a mechanism released
     for the model to run on (a graph, or tensors of the model named `served.…`) lies beside it in `served.safetensors`,
     the Guarantee in `guarantee.json`.
 
     Raises:
-        CapabilityError: the target was not built from a `[model]` table, so that its weights have no file form here.
+        CapabilityError: nothing builds the target's model, so that its weights alone would not be one.
         UsageError: `source` has no tables.
     """
     if target.kind not in WRITABLE:
         raise CapabilityError(
-            f"{target.name} was given as {target.kind}; expected safetensors or a state dict with a [model] table, "
-            "whose weights can be written again. Save it in that form first."
+            f"{target.name} was given as {target.kind}; expected weights with a [model] table or a factory that "
+            "builds the model again. Save it in that form first."
         )
     file, folder = tables_of(source)
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -83,6 +84,7 @@ def save_derived(target: Target, source: Path, out_dir: Path) -> None:
         claimed_accuracy=round(target.accuracy(), 6),
         embedding_layer=file.target.embedding_layer,  # the base's: a defence sets its own when it is loaded
         train=file.target.train,
+        **_moved_factory(file.target, folder, out_dir),
     )
     tables = {"target": table, "data": _moved(file.data, folder, out_dir), "defense": _defense(target)}
     write_target_file(out_dir / FILE_NAME, file.model_copy(update=tables))
@@ -94,14 +96,24 @@ def _is_served(name: str) -> bool:
 
 def _moved(data: DataTable, folder: Path, out_dir: Path) -> DataTable:
     """The same data as seen from another folder."""
-
-    def seen_from_there(place: str) -> str:
-        return os.path.relpath((folder / place).resolve(), out_dir.resolve())
-
-    moved = {key: seen_from_there(place) for key in ("path", "root") if (place := getattr(data, key)) is not None}
+    given = {key: place for key in ("path", "root") if (place := getattr(data, key)) is not None}
+    moved = {key: _seen_from(out_dir, folder / place) for key, place in given.items()}
     if data.split is not None and data.split.startswith("file:"):
-        moved["split"] = f"file:{seen_from_there(data.split.removeprefix('file:'))}"
+        moved["split"] = f"file:{_seen_from(out_dir, folder / data.split.removeprefix('file:'))}"
     return data.model_copy(update=moved)
+
+
+def _moved_factory(table: TargetTable, folder: Path, out_dir: Path) -> dict[str, Any]:
+    """The same factory and project as seen from another folder; nothing where a `[model]` table builds the model."""
+    if table.factory is None:
+        return {}
+    place, _, name = table.factory.rpartition(":")
+    own = f"{_seen_from(out_dir, folder / place)}:{name}" if place.endswith(".py") else table.factory
+    return {"factory": own, "init": table.init, "root": _seen_from(out_dir, folder / (table.root or "."))}
+
+
+def _seen_from(out_dir: Path, place: Path) -> str:
+    return os.path.relpath(place.resolve(), out_dir.resolve())
 
 
 def _defense(target: Target) -> Mapping[str, Any] | None:

@@ -17,8 +17,42 @@ from torch_geometric.nn import models as pyg_models
 
 from auditor.errors import ConfigError, nearest
 
+
+class MLP(pyg_models.MLP):  # type: ignore[misc]
+    """PyG's MLP, called and sized like its graph models: the reference without edges. `edge_index` is never read."""
+
+    supports_edge_weight = False
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        num_layers: int,
+        out_channels: int | None = None,
+        *,
+        dropout: float = 0.0,
+        act: str = "relu",
+        bias: bool = True,
+    ) -> None:
+        super().__init__(
+            in_channels=in_channels,
+            hidden_channels=hidden_channels,
+            out_channels=out_channels or hidden_channels,
+            num_layers=num_layers,
+            dropout=dropout,
+            act=act,
+            bias=bias,
+            norm=None,  # PyG's MLP has BatchNorm by default, its graph models have none
+        )
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        """[N, F] -> [N, C]."""
+        return super().forward(x)  # type: ignore[no-any-return]
+
+
 CLASSES: Mapping[str, type[nn.Module]] = {
-    name: getattr(pyg_models, name) for name in ("GCN", "GAT", "GraphSAGE", "GIN", "PNA", "EdgeCNN")
+    "MLP": MLP,
+    **{name: getattr(pyg_models, name) for name in ("GCN", "GAT", "GraphSAGE", "GIN", "PNA", "EdgeCNN")},
 }
 """PyG's ready-made models; `**kwargs` of their constructor go to the layer below."""
 
@@ -30,6 +64,7 @@ LAYERS: Mapping[str, type[nn.Module]] = {
     "PNA": pyg.PNAConv,
     "EdgeCNN": pyg.EdgeConv,
 }
+"""The layer of each model that passes messages."""
 STACKABLE = (
     "GCNConv",
     "GATConv",
@@ -191,7 +226,9 @@ def _check_class(name: object, options: Mapping[str, Any]) -> None:
         raise ConfigError(
             f'[model] class is "{name}". {nearest(str(name), CLASSES)} Any other model is given by [target] factory.'
         )
-    hints = _keywords(pyg.MessagePassing) | _keywords(LAYERS[str(name)]) | _keywords(CLASSES[str(name)])
+    hints = _keywords(CLASSES[str(name)])
+    if name in LAYERS:
+        hints = _keywords(pyg.MessagePassing) | _keywords(LAYERS[str(name)]) | hints
     _check_options(str(name), options, hints | ({"v2": bool} if name == "GAT" else {}))
 
 

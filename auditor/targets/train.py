@@ -20,7 +20,7 @@ from auditor.guarantee import FILE_NAME as GUARANTEE
 from auditor.targets.config import FILE_NAME, SERVED, DataTable, TargetFile, TargetTable, TrainTable, write_target_file
 from auditor.targets.load import assemble, load_model
 from auditor.targets.loaded import Request
-from auditor.targets.models import build_model
+from auditor.targets.models import LAYERS, build_model
 from auditor.targets.recipe import TrainRecipe
 from auditor.targets.reference import write_reference
 from auditor.targets.target import ModelHandle, Target
@@ -29,7 +29,7 @@ from auditor.targets.weights import write_tensors
 if TYPE_CHECKING:
     from auditor.data.sources import LoadedData
 
-ARCHITECTURES: Mapping[str, str] = {"gcn": "GCN", "gat": "GAT", "sage": "GraphSAGE", "gin": "GIN"}
+ARCHITECTURES: Mapping[str, str] = {"gcn": "GCN", "gat": "GAT", "sage": "GraphSAGE", "gin": "GIN", "mlp": "MLP"}
 WEIGHTS, REFERENCE, SPLIT = "model.safetensors", "model.ref.safetensors", "split.npz"
 
 
@@ -50,7 +50,7 @@ def train_reference(
 
     Args:
         data: as loaded; a transform it already went through is kept.
-        arch: `gcn`, `gat`, `sage` or `gin`; graph data sets take `gin`.
+        arch: `gcn`, `gat`, `sage`, `gin`, or `mlp`, which sees no edge; graph data sets take `gin` or `mlp`.
         out_dir: the target's folder, made when absent.
         hidden: default 16 (GAT 64 with 8 heads; graph task 32).
         layers: default 2 (graph task 3).
@@ -98,6 +98,7 @@ def train_reference(
             weights=WEIGHTS,
             reference=REFERENCE,
             claimed_accuracy=round(float(correct.double().mean()), 6),
+            embedding_layer=_embedding_layer(table),
             train=train,
         ),
         model=table,
@@ -144,7 +145,7 @@ def model_table(
             **sizes,
             "hidden_channels": hidden or 32,
             "num_layers": layers or 3,
-            "readout": "add",
+            "readout": "mean" if arch == "mlp" else "add",
         }
     heads = {"heads": 8} if arch == "gat" else {}
     width = hidden or (64 if arch == "gat" else 16)
@@ -158,6 +159,13 @@ def model_table(
         "dropout": 0.5,
         **heads,
     }
+
+
+def _embedding_layer(table: Mapping[str, Any]) -> str | None:
+    """The last layer of a model that passes no messages; in any other the last that does is found."""
+    if table["class"] in LAYERS:
+        return None
+    return f"{'gnn.' if 'readout' in table else ''}lins.{table['num_layers'] - 1}"
 
 
 def _train_table(task: str, seed: int, epochs: int | None) -> TrainTable:

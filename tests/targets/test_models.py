@@ -19,6 +19,7 @@ NODE_TABLES = {
     "edge": {"class": "EdgeCNN"},
     "pna": {"class": "PNA", "aggregators": ["mean", "max"], "scalers": ["identity"], "deg": [0, 3, 5, 2]},
     "jk": {"num_layers": 3, "jk": "cat", "norm": "LayerNorm"},
+    "mlp": {"class": "MLP", "dropout": 0.5, "act": "elu"},
     "stack": {"class": None, "stack": "GCNConv"},
     "stack-gat": {"class": None, "stack": "GATConv", "heads": 2, "act": "elu", "dropout": 0.3},
     "stack-cheb": {"class": None, "stack": "ChebConv", "K": 2},
@@ -64,6 +65,8 @@ def test_a_graph_classifier_pools_each_graph_on_its_own(readout: str) -> None:
 
 
 BAD = [
+    ({"class": "MLP", "aggr": "max"}, "aggr is no keyword of MLP"),
+    ({"class": "MLP", "norm": "batch_norm"}, "norm is no keyword of MLP"),
     ({"class": "GCNN"}, 'Did you mean "GCN"?'),
     ({"class": None}, "neither class nor stack"),
     ({"stack": "GCNConv"}, "both class and stack"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -13,13 +14,14 @@ from auditor.targets.load import load_target
 from auditor.targets.reference import synthetic_inputs
 from auditor.targets.target import Capability
 from auditor.targets.train import model_table, train_reference
+from auditor.targets.validity import validity_rows
 from tests.targets.projects import write_graph
 from tests.toys import small_graphs
 
 DEMO = load_data("demo")
 
 
-@pytest.mark.parametrize("arch", ["gcn", "gat", "sage", "gin"])
+@pytest.mark.parametrize("arch", ["gcn", "gat", "sage", "gin", "mlp"])
 def test_what_is_trained_loads_again_as_the_same_target(arch: str, tmp_path: Path) -> None:
     trained = train_reference(DEMO, arch, out_dir=tmp_path, epochs=20)
     loaded = load_target(tmp_path)
@@ -27,7 +29,7 @@ def test_what_is_trained_loads_again_as_the_same_target(arch: str, tmp_path: Pat
     assert torch.equal(loaded.clean_logits(), trained.clean_logits())
     assert loaded.split.sizes == trained.split.sizes
     assert loaded.name == f"demo-{arch}"
-    assert loaded.capabilities == frozenset(Capability)
+    assert loaded.capabilities == frozenset(Capability) - ({Capability.GRAD_EDGE} if arch == "mlp" else set())
     assert loaded.claimed_accuracy == pytest.approx(loaded.accuracy(), abs=1e-6)
     assert {file.name for file in tmp_path.iterdir()} == {"target.toml", "model.safetensors", "model.ref.safetensors"}
 
@@ -67,6 +69,25 @@ def test_graph_data_from_a_file_is_found_again_beside_the_target(tmp_path: Path)
         train_reference(data, "gin", out_dir=tmp_path / "u", epochs=1)
 
 
+def test_an_mlp_reads_no_edge_and_pools_means_of_nodes(tmp_path: Path) -> None:
+    target = train_reference(DEMO, "mlp", out_dir=tmp_path / "node", epochs=20)
+    g = target.graph
+    assert torch.equal(target.logits(g.x, torch.full((2, 3), 10**9)), target.clean_logits())
+    assert torch.equal(target.logits(g.x[:5], g.edge_index[:, :0]), target.clean_logits()[:5])
+    rng = np.random.default_rng(0)
+    rows = {row.id: row for row in validity_rows(target, rng)}
+    assert rows["edge-dependence"].status == "warn"
+    assert {row.id for row in rows.values() if row.status == "fail"} == {"gradient"}
+    write_graph(tmp_path / "graphs.npz", small_graphs())
+    data = load_data(str(tmp_path / "graphs.npz"))
+    source = str(tmp_path / "graphs.npz")
+    made = train_reference(data, "mlp", out_dir=tmp_path / "t", epochs=3, hidden=8, source=source)
+    h, batch = made.clean_embeddings(), made.graph.batch
+    assert h.shape == (made.graph.num_nodes, 8)
+    by_hand = torch.stack([made.model.gnn.lins[-1](h[batch == b]).mean(dim=0) for b in range(made.graph.num_items)])
+    torch.testing.assert_close(made.model.head(by_hand), made.clean_logits())
+
+
 def test_the_spec_s_defaults_are_the_defaults() -> None:
     assert model_table("gcn", "node", 10, 3) == {
         "class": "GCN",
@@ -78,6 +99,9 @@ def test_the_spec_s_defaults_are_the_defaults() -> None:
     }
     gat = model_table("gat", "node", 10, 3)
     assert (gat["hidden_channels"], gat["heads"]) == (64, 8)
+    mlp = model_table("mlp", "node", 10, 3)
+    assert {**mlp, "class": "GCN"} == model_table("gcn", "node", 10, 3)
+    assert model_table("mlp", "graph", 10, 3)["readout"] == "mean"
     gin = model_table("gin", "graph", 10, 3)
     assert (gin["hidden_channels"], gin["num_layers"], gin["readout"]) == (32, 3, "add")
 

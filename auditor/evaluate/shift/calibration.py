@@ -22,11 +22,7 @@ ECE_EQUAL_MASS = Metric("ece_equal_mass", "share", "higher")
 
 
 def calibration_rows(cell: Cell, reference: Reference, resamples: Resamples) -> list[Measured]:
-<<<<<<< HEAD
-    """Over- and under-confidence, ECE in 15 bins of equal width and of equal mass, over items with a finite answer."""
-=======
     """Too much and too little confidence, and ECE in 15 bins of equal width and of equal mass, over finite answers."""
->>>>>>> h-p
     ok = reference.clean.finite
     confidence, correct = reference.clean.confidence[ok], reference.clean.correct[ok]
     kept, n = Resamples(resamples.weights, resamples.blocks[ok]), len(correct)

@@ -13,6 +13,7 @@ from auditor.document import ValidityRow, check
 from auditor.errors import CapabilityError
 from auditor.statistics.intervals import wilson
 from auditor.statistics.two_sample import rank_sum_z
+from auditor.targets.graph_traces import graph_trace
 from auditor.targets.relabelling import TOLERANCE
 from auditor.targets.relaxation import Relaxation
 from auditor.targets.resolve import call_line
@@ -131,8 +132,12 @@ def _edge_dependence(trial: Trial) -> ValidityRow:
     blind = max(moved.values()) <= DEPENDENCE * trial.scale
     held = trial.handle.dropped_caches
     evidence = "logits move by at most " + ", ".join(f"{value:.2g} ({name})" for name, value in moved.items())
+    trace = graph_trace(trial.handle.model, graph) if blind else ""
+    if blind and not (trace or held or any(moved.values())):
+        evidence += "; nothing in the model is as long as the graph: it answers from features alone"
+        return check("edge-dependence", "integrity", "warn", evidence)
     if blind:
-        evidence += "; an MLP in disguise, or a cached adjacency"
+        evidence += f"; an MLP in disguise, or a cached adjacency{': ' if trace else ''}{trace}"
     if held:
         evidence += f"; a cached adjacency was dropped from {', '.join(held)}"
     return check("edge-dependence", "integrity", "fail" if blind else "warn" if held else "pass", evidence)
