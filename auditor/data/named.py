@@ -242,11 +242,14 @@ def masks_from(values: Mapping[str, Tensor], items: int, name: str) -> dict[str,
             'together. Add it, or give a split file: split = "file:split.npz".'
         )
     masks.setdefault("val", torch.zeros_like(masks["train"]))
+    widest = max(masks, key=lambda part: masks[part].dim())
+    shape = masks[widest].shape
     for part, mask in masks.items():
-        if mask.shape != masks["train"].shape:
+        masks[part] = mask[:, None].expand(-1, *shape[1:]) if mask.dim() < len(shape) else mask  # serves every column
+        if masks[part].shape != shape:
             raise SplitError(
-                f"{name}: {part}_mask is {list(mask.shape)}, train_mask is {list(masks['train'].shape)}; expected one "
-                "shape, [N] or [N, K] for K splits. Save masks of equal length."
+                f"{name}: {part}_mask is {list(mask.shape)}, {widest}_mask is {list(shape)}; expected [N] each, or "
+                "[N, K] for K splits, where one of [N] serves all K. Save masks of equal length."
             )
     return masks
 

@@ -86,8 +86,8 @@ def _masks(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
     count = columns["train"].shape[1]
     if index >= count:
         raise SplitError(
-            f'split = "{spec}", but {data.name} has {count} set(s) of masks; expected a number from 0 to {count - 1}. '
-            'Use one of these, such as "masks:0".'
+            f'split = "{spec}", but {data.name} has {count} {"set" if count == 1 else "sets"} of masks; expected a '
+            f'number from 0 to {count - 1}. Use one of these, such as "masks:0".'
         )
     return _given({name: mask[:, index] for name, mask in columns.items()}, spec)
 

@@ -141,6 +141,23 @@ def test_several_sets_of_masks_are_told_apart_by_number(tmp_path: Path) -> None:
     assert make_split("masks:1", data, 0).train.tolist() == good()["train_mask"][::-1].tolist()
 
 
+def test_a_mask_of_one_column_serves_every_split(tmp_path: Path) -> None:
+    train = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1], [0, 0, 0], [0, 0, 0]], dtype=bool)  # as WikiCS has it
+    val = np.roll(train, 2, axis=0) & ~train & (np.arange(6) < 5)[:, None]
+    test = np.array([False] * 5 + [True])
+    data = load_data(str(_npz(tmp_path / "g.npz", good() | {"train_mask": train, "val_mask": val, "test_mask": test})))
+    assert data.default_split == "unknown"
+    for k in range(3):
+        split = make_split(f"masks:{k}", data, 0)
+        assert split.train.tolist() == train[:, k].tolist()
+        assert split.val.tolist() == val[:, k].tolist()
+        assert split.test.tolist() == test.tolist()
+    with pytest.raises(SplitError, match=r'"masks:3", but g has 3 sets of masks; expected a number from 0 to 2'):
+        make_split("masks:3", data, 0)
+    with pytest.raises(SplitError, match=r"test_mask is \[5\], train_mask is \[6, 3\].*one of \[N\] serves all K"):
+        load_data(str(_npz(tmp_path / "h.npz", good() | {"train_mask": train, "val_mask": val, "test_mask": test[:5]})))
+
+
 def _with(**changes: Any) -> Callable[[], Arrays]:
     return lambda: {key: value for key, value in (good() | changes).items() if value is not None}
 
