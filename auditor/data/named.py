@@ -216,7 +216,7 @@ def _nodes(given: Mapping[str, Any], edge_index: Tensor, y: Tensor) -> int:
 
 
 def masks_from(values: Mapping[str, Tensor], items: int, name: str) -> dict[str, Tensor]:
-    """`train`, `val`, `test` as booleans of one shape, [N] or [N, K]; {} without any.
+    """`train`, `val`, `test` as booleans of one shape, [N] or [N, K]; {} without any. [N, 1] is [N].
 
     Each may be a mask (`train_mask`) or a list of ids (`train_idx`, `idx_train`, …); a part for
     validation that is missing is empty.
@@ -267,7 +267,7 @@ def _mask(value: Tensor, key: str, items: int, name: str) -> Tensor:
             )
         if value.dim() not in (1, 2):
             raise SplitError(f"{name}: {key} is {list(value.shape)}; expected booleans [N], or [N, K] for K splits.")
-        return value.bool()
+        return value.reshape(-1).bool() if value.shape[1:] == (1,) else value.bool()
     ids = value.reshape(-1)
     if torch.is_floating_point(ids) or (ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < items):
         raise SplitError(

@@ -284,8 +284,9 @@ def _with_masks(data: LoadedData, given: Mapping[str, Any]) -> LoadedData:
 
 
 def _mask(given: Any, part: str, items: int) -> Tensor:
-    """Booleans [items] as they are; ids as booleans."""
+    """Booleans [items] or [items, 1] as they are; ids as booleans."""
     found = torch.as_tensor(given).detach().cpu()
+    found = found[:, 0] if found.shape[1:] == (1,) else found
     if found.dtype == torch.bool and found.shape == (items,):
         return found.clone()
     mask = torch.zeros(items, dtype=torch.bool)

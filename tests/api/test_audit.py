@@ -194,7 +194,8 @@ def test_ids_and_masks_are_one_split_and_go_before_the_data_s_own(toy: Target, m
     other = data_of(toy.graph, toy.split)
     del other.test_mask  # half a split, which is not asked for
     ids = {part: mask.nonzero().flatten() for part, mask in masks(toy.split).items()}
-    forms = (masks(toy.split), ids, {part: value.numpy() for part, value in ids.items()})
+    columns = {part: mask[:, None] for part, mask in masks(toy.split).items()}
+    forms = (masks(toy.split), ids, {part: value.numpy() for part, value in ids.items()}, columns)
     for form in forms:
         split = auditor.load_target(model, other, split=form).split
         assert torch.equal(split.train, toy.split.train)

@@ -158,6 +158,16 @@ def test_a_mask_of_one_column_serves_every_split(tmp_path: Path) -> None:
         load_data(str(_npz(tmp_path / "h.npz", good() | {"train_mask": train, "val_mask": val, "test_mask": test[:5]})))
 
 
+def test_a_mask_of_one_column_is_a_mask(tmp_path: Path) -> None:
+    masks = {key: value[:, None] for key, value in good().items() if key.endswith("mask")}
+    data, plain = (load_data(str(_npz(tmp_path / "g.npz", good() | given))) for given in (masks, {}))
+    assert data.default_split == plain.default_split != "unknown"
+    for part in ("train", "val", "test"):
+        assert torch.equal(data.masks[part], plain.masks[part])
+    split = make_split("", data, 0)
+    assert split.train.tolist() == good()["train_mask"].tolist()
+
+
 def _with(**changes: Any) -> Callable[[], Arrays]:
     return lambda: {key: value for key, value in (good() | changes).items() if value is not None}
 
