@@ -67,7 +67,7 @@ def _from_sparse(path: Path) -> Raw:
     raw = from_sparse(read_arrays(path, sparse_keys()), path.name)
     others = _tensors({k: v for k, v in read_arrays(path).items() if k not in sparse_keys()}, path.name)
     n = int(raw.y.shape[0])
-    raw.masks = masks_from(others, n, path.name)
+    raw.masks, raw.masks_from = masks_from(others, n, path.name), "file"
     rest = {key: value for key, value in others.items() if isinstance(value, Tensor) and key not in (*MASKS, *LISTS)}
     unordered = Owners({"node": n, "edge": -1}, dict.fromkeys(("node", "edge", "graph")))  # edges of no given order
     raw.fields = fields_from(rest, unordered, path.name, raw.notes)

@@ -187,8 +187,8 @@ UNKNOWN = "unknown"
 class Split:
     """Which items were trained on, chose the checkpoint, and test it; bool [N] or [B] each, disjoint.
 
-    `spec` is how it was named (`public`, `per-class:20`, …), `seed` where it was drawn (None: not drawn). A split that
-    nobody knows is `Split.unknown`: no item is known to be of any part.
+    `spec` is what it is called (`public`, `in the file`, `yours`, `per-class:20`, …), `seed` where it was drawn (None:
+    not drawn). A split that nobody knows is `Split.unknown`: no item is known to be of any part.
     """
 
     train: Tensor

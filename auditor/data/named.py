@@ -66,7 +66,10 @@ def raw_from(
     rest = {key: value for key, value in values.items() if key not in OWN}
     owners = Owners.make(nodes, edge_index, batch)
     fields = fields_from(rest, owners, name, notes, node_fields=node_fields, edge_fields=edge_fields)
-    return Raw(edge_index, y, x, weight, batch, masks=masks, notes=notes, fields=fields, whole_x=whole, num_nodes=nodes)
+    return Raw(
+        edge_index, y, x, weight, batch,
+        masks=masks, masks_from="file", notes=notes, fields=fields, whole_x=whole, num_nodes=nodes,
+    )  # fmt: skip
 
 
 def _dense(value: Tensor, key: str, name: str, notes: list[str]) -> Tensor:

@@ -280,7 +280,7 @@ def _with_masks(data: LoadedData, given: Mapping[str, Any]) -> LoadedData:
         raise SplitError(f"split lacks {' and '.join(missing)}; expected train, test and perhaps val.")
     items = data.graph.num_items
     masks = {part: _mask(given.get(part, ()), part, items) for part in PARTS}
-    return dataclasses.replace(data, masks=masks, masks_from="public", default_split="public")
+    return dataclasses.replace(data, masks=masks, masks_from="given", default_split="given")
 
 
 def _mask(given: Any, part: str, items: int) -> Tensor:

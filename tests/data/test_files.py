@@ -61,7 +61,9 @@ def test_npz_pt_and_safetensors_give_the_same_graph(tmp_path: Path) -> None:
     loaded = [load_data(str(tmp_path / name)) for name in ("data.pt", "dict.pt", "g.safetensors", "g.npz")]
     assert len({data.graph.digest() for data in loaded}) == 1
     assert all(make_split("", data, 0).sizes == (2, 2, 2) for data in loaded)
-    assert all(data.default_split == "public" for data in loaded)
+    assert all(data.default_split == "file" for data in loaded)
+    for spec in ("", "file", "public"):  # none of them was published
+        assert {make_split(spec, data, 0).spec for data in loaded} == {"in the file"}
 
 
 def test_sparse_rows_give_the_graph_of_the_plain_layout(tmp_path: Path) -> None:
