@@ -135,6 +135,6 @@ def _side_by_side(graphs: list[Graph]) -> tuple[Graph, list[int]]:
         y=torch.cat([graph.y for graph in graphs]),
         edge_weight=torch.cat(weights) if len(weights) == len(graphs) else None,
         batch=torch.arange(len(graphs)).repeat_interleave(sizes),
-        fields=side_by_side([graph.fields for graph in graphs]),
+        fields=side_by_side([graph.fields for graph in graphs], starts),
     )
     return whole, starts

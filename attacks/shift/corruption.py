@@ -109,11 +109,21 @@ def _no_unit(on: Whole, _worst: float) -> str:
 def _no_free_nodes(on: Whole, worst: float) -> str:
     free, want = int((~on.protected).sum()), worst * on.graph.num_nodes
     few = on.graph.batch is None and free < want  # of many graphs, each keeps a node
+    if reason := _named(on):
+        return reason
     return f"{free} nodes outside the evaluated items, fewer than the {want:.0f} to remove" if few else ""
 
 
 def _one_graph(on: Whole, _worst: float) -> str:
-    return "" if on.graph.batch is not None else "crops are of whole graphs; this target classifies nodes"
+    if on.graph.batch is None:
+        return "crops are of whole graphs; this target classifies nodes"
+    return _named(on)
+
+
+def _named(on: Whole) -> str:
+    """Fields that name nodes which could be removed, or nothing."""
+    held = on.graph.fields.held
+    return f"the model reads nodes by their ids in {', '.join(held)}, and they could be removed" if held else ""
 
 
 KINDS: dict[KindName, Kind] = {

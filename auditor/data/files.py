@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from auditor.data.inert import read_graph
-from auditor.data.named import LISTS, MASKS, OWN, fields_from, masks_from, raw_from
+from auditor.data.named import LISTS, MASKS, OWN, Owners, fields_from, masks_from, raw_from
 from auditor.data.npz import from_sparse, read_arrays, sparse_keys
 from auditor.data.raw import Raw
 from auditor.errors import DataError, GraphError, RefusedError, SplitError
@@ -67,9 +67,10 @@ def _from_sparse(path: Path) -> Raw:
     raw = from_sparse(read_arrays(path, sparse_keys()), path.name)
     others = _tensors({k: v for k, v in read_arrays(path).items() if k not in sparse_keys()}, path.name)
     n = int(raw.y.shape[0])
-    raw.masks = masks_from(others, n, path.name)
+    raw.masks, raw.masks_from = masks_from(others, n, path.name), "file"
     rest = {key: value for key, value in others.items() if isinstance(value, Tensor) and key not in (*MASKS, *LISTS)}
-    raw.fields = fields_from(rest, n, -1, None, path.name, set(), set())
+    unordered = Owners({"node": n, "edge": -1}, dict.fromkeys(("node", "edge", "graph")))  # edges of no given order
+    raw.fields = fields_from(rest, unordered, path.name, raw.notes)
     return raw
 
 

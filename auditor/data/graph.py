@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from auditor.data.fields import NO_FIELDS, Fields, origin_of
+from auditor.data.fields import NO_FIELDS, Fields, Places, origin_of
 from auditor.errors import GraphError, SplitError
 from auditor.tasks import Task
 
@@ -109,7 +109,12 @@ class Graph:
         """
         if not self.fields.edge:
             return self.fields
-        return self.fields.take(arcs=origin_of(self.edge_index, edge_index, self.num_nodes))
+        fields = self.fields.take(arcs=origin_of(self.edge_index, edge_index, self.num_nodes))
+        if self.batch is None:
+            return fields
+        of = self.batch[edge_index[0]]  # an added edge copies values, but not whose it is
+        own = {name: of.to(rows.dtype) for name, rows in fields.edge.items() if name in fields.ids}
+        return replace(fields, edge={**fields.edge, **own})
 
     def keeping(self, arcs: Tensor) -> Graph:
         """The same nodes with some of the arcs, by bool [E] or int64 [E'], in the order given."""
@@ -133,12 +138,15 @@ class Graph:
             nodes: old ids, int64 [N'], distinct; of many graphs, those of one graph side by side.
             items: old ids of what is classified, in the order it has then, int64 [N'] or [B'].
             arcs: old places of the arcs, int64 [E'], both ends inside; None for all with both ends inside.
+
+        Raises:
+            SkippedError: a field names a node that is not among them.
         """
         place = torch.full((self.num_nodes,), -1, dtype=torch.int64)
         place[nodes] = torch.arange(nodes.numel())
         if arcs is None:
             arcs = torch.nonzero((place[self.edge_index] >= 0).all(dim=0)).flatten()
-        batch = None
+        batch = order = None
         if self.batch is not None:
             order = torch.full((self.num_items,), -1, dtype=torch.int64)
             order[items] = torch.arange(items.numel())
@@ -150,7 +158,9 @@ class Graph:
             y=self.y[items],
             edge_weight=None if self.edge_weight is None else self.edge_weight[arcs],
             batch=batch,
-            fields=self.fields.take(nodes, arcs, None if self.batch is None else items),
+            fields=self.fields.take(
+                nodes, arcs, None if self.batch is None else items, Places(place, order, self.batch, batch, self.name)
+            ),
         )
 
     def digest(self) -> str:
@@ -177,8 +187,8 @@ UNKNOWN = "unknown"
 class Split:
     """Which items were trained on, chose the checkpoint, and test it; bool [N] or [B] each, disjoint.
 
-    `spec` is how it was named (`public`, `per-class:20`, …), `seed` where it was drawn (None: not drawn). A split that
-    nobody knows is `Split.unknown`: no item is known to be of any part.
+    `spec` is what it is called (`public`, `in the file`, `yours`, `per-class:20`, …), `seed` where it was drawn (None:
+    not drawn). A split that nobody knows is `Split.unknown`: no item is known to be of any part.
     """
 
     train: Tensor

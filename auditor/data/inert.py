@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from auditor.data.fields import counts_on
 from auditor.errors import AuditorError, GraphError, RefusedError, TaskError
 
 MAX_PICKLE_BYTES = 64 << 20
@@ -508,7 +509,7 @@ class _Reader:
         return fields, slices, nodes
 
     def _concatenated(self, key: str, values: list[Tensor]) -> tuple[Tensor, Tensor]:
-        along = -1 if _is_index(key) else 0
+        along = -1 if counts_on(key) else 0
         try:
             if values[0].is_sparse and "adj" in key:
                 return _diagonal(values), torch.zeros(1, dtype=torch.long)
@@ -546,10 +547,14 @@ class _Reader:
                 f"{self._name}: its {nodes.shape[0]} graphs have {total} nodes together, its rows are {rows}; expected "
                 "the same number. Process the data set again."
             )
-        if "batch" in fields:
-            raise GraphError(f"{self._name} holds many graphs with a batch each; expected single graphs, or one Batch.")
+        tensors = (key for key in slices if isinstance(fields.get(key), Tensor) and not fields[key].is_floating_point())
+        own = ["batch"] * ("batch" in fields) + [key for key in tensors if "batch" in key]
+        if own:  # ids of graphs, which PyG counts on by a rule of their own
+            raise GraphError(
+                f"{self._name} holds many graphs with {own[0]} each; expected single graphs, or one Batch of them."
+            )
         offsets = nodes.cumsum(0) - nodes
-        for key in filter(_is_index, fields):
+        for key in filter(counts_on, fields):
             value, steps = fields[key], slices.get(key)
             if isinstance(value, Tensor) and not value.is_sparse:
                 try:
@@ -561,11 +566,6 @@ class _Reader:
                         "graphs. Process the data set again."
                     ) from None
         return {**fields, "batch": torch.arange(nodes.shape[0]).repeat_interleave(nodes)}
-
-
-def _is_index(key: str) -> bool:
-    """Whether PyG counts the values of a field on from graph to graph."""
-    return "index" in key or key == "face"
 
 
 def _diagonal(values: Sequence[Tensor]) -> Tensor:

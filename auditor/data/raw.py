@@ -22,8 +22,9 @@ class Raw:
         x: features [N, F], or None when the set has none.
         edge_weight: [E] or None.
         batch: int64 [N] for a set of graphs.
-        masks: `train`, `val`, `test` -> bool [N], or [N, K] for K public splits; empty when there are none.
-        masks_from: `public`, or `prognn` for the splits of the Pro-GNN study.
+        masks: `train`, `val`, `test` -> bool [N], or [N, K] for K splits; empty when there are none.
+        masks_from: `public` where they were published with the data, `file` in a user's file, `prognn` for the splits
+            of the Pro-GNN study.
         columns: named columns, int64 [N] or [B] (`group` of the generated sets).
         notes: what was changed on the way, in words.
         fields: everything else, by what its rows belong to.

@@ -32,14 +32,14 @@ class LoadedData:
 
     Attributes:
         graph: checked, features transformed.
-        masks: `train`, `val`, `test` -> bool [N] or [B]; [N, K] for K public splits; empty when there are none.
+        masks: `train`, `val`, `test` -> bool [N] or [B]; [N, K] for K splits; empty when there are none.
         default_split: what `make_split` gets when the user names nothing.
         name: as asked for, lower case; the file's stem for a file.
         digest: sha256 over the raw files (the generated graph for built-in ones).
         notes: what a reader of the report should know, in words.
         is_bag_of_words: features count words, or are many zeros and ones: `train` row-normalises them by default.
         has_identity_features: features only name the node.
-        masks_from: `public` or `prognn`.
+        masks_from: `public`, `prognn`, `file` for those of a user's file, `given` for those that came beside the data.
         transform: what `graph.x` went through.
         features: what was asked to stand in for features that are not there; None for nothing.
         columns: named columns, int64 [N] or [B], such as the `group` of generated sets.

@@ -1,4 +1,4 @@
-"""Splits by name: public masks, or drawn by label from a seed alone."""
+"""Splits by name: masks that come with the data, or drawn by label from a seed alone."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def make_split(spec: str, data: LoadedData, seed: int) -> Split:
     """The split that `spec` names; the same items for the same seed, whatever else is random.
 
     Args:
-        spec: `public`, `per-class:k`, `random:a/b/c`, `prognn`, `size:n`, `masks:i` or `file:path.npz`;
-            empty for the data's default.
+        spec: `public`, `file` for the masks in the data's own file, `per-class:k`, `random:a/b/c`, `prognn`, `size:n`,
+            `masks:i` or `file:path.npz`; empty for the data's default.
         data: what `load_data` returned.
         seed: where drawn splits are drawn; >= 0. Unused by splits that are given.
 
@@ -49,20 +49,39 @@ def make_split(spec: str, data: LoadedData, seed: int) -> Split:
     return split
 
 
-def _public(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
+def _own(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
+    """The one split that comes with the data, called what it is; `public` finds that of a file too."""
     _no_argument(argument, spec)
-    if not data.masks or data.masks_from != "public":
+    if not data.masks or data.masks_from not in (("public", "file") if spec == "public" else (spec,)):
         raise SplitError(
-            f'split = "public", but {data.name} comes without public masks; expected masks in the data. '
-            f'Use its default, split = "{data.default_split}", or another of {", ".join(FORMS[1:3])}.'
+            f'split = "{spec}", but {data.name} comes without {_KINDS[spec]} masks; expected masks in the data. '
+            + _instead(data)
         )
     if data.masks["train"].dim() == 2:
         count = data.masks["train"].shape[1]
         raise SplitError(
-            f'split = "public", but {data.name} has {count} public splits; expected the number of one. '
-            f'Use split = "masks:0" to "masks:{count - 1}".'
+            f'split = "{spec}", but {data.name} has {count} {_KINDS[data.masks_from]} splits; expected the number of '
+            f"one. {_instead(data)}"
         )
-    return _given(data.masks, spec)
+    return _given(data.masks, SAID[data.masks_from])
+
+
+SAID: Mapping[str, str] = {"public": "public", "file": "in the file", "given": "yours"}
+"""What the split of the data is called: published with it, in the user's file, or given beside it."""
+
+_KINDS: Mapping[str, str] = {"public": "public", "file": "own", "given": "given"}
+
+
+def _instead(data: LoadedData) -> str:
+    """What can be had from this data; nothing is a default where nobody knows the split."""
+    if data.default_split != UNKNOWN:
+        return f'Use split = "{data.default_split}".'
+    if data.masks:
+        return f'Use the one of the training: split = "masks:0" to "masks:{data.masks["train"].shape[1] - 1}".'
+    return (
+        'Name the items of the training: train_mask and test_mask in the file, or split = "file:split.npz". Where a '
+        f'model is trained here they can be drawn: "{FORMS[1]}", "{FORMS[2]}".'
+    )
 
 
 def _prognn(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
@@ -70,7 +89,7 @@ def _prognn(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
     if data.masks_from != "prognn":
         raise SplitError(
             f'split = "prognn", but {data.name} is no set of the DeepRobust pack; expected one of deeprobust/cora, '
-            f'deeprobust/citeseer, deeprobust/polblogs, deeprobust/pubmed. Use split = "{data.default_split}" here.'
+            f"deeprobust/citeseer, deeprobust/polblogs, deeprobust/pubmed. {_instead(data)}"
         )
     return _given(data.masks, spec)
 
@@ -79,20 +98,21 @@ def _masks(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
     index = _whole(argument, spec, "masks:0", least=0)
     if not data.masks:
         raise SplitError(
-            f'split = "{spec}", but {data.name} comes without masks; expected masks in the data. '
-            f'Use split = "{data.default_split}".'
+            f'split = "{spec}", but {data.name} comes without masks; expected masks in the data. ' + _instead(data)
         )
     columns = {name: mask if mask.dim() == 2 else mask[:, None] for name, mask in data.masks.items()}
     count = columns["train"].shape[1]
     if index >= count:
         raise SplitError(
-            f'split = "{spec}", but {data.name} has {count} set(s) of masks; expected a number from 0 to {count - 1}. '
-            'Use one of these, such as "masks:0".'
+            f'split = "{spec}", but {data.name} has {count} {"set" if count == 1 else "sets"} of masks; expected a '
+            f'number from 0 to {count - 1}. Use one of these, such as "masks:0".'
         )
     return _given({name: mask[:, index] for name, mask in columns.items()}, spec)
 
 
 def _file(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
+    if spec == "file" and data.masks_from == "file":
+        return _own(argument, spec, data, seed)
     path = Path(argument).expanduser()
     if not argument or not path.is_file():
         raise SplitError(
@@ -170,7 +190,7 @@ def _size(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
     if data.graph.batch is None:
         raise SplitError(
             f'split = "{spec}", but {data.name} is one graph; expected a set of graphs, which have sizes. '
-            f'Use split = "{data.default_split}".'
+            + _instead(data)
         )
     sizes = torch.bincount(data.graph.batch).numpy()
     labelled = data.graph.labelled.numpy()
@@ -233,7 +253,8 @@ def _no_argument(argument: str, spec: str) -> None:
 
 
 MAKERS: dict[str, Callable[[str, str, LoadedData, int], Split]] = {
-    "public": _public,
+    "public": _own,
+    "given": _own,
     "per-class": _per_class,
     "random": _random,
     "prognn": _prognn,

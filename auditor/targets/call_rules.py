@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from auditor.data.fields import Fields
 from auditor.data.graph import Graph
 from auditor.errors import CallError, ConfigError, TaskError, nearest
 from auditor.targets.call import ADJACENCIES, Call, Inputs, answers_of, parts_of, pick
@@ -296,11 +295,7 @@ def _prepared(arguments: tuple[tuple[str, str], ...], inexact: tuple[str, ...], 
             unused.append("edge_weight")
             graph = replace(graph, edge_weight=None)
         unused += [name for name, _ in graph.fields if name not in slots]
-        kept = (
-            {name: value for name, value in part.items() if name in slots}
-            for part in (graph.fields.node, graph.fields.edge, graph.fields.graph)
-        )
-        graph = replace(graph, fields=Fields(*kept))
+        graph = replace(graph, fields=graph.fields.only(slots))
     return Call(arguments, inexact=inexact, unused=tuple(unused)), graph
 
 

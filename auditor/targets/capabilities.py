@@ -60,10 +60,13 @@ def try_capabilities(
 def small_slice(graph: Graph, size: int = SLICE_NODES) -> Graph:
     """The subgraph on about `size` nodes that lie along the first edges (node task), or the first two graphs.
 
-    Labels come along because a Graph has them; nothing here reads them.
+    All of a graph with a field that names nodes, which a part would lack. Labels come along because a Graph has them;
+    nothing here reads them.
     """
     if graph.batch is not None:
         return GraphSlices(graph).take(torch.arange(min(2, graph.num_items)))
+    if graph.fields.held:
+        return graph
     ends = graph.edge_index.T.reshape(-1)[: 64 * size]
     order = torch.cat([ends, torch.arange(min(size, graph.num_nodes))]).tolist()
     nodes = torch.tensor(sorted(list(dict.fromkeys(order))[:size]))

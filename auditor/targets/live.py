@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from auditor.data import sources
-from auditor.data.named import LISTS, MASKS, raw_from
+from auditor.data.fields import counts_on
+from auditor.data.named import LISTS, MASKS, OWN, raw_from
 from auditor.data.sources import LoadedData
 from auditor.errors import DataError, GraphError, LoadError, SplitError, TaskError, UsageError, nearest
 from auditor.targets.config import TargetFile
@@ -96,7 +97,7 @@ def read_data(
     if isinstance(data, str | Path):
         return sources.load_data(str(data), root=data_root, transform=transform, notify=notify)
     sources.check_transform(transform)
-    fields = {name: value for name, value in one_graph(data).to_dict().items() if name not in without}
+    fields = {name: value for name, value in as_fields(data).items() if name not in without}
     loaded = sources.complete(raw_from(fields, "data"), "data", "", transform=transform)
     return dataclasses.replace(loaded, digest=loaded.graph.digest())
 
@@ -231,6 +232,37 @@ def one_graph(data: Any) -> Any:
     return data if isinstance(data, Data) else _refuse(data, "as data")
 
 
+def as_fields(data: Any) -> dict[str, Any]:
+    """Every field of data in memory by name, many graphs side by side.
+
+    Raises:
+        TaskError: heterogeneous or temporal data.
+        DataError: anything else that is no graph.
+        GraphError: a field that a class of the user's counts on by a rule of its own, which its name does not show.
+    """
+    graph = one_graph(data)
+    held: dict[str, Any] = graph.to_dict()
+    steps = getattr(graph, "_inc_dict", None)
+    for name, value in held.items():
+        if not isinstance(value, Tensor) or value.is_floating_point() or "batch" in name or name in OWN:
+            continue
+        if steps is None:
+            own = graph.__inc__(name, value)
+            counted = isinstance(own, int) and own == graph.num_nodes
+        elif isinstance(own := steps.get(name), Tensor):
+            counted = own.shape == graph.ptr[:-1].shape and torch.equal(own, graph.ptr[:-1])
+        else:
+            continue
+        if counted != counts_on(name):
+            rule = "counts it on as ids of nodes" if counted else "does not count it on, as it would ids of nodes"
+            remedy = 'with "index" in it' if counted else 'without "index"'
+            raise GraphError(
+                f"data holds {name}, and __inc__ of {type(graph).__name__} {rule}; expected names to say so, since a "
+                f"file keeps no such rule. Give the field a name {remedy}, to forward as well."
+            )
+    return held
+
+
 def _refuse(given: object, place: str) -> Any:
     kind = type(given)
     raise DataError(
@@ -248,12 +280,13 @@ def _with_masks(data: LoadedData, given: Mapping[str, Any]) -> LoadedData:
         raise SplitError(f"split lacks {' and '.join(missing)}; expected train, test and perhaps val.")
     items = data.graph.num_items
     masks = {part: _mask(given.get(part, ()), part, items) for part in PARTS}
-    return dataclasses.replace(data, masks=masks, masks_from="public", default_split="public")
+    return dataclasses.replace(data, masks=masks, masks_from="given", default_split="given")
 
 
 def _mask(given: Any, part: str, items: int) -> Tensor:
-    """Booleans [items] as they are; ids as booleans."""
+    """Booleans [items] or [items, 1] as they are; ids as booleans."""
     found = torch.as_tensor(given).detach().cpu()
+    found = found[:, 0] if found.shape[1:] == (1,) else found
     if found.dtype == torch.bool and found.shape == (items,):
         return found.clone()
     mask = torch.zeros(items, dtype=torch.bool)

@@ -6,6 +6,7 @@ Synthetic by rule: a reference on the private graph would publish it.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from auditor.data.fields import Fields
+from auditor.data.fields import Fields, IdList
 from auditor.data.graph import Graph
 from auditor.errors import CallError, LoadError
 from auditor.targets.target import ModelHandle
@@ -23,7 +24,7 @@ from auditor.targets.weights import write_tensors
 NODES, DENSITY, GRAPHS = 32, 0.12, 4
 TOLERANCE = 1e-4
 _NAMES = frozenset({"x", "edge_index", "edge_weight", "batch", "logits"})
-_PARTS = ("node", "edge", "graph")
+_PARTS = ("node", "edge", "graph", "list")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +70,52 @@ def synthetic_inputs(graph: Graph, *, seed: int = 0, nodes: int | None = None) -
     if graph.whole_x:
         x = _like(graph.x.long(), nodes, rng).float()
     weight = None if graph.edge_weight is None else _like(graph.edge_weight, edge_index.shape[1], rng).abs()
-    fields = Fields(
-        {name: _like(value, nodes, rng) for name, value in graph.fields.node.items()},
-        {name: _like(value, edge_index.shape[1], rng) for name, value in graph.fields.edge.items()},
-        {name: _like(value, GRAPHS if pooled else None, rng) for name, value in graph.fields.graph.items()},
-    )
+    fields = _fields_like(graph, edge_index, batch if pooled else torch.zeros_like(batch), rng)
     y = torch.zeros(GRAPHS if pooled else nodes, dtype=torch.long)
     return Graph(x, edge_index, y, weight, batch if pooled else None, "reference", fields, graph.whole_x)
+
+
+def _fields_like(graph: Graph, edge_index: Tensor, batch: Tensor, rng: torch.Generator) -> Fields:
+    """Fields like those of `graph` for made-up edges int64 [2, E] and graphs int64 [N], one if it is one."""
+    pooled = graph.batch is not None
+    count = int(batch[-1]) + 1
+    sizes = torch.bincount(batch)
+    starts = sizes.cumsum(0) - sizes
+
+    def ids(shape: Sequence[int], graphs: Tensor) -> Tensor:
+        drawn = torch.rand(tuple(shape), generator=rng)
+        return starts[graphs] + (drawn * sizes[graphs]).long()
+
+    def made(part: Mapping[str, Tensor], graphs: Tensor | None) -> dict[str, Tensor]:
+        return {name: one(name, value, graphs) for name, value in part.items()}
+
+    def one(name: str, value: Tensor, graphs: Tensor | None) -> Tensor:
+        kind = graph.fields.ids.get(name)
+        if kind is None:
+            return _like(value, None if graphs is None else graphs.shape[0], rng)
+        if graphs is None:
+            return ids(value.shape, torch.tensor(0)).to(value.dtype)
+        across = graphs.view(-1, *[1] * (value.dim() - 1))
+        new = ids((graphs.shape[0], *value.shape[1:]), across) if kind == "node" else graphs
+        return new.to(value.dtype)
+
+    lists: dict[str, IdList] = {}
+    for name, entries in graph.fields.lists.items():
+        length = entries.ids.shape[-1]
+        graphs = (
+            torch.arange(count).repeat_interleave(-(-length // graph.num_items)) if pooled else batch.new_zeros(length)
+        )
+        drawn = ids((*entries.ids.shape[:-1], graphs.shape[0]), graphs).to(entries.ids.dtype)
+        lists[name] = IdList(drawn, entries.is_edges, made(entries.rows, graphs))
+    fields = graph.fields
+    of_graphs = torch.arange(count) if pooled else None
+    return Fields(
+        made(fields.node, batch),
+        made(fields.edge, batch[edge_index[0]]),
+        made(fields.graph, of_graphs),
+        lists,
+        fields.ids,
+    )
 
 
 def _like(value: Tensor, rows: int | None, rng: torch.Generator) -> Tensor:
@@ -99,8 +139,9 @@ def write_reference(path: Path, handle: ModelHandle, graph: Graph, *, fixed_node
     with torch.no_grad():
         logits = handle.logits(made.x, made.edge_index, made.edge_weight, made.batch, made.fields)
     parts = {"x": made.x, "edge_index": made.edge_index, "edge_weight": made.edge_weight, "batch": made.batch}
-    for part in _PARTS:
+    for part in _PARTS[:3]:
         parts |= {f"{part}.{name}": value for name, value in getattr(made.fields, part).items()}
+    parts |= {f"list.{name}": value for name, value in Fields(lists=made.fields.lists)}
     write_tensors(path, {**{name: value for name, value in parts.items() if value is not None}, "logits": logits})
 
 
@@ -122,7 +163,8 @@ def compare_reference(path: Path, handle: ModelHandle, graph: Graph) -> Comparis
         raise LoadError(f"{path} cannot be read ({error.strerror}); expected a reference. Check its mode.") from None
     except (SafetensorError, ValueError, OverflowError, KeyError, RuntimeError) as error:
         raise LoadError(f"{path.name} is not a valid safetensors file: {error}. Write the reference again.") from None
-    fields = Fields(*({k.partition(".")[2]: v for k, v in stored.items() if k.startswith(f"{p}.")} for p in _PARTS))
+    node, edge, *others = ({k.partition(".")[2]: v for k, v in stored.items() if k.startswith(f"{p}.")} for p in _PARTS)
+    fields = Fields(node, edge, {name: value for part in others for name, value in part.items()})  # nothing is cut
     own = {name for name in stored if name.partition(".")[0] not in _PARTS}
     if not {"x", "edge_index", "logits"} <= own <= _NAMES:
         raise LoadError(

@@ -120,7 +120,8 @@ def resolve(
 
 def call_line(said: Mapping[str, Any]) -> str:
     """`Resolved.describe` as one line."""
-    unused = f"; not used: {', '.join(said['not_used'])}" if said["not_used"] else ""
+    names = ", ".join(said["not_used"])
+    unused = f"; in the data but not used by forward, so without effect on any number: {names}" if names else ""
     output = "" if said["output"] is None else f"; output {said['output']!r}"
     return f"{said['forward']}{unused}{output}; {said['evidence']}"
 

@@ -32,7 +32,7 @@ from auditor.targets.call import Call
 from auditor.targets.call_rules import pins
 from auditor.targets.config import FILE_NAME, TargetFile, parse_target_file, read_target_file, write_target_file
 from auditor.targets.cut import cut_out, project_root
-from auditor.targets.live import one_graph, private_copy
+from auditor.targets.live import as_fields, private_copy
 from auditor.targets.load import find_split, load_model
 from auditor.targets.loaded import Request
 from auditor.targets.loaders.factory import adapted
@@ -211,7 +211,7 @@ def _write_data(data: Any, folder: Path, transform: str, include_graph: bool) ->
         shutil.copyfile(given, copied)
         _write_ignore(folder, copied.name)
         return {"path": copied.name}, loaded
-    raw = raw_from(one_graph(data).to_dict(), "data")
+    raw = raw_from(as_fields(data), "data")
     tensors = _by_name(raw)
     loaded = complete(raw, "graph", "", transform=transform)
     if not include_graph:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -26,23 +24,10 @@ class GraphSlices:
         self._edge_order = owner.argsort(stable=True)
 
     def take(self, ids: Tensor) -> Graph:
-        """The graphs `ids` int64 [b] side by side, renumbered from 0."""
-        graph = self._graph
-        nodes, edges = self._nodes[ids], self._edges[ids]
-        batch = torch.repeat_interleave(torch.arange(ids.shape[0]), nodes)
-        node_ids = _ranges(self._node_start[ids], nodes)
-        edge_ids = self._edge_order[_ranges(self._edge_start[ids], edges)]
-        shift = (nodes.cumsum(0) - nodes) - self._node_start[ids]  # new id = old id + shift of its graph
-        edge_index = graph.edge_index[:, edge_ids] + torch.repeat_interleave(shift, edges)
-        return replace(
-            graph,
-            x=graph.x[node_ids],
-            edge_index=edge_index,
-            y=graph.y[ids],
-            edge_weight=None if graph.edge_weight is None else graph.edge_weight[edge_ids],
-            batch=batch,
-            fields=graph.fields.take(node_ids, edge_ids, ids),
-        )
+        """The graphs `ids` int64 [b], distinct, side by side, renumbered from 0."""
+        nodes = _ranges(self._node_start[ids], self._nodes[ids])
+        arcs = self._edge_order[_ranges(self._edge_start[ids], self._edges[ids])]
+        return self._graph.taking(nodes, ids, arcs)
 
 
 def _ranges(starts: Tensor, lengths: Tensor) -> Tensor:

@@ -164,6 +164,7 @@ def test_a_live_target_is_what_the_file_would_be(toy: Target, model: nn.Module, 
     assert target.graph.digest() == toy.graph.digest()
     assert torch.equal(target.clean_logits(), toy.clean_logits())
     assert target.split.sizes == toy.split.sizes
+    assert target.split.spec == "in the file"
     assert (target.name, target.kind) == ("mine", "live")
     assert Capability.RETRAIN not in target.capabilities
     rows = {row.id: row.status for row in auditor.check(target, profile="quick").validity}
@@ -194,11 +195,13 @@ def test_ids_and_masks_are_one_split_and_go_before_the_data_s_own(toy: Target, m
     other = data_of(toy.graph, toy.split)
     del other.test_mask  # half a split, which is not asked for
     ids = {part: mask.nonzero().flatten() for part, mask in masks(toy.split).items()}
-    forms = (masks(toy.split), ids, {part: value.numpy() for part, value in ids.items()})
+    columns = {part: mask[:, None] for part, mask in masks(toy.split).items()}
+    forms = (masks(toy.split), ids, {part: value.numpy() for part, value in ids.items()}, columns)
     for form in forms:
         split = auditor.load_target(model, other, split=form).split
         assert torch.equal(split.train, toy.split.train)
         assert torch.equal(split.test, toy.split.test)
+        assert split.spec == "yours"
     empty = auditor.load_target(model, other, split={"train": ids["train"], "test": ids["test"]}).split
     assert empty.sizes[1] == 0
 

@@ -126,8 +126,8 @@ def test_fields_count_in_the_digest() -> None:
 
 
 def test_graphs_side_by_side_are_the_set_that_they_came_from() -> None:
-    parts = [GraphSlices(MANY).take(torch.tensor([i])).fields for i in range(MANY.num_items)]
-    joined = side_by_side(parts)
+    parts = [GraphSlices(MANY).take(torch.tensor([i])) for i in range(MANY.num_items)]
+    joined = side_by_side([part.fields for part in parts], [0] * len(parts))
     for (name, value), (other, expected) in zip(joined, MANY.fields, strict=True):
         assert name == other
         assert value.shape == expected.shape

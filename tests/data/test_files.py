@@ -61,7 +61,9 @@ def test_npz_pt_and_safetensors_give_the_same_graph(tmp_path: Path) -> None:
     loaded = [load_data(str(tmp_path / name)) for name in ("data.pt", "dict.pt", "g.safetensors", "g.npz")]
     assert len({data.graph.digest() for data in loaded}) == 1
     assert all(make_split("", data, 0).sizes == (2, 2, 2) for data in loaded)
-    assert all(data.default_split == "public" for data in loaded)
+    assert all(data.default_split == "file" for data in loaded)
+    for spec in ("", "file", "public"):  # none of them was published
+        assert {make_split(spec, data, 0).spec for data in loaded} == {"in the file"}
 
 
 def test_sparse_rows_give_the_graph_of_the_plain_layout(tmp_path: Path) -> None:
@@ -139,6 +141,33 @@ def test_several_sets_of_masks_are_told_apart_by_number(tmp_path: Path) -> None:
     assert data.default_split == "unknown"  # nothing says which of them it was
     assert make_split("masks:0", data, 0).train.tolist() == good()["train_mask"].tolist()
     assert make_split("masks:1", data, 0).train.tolist() == good()["train_mask"][::-1].tolist()
+
+
+def test_a_mask_of_one_column_serves_every_split(tmp_path: Path) -> None:
+    train = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1], [0, 0, 0], [0, 0, 0]], dtype=bool)  # as WikiCS has it
+    val = np.roll(train, 2, axis=0) & ~train & (np.arange(6) < 5)[:, None]
+    test = np.array([False] * 5 + [True])
+    data = load_data(str(_npz(tmp_path / "g.npz", good() | {"train_mask": train, "val_mask": val, "test_mask": test})))
+    assert data.default_split == "unknown"
+    for k in range(3):
+        split = make_split(f"masks:{k}", data, 0)
+        assert split.train.tolist() == train[:, k].tolist()
+        assert split.val.tolist() == val[:, k].tolist()
+        assert split.test.tolist() == test.tolist()
+    with pytest.raises(SplitError, match=r'"masks:3", but g has 3 sets of masks; expected a number from 0 to 2'):
+        make_split("masks:3", data, 0)
+    with pytest.raises(SplitError, match=r"test_mask is \[5\], train_mask is \[6, 3\].*one of \[N\] serves all K"):
+        load_data(str(_npz(tmp_path / "h.npz", good() | {"train_mask": train, "val_mask": val, "test_mask": test[:5]})))
+
+
+def test_a_mask_of_one_column_is_a_mask(tmp_path: Path) -> None:
+    masks = {key: value[:, None] for key, value in good().items() if key.endswith("mask")}
+    data, plain = (load_data(str(_npz(tmp_path / "g.npz", good() | given))) for given in (masks, {}))
+    assert data.default_split == plain.default_split != "unknown"
+    for part in ("train", "val", "test"):
+        assert torch.equal(data.masks[part], plain.masks[part])
+    split = make_split("", data, 0)
+    assert split.train.tolist() == good()["train_mask"].tolist()
 
 
 def _with(**changes: Any) -> Callable[[], Arrays]:

@@ -90,6 +90,13 @@ def test_graphs_without_features_count_their_written_nodes(tmp_path: Path) -> No
         assert found["num_nodes"] == 5
 
 
+@pytest.mark.parametrize("name", ["batch", "batch_index", "x_batch"])
+def test_ids_of_graphs_in_single_graphs_are_refused_by_name(name: str, tmp_path: Path) -> None:
+    parts = [Data(x=torch.ones(3, 1), edge_index=torch.zeros(2, 1).long(), **{name: torch.zeros(3).long()})] * 2
+    with pytest.raises(GraphError, match=f"many graphs with {name} each"):
+        read(parts, tmp_path)
+
+
 def test_one_graph_in_a_form_for_many_has_no_batch(tmp_path: Path) -> None:
     data = graphs()[0]
     _, slices = InMemoryDataset.collate([data, data])

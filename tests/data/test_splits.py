@@ -137,6 +137,25 @@ def test_a_bad_spec_is_explained(spec: str, error: type[Exception], message: str
         make_split(spec, nodes(), 0)
 
 
+@pytest.mark.parametrize("spec", ["public", "masks:0", "prognn", "size:25", "given"])
+@pytest.mark.parametrize("columns", [0, 4])
+def test_an_unknown_split_is_no_remedy(spec: str, columns: int) -> None:
+    data = replace(nodes(), default_split="unknown")
+    if columns:
+        train = torch.zeros(300, columns, dtype=torch.bool)
+        train[:50] = True
+        data = replace(data, masks={"train": train, "val": ~train & False, "test": ~train}, masks_from="file")
+        if spec == "masks:0":
+            assert make_split(spec, data, 0).sizes == (50, 0, 250)
+            return
+    with pytest.raises(SplitError) as refused:
+        make_split(spec, data, 0)
+    assert "unknown" not in str(refused.value)
+    assert ('"masks:0" to "masks:3"' if columns else "train_mask and test_mask in the file") in str(refused.value)
+    if columns and spec == "public":
+        assert "4 own splits" in str(refused.value)
+
+
 @pytest.mark.parametrize("largest", [1, 5, 14, 1000])
 def test_a_size_that_does_not_divide_the_graphs_is_explained(largest: int) -> None:
     with pytest.raises(SplitError, match="Sizes reach from 6 to 14"):

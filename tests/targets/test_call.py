@@ -16,7 +16,7 @@ from auditor.data.fields import Fields
 from auditor.data.graph import Graph, Split
 from auditor.errors import CallError, ConfigError, GraphError, TaskError
 from auditor.targets.call_rules import MAX_CALLS, find_calls
-from auditor.targets.resolve import resolve
+from auditor.targets.resolve import call_line, resolve
 from auditor.targets.target import ModelHandle
 from tests.toys import random_split, sbm_graph, small_graphs
 
@@ -274,3 +274,12 @@ def test_an_edit_that_forgets_a_field_is_no_silent_number() -> None:
         handle.logits(g.x, g.edge_index)
     with pytest.raises(CallError, match="rows"):
         handle.logits(g.x, g.edge_index[:, 1:], None, None, g.fields)
+
+
+def test_a_weight_or_attribute_that_forward_does_not_take_is_said_to_change_nothing() -> None:
+    both = replace(PLAIN, edge_weight=seeded(E), fields=Fields(edge={"edge_attr": seeded(E, 4)}))
+    weighs = made(lambda self, x, edge_index, edge_weight: self.conv(self.lin(x), edge_index, edge_weight))
+    reads = made(lambda self, x, edge_index, edge_attr: self.edges(self.lin(x), edge_index, edge_attr))
+    for model, left in ((weighs, "edge_attr"), (reads, "edge_weight")):
+        line = call_line(resolve(model, both, split=UNKNOWN).describe())
+        assert f"in the data but not used by forward, so without effect on any number: {left};" in line

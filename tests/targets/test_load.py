@@ -23,7 +23,7 @@ def test_a_folder_loads_and_answers_like_the_saved_model(tmp_path: Path) -> None
     assert torch.equal(target.clean_logits(), project.model.eval()(g.x, g.edge_index))
     assert (target.name, target.kind, target.num_classes, target.task.level) == ("toy", "safetensors", 3, "node")
     assert target.provenance["reference"]["difference"] == 0.0
-    assert target.split.spec == "public"
+    assert target.split.spec == "in the file"
     assert Capability.RETRAIN not in target.capabilities
 
 
