@@ -38,7 +38,7 @@ class AbsentError(AttributeError, KeyError):
         self.name: str = name
 
 
-class Handed(Data):
+class Handed(Data):  # type: ignore[misc]  # PyG is untyped
     """What a forward of the whole graph is given: PyG's Data, which says which field is looked up in vain."""
 
     def __getattr__(self, key: str) -> Any:

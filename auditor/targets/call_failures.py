@@ -153,6 +153,6 @@ def _flaw(part: Any) -> tuple[str, str] | None:
     one_column = part.dim() < 2 or part.shape[1:].numel() == 1
     if not part.is_floating_point():
         return "class numbers" if one_column else "whole numbers", chosen
-    if one_column and bool((part == part.round()).all()) and part.unique().numel() > 1:
+    if one_column and bool((part == part.round()).all() and (part != part[0]).any()):
         return "class numbers", chosen  # as floats: no column of scores is whole throughout
     return None
