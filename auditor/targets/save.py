@@ -397,7 +397,8 @@ def _first_that_builds(ways: _Ways, file: TargetFile, folder: Path, call: Call) 
     unknown = f"{kind} was built with {', '.join(f'{name}=?' for name in missing)}; " if missing else ""
     said = "; ".join(reasons)
     raise LoadError(
-        f"{unknown}put @auditor.record above class {kind}, or give init_args." + (f" Tried {said}" if said else "")
+        f"{unknown}give init_args or build, or put @auditor.record above class {kind} and make it again."
+        + (f" Tried {said}" if said else "")
     )
 
 

@@ -26,7 +26,14 @@ from torch.nn.parameter import is_lazy
 from auditor.data.inert import Archive, Record, UnreadableError
 from auditor.errors import LoadError, RefusedError, nearest
 
-Kind = Literal["safetensors", "state_dict", "pickled_module", "pt2", "pickle"]
+Kind = Literal["safetensors", "state_dict", "pickled_module", "pt2", "torchscript", "pickle"]
+REFUSED: Mapping[str, str] = {
+    "pt2": "is an exported program (.pt2), which is not audited: loading it runs code that came inside the file.",
+    "torchscript": "is TorchScript, which is not audited: loading it runs code that came inside the file.",
+    "pickle": "holds a bare pickle. Refused: unpickling it runs whatever code the file names.",
+}
+"""What no flag allows, with the reason."""
+
 SHOWN = 10
 MAX_MODULES = 100_000
 WRAPPERS = (
@@ -97,8 +104,8 @@ def kind_of(raw: bytes, name: str) -> Kind:
         LoadError: none of the known forms, or an archive that cannot be read through.
     """
     if raw[:4] == b"PK\x03\x04":
-        if _is_exported(raw):
-            return "pt2"
+        if (program := _program(raw)) is not None:
+            return program
         return "pickled_module" if isinstance(_archive(raw, name).content, Record) else "state_dict"
     # A safetensors header of 640 bytes starts like a pickle of protocol 2: the brace behind the length tells.
     looks_like_safetensors = raw[8:9] == b"{"
@@ -163,15 +170,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def refusal(raw: bytes, name: str, kind: Kind) -> RefusedError:
     """Why a file is not loaded: what was found, why it is refused, what to do."""
-    if kind == "pt2":
-        return RefusedError(
-            f"{name} is an exported program (.pt2). Loading one runs code that came inside the file, and this version "
-            f"has no clean copy for it. {SAVE_AGAIN}"
-        )
-    if kind != "pickled_module":
-        return RefusedError(
-            f"{name} holds a bare pickle. Refused: unpickling it runs whatever code the file names. {SAVE_AGAIN}"
-        )
+    if kind in REFUSED:
+        return RefusedError(f"{name} {REFUSED[kind]} {SAVE_AGAIN}")
     return RefusedError(
         f"{name} holds a pickled {_archive(raw, name).content.name}, not a state dict. Refused: unpickling it runs "
         f"whatever code the file names, and --trust-pickle was not given. {SAVE_AGAIN} If you made the file yourself, "
@@ -327,13 +327,16 @@ def _remedy(
     return "The file holds more than the table builds: raise num_layers, or add the option that makes these weights."
 
 
-def _is_exported(raw: bytes) -> bool:
-    """Whether the archive is an exported program; a damaged one is none."""
+def _program(raw: bytes) -> Literal["pt2", "torchscript"] | None:
+    """The kind of program that the archive is, if it is any; a damaged one is none."""
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            return any(n.endswith(("models/model.json", "archive_format")) for n in archive.namelist())
+            names = archive.namelist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError):
-        return False
+        return None
+    if any(name.endswith(("models/model.json", "archive_format")) for name in names):
+        return "pt2"
+    return "torchscript" if any(name.endswith("/constants.pkl") for name in names) else None
 
 
 def _archive(raw: bytes, name: str) -> Archive:

@@ -443,7 +443,11 @@ REFUSED: dict[str, tuple[dict[str, Callable[[], Any]], type[AuditorError], str]]
     "recipe": ({"recipe": lambda: {"epoch": 3}}, UsageError, "epoch"),
     "transform": ({"transform": lambda: "none "}, UsageError, "transform"),
     "call": ({"call": lambda: {"edge_wait": "none"}}, UsageError, "edge_wait"),
-    "forgotten": ({"model": lambda: Forgetful(24, 3)}, LoadError, r"in_channels=\?, heads=\?; put @auditor.record"),
+    "forgotten": (
+        {"model": lambda: Forgetful(24, 3)},
+        LoadError,
+        r"in_channels=\?, heads=\?; give init_args or build, or",
+    ),
     "hidden flag": ({"model": lambda: Hidden(24, 3, 2.0)}, LoadError, "put @auditor.record above class Hidden"),
     "wrong sizes": ({"init_args": lambda: {"in_channels": 24, "out_channels": 4}}, LoadError, "does not fit"),
     "a tensor": ({"init_args": lambda: {"in_channels": torch.ones(2), "out_channels": 3}}, LoadError, "cannot hold"),
