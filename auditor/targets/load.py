@@ -34,7 +34,7 @@ from auditor.targets.recipe import TrainRecipe
 from auditor.targets.reference import compare_reference
 from auditor.targets.resolve import CLAIM_TOLERANCE, resolve
 from auditor.targets.target import Capability, ModelHandle, Target
-from auditor.targets.weights import REFUSED, kind_of, read_bytes, read_weights, refusal
+from auditor.targets.weights import REFUSED, kind_of, read_bytes, read_weights, refusal, state_dict_keys
 
 if TYPE_CHECKING:
     from auditor.data.sources import LoadedData
@@ -69,7 +69,8 @@ def load_target(
         TargetError: the model was refused or cannot be loaded.
     """
     file, folder = _find_tables(path, trust_pickle=trust_pickle)
-    refuse_open(file)
+    asked = "weights_key" in file.unanswered and file.target.weights is not None
+    refuse_open(file, state_dict_keys(folder / str(file.target.weights)) if asked else ())
     if data is not None:
         given = Path(data)
         place = {"path": str(given.resolve())} if given.exists() and given.is_file() else {"name": data}
