@@ -99,8 +99,8 @@ class GraphMI:
         stack = GcnStack.of(view.model, x)
         if stack is None and not view.relaxation.is_exact:
             raise SkippedError(
-                f"GraphMI needs a differentiable edge weight whose 0 means no edge; this model offers "
-                f'"{view.relaxation.kind}" (gap {view.relaxation.gap:.1e}).'
+                "GraphMI needs a differentiable edge weight whose 0 means no edge; of this model: "
+                f"{view.relaxation.describe()}."
             )
         flat = _is_flat(x, view.reference_pairs)
         wants_dense = (

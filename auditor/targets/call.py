@@ -17,12 +17,43 @@ from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import to_dense_adj
 
 from auditor.data.fields import NO_FIELDS, Fields
+from auditor.data.graph import Graph
 from auditor.errors import CallError
 from auditor.targets.user_imports import with_forward
 
 ADJACENCIES = ("edge_index", "csr", "gcn-norm", "dense")
-WEIGHTED = frozenset({"edge_weight", "data", "whole data", "csr", "gcn-norm", "dense"})
+WITH_ADJ_T = {"data": "data with adj_t", "whole data": "whole data with adj_t"}
+DATA = frozenset({*WITH_ADJ_T, *WITH_ADJ_T.values()})
+"""Slots of the whole graph as PyG's `Data`."""
+
+WEIGHTED = frozenset({"edge_weight", "csr", "gcn-norm", "dense"}) | DATA
 """Slots through which a weight on each edge reaches the model."""
+
+
+class AbsentError(AttributeError, KeyError):
+    """Forward looks up a field that its `data` does not have; `name` says which."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"data has no {name}")
+        self.name: str = name
+
+
+class Handed(Data):  # type: ignore[misc]  # PyG is untyped
+    """What a forward of the whole graph is given: PyG's Data, which says which field is looked up in vain."""
+
+    def __getattr__(self, key: str) -> Any:
+        """A field by its name."""
+        try:
+            return super().__getattr__(key)
+        except AttributeError:
+            raise AbsentError(key) from None
+
+    def __getitem__(self, key: str) -> Any:
+        """A field by its name."""
+        try:
+            return super().__getitem__(key)
+        except KeyError:
+            raise AbsentError(key) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +62,8 @@ class Call:
 
     Attributes:
         arguments: (parameter, slot) of each argument; a slot is a field's name, `x`, `whole x`, `edge_index`, `csr`,
-            `gcn-norm`, `dense`, `edge_weight`, `batch`, `one batch` (zeros), `ptr`, `num_nodes`, `num_graphs`, `data`.
+            `gcn-norm`, `dense`, `edge_weight`, `batch`, `one batch` (zeros), `ptr`, `num_nodes`, `num_graphs`, `data`,
+            `data with adj_t`, `whole data`, `whole data with adj_t`.
         output: which of several outputs holds the answers; None for the only one.
         answers: `as is`, `logit` or `probability` of the second of two classes, or `probabilities`.
         inexact: choices that rest on a guess, in words.
@@ -67,9 +99,7 @@ class Call:
 
 
 def _bind(call: Call, forward: Callable[..., Any]) -> Callable[..., Any]:
-    takes_weight = any(
-        slot in ("edge_weight", "data", "whole data", "csr", "gcn-norm", "dense") for _, slot in call.arguments
-    )
+    takes_weight = bool(WEIGHTED & call.fields)
 
     @functools.wraps(forward)
     def called(
@@ -81,7 +111,7 @@ def _bind(call: Call, forward: Callable[..., Any]) -> Callable[..., Any]:
         fields: Fields = NO_FIELDS,
     ) -> Tensor:
         inputs = Inputs(x, edge_index, edge_weight, batch, fields)
-        out = forward(self, **{name: value for name, slot in call.arguments if (value := inputs.get(slot)) is not None})
+        out = forward(self, **inputs.arguments(call))
         return answers_of(pick(out, call.output, inputs.items), call.answers)
 
     called.__signature__ = _signature(takes_weight)  # type: ignore[attr-defined]
@@ -105,6 +135,15 @@ class Inputs:
     edge_weight: Tensor | None
     batch: Tensor | None
     fields: Fields
+
+    @classmethod
+    def of(cls, graph: Graph) -> Inputs:
+        """Every slot of `graph`."""
+        return cls(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
+
+    def arguments(self, call: Call) -> dict[str, Any]:
+        """What forward is given by name; parameters whose slot is empty keep their default."""
+        return {name: value for name, slot in call.arguments if (value := self.get(slot)) is not None}
 
     @property
     def nodes(self) -> int:
@@ -137,6 +176,8 @@ class Inputs:
             "num_graphs": lambda: 1 if self.batch is None else self.items,
             "data": lambda: self._data(self.x),
             "whole data": lambda: self._data(self.x.long()),
+            "data with adj_t": lambda: self._data(self.x, adj_t=self._csr()),
+            "whole data with adj_t": lambda: self._data(self.x.long(), adj_t=self._csr()),
         }
         if slot in made:
             return made[slot]()  # type: ignore[no-untyped-call]
@@ -166,12 +207,12 @@ class Inputs:
         counts = torch.tensor([self.nodes]) if self.batch is None else self.batch.bincount()
         return functional.pad(counts.cumsum(0), (1, 0))
 
-    def _data(self, x: Tensor) -> Data:
+    def _data(self, x: Tensor, **more: Tensor) -> Data:
         content: dict[str, Any] = {"x": x if x.shape[1] else None, "edge_index": self.edge_index}
-        content |= {"edge_weight": self.edge_weight, "edge_attr": None, **dict(self.fields)}
+        content |= {"edge_weight": self.edge_weight, "edge_attr": None, **dict(self.fields), **more}
         if self.batch is None:
-            return Data(**content, batch=None, num_nodes=self.nodes)
-        return Batch(**content, batch=self.batch, ptr=self._ptr(), num_nodes=self.nodes)
+            return Handed(**content, batch=None, num_nodes=self.nodes)
+        return Batch(_base_cls=Handed, **content, batch=self.batch, ptr=self._ptr(), num_nodes=self.nodes)
 
 
 def parts_of(out: Any) -> dict[int | str, Any]:

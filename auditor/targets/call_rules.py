@@ -18,7 +18,28 @@ from torch_geometric.data import Data
 
 from auditor.data.graph import Graph
 from auditor.errors import CallError, ConfigError, TaskError, nearest
-from auditor.targets.call import ADJACENCIES, Call, Inputs, answers_of, parts_of, pick
+from auditor.targets.call import (
+    ADJACENCIES,
+    DATA,
+    WEIGHTED,
+    WITH_ADJ_T,
+    AbsentError,
+    Call,
+    Inputs,
+    answers_of,
+    parts_of,
+    pick,
+)
+from auditor.targets.call_failures import (
+    NAMED,
+    NotRunError,
+    does_not_run,
+    held_by,
+    holds_scores,
+    no_names,
+    no_scores,
+    reads_labels,
+)
 from auditor.tasks import output_kind
 
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -81,28 +102,19 @@ def find_calls(model: nn.Module, graph: Graph, pinned: Mapping[str, str | int] |
     pinned = dict(pinned or {})
     key = pinned.pop("output", None)
     found: list[Answer] = []
-    failed: Exception | None = None
+    failed: list[CallError] = []
     for asked, inexact in itertools.islice(_calls(model, graph, pinned), MAX_CALLS):
         try:
-            call, prepared = _prepared(asked, inexact, graph)
-            out = _run(model, call, prepared)
-        except Exception as error:  # a user's forward may raise anything
-            failed = failed or error
+            answers = _tried(model, asked, inexact, graph, key)
+        except CallError as error:
+            failed.append(error)
             continue
-        for made in _read(out, call, prepared, key, model, asked):
+        for made in answers:
             if not any(_same(made.logits, other.logits) for other in found):
                 found.append(made)
     if found:
         return tuple(found)
-    if isinstance(failed, (CallError, TaskError)):
-        raise failed
-    shapes = f"x {list(graph.x.shape)}, edge_index {list(graph.edge_index.shape)}"
-    extra = "".join(f", {name} {list(value.shape)}" for name, value in graph.fields)
-    raise CallError(
-        f"the model cannot be run on {graph.name} ({shapes}{extra}): {type(failed).__name__}: {failed}. Give the graph "
-        "that it was trained on, with the same columns; or say in [call] which field each parameter of forward takes; "
-        "or return (module, adapter) from the factory."
-    ) from None
+    raise min(failed, key=lambda error: isinstance(error, NotRunError))  # a known cause says more than any other
 
 
 def pins(model: nn.Module, graph: Graph, asked: tuple[tuple[str, str], ...]) -> dict[str, str]:
@@ -122,21 +134,36 @@ def pins(model: nn.Module, graph: Graph, asked: tuple[tuple[str, str], ...]) -> 
     return table
 
 
-def _run(model: nn.Module, call: Call, graph: Graph) -> Any:
-    inputs = Inputs(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
-    with torch.no_grad():
-        return model(**{name: value for name, slot in call.arguments if (value := inputs.get(slot)) is not None})
+def _tried(
+    model: nn.Module,
+    asked: tuple[tuple[str, str], ...],
+    inexact: tuple[str, ...],
+    graph: Graph,
+    key: int | str | None,
+) -> list[Answer]:
+    """What one call answers; an adjacency that forward looks up in its `data` is made.
+
+    Raises:
+        CallError: it does not run, or answers no scores.
+    """
+    call, prepared = _prepared(asked, inexact, graph)
+    try:
+        with torch.no_grad():
+            out = model(**Inputs.of(prepared).arguments(call))
+    except Exception as error:  # a user's forward may raise anything
+        more = tuple((name, WITH_ADJ_T.get(slot, slot)) for name, slot in asked)
+        if isinstance(error, AbsentError) and error.name == "adj_t" and more != asked:
+            return _tried(model, more, inexact, graph, key)
+        raise does_not_run(model, call, prepared, graph, error) from None
+    return _read(out, call, prepared, key, asked)
 
 
 def _calls(
     model: nn.Module, graph: Graph, pinned: Mapping[str, str | int]
 ) -> Sequence[tuple[tuple[tuple[str, str], ...], tuple[str, ...]]]:
     """(arguments, guesses) of every call that the rules allow, by how far it is from the first choices."""
-    parameters = [
-        p
-        for name, p in inspect.signature(model.forward).parameters.items()
-        if name != "y" and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    ]
+    signature = list(inspect.signature(model.forward).parameters.values())
+    parameters = [p for p in signature if p.name != "y" and p.kind in NAMED]
     names = [p.name for p in parameters]
     adj = pinned.get("adj")
     for name in pinned:
@@ -150,6 +177,10 @@ def _calls(
             f"{type(model).__name__} has encode and decode: its answers are embeddings for link prediction, not "
             "classes. Link prediction is not audited; a classifier of nodes or graphs is."
         )
+    if any(p.name == "y" and p.default is p.empty for p in signature):
+        raise reads_labels("needs y")
+    if any(p.kind is p.POSITIONAL_ONLY for p in signature) or (signature and not parameters):
+        raise no_names(model)
     if not parameters:
         raise CallError(
             "forward takes nothing: it reads the global data, so that no other graph can be given to it. Return "
@@ -224,10 +255,8 @@ def _slots(
     required = [p for p in parameters if p.default is p.empty]
     if len(required) == 1:
         return _data_slots(graph)
-    held = ["x"] * bool(graph.num_features) + ["edge_index"] + ["edge_weight"] * (graph.edge_weight is not None)
-    held += [field for field, _ in graph.fields] + ["y"]
     raise CallError(
-        f"forward needs {name}; the graph holds {', '.join(held)}. Save {name} in the graph under that name, or say in "
+        f"forward needs {name}; the graph holds {held_by(graph)}. Save {name} in the graph under that name, or say in "
         f'[call] {name} = "…" which field it is.'
     )
 
@@ -286,12 +315,12 @@ def _prepared(arguments: tuple[tuple[str, str], ...], inexact: tuple[str, ...], 
         node = {**graph.fields.node, "n_id": torch.arange(graph.num_nodes)}
         graph = replace(graph, fields=replace(graph.fields, node=node))
     unused: list[str] = []
-    if not {"whole x", "whole data"} & set(slots):
+    if not {"whole x", "whole data", "whole data with adj_t"} & set(slots):
         graph = replace(graph, whole_x=False)
-    if not {"data", "whole data"} & set(slots):
+    if not DATA & set(slots):
         if graph.num_features and "x" not in slots and "whole x" not in slots:
             unused.append("x")
-        if graph.edge_weight is not None and not {"edge_weight", "csr", "gcn-norm", "dense"} & set(slots):
+        if graph.edge_weight is not None and not WEIGHTED & set(slots):
             unused.append("edge_weight")
             graph = replace(graph, edge_weight=None)
         unused += [name for name, _ in graph.fields if name not in slots]
@@ -311,7 +340,6 @@ def _read(
     call: Call,
     graph: Graph,
     key: int | str | None,
-    model: nn.Module,
     asked: tuple[tuple[str, str], ...],
 ) -> list[Answer]:
     """The answers that one forward may mean: one, or one for each output that could hold them."""
@@ -321,24 +349,20 @@ def _read(
     elif not parts:
         options = [(None, False)]
     else:
-        rows = [
-            place
-            for place, part in parts.items()
-            if isinstance(part, Tensor) and part.dim() in (1, 2) and part.shape[0] == graph.num_items
-        ]
+        rows = [place for place, part in parts.items() if holds_scores(part, graph.num_items)]
         named = [k for k in OUTPUT_KEYS if k in rows]
         options = [(k, False) for k in named[:1]] or [(place, len(rows) > 1) for place in rows]
     made = []
     for place, guess in options:
         logits = pick(out, place, graph.num_items)
-        if not isinstance(logits, Tensor) or logits.dim() not in (1, 2) or logits.shape[0] != graph.num_items:
+        if not holds_scores(logits, graph.num_items):
             continue
         inexact = (*call.inexact, f"output {place!r} of {len(parts)} may hold the answers") if guess else call.inexact
         kind = _kind_of(logits)
         read = replace(call, output=place, answers=kind, inexact=inexact)
         made.append(Answer(read, answers_of(logits, kind).float(), asked))
     if not made:
-        raise CallError(_wrong_shape(out, graph))
+        raise no_scores(out if key is None else pick(out, key, graph.num_items), graph)
     return made
 
 
@@ -347,19 +371,6 @@ def _kind_of(out: Tensor) -> str:
         inside = bool(((out >= 0) & (out <= 1)).all())
         return "probability" if inside else "logit"
     return "probabilities" if output_kind(out) == "probs" else "as is"
-
-
-def _wrong_shape(out: Any, graph: Graph) -> str:
-    seen = f"{list(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
-    if parts_of(out):
-        seen = ", ".join(
-            f"{k}: {list(v.shape) if isinstance(v, Tensor) else type(v).__name__}" for k, v in parts_of(out).items()
-        )
-    what = "node" if graph.batch is None else "graph"
-    return (
-        f"the model returns {seen} for {graph.num_items} {what}s; expected logits [{graph.num_items}, C], one row per "
-        f"{what}. For graph classification set [model] readout, or save y with one label per {what}."
-    )
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

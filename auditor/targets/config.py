@@ -7,7 +7,7 @@ are kept as they are and checked by whoever uses them.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,7 +24,7 @@ QUESTIONS: Mapping[str, str] = {
     "graph": '[data] path = "graph.pt", or name = "cora": the graph that the model was trained on',
     "factory": '[target] factory = "model.py:build": what builds the module',
     "init": "[target.init]: the arguments of the factory, a line each",
-    "weights_key": '[target] weights_key = "model": which state dict of the file',
+    "weights_key": "[target] weights_key: which state dict of the file",
     "split": '[data] split = "file:split.npz": which items the model was trained on; "unknown" if nobody knows',
     "call": '[call], such as edge_weight = "edge_attr" or "none": what a parameter of forward takes',
     "output": "[call] output = 0, or a key: which part of what forward returns holds the answers",
@@ -163,10 +163,16 @@ def parse_target_file(document: Mapping[str, Any], *, where: str) -> TargetFile:
     return file
 
 
-def refuse_open(file: TargetFile) -> None:
-    """Raises ConfigError where questions of `auditor init` are open; each is named with the line that answers it."""
+def refuse_open(file: TargetFile, keys: Sequence[str] = ()) -> None:
+    """Raises ConfigError where questions of `auditor init` are open; each is named with the line that answers it.
+
+    `keys` are those of the file of weights, what `weights_key` can be.
+    """
     if file.unanswered:
-        lines = "; ".join(f"{word}: {QUESTIONS.get(word, 'no such question')}" for word in file.unanswered)
+        known = {"weights_key": f" (it holds {', '.join(keys)})"} if keys else {}
+        lines = "; ".join(
+            f"{word}: {QUESTIONS.get(word, 'no such question')}{known.get(word, '')}" for word in file.unanswered
+        )
         raise ConfigError(
             f"{FILE_NAME} leaves {len(file.unanswered)} question(s) unanswered. Write {lines}. Then drop the line "
             '"unanswered", or run "auditor init" again with the flag of each.'

@@ -18,7 +18,7 @@ import tomli_w
 from safetensors.torch import load as from_safetensors
 
 from auditor.data.graph import UNKNOWN
-from auditor.data.inert import Archive, Record, UnreadableError
+from auditor.data.inert import Archive, UnreadableError
 from auditor.data.sources import LoadedData, load_data
 from auditor.data.splits import DRAWN
 from auditor.errors import LoadError, UsageError, nearest
@@ -27,7 +27,7 @@ from auditor.targets.load import accuracy_when_saved, assemble, load_model
 from auditor.targets.loaded import Request
 from auditor.targets.resolve import UndecidedError, call_line
 from auditor.targets.target import Target
-from auditor.targets.weights import kind_of, read_bytes, refusal
+from auditor.targets.weights import choices, kind_of, read_bytes, refusal, state_dicts
 
 BUILDERS = ("build", "build_model", "make_model", "create_model", "get_model")
 WIDTHS = frozenset(
@@ -193,11 +193,15 @@ class _Drafting:
             raise LoadError(f'{self.model.name} has no state dict under "{key}". {nearest(key, held)}')
         if key is not None:
             self.put("target", "weights_key", key)
-        elif "" not in held and len(held) == 1:
-            (key,) = held
-            self.put("target", "weights_key", key, "the only state dict in the file")
         elif "" not in held:
-            self.leave("weights_key", "target", f"the file holds {', '.join(held)}")
+            places = choices(held)
+            others = [place for place in held if place not in places]
+            if len(places) == 1:
+                (key,) = places
+                why = "where checkpoints keep it" if others else "the only state dict in the file"
+                self.put("target", "weights_key", key, why, ", ".join(others) or "none known")
+            else:
+                self.leave("weights_key", "target", f"the file holds {', '.join(places)}")
         self.shapes = held.get(key or "", {})
         if self.known.strip_prefix is not None:
             self.put("target", "strip_prefix", self.known.strip_prefix)
@@ -215,10 +219,9 @@ class _Drafting:
             raise refusal(raw, name, kind)
         try:
             archive = Archive(raw)
-            records = dict(_dicts_of_tensors(archive.content, ""))
             found = {
                 key: {tensor: tuple(archive.value(record).shape) for tensor, record in part.items()}
-                for key, part in records.items()
+                for key, part in state_dicts(archive.content).items()
             }
         except UnreadableError as error:
             raise LoadError(f"{name} cannot be read: {error}. Save the checkpoint again.") from None
@@ -367,18 +370,6 @@ class _Drafting:
 
     def _seen_from_out(self, path: Path) -> str:
         return Path(os.path.relpath(path.resolve(), self.out.resolve())).as_posix()
-
-
-def _dicts_of_tensors(content: Any, path: str) -> Iterator[tuple[str, dict[str, Record]]]:
-    """(key, tensors by name, as they stand in the archive) of a dict of them, or of those inside, two levels deep."""
-    if not isinstance(content, dict):
-        return
-    tensors = {str(key): value for key, value in content.items() if isinstance(value, Record) and value.is_tensor}
-    if tensors and len(tensors) == len(content):
-        yield path, tensors
-    elif path.count(".") < 1:
-        for key, value in content.items():
-            yield from _dicts_of_tensors(value, f"{path}.{key}" if path else str(key))
 
 
 def _builders(folder: Path) -> Iterator[str]:

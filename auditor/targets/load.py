@@ -34,7 +34,7 @@ from auditor.targets.recipe import TrainRecipe
 from auditor.targets.reference import compare_reference
 from auditor.targets.resolve import CLAIM_TOLERANCE, resolve
 from auditor.targets.target import Capability, ModelHandle, Target
-from auditor.targets.weights import kind_of, read_bytes, read_weights, refusal
+from auditor.targets.weights import REFUSED, kind_of, read_bytes, read_weights, refusal, state_dict_keys
 
 if TYPE_CHECKING:
     from auditor.data.sources import LoadedData
@@ -69,7 +69,8 @@ def load_target(
         TargetError: the model was refused or cannot be loaded.
     """
     file, folder = _find_tables(path, trust_pickle=trust_pickle)
-    refuse_open(file)
+    asked = "weights_key" in file.unanswered and file.target.weights is not None
+    refuse_open(file, state_dict_keys(folder / str(file.target.weights)) if asked else ())
     if data is not None:
         given = Path(data)
         place = {"path": str(given.resolve())} if given.exists() and given.is_file() else {"name": data}
@@ -141,7 +142,7 @@ def load_model(request: Request) -> LoadedModel:
     else:
         path = request.weights_path()
         content = kind_of(request.weights_bytes(), path.name)
-        if content in ("pt2", "pickle"):
+        if content in REFUSED:
             raise refusal(request.weights_bytes(), path.name, content)
         kind = content
     if table.kind is not None and table.kind != kind:
@@ -252,7 +253,7 @@ def _find_tables(path: Path, *, trust_pickle: bool) -> tuple[TargetFile, Path]:
         return read_target_file(path), path.parent
     raw = read_bytes(path)
     kind = kind_of(raw, path.name)
-    if kind in ("pt2", "pickle") or (kind == "pickled_module" and not trust_pickle):
+    if kind in REFUSED or (kind == "pickled_module" and not trust_pickle):
         raise refusal(raw, path.name, kind)
     file = TargetFile() if found is None else read_target_file(found)
     if file.target.weights is None or (path.parent / file.target.weights).resolve() != path.resolve():

@@ -7,6 +7,7 @@ docs/methods/relaxation.md.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +18,7 @@ from auditor.data.fields import NO_FIELDS, Fields
 from auditor.data.graph import Graph
 from auditor.errors import CapabilityError
 from auditor.targets.memo import LinearMemo
+from auditor.targets.relabelling import apart, scale_of
 from auditor.targets.soft_edges import message_passing_layers, soft_edges
 from auditor.tasks import Level
 
@@ -27,6 +29,7 @@ Method = Literal["native", "mask", "adaptor"]
 Kind = Literal[Method, "ranking", "none"]
 
 MAX_GAP = 1e-4
+NO_ANSWER = "no finite answer"
 DRAWS = 3
 TRIED_EDGES = 64
 
@@ -82,6 +85,19 @@ class Relaxation:
             return cls("none", min(gaps.values(), default=float("inf")), handle, "native", tuple(gaps.items()), memo)
         best = min(usable, key=lambda method: gaps[method])
         return cls("ranking", gaps[best], handle, best, tuple(gaps.items()), memo)
+
+    def describe(self) -> str:
+        """How edges are given a weight and how far that is from really edited ones; why not, where they are not."""
+        if self.kind != "none":
+            gap = f"largest difference to really edited edges {self.gap:.2g} of the scale"
+            return f"edge relaxation: {self.kind}, {gap if math.isfinite(self.gap) else NO_ANSWER}"
+        if not self.gaps:
+            reason = "forward takes no weight of an edge, and the model has no message-passing layer to scale"
+        elif math.isfinite(self.gap):
+            reason = "no gradient reaches the weight of an edge"
+        else:
+            reason = f"the model gives {NO_ANSWER} when edges have a weight"
+        return f"no edge relaxation: {reason}"
 
     @property
     def is_exact(self) -> bool:
@@ -147,7 +163,7 @@ class Relaxation:
                 moves = moves or (draw == 0 and self._gradient_moves(graph, rng))
         except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, CapabilityError):
             return float("inf"), False  # a user's model may fail in any of these ways when it is given weights
-        return (gap, moves) if gap == gap else (float("inf"), moves)
+        return gap, moves
 
     def _gaps(self, graph: Graph, rng: torch.Generator) -> tuple[float, float, float]:
         """One draw: every edge at 1, absent pairs at 0, some edges at 0, each against the graph that it should mean."""
@@ -239,5 +255,5 @@ def _some_edges(graph: Graph, rng: torch.Generator) -> Tensor:
 
 
 def _distance(a: Tensor, b: Tensor) -> float:
-    """Max |a - b| / max(1, max |b|); NaN when either is."""
-    return float((a - b).abs().max() / b.abs().max().clamp_min(1.0))
+    """Max |a - b| / max(1, max |b|); infinite where one alone is not finite."""
+    return float(apart(a, b).max()) / scale_of(b)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -44,6 +45,7 @@ from auditor.targets.rng import forked_rng
 from auditor.targets.target import ModelHandle
 from auditor.targets.weights import write_tensors
 
+LOG = logging.getLogger("auditor")
 WEIGHTS, REFERENCE, GRAPH, SPLIT = "model.safetensors", "reference.safetensors", "graph.safetensors", "split.npz"
 MODEL, IGNORE = "model.py", ".gitignore"
 WRITTEN = frozenset({FILE_NAME, WEIGHTS, REFERENCE, SPLIT, MODEL, IGNORE, "__pycache__"})
@@ -121,7 +123,7 @@ def save_target(
     _may_write(out, overwrite)
     if not isinstance(model, nn.Module):
         raise UsageError(f"model is a {type(model).__name__}; expected an nn.Module.")
-    own = private_copy(model, _say)[0].eval()
+    own = private_copy(model, LOG.warning)[0].eval()
     if build is not None and adapter is not None:
         raise UsageError("build and adapter are both given; return (module, adapter) from build instead.")
     with _unfinished(out) as folder, forked_rng():
@@ -144,12 +146,8 @@ def save_target(
         rung = _first_that_builds(ways, file, folder, resolved.call)
     left = ways.attributes()[2] if rung == "attributes" else []
     rest = f"; left at their defaults: {', '.join(left)}" if left else ""
-    _say(f"{out.name}: rebuilt {WORDS[rung]} in a process of its own, with the same answers{rest}")
+    LOG.warning("%s: rebuilt %s in a process of its own, with the same answers%s", out.name, WORDS[rung], rest)
     return SavedTarget(Path(path), rung, True)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)  # noqa: T201  what was done, and how, is for the user to see
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -201,7 +199,7 @@ def _unfinished(out: Path) -> Iterator[Path]:
 def _write_data(data: Any, folder: Path, transform: str, include_graph: bool) -> tuple[dict[str, Any], LoadedData]:
     """([data] without split, the graph as it will be loaded)."""
     if isinstance(data, (str, Path)):
-        loaded = load_data(str(data), root=resolve_root(None), transform=transform)
+        loaded = load_data(str(data), root=resolve_root(None), transform=transform, notify=LOG.warning)
         given = Path(data).expanduser()
         if not given.is_file():
             return {"name": str(data)}, loaded
@@ -399,7 +397,8 @@ def _first_that_builds(ways: _Ways, file: TargetFile, folder: Path, call: Call) 
     unknown = f"{kind} was built with {', '.join(f'{name}=?' for name in missing)}; " if missing else ""
     said = "; ".join(reasons)
     raise LoadError(
-        f"{unknown}put @auditor.record above class {kind}, or give init_args." + (f" Tried {said}" if said else "")
+        f"{unknown}give init_args or build, or put @auditor.record above class {kind} and make it again."
+        + (f" Tried {said}" if said else "")
     )
 
 

@@ -11,7 +11,7 @@ import hashlib
 import io
 import pickletools
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,14 @@ from torch.nn.parameter import is_lazy
 from auditor.data.inert import Archive, Record, UnreadableError
 from auditor.errors import LoadError, RefusedError, nearest
 
-Kind = Literal["safetensors", "state_dict", "pickled_module", "pt2", "pickle"]
+Kind = Literal["safetensors", "state_dict", "pickled_module", "pt2", "torchscript", "pickle"]
+REFUSED: Mapping[str, str] = {
+    "pt2": "is an exported program (.pt2), which is not audited: loading it runs code that came inside the file.",
+    "torchscript": "is TorchScript, which is not audited: loading it runs code that came inside the file.",
+    "pickle": "holds a bare pickle. Refused: unpickling it runs whatever code the file names.",
+}
+"""What no flag allows, with the reason."""
+
 SHOWN = 10
 MAX_MODULES = 100_000
 WRAPPERS = (
@@ -39,7 +46,7 @@ WRAPPERS = (
     "weights",
     "params",
 )
-"""Where a checkpoint keeps its state dict, when it holds more than one dict of tensors."""
+"""Where a checkpoint usually keeps its state dict."""
 
 SAVE_AGAIN = (
     "Save the state dict instead, torch.save(model.state_dict(), file), or use safetensors, "
@@ -97,8 +104,8 @@ def kind_of(raw: bytes, name: str) -> Kind:
         LoadError: none of the known forms, or an archive that cannot be read through.
     """
     if raw[:4] == b"PK\x03\x04":
-        if _is_exported(raw):
-            return "pt2"
+        if (program := _program(raw)) is not None:
+            return program
         return "pickled_module" if isinstance(_archive(raw, name).content, Record) else "state_dict"
     # A safetensors header of 640 bytes starts like a pickle of protocol 2: the brace behind the length tells.
     looks_like_safetensors = raw[8:9] == b"{"
@@ -163,15 +170,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def refusal(raw: bytes, name: str, kind: Kind) -> RefusedError:
     """Why a file is not loaded: what was found, why it is refused, what to do."""
-    if kind == "pt2":
-        return RefusedError(
-            f"{name} is an exported program (.pt2). Loading one runs code that came inside the file, and this version "
-            f"has no clean copy for it. {SAVE_AGAIN}"
-        )
-    if kind != "pickled_module":
-        return RefusedError(
-            f"{name} holds a bare pickle. Refused: unpickling it runs whatever code the file names. {SAVE_AGAIN}"
-        )
+    if kind in REFUSED:
+        return RefusedError(f"{name} {REFUSED[kind]} {SAVE_AGAIN}")
     return RefusedError(
         f"{name} holds a pickled {_archive(raw, name).content.name}, not a state dict. Refused: unpickling it runs "
         f"whatever code the file names, and --trust-pickle was not given. {SAVE_AGAIN} If you made the file yourself, "
@@ -327,13 +327,16 @@ def _remedy(
     return "The file holds more than the table builds: raise num_layers, or add the option that makes these weights."
 
 
-def _is_exported(raw: bytes) -> bool:
-    """Whether the archive is an exported program; a damaged one is none."""
+def _program(raw: bytes) -> Literal["pt2", "torchscript"] | None:
+    """The kind of program that the archive is, if it is any; a damaged one is none."""
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            return any(n.endswith(("models/model.json", "archive_format")) for n in archive.namelist())
+            names = archive.namelist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError):
-        return False
+        return None
+    if any(name.endswith(("models/model.json", "archive_format")) for name in names):
+        return "pt2"
+    return "torchscript" if any(name.endswith("/constants.pkl") for name in names) else None
 
 
 def _archive(raw: bytes, name: str) -> Archive:
@@ -363,42 +366,83 @@ def _state_dict(content: Any, name: str, key: str | None) -> tuple[Mapping[str, 
         raise LoadError(
             f"{name} holds a {type(content).__name__}; expected a state dict, names to tensors. {SAVE_AGAIN}"
         )
-    place = [] if key is None else [key]
-    if key is not None:
-        content = _at(content, key, name)
-    for level in range(3):
-        if _is_state_dict(content) or not isinstance(content, dict):
-            break
-        held = [k for k, v in content.items() if _holds_one(v, deeper=level == 0 and k in WRAPPERS)]
-        held = [k for k in held if k in WRAPPERS] or held
-        if len(held) > 1:
-            places = [".".join([*place, str(k)]) for k in held]
-            raise LoadError(
-                f"{name} holds {len(held)} state dicts: {', '.join(places)}; set weights_key. Write this model's "
-                f'under [target], as in weights_key = "{places[0]}".'
-            )
-        if not held:
-            break
-        place.append(held[0])
-        content = content[held[0]]
-    if not _is_state_dict(content):
-        items = content.items() if isinstance(content, dict) else [(key, content)]
+    inside = content if key is None else _at(content, key, name)
+    found = {".".join(filter(None, [key, place])): part for place, part in state_dicts(inside).items()}
+    places = choices(found)
+    if len(places) > 1:
+        raise LoadError(
+            f"{name} holds {len(places)} state dicts: {', '.join(places)}; set weights_key. Write this model's "
+            f'under [target], as in weights_key = "{places[0]}".'
+        )
+    if not places:
+        items = inside.items() if isinstance(inside, dict) else [(key, inside)]
         others = [f"{k} ({_kind_name(v)})" for k, v in items if not (isinstance(v, Record) and v.is_tensor)]
         raise LoadError(
             f"{name} holds {'more than tensors: ' + ', '.join(others[:SHOWN]) if others else 'no tensor'}; expected a "
             f"state dict, names to tensors. {SAVE_AGAIN}"
         )
-    return content, ".".join(place)
+    return found[places[0]], places[0]
+
+
+def state_dicts(content: Any) -> dict[str, dict[str, Record]]:
+    """Every dict of tensors of a checkpoint, two levels deep, by its key: "model.gnn", "" for the content itself."""
+    return dict(_state_dicts(content, "", 2))
+
+
+def _state_dicts(content: Any, place: str, depth: int) -> Iterator[tuple[str, dict[str, Record]]]:
+    if _is_state_dict(content):
+        yield place, content
+    elif isinstance(content, dict) and depth:
+        for key, value in content.items():
+            yield from _state_dicts(value, f"{place}.{key}" if place else str(key), depth - 1)
+
+
+def choices(found: Mapping[str, Collection[str]]) -> list[str]:
+    """The keys of those dicts that may be the model's, by the names of their tensors.
+
+    Those that lie where a checkpoint usually keeps it, or all where none does; and a copy of one of them elsewhere (the
+    best so far, a moving average), between which only the user can choose.
+    """
+    usual = [place for place in found if _is_usual(place.split("."), found)]
+    return [place for place in found if any(_are_copies(found[place], found[other]) for other in usual)]
+
+
+def _is_usual(parts: list[str], places: Iterable[str]) -> bool:
+    """Whether at no level something with a usual name lies beside."""
+    others = [place.split(".") for place in places]
+    for level, part in enumerate(parts):
+        beside = {name for other in others if other[:level] == parts[:level] for name in other[level : level + 1]}
+        if part not in WRAPPERS and beside & set(WRAPPERS):
+            return False
+    return True
+
+
+def _are_copies(a: Collection[str], b: Collection[str]) -> bool:
+    """Whether the names are equal but for a prefix."""
+    pairs = zip(sorted(a), sorted(b), strict=False)
+    return len(a) == len(b) and all(x.endswith(y) or y.endswith(x) for x, y in pairs)
+
+
+def state_dict_keys(path: Path) -> list[str]:
+    """What `weights_key` can be for a checkpoint; [] where it holds nothing but tensors, or none."""
+    raw = read_bytes(path)
+    if kind_of(raw, path.name) != "state_dict":
+        return []
+    return [place for place in choices(state_dicts(_archive(raw, path.name).content)) if place]
 
 
 def _at(content: Mapping[Any, Any], key: str, name: str) -> Any:
     """What lies under `key`, dots leading inside."""
-    if key in content:
-        return content[key]
-    first, _, rest = key.partition(".")
-    if rest and isinstance(content.get(first), dict):
-        return _at(content[first], rest, name)
-    raise LoadError(f'{name} holds nothing under weights_key = "{key}". {nearest(key, map(str, content))}')
+    part: Any = content
+    left = key
+    while left:
+        held = {str(name): value for name, value in part.items()} if isinstance(part, dict) else {}
+        first, _, rest = (left, "", "") if left in held else left.partition(".")
+        if first not in held:
+            known = filter(None, state_dicts(content))
+            raise LoadError(f'{name} holds nothing under weights_key = "{key}". {nearest(key, known)}')
+        part, left = held[first], rest
+    return part
 
 
 def _is_state_dict(value: Any) -> bool:
@@ -407,10 +451,6 @@ def _is_state_dict(value: Any) -> bool:
         and bool(value)
         and all(isinstance(k, str) and isinstance(v, Record) and v.is_tensor for k, v in value.items())
     )
-
-
-def _holds_one(value: Any, *, deeper: bool) -> bool:
-    return _is_state_dict(value) or (deeper and isinstance(value, dict) and any(map(_is_state_dict, value.values())))
 
 
 def _kind_name(value: Any) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
+from torch.nn import functional
+from torch_geometric.data import Batch, Data
 from torch_geometric.nn import GCNConv, GINEConv, global_add_pool
 
 from auditor.data.fields import Fields
@@ -222,12 +223,99 @@ def test_ids_stay_whole_numbers() -> None:
         (lambda self, x, edge_index, edge_label_index: 0, TaskError, "link prediction"),
         (lambda self: 0, CallError, "reads the global data"),
         (lambda self, x, edge_index: self.lin(x[:, :2]), CallError, "RuntimeError"),
-        (lambda self, x, edge_index: self.lin(x)[:5], CallError, r"returns \[5, 8\] for 60 nodes"),
+        (lambda self, x, edge_index: self.lin(x)[:5], CallError, r"returns \[5, 8\]; .* \[60, C\]"),
+        (lambda self, *args: self.conv(*args), CallError, r"forward\(\*args\) does not name its arguments"),
+        (lambda self, **given: self.lin(given["x"]), CallError, r"forward\(\*\*given\) does not name its arguments"),
+        (lambda self, x, edges, /: self.conv(x, edges), CallError, r"\(x, edges, /\) does not name its arguments"),
+        (lambda self, x, *rest: self.conv(x, *rest), CallError, r"forward\(x, \*rest\) has arguments without names"),
+        (lambda self, x, edge_index, y: self.lin(x), CallError, "forward needs y, the labels"),
+        (lambda self, data: self.lin(data.x) * data.y[:, None], CallError, "forward reads data.y, the labels"),
+        (lambda self, data: self.lin(data["x"]) * data["y"][:, None], CallError, "forward reads data.y, the labels"),
+        (lambda self, data: self.lin(data.x[:, :2]) + data.adj_t, CallError, "RuntimeError"),
+        (lambda self, data: self.lin(data.x)[data.train_mask], CallError, "data.train_mask, which items"),
+        (
+            lambda self, data: self.lin(data.x) + data.tempo,
+            CallError,
+            "reads data.tempo; the graph holds x, edge_index, y",
+        ),
     ],
 )
 def test_what_cannot_be_audited_is_named(forward: Callable[..., Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         find_calls(made(forward), PLAIN)
+
+
+NO_SCORES: dict[str, tuple[Callable[[Tensor], Any], str]] = {
+    "argmax": (
+        lambda z: z.argmax(dim=1),
+        r"class numbers \(int64 \[60\]\); logits or probabilities \[60, C\] are needed",
+    ),
+    "argmax kept": (lambda z: z.argmax(dim=1, keepdim=True), r"class numbers \(int64 \[60, 1\]\).*without argmax"),
+    "argmax as floats": (lambda z: z.argmax(dim=1).float(), r"class numbers \(float32 \[60\]\)"),
+    "one-hot": (lambda z: functional.one_hot(z.argmax(dim=1)), "whole numbers"),
+    "thresholds": (lambda z: z > 0, r"yes or no \(bool \[60, 8\]\)"),
+    "a threshold": (lambda z: z[:, 0] > 0, r"yes or no \(bool \[60\]\)"),
+    "complex": (lambda z: torch.complex(z, z), r"complex numbers \(complex64 \[60, 8\]\).*Return real"),
+    "sparse": (lambda z: z.to_sparse(), "a sparse tensor.*to_dense"),
+    "numpy": (lambda z: z.numpy(), r"numpy.ndarray \[60, 8\].*Return the tensor"),
+    "a list": (lambda z: z.tolist(), "5: list and 54 more"),
+    "nothing": (lambda z: None, r"nothing \(None\)"),
+    "words": (lambda z: {"loss": 0.1, "kind": "gcn"}, "loss: float, kind: str"),
+    "classes in a tuple": (lambda z: (z.argmax(dim=1), z.mean()), r"0: class numbers \(int64 \[60\]\), 1: \[\]"),
+}
+
+
+@pytest.mark.parametrize("name", NO_SCORES)
+def test_answers_without_scores_are_named_with_the_remedy(name: str) -> None:
+    change, words = NO_SCORES[name]
+    with pytest.raises(CallError, match=f"forward returns .*{words}"):
+        find_calls(made(lambda self, x, edge_index: change(self.lin(x))), PLAIN)
+
+
+def test_class_numbers_beside_scores_are_no_choice() -> None:
+    model = made(lambda self, x, edge_index: (self.lin(x).argmax(dim=1), self.lin(x)))
+    (answer,) = find_calls(model, PLAIN)
+    assert answer.call.output == 1
+    assert not answer.call.inexact
+    torch.testing.assert_close(answer.logits, direct(model, PLAIN.x, None)[1])
+    with pytest.raises(CallError, match=r"class numbers \(int64 \[60\]\)"):
+        find_calls(model, PLAIN, {"output": 0})
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda self, data: self.conv(self.lin(data.x), data.adj_t),
+        lambda self, g: self.conv(self.lin(g["x"]), g["adj_t"]),
+    ],
+)
+def test_an_adjacency_that_is_looked_up_in_data_is_made(forward: Callable[..., Any]) -> None:
+    given = PLAIN.with_edges(PLAIN.edge_index[:, : E // 2])  # one-way edges: a transposed adjacency gives others
+    expected = direct(made(lambda self, x, e: self.conv(self.lin(x), e)), given.x, given.edge_index)
+    torch.testing.assert_close(through(made(forward), given), expected)
+
+
+def test_an_adjacency_is_not_made_for_who_asks_whether_it_is_there() -> None:
+    model = made(lambda self, data: self.lin(data.x) * (1 if hasattr(data, "adj_t") else 2))
+    torch.testing.assert_close(through(model, PLAIN), 2 * direct(model.lin, PLAIN.x))
+
+
+def test_an_adjacency_of_many_graphs_is_made_in_their_batch() -> None:
+    graphs = small_graphs(5)
+
+    class Pooled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = GCNConv(graphs.num_features, 2)
+
+        def forward(self, data: Any) -> Tensor:
+            assert isinstance(data, Batch)
+            assert data.num_graphs == 5
+            return global_add_pool(self.conv(data.x, data.adj_t), data.batch)
+
+    model = Pooled().eval()
+    expected = global_add_pool(direct(model.conv, graphs.x, graphs.edge_index), graphs.batch)
+    torch.testing.assert_close(through(model, graphs), expected)
 
 
 def test_encode_and_decode_are_link_prediction() -> None:

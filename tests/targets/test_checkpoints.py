@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 
-from auditor.errors import LoadError, RefusedError
+from auditor.errors import ConfigError, LoadError, RefusedError
 from auditor.targets.load import load_target
 from auditor.targets.target import Target
 from auditor.targets.weights import fit_weights, read_bytes, read_weights
@@ -71,6 +71,37 @@ def test_several_state_dicts_are_asked_for_by_name(project: Project) -> None:
     torch.testing.assert_close(target.clean_logits(), project.model.eval()(g.x, g.edge_index))
     with pytest.raises(LoadError, match="weights_key"):
         saved(project, both, weights_key="studnet")
+
+
+ASKED: dict[str, tuple[Callable[[dict[str, Tensor]], Any], str]] = {
+    "the best so far": (lambda s: {"state_dict": s, "epoch": 9, "best_state_dict": s}, "state_dict, best_state_dict"),
+    "a prefixed average": (lambda s: {"model": s, "swa": prefixed(s, "module.")}, "model, swa"),
+    "numbered folds": (lambda s: {0: s, 1: s}, "0, 1"),
+    "inside and beside": (lambda s: {"net": {"gnn": s}, "last": s}, "net.gnn, last"),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_the_keys_that_are_asked_for_hold_state_dicts_each(name: str, project: Project) -> None:
+    make, keys = ASKED[name]
+    content = make(project.model.state_dict())
+    with pytest.raises(LoadError, match=f"holds 2 state dicts: {keys}; set weights_key"):
+        saved(project, content)
+    for key in keys.split(", "):
+        assert saved(project, content, weights_key=key).provenance["weights_key"] == key
+    folder = project.write(weights="model.pt")
+    config = folder / "target.toml" if folder.is_dir() else folder
+    config.write_text('unanswered = ["weights_key"]\n' + config.read_text())
+    with pytest.raises(ConfigError, match=rf"which state dict of the file \(it holds {keys}\)"):
+        load_target(folder)
+
+
+def test_other_tensors_beside_a_usual_key_are_no_question(project: Project) -> None:
+    state = project.model.state_dict()
+    content = {"metrics": {"accuracy": torch.tensor(0.5)}, "state_dict": state, "buffers": {"seen": torch.ones(3)}}
+    assert saved(project, content).provenance["weights_key"] == "state_dict"
+    with pytest.raises(LoadError, match=r'"metric".*metrics'):
+        saved(project, content, weights_key="metric")
 
 
 def test_a_prefix_with_something_else_beside_it_is_named(project: Project) -> None:

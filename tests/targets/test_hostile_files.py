@@ -117,6 +117,7 @@ HOSTILE: dict[str, Callable[[Path], bytes]] = {
     "legacy tar": lambda _: legacy_tar(),
     "numpy object array": lambda s: saved({"a": np.array([payload(s, os.system, f"touch {s}")], dtype=object)}),
     "exported program": lambda s: torch_zip(evil(s), extra={"archive/archive_format": b"pt2"}),
+    "TorchScript": lambda s: torch_zip(evil(s), extra={"archive/constants.pkl": evil(s)}),
     "duplicate member": lambda s: torch_zip(state_pickle(), extra={"archive/data.pkl": evil(s)}),
     "truncated archive": lambda _: saved(OrderedDict(WEIGHTS))[:-200],
     "safetensors with a header of 2^63 bytes": lambda _: struct.pack("<Q", 2**63) + b'{"a":1}' + bytes(100),
@@ -132,6 +133,32 @@ HOSTILE: dict[str, Callable[[Path], bytes]] = {
     "text": lambda _: b"these are not the weights you are looking for",
     "empty": lambda _: b"",
 }
+
+
+def exported() -> bytes:
+    out = io.BytesIO()
+    torch.export.save(torch.export.export(torch.nn.Linear(3, 2), (torch.ones(1, 3),)), out)
+    return out.getvalue()
+
+
+def scripted() -> bytes:
+    out = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls TorchScript deprecated
+        torch.jit.save(torch.jit.script(torch.nn.Linear(3, 2)), out)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("make", "words"), [(exported, r"exported program \(.pt2\)"), (scripted, "is TorchScript")])
+@pytest.mark.parametrize("trust_pickle", [False, True])
+def test_programs_are_refused_with_any_flag(
+    make: Callable[[], bytes], words: str, trust_pickle: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / "model.pt"
+    file.write_bytes(make())
+    with pytest.raises(RefusedError, match=f"{words}, which is not audited.*Save the state dict") as caught:
+        load_target(file, trust_pickle=trust_pickle)
+    assert "--trust-pickle" not in str(caught.value)
 
 
 def header(text: str) -> bytes:

@@ -111,6 +111,21 @@ def test_every_model_gets_the_method_that_suits_it(name, where):
         assert relaxation.gap <= MAX_GAP
 
 
+class NanWhereRemoved(TwoLayers):
+    """Divides by each weight: right at 1, NaN at 0, which is not "removed"."""
+
+    def forward(self, x, edge_index, edge_weight=None):
+        weight = torch.ones(edge_index.shape[1]) if edge_weight is None else edge_weight
+        return super().forward(x, edge_index) * (weight / weight.detach()).mean()
+
+
+def test_an_answer_that_is_not_finite_is_no_small_gap():
+    torch.manual_seed(0)
+    relaxation = Relaxation.choose(ModelHandle(NanWhereRemoved(GCNConv)), num_features=F_IN, level="node")
+    assert dict(relaxation.gaps)["native"] == float("inf")
+    assert relaxation.kind == "adaptor"
+
+
 @pytest.mark.parametrize("name", EXACT)
 def test_weights_zero_and_one_equal_edits_of_another_graph(name):
     """The method is chosen on a synthetic graph; it must hold on one it has not seen, isolated nodes included."""

@@ -160,6 +160,35 @@ def test_a_saved_model_answers_as_it_did(make: Callable[[], nn.Module], rung: st
     assert target.split.sizes == (36, 24, 60)
 
 
+def test_notes_go_to_the_logger_and_nothing_is_printed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_target(nn.DataParallel(Kept(24, 3)).double(), toy(), tmp_path / "release")
+    assert {record.name for record in caplog.records} == {"auditor"}
+    unwrapped, cast, rebuilt = (record.getMessage() for record in caplog.records)
+    assert "unwrapped from DataParallel" in unwrapped
+    assert "audited in float32" in cast
+    assert rebuilt.startswith("release: rebuilt from its own attributes in a process of its own, with the same answers")
+    assert capsys.readouterr() == ("", "")
+
+
+class Looked(Kept):
+    """Looks an adjacency up in the whole graph, which keeps none."""
+
+    def forward(self, data: Data) -> Tensor:
+        return self.b(self.a(data.x, data.adj_t).relu(), data.adj_t)
+
+
+def test_an_adjacency_made_for_the_model_is_made_again_on_loading(tmp_path: Path) -> None:
+    model, data = Looked(24, 3).eval(), toy()
+    save_target(model, data, tmp_path / "release")
+    with torch.no_grad():
+        expected = Kept.forward(model, data.x, data.edge_index)
+    target = load_target(tmp_path / "release")
+    torch.testing.assert_close(target.clean_logits(), expected)
+    assert target.provenance["call"]["forward"] == "forward(data=data with adj_t)"
+
+
 def test_arguments_that_are_given_go_first(tmp_path: Path) -> None:
     model, data = Forgetful(24, 3), toy()
     saved = save_target(model, data, tmp_path / "r", init_args={"in_channels": 24, "heads": np.int64(3)}, name="mine")
@@ -414,7 +443,11 @@ REFUSED: dict[str, tuple[dict[str, Callable[[], Any]], type[AuditorError], str]]
     "recipe": ({"recipe": lambda: {"epoch": 3}}, UsageError, "epoch"),
     "transform": ({"transform": lambda: "none "}, UsageError, "transform"),
     "call": ({"call": lambda: {"edge_wait": "none"}}, UsageError, "edge_wait"),
-    "forgotten": ({"model": lambda: Forgetful(24, 3)}, LoadError, r"in_channels=\?, heads=\?; put @auditor.record"),
+    "forgotten": (
+        {"model": lambda: Forgetful(24, 3)},
+        LoadError,
+        r"in_channels=\?, heads=\?; give init_args or build, or",
+    ),
     "hidden flag": ({"model": lambda: Hidden(24, 3, 2.0)}, LoadError, "put @auditor.record above class Hidden"),
     "wrong sizes": ({"init_args": lambda: {"in_channels": 24, "out_channels": 4}}, LoadError, "does not fit"),
     "a tensor": ({"init_args": lambda: {"in_channels": torch.ones(2), "out_channels": 3}}, LoadError, "cannot hold"),

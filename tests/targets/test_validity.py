@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 from torch_geometric.nn import GCNConv
+from torch_geometric.utils import to_dense_adj
 
 from auditor.data.graph import Graph, Split
 from auditor.document import ValidityRow
@@ -183,6 +184,59 @@ def test_a_row_fails_where_it_must_and_passes_where_it_may(id_: str) -> None:
     assert bad.status == status
     assert good.status == "pass"
     assert bad.evidence != good.evidence
+
+
+class Dense(nn.Module):
+    """Adds up neighbours by a matrix of its own: no layer that an edge could be scaled in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lin = nn.Linear(GCN.graph.num_features, 3)
+
+    def forward(self, x: torch.Tensor, edge_index: torch.Tensor) -> torch.Tensor:
+        return to_dense_adj(edge_index, max_num_nodes=x.shape[0])[0].T @ self.lin(x)
+
+
+class Unweighted(nn.Module):
+    """Lists an edge weight and gives NaN with any; its layer is fed edges in another order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = GCNConv(GCN.graph.num_features, 3)
+
+    def forward(
+        self, x: torch.Tensor, edge_index: torch.Tensor, edge_weight: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        return self.conv(x, edge_index.flip(1)) * (1 if edge_weight is None else float("nan"))
+
+
+class WithoutGradient(Dense):
+    """A message-passing layer through which no gradient goes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = GCNConv(3, 3)
+
+    def forward(self, x: torch.Tensor, edge_index: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return self.conv(self.lin(x), edge_index)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Dense, "no edge relaxation: forward takes no weight of an edge, and the model has no message-passing layer"),
+        (Unweighted, "no edge relaxation: the model gives no finite answer when edges have a weight"),
+        (WithoutGradient, "no edge relaxation: no gradient reaches the weight of an edge"),
+    ],
+)
+def test_why_edges_have_no_weight_is_said_in_words(kind: type[nn.Module], words: str) -> None:
+    torch.manual_seed(0)
+    row = rows_of(replace(GCN, model=kind().eval()))["relaxation-gap"]
+    assert row.status == "warn"
+    assert row.evidence.startswith(words)
+    assert row.evidence.endswith("attacks that follow a gradient to edges do not apply")
+    assert not {"inf", "nan"} & set(row.evidence.replace(",", " ").split())
 
 
 def test_every_row_of_the_table_is_here_and_of_its_kind() -> None:

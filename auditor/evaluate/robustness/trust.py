@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from auditor.document import ValidityRow, check
 from auditor.evaluate.robustness.envelope import Bools, Floats, Point, Tried
 from auditor.evaluate.robustness.feature_reference import FeatureReference
 from auditor.statistics.intervals import paired_bootstrap, wilson
+from auditor.targets.relaxation import NO_ANSWER
 
 CLAIM_FAIL, CLAIM_WARN = 0.02, 0.005
 CANONICAL = 0.005
@@ -96,7 +98,8 @@ def relaxation_row(notes: Mapping[str, Any]) -> ValidityRow | None:
     if "relaxation" not in notes:
         return None
     kind, gaps = notes["relaxation"], notes.get("gaps", ())
-    tried = ", ".join(f"{name} {value:.1e}" for name, value in gaps) or f"{notes.get('gap', 0.0):.1e}"
+    words = [f"{name} {value:.1e}" if math.isfinite(value) else f"{name} gives {NO_ANSWER}" for name, value in gaps]
+    tried = ", ".join(words) or f"{notes.get('gap', 0.0):.1e}"
     rejected = kind != "native" and any(name == "native" for name, _ in gaps)
     evidence = f"edge weights enter by {kind}; gap to really edited graphs: {tried}"
     if rejected:

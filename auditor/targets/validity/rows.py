@@ -15,7 +15,7 @@ from auditor.statistics.intervals import wilson
 from auditor.statistics.two_sample import rank_sum_z
 from auditor.targets.graph_traces import graph_trace
 from auditor.targets.relabelling import TOLERANCE
-from auditor.targets.relaxation import Relaxation
+from auditor.targets.relaxation import NO_ANSWER, Relaxation
 from auditor.targets.resolve import call_line
 from auditor.targets.rng import forked_rng
 from auditor.targets.slices import GraphSlices
@@ -247,12 +247,15 @@ def _relaxation_gap(trial: Trial) -> ValidityRow:
     target, graph = trial.target, trial.target.graph
     soft = Relaxation.choose(target.handle(), num_features=graph.num_features, level=target.task.level, graph=graph)
     exact = soft.is_exact
-    evidence = f"edge relaxation: {soft.kind}, largest difference to really edited edges {soft.gap:.2g} of the scale"
+    evidence = soft.describe()
     native = _native_gaps(trial)
     if native is not None:
-        evidence += f"; its own edge_weight: {native[0]:.2g} at weight 1, {native[1]:.2g} at weight 0 against removal"
+        at_one, at_zero = (f"{gap:.2g}" if np.isfinite(gap) else NO_ANSWER for gap in native)
+        evidence += f"; its own edge_weight: {at_one} at weight 1, {at_zero} at weight 0 against removal"
         exact = exact and native[0] <= SUMMATION_TOLERANCE * trial.scale and native[1] <= trial.tolerance
-    if not exact:
+    if soft.kind == "none":
+        evidence += "; attacks that follow a gradient to edges do not apply"
+    elif not exact:
         evidence += "; approximate, every result is verified on real edges"
     return check("relaxation-gap", "warning", exact, evidence)
 

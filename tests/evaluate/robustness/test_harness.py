@@ -16,6 +16,7 @@ from auditor.data.graph import Graph
 from auditor.errors import ConfigError, EvaluationError, SkippedError
 from auditor.evaluate.robustness.feature_reference import feature_reference
 from auditor.evaluate.robustness.harness import evaluate
+from auditor.evaluate.robustness.trust import relaxation_row
 from auditor.evaluate.robustness.verification import Verifier
 from auditor.outcomes import FlipSet
 from auditor.targets.target import Capability
@@ -82,6 +83,13 @@ def test_facts_say_what_was_done_to_the_worst_set_and_what_a_model_without_edges
     assert area.facts.reference_error == pytest.approx(1 - found.edge_free.value)
     assert (half.facts.majority, half.facts.largest_budget) == (found.majority, 0.25)
     assert half.contrast is None
+
+
+def test_a_way_to_weight_edges_that_has_no_answer_is_said_in_words():
+    notes = {"relaxation": "mask", "gap": 0.0, "gaps": (("native", float("inf")), ("mask", 0.0))}
+    row = relaxation_row(notes)
+    assert row.status == "warn"
+    assert "native gives no finite answer, mask 0.0e+00" in row.evidence
 
 
 def test_every_trust_row_passes_on_a_healthy_target(standard):
