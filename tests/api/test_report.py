@@ -5,16 +5,20 @@ from __future__ import annotations
 import dataclasses
 import sys
 import types
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from auditor import registry
 from auditor.api.report import MAX_HTML_BYTES, Report
-from auditor.document import to_bytes
+from auditor.document import Metric, to_bytes
 from auditor.errors import AuditorError, ConfigError, ProbeNotRun, UsageError, VerdictError
-from tests.policy.samples import TODAY, audit_of, cell, measurement
+from tests.policy.samples import TODAY, audit_of, cell
+from tests.policy.samples import measurement as any_measurement
 
+HEADROOM = Metric("headroom", "errors", "higher", "ranking")
+measurement = partial(any_measurement, metric=HEADROOM)
 LEAK = [cell(measurement(0.3, 0.26, 0.34))]
 CALM = [cell(measurement(0.0, -0.01, 0.01))]
 OPEN = [*CALM, cell(probe="strata", status="error", reason="broke")]
