@@ -70,6 +70,7 @@ class Scored:
         metrics: those that the set is large enough for.
         values: each metric of each column, [metrics, columns].
         replicates: the same over replicates; None where there are no intervals.
+        num_nodes: of the graph. They are what is resampled, so that more of them make an interval shorter, not pairs.
     """
 
     pairs: PairSet
@@ -78,6 +79,7 @@ class Scored:
     metrics: tuple[PairMetric, ...]
     values: Floats = field(repr=False)
     replicates: Replicates | None = field(repr=False)
+    num_nodes: int
 
     def estimate(self, metric: PairMetric, scorer: int = 0) -> Estimate:
         """What a scorer reaches, by default the attack; no value where the set is too small for the metric."""
@@ -107,13 +109,13 @@ class Scored:
         return self.estimate(metric, names.index(best.name))
 
     def _control(self, at: int, scorer: int) -> Control:
-        own, other, n = self._mean(0), self._mean(scorer), self.pairs.size
+        own, other, n = self._mean(0), self._mean(scorer), self.num_nodes
         if self.replicates is None:
             contrast = Estimate(value=float(self.values[at] @ (own - other)), n=n)
         else:
             value, lo, hi = self.replicates.difference(at, own - other)
             contrast = Estimate(value=value, lo=lo, hi=hi, n=n)
-        reached = Estimate(value=float(self.values[at] @ other), n=n)
+        reached = Estimate(value=float(self.values[at] @ other), n=self.pairs.size)
         return Control(
             name=self.scorers[scorer].name, estimate=reached, contrast=contrast, twin=self.scorers[scorer].twin
         )
@@ -159,7 +161,7 @@ def score_set(
     if not replicates:
         curves = [ranking.Ranking(column, pairs.is_edge).curve(pairs.inclusion) for column in flat]
         values = np.array([[metric.of(curve) for curve in curves] for metric in usable])
-        return Scored(pairs, scorers, columns, usable, values, None)
+        return Scored(pairs, scorers, columns, usable, values, None, num_nodes)
     found = node_bootstrap(
         pairs.pairs,
         pairs.is_edge,
@@ -172,7 +174,7 @@ def score_set(
         pair_replicates=PAIR_REPLICATES,
         memo=memo,
     )
-    return Scored(pairs, scorers, columns, usable, found.value, found)
+    return Scored(pairs, scorers, columns, usable, found.value, found, num_nodes)
 
 
 def number(
@@ -207,7 +209,7 @@ def number(
         return row(facts=facts.model_copy(update={"needed": metric.least_negatives}))
     controls = [*scored.controls(metric), *further]
     if not controls and metric is AUC:
-        controls = [_chance(own)]
+        controls = [_chance(own, scored.num_nodes)]
     found = row(controls=controls, judged=judged and own.has_interval, facts=facts)
     if metric.fpr is None:
         return found
@@ -221,13 +223,13 @@ def with_facts(row: Measured, **more: Any) -> Measured:
     return row.model_copy(update={"facts": row.facts.model_copy(update=more)})
 
 
-def _chance(own: Estimate) -> Control:
+def _chance(own: Estimate, num_nodes: int) -> Control:
     """The control of an AUC that nothing is known beside: 0.5."""
     value, lo, hi = (None if end is None else end - 0.5 for end in (own.value, own.lo, own.hi))
     return Control(
         name="chance",
         estimate=Estimate(value=0.5, n=own.n),
-        contrast=Estimate(value=value, lo=lo, hi=hi, n=own.n),
+        contrast=Estimate(value=value, lo=lo, hi=hi, n=num_nodes),
     )
 
 
