@@ -26,6 +26,7 @@ class DataEntry:
         prefix: what the raw files' names begin with, where a reader needs it.
         bag_of_words: whether the features count words, so that `train` row-normalises them.
         default_split: used when none is named; empty for the rule (public masks, else unknown).
+        molecules: whether its graphs are molecules, which an edit of nodes or edges makes others.
         needs: what else must be installed; such a set is listed but not read.
     """
 
@@ -42,6 +43,7 @@ class DataEntry:
     prefix: str = ""
     bag_of_words: bool = False
     default_split: str = ""
+    molecules: bool = False
     needs: str = "data root or download"
 
 
@@ -101,11 +103,11 @@ def _twitch(name: str) -> DataEntry:
     )  # fmt: skip
 
 
-def _tu(name: str, summary: str, *, node_labels: bool = True) -> DataEntry:
+def _tu(name: str, summary: str, *, node_labels: bool = True, molecules: bool = False) -> DataEntry:
     id = "tu_" + name.lower().replace("-", "_")
     return DataEntry(
         id, "graph", summary, "tu", f"tudataset/{name}", "TUDataset", {"name": name}, name,
-        _tu_files(name, node_labels=node_labels), prefix=name,
+        _tu_files(name, node_labels=node_labels), prefix=name, molecules=molecules,
     )  # fmt: skip
 
 
@@ -161,10 +163,10 @@ CATALOGUE: tuple[DataEntry, ...] = (
         ("attrs.npz", "edgelist.txt", "labels.txt"), bag_of_words=True,
     ),
     *(_twitch(name) for name in ("DE", "EN", "ES", "FR", "PT", "RU")),
-    _tu("MUTAG", "188 molecules, mutagenic or not"),
+    _tu("MUTAG", "188 molecules, mutagenic or not", molecules=True),
     _tu("ENZYMES", "600 proteins, 6 enzyme classes"),
     _tu("PROTEINS", "1,113 proteins, enzyme or not"),
-    _tu("AIDS", "2,000 molecules, active against HIV or not"),
+    _tu("AIDS", "2,000 molecules, active against HIV or not", molecules=True),
     _tu("IMDB-BINARY", "1,000 casts of films, 2 genres, no features", node_labels=False),
     DataEntry(
         "tu_dd", "graph", "1,178 proteins with up to 5,748 nodes, enzyme or not", "tu-zip", "tudataset_zip",
@@ -176,7 +178,7 @@ CATALOGUE: tuple[DataEntry, ...] = (
     ),
     DataEntry(
         "hiv", "graph", "41,120 molecules, active against HIV or not (not read: needs rdkit)", "rdkit",
-        "molecule_net/hiv", files=("HIV.csv",), needs="rdkit",
+        "molecule_net/hiv", files=("HIV.csv",), molecules=True, needs="rdkit",
     ),
     *(
         DataEntry(

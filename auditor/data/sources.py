@@ -42,6 +42,7 @@ class LoadedData:
         masks_from: `public`, `prognn`, `file` for those of a user's file, `given` for those that came beside the data.
         transform: what `graph.x` went through.
         features: what was asked to stand in for features that are not there; None for nothing.
+        molecules: whether its graphs are molecules; None where nobody says.
         columns: named columns, int64 [N] or [B], such as the `group` of generated sets.
     """
 
@@ -56,6 +57,7 @@ class LoadedData:
     masks_from: str = "public"
     transform: str = "none"
     features: str | None = None
+    molecules: bool | None = None
     columns: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -233,6 +235,7 @@ def complete(
         has_identity_features=identity,
         masks_from=raw.masks_from,
         transform=transform,
+        molecules=None if entry is None else entry.molecules,
         columns=raw.columns,
     )
     made = features or ("" if entry is None or not bare else _published(raw))

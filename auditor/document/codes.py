@@ -61,18 +61,29 @@ class NotSeparable(Model):
 
 
 class Settle(Model):
-    """What would settle an open result: so many more items, and more seeds where few were run.
+    """What would settle an open result: so many more items, or so many seeds.
 
     Attributes:
         items: more items; None where no number would be enough (the value lies on the threshold).
         there: items there are.
-        seeds: whether more seeds would help.
+        seeds: seeds in all; None where no number of them would be enough.
     """
 
     code: Literal["settle"] = "settle"
     items: int | None
     there: int
-    seeds: bool
+    seeds: int | None = None
+
+
+class TooBlunt(Model):
+    """This data cannot show an excess of the size of the limit, so that not seeing one says nothing.
+
+    Attributes:
+        detectable: the least excess that it could show.
+    """
+
+    code: Literal["too-blunt"] = "too-blunt"
+    detectable: float
 
 
 class OpenInterval(Model):
@@ -154,6 +165,7 @@ JudgementCode = Annotated[
     | InsideNoise
     | NotSeparable
     | Settle
+    | TooBlunt
     | OpenInterval
     | NoThreshold
     | NotMeasured

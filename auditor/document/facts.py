@@ -186,6 +186,8 @@ class Group(Model):
         groups: how many groups were compared, where this is the worst of them; 1 otherwise.
         permutation_p: share of random partitions with a worst group at most as good.
         confidence_level: of the interval, corrected for the number of groups.
+        detectable: where this is the worst of them, the least difference that would be proven in each of the groups:
+            what is less may go unseen.
     """
 
     kind: Literal["group"] = "group"
@@ -198,6 +200,7 @@ class Group(Model):
     groups: int = 1
     permutation_p: Number = None
     confidence_level: Number = None
+    detectable: Number = None
 
 
 class Confidence(Model):

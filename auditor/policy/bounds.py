@@ -19,6 +19,8 @@ SEEDS_FOR_A_FIRM_CLAIM: Final = 10
 """Below this many a reweighting's word is an indication."""
 MOST_ITEMS: Final = 1000
 """Times the items there are, beyond which more items are no way to settle anything."""
+MOST_SEEDS: Final = 20
+"""Seeds beyond which more of them are no way either."""
 
 
 def has_spread(values: Sequence[float]) -> bool:
@@ -50,11 +52,22 @@ def widened(
 
 
 def settling(
-    n: int, value: float, lo: float, hi: float, threshold: float, *, seeds: int | None
+    n: int,
+    value: float,
+    lo: float,
+    hi: float,
+    threshold: float,
+    *,
+    averaged: Sequence[float] = (),
+    together: int = 1,
+    detectable: float | None = None,
 ) -> tuple[Settle | OpenInterval, ...]:
-    """What would settle an interval that holds its threshold; nothing where it does not.
+    """What would settle an interval that holds its threshold, or one that is too blunt; nothing where neither is so.
 
-    The half-width falls with the root of the number of items, so (half-width / distance)² times as many are needed.
+    half² = data² + seeds². The part that comes from the data falls with the root of the number of items, the one that
+    comes from k averaged seeds, t(k − 1) s / √k, with the seeds. Each is grown alone until the whole is shorter than
+    the distance to the threshold; where the other part alone is longer, no number is enough. One seed has no part of
+    its own: more of them never narrow the interval.
 
     Args:
         n: items behind the number.
@@ -62,14 +75,27 @@ def settling(
         lo: lower end of its interval.
         hi: upper end.
         threshold: T.
-        seeds: how many were run; None where seeds change nothing.
+        averaged: the number at every seed that the mean was taken over; empty for one.
+        together: numbers that the ends were widened for.
+        detectable: least excess that the data could show; it falls with the root of the items, too.
     """
     half = (value - lo) if value >= threshold else (hi - value)
     distance = abs(value - threshold)
-    more_seeds = seeds is not None and seeds <= 2
     if not math.isfinite(half):
         return (OpenInterval(),)
-    if distance == 0 or not math.isfinite(distance) or (half / distance) ** 2 > MOST_ITEMS:
-        return (Settle(items=None, there=n, seeds=more_seeds),)
-    needed = math.ceil(n * ((half / distance) ** 2 - 1))
-    return () if needed <= 0 else (Settle(items=needed, there=n, seeds=more_seeds),)
+    k = len(averaged)
+    error = float(np.std(averaged, ddof=1)) if k > 1 else 0.0
+
+    def of_seeds(count: int) -> float:
+        return float(stats.t.ppf(1 - ALPHA / together, count - 1)) ** 2 * error**2 / count if error else 0.0
+
+    data = max(half**2 - of_seeds(k), 0.0)
+    room = distance**2 - of_seeds(k)
+    growth = data / room if room > 0 else math.inf
+    seeds = next((s for s in range(k + 1, MOST_SEEDS + 1) if data + of_seeds(s) < distance**2), None) if error else None
+    if detectable is not None and value < threshold and detectable > threshold:
+        growth, seeds = max(growth, (detectable / threshold) ** 2 if threshold > 0 else math.inf), None
+    if growth <= 1:
+        return ()
+    items = None if growth > MOST_ITEMS else math.ceil(round(n * (growth - 1), 6))
+    return (Settle(items=items, there=n, seeds=seeds),)

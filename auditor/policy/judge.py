@@ -25,12 +25,13 @@ from auditor.document.codes import (
     NotSignificant,
     OneSeed,
     StandsAnyway,
+    TooBlunt,
     TooUncertain,
     Untrusted,
     Widened,
     WorseThanAccepted,
 )
-from auditor.document.facts import ClaimFacts, Decorrelation, Severity, Shipped
+from auditor.document.facts import ClaimFacts, Decorrelation, Group, Severity, Shipped
 from auditor.document.results import Confidence, Status
 from auditor.policy.bands import CONFIDENCES, rank, reaches
 from auditor.policy.baseline import Baseline
@@ -242,7 +243,10 @@ def _measured(result: Result, threshold: Threshold, policy: Policy) -> _Word:
         lo, hi = widened(excess.value, lo, hi, threshold.together, averaged=result.averaged)
         codes.append(Widened(together=threshold.together, lo=lo, hi=hi))
     status: Status = "inconclusive"
-    if not reaches(hi, threshold.value):
+    detectable = result.facts.detectable if isinstance(result.facts, Group) else None
+    if detectable is not None and detectable > threshold.value and excess.value < threshold.value:
+        codes.append(TooBlunt(detectable=detectable))  # not to have seen it is no sign that it is not there
+    elif not reaches(hi, threshold.value):
         status = "pass"
     elif reaches(lo, threshold.value):
         status = "fail"
@@ -254,8 +258,16 @@ def _measured(result: Result, threshold: Threshold, policy: Policy) -> _Word:
         if reaches_further:
             return _Word("inconclusive", severity, upper, confidence, (*codes, NotSeparable(at_most=bound)))
     if status == "inconclusive":
-        seeds = None if result.seeds == "fixed" else len(result.by_seed)
-        codes += settling(result.estimate.n, excess.value, lo, hi, threshold.value, seeds=seeds)
+        codes += settling(
+            excess.n or result.estimate.n,
+            excess.value,
+            lo,
+            hi,
+            threshold.value,
+            averaged=result.averaged,
+            together=threshold.together,
+            detectable=detectable,
+        )
     return _Word(status, severity, upper, confidence, tuple(codes))
 
 

@@ -99,9 +99,13 @@ def hull(*intervals: Bounds) -> Bounds:
 
 def effective_wilson(correct: Floats, blocks: Ints, *, confidence: float = 0.95) -> Bounds:
     """Wilson's interval at n / deff: never of zero width, [.886, 1] for 30 of 30 right."""
-    accuracy = float(correct.mean())
-    n = len(correct) / design_effect(correct - accuracy, blocks)
-    return wilson(accuracy * n, n, confidence=confidence)
+    n = effective_items(correct, blocks)
+    return wilson(float(correct.mean()) * n, n, confidence=confidence)
+
+
+def effective_items(correct: Floats, blocks: Ints) -> float:
+    """How many independent items tell as much, n / deff."""
+    return len(correct) / design_effect(correct - float(correct.mean()), blocks)
 
 
 def accuracy_interval(correct: Floats, resamples: Resamples, members: NDArray[np.bool_] | None = None) -> Bounds:

@@ -76,7 +76,8 @@ class DataTable(Table):
     """`[data]`: which graph, and which items of it are training, validation and test items.
 
     `split_was_drawn_in_training` says that a split written as `per-class:`, `random:` or `size:` is the very draw that
-    the model was trained on: without it, nobody knows.
+    the model was trained on: without it, nobody knows. `molecules` says whether graphs are molecules, which an edit of
+    nodes or edges makes others.
     """
 
     name: str | None = None
@@ -87,6 +88,7 @@ class DataTable(Table):
     split_was_drawn_in_training: bool = False
     transform: Literal["none", "row-normalize"] = "none"
     features: Literal["identity", "degree", "ones"] | None = None
+    molecules: bool | None = None
     node_fields: list[str] | None = None
     edge_fields: list[str] | None = None
 

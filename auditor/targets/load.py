@@ -214,6 +214,7 @@ def assemble(loaded: LoadedModel, file: TargetFile, folder: Path, data: LoadedDa
         embedding_layer=table.embedding_layer,
         verified=resolved.status != "not_checked",
         fixed_nodes=fixed_nodes,
+        molecules=data.molecules if file.data.molecules is None else file.data.molecules,
     )
     if table.measured_at_save is not None:
         _check_as_saved(target, table.measured_at_save)

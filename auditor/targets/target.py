@@ -119,6 +119,8 @@ class Target:
         defense: what defended it; None for a target as it was given.
         verified: whether reference answers or a claimed accuracy show that it is the model that was trained.
         private: the private graph where `graph` is a released one; None when `graph` is it.
+        molecules: whether its graphs are molecules, which an edit of nodes or edges makes others; None where nobody
+            says.
         fixed_nodes: tensors of the model that have a row per node (`emb.weight [400, 16]`): it knows these nodes only.
     """
 
@@ -140,6 +142,7 @@ class Target:
     private: Graph | None = None
     verified: bool = True
     fixed_nodes: tuple[str, ...] = ()
+    molecules: bool | None = None
 
     def __post_init__(self) -> None:
         self.split.check_fits(self.graph)

@@ -32,6 +32,7 @@ from auditor.document.codes import (
     SplitUnknown,
     StaleAcceptance,
     StandsAnyway,
+    TooBlunt,
     TooUncertain,
     Untrusted,
     Unverified,
@@ -52,7 +53,7 @@ def why(code: JudgementCode, result: Result, items: str) -> str:
     Args:
         code: of the result's judgement.
         result: which one.
-        items: what its number is over (`test node`, `pair`).
+        items: what more of would make its interval shorter (`test node`, `node`).
     """
     match code:
         case OneSeed():
@@ -73,6 +74,8 @@ def why(code: JudgementCode, result: Result, items: str) -> str:
             )
         case Settle():
             return settle(code, items)
+        case TooBlunt():
+            return "a difference as large as the limit may go unseen"
         case OpenInterval():
             return "nothing settles it, since the range has no end there"
         case NoThreshold():
@@ -99,11 +102,14 @@ def why(code: JudgementCode, result: Result, items: str) -> str:
 
 def settle(code: Settle, items: str) -> str:
     """What would settle an open result is something to do, or nothing that anybody would do."""
-    if code.items is None or code.items > HOPELESS * code.there:
-        many = "" if code.items is None else f": that takes about {count(code.items, f'more {items}')}"
-        return f"this data cannot settle it{many}; judge by hand"
-    more = f"about {count(code.items, f'more {items}')}"
-    return f"more seeds, or {more}, would settle it" if code.seeds else f"{more} would settle it"
+    seeds = [] if code.seeds is None else [f"{count(code.seeds, 'seed')} in all"]
+    if code.items is not None and code.items <= HOPELESS * code.there:
+        ways = listed([*seeds, f"about {count(code.items, f'more {items}')}"], "or")
+        return f"this data cannot settle it: {ways} would"
+    if seeds:
+        return f"{seeds[0]} would settle it"
+    many = "" if code.items is None else f": that takes about {count(code.items, f'more {items}')}"
+    return f"this data cannot settle it{many}; judge by hand"
 
 
 def all_of(kinds: tuple[type, ...], result: Result, items: str) -> list[str]:

@@ -20,6 +20,7 @@ from auditor.document.codes import (
     OpenInterval,
     Settle,
     StandsAnyway,
+    TooBlunt,
     TooUncertain,
     Untrusted,
     Widened,
@@ -44,7 +45,7 @@ OVER, SEEN, ABSENT, OPEN, ACCEPTED, VOID, SHOWN = (
 UNASKED, UNANSWERED = "not tested", "no answer"
 _PASSING = ("within the limit", "within what the policy lets pass")
 """Of what is seen and passes: with a limit, and without one."""
-_SETTLING = (Settle, OpenInterval, NoThreshold, NotMeasured, NotSignificant, TooUncertain)
+_SETTLING = (TooBlunt, Settle, OpenInterval, NoThreshold, NotMeasured, NotSignificant, TooUncertain)
 
 
 def word(result: Result) -> str:
@@ -76,8 +77,9 @@ def said(result: Result, item: str = "node") -> str:
         parts += all_of((Widened,), result, "")
     parts += all_of((StandsAnyway, AcceptanceExpired, WorseThanAccepted, Accepted), result, "")
     if not judgement.has(Untrusted) and _is_found(result):
-        parts.append(template(result.finding).remedy)
-    return " ".join(map(closed, filter(None, parts)))
+        words = template(result.finding)
+        parts += [words.first] if words.is_simple else []
+    return " ".join(map(closed, parts))
 
 
 def shown(result: Result, item: str = "node") -> str:

@@ -66,9 +66,10 @@ class Template:
         picture: P, likewise.
         first: what to do first, a sentence.
         sides: words for an excess below and above 0.
-        items: what its numbers are over, where that is not the test items of the task; `{item}` is their word.
+        items: what more of would make its interval shorter, where that is not the test items of the task; `{item}` is
+            their word.
         sought: what was looked for, where the finding is a fact that has no interval.
-        remedy: what mends it, said of whatever is found, also within its limit.
+        is_simple: what to do first is so little that it is said of whatever is found, also within its limit.
     """
 
     claim: Words
@@ -77,10 +78,10 @@ class Template:
     sides: Sides = OWNER
     items: str = ""
     sought: str = ""
-    remedy: str = ""
+    is_simple: bool = False
 
     def counted(self, item: str) -> str:
-        """One of what the numbers are over: `test node`, `test node of that group`, `pair`."""
+        """One of what more would make its interval shorter: `test node`, `cluster`."""
         return (self.items or "test {item}").replace("{item}", item)
 
 
@@ -299,7 +300,8 @@ def _worst_group(result: Result, item: str) -> str:
     who = f"the {count(facts.members, item)} with {names.group(facts.cut_by, facts.group)}"
     text = f"{share.bare(own)} of {who} are right" if share.counted else f"{share(own)} right of {who}"
     other = f"the worst of {digits(facts.groups)} random groups" if facts.groups > 1 else "the rest"
-    return text if beside is None else f"{text}; {other} {share.bare(beside)}"
+    seen = "" if facts.detectable is None else f"; a group up to {_points(facts.detectable)} points worse may go unseen"
+    return text if beside is None else f"{text}; {other} {share.bare(beside)}{seen}"
 
 
 def _miscalibrated(result: Result, item: str) -> str:
@@ -456,14 +458,14 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         _links,
         "Serve labels or fewer digits and audit again; edge-level differential privacy does more.",
         FOUND,
-        "pair",
+        "node",
     ),
     "privacy-link-inversion": Template(
         _said(f"{INFORMED} can rebuild links better than without it"),
         _links,
         "Keep the file and serve answers.",
         FOUND,
-        "pair",
+        "node",
     ),
     "robustness-structure": Template(
         _said(f"{INSIDER} can break more answers than chance"),
@@ -475,13 +477,12 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         _said("the model serves one group worse than chance explains"),
         _worst_group,
         "Collect labels for that group, or let a person judge it.",
-        items="test {item} of that group",
     ),
     "shift-miscalibrated": Template(
         _more_or_less_sure,
         _miscalibrated,
-        "Fit a temperature on validation items (auditor defend TARGET --defense temperature) and audit again.",
-        remedy="One temperature usually mends it: auditor defend TARGET --defense temperature.",
+        "Fit a temperature on validation items (auditor defend TARGET --defense temperature -o DIR), and audit again.",
+        is_simple=True,
     ),
     "shift-silent-failure": Template(
         _said("the model stays sure while it fails"), _detection, "Watch the inputs, not the confidence."
@@ -497,7 +498,7 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         _links,
         "Find clusters by the nearest average (assignment=nearest), or keep the file.",
         FOUND,
-        "pair",
+        "node",
     ),
     "joint-small-prototype": Template(
         _said("the model stores averages of next to nobody"),
@@ -518,7 +519,7 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         "Store the averages (prototypes=frozen).",
     ),
     "prototype-membership": Template(
-        _said(f"{HOLDER} can tell who is in an average"), _member, "Use fewer, larger clusters.", FOUND
+        _said(f"{HOLDER} can tell who is in an average"), _member, "Use fewer, larger clusters.", FOUND, "node"
     ),
     "prototype-edit": Template(
         _said(f"{INSIDER} can break a cluster through few nodes"),

@@ -101,7 +101,7 @@ def _detection(shifted: float) -> Detection:
 
 
 def _group(groups: int = 15) -> Group:
-    return Group(cut_by="degree", group="2–3", members=59, groups=groups, permutation_p=0.005)
+    return Group(cut_by="degree", group="2–3", members=59, groups=groups, permutation_p=0.005, detectable=0.172)
 
 
 KNOWN = ("features+labels", 0.702)
@@ -264,8 +264,8 @@ def _judgement(stem: str, threshold: float, set_by: Literal["level", "policy", "
     settle: dict[str, tuple[why.JudgementCode, ...]] = {
         "over": (why.OneSeed(),),
         "accepted": (_ACCEPTED,),
-        "not settled": (why.Settle(items=38, there=59, seeds=True), why.OneSeed()),
-        "cannot tell": (why.Settle(items=18_000, there=59, seeds=False),),
+        "not settled": (why.Settle(items=38, there=59), why.OneSeed()),
+        "cannot tell": (why.Settle(items=18_000, there=59),),
         "does not count": (why.Untrusted(checks=("edge-dependence", "gradient")),),
         "not measured": (why.NotMeasured(),),
     }
@@ -363,8 +363,11 @@ def variants() -> Iterator[tuple[str, Result]]:
 def _codes() -> Iterator[tuple[str, Result]]:
     base = result("shift-gap", CASES["shift-gap"][0], "not settled")
     for name, code in {
-        "settled by items": why.Settle(items=38, there=1000, seeds=False),
-        "settled by nothing": why.Settle(items=None, there=1000, seeds=True),
+        "settled by items": why.Settle(items=38, there=1000),
+        "settled by items or seeds": why.Settle(items=38, there=1000, seeds=5),
+        "settled by seeds": why.Settle(items=18_000, there=1000, seeds=5),
+        "settled by nothing": why.Settle(items=None, there=1000),
+        "too blunt": why.TooBlunt(detectable=0.172),
         "open interval": why.OpenInterval(),
         "no threshold": why.NoThreshold(),
         "not significant": why.NotSignificant(p=0.043, alpha=0.025),

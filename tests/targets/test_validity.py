@@ -340,6 +340,40 @@ def test_a_model_that_remembers_its_training_items_tells_a_swapped_split() -> No
     assert "swapped?" in row.evidence
 
 
+class Answers(nn.Module):
+    """Says what it is given, whatever it is asked."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(logits)
+
+    def forward(self, x: torch.Tensor, edge_index: torch.Tensor) -> torch.Tensor:
+        return self.logits
+
+
+def test_too_few_test_items_to_tell_a_model_from_a_constant_are_no_failure_of_the_model() -> None:
+    """Of 10 items 7 right where a constant has 6: the interval reaches from worthless to good."""
+    y = torch.tensor([0, 1] * 60)
+    test = torch.zeros(120, dtype=torch.bool)
+    test[:10] = True
+    y[:10] = torch.tensor([0] * 6 + [1] * 4)
+    split = replace(GCN.split, test=test, train=GCN.split.train & ~test, val=GCN.split.val & ~test)
+
+    def seen(right: int) -> ValidityRow:
+        said = torch.where(torch.arange(120) < right, y, 1 - y)
+        model = Answers(nn.functional.one_hot(said, GCN.num_classes).float())
+        return rows_of(replace(GCN, graph=replace(GCN.graph, y=y), split=split, model=model))["beats-constant"]
+
+    assert [(right, seen(right).status) for right in (5, 6, 7, 10)] == [
+        (5, "fail"),
+        (6, "fail"),
+        (7, "warn"),
+        (10, "pass"),
+    ]
+    assert "10 test items are too few" in seen(7).evidence
+    assert "nothing to lose" in seen(6).evidence
+
+
 def test_an_unknown_split_is_not_checked_and_nothing_is_claimed_of_test_items() -> None:
     rows = rows_of(replace(GCN, split=Split.unknown(GCN.graph.num_items)))
     for name in ("split", "clean-accuracy", "beats-constant"):

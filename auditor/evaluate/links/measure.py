@@ -88,6 +88,7 @@ class Scored:
         metrics: those that the set is large enough for.
         values: each metric of each column, [metrics, columns].
         replicates: the same over replicates; None where there are no intervals.
+        num_nodes: of the graph. They are what is resampled, so that more of them make an interval shorter, not pairs.
     """
 
     pairs: PairSet
@@ -97,6 +98,7 @@ class Scored:
     metrics: tuple[PairMetric, ...]
     values: Floats = field(repr=False)
     replicates: Replicates | None = field(repr=False)
+    num_nodes: int
 
     def estimate(self, metric: PairMetric, place: Place = 0) -> Estimate:
         """What a scorer reaches, by default the attack; no value where the set is too small for the metric."""
@@ -112,7 +114,7 @@ class Scored:
 
     def difference(self, metric: PairMetric, own: Place, other: Place) -> Estimate:
         """Own − other, paired."""
-        at, contrast, n = self.metrics.index(metric), self._mean(own) - self._mean(other), self.pairs.size
+        at, contrast, n = self.metrics.index(metric), self._mean(own) - self._mean(other), self.num_nodes
         if self.replicates is None:
             return Estimate(value=float(self.values[at] @ contrast), n=n)
         value, lo, hi = self.replicates.difference(at, contrast, choices=self._choices(own))
@@ -120,7 +122,7 @@ class Scored:
 
     def headroom(self, own: Place, other: Place | None) -> Estimate:
         """Share of the errors of `other` that `own` avoids, paired; None as the other is chance."""
-        at, mine, n = self.metrics.index(AUC), self._mean(own), self.pairs.size
+        at, mine, n = self.metrics.index(AUC), self._mean(own), self.num_nodes
         theirs = None if other is None else self._mean(other)
         if theirs is None:
             reached = self.estimate(AUC, own)
@@ -212,7 +214,7 @@ class Beside:
             level = 0.5 if metric.fpr is None else metric.fpr
             reached = Estimate(value=level, n=own.n)
             value, lo, hi = (None if end is None else end - level for end in (own.value, own.lo, own.hi))
-            contrast = Estimate(value=value, lo=lo, hi=hi, n=own.n)
+            contrast = Estimate(value=value, lo=lo, hi=hi, n=self.scored.num_nodes)
         else:
             reached = self.scored.estimate(metric, self.other)
             contrast = self.scored.difference(metric, self.own, self.other)
@@ -289,7 +291,7 @@ def score_set(
             in_reverse.add((first, second))
     flat = [column for own in columns.values() for column in own]
     usable = tuple(metric for metric in metrics if pairs.negatives >= metric.least_negatives)
-    made = partial(Scored, pairs, tuple(scorers), columns, frozenset(in_reverse), usable)
+    made = partial(Scored, pairs, tuple(scorers), columns, frozenset(in_reverse), usable, num_nodes=num_nodes)
     if not replicates:
         curves = [ranking.Ranking(column, pairs.is_edge).curve(pairs.inclusion) for column in flat]
         return made(np.array([[metric.of(curve) for curve in curves] for metric in usable]), None)

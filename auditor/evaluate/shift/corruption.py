@@ -27,6 +27,8 @@ from auditor.targets.target import Capability
 Floats = NDArray[np.float64]
 TESTED_GAP = 0.05
 """Fall that Holm's p-values test: the threshold of the standard policy."""
+SMALL_GRAPH = 100
+"""Nodes up to which graphs may be molecules."""
 CLEAN = "clean data, same items"
 NON_FINITE_RATE = Metric("non_finite_rate", "share", "higher", "non-finite")
 
@@ -64,7 +66,13 @@ def measure_corruption(
         access=(),
         measured=tuple(rows),
         series=(_severity_series(falls, clean),),
-        validity=(*reference.rows(), _zero_row(zero), _claims_row(checked), *([halves.row()] if halves else ())),
+        validity=(
+            *reference.rows(),
+            *_molecule_rows(reference),
+            _zero_row(zero),
+            _claims_row(checked),
+            *([halves.row()] if halves else ()),
+        ),
         params={
             "id": reference.describe(clean),
             "skipped": skipped,
@@ -87,6 +95,8 @@ def _run_sets(
     for shifted in outcome.sets:
         if shifted.name in skipped:
             continue
+        if reference.target.molecules and shifted.edits in ("edges", "nodes"):
+            shifted = replace(shifted, labels="doubtful")  # another molecule, whose label nobody knows
         rate = check_claim(reference, shifted)
         checked += 1
         graph = shifted.graph
@@ -220,6 +230,24 @@ def _non_finite_rows(reference: Reference, group: Damaged, facts: Damage) -> lis
             facts=facts,
         )
     ]
+
+
+def _molecule_rows(reference: Reference) -> tuple[ValidityRow, ...]:
+    """What edits of nodes and edges mean to graphs that are molecules, or may be; none for nodes and large graphs."""
+    graph, known = reference.target.graph, reference.target.molecules
+    if graph.batch is None or known is False:
+        return ()
+    if known:
+        evidence = "a node or an edge more or less makes another molecule: such falls are shown, not judged."
+        return (check("shift-molecules", "warning", True, evidence),)
+    nodes = int(torch.bincount(graph.batch).median())
+    if nodes > SMALL_GRAPH:
+        return ()
+    evidence = (
+        f"nobody says whether these graphs (median {nodes} nodes) are molecules. They are taken for none, so that "
+        "falls under edits of nodes and edges are judged; with [data] molecules = true such falls are shown alone."
+    )
+    return (check("shift-molecules", "warning", None, evidence),)
 
 
 def _zero_row(zero: Mapping[str, int]) -> ValidityRow:

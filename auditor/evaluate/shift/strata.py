@@ -241,8 +241,9 @@ def _worst_row(cell: Cell, reference: Reference, strata: list[Stratum], subset: 
     own = within(worst.value, worst.bounds, int(stratum.members.sum()))
 
     def chance(name: str, value: float) -> Control:
-        lo, hi = worst.bounds
-        contrast = within(worst.value - value, (lo - value, hi - value), own.n)
+        # Another group may be worse than the one that looks worst, and its interval wider.
+        ends = worst.lowest - value, worst.bounds[1] - value
+        contrast = within(worst.value - value, ends, len(reference.items))
         return Control(name=name, estimate=Estimate(value=value), contrast=contrast)
 
     controls = [chance("worst of random groups of the same sizes", worst.by_items)]
@@ -256,7 +257,12 @@ def _worst_row(cell: Cell, reference: Reference, strata: list[Stratum], subset: 
         controls=controls,
         judged=judged,
         p_adjusted=worst.p if judged else None,
-        facts=stratum.facts(groups=len(strata), permutation_p=worst.p, confidence_level=1 - 0.05 / len(strata)),
+        facts=stratum.facts(
+            groups=len(strata),
+            permutation_p=worst.p,
+            confidence_level=worst.confidence,
+            detectable=worst.detectable,
+        ),
     )
 
 

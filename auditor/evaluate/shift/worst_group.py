@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
-from auditor.statistics.clustered import effective_wilson
+from auditor.statistics.clustered import effective_items, effective_wilson
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -22,17 +24,39 @@ class WorstGroup:
         index: which group it is.
         value: its accuracy.
         bounds: Wilson's interval at n / deff and level 1 − .05 / S.
+        lowest: the least lower end of such an interval over all S groups: they hold together, so that no group is
+            worse than this.
         by_items: median worst group of random partitions with the same sizes, items assigned one by one.
         by_blocks: that median when whole blocks are, None where blocks are not modelled.
         p: share of random partitions whose worst group is at most as good, (1 + #) / (R + 1), the larger of both kinds.
+        items: independent items of every group, n / deff, [S].
+        confidence: level of the intervals, 1 − .05 / S.
     """
 
     index: int
     value: float
     bounds: tuple[float, float]
+    lowest: float
     by_items: float
     by_blocks: float | None
     p: float
+    items: Floats
+    confidence: float
+
+    @property
+    def chance(self) -> float:
+        """What the worst of random groups has: the lower of the two medians."""
+        return self.by_items if self.by_blocks is None else min(self.by_items, self.by_blocks)
+
+    @property
+    def detectable(self) -> float:
+        """Least fall below `chance` at which the interval of every group lies below it: what is less may go unseen.
+
+        The upper end of Wilson's interval is c at p = c − z √(c (1 − c) / n). The group with the fewest independent
+        items sees least.
+        """
+        z = float(stats.norm.ppf(0.5 + self.confidence / 2))
+        return z * math.sqrt(self.chance * (1 - self.chance) / float(self.items.min()))
 
 
 def worst_group(
@@ -60,8 +84,8 @@ def worst_group(
     groups = [group for partition in partitions for group in partition]
     means = np.array([correct[group].mean() for group in groups])
     index = int(means.argmin())
-    inside = groups[index]
-    bounds = effective_wilson(correct[inside], items_as_blocks[inside], confidence=1 - 0.05 / len(groups))
+    confidence = 1 - 0.05 / len(groups)
+    intervals = [effective_wilson(correct[own], items_as_blocks[own], confidence=confidence) for own in groups]
     members = np.stack(groups, axis=1).astype(np.float64)
     members /= members.sum(axis=0)
     shuffled = rng.permuted(np.tile(correct, (repeats, 1)), axis=1)
@@ -75,10 +99,13 @@ def worst_group(
     return WorstGroup(
         index=index,
         value=value,
-        bounds=bounds,
+        bounds=intervals[index],
+        lowest=min(lo for lo, _ in intervals),
         by_items=medians[0],
         by_blocks=medians[1] if blocks is not None else None,
         p=max(float((1 + (null <= value + 1e-12).sum()) / (repeats + 1)) for null in nulls),
+        items=np.array([effective_items(correct[own], items_as_blocks[own]) for own in groups]),
+        confidence=confidence,
     )
 
 

@@ -162,6 +162,57 @@ def test_a_doubtful_label_never_decides(graphs):
     assert row(result, "accuracy", "crop=0.75").facts.labels == "doubtful"
 
 
+@pytest.mark.parametrize(
+    ("molecules", "judged", "status"),
+    [
+        (None, {"edge-drop=0.1", "feature-noise=0.1", "node-drop=0.1"}, "not_checked"),
+        (False, {"edge-drop=0.1", "feature-noise=0.1", "node-drop=0.1"}, None),
+        (True, {"feature-noise=0.1"}, "pass"),
+    ],
+)
+def test_edits_that_make_another_molecule_are_shown_and_not_judged(graphs, molecules, judged, status):
+    known = replace(graphs, molecules=molecules)
+    result = evaluate(make_cell(known, "corruption", Corruption(kinds=("edge-drop", "feature-noise", "node-drop"))))
+    assert {m.subset for m in result.measured if m.metric == "accuracy" and m.judged} == judged
+    assert {m.subset for m in result.measured if m.metric == "accuracy"} >= {"edge-drop=0.1", "node-drop=0.1"}
+    rows = {check.id: check for check in result.validity}
+    found = rows.get("shift-molecules")
+    assert (found and found.status) == status
+    if molecules is None:
+        assert found is not None
+        assert "taken for none" in found.evidence
+        assert "[data] molecules = true" in found.evidence
+
+
+class Even(nn.Module):
+    """Whether a graph has an even number of edges: another class as soon as one is gone."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(4.0))
+
+    def forward(self, x, edge_index, batch):
+        inside = torch.zeros(len(x), 1).index_add_(0, edge_index[0], torch.ones(edge_index.shape[1], 1))
+        edges = global_add_pool(inside, batch).flatten() / 2
+        return self.scale * nn.functional.one_hot((edges % 2).long(), 2).float()
+
+
+def test_nothing_is_judged_of_what_is_another_molecule(graphs):
+    graph = graphs.graph
+    with torch.no_grad():
+        y = Even()(graph.x, graph.edge_index, graph.batch).argmax(1)
+    for molecules, judged in ((True, False), (False, True)):
+        even = replace(with_model(graphs, Even()), molecules=molecules, graph=replace(graph, y=y))
+        result = evaluate(make_cell(even, "corruption", Corruption(kinds=("edge-drop",))))
+        assert row(result, "accuracy", "edge-drop=0.1").excess.lo > 0.2
+        assert any(m.judged for m in result.measured) is judged
+
+
+def test_nodes_and_large_graphs_are_no_molecules(target):
+    result = evaluate(make_cell(target, "corruption", Corruption(kinds=("edge-drop",))))
+    assert "shift-molecules" not in {check.id for check in result.validity}
+
+
 def test_confidence_that_notices_has_an_auroc_above_half(graphs):
     pooled = with_model(graphs, Pooled(graphs.graph.y))
     result = evaluate(make_cell(pooled, "corruption", Corruption(kinds=("node-drop",)), profile="standard"))

@@ -120,6 +120,62 @@ def test_the_worst_of_many_groups_has_the_wider_interval():
     assert worst.bounds == pytest.approx(wilson(15, 25, confidence=1 - 0.05 / 4))
 
 
+def test_what_would_go_unseen_is_where_the_interval_begins_to_lie_below_chance():
+    """A group exactly `detectable` below chance is proven to be worse, one a little less below is not."""
+    correct = np.r_[np.zeros(30), np.ones(370)]
+    groups = [[np.arange(400) % 4 == k for k in range(4)]]
+    worst = worst_group(correct, groups, None, items_as_blocks=np.arange(400), rng=np.random.default_rng(0))
+    assert worst.confidence == 1 - 0.05 / 4
+    assert worst.items == pytest.approx([100] * 4)
+    for by, is_seen in ((0.999, False), (1.001, True)):
+        p = worst.chance - by * worst.detectable
+        _, upper = wilson(100 * p, 100, confidence=worst.confidence)
+        assert (upper < worst.chance) is is_seen
+
+
+def test_the_group_with_the_fewest_independent_items_sees_least():
+    rng = np.random.default_rng(0)
+    correct = (rng.random(600) < 0.8).astype(float)
+    even, uneven = (np.arange(600) // 200, np.searchsorted([30, 300], np.arange(600), side="right"))
+    found = [
+        worst_group(correct, [[cut == k for k in range(3)]], None, items_as_blocks=np.arange(600), rng=rng)
+        for cut in (even, uneven)
+    ]
+    assert found[0].detectable < found[1].detectable
+    clumped = worst_group(
+        np.repeat(correct[::10], 10),
+        [[even == k for k in range(3)]],
+        None,
+        items_as_blocks=np.arange(600) // 10,
+        rng=rng,
+    )
+    assert clumped.items.max() < 50  # ten equal answers are one
+    assert clumped.detectable > 2 * found[0].detectable
+
+
+def test_no_group_is_worse_than_the_lowest_end_of_all_intervals():
+    """30 of 40 right looks better than 290 of 400, and may be far worse."""
+    correct = np.r_[np.ones(30), np.zeros(10), np.ones(290), np.zeros(110), np.ones(160)]
+    cut = np.r_[np.zeros(40), np.ones(400), np.full(160, 2)]
+    groups = [[cut == k for k in range(3)]]
+    worst = worst_group(correct, groups, None, items_as_blocks=np.arange(600), rng=np.random.default_rng(0))
+    small, large = (wilson(right, n, confidence=worst.confidence) for right, n in ((30, 40), (290, 400)))
+    assert worst.value == 290 / 400
+    assert worst.bounds == pytest.approx(large)
+    assert worst.lowest == pytest.approx(small[0])
+    assert small[0] < large[0]
+
+
+def test_a_small_test_set_never_clears_its_groups(target):
+    """A model that errs at random on 200 items: no group is proven to be worse, and none is proven not to be."""
+    wrong = torch.rand(400, generator=torch.Generator().manual_seed(1)) < 0.2
+    cell = make_cell(planted(target, wrong), "strata")
+    found = row(evaluate(cell), "worst_group_accuracy", "all properties")
+    assert found.facts.detectable > 0.10
+    assert found.excess.hi > 0.10
+    assert found.contrast.n == 200
+
+
 def test_whole_blocks_lower_what_chance_gives():
     """Errors that come in blocks make random groups of whole blocks worse than groups of single items."""
     rng = np.random.default_rng(0)
