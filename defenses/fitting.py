@@ -51,7 +51,6 @@ def defended(
         digest=hashlib.sha256(word.encode()).hexdigest(),
         claimed_accuracy=None,
         defense=DefenseTag(spec, defense.version, task.seed, base.digest, starts_trained=starts_trained),
-        base=base,
     )
     return pending.fitted(_promised(fitted, task), base.private_graph, base.split, task.seed)
 

@@ -241,6 +241,8 @@ def test_saved_and_loaded_answers_byte_for_byte_and_every_check_holds(folder: Pa
     assert loaded.defense.guarantee is not None
     assert loaded.defense.guarantee.noise_seed == "secret"
     assert loaded.capabilities == target.capabilities
+    assert loaded.base is not None
+    assert loaded.base.defense is None
     if loaded.defense.spec == "gap:hops=0":  # a model without edges: no edge can change an answer
         assert not (tmp_path / "served.safetensors").exists()
         assert Capability.GRAD_EDGE not in loaded.capabilities
