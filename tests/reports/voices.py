@@ -61,7 +61,6 @@ SMALL = Metric("small_prototypes", "count", "higher", "artifact")
 IDS = Metric("training_ids", "count", "higher", "artifact")
 PERMUTED = Metric("permuted_dependence_above_half", "ratio", "higher", "artifact")
 CLEAN = Metric("clean_accuracy", "share", "lower", "accuracy")
-ATTACKED = Metric("attacked_accuracy", "share", "lower", "edge-free")
 BALANCED = Metric("balanced_accuracy", "share", "lower", "accuracy")
 POISONED = Metric("poisoned_accuracy", "share", "lower", "accuracy")
 AFTER_EDITS = Metric("worst_case_accuracy", "share", "lower", "accuracy")
@@ -88,6 +87,7 @@ class Case:
     threshold: float = 0.1
 
 
+ATTACKED = Metric("attacked_accuracy", "share", "lower", "edge-free")
 LOW = LowFpr(fpr=0.001, attack=around(0.3521, 0.02), control=around(0.0483, 0.01), chance=0.001)
 LOW_NOT = LowFpr(fpr=0.001, attack=around(0.0483, 0.02), control=around(0.0483, 0.01), chance=0.001)
 
