@@ -37,7 +37,7 @@ TABLE = Table(
             "robustness",
             ROBUSTNESS,
             "adds and removes edges to break as many predictions as it can",
-            ("robustness-structure",),
+            ("robustness-structure", "robustness-below-edge-free"),
             Shown("robust_accuracy", as_value=True),
             touches=(
                 "edge-dependence",
@@ -51,6 +51,8 @@ TABLE = Table(
             tasks=("node", "graph"),
             cost={"quick": 15, "standard": 90, "full": 400},
             tries=True,
+            may_lack=("GRAD_EDGE",),
+            version="2",
             taxon=taxonomy.EVASION,
         ),
         ProbeEntry(

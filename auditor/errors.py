@@ -94,7 +94,14 @@ class PerRecordShapeError(AuditorError):
 
 
 class SkippedError(AuditorError):
-    """A probe does not apply to this target; the message is the reason printed on its row."""
+    """A probe does not apply to this target; the message is the reason printed on its row.
+
+    `lacks` names the capabilities that the target would need.
+    """
+
+    def __init__(self, reason: str, *, lacks: tuple[str, ...] = ()) -> None:
+        super().__init__(reason)
+        self.lacks = lacks
 
 
 class DocumentError(AuditorError):

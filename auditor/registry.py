@@ -179,6 +179,7 @@ class ProbeEntry:
             name. Empty for a probe of any target.
         tries: whether its seeds are tries of one adversary on the same weights, so that the worst one is the result.
         deterministic: whether it draws nothing, so that one cell says all.
+        may_lack: capabilities whose lack its harness judges itself: where nothing can happen, no search is needed.
         version: raised when results of the probe change meaning; part of every cell key.
         rng_name: the name of its random streams, fixed for ever; its id at birth where it is empty.
         taxon: what its findings mean elsewhere (`auditor.taxonomy`); nothing by default.
@@ -198,6 +199,7 @@ class ProbeEntry:
     defenses: tuple[str, ...] = ()
     tries: bool = False
     deterministic: bool = False
+    may_lack: tuple[str, ...] = ()
     version: str = "1"
     rng_name: str = ""
     taxon: Taxon = NOTHING
@@ -209,6 +211,7 @@ class ProbeEntry:
         _allowed(owner, "tasks", self.tasks, LEVELS)
         _allowed(owner, "profiles", self.profiles, get_args(Profile))
         _allowed(owner, "cost", tuple(self.cost), get_args(Profile))
+        _allowed(owner, "may_lack", self.may_lack, tuple(Capability))
         _tuples(owner, findings=self.findings, touches=self.touches, defenses=self.defenses)
         _allowed(owner, "taxa", tuple(self.taxa), self.findings)
         _located(owner, "evaluation", self.evaluation)

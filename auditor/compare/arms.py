@@ -146,7 +146,7 @@ def fit_defended(
     """
     task = DefenseTask(seed, models, group, tick, release, noise_scale)
     check_applies(target, defense, task)
-    return defense.fit(target, task)
+    return replace(defense.fit(target, task), base=target)
 
 
 def check_applies(target: Target, defense: Defense, task: DefenseTask) -> None:
@@ -185,7 +185,7 @@ def load_any(path: Path, *, models: TrainedModels, **options: Any) -> Target:
                 f"[defense] version is {table.get('version')}; this auditor has {defense.id} version "
                 f"{defense.version}. Fit the defence again, or use the auditor that saved it."
             )
-        target = defense.wrap(base, tensors, DefenseTask(table.get("seed", 0), models))
+        target = replace(defense.wrap(base, tensors, DefenseTask(table.get("seed", 0), models)), base=base)
         return _with_guarantee(target, base, defense, folder / GUARANTEE, models)
 
     folder = path if path.is_dir() else path.parent

@@ -120,6 +120,12 @@ class LinkFacts(Model):
     draws: Draws | None = None
 
 
+NoEdgeFree = Literal["", "no-recipe", "failed", "not-better", "edges-unused"]
+"""Why there is no model trained without edges: no recipe to train it by; its training failed; it was no better than
+always naming the commonest class, on the validation items; or the model itself is one, since no edge can change an
+answer of it."""
+
+
 class Robust(Model):
     """Accuracy under edits at one budget.
 
@@ -127,8 +133,8 @@ class Robust(Model):
         clean: nothing edited.
         attacked: the worst verified set of edits.
         random: random edits of the same budget; None where that control did not run.
-        edge_free: a model that sees no edges; None without one.
-        edge_free_by: which model that is.
+        edge_free: the same recipe trained without edges; None where there is no such model.
+        no_edge_free: why there is none; empty where there is one.
         majority: share of the commonest class.
         edits: edits that the worst set makes.
         budget: edits it was allowed.
@@ -143,7 +149,7 @@ class Robust(Model):
     attacked: Estimate
     random: Estimate | None
     edge_free: Estimate | None
-    edge_free_by: str = ""
+    no_edge_free: NoEdgeFree = ""
     majority: float
     edits: int
     budget: int

@@ -145,7 +145,9 @@ def _run_one(
         if not result.measured:  # a finished cell holds a number: whoever reads the document relies on that
             raise SkippedError(f"{entry.id} found nothing to measure")
     except (SkippedError, CapabilityError) as reason:
-        return Finished(row.model_copy(update={"reason": str(reason), "seconds": time.perf_counter() - start}))
+        lacks = reason.lacks if isinstance(reason, SkippedError) else ()
+        why = {"reason": str(reason), "lacks": lacks, "seconds": time.perf_counter() - start}
+        return Finished(row.model_copy(update=why))
     except Exception as error:  # one cell's crash is one row
         _keep_traceback(out, planned)
         known = isinstance(error, AuditorError)

@@ -189,7 +189,8 @@ def _reason_to_skip(target: Target, probe: ProbeEntry, attacks: Sequence[Registe
         return "", ()
     searches = [attack for attack in attacks if attack.entry.role == "search"]
     leading = searches or [attack for attack in attacks if attack.entry.role == "heuristic"]
-    if any(attack.needs <= target.capabilities for attack in leading):
+    offered_or_not_asked = target.capabilities | set(probe.may_lack)
+    if any(attack.needs <= offered_or_not_asked for attack in leading):
         return "", ()
     offered = ", ".join(sorted(target.capabilities)) or "nothing"
     if not leading:

@@ -13,8 +13,8 @@ from auditor.targets.target import Capability, ModelHandle
 from auditor.tasks import output_kind
 
 SLICE_NODES = 16
-# A user's forward may fail in any of these ways when it is asked for what it cannot do.
-_TRIAL_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, CapabilityError)
+TRIAL_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, CapabilityError)
+"""A user's forward may fail in any of these ways when it is asked for what it cannot do."""
 
 
 def try_capabilities(
@@ -82,7 +82,7 @@ def _has_feature_gradient(handle: ModelHandle, part: Graph) -> bool:
     try:
         out = handle.logits(x, part.edge_index, part.edge_weight, part.batch, part.fields)
         gradient: Tensor | None = torch.autograd.grad(out.square().sum(), x, allow_unused=True)[0]
-    except _TRIAL_ERRORS:
+    except TRIAL_ERRORS:
         return False
     return gradient is not None and bool(torch.isfinite(gradient).all() and gradient.any())
 
@@ -91,6 +91,6 @@ def _has_embeddings(handle: ModelHandle, part: Graph) -> bool:
     try:
         with torch.no_grad():
             h = handle.embeddings(part.x, part.edge_index, part.edge_weight, part.batch, part.fields)
-    except _TRIAL_ERRORS:
+    except TRIAL_ERRORS:
         return False
     return h.dim() == 2 and h.shape[0] == part.num_nodes and bool(torch.isfinite(h).all())

@@ -117,6 +117,7 @@ class Target:
         claimed_accuracy: what target.toml says, checked by a validity row.
         embedding_layer: module name whose input is the embedding; None for the last message-passing layer.
         defense: what defended it; None for a target as it was given.
+        base: the undefended target, where this one is defended; None for a target as it was given.
         verified: whether reference answers or a claimed accuracy show that it is the model that was trained.
         private: the private graph where `graph` is a released one; None when `graph` is it.
         molecules: whether its graphs are molecules, which an edit of nodes or edges makes others; None where nobody
@@ -139,6 +140,7 @@ class Target:
     claimed_accuracy: float | None = None
     embedding_layer: str | None = None
     defense: DefenseTag | None = None
+    base: Target | None = None
     private: Graph | None = None
     verified: bool = True
     fixed_nodes: tuple[str, ...] = ()

@@ -84,6 +84,8 @@ _CONTROLS = {
     "counterfactual/degree+class": "a model trained on a rewired graph of equal degrees and class mixing",
     "random": "random edits",
     "dice": "edits by a fixed rule",
+    "edge-free": "the same recipe without edges",
+    "constant": "always naming the commonest class",
 }
 _DAMAGES = {
     "edge-drop": "{} edges gone",

@@ -199,6 +199,8 @@ def _robust(result: Result, item: str) -> str:
     random, edge_free = (None if part is None else part.value for part in (facts.random, facts.edge_free))
     share = Shares.comparing(clean, attacked, random, edge_free, n=facts.attacked_items)
     right = f"{share(clean, item)} are right"
+    if facts.no_edge_free == "edges-unused":
+        return f"{right}; {_UNUSED}"
     if first := _worse_than_nothing(facts, item):
         right, made = f"{first}. {right[0].upper()}{right[1:]}", "these edits"
     else:
@@ -211,6 +213,39 @@ def _robust(result: Result, item: str) -> str:
     if edge_free is not None:
         left.append(f"{share.bare(edge_free)} without using any link")
     return f"{right}, {', '.join(left)}"
+
+
+_UNUSED = (
+    "no edge can change an answer: outputs are equal, bit for bit, on the graph, without edges and on random edges"
+)
+_NO_EDGE_FREE: Mapping[str, str] = {
+    "no-recipe": "the model cannot be trained again to see what it would do without edges",
+    "failed": "training the model without edges failed",
+    "not-better": "trained without edges the model is no better than that on the validation items",
+}
+"""Why the commonest class stands in for a model without edges."""
+
+
+def _below_edge_free(result: Result, item: str) -> str:
+    facts = result.facts
+    if not isinstance(facts, Robust):
+        return _plain(result)
+    attacked, beside = _sides(result)
+    share = Shares.comparing(attacked, beside, n=facts.attacked_items)
+    edited = f"after {count(facts.edits, 'edit')}{_each(facts.edits, facts, item)}" if facts.edits else "unedited"
+    text = f"{edited} it is right on {share(attacked, item)}"
+    if facts.edge_free is not None:
+        return f"{text}; trained without any edge it would be right on {share.bare(beside)}"
+    why = _NO_EDGE_FREE.get(facts.no_edge_free, "")
+    text += f"; always naming the commonest class would be right on {share.bare(beside)}"
+    return f"{text} ({why})" if why else text
+
+
+def _worse_without(result: Result, item: str) -> str:
+    facts = result.facts
+    trained = isinstance(facts, Robust) and facts.edge_free is not None
+    worse = "than one trained without any edge" if trained else "than always naming the commonest class"
+    return f"{INSIDER} can make the model worse {worse}"
 
 
 def _each(made: int, facts: Robust, item: str) -> str:
@@ -471,6 +506,11 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         _said(f"{INSIDER} can break more answers than chance"),
         _robust,
         "Limit and log who creates edges; harden the model.",
+    ),
+    "robustness-below-edge-free": Template(
+        _worse_without,
+        _below_edge_free,
+        "Limit and log who creates edges; harden the model, or serve one that does without them.",
     ),
     "shift-gap": Template(_said("the model loses right answers under mild damage"), _gap, "Train with that damage."),
     "shift-worst-group": Template(

@@ -75,7 +75,8 @@ def test_what_cannot_be_trusted_fails_first(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_drop_is_counted_from_the_clean_accuracy_of_the_same_items() -> None:
     left = Estimate(value=0.7, lo=0.6, hi=0.8, n=50)
     facts = Robust(
-        clean=Estimate(value=0.9, lo=0.8, hi=0.95), attacked=left, random=None, edge_free=None, edge_free_by="",
+        clean=Estimate(value=0.9, lo=0.8, hi=0.95), attacked=left, random=None, edge_free=None,
+        no_edge_free="no-recipe",
         majority=0.5, edits=1, budget=1, additions=1, deletions=0, attacked_items=50, winner="x", attempts={},
     )  # fmt: skip
     (result,) = audit_of([cell(measurement())]).results

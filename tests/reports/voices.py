@@ -87,6 +87,7 @@ class Case:
     set_by: Literal["level", "policy", "limit"] = "level"
 
 
+ATTACKED = Metric("attacked_accuracy", "share", "lower", "edge-free")
 LOW = LowFpr(fpr=0.001, attack=around(0.3521, 0.02), control=around(0.0483, 0.01), chance=0.001)
 LOW_NOT = LowFpr(fpr=0.001, attack=around(0.0483, 0.02), control=around(0.0483, 0.01), chance=0.001)
 
@@ -115,6 +116,9 @@ CASES: dict[str, tuple[Case, ...]] = {
     ),
     "robustness-structure": (
         Case(samples.ROBUST, 0.612, ("random", 0.801), (robust(0.612, 0.801), robust(0.815, 0.801)), subset="eps=0.05"),
+    ),
+    "robustness-below-edge-free": (
+        Case(ATTACKED, 0.412, ("edge-free", 0.583), (robust(0.412, 0.801), robust(0.583, 0.801)), subset="eps=0.05"),
     ),
     "shift-gap": (
         Case(
@@ -319,6 +323,15 @@ def variants() -> Iterator[tuple[str, Result]]:
     yield "edits · worse than no edges", _with(broken, facts=robust(0.412, 0.801))
     yield "edits · worse than the commonest class", _with(broken, facts=robust(0.212, 0.801, edge_free=None))
     yield "edits · no control", _with(broken, facts=robust(0.612, None))
+    for lack in ("no-recipe", "failed", "not-better"):
+        below = result("robustness-below-edge-free", CASES["robustness-below-edge-free"][0], "over")
+        lacking = robust(0.212, 0.801, edge_free=None).model_copy(update={"no_edge_free": lack})
+        yield f"edits · commonest class, {lack}", _with(below, facts=lacking)
+    unmoved = robust(0.815, 0.815, edge_free=None, edits=0).model_copy(update={"no_edge_free": "edges-unused"})
+    yield (
+        "edits · none can change an answer",
+        _with(result("robustness-structure", evasion, "not found"), facts=unmoved),
+    )
     yield "edits · few", _with(broken, facts=robust(0.812, 0.8149, edits=45))
     yield (
         "edits · floor under the number",

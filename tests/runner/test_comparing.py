@@ -17,7 +17,7 @@ from auditor.runner.comparing import run_compare
 from auditor.runner.execute import TrainedCache
 from auditor.runner.plan import choose_probes
 from tests.compare.fake import Fake
-from tests.toys import Silent, sbm_graph, toy_target
+from tests.toys import Silent, ToyRecipe, sbm_graph, toy_target
 
 
 def settings(*seeds: int) -> RunSettings:
@@ -117,6 +117,29 @@ def test_every_arm_of_a_seed_is_tried_with_the_same_attacks() -> None:
         assert after_all <= after_its_own + 1e-9
         shown = [each for each in arms_of(audit)[arm].headlines if each.metric == "robust_accuracy"]
         assert [(each.probe, each.estimate.value) for each in shown] == [("", after_all)]
+
+
+def test_every_arm_is_held_against_one_training_of_the_undefended_recipe_without_edges() -> None:
+    trained = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Counting(ToyRecipe):
+        def fit(self, graph, split, seed):
+            trained.append(graph.num_edges)
+            return super().fit(graph, split, seed)
+
+    target = toy_target()
+    target = dataclasses.replace(target, recipe=Counting(target.recipe.build))
+    requests = [DefenseRequest("none", None), DefenseRequest("fake", Fake())]
+    probes = choose_probes(only="structure-evasion", profile="quick")
+    audit = run_compare(target, requests, probes, settings(0, 1), observer=Silent())
+    assert trained.count(0) == 1
+    judged = [result for result in audit.results if result.question == "edge-free"]
+    assert [result.arm for result in judged] == ["none", "fake"]
+    assert {each.controls[0].estimate.value for result in judged for each in result.by_seed} == {
+        judged[0].controls[0].estimate.value
+    }
+    assert all(result.judgement is not None for result in judged)
 
 
 def test_a_private_defence_stands_beside_its_edge_free_control_and_the_constant_predictor() -> None:

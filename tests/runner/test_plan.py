@@ -61,6 +61,14 @@ def test_a_value_of_the_wrong_type_is_refused_wherever_it_is_declared(key: str, 
         build_attacks(request, registry.attacks_of("graphmi"))
 
 
+def test_a_harness_that_judges_a_lack_itself_is_planned_without_its_search() -> None:
+    """Whether a model without a gradient to its edges uses edges at all is for the harness to find out."""
+    target = dataclasses.replace(toy_target(), capabilities=frozenset(Capability) - {Capability.GRAD_EDGE})
+    (cell,) = plan(target, choose_probes(only="structure-evasion"), seeds=(0,), profile="quick", side=SideKnowledge())
+    assert cell.skip == ""
+    assert [attack.entry.role for attack in cell.attacks] == ["control", "heuristic"]
+
+
 def test_probe_is_skipped_when_no_search_can_run() -> None:
     target = dataclasses.replace(toy_target(), capabilities=frozenset({Capability.LABELS, Capability.PROBS}))
     requests = choose_probes(only="structure-evasion,posterior-similarity")

@@ -19,19 +19,19 @@ from auditor.document import ValidityRow
 from auditor.errors import SkippedError
 from auditor.evaluate.robustness import trust
 from auditor.evaluate.robustness.budgets import BudgetOf, Level, graph_levels, node_caps, node_levels, parse_eps
+from auditor.evaluate.robustness.edge_free import edge_free_reference
 from auditor.evaluate.robustness.envelope import Floats, Tried, envelope
-from auditor.evaluate.robustness.feature_reference import feature_reference
 from auditor.evaluate.robustness.flip_claims import FlipClaims
 from auditor.evaluate.robustness.measure import Beside, Found, budget_series, numbers
 from auditor.evaluate.robustness.verification import Verifier
 from auditor.outcomes import FlipSet
 from auditor.parameters import build, parameters
 from auditor.probe import Cell, CellResult, Registered
-from auditor.registry import Profile, Role
+from auditor.registry import Profile, Role, lack_of
+from auditor.targets.edge_use import EdgeUse
 from auditor.targets.target import Target
 
 GRAPHS: Mapping[Profile, int] = {"quick": 40, "standard": 100, "full": 10**9}
-MOVES = 1e-6
 
 
 @parameters
@@ -70,9 +70,11 @@ class _Run(FlipClaims):
 def evaluate(cell: Cell) -> CellResult:
     """Runs every attack of the probe, verifies every flip set on the really edited graph, measures the envelope.
 
+    Where no edge can change an answer nothing is searched: every fixed rule and control is verified to take nothing.
+
     Raises:
         ConfigError: a budget or another parameter that cannot be used.
-        SkippedError: no edges, a model that does not use them, or no attack that could run.
+        SkippedError: no edges, or edges that matter and no attack that could run.
     """
     settings = build(Settings, cell.params, owner=cell.probe.id)
     with torch.random.fork_rng(devices=[]):  # a model that draws numbers in eval mode must not move ours
@@ -85,7 +87,9 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
     target = given if space.graph is given.graph else replace(given, graph=space.graph)
     if space.m == 0:
         raise SkippedError(f"{target.graph.name} has no edges to edit")
-    _require_edge_dependence(target, space, cell)
+    use = EdgeUse.of(given, cell.rng("edge-dependence"))
+    if use.kind == "used":
+        _require_search(cell)
     items = torch.nonzero(target.split.test).flatten()
     if target.task.level == "graph":
         count = settings.graphs or GRAPHS[cell.profile]
@@ -98,34 +102,36 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
         caps = node_caps(counted, settings.local_cap)
     verifier = Verifier(target, items, node_caps=caps)
     run = _Run()
-    for attack in cell.attacks:
+    attacks = [a for a in cell.attacks if use.kind != "unused" or a.entry.role != "search"]
+    for attack in attacks:
         _attack(cell, target, attack, items, levels, caps, verifier, run)
     others = [each for each in run.tried if each.role != "control"]
-    if not others and not run.violations:
-        raise SkippedError(run.why_none)
-    if run.skipped and not any(a.entry.role == "search" and a.id not in run.skipped for a in cell.attacks):
-        raise SkippedError(f"no search could run ({next(iter(run.skipped.values()))}); what is left is no audit")
+    if use.kind == "used":
+        _require_found(attacks, run, others)
 
+    commonest = int(torch.bincount(given.graph.y[given.split.test]).argmax())
     points = envelope(verifier.clean(), others, len(levels), per_item=target.task.level == "graph")
     found = Found(
         probe=cell.probe.id,
-        finding=cell.probe.findings[0],
         task=target.task,
         levels=levels,
         points=tuple(points),
         beside=_beside(cell, run, levels),
         tried=tuple(run.tried),
-        reference=feature_reference(target.graph, target.split, items, rng=cell.torch_rng("reference")),
+        majority=float((given.graph.y[items] == commonest).double().mean()),
+        reference=None if use.kind == "unused" else edge_free_reference(cell, items, commonest),
         items=items,
     )
-    as_given = given.task.correct(given.clean_logits(), given.graph.y)[items].numpy()
+    as_given = given.task.correct(given.clean_logits(), given.graph.y).numpy()
+    constant = given.task.constant_quality(given.graph.y[given.split.test])
     return CellResult(
         access=tuple(sorted(run.access)),
         measured=numbers(found, cell.rng("bootstrap")),
         series=(budget_series(found),),
         validity=(
-            trust.canonical_row(given.graph, space, as_given, found.points[0].correct),
-            *_trust_rows(cell, run, found),
+            trust.canonical_row(given.graph, space, as_given[items], found.points[0].correct),
+            trust.nothing_to_lose_row(as_given[given.split.test.numpy()], constant),
+            *_trust_rows(cell, run, found, use),
         ),
         params={
             "edges": space.m,
@@ -133,8 +139,9 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
             "targets": found.n,
             "budgets": {level.subset: level.budget for level in levels},
             "capped_out_nodes": None if caps is None else int((caps == 0).sum()),
-            "reference": found.reference.name,
-            **run.params(cell.attacks),
+            "reference": None if found.reference is None else found.reference.name,
+            **({"no_reference": found.reference.reason} if found.reference and found.reference.reason else {}),
+            **run.params(attacks),
         },
     )
 
@@ -168,17 +175,19 @@ def _attack(
     run.run(attack, target, items, attempt, verify)
 
 
-def _require_edge_dependence(target: Target, space: EdgeSpace, cell: Cell) -> None:
-    """Raises SkippedError when dropping 10 % of the edges, then all, moves no logit."""
-    drawn = cell.rng("edge-dependence").permutation(space.m)
-    scale = max(1.0, float(target.clean_logits().abs().nan_to_num().max()))
-    for count in (max(1, space.m // 10), space.m):
-        edited = space.toggled(torch.sort(space.existing[torch.from_numpy(drawn[:count])]).values)
-        with torch.no_grad():
-            moved = target.logits(edited.x, edited.edge_index, edited.edge_weight, edited.batch, edited.fields)
-        if float((moved - target.clean_logits()).abs().nan_to_num().max()) > MOVES * scale:
-            return
-    raise SkippedError(f"{target.name} does not use edges: dropping all {space.m} moves no logit")
+def _require_search(cell: Cell) -> None:
+    """Raises SkippedError where edges matter and no search of the probe can run on this target."""
+    lacks = tuple(word for word in cell.probe.may_lack if word not in cell.target.capabilities)
+    if lacks and not any(a.entry.role == "search" and a.needs <= cell.target.capabilities for a in cell.attacks):
+        raise SkippedError(f"needs {', '.join(map(lack_of, lacks))}", lacks=lacks)
+
+
+def _require_found(attacks: Sequence[Registered], run: _Run, others: Sequence[Tried]) -> None:
+    """Raises SkippedError where no attack ran, or none that searches."""
+    if not others and not run.violations:
+        raise SkippedError(run.why_none)
+    if run.skipped and not any(a.entry.role == "search" and a.id not in run.skipped for a in attacks):
+        raise SkippedError(f"no search could run ({next(iter(run.skipped.values()))}); what is left is no audit")
 
 
 def _beside(cell: Cell, run: _Run, levels: Sequence[Level]) -> tuple[Beside, ...]:
@@ -201,7 +210,7 @@ def _mean_correct(tried: Sequence[Tried], attack: str, level: int) -> Floats | N
     return np.mean(own, axis=0).astype(np.float64) if own else None
 
 
-def _trust_rows(cell: Cell, run: _Run, found: Found) -> list[ValidityRow]:
+def _trust_rows(cell: Cell, run: _Run, found: Found, use: EdgeUse) -> list[ValidityRow]:
     """Every check of `trust` that applies to the attacks."""
     clean, count = found.points[0], len(found.levels)
     searched = [run.of_role("search", level) for level in range(count)]
@@ -213,8 +222,8 @@ def _trust_rows(cell: Cell, run: _Run, found: Found) -> list[ValidityRow]:
         trust.claim_row(run.tried),
         trust.random_wins_row(control, searched, cell.rng("random-wins")),
         trust.fragile_row(searched, found.points[1:]),
-        trust.nothing_to_lose_row(clean.correct, found.reference),
         trust.underpowered_row(found.n),
+        trust.edge_use_row(use),
     ]
     for notes in run.notes.values():
         rows += [trust.relaxation_row(notes), trust.loss_moves_row(notes, drop)]

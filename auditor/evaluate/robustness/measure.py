@@ -11,12 +11,18 @@ from torch import Tensor
 from auditor.document import Control, Curve, Estimate, Measured, Metric, Series, measured
 from auditor.document.facts import BudgetCurve, Robust
 from auditor.evaluate.robustness.budgets import Level
+from auditor.evaluate.robustness.edge_free import EdgeFree
 from auditor.evaluate.robustness.envelope import RAUC_END, Floats, Point, Tried, eps50, rauc
-from auditor.evaluate.robustness.feature_reference import FeatureReference
 from auditor.statistics.intervals import paired_bootstrap, wilson
+from auditor.statistics.shares import paired, share
 from auditor.tasks import Task
 
+FALL, BELOW = "robustness-structure", "robustness-below-edge-free"
+"""Findings: what edits on purpose take beyond random ones; and whether a model without edges is better than what they
+leave."""
 ROBUST_ACCURACY = Metric("robust_accuracy", "share", "lower", "robustness")
+ATTACKED_ACCURACY = Metric("attacked_accuracy", "share", "lower", "edge-free")
+"""The same number as robust accuracy, beside what is reached without any edge."""
 RAUC = Metric("rauc", "ratio", "lower")
 EPS50 = Metric("eps50", "share", "lower")
 SUCCESS_RATE = Metric("success_rate", "share", "higher")
@@ -43,24 +49,25 @@ class Found:
     """Everything verified about one probe on one target.
 
     Attributes:
-        probe, finding: ids.
+        probe: its id.
         task: `node` or `graph`.
         levels: the budgets, ascending.
         points: the envelope with no flips, then at each level.
         beside: controls first.
         tried: everything that was verified.
-        reference: the model that sees no edges.
+        majority: share of the attacked items that are of the commonest class.
+        reference: the model that sees no edges; None where the target itself is one.
         items: attacked items, int64 [n].
     """
 
     probe: str
-    finding: str
     task: Task
     levels: tuple[Level, ...]
     points: tuple[Point, ...]
     beside: tuple[Beside, ...]
     tried: tuple[Tried, ...]
-    reference: FeatureReference
+    majority: float
+    reference: EdgeFree | None
     items: Tensor
 
     @property
@@ -85,16 +92,21 @@ class Found:
 
 
 def numbers(found: Found, rng: np.random.Generator) -> tuple[Measured, ...]:
-    """`robust_accuracy` at each budget (judged at the one nearest 5 %), then what sums up the curve."""
+    """`robust_accuracy` at each budget (judged at the one nearest 5 %), what sums up the curve, and a second judgement.
+
+    At that budget the same accuracy is judged beside the model without edges too.
+    """
     count = len(found.levels)
     main = min(range(count), key=lambda i: abs(found.levels[i].eps - MAIN_EPS), default=-1)
     rows = [_robust_accuracy(found, i, rng, judged=i == main) for i in range(count)]
     if found.task.level == "node" and count > 1:
-        if found.largest >= RAUC_END:
-            rows.append(_rauc(found, rng))
+        if found.largest >= RAUC_END and found.reference is not None:
+            rows.append(_rauc(found, found.reference, rng))
         rows.append(_eps50(found))
     if found.task.level == "graph" and count and found.points[0].correct.any():
         rows.append(_success_rate(found, count - 1))
+    if count and found.reference is not None:
+        rows.append(_attacked_accuracy(found, rows[main], main, found.reference))
     return tuple(rows)
 
 
@@ -141,9 +153,9 @@ def budget_series(found: Found) -> Series:
 
 def _lines(found: Found) -> list[tuple[str, float]]:
     """Horizontal lines of the chart."""
-    lines = [("clean", found.points[0].accuracy), ("majority class", found.reference.majority)]
-    if found.reference.is_trained:
-        lines.append(("MLP on features", found.reference.accuracy))
+    lines = [("clean", found.points[0].accuracy), ("majority class", found.majority)]
+    if found.reference is not None and not found.reference.missing:
+        lines.append(("trained without edges", found.reference.accuracy))
     return lines
 
 
@@ -168,9 +180,9 @@ def _robust_accuracy(found: Found, i: int, rng: np.random.Generator, *, judged: 
         clean=_rate(float(found.points[0].correct.sum()), n),
         attacked=attacked,
         random=next((control.estimate for control in controls if control.contrast is not None), None),
-        edge_free=_rate(float(reference.correct.sum()), n) if reference.is_trained else None,
-        edge_free_by=reference.name if reference.is_trained else "",
-        majority=reference.majority,
+        edge_free=None if reference is None or reference.missing else share(reference.correct),
+        no_edge_free="edges-unused" if reference is None else reference.missing,
+        majority=found.majority,
         edits=winner.flips,
         budget=level.budget,
         additions=winner.verified.additions,
@@ -182,7 +194,7 @@ def _robust_accuracy(found: Found, i: int, rng: np.random.Generator, *, judged: 
     return measured(
         ROBUST_ACCURACY,
         attacked,
-        finding=found.finding,
+        finding=FALL,
         subset=level.subset,
         controls=controls,
         judged=judged,
@@ -190,11 +202,26 @@ def _robust_accuracy(found: Found, i: int, rng: np.random.Generator, *, judged: 
     )
 
 
-def _rauc(found: Found, rng: np.random.Generator) -> Measured:
+def _attacked_accuracy(found: Found, robust: Measured, i: int, reference: EdgeFree) -> Measured:
+    """What edits leave at one budget, judged beside what is reached on the same items without any edge."""
+    own = found.points[i + 1].correct
+    control = Control(name=reference.name, estimate=share(reference.correct), contrast=paired(own, reference.correct))
+    return measured(
+        ATTACKED_ACCURACY,
+        robust.estimate,
+        finding=BELOW,
+        subset=robust.subset,
+        controls=(control,),
+        judged=robust.judged,
+        facts=robust.facts,
+    )
+
+
+def _rauc(found: Found, reference: EdgeFree, rng: np.random.Generator) -> Measured:
     """Robustness area under the curve up to 15 %, in units of a model without edges."""
     eps, n, ones = found.eps, found.n, np.ones(found.n)
     worst = np.stack([point.correct.astype(np.float64) for point in found.points])
-    without_edges = found.reference.correct.astype(np.float64)
+    without_edges = reference.correct.astype(np.float64)
 
     def area(curve: Floats, w: Floats) -> float:
         total = w.sum()
@@ -213,28 +240,27 @@ def _rauc(found: Found, rng: np.random.Generator) -> Measured:
     return measured(
         RAUC,
         estimate,
-        finding=found.finding,
+        finding=FALL,
         subset="eps<=0.15",
         controls=controls,
-        facts=BudgetCurve(reference=found.reference.name, reference_error=1 - found.reference.accuracy),
+        facts=BudgetCurve(reference=reference.name, reference_error=1 - reference.accuracy),
     )
 
 
 def _eps50(found: Found) -> Measured:
     """The budget that takes half of what the model has over the majority class."""
-    majority = found.reference.majority
     controls = []
     for each in found.controls:
         curve = _curve(found, each)
-        beside = None if curve is None else eps50(found.eps, [float(row.mean()) for row in curve], majority)
+        beside = None if curve is None else eps50(found.eps, [float(row.mean()) for row in curve], found.majority)
         controls.append(Control(name=each.attack, estimate=Estimate(value=beside, n=found.n)))
-    value = eps50(found.eps, [point.accuracy for point in found.points], majority)
+    value = eps50(found.eps, [point.accuracy for point in found.points], found.majority)
     return measured(
         EPS50,
         Estimate(value=value, n=found.n),
-        finding=found.finding,
+        finding=FALL,
         controls=controls,
-        facts=BudgetCurve(majority=majority, largest_budget=found.largest),
+        facts=BudgetCurve(majority=found.majority, largest_budget=found.largest),
     )
 
 
@@ -252,7 +278,7 @@ def _success_rate(found: Found, i: int) -> Measured:
     return measured(
         SUCCESS_RATE,
         _rate(float(broken.sum()), n),
-        finding=found.finding,
+        finding=FALL,
         subset=found.levels[i].subset,
         controls=controls,
         facts=BudgetCurve(median_edits=float(np.median(spent)) if spent else None),

@@ -12,8 +12,8 @@ from auditor.data.edits import EdgeSpace
 from auditor.data.graph import Graph
 from auditor.document import ValidityRow, check
 from auditor.evaluate.robustness.envelope import Bools, Floats, Point, Tried
-from auditor.evaluate.robustness.feature_reference import FeatureReference
 from auditor.statistics.intervals import paired_bootstrap, wilson
+from auditor.targets.edge_use import EdgeUse
 from auditor.targets.relaxation import NO_ANSWER
 
 CLAIM_FAIL, CLAIM_WARN = 0.02, 0.005
@@ -134,11 +134,16 @@ def fragile_row(searched: Sequence[Sequence[Tried]], points: Sequence[Point]) ->
     return check("fragile-envelope", "warning", min(gaps) <= FRAGILE, evidence)
 
 
-def nothing_to_lose_row(clean: Bools, reference: FeatureReference) -> ValidityRow:
-    """Whether there is anything above the majority class that edits could take away."""
+def nothing_to_lose_row(clean: Bools, constant: float) -> ValidityRow:
+    """Whether there is anything above the constant predictor that edits could take away, on all test items."""
     lo, hi = wilson(int(clean.sum()), len(clean))
-    evidence = f"clean accuracy {clean.mean():.1%} [{lo:.1%}, {hi:.1%}], majority class {reference.majority:.1%}"
-    return check("nothing-to-lose", "integrity", lo > reference.majority, evidence)
+    evidence = f"clean accuracy {clean.mean():.1%} [{lo:.1%}, {hi:.1%}], majority class {constant:.1%}"
+    return check("nothing-to-lose", "strength", lo > constant, evidence)
+
+
+def edge_use_row(use: EdgeUse) -> ValidityRow | None:
+    """Whether edges that change nothing can be believed to; None where they change answers."""
+    return None if use.kind == "used" else check("edge-dependence", "integrity", use.kind == "unused", use.evidence)
 
 
 def underpowered_row(n: int) -> ValidityRow | None:

@@ -13,7 +13,7 @@ from auditor.document import ValidityRow, check
 from auditor.errors import CapabilityError
 from auditor.statistics.intervals import wilson
 from auditor.statistics.two_sample import rank_sum_z
-from auditor.targets.graph_traces import graph_trace
+from auditor.targets.edge_use import EdgeUse, beside
 from auditor.targets.relabelling import TOLERANCE
 from auditor.targets.relaxation import NO_ANSWER, Relaxation
 from auditor.targets.resolve import call_line
@@ -42,9 +42,11 @@ def _rows(target: Target, rng: np.random.Generator) -> tuple[ValidityRow, ...]:
     trial = Trial.of(target, rng)
     causes = cause_rows(trial)
     finite = causes[0].status == "pass"
-    rows = [_call(trial), *causes, _reference(trial), _clean_accuracy(trial), _split(trial), _edge_dependence(trial)]
-    rows += [_beats_constant(trial), _gradient(trial, finite=finite), _output_scale(trial), _output_kind(trial)]
-    rows += [_relaxation_gap(trial), _graph_hygiene(trial)]
+    use = EdgeUse.of(target, rng.spawn(1)[0]) if target.graph.num_edges else None
+    unused = use is not None and use.kind == "unused"
+    rows = [_call(trial), *causes, _reference(trial), _clean_accuracy(trial), _split(trial)]
+    rows += [_edge_dependence(trial, use), _beats_constant(trial), _gradient(trial, finite=finite, unused=unused)]
+    rows += [_output_scale(trial), _output_kind(trial), _relaxation_gap(trial, unused=unused), _graph_hygiene(trial)]
     return tuple(rows)
 
 
@@ -120,9 +122,10 @@ def _remembered(trial: Trial) -> float:
     return rank_sum_z(losses[train], losses[test], y.numpy()[train], y.numpy()[test])
 
 
-def _edge_dependence(trial: Trial) -> ValidityRow:
+def _edge_dependence(trial: Trial, use: EdgeUse | None) -> ValidityRow:
+    """Whether edges move the answers: a model that no edge can move is well; one that only seems so is not."""
     graph = trial.target.graph
-    if not graph.num_edges:
+    if use is None:
         evidence = "the graph has no edges"
         return check("edge-dependence", "integrity", None, evidence)
     keep = torch.from_numpy(trial.rng.random(graph.num_edges) >= 0.1)
@@ -130,15 +133,13 @@ def _edge_dependence(trial: Trial) -> ValidityRow:
     dropped, none = graph.keeping(keep), graph.keeping(torch.zeros_like(keep))
     edits = {"drop of 10 %": dropped, "drop of all": none, "rewiring": _rewired(graph, trial.rng)}
     moved = {name: trial.distance(trial.run(edited)) for name, edited in edits.items()}
+    if use.kind != "used":
+        return check("edge-dependence", "integrity", use.kind == "unused", use.evidence)
     blind = max(moved.values()) <= DEPENDENCE * trial.scale
     held = trial.handle.dropped_caches
     evidence = "logits move by at most " + ", ".join(f"{value:.2g} ({name})" for name, value in moved.items())
-    trace = graph_trace(trial.handle.model, graph) if blind else ""
-    if blind and not (trace or held or any(moved.values())):
-        evidence += "; nothing in the model is as long as the graph: it answers from features alone"
-        return check("edge-dependence", "integrity", "warn", evidence)
     if blind:
-        evidence += f"; an MLP in disguise, or a cached adjacency{': ' if trace else ''}{trace}"
+        evidence += "; next to nothing, and not nothing: an MLP in disguise, or a cached adjacency"
     if held:
         evidence += f"; a cached adjacency was dropped from {', '.join(held)}"
     return check("edge-dependence", "integrity", "fail" if blind else "warn" if held else "pass", evidence)
@@ -146,14 +147,8 @@ def _edge_dependence(trial: Trial) -> ValidityRow:
 
 def _rewired(graph: Graph, rng: np.random.Generator) -> Graph:
     """Every edge gets another end, inside its own graph."""
-    if graph.batch is None:
-        ends = torch.from_numpy(rng.integers(0, graph.num_nodes, graph.num_edges))
-    else:
-        sizes = torch.bincount(graph.batch)
-        owner = graph.batch[graph.edge_index[0]]
-        offset = torch.from_numpy(rng.random(graph.num_edges)) * sizes[owner]
-        ends = (sizes.cumsum(0) - sizes)[owner] + offset.long().clamp(max=sizes[owner] - 1)
-    return replace(graph, edge_index=torch.stack([graph.edge_index[0], ends]))
+    first = graph.edge_index[0]
+    return replace(graph, edge_index=torch.stack([first, beside(graph, first, rng)]))
 
 
 def _beats_constant(trial: Trial) -> ValidityRow:
@@ -172,15 +167,17 @@ def _beats_constant(trial: Trial) -> ValidityRow:
     return check("beats-constant", "strength", False, f"{seen}; there is nothing to lose")
 
 
-def _gradient(trial: Trial, *, finite: bool) -> ValidityRow:
+def _gradient(trial: Trial, *, finite: bool, unused: bool) -> ValidityRow:
     """The share of test items whose loss has no gradient to the features, and whether edges have one at all.
+
+    Edges that can change nothing need none.
 
     One row that is not finite spoils the gradient of every other: a product of 0 and NaN is NaN. Features that are not
     there, or that are whole numbers, have none to look for.
     """
     target, graph = trial.target, trial.target.graph
-    edges = Capability.GRAD_EDGE in target.capabilities
-    has = "edges have one" if edges else "edges have none"
+    edges = unused or Capability.GRAD_EDGE in target.capabilities
+    has = "edges need none" if unused else "edges have one" if edges else "edges have none"
     if not graph.num_features or graph.whole_x:
         what = "the features are whole numbers" if graph.num_features else "the graph has no features"
         return check("gradient", "strength", edges, f"{what}; {has}")
@@ -242,9 +239,11 @@ def _output_kind(trial: Trial) -> ValidityRow:
     )
 
 
-def _relaxation_gap(trial: Trial) -> ValidityRow:
+def _relaxation_gap(trial: Trial, *, unused: bool) -> ValidityRow:
     """Whether weights of 1 and 0 mean "there" and "removed"."""
     target, graph = trial.target, trial.target.graph
+    if unused:
+        return check("relaxation-gap", "warning", None, "no edge can change an answer: there is nothing to relax")
     soft = Relaxation.choose(target.handle(), num_features=graph.num_features, level=target.task.level, graph=graph)
     exact = soft.is_exact
     evidence = soft.describe()

@@ -14,7 +14,6 @@ from torch_geometric.nn import GCNConv
 from auditor.data.edits import EdgeSpace
 from auditor.data.graph import Graph
 from auditor.errors import ConfigError, EvaluationError, SkippedError
-from auditor.evaluate.robustness.feature_reference import feature_reference
 from auditor.evaluate.robustness.harness import evaluate
 from auditor.evaluate.robustness.trust import relaxation_row
 from auditor.evaluate.robustness.verification import Verifier
@@ -58,8 +57,12 @@ def test_the_curve_is_monotone_and_begins_at_the_clean_accuracy(standard, gcn):
 def test_numbers_carry_controls_and_intervals_and_one_is_judged(standard, gcn):
     named = {(m.metric, m.subset) for m in standard.measured}
     assert {("robust_accuracy", f"eps={eps}") for eps in ("0.01", "0.05", "0.1", "0.25")} <= named
-    assert {m.metric for m in standard.measured} == {"robust_accuracy", "rauc", "eps50"}
-    assert [m.subset for m in standard.measured if m.judged] == ["eps=0.05"]
+    assert {m.metric for m in standard.measured} == {"robust_accuracy", "rauc", "eps50", "attacked_accuracy"}
+    judged = {m.metric: (m.subset, m.question) for m in standard.measured if m.judged}
+    assert judged == {
+        "robust_accuracy": ("eps=0.05", "robustness"),
+        "attacked_accuracy": ("eps=0.05", "edge-free"),
+    }
     main = robust(standard)
     assert main.finding == "robustness-structure"
     assert [(c.name, c.contrast is None) for c in main.controls] == [("random", False), ("dice", True)]
@@ -77,7 +80,7 @@ def test_facts_say_what_was_done_to_the_worst_set_and_what_a_model_without_edges
     assert found.edits == found.additions + found.deletions <= found.budget == 17
     assert found.attacked_items == main.estimate.n == gcn.split.sizes[2]
     assert found.attempts[found.winner] == found.attacked.value == min(found.attempts.values())
-    assert found.edge_free_by == "mlp"
+    assert found.no_edge_free == ""
     assert found.majority < found.edge_free.value < found.clean.value
     area, half = (next(m for m in standard.measured if m.metric == name) for name in ("rauc", "eps50"))
     assert area.facts.reference_error == pytest.approx(1 - found.edge_free.value)
@@ -192,12 +195,6 @@ def test_a_second_random_attack_has_no_excess(gcn):
         contrast = robust(result, "eps=0.5").contrast
         contains += contrast.lo <= 0 <= contrast.hi
     assert contains >= 19
-
-
-def test_a_model_without_edges_is_skipped_not_called_robust():
-    target = dataclasses.replace(toy_target("mlp"), capabilities=frozenset(Capability))
-    with pytest.raises(SkippedError, match="does not use edges"):
-        evaluate(cell(target))
 
 
 def test_missing_capability_is_skipped(gcn):
@@ -336,7 +333,7 @@ def test_graph_task_has_a_budget_in_each_graph():
     assert robust(result, "flips=1").excess.lo > 0
     assert rows(result)["budget"].status == "pass"
     assert "dice" in result.params["skipped_attacks"]
-    assert {c.name for m in result.measured for c in m.controls} == {"random"}
+    assert {c.name for m in result.measured for c in m.controls} == {"random", "edge-free"}
     (series,) = result.series
     worst = next(curve for curve in series.curves if curve.role == "worst")
     assert len(worst.x) == 4  # one flip in every graph is no point of the curve
@@ -357,14 +354,3 @@ def test_verifier_refuses_flips_outside_the_attacked_graphs():
     ):
         with pytest.raises(EvaluationError, match=reason):
             verifier.check(FlipSet(9, torch.tensor(keys)), item_budgets=one)
-
-
-def test_feature_reference_learns_features_and_steps_aside_without_them(gcn):
-    items = torch.nonzero(gcn.split.test).flatten()
-    rng = torch.Generator().manual_seed(0)
-    learned = feature_reference(gcn.graph, gcn.split, items, rng=rng)
-    assert learned.name == "mlp"
-    assert learned.majority < learned.accuracy < 1
-    identity = dataclasses.replace(gcn.graph, x=torch.eye(120))
-    none = feature_reference(identity, gcn.split, items, rng=rng)
-    assert (none.name, none.accuracy) == ("majority", none.majority)
