@@ -12,4 +12,8 @@ def targets(folder: Path) -> list[list[str]]:
 
 def commands(folder: Path) -> dict[str, list[str]]:
     """Title and module with arguments of each benchmark."""
-    return {"L2R-GNN": ["benchmarks.l2r"], "Joint-cluster and repair": ["benchmarks.joint_cluster"]}
+    return {
+        "L2R-GNN": ["benchmarks.l2r"],
+        "Joint-cluster and repair": ["benchmarks.joint_cluster"],
+        "Temperature": ["benchmarks.calibration"],
+    }
