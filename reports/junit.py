@@ -26,7 +26,10 @@ _COUNTED = {
 
 
 class JunitReport:
-    """Over the limit → failure; broke off → error; not settled, does not apply → skipped; accepted → a passing case."""
+    """Over the limit → failure; broke off → error; not settled, does not apply → skipped; accepted → a passing case.
+
+    On a control of a comparison over the limit → skipped: it decides nothing.
+    """
 
     id = "junit"
     filename = "audit.junit.xml"
@@ -45,7 +48,8 @@ class JunitReport:
             suite = ET.SubElement(root, "testsuite", name=names.TITLES.get(family, family))
             _accepted(suite, results)
             for result in results:
-                suite.append(_case(result, views.item(safe), _spent(result, seconds)))
+                counts = not views.is_control(safe, result)
+                suite.append(_case(result, views.item(safe), _spent(result, seconds), counts=counts))
             for each in missing:
                 suite.append(_missing(each))
             for name, path in _COUNTED.items():
@@ -68,12 +72,14 @@ def _accepted(suite: ET.Element, results: list[Result]) -> None:
             ET.SubElement(properties, "property", name=_name(result), value=why)
 
 
-def _case(result: Result, item: str, seconds: float) -> ET.Element:
+def _case(result: Result, item: str, seconds: float, *, counts: bool) -> ET.Element:
     case = ET.Element("testcase", classname=views.source(result), name=_name(result), time=f"{seconds:.3f}")
     judgement = result.judgement
     assert judgement is not None  # judged results only
     text = said(result, item)
-    if judgement.status == "fail":
+    if judgement.status == "fail" and not counts:
+        ET.SubElement(case, "skipped", message=f"{word(result)}, on a control: {text}")
+    elif judgement.status == "fail":
         kind = names.band(judgement.severity, judgement.severity_upper)
         ET.SubElement(case, "failure", type=kind, message=f"{word(result)}: {result.finding}").text = text
     elif judgement.status == "inconclusive":

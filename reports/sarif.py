@@ -30,7 +30,10 @@ _SECURITY_SEVERITY = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": 
 
 
 class SarifReport:
-    """One run; `error` for a fail of high or critical severity, `warning` for another, `note` for an open one."""
+    """One run; `error` for a fail of high or critical severity, `warning` for another, `note` for what decides nothing.
+
+    That is an open result, or one on a control of a comparison.
+    """
 
     id = "sarif"
     filename = "audit.sarif"
@@ -66,7 +69,10 @@ class SarifReport:
                     ],
                 }
             ],
-            "results": [_result(result, judgement, index, location, item) for result, judgement in loud],
+            "results": [
+                _result(result, judgement, index, location, item, counts=not views.is_control(safe, result))
+                for result, judgement in loud
+            ],
             "columnKind": "unicodeCodePoints",
             "properties": {
                 "target": safe.target.name,
@@ -100,12 +106,12 @@ def _rules(results: Sequence[tuple[Result, Judgement]]) -> list[dict[str, Any]]:
 
 
 def _result(
-    result: Result, judgement: Judgement, index: dict[str, int], location: dict[str, Any], item: str
+    result: Result, judgement: Judgement, index: dict[str, int], location: dict[str, Any], item: str, *, counts: bool
 ) -> dict[str, Any]:
     found: dict[str, Any] = {
         "ruleId": result.finding,
         "ruleIndex": index[result.finding],
-        "level": _level(judgement),
+        "level": _level(judgement) if counts else "note",
         "message": {"text": said(result, item)},
         "locations": [location],
         "partialFingerprints": {"auditor/v1": result.fingerprint},

@@ -77,6 +77,11 @@ def undefended(audit: Audit) -> list[Result]:
     return [result for result in judged(audit) if audit.comparison is None or result.arm == NONE]
 
 
+def is_control(audit: Audit, result: Result) -> bool:
+    """Whether it is about a control of a comparison: shown, and decides nothing."""
+    return audit.comparison is not None and result.arm in audit.comparison.controls
+
+
 def of_family(results: Iterable[Result], family: str) -> list[Result]:
     """Results of one family."""
     return [result for result in results if result.family == family]

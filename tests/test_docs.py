@@ -100,15 +100,22 @@ def test_every_table_of_the_config_is_documented() -> None:
 def test_policies_bands_and_limits_are_the_shipped_ones() -> None:
     text = text_of("gate.md")
     for name, values in SHIPPED.items():
-        assert re.search(rf"^\| `{name}`[^|]*\| {values['fail_on']} \|", text, flags=re.MULTILINE), name
-    for scale, bands in BANDS.items():
-        row = re.search(rf"^\| `[^|]*\b{scale}\b[^|]*\|(.*)\|$", text, flags=re.MULTILINE)
-        assert row is not None, scale
-        shown = [cell.strip() for cell in row[1].split("|")]
+        line = "the table above" if values.get("fails_from") else f"{values['fail_on']}, every question"
+        assert re.search(rf"^\| `{name}`[^|]*\| {line}", text, flags=re.MULTILINE), name
+    standard = Policy()
+    for question, bands in BANDS.items():
+        row = re.search(rf"^\| [^|:]*`{question}`[^|:]*:[^|]*\|(.*)\|$", text, flags=re.MULTILINE)
+        assert row is not None, question
+        *shown, fails_from = [cell.strip() for cell in row[1].split("|")]
         edges = [bands.low, bands.medium, bands.high, bands.critical]
-        assert shown == ["above 0" if e == 0 else "–" if e is None else f"{e:.2f}" for e in edges]
-    for name, limit in LIMITS.items():
-        assert f"| `{name}` | {'off' if limit is None else f'{limit * 100:g}'} |" in text
+        assert shown == ["above 0" if e == 0 else "–" if e is None else f"{e:.2f}"[1:] for e in edges], question
+        own = standard.fails_from.get(question)
+        points = None if own is None else f"{100 * float(own):g}"
+        named = f"**{points} point{'' if points == '1' else 's'}**"
+        never = bands.threshold(standard.fail_on) is None
+        assert fails_from == (named if own is not None else "never" if never else standard.fail_on), question
+    for name, question in LIMITS.items():
+        assert f"| `{name}` | `{question}` |" in text
 
 
 def test_every_access_word_names_the_probes_that_are_granted_it() -> None:

@@ -10,7 +10,7 @@ import typer
 from auditor.cli import judging, options
 
 if TYPE_CHECKING:
-    from auditor.document import Result
+    pass
 
 app = typer.Typer(
     name="baseline", help="Accept known results until a date, or list what is accepted.", no_args_is_help=True
@@ -48,7 +48,9 @@ def write(
         )
     rules = judging.read_policy(policy, fail_on, config, day)
     judged = gate(judging.read_audit(audit_json), rules, as_of=day)
-    failing = [result for result in judged.results if gates(result, rules) and not _is_accepted(result)]
+    controls = frozenset() if judged.comparison is None else judged.comparison.controls
+    own = [result for result in judged.results if result.arm not in controls]  # nothing on a control wants accepting
+    failing = [result for result in own if gates(result, rules) and not result.has_status("accepted")]
     accepted = accept(judged, failing, reason=reason.strip(), by=by.strip() or "unnamed", created=day, expires=last)
     write_file(out, to_bytes(accepted))
     registry.find("reports", "terminal").load()().print_accepted(accepted, stdout(), today=day)
@@ -71,7 +73,3 @@ def show(
     day = judging.read_day(as_of, "--as-of")
     baseline = read_baseline(read_file(baseline_json))
     registry.find("reports", "terminal").load()().print_accepted(baseline, stdout(), today=day)
-
-
-def _is_accepted(result: Result) -> bool:
-    return result.judgement is not None and result.judgement.status == "accepted"

@@ -157,7 +157,11 @@ class Coverage(Model):
 
 
 class Verdict(Model):
-    """The one answer at the end; `codes` say why."""
+    """The one answer at the end; `codes` say why.
+
+    `counts` has judged results by status, and how many do not count (`untrusted`). Those on controls of a comparison
+    are left out; `on_controls` says how many of them fail.
+    """
 
     status: Literal["PASSED", "FAILED", "INCOMPLETE"]
     exit_code: int
@@ -270,6 +274,11 @@ class Comparison(Model):
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
     left_out: tuple[str, ...] = ()
+
+    @property
+    def controls(self) -> frozenset[str]:
+        """Arms that a defence brought along: what fails on them is shown, and decides nothing."""
+        return frozenset(arm.arm for arm in self.arms if arm.control_of)
 
 
 class Audit(Model):

@@ -219,6 +219,10 @@ class Result(_Named):
         """Keys of the cells behind it."""
         return tuple(each.cell for each in self.by_seed)
 
+    def has_status(self, status: Status) -> bool:
+        """Whether it was judged so."""
+        return self.judgement is not None and self.judgement.status == status
+
     @property
     def spread(self) -> tuple[float, ...]:
         """Excess at every seed, ascending; empty unless two seeds have one."""

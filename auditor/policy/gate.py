@@ -46,6 +46,7 @@ def gate(
         target_name=target,
         as_of=as_of,
         verified=audit.target.verified,
+        controls=frozenset() if audit.comparison is None else audit.comparison.controls,
     )
     return sealed(audit.model_copy(update={"results": results, "coverage": coverage, "verdict": verdict}))
 

@@ -55,6 +55,7 @@ def verdict_of(
     allow_inconclusive: bool = False,
     verified: bool = True,
     power: PowerOnly | None = None,
+    controls: Collection[str] = (),
 ) -> Verdict:
     """The verdict of a run whose target could be loaded (4 and 2 are raised as errors before).
 
@@ -74,11 +75,12 @@ def verdict_of(
         allow_inconclusive: an UNDERPOWERED claim is no reason for 3, nor is a plan that can settle none.
         verified: whether anything shows that the target is the model that was trained; the policy says what follows.
         power: what was found where nothing but the power of a claim's audit was asked for.
+        controls: arms of a comparison that nobody asked for: their results are shown and decide nothing.
     """
-    judged = [(result, result.judgement) for result in results if result.judgement is not None]
-    failing = sum(judgement.status != "accepted" and gates(result, policy) for result, judgement in judged)
+    own = [result for result in results if result.arm not in controls]
+    failing = sum(not result.has_status("accepted") and gates(result, policy) for result in own)
     if power is None:
-        holes = _holes(results, cells, coverage, policy, named, baseline, target_name, allow_inconclusive)
+        holes = _holes(own, cells, coverage, policy, named, baseline, target_name, allow_inconclusive)
     else:
         holes = (power,)
     doubts: tuple[VerdictCode, ...] = () if verified or power is not None else (Unverified(),)
@@ -88,7 +90,8 @@ def verdict_of(
     status, code = (
         ("FAILED", 0 if exit_zero else 1) if failing else ("INCOMPLETE", open_code) if holes else ("PASSED", 0)
     )
-    counts: Counter[str] = Counter(judgement.status for _, judgement in judged)
+    judged = [result.judgement for result in own if result.judgement is not None]
+    counts: Counter[str] = Counter(judgement.status for judgement in judged)
     return Verdict(
         status=status,  # type: ignore[arg-type]  # one of three literals
         exit_code=code,
@@ -97,7 +100,8 @@ def verdict_of(
         inconclusive=policy.inconclusive,
         counts={
             **{word: counts[word] for word in ("pass", "fail", "inconclusive", "accepted")},
-            "untrusted": sum(judgement.untrusted for _, judgement in judged),
+            "untrusted": sum(judgement.untrusted for judgement in judged),
+            "on_controls": sum(result.has_status("fail") for result in results if result.arm in controls),
         },
         codes=(*holes, *doubts, *_stale(results, policy, baseline, target_name, as_of)),
     )

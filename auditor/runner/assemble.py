@@ -155,6 +155,7 @@ def assemble_audit(
         allow_inconclusive=allow_inconclusive,
         verified=shown.verified,
         power=power,
+        controls=frozenset() if comparison is None else comparison.controls,
     )
     if interrupted:
         codes = (*verdict.codes, Interrupted(finished=len(rows), planned=planned))

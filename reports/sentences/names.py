@@ -115,6 +115,11 @@ def metric(name: str) -> str:
     return f"{words} at {at} FPR" if at and head == "tpr" else f"{words} @ {at}" if at else words
 
 
+def asked(result: Result) -> str:
+    """What a result is about, where the policy has a limit for it: `too much confidence`."""
+    return ASKED.get(result.question) or metric(result.metric)
+
+
 def measured(result: Result) -> str:
     """Metric and what it was measured on, `AUC · full`."""
     return f"{metric(result.metric)} · {result.subset}" if result.subset else metric(result.metric)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from auditor.document import Audit, Result
+from auditor.document import NONE, Audit, Result
 from auditor.document.codes import (
     BrokeOff,
     Interrupted,
@@ -13,7 +13,7 @@ from auditor.document.codes import (
 )
 from reports.sentences import names
 from reports.sentences.codes import holes
-from reports.sentences.numbers import Differences, Shares, closed, count, digits
+from reports.sentences.numbers import Differences, Shares, closed, count, digits, listed
 
 WORDS = {"PASSED": "PASSED", "FAILED": "FAILED", "INCOMPLETE": "NO VERDICT (INCOMPLETE)"}
 
@@ -28,6 +28,22 @@ def counted(audit: Audit) -> str:
     for number, what in ((open_, "not settled"), (void, "not counted"), (counts.get("accepted", 0), "accepted")):
         parts += [f"{digits(number)} {what}"] if number else []
     return ", ".join(parts)
+
+
+def by_arm(audit: Audit) -> str:
+    """`without a defence: 1 result over its limit (too much confidence); 4 more on controls`; empty where none is."""
+    assert audit.comparison is not None  # of comparisons alone
+    failing = [result for result in audit.results if result.has_status("fail")]
+    parts = []
+    for arm in (arm.arm for arm in audit.comparison.arms if not arm.control_of):
+        own = [result for result in failing if result.arm == arm]
+        what = listed(list(dict.fromkeys(names.asked(result) for result in own)))
+        where = "without a defence" if arm == NONE else f"with {arm}"
+        over = f"{count(len(own), 'result')} over {'its' if len(own) == 1 else 'the'} limit"
+        parts += [f"{where}: {over} ({what})"] if own else []
+    controls = audit.verdict.counts.get("on_controls", 0)
+    more = f"{digits(controls)} {'more ' if parts else ''}on {'a control' if controls == 1 else 'controls'}"
+    return "; ".join([*parts, *([more] if controls else [])])
 
 
 def coverage(audit: Audit) -> str:
@@ -59,7 +75,7 @@ def policy(audit: Audit) -> str:
     line = f"{v.policy}: over the limit = at least {names.size(v.fail_on)}"
     own: dict[str, str] = {}
     for result in audit.results:
-        about = names.ASKED.get(result.question) or names.metric(result.metric)
+        about = names.asked(result)
         if result.question not in ("claim", "artifact") and (text := _limit(result, v.fail_on)):
             own.setdefault(about, f"{text} for {about}")
     return "; ".join(filter(None, (line, ", ".join(own.values()))))
@@ -94,6 +110,8 @@ def last_line(audit: Audit) -> tuple[str, str]:
     if status == "INCOMPLETE":
         return WORDS[status], f"{_incomplete(audit)} Exit code {v.exit_code}."
     text = closed(counted(audit))
+    if audit.comparison is not None and (told := by_arm(audit)):
+        text += f" {closed(told)}"
     if status == "PASSED":
         return status, f"{text} Other attacks may find more. Exit code {v.exit_code}."
     return status, f"{text} {closed(coverage(audit))} Exit code {v.exit_code}{_despite(audit)}."

@@ -57,6 +57,46 @@ def test_first_check_that_holds_decides(cells: list[Finished], more: dict[str, A
     assert verdict(cells, **more).exit_code == code
 
 
+def on(arm: str, lo: float, hi: float) -> Finished:
+    return cell(measurement((lo + hi) / 2, lo, hi), arm=arm)
+
+
+@pytest.mark.parametrize(
+    ("failing", "code", "counts"),
+    [
+        ((), 0, (0, 0)),
+        (("ce",), 0, (0, 1)),
+        (("ce", "random"), 0, (0, 2)),
+        (("none",), 1, (1, 0)),
+        (("defended",), 1, (1, 0)),
+        (("none", "ce", "random"), 1, (1, 2)),
+    ],
+)
+def test_what_fails_on_a_control_is_counted_and_decides_nothing(
+    failing: tuple[str, ...], code: int, counts: tuple[int, int]
+) -> None:
+    arms = ("none", "defended", "ce", "random")
+    cells = [on(arm, *((0.3, 0.4) if arm in failing else (-0.1, 0.05))) for arm in arms]
+    found = verdict(cells, controls={"ce", "random"})
+    assert (found.exit_code, found.status) == (code, "FAILED" if code else "PASSED")
+    assert (found.counts["fail"], found.counts["on_controls"]) == counts
+    assert sum(found.counts[word] for word in ("pass", "fail", "inconclusive", "accepted")) == 2
+    everywhere = verdict(cells)  # no comparison: every arm counts
+    assert everywhere.exit_code == (1 if failing else 0)
+
+
+def test_a_control_that_does_not_count_or_is_open_keeps_nobody_from_a_verdict() -> None:
+    spoiled = cell(measurement(0.0, -0.1, 0.05), arm="ce", validity=(row("fail"),))
+    assert verdict([SAFE, spoiled]).exit_code == 3
+    assert verdict([SAFE, spoiled], controls={"ce"}).exit_code == 0
+    open_ = on("ce", 0.1, 0.4)
+    strictest = Policy(inconclusive="fail")
+    assert verdict([SAFE, open_], policy=strictest).exit_code == 1
+    assert verdict([SAFE, open_], policy=strictest, controls={"ce"}).exit_code == 0
+    broken = cell(arm="ce", status="error", reason="boom")
+    assert verdict([SAFE, broken], controls={"ce"}).exit_code == 3  # nothing to compare with is no verdict
+
+
 def test_exit_zero_keeps_the_word_failed() -> None:
     assert verdict([LEAK], exit_zero=True).status == "FAILED"
 
@@ -79,11 +119,13 @@ def test_an_underpowered_claim_is_no_verdict_unless_allowed() -> None:
 
 def test_verdict_counts_what_was_judged_and_by_what() -> None:
     found = verdict([LEAK, SKIPPED], policy=Policy(inconclusive="fail"))
-    assert found.counts == {"pass": 0, "fail": 1, "inconclusive": 0, "accepted": 0, "untrusted": 0}
+    assert found.counts == {
+        "pass": 0, "fail": 1, "inconclusive": 0, "accepted": 0, "untrusted": 0, "on_controls": 0,
+    }  # fmt: skip
     assert (found.fail_on, found.policy, found.inconclusive) == ("high", "standard", "fail")
     assert found.codes == ()
     broken = verdict([SAFE], validity=[row()])
-    assert broken.counts == {"pass": 0, "fail": 0, "inconclusive": 1, "accepted": 0, "untrusted": 1}
+    assert broken.counts == {"pass": 0, "fail": 0, "inconclusive": 1, "accepted": 0, "untrusted": 1, "on_controls": 0}
 
 
 def test_codes_name_everything_that_keeps_from_a_verdict() -> None:

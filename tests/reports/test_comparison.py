@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import xml.etree.ElementTree as ET
 
 import pytest
 
 from auditor.document import Audit, Comparison, Headline, ValidityRow
+from auditor.policy import Policy, gate
 from reports import views
 from reports.comparison import Grid, broken, leading, to
 from reports.csv import CsvReport
@@ -18,12 +20,13 @@ from reports.html.report import HtmlReport
 from reports.markdown import MarkdownReport
 from reports.neutral import neutral
 from reports.sentences import comparison as words
+from reports.sentences import verdict
 from reports.sentences.names import QUESTIONS
 from reports.sentences.steps import steps
 from reports.terminal import TerminalReport
 from tests.reports import compared, reading, samples
 from tests.reports.compared import AUDITS
-from tests.reports.reading import rendered
+from tests.reports.reading import fresh, rendered
 
 COMPARED = ("comparison", "one seed", "hostile comparison")
 
@@ -228,6 +231,37 @@ def test_answers_and_steps_are_about_the_undefended_target() -> None:
     assert steps(audit, views.undefended(audit))[0].findings == ()
     whole = audit.model_copy(update={"comparison": None})
     assert steps(whole, views.undefended(whole))[0].findings != ()
+
+
+def with_a_failing_control() -> Audit:
+    """The comparison, and what fails on the defended arm fails on one of its controls, too."""
+    audit = compared.comparison()
+    control = "joint-cluster:arm=ce"
+    failing = [result for result in audit.results if result.arm == "joint-cluster" and result.has_status("fail")]
+    more = [r.model_copy(update={"arm": control, "fingerprint": f"{k:064d}"}) for k, r in enumerate(failing)]
+    assert more
+    return gate(audit.model_copy(update={"results": (*audit.results, *more)}), Policy(), as_of=samples.TODAY)
+
+
+def test_a_failing_control_is_never_the_headline_nor_a_failure_of_the_build() -> None:
+    before, audit = gate(compared.comparison(), Policy(), as_of=samples.TODAY), with_a_failing_control()
+    assert audit.verdict.counts["fail"] == before.verdict.counts["fail"]
+    count = audit.verdict.counts["on_controls"] - before.verdict.counts["on_controls"]
+    assert count > 0
+    _, line = verdict.last_line(audit)
+    assert "Without a defence: " in line
+    assert f"; {audit.verdict.counts['on_controls']} more on control" in line
+    junit = ET.fromstring(fresh("junit", audit))
+    own = [case for case in junit.iter("testcase") if "joint-cluster:arm=ce" in case.get("classname", "")]
+    assert not [case for case in own if case.find("failure") is not None]
+    assert any(
+        "on a control" in case.find("skipped").get("message") for case in own if case.find("skipped") is not None
+    )
+    results = json.loads(fresh("sarif", audit))["runs"][0]["results"]
+    levels = {r["level"] for r in results if r["properties"]["arm"] == "joint-cluster:arm=ce"}
+    assert levels == {"note"}
+    alone = audit.model_copy(update={"results": tuple(r for r in audit.results if r.arm == "joint-cluster:arm=ce")})
+    assert gate(alone, Policy(), as_of=samples.TODAY).verdict.status != "FAILED"
 
 
 def test_failing_numbers_of_the_arms_are_counted_by_arm() -> None:

@@ -22,7 +22,7 @@ from tests.evaluate.shift.cells import make_cell, with_model
 from tests.policy.samples import judged_by, rows_of
 from tests.toys import small_graphs, toy_target
 
-RIGHT = 28
+RIGHT = 26
 
 
 class Reader(nn.Module):
@@ -39,7 +39,7 @@ class Reader(nn.Module):
 
 @pytest.fixture(scope="module")
 def audited():
-    """Results, cell rows and rows of the target of a model that is right on 28 of 40 test graphs and 72 % sure."""
+    """Results, cell rows and rows of the target of a model that is right on 26 of 40 test graphs and 66 % sure."""
     base = toy_target("graph-gin", graph=small_graphs(80))
     test = torch.arange(80) >= 40
     split = Split(torch.arange(80) < 30, (torch.arange(80) >= 30) & ~test, test)
@@ -47,7 +47,7 @@ def audited():
     wrong[40 : 40 + 40 - RIGHT] = True
     told = torch.where(wrong, 1 - base.graph.y, base.graph.y)
     x = base.graph.x.clone()
-    x[:, 0] = (0.47 * (2.0 * told - 1))[base.graph.batch]
+    x[:, 0] = (0.33 * (2.0 * told - 1))[base.graph.batch]
     target = with_model(replace(base, graph=replace(base.graph, x=x), split=split), Reader())
     rows = check_validity(target, ["strata"])
     found = evaluate(make_cell(target, "strata"))
