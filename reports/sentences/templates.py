@@ -243,9 +243,9 @@ def _below_edge_free(result: Result, item: str) -> str:
 
 def _worse_without(result: Result, item: str) -> str:
     facts = result.facts
-    trained = isinstance(facts, Robust) and facts.edge_free is not None
-    worse = "than one trained without any edge" if trained else "than always naming the commonest class"
-    return f"{INSIDER} can make the model worse {worse}"
+    constant = isinstance(facts, Robust) and facts.edge_free is None
+    beside = "always naming the commonest class" if constant else "one trained without any edge"
+    return f"{INSIDER} can make the model worse than {beside}"
 
 
 def _each(made: int, facts: Robust, item: str) -> str:

@@ -122,16 +122,15 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
         reference=None if use.kind == "unused" else edge_free_reference(cell, items, commonest),
         items=items,
     )
-    as_given = given.task.correct(given.clean_logits(), given.graph.y).numpy()
-    constant = given.task.constant_quality(given.graph.y[given.split.test])
+    as_given = given.task.correct(given.clean_logits(), given.graph.y)[items].numpy()
     return CellResult(
         access=tuple(sorted(run.access)),
         measured=numbers(found, cell.rng("bootstrap")),
         series=(budget_series(found),),
         validity=(
-            trust.canonical_row(given.graph, space, as_given[items], found.points[0].correct),
-            trust.nothing_to_lose_row(as_given[given.split.test.numpy()], constant),
-            *_trust_rows(cell, run, found, use),
+            trust.canonical_row(given.graph, space, as_given, found.points[0].correct),
+            *_trust_rows(run, found, use),
+            *(_strength_rows(cell, run, found) if use.kind != "unused" else ()),
         ),
         params={
             "edges": space.m,
@@ -210,20 +209,31 @@ def _mean_correct(tried: Sequence[Tried], attack: str, level: int) -> Floats | N
     return np.mean(own, axis=0).astype(np.float64) if own else None
 
 
-def _trust_rows(cell: Cell, run: _Run, found: Found, use: EdgeUse) -> list[ValidityRow]:
-    """Every check of `trust` that applies to the attacks."""
-    clean, count = found.points[0], len(found.levels)
+def _trust_rows(run: _Run, found: Found, use: EdgeUse) -> list[ValidityRow]:
+    """Every check of `trust` that applies whatever was searched."""
+    rows = (
+        run.budget_row(),
+        trust.finite_row([found.points[0].winner, *run.tried]),
+        trust.edge_use_row(use),
+    )
+    return [row for row in rows if row is not None]
+
+
+def _strength_rows(cell: Cell, run: _Run, found: Found) -> list[ValidityRow]:
+    """How much the search was worth: nothing hangs on it where no edge can change an answer."""
+    clean, count, target = found.points[0], len(found.levels), cell.target
     searched = [run.of_role("search", level) for level in range(count)]
     control = found.controls[0].right if found.controls else (None,) * count
     drop = clean.accuracy - found.points[-1].accuracy
+    tested, y = target.split.test, target.graph.y
     rows: list[ValidityRow | None] = [
-        run.budget_row(),
-        trust.finite_row([clean.winner, *run.tried]),
         trust.claim_row(run.tried),
         trust.random_wins_row(control, searched, cell.rng("random-wins")),
         trust.fragile_row(searched, found.points[1:]),
+        trust.nothing_to_lose_row(
+            target.task.correct(target.clean_logits(), y)[tested].numpy(), target.task.constant_quality(y[tested])
+        ),
         trust.underpowered_row(found.n),
-        trust.edge_use_row(use),
     ]
     for notes in run.notes.values():
         rows += [trust.relaxation_row(notes), trust.loss_moves_row(notes, drop)]
