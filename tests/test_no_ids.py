@@ -23,12 +23,6 @@ WORDS = {
     ("data/splits.py", "random"): "a way to draw a split",
     ("document/audit.py", "strata"): "a kind of chart",
     ("evaluate/shift/strata.py", "strata"): "the same kind of chart",
-    ("document/results.py", "gap"): "a scale: a difference of accuracies",
-    ("policy/bands.py", "gap"): "the same scale",
-    ("policy/judge.py", "gap"): "the same scale",
-    ("evaluate/shift/corruption.py", "gap"): "the same scale",
-    ("evaluate/shift/reference.py", "gap"): "the same scale",
-    ("evaluate/shift/strata.py", "gap"): "the same scale",
     ("evaluate/robustness/trust.py", "gap"): "a note of a search: how far its relaxation is from real edits",
 }
 """Ids that mean something else in that file: (file, word) -> what it means there."""
