@@ -102,14 +102,18 @@ def why(code: JudgementCode, result: Result, items: str) -> str:
 
 def settle(code: Settle, items: str) -> str:
     """What would settle an open result is something to do, or nothing that anybody would do."""
-    seeds = [] if code.seeds is None else [f"{count(code.seeds, 'seed')} in all"]
-    if code.items is not None and code.items <= HOPELESS * code.there:
-        ways = listed([*seeds, f"about {count(code.items, f'more {items}')}"], "or")
-        return f"this data cannot settle it: {ways} would"
-    if seeds:
-        return f"{seeds[0]} would settle it"
+    if enough := ways(code, items):
+        return f"this data cannot settle it: {enough} would"
     many = "" if code.items is None else f": that takes about {count(code.items, f'more {items}')}"
     return f"this data cannot settle it{many}; judge by hand"
+
+
+def ways(code: Settle, items: str) -> str:
+    """`5 seeds in all or about 38 more test nodes`; empty where neither is within reach."""
+    seeds = [] if code.seeds is None else [f"{count(code.seeds, 'seed')} in all"]
+    is_near = code.items is not None and code.items <= HOPELESS * code.there
+    more = [f"about {count(code.items or 0, f'more {items}')}"] if is_near else []
+    return listed([*seeds, *more], "or")
 
 
 def all_of(kinds: tuple[type, ...], result: Result, items: str) -> list[str]:

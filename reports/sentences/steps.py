@@ -9,13 +9,13 @@ from auditor.document import Audit, Result
 from auditor.document.codes import Settle
 from auditor.document.facts import ClaimFacts
 from reports.sentences import names
-from reports.sentences.codes import all_of
+from reports.sentences.codes import ways
 from reports.sentences.compose import OPEN, OVER, word
-from reports.sentences.numbers import closed
 from reports.sentences.templates import template
 
 PUBLISH_NOT = "Do not publish this claim. Recompute it from the mechanism's parameters."
 RUN_ONE = "Audit a run as well (--defense, --train or --scores): arithmetic says nothing of the code."
+BY_HAND = "Judge by hand what is open: this data cannot settle it."
 MORE_CANARIES = "Settle what is open: more canaries or runs."
 
 
@@ -54,4 +54,9 @@ def _advice(result: Result, item: str) -> str:
         return template(result.finding).first
     if amount != OPEN:
         return ""
-    return " ".join(map(closed, all_of((Settle,), result, template(result.finding).counted(item))))
+    codes = () if result.judgement is None else result.judgement.codes
+    open_ = next((code for code in codes if isinstance(code, Settle)), None)
+    if open_ is None:
+        return ""
+    enough = ways(open_, template(result.finding).counted(item))
+    return f"Settle what is open: {enough}." if enough else BY_HAND
