@@ -27,8 +27,9 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from auditor.evaluate.links.controls import Scorer
-from auditor.evaluate.links.measure import AUC, number, score_set
+from auditor.evaluate.links.measure import number
 from auditor.evaluate.links.pairs import Truth, prior_pairs
+from auditor.evaluate.links.scoring import AUC, score_set
 from benchmarks.trust.running import each
 from benchmarks.trust.settings import COVERAGE_DRAWS, SEEDS
 

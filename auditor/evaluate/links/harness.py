@@ -14,22 +14,7 @@ from auditor.document import Measured, Series, ValidityRow, check
 from auditor.document.facts import Twin
 from auditor.errors import ConfigError, EvaluationError, SkippedError
 from auditor.evaluate.links.controls import Knowledge, Scorer, is_identity, no_model_controls
-from auditor.evaluate.links.measure import (
-    AUC,
-    AVERAGE_PRECISION,
-    LOW_TPR,
-    PRECISION,
-    PairMetric,
-    Scored,
-    comparisons,
-    judged_numbers,
-    link_list,
-    number,
-    prepared,
-    roc_series,
-    score_set,
-    with_facts,
-)
+from auditor.evaluate.links.measure import comparisons, judged_numbers, link_list, number, roc_series, with_facts
 from auditor.evaluate.links.pairs import (
     PairSet,
     Truth,
@@ -41,6 +26,16 @@ from auditor.evaluate.links.pairs import (
 )
 from auditor.evaluate.links.paper_protocol import paper_numbers
 from auditor.evaluate.links.scorer_check import check_scorer
+from auditor.evaluate.links.scoring import (
+    AUC,
+    AVERAGE_PRECISION,
+    LOW_TPR,
+    PRECISION,
+    PairMetric,
+    Scored,
+    prepared,
+    score_set,
+)
 from auditor.evaluate.links.twins import (
     Counterfactual,
     architecture_reference,

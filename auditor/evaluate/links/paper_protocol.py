@@ -15,9 +15,10 @@ from auditor.document import Control, Estimate, Measured, Metric, ValidityRow, m
 from auditor.document.facts import Draws, LinkFacts, Rival
 from auditor.errors import SkippedError
 from auditor.evaluate.links.controls import Knowledge, Scorer
-from auditor.evaluate.links.measure import AUC, AVERAGE_PRECISION, HEADROOM, SIGNS, pair_scores
+from auditor.evaluate.links.measure import HEADROOM
 from auditor.evaluate.links.pairs import PairSet, Truth, is_enough, pairs_inside
 from auditor.evaluate.links.scorer_check import check_scorer
+from auditor.evaluate.links.scoring import AUC, AVERAGE_PRECISION, SIGNS, pair_scores
 from auditor.evaluate.links.twins import run_attack
 from auditor.probe import Cell, Registered
 from auditor.statistics.intervals import student_t

@@ -15,10 +15,11 @@ from auditor.document.facts import Twin
 from auditor.errors import ConfigError, EvaluationError, SkippedError
 from auditor.evaluate.links.controls import Scorer
 from auditor.evaluate.links.harness import Settings, evaluate
-from auditor.evaluate.links.measure import AUC, LOW_TPR, PRECISION, comparisons, link_list, number, prepared, score_set
+from auditor.evaluate.links.measure import comparisons, link_list, number
 from auditor.evaluate.links.pairs import Truth, prior_pairs
 from auditor.evaluate.links.rewiring import rewire
 from auditor.evaluate.links.scorer_check import check_scorer
+from auditor.evaluate.links.scoring import AUC, LOW_TPR, PRECISION, prepared, score_set
 from auditor.targets.target import Capability
 from auditor.tasks import log_probabilities
 from auditor.view import SideKnowledge
