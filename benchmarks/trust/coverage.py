@@ -11,6 +11,9 @@ graph: its score of a pair is a signal of the class, an error of each of the two
 that hubs are wrong together) and an error of the pair. One control is far stronger than the other, so that the excess
 over both has a truth of its own: the difference to the strong one.
 
+Attack and control together are added up as normal scores of their ranks among uniform pairs: of the law for the truth,
+of the graph for the numbers. The weaker control leaves the larger headroom, so that the judged one is over the strong.
+
 The truth is computed from millions of independent pairs of nodes, each counted as an edge with its probability and as
 a non-edge with the rest, so that it has no noise of drawn edges; its own standard error stands beside it.
 """
@@ -23,13 +26,14 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.special import ndtri
+from scipy.stats import binomtest, rankdata
 from torch import Tensor
 
 from auditor.evaluate.links.controls import Scorer
-from auditor.evaluate.links.measure import number
+from auditor.evaluate.links.measure import comparisons, judged_numbers, number
 from auditor.evaluate.links.pairs import Truth, prior_pairs
-from auditor.evaluate.links.scoring import AUC, score_set
+from auditor.evaluate.links.scoring import AUC, prepared, score_set
 from benchmarks.trust.running import each
 from benchmarks.trust.settings import COVERAGE_DRAWS, SEEDS
 
@@ -60,7 +64,14 @@ SCORERS: Final = {
     "strong control": Fixed(1.0, 0.0, 0.4, 1.0),
     "weak control": Fixed(0.2, 0.0, 0.5, 1.0),
 }
-KEPT: Final = ("attack, area", "attack − strong control", "excess over both controls")
+REFERENCE_PAIRS = 100_000
+KEPT: Final = (
+    "attack, area",
+    "attack − strong control",
+    "excess over both controls",
+    "attack and strong control together − strong control",
+    "headroom over both controls",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,22 +103,28 @@ class Nodes:
 
 
 def truth() -> tuple[Floats, Floats]:
-    """θ of each scorer, and the standard error of its computation, [scorers] each."""
+    """θ of each number of `KEPT`, and the standard error of its computation, [numbers] each."""
     parts = []
     for part in range(TRUTH_PARTS):
         rng = np.random.default_rng((SEEDS["coverage"], 1, part))
         nodes = Nodes.draw(rng, 2 * TRUTH_PAIRS)
         u, v = np.arange(TRUTH_PAIRS), np.arange(TRUTH_PAIRS, 2 * TRUTH_PAIRS)
         rate = nodes.rate(u, v)
-        found = []
-        for place in range(len(SCORERS)):
-            order = np.argsort(nodes.scores(place, u, v, rng.standard_normal(TRUTH_PAIRS)))
-            edge, other = rate[order], 1 - rate[order]
-            below = np.cumsum(other) - other / 2  # a pair is as good as itself
-            found.append(float(edge @ below / edge.sum() / other.sum()))
-        parts.append(found)
+        scores = [nodes.scores(place, u, v, rng.standard_normal(TRUTH_PAIRS)) for place in range(len(SCORERS))]
+        normal = [ndtri((rankdata(own) - 0.5) / TRUTH_PAIRS) for own in scores[:2]]
+        attack, strong, both = (_area(own, rate) for own in (scores[0], scores[1], normal[0] + normal[1]))
+        gap = attack - strong
+        parts.append((attack, gap, gap, both - strong, (both - strong) / (1 - strong)))
     values = np.array(parts)
     return values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(TRUTH_PARTS)
+
+
+def _area(scores: Floats, rate: Floats) -> float:
+    """AUC of scores [P] whose pairs are edges with the probability `rate` [P]."""
+    order = np.argsort(scores)
+    edge, other = rate[order], 1 - rate[order]
+    below = np.cumsum(other) - other / 2  # a pair is as good as itself
+    return float(edge @ below / edge.sum() / other.sum())
 
 
 def draw(number_of_draw: int) -> list[tuple[float, float, float]]:
@@ -126,11 +143,20 @@ def draw(number_of_draw: int) -> list[tuple[float, float, float]]:
 
         return Scorer(list(SCORERS)[place], (score,))
 
-    attack, *controls = map(scorer, range(len(SCORERS)))
-    found = score_set(pairs, attack.scores[0], controls, (AUC,), num_nodes=N, rng=rng, replicates=REPLICATES)
+    every = torch.from_numpy(np.stack([u, v])[:, rng.integers(u.size, size=REFERENCE_PAIRS)])
+    found = score_set(
+        pairs,
+        [prepared(scorer(place), pairs, every) for place in range(len(SCORERS))],
+        (AUC,),
+        num_nodes=N,
+        rng=rng,
+        replicates=REPLICATES,
+        together=[(0, place) for place in range(1, len(SCORERS))],
+    )
     row = number(found, AUC, finding="coverage", knowledge=())
+    judged, area = judged_numbers(comparisons(found, ()), (AUC,), finding="coverage", knowledge=())
     assert row.excess is not None
-    told = (row.estimate, row.controls[0].contrast, row.excess)
+    told = (row.estimate, row.controls[0].contrast, row.excess, area.controls[0].contrast, judged.excess)
     ends = [(e.value, e.lo, e.hi) for e in told if e is not None]
     return [(a, b, c) for a, b, c in ends if a is not None and b is not None and c is not None]
 
@@ -146,10 +172,7 @@ def print_coverage(draws: int | None, jobs: int) -> None:
     starts = range(0, total, BLOCK_OF_RUNS)
     parts = each(chunk, [(s, min(BLOCK_OF_RUNS, total - s)) for s in starts], jobs)
     found = np.array([one for part in parts for one in part])  # [draws, numbers, 3]
-    areas, errors = truth()
-    strong = int(np.argmax(areas[1:])) + 1
-    gap, spread = areas[0] - areas[strong], float(np.hypot(errors[0], errors[strong]))
-    targets = ((areas[0], errors[0]), (areas[0] - areas[1], float(np.hypot(errors[0], errors[1]))), (gap, spread))
+    targets = list(zip(*truth(), strict=True))
     print(f"\n## Coverage of 95 % intervals, {total} fresh graphs of {N} nodes, fixed scorers\n")
     print(f"Goal: the Clopper–Pearson interval of the share contains {HELD:g}.\n")
     print("| number | truth ± its error | mean over graphs | mean half-width | inside | below lo | above hi | share |")

@@ -16,6 +16,7 @@ from auditor.evaluate.links.scoring import AUC, PRECISION, Floats, PairMetric, P
 from auditor.statistics import ranking
 from auditor.statistics.pair_scores import PairScore
 
+Role = Literal["value", "control", "reference"]
 ROC_POINTS = 120
 HEADROOM = Metric("headroom", "errors", "higher", "ranking")
 """h = (A − c) / (1 − c), with A the AUC of attack and control together and c that of the control: of the errors of the
