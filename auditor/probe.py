@@ -132,6 +132,7 @@ class CellResult:
     """What an evaluation answers for one cell; the runner turns it into rows of the document.
 
     `params` are plain JSON values: resolved budgets, pair counts, controls that ran, attacks and their settings.
+    `fixed`: nothing was drawn, so that another seed gives the same numbers.
     """
 
     access: tuple[str, ...]
@@ -139,6 +140,7 @@ class CellResult:
     series: tuple[Series, ...] = ()
     validity: tuple[ValidityRow, ...] = ()
     params: Mapping[str, Any] = field(default_factory=dict)
+    fixed: bool = False
 
 
 class Evaluation(Protocol):

@@ -142,8 +142,8 @@ def _line(result: Result) -> str:
     if control is not None:
         beside = f"{value_cell(control.estimate.value, unit)} ({control.name})"
     value = (
-        value_cell(result.estimate.value, unit),
-        interval_cell(result.estimate, unit),
+        value_cell(result.own.value, unit),
+        interval_cell(result.own, unit),
     )
     cells = (
         views.source(result),

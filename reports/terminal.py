@@ -259,9 +259,9 @@ def _cells(result: Result) -> tuple[Text, ...]:
     unit = result.unit
     what = Text("\n".join(filter(None, (names.measured(result), names.joined_by(result)))))
     value = Text.assemble(
-        value_cell(result.estimate.value, unit),
+        value_cell(result.own.value, unit),
         "\n",
-        (interval_cell(result.estimate, unit), "dim"),
+        (interval_cell(result.own, unit), "dim"),
     )
     control = result.control
     beside = Text(MISSING)

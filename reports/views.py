@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from auditor.document import NONE, Audit, CellRow, Result, Series, ValidityRow
+from auditor.document import NONE, RECIPE, Audit, CellRow, Result, Series, ValidityRow
 from auditor.document.facts import SEVERITIES, ClaimFacts
 from reports.sentences import names
 from reports.sentences.compose import UNANSWERED, UNASKED, said, unanswered, word
@@ -73,8 +73,10 @@ def shown(audit: Audit) -> list[Result]:
 
 
 def undefended(audit: Audit) -> list[Result]:
-    """Judged results that the answers rest on: all, but in a comparison only those of the undefended target."""
-    return [result for result in judged(audit) if audit.comparison is None or result.arm == NONE]
+    """Judged results that the answers rest on: none of a new training, and in a comparison none under a defence."""
+    if audit.comparison is None:
+        return [result for result in judged(audit) if result.arm != RECIPE]
+    return [result for result in judged(audit) if result.arm == NONE]
 
 
 def is_control(audit: Audit, result: Result) -> bool:

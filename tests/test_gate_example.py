@@ -32,13 +32,13 @@ def audits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for verb, rest in commands:
         done = auditor(folder, verb, *rest.split())
         assert done.returncode == 0, done.stdout + done.stderr
-    return {name: folder / f"{name}-audit" / "audit.json" for name in ("gcn", "gin")}
+    return {name: folder / f"{name}-audit" / "audit.json" for name in ("gcn", "mlp")}
 
 
 def leak(path: Path) -> tuple[Audit, float, float, float]:
     """The audit, and the judged excess of link stealing with its interval."""
     audit = from_bytes(path.read_bytes())
-    (result,) = [r for r in audit.judged if r.finding == "privacy-link-stealing"]
+    (result,) = [r for r in audit.judged if r.finding == "privacy-link-stealing" and r.metric == "headroom"]
     excess = result.excess
     assert excess is not None
     assert excess.value is not None
@@ -48,7 +48,7 @@ def leak(path: Path) -> tuple[Audit, float, float, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "code", "verdict"), [("gcn", 1, "FAILED"), ("gin", 0, "PASSED")])
+@pytest.mark.parametrize(("name", "code", "verdict"), [("gcn", 1, "FAILED"), ("mlp", 0, "PASSED")])
 def test_the_release_policy_blocks_the_leaking_model_and_passes_the_other(
     audits: dict[str, Path], tmp_path: Path, name: str, code: int, verdict: str
 ) -> None:

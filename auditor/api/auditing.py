@@ -161,6 +161,7 @@ def check(
     family: Words = None,
     profile: str | None = None,
     seeds: str | Iterable[int] | None = None,
+    training_seeds: int | None = None,
     threads: int | None = None,
     data_root: Place | None = None,
     trust_pickle: bool = False,
@@ -171,7 +172,8 @@ def check(
     """
     from auditor.runner.assemble import check_validity, target_row
 
-    session = _session(model, _options(only, skip, family, profile, seeds, data_root, threads))
+    options = _options(only, skip, family, profile, seeds, data_root, threads) | {"training_seeds": training_seeds}
+    session = _session(model, options)
     with undisturbed(session.resolved["threads"]):
         live = _live(claimed_accuracy, reference, call, adapter, transform, build, recipe, name)
         target = _target(session, model, data, split, live, trust_pickle=trust_pickle)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from auditor.document import NONE
+
 if TYPE_CHECKING:
     from auditor.document import CellRow
     from auditor.runner.plan import PlannedCell
@@ -31,4 +33,5 @@ class LineObserver:
         """The line."""
         self._done += 1
         tail = f"{row.seconds:.1f} s" if row.status == "ok" else row.reason
-        self._say(f"[{self._done}/{self._total}] {row.probe} seed {row.seed}: {row.status}, {tail}")
+        place = row.probe if row.arm == NONE else f"{row.probe} ({row.arm})"
+        self._say(f"[{self._done}/{self._total}] {place} seed {row.seed}: {row.status}, {tail}")

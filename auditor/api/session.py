@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,10 +158,11 @@ class Session:
                 f"training_seeds is {trainings}, and {target.name} cannot be trained anew. Give [target.train] and a "
                 "factory (or build= and recipe=), or leave it out."
             )
-        anew = [
-            plan(target, probes, seeds=(seed,), profile=profile, side=side, arm=RECIPE) for seed in range(trainings)
-        ]
-        return (*cells, *(cell for own in anew for cell in own))
+        own = None if target.recipe is None else target.recipe.describe().get("seed")
+        new = (seed for seed in count() if seed != own)  # that one would train the target itself again
+        for seed in islice(new, trainings):
+            cells += plan(target, probes, seeds=(seed,), profile=profile, side=side, arm=RECIPE)
+        return cells
 
     def run(self, target: Target, *, observer: Observer, argv: tuple[str, ...] = ()) -> Report:
         """Runs the plan, writes `audit.json` and the reports asked for."""
@@ -186,6 +188,8 @@ class Session:
         """Runs the comparison, writes `audit.json` and the reports asked for."""
         from auditor.runner.comparing import run_compare
 
+        if self.resolved["training_seeds"]:
+            raise ConfigError("training_seeds is for run; a comparison trains anew at every seed. Give seeds instead.")
         out, probes, settings = self.prepare(), self.probes(), self._run_settings(argv)
         return self.keep(run_compare(target, defenses, probes, settings, observer=observer, group=group, out=out))
 

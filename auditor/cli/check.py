@@ -14,6 +14,7 @@ def check(
     family: options.Family = None,
     profile: options.Profile = None,
     seeds: options.Seeds = None,
+    training_seeds: options.TrainingSeeds = None,
     data: options.Data = None,
     data_root: options.DataRoot = None,
     trust_pickle: options.TrustPickle = False,
@@ -31,6 +32,7 @@ def check(
         family=family,
         profile=profile,
         seeds=seeds,
+        training_seeds=training_seeds,
         data_root=data_root,
         trust_pickle=trust_pickle,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -98,6 +99,12 @@ class Numbers(Model):
     estimate: Estimate
     controls: tuple[Control, ...] = ()
     contrast: Contrast | None = None
+
+    @property
+    def own(self) -> Estimate:
+        """The number on the items that it was compared on: with the control's it subtracts to the contrast."""
+        control = self.control
+        return self.estimate if control is None or control.own is None else control.own
 
     @property
     def control(self) -> Control | None:
@@ -249,6 +256,7 @@ def measured(
     subset: str = "",
     controls: Sequence[Control] = (),
     against: str | None = None,
+    strongest: str | None = None,
     judged: bool = False,
     limit: Limit | None = None,
     p_adjusted: float | None = None,
@@ -258,16 +266,17 @@ def measured(
 ) -> Measured:
     """The one way to make a number of a cell; the contrast follows from those of the controls.
 
-    It is against the strongest control, the one with the least excess. Its lower end is the least of all controls,
-    since every one must be beaten; its upper end is that of the strongest, or of the strongest that is no twin where
-    that reaches higher. (Upper and lower as an excess.) `against` names the one control that counts, where the others
-    only stand beside it: a defence is judged against its own control.
+    It is against the control with the least excess. Its lower end is the least of all controls, since every one must be
+    beaten; its upper end is that of the strongest control that is no twin, since a twin lowers what is proven and never
+    clears. (Upper and lower as an excess.) That control is the one with the least excess, or `strongest` where excesses
+    do not tell. `against` names the one control that counts, where the others only stand beside it: a defence is judged
+    against its own control.
     """
     counted = [control for control in controls if against is None or control.name == against]
     return Measured(
         estimate=estimate,
         controls=tuple(controls),
-        contrast=_strongest(counted, metric.worse_when),
+        contrast=_contrast(counted, metric.worse_when, strongest),
         finding=finding,
         metric=metric.name,
         subset=subset,
@@ -283,28 +292,25 @@ def measured(
     )
 
 
-def _strongest(controls: Sequence[Control], worse_when: WorseWhen) -> Contrast | None:
-    pairs = [(c, c.contrast, excess_of(c.contrast, worse_when)) for c in controls if c.contrast is not None]
-    pairs = [pair for pair in pairs if pair[2].value is not None]
+def _contrast(controls: Sequence[Control], worse_when: WorseWhen, strongest: str | None) -> Contrast | None:
+    pairs = [(c, excess_of(c.contrast, worse_when)) for c in controls if c.contrast is not None]
+    pairs = [pair for pair in pairs if pair[1].value is not None]
     if not pairs:
         return None
 
-    def least(among: Sequence[tuple[Control, Estimate, Estimate]]) -> tuple[Control, Estimate, Estimate]:
-        return min(among, key=lambda pair: pair[2].value or 0.0)
+    def least(among: Sequence[tuple[Control, Estimate]]) -> tuple[Control, Estimate]:
+        return min(among, key=lambda pair: pair[1].value or 0.0)
 
-    control, contrast, excess = least(pairs)
-    if len(pairs) == 1:
-        return Contrast(value=contrast.value, lo=contrast.lo, hi=contrast.hi, n=contrast.n, to=control.name)
-    lows = [each.lo for _, _, each in pairs]
-    low = None if any(end is None for end in lows) else min(end for end in lows if end is not None)
-    high = excess.hi
-    without = [pair for pair in pairs if not pair[0].twin]
-    if without and high is not None:
-        other = least(without)[2].hi
-        high = None if other is None else max(high, other)
-    joint = Estimate(value=excess.value, lo=low, hi=high, n=contrast.n)
-    signed = joint.negated() if worse_when == "lower" else joint
-    return Contrast(value=signed.value, lo=signed.lo, hi=signed.hi, n=signed.n, to=control.name)
+    control, excess = least(pairs)
+    plain = [pair for pair in pairs if not pair[0].twin]
+    named = [pair for pair in plain if pair[0].name == strongest]
+    upper, over = named[0] if named else least(plain or pairs)
+    lower, under = min(pairs, key=lambda pair: -math.inf if pair[1].lo is None else pair[1].lo)
+    joint = Estimate(value=excess.value, lo=under.lo, hi=over.hi, n=excess.n)
+    lo, hi = ("" if other is control else other.name for other in (lower, upper))
+    if worse_when == "lower":
+        joint, lo, hi = joint.negated(), hi, lo
+    return Contrast(**joint.model_dump(), to=control.name, lo_to=lo, hi_to=hi)
 
 
 def fingerprint(finding: str, target: str, arm: str, probe: str, metric: str, subset: str) -> str:

@@ -95,7 +95,7 @@ def settling(
     seeds = next((s for s in range(k + 1, MOST_SEEDS + 1) if data + of_seeds(s) < distance**2), None) if error else None
     if detectable is not None and value < threshold and detectable > threshold:
         growth, seeds = max(growth, (detectable / threshold) ** 2 if threshold > 0 else math.inf), None
-    if growth <= 1:
+    if growth < 1:
         return ()
-    items = None if growth > MOST_ITEMS else math.ceil(round(n * (growth - 1), 6))
+    items = None if growth > MOST_ITEMS else max(math.ceil(round(n * (growth - 1), 6)), 1)
     return (Settle(items=items, there=n, seeds=seeds),)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from auditor.document import CellRow, Estimate, Judgement, Result, ValidityRow
+from auditor.document import CellRow, Estimate, Judgement, Result, ValidityRow, excess_of
 from auditor.document.codes import (
     AcceptanceExpired,
     Accepted,
@@ -24,6 +24,7 @@ from auditor.document.codes import (
     NotSeparable,
     NotSignificant,
     OneSeed,
+    Settle,
     StandsAnyway,
     TooBlunt,
     TooUncertain,
@@ -130,16 +131,17 @@ def _gates(result: Result, judgement: Judgement, policy: Policy) -> bool:
 
 
 def _thresholds(judged: Sequence[Result], policy: Policy) -> list[Threshold]:
-    """T of every result, and how many are judged together with it."""
+    """T of every result, and how many are judged together with it: of one arm, since each arm is a model of its own."""
     found = [_threshold(result, policy) for result in judged]
     pairs = list(zip(judged, found, strict=True))
     by_band = [t.value == 0 and not t.corrected and r.question not in UNBANDED for r, t in pairs]
     made = []
     for (result, threshold), at_zero in zip(pairs, by_band, strict=True):
-        together = sum(by_band) if at_zero else 1
+        together = sum(zero for (other, _), zero in zip(pairs, by_band, strict=True) if other.arm == result.arm)
+        together = together if at_zero else 1
         if not at_zero and result.p_adjusted is not None and not threshold.corrected:
             # The harness corrected for another threshold than the policy's: its p-value says nothing about this one.
-            together = sum(other.question == result.question for other in judged)
+            together = sum(other.question == result.question and other.arm == result.arm for other in judged)
         made.append(replace(threshold, together=max(together, 1)))
     return made
 
@@ -239,8 +241,10 @@ def _measured(result: Result, threshold: Threshold, policy: Policy) -> _Word:
     bound = result.at_most
     if bound is not None:
         severity = min(severity, bound, key=rank)
+    low, high = _anchors(result, excess.value)
     if threshold.together > 1:
-        lo, hi = widened(excess.value, lo, hi, threshold.together, averaged=result.averaged)
+        lo, _ = widened(low, lo, low, threshold.together, averaged=result.averaged)
+        _, hi = widened(high, high, hi, threshold.together, averaged=result.averaged)
         codes.append(Widened(together=threshold.together, lo=lo, hi=hi))
     status: Status = "inconclusive"
     detectable = result.facts.detectable if isinstance(result.facts, Group) else None
@@ -257,10 +261,14 @@ def _measured(result: Result, threshold: Threshold, policy: Policy) -> _Word:
         reaches_further = rank(bands.severity(threshold.value)) > rank(bound)
         if reaches_further:
             return _Word("inconclusive", severity, upper, confidence, (*codes, NotSeparable(at_most=bound)))
-    if status == "inconclusive":
+    n = excess.n or result.estimate.n
+    if status == "inconclusive" and low < threshold.value <= high:
+        # What is proven lies below it by one control, and what is not excluded above it by another.
+        codes.append(Settle(items=None, there=n, seeds=None))
+    elif status == "inconclusive":
         codes += settling(
-            excess.n or result.estimate.n,
-            excess.value,
+            n,
+            low if low >= threshold.value else high,
             lo,
             hi,
             threshold.value,
@@ -269,6 +277,21 @@ def _measured(result: Result, threshold: Threshold, policy: Policy) -> _Word:
             detectable=detectable,
         )
     return _Word(status, severity, upper, confidence, tuple(codes))
+
+
+def _anchors(result: Result, value: float) -> tuple[float, float]:
+    """The excess that the lower end belongs to and that of the upper end: they may be against different controls."""
+    contrast = result.contrast
+    if contrast is None:
+        return value, value
+    values = {
+        control.name: excess_of(control.contrast, result.worse_when).value
+        for control in result.controls
+        if control.contrast is not None
+    }
+    ends = (contrast.lo_to, contrast.hi_to) if result.worse_when == "higher" else (contrast.hi_to, contrast.lo_to)
+    low, high = (found if (found := values.get(name)) is not None else value for name in ends)
+    return low, high
 
 
 def _claim(result: Result) -> _Word:

@@ -30,6 +30,7 @@ LIMITS: Final[Mapping[str, Question]] = {
     "min_auroc": "silent-failure",
 }
 """Named limits and the question that each overrides where it is set; none has a default."""
+RENAMED: Final = {"max_abs_sce_pt": "max_overconfidence_pt"}
 FLOORS: Final = frozenset({"min_auroc"})
 """Limits that are a floor under the number itself, not a bound of its excess."""
 
@@ -178,6 +179,8 @@ def _read(table: Mapping[str, Any], where: str, base: Mapping[Question, Bands]) 
         elif key in LIMITS:
             limits[key] = _limit(key, value, where)
         else:
+            if key in RENAMED:
+                raise ConfigError(f"{where} {key} is called {RENAMED[key]} now, and bounds over-confidence alone.")
             known = [*choices, "thresholds", "fails_from", *LIMITS]
             raise ConfigError(f'{where} has no key "{key}". {nearest(str(key), known)}')
     if limits:

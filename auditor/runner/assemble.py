@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,11 @@ from auditor.document import (
     sealed,
 )
 from auditor.document.codes import Interrupted, PowerOnly
+from auditor.errors import AuditorError
 from auditor.policy import Policy, coverage_of, judge, verdict_of
 from auditor.policy.baseline import Baseline
 from auditor.registry import Profile
-from auditor.runner.execute import Observer, TrainedCache, run_cells
+from auditor.runner.execute import Observer, TrainedCache, not_run, one_line, run_cells
 from auditor.runner.joining import Finished, results_of
 from auditor.runner.plan import PlannedCell
 from auditor.statistics.intervals import wilson
@@ -90,6 +91,9 @@ def run_audit(
     observer.planned(cells)
     try:
         for model, own in _by_model(target, cells, models):
+            if isinstance(model, str):
+                finished += not_run(own, "error", f"the recipe was not trained anew: {model}", observer)
+                continue
             for cell in run_cells(model, own, side=settings.side, observer=observer, out=out, models=models):
                 finished.append(cell)
     except KeyboardInterrupt:
@@ -109,10 +113,24 @@ def run_audit(
 
 def _by_model(
     target: Target, cells: Sequence[PlannedCell], models: TrainedCache
-) -> Iterator[tuple[Target, list[PlannedCell]]]:
-    """The cells of each model: the target, and one that its recipe trains anew for each seed of that arm."""
+) -> Iterator[tuple[Target | str, list[PlannedCell]]]:
+    """The cells of each model: the target, and one that its recipe trains anew for each seed of that arm.
+
+    In place of a model that could not be trained stands why not. What is known of the target, such as the accuracy that
+    it is claimed to have, is not known of another training.
+    """
     for seed, own in groupby(cells, lambda cell: cell.seed if cell.arm == RECIPE else None):
-        yield target if seed is None else models.twin(target, target.private_graph, seed), list(own)
+        planned = list(own)
+        if seed is None:
+            yield target, planned
+            continue
+        try:
+            yield replace(models.twin(target, target.private_graph, seed), claimed_accuracy=None), planned
+        except Exception as error:  # one training's crash leaves the target's own numbers standing
+            yield (
+                one_line(str(error) if isinstance(error, AuditorError) else f"{type(error).__name__}: {error}"),
+                planned,
+            )
 
 
 def assemble_audit(

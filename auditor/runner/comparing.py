@@ -22,7 +22,7 @@ from auditor.document import NONE, Audit, CellRow, Comparison, Result
 from auditor.errors import AuditorError, CapabilityError, ConfigError, SkippedError, UsageError
 from auditor.outcomes import FlipSet
 from auditor.runner.assemble import RunSettings, assemble_audit, check_validity
-from auditor.runner.execute import Observer, TrainedCache, one_line, run_cells
+from auditor.runner.execute import Observer, TrainedCache, not_run, one_line, run_cells
 from auditor.runner.joining import Finished
 from auditor.runner.plan import PlannedCell, ProbeRequest, plan
 from auditor.statistics.draws import generator
@@ -144,18 +144,8 @@ class _Run:
             yield from run_cells(fitted, cells, side=side, observer=self.observer, out=self.out, models=self.models)
             return
         status, why = self.arms.reasons[key]
-        for cell in self.plan(self.target, request, seed):
-            row = CellRow(
-                key=cell.key,
-                probe=cell.request.spec,
-                family=cell.request.entry.family,
-                arm=cell.arm,
-                seed=cell.seed,
-                status=status,
-                reason=f"{request.spec} was not fitted: {why}",
-            )
-            yield Finished(row)
-            self.observer.finished(row)
+        reason = f"{request.spec} was not fitted: {why}"
+        yield from not_run(self.plan(self.target, request, seed), status, reason, self.observer)
 
     def score(self, seed: int) -> None:
         """Every arm of one seed with every edit that was found on any of them."""

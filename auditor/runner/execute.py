@@ -17,6 +17,7 @@ from typing import Protocol
 from auditor import registry
 from auditor.data.graph import Graph
 from auditor.document import CellRow
+from auditor.document.audit import CellStatus
 from auditor.errors import AuditorError, CapabilityError, SkippedError
 from auditor.outcomes import FlipSet
 from auditor.probe import Cell, CellResult
@@ -163,9 +164,25 @@ def _run_one(
         "series": result.series,
         "validity": result.validity,
     }
-    return Finished(
-        row.model_copy(update=done), result.access, result.measured, tries=entry.tries, fixed=entry.deterministic
-    )
+    fixed = entry.deterministic or result.fixed
+    return Finished(row.model_copy(update=done), result.access, result.measured, tries=entry.tries, fixed=fixed)
+
+
+def not_run(cells: Sequence[PlannedCell], status: CellStatus, reason: str, observer: Observer) -> Iterator[Finished]:
+    """Rows of cells whose model could not be made, each with the reason."""
+    for cell in cells:
+        entry = cell.request.entry
+        row = CellRow(
+            key=cell.key,
+            probe=cell.request.spec,
+            family=entry.family,
+            arm=cell.arm,
+            seed=cell.seed,
+            status=status,
+            reason=reason,
+        )
+        yield Finished(row)
+        observer.finished(row)
 
 
 def _keep_traceback(out: Path | None, planned: PlannedCell) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from auditor.document import NONE, AtSeed, CellRow, Control, Estimate, Measured, Numbers, Result, fingerprint
-from auditor.document.facts import SEVERITIES, ClaimFacts, LinkList, LowFpr, Severity, Shipped
+from auditor.document.facts import SEVERITIES, ClaimFacts, LinkList, LowFpr, Rival, Severity, Shipped
 from auditor.errors import EvaluationError
 from auditor.registry import taxon
 from auditor.statistics.seeds import joined, joined_contrast
@@ -173,6 +173,15 @@ def _claimed(records: Sequence[Any]) -> Any:
     return None
 
 
+def _joined_rivals(parts: Sequence[tuple[Rival, ...]], nearest: int) -> tuple[Rival, ...]:
+    """Every control's two sides over seeds, in the order of the seed nearest the joined number."""
+    made = []
+    for rival in parts[nearest]:
+        same = [each for part in parts for each in part if each.control == rival.control]
+        made.append(_joined_facts(same, same.index(rival)) if len(same) == len(parts) else rival)
+    return tuple(made)
+
+
 def _joined_facts(records: Sequence[Any], nearest: int) -> Any:
     """One record over seeds: Estimates joined, everything else of the seed that lies nearest the joined number.
 
@@ -187,11 +196,13 @@ def _joined_facts(records: Sequence[Any], nearest: int) -> Any:
         return first
     if (worst := _claimed(records)) is not None:
         return worst
-    changed = {}
+    changed: dict[str, Any] = {}
     for name in type(first).model_fields:
         parts = [getattr(record, name) for record in records]
         if all(isinstance(part, Estimate) for part in parts):
             changed[name] = joined(parts)
         elif all(isinstance(part, LinkList | LowFpr) for part in parts):
             changed[name] = _joined_facts(parts, nearest)
+        elif all(isinstance(part, tuple) and part and isinstance(part[0], Rival) for part in parts):
+            changed[name] = _joined_rivals(parts, nearest)
     return first.model_copy(update=changed)

@@ -54,9 +54,12 @@ class Contrast(Estimate):
 
     Attributes:
         to: name of the other side.
+        lo_to, hi_to: the other side of an end that was taken from another difference; empty where it is `to`.
     """
 
     to: str
+    lo_to: str = ""
+    hi_to: str = ""
 
 
 def _minus(number: float | None) -> float | None:

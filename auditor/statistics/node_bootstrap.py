@@ -46,9 +46,18 @@ class Replicates:
 
     def variance(self, metric: int, contrast: Floats, transform: Callable[[Floats], Floats] | None = None) -> float:
         """V of that combination, after `transform`; NaN when fewer than 10 replicates are defined."""
+        return self._variance(metric, lambda values: values @ contrast, transform)
+
+    def _variance(
+        self,
+        metric: int,
+        of: Callable[[Floats], Floats],
+        transform: Callable[[Floats], Floats] | None = None,
+    ) -> float:
+        """V of a number that follows from the scores' metrics, [replicates, S] → [replicates]."""
 
         def spread(replicates: Floats) -> float:
-            numbers = replicates[:, metric] @ contrast
+            numbers = of(replicates[:, metric])
             numbers = numbers[np.isfinite(numbers)]
             if numbers.shape[0] < 10:
                 return float("nan")
@@ -76,13 +85,8 @@ class Replicates:
             mine, theirs = (np.maximum(1 - values @ side, least) for side in (own, other))
             return np.asarray(np.log(mine / theirs))
 
-        def spread(replicates: Floats) -> float:
-            numbers = log_ratio(replicates[:, metric])
-            numbers = numbers[np.isfinite(numbers)]
-            return float(np.var(numbers, ddof=1)) if numbers.shape[0] >= 10 else float("nan")
-
-        center, v_node, v_pair = float(log_ratio(self.value[metric])), spread(self.node), spread(self.pair)
-        half = reach(choices) * math.sqrt(max(v_node - 2 * v_pair, v_pair))
+        center = float(log_ratio(self.value[metric]))
+        half = reach(choices) * math.sqrt(self._variance(metric, log_ratio))
         value, lo, hi = (1 - math.exp(center + sign * half) for sign in (0, 1, -1))
         return value, lo, hi
 

@@ -35,5 +35,14 @@ def joined(estimates: Sequence[Estimate]) -> Estimate:
 
 def joined_contrast(contrasts: Sequence[Contrast]) -> Contrast:
     """`joined` of differences; `to` lists the other sides where seeds differ in which was the strongest."""
-    to = " / ".join(dict.fromkeys(each.to for each in contrasts))
-    return Contrast(**joined(contrasts).model_dump(), to=to)
+
+    def sides(of: Sequence[str]) -> str:
+        return " / ".join(dict.fromkeys(of))
+
+    to = sides([each.to for each in contrasts])
+    lo, hi = (sides([end or each.to for each, end in zip(contrasts, ends, strict=True)]) for ends in _ends(contrasts))
+    return Contrast(**joined(contrasts).model_dump(), to=to, lo_to="" if lo == to else lo, hi_to="" if hi == to else hi)
+
+
+def _ends(contrasts: Sequence[Contrast]) -> tuple[list[str], list[str]]:
+    return [each.lo_to for each in contrasts], [each.hi_to for each in contrasts]

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from auditor.document import Estimate, Judgement, Result
+from auditor.document import RECIPE, Estimate, Judgement, Result, excess_of
 from auditor.document.codes import (
     AcceptanceExpired,
     Accepted,
+    InsideNoise,
     NoThreshold,
     NotMeasured,
+    NotSeparable,
     NotSignificant,
     OneSeed,
     OpenInterval,
@@ -45,7 +47,9 @@ OVER, SEEN, ABSENT, OPEN, ACCEPTED, VOID, SHOWN = (
 UNASKED, UNANSWERED = "not tested", "no answer"
 _PASSING = ("within the limit", "within what the policy lets pass")
 """Of what is seen and passes: with a limit, and without one."""
-_SETTLING = (TooBlunt, Settle, OpenInterval, NoThreshold, NotMeasured, NotSignificant, TooUncertain)
+_SETTLING = (
+    TooBlunt, Settle, OpenInterval, NoThreshold, NotMeasured, NotSeparable, NotSignificant, InsideNoise, TooUncertain,
+)  # fmt: skip
 
 
 def word(result: Result) -> str:
@@ -70,7 +74,8 @@ def said(result: Result, item: str = "node") -> str:
     judgement = result.judgement
     if judgement is None:
         return closed(shown(result, item))
-    parts = [_stem(result, judgement, item)]
+    stem = _stem(result, judgement, item)
+    parts = [f"models that its recipe trained anew: {stem}" if result.arm == RECIPE else stem]
     if judgement.confidence == "low" and judgement.status != "inconclusive":
         parts.append(": ".join(["weak evidence", *all_of((OneSeed,), result, "")]))
     if judgement.has(Widened) and judgement.status != "pass":
@@ -177,6 +182,7 @@ class _Extent:
         whose: the policy whose table holds the limit; empty where it follows from a level or is set by name.
         highest: what cannot be excluded; empty where nothing is left.
         over_what: what a share is of, where it is no difference of what the picture shows.
+        apart: both ends of the range in words, where they are against different controls.
         is_floor: the limit is a floor under the number itself.
         is_range: the range has two ends that can be named.
     """
@@ -188,6 +194,7 @@ class _Extent:
     whose: str = ""
     highest: str = ""
     over_what: str = ""
+    apart: str = ""
     is_floor: bool = False
     is_range: bool = False
 
@@ -205,9 +212,14 @@ class _Extent:
                 is_floor=True,
                 is_range=own.lo is not None and own.hi is not None,
             )
-        value = excess.value or 0.0
+        value, contrast = excess.value or 0.0, result.contrast
+        to = "" if contrast is None else contrast.to
         write = Differences.of(result.unit, excess, limit=limit, sides=sides(result))
-        between, lying = write.between(excess), write.between(excess, noun=True)
+        between, lying, apart = write.between(excess), write.between(excess, noun=True), ""
+        if contrast is not None and (contrast.lo_to or contrast.hi_to):
+            apart = _apart(result, excess, write)
+            beside = next((c.contrast for c in result.controls if c.name == to), None)
+            between = "" if beside is None else write.between(excess_of(beside, result.worse_when))
         is_range = excess.lo is not None and excess.hi is not None
         return cls(
             write.said(value),
@@ -216,7 +228,8 @@ class _Extent:
             "" if limit is None else write.limit(limit),
             judgement.against if judgement.set_by == "policy" else "",
             "" if excess.hi is None or excess.hi <= 0 else write.plain(excess.hi),
-            basis(result),
+            basis(result, to) if to else "",
+            apart,
             is_range=is_range,
         )
 
@@ -237,6 +250,8 @@ class _Extent:
 
     def lies(self) -> str:
         """`The difference lies between 1.2 less and 15.4 more; the limit is 10 points`."""
+        if self.apart:
+            return f"{self.apart}{self._beside_limit()}"
         if not self.lying:
             return self._that() + self._beside_limit()
         what = "It" if self.is_floor else f"What is avoided {self.over_what}" if self.over_what else "The difference"
@@ -253,3 +268,26 @@ class _Extent:
     def _that(self) -> str:
         start = f"{self.over_what} that is" if self.over_what else "that is"
         return f"{start[0].upper()}{start[1:]} {self.value}" + (f" ({self.between})" if self.between else "")
+
+
+def _apart(result: Result, excess: Estimate, write: Differences) -> str:
+    """`At least 18.8 in 100 of the errors of a are avoided, at most 37.0 in 100 of the errors of b are avoided`."""
+    contrast = result.contrast
+    assert contrast is not None
+    ends = (contrast.lo_to, contrast.hi_to) if result.worse_when == "higher" else (contrast.hi_to, contrast.lo_to)
+
+    def part(is_lower: bool, name: str, end: float | None) -> str:
+        of = basis(result, name)
+        if end is None:
+            return f"{'the least' if is_lower else 'the most'} is not known"
+        if not of:
+            return f"{'at least' if is_lower else 'at most'} {write.said(end)} beside {names.control(name)}"
+        bound = "at least" if is_lower == (end >= 0) else "at most"
+        return f"{bound} {write.plain(end)} {of} are {'avoided' if end >= 0 else 'added'}"
+
+    parts = [
+        part(lower, name or contrast.to, end)
+        for lower, name, end in zip((True, False), ends, (excess.lo, excess.hi), strict=True)
+    ]
+    text = ", ".join(parts)
+    return f"{text[0].upper()}{text[1:]}" if basis(result, contrast.to) else f"The difference is {text}"

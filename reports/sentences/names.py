@@ -51,7 +51,7 @@ ASKED: Final[Mapping[Question, str]] = {
 """What the policy has a limit for."""
 _ARMS: Final = 4
 """Arms that a check names; the others are counted."""
-_ACRONYMS = {"auc": "AUC", "ap": "AP", "ece": "ECE", "sce": "SCE", "tpr": "TPR", "fpr": "FPR", "auroc": "AUROC",
+_ACRONYMS = {"auc": "AUC", "ap": "AP", "ece": "ECE", "tpr": "TPR", "fpr": "FPR", "auroc": "AUROC",
              "msp": "MSP", "rauc": "RAUC", "prv": "PRV", "pld": "PLD"}  # fmt: skip
 _HOLDERS = {
     "weights": "the weights",

@@ -100,11 +100,9 @@ def excess_cell(result: Result) -> tuple[str, str]:
     return difference_cell(result.excess, result.unit, _SIDES.get(result.question, OWNER))
 
 
-def basis(result: Result) -> str:
-    """What the judged difference is of, where it is not one of what the picture shows: a control's errors."""
-    if result.unit != "errors" or result.control is None:
-        return ""
-    return f"of the errors of {names.control(result.control.name)}"
+def basis(result: Result, control: str) -> str:
+    """What the judged difference to a control is of, where it is not one of what the picture shows: its errors."""
+    return f"of the errors of {names.control(control)}" if result.unit == "errors" else ""
 
 
 def picture(result: Result, item: str) -> str:
@@ -201,10 +199,7 @@ def _robust(result: Result, item: str) -> str:
     right = f"{share(clean, item)} are right"
     if facts.no_edge_free == "edges-unused":
         return f"{right}; {_UNUSED}"
-    if first := _worse_than_nothing(facts, item):
-        right, made = f"{first}. {right[0].upper()}{right[1:]}", "these edits"
-    else:
-        made = f"{count(facts.edits, 'edit')} on purpose{_each(facts.edits, facts, item)}"
+    made = f"{count(facts.edits, 'edit')} on purpose{_each(facts.edits, facts, item)}"
     left = [f"at most {share.bare(attacked)} after {made}"]
     if clean is not None and attacked is not None and attacked >= clean:
         left = [f"and no {count(facts.budget, 'edit')}{_each(facts.budget, facts, item)} were found that break one"]
@@ -255,16 +250,6 @@ def _each(made: int, facts: Robust, item: str) -> str:
 
 def _as_many(facts: Robust) -> str:
     return "as many" if facts.budget == facts.edits else digits(facts.budget)
-
-
-def _worse_than_nothing(facts: Robust, item: str) -> str:
-    """Said first: under attack the model is worse than one that does without what it was attacked by."""
-    attacked = facts.attacked.value
-    floor = facts.majority if facts.edge_free is None else facts.edge_free.value
-    if attacked is None or floor is None or attacked >= floor:
-        return ""
-    instead = "always naming the commonest class" if facts.edge_free is None else "ignoring the graph"
-    return f"after {count(facts.edits, 'edit')}{_each(facts.edits, facts, item)} it is worse than {instead}"
 
 
 def _budget_curve(result: Result, facts: BudgetCurve, item: str) -> str:
@@ -472,8 +457,7 @@ def _other(result: Result, item: str) -> str:
 def _sides(result: Result) -> tuple[float | None, float | None]:
     """Own number and that of the control, on the items that the two were compared on: they subtract to the contrast."""
     control: Control | None = result.control
-    own = result.estimate if control is None or control.own is None else control.own
-    return own.value, None if control is None else control.estimate.value
+    return result.own.value, None if control is None else control.estimate.value
 
 
 def _points(value: float | None) -> str:

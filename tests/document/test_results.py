@@ -106,9 +106,9 @@ CASES = {
         [control("a", 0.3, 0.2, 0.4), control("b", 0.25, 0.2, 0.28), control("twin", 0.1, 0.0, 0.2, twin=True)],
         ("twin", (0.1, 0.0, 0.28)),
     ),
-    "a twin that reaches higher keeps its upper end": (
+    "a twin that reaches higher raises no upper end": (
         [control("a", 0.3, 0.2, 0.4), control("twin", 0.1, -0.3, 0.5, twin=True)],
-        ("twin", (0.1, -0.3, 0.5)),
+        ("twin", (0.1, -0.3, 0.4)),
     ),
     "a weaker twin still counts for the lower end": (
         [control("a", 0.1, 0.05, 0.2), control("twin", 0.3, 0.0, 0.6, twin=True)],
@@ -134,9 +134,9 @@ CASES = {
         [control("a", 0.3, 0.2, None), control("twin", 0.2, 0.1, 0.3, twin=True)],
         ("twin", (0.2, 0.1, None)),
     ),
-    "nor of the twin itself": (
+    "that of a twin may": (
         [control("a", 0.3, 0.2, 0.4), control("twin", 0.2, 0.1, None, twin=True)],
-        ("twin", (0.2, 0.1, None)),
+        ("twin", (0.2, 0.1, 0.4)),
     ),
     "no interval at all": ([control("a", 0.3, None, None), control("b", 0.2, None, None)], ("b", (0.2, None, None))),
 }
@@ -190,3 +190,14 @@ def test_a_judgement_knows_its_codes() -> None:
     )
     assert judgement.has(why.OneSeed)
     assert not judgement.has(why.Settle)
+
+
+def test_ends_say_which_control_they_are_against_and_the_strongest_may_be_named() -> None:
+    controls = [control("a", 0.3, 0.2, 0.4), control("b", 0.25, 0.2, 0.28), control("t", 0.1, 0.0, 0.2, twin=True)]
+    for metric, ends in ((HIGHER, ("", "b")), (LOWER, ("b", ""))):
+        made = number(*controls, metric=metric).contrast
+        assert made is not None
+        assert (made.to, made.lo_to, made.hi_to) == ("t", *ends)
+    named = measured(HIGHER, Estimate(value=0.9), finding="f", controls=controls[:2], strongest="a").contrast
+    assert named is not None
+    assert (named.to, named.value, named.hi, named.hi_to) == ("b", 0.25, 0.4, "a")

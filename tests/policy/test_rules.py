@@ -105,7 +105,7 @@ def test_every_named_limit_is_about_a_question_that_has_bands() -> None:
         ({"thresholds": {"ranking": {"high": "0.2"}}}, "expected a fraction"),
         ({"thresholds": {"ranking": {"high": 0.05}}}, "high = 0.05 is not above medium = 0.1"),
         ({"thresholds": {"ranking": {"critical": 1.5}}}, "less than or equal to 1"),
-        ({"max_abs_sce_pt": 10}, 'no key "max_abs_sce_pt"'),
+        ({"max_abs_sce_pt": 10}, "max_abs_sce_pt is called max_overconfidence_pt now"),
         ({"fails_from": 3}, "expected a table"),
         ({"fails_from": {"damge": 0.05}}, 'no question "damge". Did you mean "damage"'),
         ({"fails_from": {"artifact": "low"}}, 'no question "artifact"'),

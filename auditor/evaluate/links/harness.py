@@ -35,6 +35,7 @@ from auditor.evaluate.links.scoring import (
     Scored,
     prepared,
     score_set,
+    usable,
 )
 from auditor.evaluate.links.twins import (
     Counterfactual,
@@ -173,7 +174,8 @@ def _measure_all(
     own = ready(Scorer("attack", (score,)), prior)
     beside = [ready(control, prior) for control in controls]
     places = range(1, len(beside) + 1)
-    main = scored(prior, [own, *beside], MAIN, replicates, [(0, place) for place in places])
+    kept = usable(MAIN, prior)
+    main = scored(prior, [own, *beside], kept, replicates, [(0, place) for place in places])
     strongest = [main.scorers[place] for place in main.strongest_first[:1]]
     apart: list[tuple[Twin, Scored]] = []
     for twin in twins:
@@ -181,7 +183,8 @@ def _measure_all(
         if twin.scorer is not None and pairs.positives and pairs.negatives:
             using = [own, *strongest, ready(twin.scorer, pairs)]
             together = [(0, 1), (2, 1)] if strongest else []
-            apart.append((twin.facts, scored(pairs, using, MAIN, replicates, together)))
+            # A few pairs fewer than the main set, and every metric of it: what is judged there needs its twin.
+            apart.append((twin.facts, scored(pairs, using, kept, replicates, together)))
     against = comparisons(main, apart)
     finding, words = cell.probe.findings[0], knowledge.words
     rows = judged_numbers(against, (AUC, *LOW_TPR), finding=finding, knowledge=words)
@@ -197,7 +200,7 @@ def _measure_all(
     parts = [inside, *degree_subsets(prior, truth), same_component_of(prior, truth)]
     shown = [(even, (AUC, AVERAGE_PRECISION)), *((part, ON_PARTS) for part in parts if part is not None)]
     for pairs, metrics in shown:
-        found = scored(pairs, [own, *beside], metrics, min(replicates, SUBSET_REPLICATES))
+        found = scored(pairs, [own, *beside], usable(metrics, pairs), min(replicates, SUBSET_REPLICATES))
         rows += [row(found, metric) for metric in found.metrics]
     series = roc_series(against, architecture_reference(cell, attack))
     sizes = {p.subset: {"edges": p.positives, "non_edges": p.negatives} for p in (prior, *(p for p, _ in shown))}

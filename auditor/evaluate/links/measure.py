@@ -18,6 +18,7 @@ from auditor.statistics.pair_scores import PairScore
 
 Role = Literal["value", "control", "reference"]
 ROC_POINTS = 120
+CHANCE = "chance"
 HEADROOM = Metric("headroom", "errors", "higher", "ranking")
 """h = (A − c) / (1 − c), with A the AUC of attack and control together and c that of the control: of the errors of the
 best guess without the model, the share that the model avoids."""
@@ -83,7 +84,7 @@ def comparisons(main: Scored, apart: Sequence[tuple[Twin, Scored]]) -> tuple[Bes
             the last each together with that control.
     """
     found = [Beside(main.scorers[place].name, main, (0, place), place) for place in main.strongest_first]
-    chance = Beside("chance", main, found[0].own if found else 0, None)
+    chance = Beside(CHANCE, main, found[0].own if found else 0, None)
     twins = []
     for facts, part in apart:
         last = len(part.scorers) - 1
@@ -129,7 +130,7 @@ def number(
         return row(facts=facts.model_copy(update={"needed": metric.least_negatives}))
     controls = [control for control in scored.controls(metric) if twin is None or control.twin]
     if not controls and metric is AUC:
-        controls = [Beside("chance", scored, 0, None).control(metric).model_copy(update={"own": None})]
+        controls = [Beside(CHANCE, scored, 0, None).control(metric).model_copy(update={"own": None})]
     return row(controls=controls, facts=facts)
 
 
@@ -149,18 +150,30 @@ def judged_numbers(
     )
     own = first.scored.headroom(first.own, first.other)
     rivals = facts(update={"rivals": tuple(each.rival() for each in beside)})
-    rows = [row(HEADROOM, own, controls=[each.headroom() for each in beside], judged=own.has_interval, facts=rivals)]
-    usable = [metric for metric in metrics if metric.fpr is not None and metric in first.scored.metrics]
+    room = [each.headroom() for each in beside]
+    rows = [row(HEADROOM, own, controls=room, strongest=first.name, judged=own.has_interval, facts=rivals)]
+    there = [metric for metric in metrics if metric.fpr is not None and metric in first.scored.metrics]
     for metric in metrics:
         reached, controls = combined(beside, metric)
         more: dict[str, Any] = {} if controls else {"needed": metric.least_negatives}
+        plain = [control for control in controls if not control.twin]
+        strongest = max(plain, key=lambda control: control.estimate.value or 0.0, default=None)
         if metric.fpr is not None:
-            alone = next((control.estimate for control in controls if control.name == first.name), None)
-            without = None if first.other is None else alone
-            more["low_fpr"] = LowFpr(fpr=metric.fpr, attack=reached, control=without, chance=metric.fpr)
-        is_judged = bool(usable) and metric is usable[-1] and reached.has_interval
-        rows.append(row(metric.combined, reached, controls=controls, judged=is_judged, facts=facts(update=more)))
+            more["low_fpr"] = _low_fpr(metric.fpr, reached, plain)
+        is_judged = bool(there) and metric is there[-1] and reached.has_interval
+        name = None if strongest is None else strongest.name
+        made = partial(row, metric.combined, reached, controls=controls, strongest=name)
+        rows.append(made(judged=is_judged, facts=facts(update=more)))
     return rows
+
+
+def _low_fpr(fpr: float, reached: Estimate, plain: Sequence[Control]) -> LowFpr:
+    """What is found at few false alarms, by the strongest guess there and by the attack together with that guess."""
+    guesses = [control for control in plain if control.name != CHANCE]
+    best = max(guesses, key=lambda control: control.estimate.value or 0.0, default=None)
+    if best is None:
+        return LowFpr(fpr=fpr, attack=reached, control=None, chance=fpr)
+    return LowFpr(fpr=fpr, attack=best.own or reached, control=best.estimate, chance=fpr)
 
 
 def facts_of(pairs: PairSet, knowledge: tuple[str, ...]) -> LinkFacts:

@@ -15,7 +15,7 @@ from auditor.document import Control, Estimate, Measured, Metric, ValidityRow, m
 from auditor.document.facts import Draws, LinkFacts, Rival
 from auditor.errors import SkippedError
 from auditor.evaluate.links.controls import Knowledge, Scorer
-from auditor.evaluate.links.measure import HEADROOM
+from auditor.evaluate.links.measure import CHANCE, HEADROOM
 from auditor.evaluate.links.pairs import PairSet, Truth, is_enough, pairs_inside
 from auditor.evaluate.links.scorer_check import check_scorer
 from auditor.evaluate.links.scoring import AUC, AVERAGE_PRECISION, SIGNS, pair_scores
@@ -146,18 +146,20 @@ def _headroom(
         facts: of the pairs.
         judged: whether the policy judges it.
     """
-    compared: list[tuple[str, Floats, Floats]] = []
+    compared: list[tuple[str, Floats, Floats, bool]] = []
     for place, name in enumerate(names):
         turned = int(alone[:, 1 + place].mean() < 0.5)
         theirs = 1 - alone[:, 1 + place] if turned else alone[:, 1 + place]
         both = added[:, place, :, turned]
-        compared.append((name, both[:, int(both.mean(axis=0).argmax())], theirs))
+        sign = int(both.mean(axis=0).argmax())
+        compared.append((name, both[:, sign], theirs, sign == 1))
     compared.sort(key=lambda each: -float(each[2].mean()))
-    mine = max(alone[:, 0], 1 - alone[:, 0], key=lambda area: float(area.mean()))
-    compared.append(("chance", compared[0][1] if compared else mine, np.full(len(alone), 0.5)))
+    turned = bool(alone[:, 0].mean() < 0.5)
+    mine, in_reverse = (compared[0][1], compared[0][3]) if compared else (np.abs(alone[:, 0] - turned), turned)
+    compared.append((CHANCE, mine, np.full(len(alone), 0.5), in_reverse))
     least = 0.5 * len(alone) / max(facts.positives * facts.negatives / len(alone), 1.0)
     controls, rivals = [], []
-    for name, own, other in compared:
+    for name, own, other, in_reverse in compared:
         avoided = 1 - np.maximum(1 - own, least) / np.maximum(1 - other, least)
         h = _over_draws(avoided, -math.inf, 1.0, choices=SIGNS)
         controls.append(Control(name=name, estimate=Estimate(value=0.0), contrast=h, own=h))
@@ -166,6 +168,7 @@ def _headroom(
                 control=name,
                 with_model=_over_draws(own, 0.0, 1.0, choices=SIGNS),
                 without_model=_over_draws(other, 0.0, 1.0),
+                in_reverse=in_reverse,
                 positives=facts.positives,
                 negatives=facts.negatives,
             )
@@ -178,6 +181,7 @@ def _headroom(
         finding=cell.probe.findings[0],
         subset=SUBSET,
         controls=controls,
+        strongest=compared[0][0],
         judged=judged,
         at_most="medium",
         facts=facts.model_copy(update={"rivals": tuple(rivals)}),

@@ -83,7 +83,7 @@ class Scored:
         columns: scores of each scorer or pair of scorers, float64 [P] for each of its draws.
         reversed: pairs of scorers in which the first is read in reverse.
         other_way: AUC of each pair of scorers with the first read the worse way round.
-        metrics: those that the set is large enough for.
+        metrics: those that were measured.
         values: each metric of each column, [metrics, columns].
         replicates: the same over replicates; None where there are no intervals.
         num_nodes: of the graph. They are what is resampled, so that more of them make an interval shorter, not pairs.
@@ -213,6 +213,11 @@ def pair_scores(score: PairScore, pairs: Tensor, *, owner: str) -> Floats:
     return values
 
 
+def usable(metrics: Sequence[PairMetric], pairs: PairSet) -> tuple[PairMetric, ...]:
+    """The metrics that a set is large enough for."""
+    return tuple(metric for metric in metrics if pairs.negatives >= metric.least_negatives)
+
+
 def score_set(
     pairs: PairSet,
     scorers: Sequence[Scorer],
@@ -229,7 +234,7 @@ def score_set(
     Args:
         pairs: the set.
         scorers: the attack, then the controls.
-        metrics: left out where the set is too small for them.
+        metrics: of which the main set is large enough, see `usable`.
         num_nodes: N.
         rng: of the replicates.
         replicates: of the nodes.
@@ -248,19 +253,18 @@ def score_set(
         if (sign < 0) != scorers[first].in_reverse:
             in_reverse.add((first, second))
     flat = [column for own in columns.values() for column in own]
-    usable = tuple(metric for metric in metrics if pairs.negatives >= metric.least_negatives)
     made = partial(
-        Scored, pairs, tuple(scorers), columns, frozenset(in_reverse), other_way, usable, num_nodes=num_nodes
+        Scored, pairs, tuple(scorers), columns, frozenset(in_reverse), other_way, tuple(metrics), num_nodes=num_nodes
     )
     if not replicates:
         curves = [ranking.Ranking(column, pairs.is_edge).curve(pairs.inclusion) for column in flat]
-        return made(np.array([[metric.of(curve) for curve in curves] for metric in usable]), None)
+        return made(np.array([[metric.of(curve) for curve in curves] for metric in metrics]), None)
     found = node_bootstrap(
         pairs.pairs,
         pairs.is_edge,
         pairs.inclusion,
         flat,
-        [metric.of for metric in usable],
+        [metric.of for metric in metrics],
         num_nodes=num_nodes,
         rng=rng,
         node_replicates=replicates,

@@ -142,6 +142,7 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
             **({"no_reference": found.reference.reason} if found.reference and found.reference.reason else {}),
             **run.params(attacks),
         },
+        fixed=use.kind == "unused",
     )
 
 
