@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -20,6 +21,7 @@ from auditor.data.sources import LoadedData
 from auditor.errors import DataError, GraphError, LoadError, SplitError, TaskError, UsageError, nearest
 from auditor.targets.config import TargetFile
 from auditor.targets.copying import copied, unwrap_parts, unwrapped
+from auditor.targets.in_place import kept_fresh
 from auditor.targets.load import assemble
 from auditor.targets.loaded import LoadedModel
 from auditor.targets.loaders.factory import adapted
@@ -69,7 +71,12 @@ def live_target(
     if adapter is not None:
         own, fresh = adapted(own, adapter), build
         build = None if fresh is None else lambda: adapted(fresh(), adapter)
-    return assemble(LoadedModel(own, build, "live", digest, provenance), file, Path(), loaded)
+    made = None if build is None else functools.partial(_fresh, build)
+    return assemble(LoadedModel(kept_fresh(own), made, "live", digest, provenance), file, Path(), loaded)
+
+
+def _fresh(build: Callable[[], nn.Module]) -> nn.Module:
+    return kept_fresh(build())
 
 
 def read_data(
@@ -96,7 +103,8 @@ def read_data(
     if isinstance(data, str | Path):
         return sources.load_data(str(data), root=data_root, transform=transform, notify=notify)
     sources.check_transform(transform)
-    fields = {name: value for name, value in as_fields(data).items() if name not in without}
+    held = {name: value for name, value in as_fields(data).items() if name not in without}
+    fields = {name: value.clone() if isinstance(value, Tensor) else value for name, value in held.items()}
     loaded = sources.complete(raw_from(fields, "data"), "data", "", transform=transform)
     return dataclasses.replace(loaded, digest=loaded.graph.digest())
 

@@ -33,6 +33,7 @@ from auditor.targets.call import Call
 from auditor.targets.call_rules import pins
 from auditor.targets.config import FILE_NAME, TargetFile, parse_target_file, read_target_file, write_target_file
 from auditor.targets.cut import cut_out, project_root
+from auditor.targets.in_place import kept_fresh
 from auditor.targets.live import as_fields, private_copy
 from auditor.targets.load import find_split, load_model
 from auditor.targets.loaded import Request
@@ -138,11 +139,12 @@ def save_target(
         if claimed_accuracy is not None:
             document["target"]["claimed_accuracy"] = float(claimed_accuracy)
         file = parse_target_file(document, where="save_target")
-        called = own if adapter is None else adapted(own, adapter)
+        kind = type(own)
+        called = kept_fresh(own if adapter is None else adapted(own, adapter))
         resolved, file = _resolve(called, file, loaded, folder)
         write_tensors(folder / WEIGHTS, _tensors(own))
         _write_reference(folder / REFERENCE, called, resolved)
-        ways = _Ways(own, type(own), init_args, build, adapter, out)
+        ways = _Ways(own, kind, init_args, build, adapter, out)
         rung = _first_that_builds(ways, file, folder, resolved.call)
     left = ways.attributes()[2] if rung == "attributes" else []
     rest = f"; left at their defaults: {', '.join(left)}" if left else ""

@@ -23,7 +23,7 @@ from auditor.targets.recipe import TrainRecipe
 from auditor.targets.rng import forked_rng
 from tests.toys import random_split, sbm_graph
 
-MODELS = '''
+MODELS = """
 from torch.nn import Linear
 from torch_geometric.nn import GCNConv, Sequential
 
@@ -35,7 +35,7 @@ def wide():
 
 def named():
     return Sequential("edge_index, feat", [(GCNConv(24, 3), "feat, edge_index -> x")])
-'''
+"""
 GRAPH = sbm_graph(seed=2)
 
 

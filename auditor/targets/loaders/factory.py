@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from auditor.errors import LoadError, nearest
+from auditor.targets.in_place import kept_fresh
 from auditor.targets.loaded import LoadedModel, Request, describe_weights, digest_of
 from auditor.targets.rng import forked_rng
 from auditor.targets.user_imports import UserImports, contain
@@ -166,7 +167,7 @@ def _what(error: BaseException) -> str:
 
 def _to_contract(model: nn.Module, adapter: Any, user_imports: UserImports) -> nn.Module:
     """The module, or its adapter, running among the packages of its own project."""
-    return contain(model if adapter is None else adapted(model, adapter), user_imports)
+    return contain(kept_fresh(model if adapter is None else adapted(model, adapter)), user_imports)
 
 
 def adapted(model: nn.Module, adapter: Callable[..., Tensor]) -> nn.Module:
