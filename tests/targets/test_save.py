@@ -10,6 +10,7 @@ import sys
 import textwrap
 import tomllib
 import types
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -222,6 +223,50 @@ def test_a_function_that_can_be_imported_builds_it(child: None, tmp_path: Path) 
     assert tomllib.loads((tmp_path / "r" / "target.toml").read_text())["target"]["factory"] == f"{__name__}:kept"
     torch.testing.assert_close(load_target(tmp_path / "r").clean_logits(), logits(model, toy()))
     assert save_target(model, toy(), tmp_path / "s", build=Kept, init_args={"in_channels": 24, "out_channels": 3})
+
+
+class Normed(nn.Module):
+    """Its last layer holds a weight that each forward computes anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = GCNConv(24, 8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            self.out = nn.utils.weight_norm(nn.Linear(8, 3))
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.out(self.a(x, edge_index).relu())
+
+
+class Wrapped(nn.Module):
+    """A part of it is compiled, another one parallel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = torch.compile(GCN(24, 8, 2, 8), backend="eager")
+        self.head = nn.DataParallel(nn.Linear(8, 3))
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.head(self.encoder(x, edge_index).relu())
+
+
+@pytest.mark.parametrize("make", [Normed, Wrapped])
+def test_weights_computed_in_forward_and_wrapped_parts_are_saved_and_trained_again(
+    make: Callable[[], nn.Module], tmp_path: Path
+) -> None:
+    model = make()
+    recipe = {"optimizer": "adam", "lr": 0.01, "weight_decay": 0.0, "epochs": 1, "seed": 0}
+    split = {"train": range(40), "test": range(40, 120)}
+    save_target(model, toy(), tmp_path / "r", split=split, recipe=recipe)
+    target = load_target(tmp_path / "r")
+    torch.testing.assert_close(target.clean_logits(), logits(model, toy()))
+    assert target.retrained(seed=1).clean_logits().shape == (120, 3)
+    torch.save(model.state_dict(), tmp_path / "r" / "own.pt")  # by the names that the wrappers give
+    text = (tmp_path / "r" / "target.toml").read_text().replace("model.safetensors", "own.pt")
+    (tmp_path / "r" / "target.toml").write_text(text)
+    torch.testing.assert_close(load_target(tmp_path / "r").clean_logits(), logits(model, toy()))
+    assert any("_orig_mod" in key for key in model.state_dict()) == (make is Wrapped)
 
 
 def test_nothing_in_the_folder_is_a_pickle_or_a_secret_mode(child: None, tmp_path: Path) -> None:
