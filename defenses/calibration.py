@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import math
 import time
@@ -22,6 +21,7 @@ from auditor.document import ValidityRow, check
 from auditor.errors import LoadError, SkippedError
 from auditor.parameters import parameters
 from auditor.statistics.calibration import negative_log_likelihood
+from auditor.targets.copying import copied
 from auditor.targets.target import Fitted, Target
 from auditor.targets.user_imports import with_forward
 from defenses.fitting import rebuilt, refit_trained
@@ -210,7 +210,7 @@ def _tempered(base: Target) -> nn.Module:
     Raises:
         SkippedError: the model has a part of that name already.
     """
-    model = copy.deepcopy(base.model)
+    model = copied(base.model)
     if hasattr(model, PART):
         raise SkippedError(f'{type(model).__name__} has a part called "{PART}" already; rename it.')
     model.add_module(PART, Calibration())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from auditor.data.graph import Graph, Split
 from auditor.defense import Defense, DefenseTask
 from auditor.errors import CapabilityError, LoadError, SkippedError
 from auditor.parameters import spec_of
+from auditor.targets.copying import copied
 from auditor.targets.target import DefenseTag, Fitted, Target
 
 
@@ -155,7 +155,7 @@ def rebuilt(
     Raises:
         LoadError: a tensor is missing, left over or of another shape.
     """
-    model = copy.deepcopy(base.model) if model is None else model
+    model = copied(base.model) if model is None else model
     try:
         model.load_state_dict(dict(tensors), strict=True)
     except RuntimeError as error:

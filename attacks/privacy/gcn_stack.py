@@ -106,17 +106,20 @@ class GcnStack:
         return self._inputs[1 if first and len(self._inputs) > 1 else -1].detach()
 
     def _layer(self, layer: GCNConv, x: Tensor, *_edges: object, **_more: object) -> Tensor:
-        self._inputs.append(x)
+        self._inputs.append(x if self._is_given(x) else x.clone())  # forward may go on to write on its own
         h = self._project(layer, x)
         out: Tensor = _Aggregate.apply(h, self._scale, self._ledger)  # type: ignore[no-untyped-call]
         return out if layer.bias is None else out + layer.bias
 
     def _project(self, layer: GCNConv, x: Tensor) -> Tensor:
-        if x.data_ptr() != self._x.data_ptr() or x.shape != self._x.shape:
+        if not self._is_given(x):
             return layer.lin(x)  # type: ignore[no-any-return]
         if id(layer) not in self._projected:
             self._projected[id(layer)] = layer.lin(x)
         return self._projected[id(layer)]
+
+    def _is_given(self, x: Tensor) -> bool:
+        return x.data_ptr() == self._x.data_ptr() and x.shape == self._x.shape
 
     def _agrees_with(self, handle: ModelHandle) -> bool:
         """Whether both answer alike on a random graph over the nodes of x (drawn here; it holds no private edge)."""

@@ -89,7 +89,7 @@ class ForwardAdapter:
 
         def remember(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             first = args[0] if args else kwargs["x"]
-            seen.append(first[0] if isinstance(first, tuple) else first)
+            seen.append((first[0] if isinstance(first, tuple) else first).clone())  # forward may go on to write on it
 
         hook = layer.register_forward_pre_hook(remember, with_kwargs=True)
         try:

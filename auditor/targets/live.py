@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
+import functools
 import hashlib
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -20,13 +20,14 @@ from auditor.data.named import LISTS, MASKS, OWN, raw_from
 from auditor.data.sources import LoadedData
 from auditor.errors import DataError, GraphError, LoadError, SplitError, TaskError, UsageError, nearest
 from auditor.targets.config import TargetFile
+from auditor.targets.copying import copied, unwrap_parts, unwrapped
+from auditor.targets.in_place import kept_fresh
 from auditor.targets.load import assemble
 from auditor.targets.loaded import LoadedModel
 from auditor.targets.loaders.factory import adapted
 from auditor.targets.target import Target
 
 PARTS = ("train", "val", "test")
-WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 TRANSIENT = ("training", "cached", "_is_torch_compile")  # beside `_cached…`: what a layer keeps of its graph
 FOREIGN = ("torch", "torch_geometric")
 
@@ -70,7 +71,12 @@ def live_target(
     if adapter is not None:
         own, fresh = adapted(own, adapter), build
         build = None if fresh is None else lambda: adapted(fresh(), adapter)
-    return assemble(LoadedModel(own, build, "live", digest, provenance), file, Path(), loaded)
+    made = None if build is None else functools.partial(_fresh, build)
+    return assemble(LoadedModel(kept_fresh(own), made, "live", digest, provenance), file, Path(), loaded)
+
+
+def _fresh(build: Callable[[], nn.Module]) -> nn.Module:
+    return kept_fresh(build())
 
 
 def read_data(
@@ -97,7 +103,8 @@ def read_data(
     if isinstance(data, str | Path):
         return sources.load_data(str(data), root=data_root, transform=transform, notify=notify)
     sources.check_transform(transform)
-    fields = {name: value for name, value in as_fields(data).items() if name not in without}
+    held = {name: value for name, value in as_fields(data).items() if name not in without}
+    fields = {name: value.clone() if isinstance(value, Tensor) else value for name, value in held.items()}
     loaded = sources.complete(raw_from(fields, "data"), "data", "", transform=transform)
     return dataclasses.replace(loaded, digest=loaded.graph.digest())
 
@@ -150,12 +157,8 @@ def _code(kind: type) -> str:
 
 def private_copy(model: nn.Module, notify: Callable[[str], None]) -> tuple[nn.Module, dict[str, Any]]:
     """A copy on the CPU in float32, and what the report should say of it."""
-    provenance: dict[str, Any] = {}
-    bare, wrappers = model, []
-    while (inner := _inside(bare)) is not None:
-        wrappers.append(type(bare).__name__)
-        bare = inner
-    provenance["class"] = type(bare).__qualname__
+    bare, wrappers = unwrapped(model)
+    provenance: dict[str, Any] = {"class": type(bare).__qualname__}
     if wrappers:
         provenance["unwrapped"] = wrappers
         notify(f"the model is unwrapped from {', '.join(wrappers)}: {type(bare).__name__} is what is audited")
@@ -169,39 +172,14 @@ def private_copy(model: nn.Module, notify: Callable[[str], None]) -> tuple[nn.Mo
     if cast:
         provenance["cast_to_float32"] = cast
         notify(f"the model is audited in float32; {len(cast)} tensors are {', '.join(sorted(set(cast.values())))}")
-    try:
-        own = copy.deepcopy(bare, _traces(bare))
-    except Exception as error:  # whatever a user's attribute answers to being copied
-        raise LoadError(
-            f"{type(bare).__name__} cannot be copied ({type(error).__name__}: {error}). Detach or delete tensors that "
-            "it keeps from its last forward."
-        ) from None
-    for name, child in list(own.named_modules()):
-        if name and (inner := _inside(child)) is not None:
-            parent, _, last = name.rpartition(".")
-            setattr(own.get_submodule(parent), last, inner)
+    own = copied(bare)
+    if parts := unwrap_parts(own):
+        provenance["unwrapped_parts"] = parts
+        notify(f"{', '.join(parts)} is compiled or parallel: what it holds is audited in its place")
     return own.cpu().float(), provenance
 
 
-def _traces(model: nn.Module) -> dict[int, Any]:
-    """What layers keep of their last forward and cannot be copied, by id: detached, or None for a sparse cache."""
-    memo: dict[int, Any] = {}
-    for module in model.modules():
-        for value in vars(module).values():
-            for part in value if isinstance(value, tuple | list) else (value,):
-                if isinstance(part, Tensor) and not (part.is_leaf and part.layout == torch.strided):
-                    memo[id(part)] = part.detach().clone() if part.layout == torch.strided else None
-    return memo
-
-
 _FLOAT = torch.float32
-
-
-def _inside(model: nn.Module) -> nn.Module | None:
-    """What a parallel or compiled wrapper holds; None for a model that is no wrapper."""
-    if isinstance(model, WRAPPERS):
-        return model.module  # type: ignore[no-any-return]
-    return model._modules.get("_orig_mod")  # torch.compile; its class lives in a package that is slow to import
 
 
 def one_graph(data: Any) -> Any:

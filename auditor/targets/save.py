@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from auditor.targets.call import Call
 from auditor.targets.call_rules import pins
 from auditor.targets.config import FILE_NAME, TargetFile, parse_target_file, read_target_file, write_target_file
 from auditor.targets.cut import cut_out, project_root
+from auditor.targets.in_place import kept_fresh
 from auditor.targets.live import as_fields, private_copy
 from auditor.targets.load import find_split, load_model
 from auditor.targets.loaded import Request
@@ -86,7 +88,7 @@ def save_target(
     claimed_accuracy: float | None = None,
     init_args: Mapping[str, Any] | None = None,
     split: str | Mapping[str, Any] | None = None,
-    build: str | None = None,
+    build: str | Callable[..., Any] | None = None,
     adapter: Callable[..., Tensor] | None = None,
     call: Mapping[str, str | int] | None = None,
     recipe: Mapping[str, Any] | None = None,
@@ -105,8 +107,8 @@ def save_target(
         init_args: what the class was built with.
         split: None for the masks in `data`, `"unknown"`, `"masks:0"`, `"file:split.npz"`, or `{"train": …, "test": …}`
             of masks or ids, with `val` where there is one.
-        build: `"package.module:function"` or `"file.py:function"`, which returns the untrained model, called with
-            `init_args` where they are given.
+        build: a function at the top level of its file, `"package.module:function"` or `"file.py:function"`, which
+            returns the untrained model, called with `init_args` where they are given.
         adapter: `adapter(model, data)` gives the logits, for a forward that nothing else can call.
         call: the `[call]` table: parameter of forward = field.
         recipe: the `[target.train]` table, with which twins can be trained.
@@ -123,6 +125,7 @@ def save_target(
     _may_write(out, overwrite)
     if not isinstance(model, nn.Module):
         raise UsageError(f"model is a {type(model).__name__}; expected an nn.Module.")
+    _check_build(build)
     own = private_copy(model, LOG.warning)[0].eval()
     if build is not None and adapter is not None:
         raise UsageError("build and adapter are both given; return (module, adapter) from build instead.")
@@ -138,11 +141,12 @@ def save_target(
         if claimed_accuracy is not None:
             document["target"]["claimed_accuracy"] = float(claimed_accuracy)
         file = parse_target_file(document, where="save_target")
-        called = own if adapter is None else adapted(own, adapter)
+        kind = type(own)
+        called = kept_fresh(own if adapter is None else adapted(own, adapter))
         resolved, file = _resolve(called, file, loaded, folder)
         write_tensors(folder / WEIGHTS, _tensors(own))
         _write_reference(folder / REFERENCE, called, resolved)
-        ways = _Ways(own, type(own), init_args, build, adapter, out)
+        ways = _Ways(own, kind, init_args, build, adapter, out)
         rung = _first_that_builds(ways, file, folder, resolved.call)
     left = ways.attributes()[2] if rung == "attributes" else []
     rest = f"; left at their defaults: {', '.join(left)}" if left else ""
@@ -156,6 +160,19 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
     if others:
         raise LoadError(f"the state of the model has {', '.join(others[:3])}, no dense tensor; expected weights alone.")
     return {key: value.detach().contiguous().clone() for key, value in state.items()}
+
+
+def _check_build(build: object) -> None:
+    """Refuses what no other process could find again."""
+    if build is None or isinstance(build, str):
+        return
+    name = str(getattr(build, "__qualname__", f"a {type(build).__name__}"))
+    held = getattr(sys.modules.get(str(getattr(build, "__module__", ""))), name, None)
+    if not isinstance(build, FunctionType | type) or held is not build:
+        raise UsageError(
+            f"build is {name}, which another process cannot find by its name; expected a function at the top level of "
+            "its file. Write def build(): return Model(…) there, or give init_args."
+        )
 
 
 def _may_write(out: Path, overwrite: bool) -> None:
@@ -304,7 +321,7 @@ class _Ways:
     model: nn.Module
     kind: type
     init_args: Mapping[str, Any] | None
-    build: str | None
+    build: str | Callable[..., Any] | None
     adapter: Callable[..., Tensor] | None
     out: Path
 
@@ -357,20 +374,21 @@ class _Ways:
 
     def _factory(self, folder: Path) -> tuple[str, Path | None]:
         """(factory, folder of the project's imports)."""
-        if self.build is not None:
+        if isinstance(self.build, str):
             place, _, function = self.build.rpartition(":")
             if not place.endswith(".py"):
                 return self.build, project_root(iter([place.partition(".")[0]]))
             file = Path(place).expanduser().resolve()
             return f"{os.path.relpath(file, self.out)}:{function}", file.parent
-        module = sys.modules.get(self.kind.__module__)
+        maker: Any = self.kind if self.build is None else self.build
+        module = sys.modules.get(maker.__module__)
         scripted = module is None or module.__name__ == "__main__" or getattr(module, "__file__", None) is None
-        if not scripted and self.adapter is None and self.kind.__qualname__ == self.kind.__name__:
-            package = self.kind.__module__.partition(".")[0]
-            return f"{self.kind.__module__}:{self.kind.__name__}", project_root(iter([package]))
-        wanted = [self.kind] if self.adapter is None else [self.kind, self.adapter]
+        if not scripted and self.adapter is None and maker.__qualname__ == maker.__name__:
+            package = maker.__module__.partition(".")[0]
+            return f"{maker.__module__}:{maker.__name__}", project_root(iter([package]))
+        wanted = [maker] if self.adapter is None else [maker, self.adapter]
         text, root = cut_out(*wanted)
-        made = self.kind.__name__
+        made = maker.__name__
         if self.adapter is not None:
             text += f"\n\ndef build(**arguments):\n    return {made}(**arguments), {self.adapter.__name__}\n"
             made = "build"

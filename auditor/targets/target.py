@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
@@ -19,6 +18,7 @@ from auditor.guarantee import Guarantee
 from auditor.registry import LACKING
 from auditor.registry import Capability as Capability
 from auditor.targets.call import Call
+from auditor.targets.copying import copied
 from auditor.targets.forward import ForwardAdapter, drop_caches
 from auditor.tasks import Task
 
@@ -270,7 +270,7 @@ class ModelHandle:
     """The model alone: a function of graphs that the caller makes. Holds no graph and no cache."""
 
     def __init__(self, model: nn.Module, *, embedding_layer: str | None = None, call: Call | None = None) -> None:
-        self._model = copy.deepcopy(model).eval().requires_grad_(False)
+        self._model = copied(model).eval().requires_grad_(False)
         if call is not None:
             call.bound(self._model)
         self.dropped_caches = drop_caches(self._model)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import Any
 
 from torch import nn
@@ -113,15 +113,19 @@ def contain(model: nn.Module, user_imports: UserImports) -> nn.Module:
 
 
 def with_forward(model: nn.Module, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> nn.Module:
-    """The same module with `make(its class's forward)` as its forward: parameter names and copies stay as they were.
+    """The same module with `make(its forward)` as its forward: parameter names and copies stay as they were.
 
     Raises:
         LoadError: the module's class cannot be extended (TorchScript).
     """
-    kind = type(model)
-    extended = type(kind.__name__, (kind,), {"forward": make(kind.forward), "__module__": kind.__module__})
+    kind, own = type(model), vars(model).get("forward")
+    generated = isinstance(own, MethodType) and own.__self__ is model  # PyG's Sequential: one for each instance
+    forward = getattr(own, "__func__") if generated else kind.forward  # noqa: B009 - not every method's type says so
+    extended = type(kind.__name__, (kind,), {"forward": make(forward), "__module__": kind.__module__})
     try:
         model.__class__ = extended
+        if generated:
+            del model.forward
     except TypeError:
         raise LoadError(
             f"{kind.__name__} cannot be wrapped; expected a plain nn.Module. TorchScript is not audited: build the "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickletools
+import re
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -190,8 +191,9 @@ def fit_weights(
 ) -> dict[str, Any]:
     """Loads `weights` strictly into `model`, in place, and makes the model float32; returns notes for the provenance.
 
-    One prefix of all names (`module.`, `_orig_mod.`, any) is stripped where the rest fits exactly. Layers whose sizes
-    come from their first forward take them from the weights, or from `dry_forward` where they cannot.
+    One prefix of all names (`module.`, `_orig_mod.`, any) is stripped where the rest fits exactly, and so are the names
+    of compiled and parallel wrappers inside, which `model` has none of. Layers whose sizes come from their first
+    forward take them from the weights, or from `dry_forward` where they cannot.
 
     Args:
         model: as its table or factory built it.
@@ -278,7 +280,8 @@ def _stripped(
                 f'[target] strip_prefix, as in strip_prefix = "{fitting[0]}".'
             )
         if not fitting:
-            return weights, {}
+            tried = (_stripped(own, bare, None, file) for bare in _unwrapped(weights))
+            return next((found for found in tried if _fits(own, found[0])), (weights, {}))
         prefix = fitting[0]
     prefix = prefix if prefix.endswith(".") else f"{prefix}."
     if not under(prefix):
@@ -286,6 +289,14 @@ def _stripped(
         raise LoadError(f'{file} has no name under strip_prefix = "{prefix}". {nearest(prefix, starts)}')
     outside = [key for key in weights if not key.startswith(prefix)]
     return under(prefix), {"stripped_prefix": prefix} | ({"left_over": outside} if outside else {})
+
+
+def _unwrapped(weights: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """The weights by the names that they have without compiled parts, and without parallel ones."""
+    for wrapper in (r"\b_orig_mod\.", r"\b(_orig_mod|module)\."):
+        bare = {re.sub(wrapper, "", key): value for key, value in weights.items()}
+        if bare.keys() != weights.keys():
+            yield bare
 
 
 def _misfit(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], file: str, table: str) -> LoadError:

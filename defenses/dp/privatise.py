@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch_geometric import nn as pyg
 
 from auditor.errors import SkippedError
+from auditor.targets.copying import copied
 from auditor.targets.user_imports import with_forward
 from defenses.dp.record_layers import RecordBias, RecordContext, RecordLinear
 
@@ -39,7 +39,7 @@ def privatise(model: nn.Module, context: RecordContext) -> nn.Module:
         SkippedError: see `refuse_layers`.
     """
     refuse_layers(model)
-    twin = copy.deepcopy(model)
+    twin = copied(model)
     modules = dict(model.named_modules())
     for name, module in modules.items():
         if type(module) in LINEAR:  # a subclass may compute something else

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch.nn import functional
 
 from auditor.data.graph import Graph
 from auditor.errors import SkippedError
+from auditor.targets.copying import copied
 from auditor.targets.forward import ForwardAdapter, drop_caches
 
 Floats = NDArray[np.float64]
@@ -27,7 +27,7 @@ class EditedModel:
     """
 
     def __init__(self, model: nn.Module, graph: Graph) -> None:
-        self.model = copy.deepcopy(model).eval()
+        self.model = copied(model).eval()
         drop_caches(self.model)
         self._parameters = [p.requires_grad_(True) for p in self.model.parameters() if p.is_floating_point()]
         self._forward, self._graph = ForwardAdapter(self.model), graph

@@ -10,8 +10,10 @@ import sys
 import textwrap
 import tomllib
 import types
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +211,62 @@ def test_a_function_builds_it(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match="GCN cannot be built again by the function given"):
         save_target(model, toy(), tmp_path / "s", build=spec, init_args={"h": 9})
     assert not (tmp_path / "s").exists()
+
+
+def kept() -> nn.Module:
+    return Kept(24, 3)
+
+
+def test_a_function_that_can_be_imported_builds_it(child: None, tmp_path: Path) -> None:
+    model = kept()
+    assert save_target(model, toy(), tmp_path / "r", build=kept).rung == "build"
+    assert tomllib.loads((tmp_path / "r" / "target.toml").read_text())["target"]["factory"] == f"{__name__}:kept"
+    torch.testing.assert_close(load_target(tmp_path / "r").clean_logits(), logits(model, toy()))
+    assert save_target(model, toy(), tmp_path / "s", build=Kept, init_args={"in_channels": 24, "out_channels": 3})
+
+
+class Normed(nn.Module):
+    """Its last layer holds a weight that each forward computes anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = GCNConv(24, 8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            self.out = nn.utils.weight_norm(nn.Linear(8, 3))
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.out(self.a(x, edge_index).relu())
+
+
+class Wrapped(nn.Module):
+    """A part of it is compiled, another one parallel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = torch.compile(GCN(24, 8, 2, 8), backend="eager")
+        self.head = nn.DataParallel(nn.Linear(8, 3))
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.head(self.encoder(x, edge_index).relu())
+
+
+@pytest.mark.parametrize("make", [Normed, Wrapped])
+def test_weights_computed_in_forward_and_wrapped_parts_are_saved_and_trained_again(
+    make: Callable[[], nn.Module], tmp_path: Path
+) -> None:
+    model = make()
+    recipe = {"optimizer": "adam", "lr": 0.01, "weight_decay": 0.0, "epochs": 1, "seed": 0}
+    split = {"train": range(40), "test": range(40, 120)}
+    save_target(model, toy(), tmp_path / "r", split=split, recipe=recipe)
+    target = load_target(tmp_path / "r")
+    torch.testing.assert_close(target.clean_logits(), logits(model, toy()))
+    assert target.retrained(seed=1).clean_logits().shape == (120, 3)
+    torch.save(model.state_dict(), tmp_path / "r" / "own.pt")  # by the names that the wrappers give
+    text = (tmp_path / "r" / "target.toml").read_text().replace("model.safetensors", "own.pt")
+    (tmp_path / "r" / "target.toml").write_text(text)
+    torch.testing.assert_close(load_target(tmp_path / "r").clean_logits(), logits(model, toy()))
+    assert any("_orig_mod" in key for key in model.state_dict()) == (make is Wrapped)
 
 
 def test_nothing_in_the_folder_is_a_pickle_or_a_secret_mode(child: None, tmp_path: Path) -> None:
@@ -452,6 +510,13 @@ REFUSED: dict[str, tuple[dict[str, Callable[[], Any]], type[AuditorError], str]]
     "wrong sizes": ({"init_args": lambda: {"in_channels": 24, "out_channels": 4}}, LoadError, "does not fit"),
     "a tensor": ({"init_args": lambda: {"in_channels": torch.ones(2), "out_channels": 3}}, LoadError, "cannot hold"),
     "no build": ({"build": lambda: "nowhere.py:build"}, LoadError, "nowhere.py"),
+    "a local build": ({"build": lambda: lambda: Kept(24, 3)}, UsageError, "another process cannot find"),
+    "a partial build": (
+        {"build": lambda: partial(Kept, 24, 3)},
+        UsageError,
+        "build is a partial, which .* top level of its file",
+    ),
+    "a build without a place": ({"build": lambda: "kept"}, LoadError, "package.module:function"),
     "both": ({"build": lambda: "a.py:b", "adapter": lambda: doubled}, UsageError, "from build instead"),
     "foreign folder": ({"path": lambda: "foreign", "overwrite": lambda: True}, UsageError, "thesis.tex"),
     "a file": ({"path": lambda: "file", "overwrite": lambda: True}, UsageError, "is a file"),
@@ -561,6 +626,17 @@ def test_a_class_of_a_script_is_cut_out_and_training_is_not_run_again(tmp_path: 
     for name in ("RATE", "sentinel", "Data", "manual_seed", "import sys", "bincount"):
         assert name not in text
     target = load_target(folder)
+    assert torch.equal(target.clean_logits(), torch.load(tmp_path / "project" / "expected.pt"))
+    assert (tmp_path / "project" / "sentinel").read_text() == "trained\n"
+
+
+@pytest.mark.slow
+def test_a_function_of_a_script_is_cut_out_with_what_it_builds(tmp_path: Path) -> None:
+    source = f"{textwrap.dedent(GOOD)}\ndef make():\n    return Net(5)\n"
+    done = script(tmp_path / "project", source, SCRIPT.replace('"release", ', '"release", build=make, '))
+    assert done.returncode == 0, done.stderr
+    assert "rebuilt by the function given" in done.stderr
+    target = load_target(tmp_path / "project" / "release")
     assert torch.equal(target.clean_logits(), torch.load(tmp_path / "project" / "expected.pt"))
     assert (tmp_path / "project" / "sentinel").read_text() == "trained\n"
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from auditor.data.graph import Graph, Split
 from auditor.errors import AuditorError, ConfigError, EvaluationError, nearest
+from auditor.targets.in_place import kept_fresh
 from auditor.targets.rng import forked_rng
 from auditor.targets.target import Target
 from auditor.targets.user_imports import UserImports, contain
@@ -70,7 +71,7 @@ class UserFunction:
         if isinstance(made, Target):
             return made
         if isinstance(made, nn.Module):
-            return replace(target, model=contain(made, self.user_imports))
+            return replace(target, model=contain(kept_fresh(made), self.user_imports))
         raise EvaluationError(
             f"--train {self.spec} returned a {type(made).__name__}; expected a Target, or a module called like the "
             "target's own model. Return the trained model."

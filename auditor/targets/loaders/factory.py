@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from auditor.errors import LoadError, nearest
+from auditor.targets.copying import unwrap_parts, unwrapped
+from auditor.targets.in_place import kept_fresh
 from auditor.targets.loaded import LoadedModel, Request, describe_weights, digest_of
 from auditor.targets.rng import forked_rng
 from auditor.targets.user_imports import UserImports, contain
@@ -37,18 +39,21 @@ def load(request: Request) -> LoadedModel:
     init = request.file.target.init or {}
     build_theirs, user_imports, source = _find_factory(spec, request.folder, root)
 
-    def build_raw() -> tuple[nn.Module, Any]:
-        return _call(build_theirs, init, user_imports, spec, source)
+    def build_raw() -> tuple[nn.Module, Any, dict[str, Any]]:
+        module, adapter = _call(build_theirs, init, user_imports, spec, source)
+        bare, wrappers = unwrapped(module)
+        found = {"unwrapped": wrappers, "unwrapped_parts": unwrap_parts(bare)}
+        return bare, adapter, {key: names for key, names in found.items() if names}
 
     def build() -> nn.Module:
-        model, adapter = build_raw()
+        model, adapter, _ = build_raw()
         return _to_contract(model.float(), adapter, user_imports)
 
-    raw, adapter = build_raw()
+    raw, adapter, wrapped = build_raw()
     model = _to_contract(raw, adapter, user_imports)
     notes = request.fit(raw, weights, table=f"factory {spec}", run=model)
     code = hashlib.sha256(source.read_bytes()).hexdigest()
-    provenance = describe_weights(request.weights_path(), weights) | notes
+    provenance = describe_weights(request.weights_path(), weights) | notes | wrapped
     provenance |= {"factory": spec, "factory_sha256": code}
     if user_imports.collisions:
         provenance["own_packages"] = list(user_imports.collisions)
@@ -166,7 +171,7 @@ def _what(error: BaseException) -> str:
 
 def _to_contract(model: nn.Module, adapter: Any, user_imports: UserImports) -> nn.Module:
     """The module, or its adapter, running among the packages of its own project."""
-    return contain(model if adapter is None else adapted(model, adapter), user_imports)
+    return contain(kept_fresh(model if adapter is None else adapted(model, adapter)), user_imports)
 
 
 def adapted(model: nn.Module, adapter: Callable[..., Tensor]) -> nn.Module:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from auditor.errors import LoadError
+from auditor.targets.in_place import kept_fresh
 from auditor.targets.loaded import LoadedModel, Request, digest_of
 from auditor.targets.rng import forked_rng
 from auditor.targets.user_imports import UserImports, contain
@@ -38,4 +39,6 @@ def load(request: Request) -> LoadedModel:
         raise LoadError(f"{path.name} holds a {type(model).__name__}; expected a torch module. Save the state dict.")
     sha256 = hashlib.sha256(raw).hexdigest()
     provenance = {"file": path.name, "sha256": sha256, "trusted_pickle": True} | as_float32(model)
-    return LoadedModel(contain(model, user_imports), None, "pickled_module", digest_of(sha256, {}), provenance)
+    return LoadedModel(
+        contain(kept_fresh(model), user_imports), None, "pickled_module", digest_of(sha256, {}), provenance
+    )
