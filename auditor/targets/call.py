@@ -67,7 +67,9 @@ class Call:
         output: which of several outputs holds the answers; None for the only one.
         answers: `as is`, `logit` or `probability` of the second of two classes, or `probabilities`.
         inexact: choices that rest on a guess, in words.
-        unused: what the graph holds and no parameter takes.
+        unused: what the graph holds and no parameter takes, or what changes no answer.
+        shown: the arguments as they are told, those that hold something: under the name that the graph has for it;
+            None for all as they are.
     """
 
     arguments: tuple[tuple[str, str], ...]
@@ -75,6 +77,7 @@ class Call:
     answers: str = "as is"
     inexact: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    shown: tuple[tuple[str, str], ...] | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -90,7 +93,8 @@ class Call:
 
     def describe(self) -> str:
         """`forward(x, edge_index, edge_weight=edge_attr)`."""
-        words = [name if name == slot else f"{name}={slot}" for name, slot in self.arguments]
+        told = self.arguments if self.shown is None else self.shown
+        words = [name if name == slot else f"{name}={slot}" for name, slot in told]
         return f"forward({', '.join(words)})"
 
     def bound(self, model: nn.Module) -> nn.Module:

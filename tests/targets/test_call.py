@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.data import Batch, Data
-from torch_geometric.nn import GCNConv, GINEConv, global_add_pool
+from torch_geometric.nn import GAT, GCN, GCNConv, GINEConv, GraphSAGE, global_add_pool
 
 from auditor.data.fields import Fields
 from auditor.data.graph import Graph, Split
@@ -127,6 +127,65 @@ def test_weights_in_one_column_are_asked_for_unless_something_decides() -> None:
     without = direct(model, PLAIN.x, PLAIN.edge_index)
     torch.testing.assert_close(through(model, WEIGHTED, pinned={"edge_weight": "edge_attr"}), with_them)
     torch.testing.assert_close(through(model, WEIGHTED, pinned={"edge_weight": "none"}), without)
+
+
+def shaken(model: nn.Module) -> nn.Module:
+    """A library's model whose layers give every node an answer of its own."""
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    return model.eval()
+
+
+def test_weights_under_the_name_of_a_parameter_that_a_library_model_ignores_are_asked_for() -> None:
+    model = shaken(GCN(F, 8, 2, 3))  # its forward names edge_attr and never reads it
+    weights = WEIGHTED.fields.edge["edge_attr"]
+    with_them, without = (direct(model, PLAIN.x, PLAIN.edge_index, w) for w in (weights, None))
+    with pytest.raises(CallError, match=r"changes no answer as edge_attr, may be edge_weight") as asked:
+        resolve(model, WEIGHTED, split=UNKNOWN)
+    assert "forward(x, edge_index); forward(x, edge_index, edge_weight=edge_attr)" in str(asked.value)
+    for pinned in ({"edge_weight": "edge_attr"}, {"edge_weight": "edge_attr", "edge_attr": "none"}):
+        torch.testing.assert_close(through(model, WEIGHTED, pinned=pinned), with_them)
+    torch.testing.assert_close(through(model, WEIGHTED, pinned={"edge_weight": "none"}), without)
+    split, y = random_split(N), with_them.argmax(dim=1)
+    assert bool((without.argmax(dim=1) != y)[split.test].any())
+    found = resolve(model, replace(WEIGHTED, y=y), split=split, claim=1.0)
+    assert (found.status, found.call.describe()) == ("pass", "forward(x, edge_index, edge_weight=edge_attr)")
+    edited = found.graph.keeping(torch.arange(0, E, 2))
+    logits = ModelHandle(model, call=found.call).logits(edited.x, edited.edge_index, edited.edge_weight)
+    torch.testing.assert_close(logits, direct(model, PLAIN.x, PLAIN.edge_index[:, ::2], weights[::2]))
+
+
+def test_weights_that_a_model_reads_as_features_of_edges_are_no_question() -> None:
+    graph = replace(PLAIN, fields=Fields(edge={"edge_attr": seeded(E, 1)}))
+    model = shaken(GAT(F, 6, 2, 3, edge_dim=1))
+    expected = direct(model, PLAIN.x, PLAIN.edge_index, edge_attr=seeded(E, 1))
+    torch.testing.assert_close(through(model, graph), expected)
+
+
+@pytest.mark.parametrize("kind", [GCN, GraphSAGE])
+def test_a_field_that_is_taken_and_changes_nothing_is_told_as_not_used(kind: type[nn.Module]) -> None:
+    model = shaken(kind(F, 8, 2, 3))
+    line = call_line(resolve(model, FULL, split=UNKNOWN).describe())
+    assert line.startswith("forward(x, edge_index); in the data but not used by forward")
+    assert "edge_attr" in line
+    assert call_line(resolve(model, PLAIN, split=UNKNOWN).describe()).startswith("forward(x, edge_index); nothing")
+    assert not resolve(model, FULL, split=UNKNOWN).graph.fields
+
+
+def test_a_required_field_that_changes_nothing_is_given_and_told() -> None:
+    model = made(lambda self, x, edge_index, pos: self.conv(self.lin(x), edge_index))
+    found = resolve(model, FULL, split=UNKNOWN)
+    assert found.call.describe() == "forward(x, edge_index, pos)"
+    assert set(found.call.unused) == {"edge_attr", "pos"}
+    reads = made(lambda self, x, edge_index, pos: self.conv(self.lin(x) + pos.sum(), edge_index))
+    assert set(resolve(reads, FULL, split=UNKNOWN).call.unused) == {"edge_attr"}
+
+
+def test_a_synonym_of_edge_weight_is_no_guess() -> None:
+    model = made(lambda self, x, edge_index, edge_weight=None: self.conv(self.lin(x), edge_index, edge_weight))
+    graph = replace(PLAIN, fields=Fields(edge={"weight": seeded(E)}))
+    torch.testing.assert_close(through(model, graph), direct(model, PLAIN.x, PLAIN.edge_index, seeded(E)))
 
 
 def test_a_claim_decides_and_the_most_accurate_does_not() -> None:
