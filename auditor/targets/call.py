@@ -41,11 +41,21 @@ class AbsentError(AttributeError, KeyError):
 class Handed(Data):  # type: ignore[misc]  # PyG is untyped
     """What a forward of the whole graph is given: PyG's Data, which says which field is looked up in vain."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.__dict__["_missed"] = set()  # one for all shallow copies
+
+    @property
+    def missed(self) -> frozenset[str]:
+        """Fields that were looked up in vain so far, also by `hasattr`, `in` or with a default."""
+        return frozenset(self.__dict__["_missed"])
+
     def __getattr__(self, key: str) -> Any:
         """A field by its name."""
         try:
             return super().__getattr__(key)
         except AttributeError:
+            self._miss(key)
             raise AbsentError(key) from None
 
     def __getitem__(self, key: str) -> Any:
@@ -53,7 +63,18 @@ class Handed(Data):  # type: ignore[misc]  # PyG is untyped
         try:
             return super().__getitem__(key)
         except KeyError:
+            self._miss(key)
             raise AbsentError(key) from None
+
+    def __contains__(self, key: str) -> bool:
+        """Whether there is a field of that name."""
+        there = bool(super().__contains__(key))
+        if not there:
+            self._miss(key)
+        return there
+
+    def _miss(self, key: str) -> None:
+        self.__dict__.get("_missed", set()).add(key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from auditor.data.graph import Graph
-from auditor.data.named import LISTS, MASKS
+from auditor.data.named import LISTS, MASKS, SPLITS
 from auditor.errors import CallError
 from auditor.targets.call import DATA, AbsentError, Call, Inputs, parts_of
 
@@ -79,14 +79,24 @@ def does_not_run(model: nn.Module, call: Call, prepared: Graph, graph: Graph, er
     )
 
 
+def is_withheld(name: str, how: str) -> CallError:
+    """Forward wants something that is in the data and is not handed on; `how` it does."""
+    if name in (*MASKS, *LISTS, *SPLITS):
+        return CallError(
+            f"forward {how}, which items it was trained or tested on. That is never handed to a model that is "
+            f"audited. Answer for every item and choose among them outside of forward, or {ADAPTER}."
+        )
+    return CallError(
+        f"forward {how}, which is in the data and cannot be handed on: it is neither a tensor nor an array, a number "
+        f"or a list of numbers. Save what forward needs of it as a tensor, or {ADAPTER}."
+    )
+
+
 def _absent(name: str, graph: Graph) -> CallError:
     if name == "y":
         return reads_labels("reads data.y")
-    if name in (*MASKS, *LISTS):
-        return CallError(
-            f"forward reads data.{name}, which items it was trained or tested on. That is never handed to a model that "
-            f"is audited. Answer for every item and choose among them outside of forward, or {ADAPTER}."
-        )
+    if name in (*MASKS, *LISTS, *SPLITS, *graph.withheld):
+        return is_withheld(name, f"reads data.{name}")
     return CallError(
         f"forward reads data.{name}; the graph holds {held_by(graph)}. Save {name} in the graph under that name, or "
         "give an adapter(model, data) that makes it."

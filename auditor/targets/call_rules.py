@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from auditor.data.graph import Graph
+from auditor.data.named import LISTS, MASKS, SPLITS
 from auditor.errors import CallError, ConfigError, TaskError, nearest
 from auditor.targets.call import (
     ADJACENCIES,
@@ -25,6 +26,7 @@ from auditor.targets.call import (
     WITH_ADJ_T,
     AbsentError,
     Call,
+    Handed,
     Inputs,
     answers_of,
     parts_of,
@@ -36,19 +38,32 @@ from auditor.targets.call_failures import (
     does_not_run,
     held_by,
     holds_scores,
+    is_withheld,
     no_names,
     no_scores,
     reads_labels,
 )
-from auditor.targets.field_use import Idle, idle_parameters
+from auditor.targets.field_use import Idle, idle_parameters, ignores_the_split
 from auditor.tasks import output_kind
 
 NAMES: Mapping[str, tuple[str, ...]] = {
-    "x": ("x", "feat", "feats", "features", "node_feat", "node_features", "node_attr", "input", "inputs", "h"),
+    "x": (
+        "x",
+        "feat",
+        "feats",
+        "features",
+        "node_feat",
+        "node_features",
+        "node_attr",
+        "node_feats",
+        "input",
+        "inputs",
+        "h",
+    ),
     "edge_index": ("edge_index", "edges", "edge_list", "ei"),
     "adj": ("adj_t", "adj", "A"),
     "edge_weight": ("edge_weight", "edge_weights", "ew", "weight"),
-    "edge_attr": ("edge_attr", "edge_attrs", "edge_feat", "edge_features", "e"),
+    "edge_attr": ("edge_attr", "edge_attrs", "edge_feat", "edge_features", "edge_feats", "e_feat", "e"),
     "edge_type": ("edge_type", "edge_types", "etype", "rel_type"),
     "batch": ("batch", "batch_index", "batch_idx"),
     "n_id": ("n_id", "node_id", "node_ids", "node_index"),
@@ -69,6 +84,7 @@ FOREIGN: Mapping[str, str] = {
 }
 """Parameters that belong to tasks which are not audited, and the sentence for each."""
 
+SPLIT_NAMES = (*MASKS, *LISTS, *SPLITS)
 OUTPUT_KEYS = ("logits", "logit", "out", "output", "pred", "scores", "log_probs", "probs")
 MAX_CALLS = 24
 SAME = 1e-4  # answers within this share of their scale are one
@@ -183,15 +199,22 @@ def _tried(
         CallError: it does not run, or answers no scores.
     """
     call, prepared = _prepared(asked, inexact, graph)
+    given = Inputs.of(prepared).arguments(call)
     try:
         with torch.no_grad():
-            out = model(**Inputs.of(prepared).arguments(call))
+            out = model(**given)
     except Exception as error:  # a user's forward may raise anything
         more = tuple((name, WITH_ADJ_T.get(slot, slot)) for name, slot in asked)
         if isinstance(error, AbsentError) and error.name == "adj_t" and more != asked:
             return _tried(model, more, inexact, graph, key)
         raise does_not_run(model, call, prepared, graph, error) from None
-    return _read(out, call, prepared, key, asked)
+    missed = {name for value in given.values() if isinstance(value, Handed) for name in value.missed}
+    answers = _read(out, call, prepared, key, asked)
+    read = [(made.call, made.logits) for made in answers]
+    for name in (name for name in graph.withheld if name in missed):
+        if name not in MASKS or not ignores_the_split(model, read, prepared, name):
+            raise is_withheld(name, f"looks up data.{name}")
+    return answers
 
 
 def _calls(
@@ -273,6 +296,8 @@ def _slots(
     if kind == "edge_weight":
         others = {str(pinned.get(p.name, _named(p.name, graph))) for p in parameters if p.name != name}
         return _weight_slots(name, optional, model, graph, others)
+    if name in graph.withheld:
+        raise is_withheld(name, f"takes {name}")
     own = _named(name, graph)
     if own is not None:
         is_weight = own in {str(slot) for other, slot in pinned.items() if other in NAMES["edge_weight"]}
@@ -384,6 +409,7 @@ def _prepared(arguments: tuple[tuple[str, str], ...], inexact: tuple[str, ...], 
             graph = replace(graph, edge_weight=None)
         unused += [name for name, _ in graph.fields if name not in slots]
         graph = replace(graph, fields=graph.fields.only(slots))
+    unused += [name for name in graph.withheld if name not in SPLIT_NAMES]
     empty = {slot for slot, held in (("edge_weight", graph.edge_weight), ("batch", graph.batch)) if held is None}
     shown = tuple((name, _field_of(slot)) for name, slot in asked if slot not in empty)
     return Call(arguments, inexact=inexact, unused=tuple(unused), shown=shown), graph

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from auditor.data.graph import Graph
-from auditor.targets.call import Call, Inputs, answers_of, pick
+from auditor.targets.call import Call, Handed, Inputs, answers_of, pick
 from auditor.targets.rng import forked_rng
 
 
@@ -58,6 +58,22 @@ def idle_parameters(model: nn.Module, answers: Sequence[tuple[Call, Tensor]], gr
             dropped.add(name)
             given = less
     return Idle(frozenset(dropped), frozenset(still))
+
+
+def ignores_the_split(model: nn.Module, answers: Sequence[tuple[Call, Tensor]], graph: Graph, name: str) -> bool:
+    """Whether a forward that looks up the mask `name` answers alike with any: made-up ones are handed to it alone."""
+    calls = [call for call, _ in answers]
+    given = Inputs.of(graph).arguments(calls[0])
+    clean = _logits(model, given, calls, graph)
+    rng = torch.Generator().manual_seed(0)
+    for share in (0.0, 0.5, 1.0):
+        given = Inputs.of(graph).arguments(calls[0])
+        for value in given.values():
+            if isinstance(value, Handed):
+                value[name] = torch.rand(graph.num_items, generator=rng) < share
+        if not _equal(clean, _logits(model, given, calls, graph)):
+            return False
+    return True
 
 
 def _logits(model: nn.Module, given: Mapping[str, Any], calls: Sequence[Call], graph: Graph) -> list[Tensor] | None:

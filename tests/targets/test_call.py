@@ -102,6 +102,48 @@ def test_data_holds_every_field() -> None:
     torch.testing.assert_close(through(model, FULL), direct(model, data))
 
 
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda data, name: getattr(data, name, None),
+        lambda data, name: name in data,
+        lambda data, name: hasattr(data.clone(), name),
+        lambda data, name: data[name],
+        lambda data, name: getattr(data, name),
+    ],
+)
+@pytest.mark.parametrize(("name", "words"), [("train_mask", "trained or tested on"), ("kind", "neither a tensor")])
+def test_what_is_withheld_is_refused_where_forward_looks_for_it(
+    look: Callable[[Any, str], Any], name: str, words: str
+) -> None:
+    def forward(self: Any, data: Data) -> Tensor:
+        found = look(data, name)
+        return self.conv(self.lin(data.x), data.edge_index) * (2.0 if isinstance(found, Tensor) or found is True else 1)
+
+    with pytest.raises(CallError, match=rf"data\.{name}, which .*{words}"):
+        resolve(made(forward), replace(PLAIN, withheld=("kind", "train_mask")), split=UNKNOWN)
+
+
+def test_a_mask_that_is_looked_up_and_moves_no_answer_is_no_obstacle() -> None:
+    def forward(self: Any, data: Data) -> Any:
+        z = self.conv(self.lin(data.x), data.edge_index)
+        return (z, z[data.train_mask].mean()) if "train_mask" in data else (z, None)
+
+    model = made(forward)
+    expected = direct(model, Data(x=PLAIN.x, edge_index=PLAIN.edge_index))[0]
+    torch.testing.assert_close(through(model, replace(PLAIN, withheld=("train_mask",))), expected)
+
+
+def test_what_is_withheld_and_not_looked_for_is_told() -> None:
+    graph = replace(PLAIN, withheld=("kind", "train_mask"))
+    model = made(lambda self, data: self.conv(self.lin(data.x), data.edge_index))
+    assert resolve(model, graph, split=UNKNOWN).call.unused == ("kind",)
+    optional = made(lambda self, x, edge_index, kind=None: self.conv(self.lin(x), edge_index))
+    with pytest.raises(CallError, match="forward takes kind, which is in the data and cannot be handed on"):
+        resolve(optional, graph, split=UNKNOWN)
+    assert resolve(optional, graph, split=UNKNOWN, pinned={"kind": "none"}).call.unused == ("kind",)
+
+
 def test_a_batch_of_graphs_knows_its_graphs() -> None:
     graph = small_graphs(9)
     lin = nn.Linear(graph.num_features, 2)
