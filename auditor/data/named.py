@@ -73,7 +73,7 @@ def raw_from(
     return Raw(
         edge_index, y, x, weight, batch,
         masks=masks, masks_from="file", notes=notes, fields=fields, whole_x=whole, num_nodes=nodes,
-        withheld=tuple(dict.fromkeys((*words, *split))),
+        flat_x="x" in values and values["x"].dim() == 1, withheld=tuple(dict.fromkeys((*words, *split))),
     )  # fmt: skip
 
 
@@ -268,6 +268,11 @@ def _labels(y: Tensor | None, name: str, notes: list[str]) -> Tensor:
         y = torch.where(missing, torch.full_like(y, -1.0), y)
     y = y.long()
     bare = int((y < 0).sum())
+    if bare and sorted(torch.unique(y).tolist()) == [-1, 1]:
+        raise GraphError(
+            f"{name}: y holds -1 and 1 alone. They look like two classes, and -1 means that an item has no label; expected "
+            "classes from 0. Save y as (y + 1) // 2 for two classes, or every label as 0 for a single one."
+        )
     if bare and int(y.min()) >= -1:
         notes.append(f"{bare} items have no label (-1): they stay in the graph and out of every accuracy")
     return y

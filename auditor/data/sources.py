@@ -216,7 +216,7 @@ def complete(
     x = torch.zeros(n, 0) if raw.x is None or bare else raw.x
     whole_x = raw.whole_x and not bare
     graph = Graph(
-        x, raw.edge_index, raw.y, raw.edge_weight, raw.batch, name, raw.fields, whole_x, withheld=raw.withheld
+        x, raw.edge_index, raw.y, raw.edge_weight, raw.batch, name, raw.fields, whole_x, raw.flat_x, raw.withheld
     )
     columns = raw.masks["train"].shape[1] if raw.masks and raw.masks["train"].dim() == 2 else 1
     for column in range(columns if raw.masks else 0):

@@ -6,7 +6,7 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -22,7 +22,10 @@ from auditor.errors import CallError
 from auditor.targets.user_imports import with_forward
 
 ADJACENCIES = ("edge_index", "csr", "gcn-norm", "dense")
-WITH_ADJ_T = {"data": "data with adj_t", "whole data": "whole data with adj_t"}
+FLAT = " [N]"
+"""Ends a slot of features that are handed on without their second dimension, as they lie in the data."""
+
+WITH_ADJ_T = {f"{slot}{form}": f"{slot} with adj_t{form}" for slot in ("data", "whole data") for form in ("", FLAT)}
 DATA = frozenset({*WITH_ADJ_T, *WITH_ADJ_T.values()})
 """Slots of the whole graph as PyG's `Data`."""
 
@@ -84,7 +87,7 @@ class Call:
     Attributes:
         arguments: (parameter, slot) of each argument; a slot is a field's name, `x`, `whole x`, `edge_index`, `csr`,
             `gcn-norm`, `dense`, `edge_weight`, `batch`, `one batch` (zeros), `ptr`, `num_nodes`, `num_graphs`, `data`,
-            `data with adj_t`, `whole data`, `whole data with adj_t`.
+            `data with adj_t`, `whole data`, `whole data with adj_t`; those with x also with ` [N]` behind them.
         output: which of several outputs holds the answers; None for the only one.
         answers: `as is`, `logit` or `probability` of the second of two classes, or `probabilities`.
         inexact: choices that rest on a guess, in words.
@@ -186,6 +189,8 @@ class Inputs:
         Raises:
             CallError: a field that the graph does not carry, or not with one row per edge.
         """
+        if slot.endswith(FLAT):
+            return replace(self, x=self.x[:, 0]).get(slot.removesuffix(FLAT))
         made = {
             "x": lambda: self.x,
             "whole x": lambda: self.x.long(),
@@ -233,7 +238,7 @@ class Inputs:
         return functional.pad(counts.cumsum(0), (1, 0))
 
     def _data(self, x: Tensor, **more: Tensor) -> Data:
-        content: dict[str, Any] = {"x": x if x.shape[1] else None, "edge_index": self.edge_index}
+        content: dict[str, Any] = {"x": x if x.dim() == 1 or x.shape[1] else None, "edge_index": self.edge_index}
         content |= {"edge_weight": self.edge_weight, "edge_attr": None, **dict(self.fields), **more}
         if self.batch is None:
             return Handed(**content, batch=None, num_nodes=self.nodes)

@@ -22,6 +22,7 @@ from auditor.errors import CallError, ConfigError, TaskError, nearest
 from auditor.targets.call import (
     ADJACENCIES,
     DATA,
+    FLAT,
     WEIGHTED,
     WITH_ADJ_T,
     AbsentError,
@@ -67,9 +68,13 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "edge_type": ("edge_type", "edge_types", "etype", "rel_type"),
     "batch": ("batch", "batch_index", "batch_idx"),
     "n_id": ("n_id", "node_id", "node_ids", "node_index"),
+    "num_graphs": ("num_graphs", "batch_size"),
     "data": ("data", "graph", "g", "batched_data", "batch_data"),
 }
 """What parameters that mean the same are called; the first name of each is its slot."""
+
+MADE = ("ptr", "num_nodes", "num_graphs")
+"""Slots that are made where a parameter without a default asks for them."""
 
 FOREIGN: Mapping[str, str] = {
     "x_dict": "forward takes x_dict: a heterogeneous model. Heterogeneous graphs are not audited yet; a model of "
@@ -224,6 +229,9 @@ def _calls(
     signature = list(inspect.signature(model.forward).parameters.values())
     parameters = [p for p in signature if p.name != "y" and p.kind in NAMED]
     names = [p.name for p in parameters]
+    adjacency = next((name for name in names if name in NAMES["adj"]), None)
+    if "adj" in pinned and adjacency is not None:  # the key stands for the parameter, whatever its name
+        pinned = {adjacency: pinned["adj"], **{name: slot for name, slot in pinned.items() if name != "adj"}}
     for name in pinned:
         if name not in names and name != "adj":
             raise ConfigError(f'[call] has "{name}". {nearest(name, [*names, "adj", "output"])}')
@@ -269,22 +277,23 @@ def _slots(
     """(slot, guess in words or "") of one parameter, the first choice first; `none` leaves its default."""
     name = parameter.name
     optional = parameter.default is not parameter.empty
-    kind, adj = _kind(name), pinned.get("adj")
-    if name in pinned and kind != "adj":
-        return [(_known_slot(str(pinned[name]), graph, name), "")]
+    kind = _kind(name)
+    if name in pinned:
+        form = str(pinned[name])
+        is_field = graph.fields.get(form) is not None or form == "none"
+        if kind == "adj" and form not in ADJACENCIES and not is_field:
+            raise ConfigError(f'[call] adj is "{form}". {nearest(form, ADJACENCIES)}')
+        return [(form if kind == "adj" else _known_slot(form, graph, name), "")]
     if kind == "adj":
-        adj = pinned.get(name, adj)
-        forms = [str(adj)] if adj is not None else ["edge_index", "csr", *(["dense"] if name != "adj_t" else [])]
-        if forms[0] not in ADJACENCIES:
-            raise ConfigError(f'[call] adj is "{adj}". {nearest(str(adj), ADJACENCIES)}')
+        forms = ["edge_index", "csr", *(["dense"] if name != "adj_t" else [])]
         guess = f"{name} may be the transposed adjacency (csr) or not (dense)"
-        exact = adj is not None or name == "adj_t"
+        exact = name == "adj_t"
         return [(form, "" if exact or form == "edge_index" else guess) for form in forms]
     if (kind == "data" or _is_data(parameter.annotation)) and not optional:
         return _data_slots(graph)
     if kind == "x":
         if graph.num_features:
-            return [("whole x", ""), ("x", "")] if graph.whole_x else [("x", "")]
+            return _features_slots("x", graph)
         if not optional:
             raise CallError(
                 'the graph has no x; forward needs it. Save x in the graph, or say in [data] features = "identity", '
@@ -305,11 +314,13 @@ def _slots(
     if kind == "edge_attr" and graph.edge_weight is not None:
         return [("edge_weight", f"edge_weight [E] may be {name}"), *([("none", "")] if optional else [])]
     if kind == "batch" and (graph.batch is not None or not optional):
-        return [("one batch" if graph.batch is None else "batch", "")]
+        own_slot = ("one batch" if graph.batch is None else "batch", "")
+        required = [p for p in parameters if p.default is p.empty]
+        return [*(_data_slots(graph) if not optional and len(required) == 1 else []), own_slot]
     if kind == "n_id" and graph.batch is None and not optional:
         return [("n_id", "")]
-    if name in ("ptr", "num_nodes", "num_graphs") and not optional:
-        return [(name, "")]
+    if kind in MADE and not optional:
+        return [(kind, "")]
     if optional:
         return [("none", "")]
     required = [p for p in parameters if p.default is p.empty]
@@ -323,7 +334,13 @@ def _slots(
 
 def _data_slots(graph: Graph) -> list[tuple[str, str]]:
     """Slots of a parameter for PyG's `Data`: whole numbers as such first."""
-    return [("whole data", ""), ("data", "")] if graph.whole_x else [("data", "")]
+    return _features_slots("data", graph)
+
+
+def _features_slots(slot: str, graph: Graph) -> list[tuple[str, str]]:
+    """Ways to hand on the features: whole numbers as such first, [N] before [N, 1] where they lie so in the data."""
+    forms = [f"whole {slot}", slot] if graph.whole_x else [slot]
+    return [(f"{form}{end}", "") for end in ((FLAT, "") if graph.flat_x else ("",)) for form in forms]
 
 
 def _kind(name: str) -> str:
@@ -371,7 +388,7 @@ def _weight_slots(
 
 def _known_slot(slot: str, graph: Graph, parameter: str) -> str:
     """A slot that `[call]` names, checked."""
-    if slot in ("x", "edge_index", "batch", "ptr", "num_nodes", "num_graphs", "data", "none", "csr", "dense"):
+    if slot in ("x", "edge_index", "batch", *MADE, "data", "none", *ADJACENCIES):
         return slot
     if slot == "edge_weight" and graph.edge_weight is not None:
         return slot
@@ -399,10 +416,10 @@ def _prepared(arguments: tuple[tuple[str, str], ...], inexact: tuple[str, ...], 
         node = {**graph.fields.node, "n_id": torch.arange(graph.num_nodes)}
         graph = replace(graph, fields=replace(graph.fields, node=node))
     unused: list[str] = []
-    if not {"whole x", "whole data", "whole data with adj_t"} & set(slots):
+    if not any(slot.startswith("whole ") for slot in slots):
         graph = replace(graph, whole_x=False)
     if not DATA & set(slots):
-        if graph.num_features and "x" not in slots and "whole x" not in slots:
+        if graph.num_features and not {"x", "whole x"} & {slot.removesuffix(FLAT) for slot in slots}:
             unused.append("x")
         if graph.edge_weight is not None and not WEIGHTED & set(slots):
             unused.append("edge_weight")

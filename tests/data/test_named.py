@@ -140,6 +140,12 @@ def test_arrays_of_many_graphs_are_one_after_the_other() -> None:
     assert raw.fields.node["pos"].tolist() == [[1.0] * 3] * 2 + [[0.0] * 3] * 2
 
 
+def test_classes_of_plus_and_minus_one_are_no_missing_labels() -> None:
+    with pytest.raises(GraphError, match="They look like two classes, and -1 means that an item has no label"):
+        raw_from(given(y=torch.tensor([-1, 1, -1, 1])), "g")
+    assert raw_from(given(y=torch.tensor([-1, 1, 0, 1])), "g").y.tolist() == [-1, 1, 0, 1]
+
+
 @pytest.mark.parametrize(
     "split",
     [

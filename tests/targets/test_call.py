@@ -258,6 +258,49 @@ def test_a_preparation_that_meets_the_claim_is_advice_alone() -> None:
     assert ("adj_t", "gcn-norm") not in found.call.arguments
 
 
+@pytest.mark.parametrize("name", ["adj", "A", "adj_t"])
+def test_the_advice_on_an_adjacency_is_taken_whatever_the_parameter_is_called(name: str) -> None:
+    scope: dict[str, Any] = {}
+    exec(f"def forward(self, x, {name}): return {name} @ self.lin(x)[:, :3]", scope)
+    found = resolve(made(scope["forward"]), PLAIN, split=UNKNOWN, pinned={"adj": "gcn-norm"})
+    assert (name, "gcn-norm") in found.call.arguments
+    with pytest.raises(ConfigError, match='adj is "gcn"'):
+        resolve(made(scope["forward"]), PLAIN, split=UNKNOWN, pinned={"adj": "gcn"})
+
+
+@pytest.mark.parametrize("graph", [PLAIN, small_graphs(9)])
+def test_a_batch_that_is_the_only_parameter_is_the_whole_graph(graph: Graph) -> None:
+    lin = nn.Linear(graph.num_features, 3)
+    model = made(
+        lambda self, batch: lin(batch.x) if batch.batch is None else global_add_pool(lin(batch.x), batch.batch)
+    )
+    expected = direct(model, Data(x=graph.x, batch=graph.batch))
+    torch.testing.assert_close(through(model, graph), expected)
+
+
+def test_a_batch_size_is_the_number_of_graphs() -> None:
+    graph = small_graphs(9)
+    lin = nn.Linear(graph.num_features, 3)
+    model = made(lambda self, x, batch, batch_size: global_add_pool(lin(x), batch, batch_size))
+    torch.testing.assert_close(through(model, graph), direct(model, graph.x, graph.batch, 9))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_features_of_one_dimension_are_handed_on_as_they_are(whole: bool) -> None:
+    table = nn.Embedding(5, 8)
+    x = torch.arange(N) % 5
+    graph = replace(PLAIN, x=x.float()[:, None], whole_x=True, flat_x=True)
+    if whole:
+        model = made(lambda self, data: self.conv(table(data.x), data.edge_index))
+        expected = direct(model, Data(x=x, edge_index=PLAIN.edge_index))
+    else:
+        model = made(lambda self, x, edge_index: self.conv(table(x), edge_index))
+        expected = direct(model, x, PLAIN.edge_index)
+    torch.testing.assert_close(through(model, graph), expected)
+    column = made(lambda self, x, edge_index: self.conv(table(x[:, 0]), edge_index))
+    torch.testing.assert_close(through(column, graph), direct(column, x[:, None], PLAIN.edge_index))
+
+
 @dataclass
 class Answer:
     loss: float
