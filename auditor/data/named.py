@@ -270,8 +270,8 @@ def _labels(y: Tensor | None, name: str, notes: list[str]) -> Tensor:
     bare = int((y < 0).sum())
     if bare and sorted(torch.unique(y).tolist()) == [-1, 1]:
         raise GraphError(
-            f"{name}: y holds -1 and 1 alone. They look like two classes, and -1 means that an item has no label; expected "
-            "classes from 0. Save y as (y + 1) // 2 for two classes, or every label as 0 for a single one."
+            f"{name}: y holds -1 and 1 alone. They look like two classes, and -1 means that an item has no label; "
+            "expected classes from 0. Save y as (y + 1) // 2 for two classes, or every label as 0 for a single one."
         )
     if bare and int(y.min()) >= -1:
         notes.append(f"{bare} items have no label (-1): they stay in the graph and out of every accuracy")

@@ -130,6 +130,13 @@ def no_scores(out: Any, graph: Graph) -> CallError:
     shown = next((part for part in parts.values() if isinstance(part, Tensor)), out)
     flaw = _flaw(shown)
     remedy = f"For graph classification set [model] readout, or save y with one label per {what}."
+    if isinstance(shown, Tensor) and shown.dim() == 2 and shown.shape[1] == graph.num_items:
+        remedy = f"It has a column per {what}: return its transpose, or {ADAPTER}."
+    elif isinstance(shown, Tensor) and graph.batch is not None and shown.dim() == 2 and shown.shape[0] == 1:
+        remedy = (
+            "It takes all graphs for one. A model of dense graphs [B, n, n], as of DiffPool, needs an "
+            "adapter(model, data) that makes them with to_dense_batch and to_dense_adj; any other has to read batch."
+        )
     return CallError(
         f"forward returns {seen}; logits or probabilities [{graph.num_items}, C] are needed, one row per {what}. "
         f"{remedy if flaw is None else flaw[1]}"

@@ -301,6 +301,15 @@ def test_features_of_one_dimension_are_handed_on_as_they_are(whole: bool) -> Non
     torch.testing.assert_close(through(column, graph), direct(column, x[:, None], PLAIN.edge_index))
 
 
+def test_an_answer_of_another_shape_gets_advice_that_fits_it() -> None:
+    with pytest.raises(CallError, match="a column per node: return its transpose"):
+        find_calls(made(lambda self, x, edge_index: self.conv(self.lin(x), edge_index).t()), PLAIN)
+    graph = small_graphs(9)
+    lin = nn.Linear(graph.num_features, 2)
+    with pytest.raises(CallError, match=r"takes all graphs for one.*to_dense_batch"):
+        find_calls(made(lambda self, x, adj: lin(x).mean(0, keepdim=True)), graph)
+
+
 @dataclass
 class Answer:
     loss: float
