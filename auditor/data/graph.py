@@ -26,6 +26,8 @@ class Graph:
         name: what the report calls it.
         fields: everything else that the file holds and the model may read.
         whole_x: the features are whole numbers, which the model reads as such (ids, categories).
+        flat_x: the features lie in the data as [N], so that the model may read them so.
+        withheld: names of what lies beside it in the data and never reaches a model: the split, what is no numbers.
 
     Raises:
         GraphError: on construction, when any of the above does not hold. Node and edge counts are in the message.
@@ -39,6 +41,8 @@ class Graph:
     name: str = "graph"
     fields: Fields = NO_FIELDS
     whole_x: bool = False
+    flat_x: bool = False
+    withheld: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check(self)

@@ -28,6 +28,8 @@ LISTS = tuple(
     for word in words
     for form in (f"{word}_idx", f"{word}_index", f"{word}_ids", f"idx_{word}", word)
 )
+SPLITS = ("split_idx", "idx_split", "split_ids", "splits", "split")
+WORDS: Mapping[str, str] = {word: part for part, words in PARTS.items() for word in words}
 ADJACENCY = ("adj_t", "adj")
 NODE_NAMES = ("node_index",)  # like n_id: the row of a table that each node has
 OWN = ("x", "edge_index", "y", "edge_weight", "batch", "ptr", *ADJACENCY, *MASKS, *LISTS)
@@ -39,7 +41,8 @@ def raw_from(
     """The parts of the graph that `given` holds: x, edge_index or adj_t, y, and whatever else belongs to its rows.
 
     Args:
-        given: tensors by PyG's names, in any layout; plain values are no part of a graph and are noted.
+        given: tensors by PyG's names, in any layout; arrays, numbers and lists of them are read as tensors, anything
+            else is no part of a graph and is noted.
         name: of the file, for messages.
         node_fields: names that have one row per node, where their length does not say so.
         edge_fields: the same for edges.
@@ -50,12 +53,13 @@ def raw_from(
         SplitError: masks or lists of items that cannot be read.
     """
     notes: list[str] = []
-    plain = {key: value for key, value in given.items() if key in OWN and isinstance(value, np.ndarray | list)}
-    given = {**given, **{key: torch.as_tensor(value) for key, value in plain.items()}}
-    values = {key: _dense(value, key, name, notes) for key, value in given.items() if isinstance(value, Tensor)}
-    words = [key for key, value in given.items() if not isinstance(value, Tensor) and value is not None]
+    given = {**given, **_parts_of_split(given, name)}
+    numbers = {key: as_numbers(value) for key, value in given.items() if key != "num_nodes"}
+    values = {key: _dense(value, key, name, notes) for key, value in numbers.items() if value is not None}
+    words = sorted(key for key, value in numbers.items() if value is None and given[key] is not None)
     if words:
-        notes.append(f"not tensors, not passed on: {', '.join(sorted(words))}")
+        notes.append(f"neither tensors nor numbers, not passed on: {', '.join(words)}")
+    split = [key for key in given if key in (*MASKS, *LISTS, *SPLITS)]
     x, whole = _features(values.get("x"), name, notes)
     edge_index, weight = _edges(values, name, notes)
     batch = _batch(values, name)
@@ -69,7 +73,64 @@ def raw_from(
     return Raw(
         edge_index, y, x, weight, batch,
         masks=masks, masks_from="file", notes=notes, fields=fields, whole_x=whole, num_nodes=nodes,
+        flat_x="x" in values and values["x"].dim() == 1, withheld=tuple(dict.fromkeys((*words, *split))),
     )  # fmt: skip
+
+
+def as_numbers(value: Any) -> Tensor | None:
+    """The numbers of a tensor, an array, a plain number or a list of them; None for anything else.
+
+    Arrays of many graphs, which PyG leaves in a list, are put one after the other as it does with tensors.
+    """
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, np.ndarray | np.generic):
+        return torch.from_numpy(np.array(value, order="C")) if value.dtype.kind in "biuf" else None
+    if isinstance(value, bool | int | float):
+        return torch.tensor(value)
+    if not isinstance(value, list | tuple) or not value:
+        return None
+    try:
+        if all(isinstance(part, np.ndarray | Tensor) for part in value):
+            return torch.cat([torch.as_tensor(part) for part in value])
+        return as_numbers(np.array(value))
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # of no one shape, or not of numbers
+        return None
+
+
+def _parts_of_split(given: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """`train_idx`, … of a split that is kept under one name: a dict of ids, or the part of each item in words.
+
+    Raises:
+        SplitError: numbers alone tell who is in which part, and nothing says which number means which.
+    """
+    found: dict[str, Any] = {}
+    for key in (key for key in SPLITS if key in given):
+        value = given[key]
+        parts = value if isinstance(value, Mapping) else _by_word(value)
+        if parts and set(parts) <= WORDS.keys():
+            found |= {f"{word}_idx": ids for word, ids in parts.items()}
+            found[key] = None  # read
+        elif isinstance(value, Mapping) and WORDS.keys() & set(parts):
+            raise SplitError(f"{name}: {key} has {', '.join(map(str, value))}; expected train, test and perhaps val.")
+    numbers = as_numbers(given.get("split"))
+    named = any(key in found or key in given for key in (*MASKS, *LISTS))
+    if numbers is not None and not named and _is_whole(numbers) and numbers.dim() == 1 and numbers.numel() > 1:
+        seen = torch.unique(numbers)
+        if seen.numel() <= len(PARTS):
+            raise SplitError(
+                f"{name}: split holds {', '.join(map(str, seen.tolist()))}, and nothing says which of them is train, "
+                "val or test. Save train_mask and test_mask in its place, or call it something else if it is no split."
+            )
+    return found
+
+
+def _by_word(value: Any) -> dict[str, list[int]]:
+    """Places of each word in a list or array of words; {} for anything else."""
+    words = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        return {}
+    return {word: [place for place, other in enumerate(words) if other == word] for word in dict.fromkeys(words)}
 
 
 def _dense(value: Tensor, key: str, name: str, notes: list[str]) -> Tensor:
@@ -207,6 +268,11 @@ def _labels(y: Tensor | None, name: str, notes: list[str]) -> Tensor:
         y = torch.where(missing, torch.full_like(y, -1.0), y)
     y = y.long()
     bare = int((y < 0).sum())
+    if bare and sorted(torch.unique(y).tolist()) == [-1, 1]:
+        raise GraphError(
+            f"{name}: y holds -1 and 1 alone. They look like two classes, and -1 means that an item has no label; "
+            "expected classes from 0. Save y as (y + 1) // 2 for two classes, or every label as 0 for a single one."
+        )
     if bare and int(y.min()) >= -1:
         notes.append(f"{bare} items have no label (-1): they stay in the graph and out of every accuracy")
     return y

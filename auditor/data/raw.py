@@ -30,6 +30,8 @@ class Raw:
         fields: everything else, by what its rows belong to.
         whole_x: the features are whole numbers by their type.
         num_nodes: N, where there are no features to tell it.
+        flat_x: the features are [N] in the file.
+        withheld: what is there and never reaches a model: the split, and what is no numbers.
     """
 
     edge_index: Tensor
@@ -44,6 +46,8 @@ class Raw:
     fields: Fields = NO_FIELDS
     whole_x: bool = False
     num_nodes: int | None = None
+    flat_x: bool = False
+    withheld: tuple[str, ...] = ()
 
 
 def to_tensor(array: npt.NDArray[np.generic], dtype: torch.dtype) -> Tensor:

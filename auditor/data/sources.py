@@ -214,7 +214,10 @@ def complete(
     n = raw.num_nodes or int((raw.y if raw.batch is None else raw.batch).shape[0])
     bare = raw.x is None or (raw.x.dim() == 2 and raw.x.shape[1] == 0)
     x = torch.zeros(n, 0) if raw.x is None or bare else raw.x
-    graph = Graph(x, raw.edge_index, raw.y, raw.edge_weight, raw.batch, name, raw.fields, raw.whole_x and not bare)
+    whole_x = raw.whole_x and not bare
+    graph = Graph(
+        x, raw.edge_index, raw.y, raw.edge_weight, raw.batch, name, raw.fields, whole_x, raw.flat_x, raw.withheld
+    )
     columns = raw.masks["train"].shape[1] if raw.masks and raw.masks["train"].dim() == 2 else 1
     for column in range(columns if raw.masks else 0):
         train, val, test = (m[:, column] if m.dim() == 2 else m for m in (raw.masks[part] for part in PARTS))

@@ -6,7 +6,7 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -22,7 +22,10 @@ from auditor.errors import CallError
 from auditor.targets.user_imports import with_forward
 
 ADJACENCIES = ("edge_index", "csr", "gcn-norm", "dense")
-WITH_ADJ_T = {"data": "data with adj_t", "whole data": "whole data with adj_t"}
+FLAT = " [N]"
+"""Ends a slot of features that are handed on without their second dimension, as they lie in the data."""
+
+WITH_ADJ_T = {f"{slot}{form}": f"{slot} with adj_t{form}" for slot in ("data", "whole data") for form in ("", FLAT)}
 DATA = frozenset({*WITH_ADJ_T, *WITH_ADJ_T.values()})
 """Slots of the whole graph as PyG's `Data`."""
 
@@ -41,11 +44,21 @@ class AbsentError(AttributeError, KeyError):
 class Handed(Data):  # type: ignore[misc]  # PyG is untyped
     """What a forward of the whole graph is given: PyG's Data, which says which field is looked up in vain."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.__dict__["_missed"] = set()  # one for all shallow copies
+
+    @property
+    def missed(self) -> frozenset[str]:
+        """Fields that were looked up in vain so far, also by `hasattr`, `in` or with a default."""
+        return frozenset(self.__dict__["_missed"])
+
     def __getattr__(self, key: str) -> Any:
         """A field by its name."""
         try:
             return super().__getattr__(key)
         except AttributeError:
+            self._miss(key)
             raise AbsentError(key) from None
 
     def __getitem__(self, key: str) -> Any:
@@ -53,7 +66,18 @@ class Handed(Data):  # type: ignore[misc]  # PyG is untyped
         try:
             return super().__getitem__(key)
         except KeyError:
+            self._miss(key)
             raise AbsentError(key) from None
+
+    def __contains__(self, key: str) -> bool:
+        """Whether there is a field of that name."""
+        there = bool(super().__contains__(key))
+        if not there:
+            self._miss(key)
+        return there
+
+    def _miss(self, key: str) -> None:
+        self.__dict__.get("_missed", set()).add(key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +87,13 @@ class Call:
     Attributes:
         arguments: (parameter, slot) of each argument; a slot is a field's name, `x`, `whole x`, `edge_index`, `csr`,
             `gcn-norm`, `dense`, `edge_weight`, `batch`, `one batch` (zeros), `ptr`, `num_nodes`, `num_graphs`, `data`,
-            `data with adj_t`, `whole data`, `whole data with adj_t`.
+            `data with adj_t`, `whole data`, `whole data with adj_t`; those with x also with ` [N]` behind them.
         output: which of several outputs holds the answers; None for the only one.
         answers: `as is`, `logit` or `probability` of the second of two classes, or `probabilities`.
         inexact: choices that rest on a guess, in words.
-        unused: what the graph holds and no parameter takes.
+        unused: what the graph holds and no parameter takes, or what changes no answer.
+        shown: the arguments as they are told, those that hold something: under the name that the graph has for it;
+            None for all as they are.
     """
 
     arguments: tuple[tuple[str, str], ...]
@@ -75,6 +101,7 @@ class Call:
     answers: str = "as is"
     inexact: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    shown: tuple[tuple[str, str], ...] | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -90,7 +117,8 @@ class Call:
 
     def describe(self) -> str:
         """`forward(x, edge_index, edge_weight=edge_attr)`."""
-        words = [name if name == slot else f"{name}={slot}" for name, slot in self.arguments]
+        told = self.arguments if self.shown is None else self.shown
+        words = [name if name == slot else f"{name}={slot}" for name, slot in told]
         return f"forward({', '.join(words)})"
 
     def bound(self, model: nn.Module) -> nn.Module:
@@ -161,6 +189,8 @@ class Inputs:
         Raises:
             CallError: a field that the graph does not carry, or not with one row per edge.
         """
+        if slot.endswith(FLAT):
+            return replace(self, x=self.x[:, 0]).get(slot.removesuffix(FLAT))
         made = {
             "x": lambda: self.x,
             "whole x": lambda: self.x.long(),
@@ -208,7 +238,7 @@ class Inputs:
         return functional.pad(counts.cumsum(0), (1, 0))
 
     def _data(self, x: Tensor, **more: Tensor) -> Data:
-        content: dict[str, Any] = {"x": x if x.shape[1] else None, "edge_index": self.edge_index}
+        content: dict[str, Any] = {"x": x if x.dim() == 1 or x.shape[1] else None, "edge_index": self.edge_index}
         content |= {"edge_weight": self.edge_weight, "edge_attr": None, **dict(self.fields), **more}
         if self.batch is None:
             return Handed(**content, batch=None, num_nodes=self.nodes)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from auditor.data.graph import Graph
-from auditor.data.named import LISTS, MASKS
+from auditor.data.named import LISTS, MASKS, SPLITS
 from auditor.errors import CallError
 from auditor.targets.call import DATA, AbsentError, Call, Inputs, parts_of
 
@@ -79,14 +79,24 @@ def does_not_run(model: nn.Module, call: Call, prepared: Graph, graph: Graph, er
     )
 
 
+def is_withheld(name: str, how: str) -> CallError:
+    """Forward wants something that is in the data and is not handed on; `how` it does."""
+    if name in (*MASKS, *LISTS, *SPLITS):
+        return CallError(
+            f"forward {how}, which items it was trained or tested on. That is never handed to a model that is "
+            f"audited. Answer for every item and choose among them outside of forward, or {ADAPTER}."
+        )
+    return CallError(
+        f"forward {how}, which is in the data and cannot be handed on: it is neither a tensor nor an array, a number "
+        f"or a list of numbers. Save what forward needs of it as a tensor, or {ADAPTER}."
+    )
+
+
 def _absent(name: str, graph: Graph) -> CallError:
     if name == "y":
         return reads_labels("reads data.y")
-    if name in (*MASKS, *LISTS):
-        return CallError(
-            f"forward reads data.{name}, which items it was trained or tested on. That is never handed to a model that "
-            f"is audited. Answer for every item and choose among them outside of forward, or {ADAPTER}."
-        )
+    if name in (*MASKS, *LISTS, *SPLITS, *graph.withheld):
+        return is_withheld(name, f"reads data.{name}")
     return CallError(
         f"forward reads data.{name}; the graph holds {held_by(graph)}. Save {name} in the graph under that name, or "
         "give an adapter(model, data) that makes it."
@@ -120,6 +130,13 @@ def no_scores(out: Any, graph: Graph) -> CallError:
     shown = next((part for part in parts.values() if isinstance(part, Tensor)), out)
     flaw = _flaw(shown)
     remedy = f"For graph classification set [model] readout, or save y with one label per {what}."
+    if isinstance(shown, Tensor) and shown.dim() == 2 and shown.shape[1] == graph.num_items:
+        remedy = f"It has a column per {what}: return its transpose, or {ADAPTER}."
+    elif isinstance(shown, Tensor) and graph.batch is not None and shown.dim() == 2 and shown.shape[0] == 1:
+        remedy = (
+            "It takes all graphs for one. A model of dense graphs [B, n, n], as of DiffPool, needs an "
+            "adapter(model, data) that makes them with to_dense_batch and to_dense_adj; any other has to read batch."
+        )
     return CallError(
         f"forward returns {seen}; logits or probabilities [{graph.num_items}, C] are needed, one row per {what}. "
         f"{remedy if flaw is None else flaw[1]}"

@@ -10,13 +10,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from auditor.data import sources
 from auditor.data.fields import counts_on
-from auditor.data.named import LISTS, MASKS, OWN, raw_from
+from auditor.data.named import LISTS, MASKS, OWN, SPLITS, WORDS, raw_from
 from auditor.data.sources import LoadedData
 from auditor.errors import DataError, GraphError, LoadError, SplitError, TaskError, UsageError, nearest
 from auditor.targets.config import TargetFile
@@ -63,7 +64,7 @@ def live_target(
     if data is None:
         raise UsageError(f"{type(model).__name__} came without data. Give the graph it was trained on: (model, data).")
     own, provenance = private_copy(model, notify)
-    without = () if masks is None else (*MASKS, *LISTS)
+    without = () if masks is None else (*MASKS, *LISTS, *SPLITS)
     loaded = read_data(data, transform=file.data.transform, data_root=data_root, without=without, notify=notify)
     if masks is not None:
         loaded = _with_masks(loaded, masks)
@@ -103,10 +104,16 @@ def read_data(
     if isinstance(data, str | Path):
         return sources.load_data(str(data), root=data_root, transform=transform, notify=notify)
     sources.check_transform(transform)
-    held = {name: value for name, value in as_fields(data).items() if name not in without}
-    fields = {name: value.clone() if isinstance(value, Tensor) else value for name, value in held.items()}
-    loaded = sources.complete(raw_from(fields, "data"), "data", "", transform=transform)
+    held = as_fields(data)
+    raw = raw_from({name: _own(value) for name, value in held.items() if name not in without}, "data")
+    raw.withheld += tuple(name for name in held if name in without)
+    loaded = sources.complete(raw, "data", "", transform=transform)
     return dataclasses.replace(loaded, digest=loaded.graph.digest())
+
+
+def _own(value: Any) -> Any:
+    """A copy of what a tensor or an array holds: the caller's may be written to by a forward that works in place."""
+    return value.clone() if isinstance(value, Tensor) else value.copy() if isinstance(value, np.ndarray) else value
 
 
 def content_digest(model: nn.Module, *others: str) -> str:
@@ -252,8 +259,11 @@ def _refuse(given: object, place: str) -> Any:
 def _with_masks(data: LoadedData, given: Mapping[str, Any]) -> LoadedData:
     """The data with this split in place of any that they name."""
     for key in given:
-        if key not in PARTS:
+        if key not in WORDS:
             raise SplitError(f'split has "{key}"; expected train, test and perhaps val. {nearest(str(key), PARTS)}')
+    if len({WORDS[key] for key in given}) < len(given):
+        raise SplitError(f"split has {', '.join(given)}; expected each part once.")
+    given = {WORDS[key]: value for key, value in given.items()}
     if missing := [part for part in ("train", "test") if part not in given]:
         raise SplitError(f"split lacks {' and '.join(missing)}; expected train, test and perhaps val.")
     items = data.graph.num_items

@@ -96,7 +96,7 @@ class Relaxation:
         elif math.isfinite(self.gap):
             reason = "no gradient reaches the weight of an edge"
         else:
-            reason = f"the model gives {NO_ANSWER} when edges have a weight"
+            reason = "no way to put a weight on edges runs through the model with finite answers"
         return f"no edge relaxation: {reason}"
 
     @property

@@ -243,6 +243,7 @@ def _write_ignore(folder: Path, name: str) -> None:
 def _by_name(raw: Raw) -> dict[str, Tensor]:
     """Every tensor of a graph, under the names that it is read back by."""
     x = None if raw.x is None else raw.x.long() if raw.whole_x else raw.x
+    x = x[:, 0] if x is not None and raw.flat_x else x
     own = {"x": x, "edge_index": raw.edge_index, "y": raw.y, "edge_weight": raw.edge_weight, "batch": raw.batch}
     masks = {f"{part}_mask": mask for part, mask in raw.masks.items()}
     everything = {**own, **masks, **dict(raw.fields)}

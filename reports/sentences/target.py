@@ -67,6 +67,12 @@ def accuracy(target: TargetRow) -> str:
     return text if constant is None else f"{text}, always the commonest class {value_cell(constant, 'share')}"
 
 
+def unused(target: TargetRow) -> str:
+    """What lies in the data and never reaches the model, so that no number speaks of it; empty for nothing."""
+    names_of = target.provenance.get("call", {}).get("not_used", ())
+    return f"in the data but not used by forward: {', '.join(names_of)}" if names_of else ""
+
+
 def defended(target: TargetRow) -> list[str]:
     """What defended the target, its guarantee and that guarantee's caveats, a line each; none for a bare target."""
     if target.defense == NONE:
@@ -79,7 +85,7 @@ def defended(target: TargetRow) -> list[str]:
 
 def facts(target: TargetRow) -> list[str]:
     """Kind and sizes, accuracy, and what defended it, a line each."""
-    return [text for text in (kind_and_sizes(target), accuracy(target), *defended(target)) if text]
+    return [text for text in (kind_and_sizes(target), accuracy(target), unused(target), *defended(target)) if text]
 
 
 def trained(target: TargetRow) -> list[str]:

@@ -197,7 +197,7 @@ def test_ids_and_masks_are_one_split_and_go_before_the_data_s_own(toy: Target, m
     ids = {part: mask.nonzero().flatten() for part, mask in masks(toy.split).items()}
     columns = {part: mask[:, None] for part, mask in masks(toy.split).items()}
     forms = (masks(toy.split), ids, {part: value.numpy() for part, value in ids.items()}, columns)
-    for form in forms:
+    for form in (*forms, {"valid" if part == "val" else part: mask for part, mask in forms[0].items()}):
         split = auditor.load_target(model, other, split=form).split
         assert torch.equal(split.train, toy.split.train)
         assert torch.equal(split.test, toy.split.test)
@@ -211,6 +211,7 @@ def test_ids_and_masks_are_one_split_and_go_before_the_data_s_own(toy: Target, m
     [
         ({"train": [0], "tset": [1]}, 'Did you mean "test"'),
         ({"train": [0]}, "lacks test"),
+        ({"train": [0], "test": [1], "val": [2], "valid": [3]}, "each part once"),
         ({"train": [0, 1], "test": [1, 2]}, "in both train and test"),
         ({"train": [0], "test": [999]}, "ids of items from 0 to 119"),
         ({"train": [0], "test": [-1]}, "ids of items"),

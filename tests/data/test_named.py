@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -115,9 +117,60 @@ def test_three_axes_are_a_forecaster() -> None:
         raw_from(given(x=torch.rand(4, 6, 2)), "g")
 
 
-def test_plain_values_are_noted() -> None:
-    raw = raw_from(given(name="mine", num_classes=2), "g")
-    assert any("name, num_classes" in note for note in raw.notes)
+def test_what_is_no_numbers_is_named() -> None:
+    raw = raw_from(given(name="mine", shape={"a": 1}, num_nodes=4, train_idx=[0], test_idx=[1]), "g")
+    assert raw.withheld == ("name", "shape", "train_idx", "test_idx")
+    assert any("not passed on: name, shape" in note for note in raw.notes)
+
+
+@pytest.mark.parametrize("form", [np.asarray, np.ndarray.tolist, torch.from_numpy])
+def test_numbers_are_read_in_whatever_holds_them(form: Callable[[Any], Any]) -> None:
+    attr, pos = np.arange(10.0).reshape(5, 2), np.arange(12.0).reshape(4, 3)
+    raw = raw_from(given(edge_attr=form(attr), pos=form(pos), alpha=-3.0), "g")
+    assert torch.equal(raw.fields.edge["edge_attr"], torch.from_numpy(attr).float())
+    assert torch.equal(raw.fields.node["pos"], torch.from_numpy(pos).float())
+    assert float(raw.fields.graph["alpha"]) == -3.0
+    assert raw.withheld == ()
+
+
+def test_arrays_of_many_graphs_are_one_after_the_other() -> None:
+    batch = torch.tensor([0, 0, 1, 1])
+    two = given(batch=batch, y=torch.tensor([0, 1]), edge_index=torch.tensor([[0, 1, 2], [1, 0, 3]]))
+    raw = raw_from({**two, "pos": [np.ones((2, 3)), np.zeros((2, 3))]}, "g")
+    assert raw.fields.node["pos"].tolist() == [[1.0] * 3] * 2 + [[0.0] * 3] * 2
+
+
+def test_classes_of_plus_and_minus_one_are_no_missing_labels() -> None:
+    with pytest.raises(GraphError, match="They look like two classes, and -1 means that an item has no label"):
+        raw_from(given(y=torch.tensor([-1, 1, -1, 1])), "g")
+    assert raw_from(given(y=torch.tensor([-1, 1, 0, 1])), "g").y.tolist() == [-1, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        {"split_idx": {"train": torch.tensor([0]), "valid": np.array([1]), "test": [2, 3]}},
+        {"split": ["train", "val", "test", "test"]},
+        {"split": np.array(["train", "val", "test", "test"])},
+    ],
+)
+def test_a_split_under_one_name_is_read(split: dict[str, Any]) -> None:
+    masks = raw_from(given(**split), "g").masks
+    assert {part: mask.nonzero().flatten().tolist() for part, mask in masks.items()} == {
+        "train": [0], "val": [1], "test": [2, 3]
+    }  # fmt: skip
+
+
+def test_a_split_that_cannot_be_read_is_refused_and_a_contradicting_one_too() -> None:
+    numbers = {"split": torch.tensor([0, 1, 2, 2])}
+    with pytest.raises(SplitError, match="split holds 0, 1, 2, and nothing says which"):
+        raw_from(given(**numbers), "g")
+    masks = {"train_idx": [0], "test_idx": [2]}
+    assert set(raw_from(given(**numbers, **masks), "g").fields.node) == {"split"}
+    with pytest.raises(SplitError, match="split_idx has train, extra"):
+        raw_from(given(split_idx={"train": [0], "extra": [1]}), "g")
+    with pytest.raises(SplitError, match="name different items"):
+        raw_from(given(**masks, train_mask=torch.tensor([0, 1, 0, 0])), "g")
 
 
 def test_two_adjacencies_are_refused_and_lists_of_python_numbers_are_read() -> None:

@@ -42,6 +42,12 @@ def test_a_plan_counts_what_would_run() -> None:
     assert target.plan_cells(none) == ("graphmi", "0", "–", "needs PARAMS")
 
 
+def test_what_never_reaches_the_model_is_told() -> None:
+    row = samples.target(provenance={"call": {"not_used": ["pos", "kind"]}})
+    assert "in the data but not used by forward: pos, kind" in target.facts(row)
+    assert target.unused(samples.target(provenance={"call": {"not_used": []}})) == ""
+
+
 def test_checks_are_counted_by_how_they_ended() -> None:
     rows = [check("a", "integrity", True, ""), check("b", "warning", False, ""), check("c", "strength", False, "")]
     assert target.passed(rows[:1]) == "1 of 1 check passed"

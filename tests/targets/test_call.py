@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.data import Batch, Data
-from torch_geometric.nn import GCNConv, GINEConv, global_add_pool
+from torch_geometric.nn import GAT, GCN, GCNConv, GINEConv, GraphSAGE, global_add_pool
 
 from auditor.data.fields import Fields
 from auditor.data.graph import Graph, Split
@@ -102,6 +102,48 @@ def test_data_holds_every_field() -> None:
     torch.testing.assert_close(through(model, FULL), direct(model, data))
 
 
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda data, name: getattr(data, name, None),
+        lambda data, name: name in data,
+        lambda data, name: hasattr(data.clone(), name),
+        lambda data, name: data[name],
+        lambda data, name: getattr(data, name),
+    ],
+)
+@pytest.mark.parametrize(("name", "words"), [("train_mask", "trained or tested on"), ("kind", "neither a tensor")])
+def test_what_is_withheld_is_refused_where_forward_looks_for_it(
+    look: Callable[[Any, str], Any], name: str, words: str
+) -> None:
+    def forward(self: Any, data: Data) -> Tensor:
+        found = look(data, name)
+        return self.conv(self.lin(data.x), data.edge_index) * (2.0 if isinstance(found, Tensor) or found is True else 1)
+
+    with pytest.raises(CallError, match=rf"data\.{name}, which .*{words}"):
+        resolve(made(forward), replace(PLAIN, withheld=("kind", "train_mask")), split=UNKNOWN)
+
+
+def test_a_mask_that_is_looked_up_and_moves_no_answer_is_no_obstacle() -> None:
+    def forward(self: Any, data: Data) -> Any:
+        z = self.conv(self.lin(data.x), data.edge_index)
+        return (z, z[data.train_mask].mean()) if "train_mask" in data else (z, None)
+
+    model = made(forward)
+    expected = direct(model, Data(x=PLAIN.x, edge_index=PLAIN.edge_index))[0]
+    torch.testing.assert_close(through(model, replace(PLAIN, withheld=("train_mask",))), expected)
+
+
+def test_what_is_withheld_and_not_looked_for_is_told() -> None:
+    graph = replace(PLAIN, withheld=("kind", "train_mask"))
+    model = made(lambda self, data: self.conv(self.lin(data.x), data.edge_index))
+    assert resolve(model, graph, split=UNKNOWN).call.unused == ("kind",)
+    optional = made(lambda self, x, edge_index, kind=None: self.conv(self.lin(x), edge_index))
+    with pytest.raises(CallError, match="forward takes kind, which is in the data and cannot be handed on"):
+        resolve(optional, graph, split=UNKNOWN)
+    assert resolve(optional, graph, split=UNKNOWN, pinned={"kind": "none"}).call.unused == ("kind",)
+
+
 def test_a_batch_of_graphs_knows_its_graphs() -> None:
     graph = small_graphs(9)
     lin = nn.Linear(graph.num_features, 2)
@@ -127,6 +169,65 @@ def test_weights_in_one_column_are_asked_for_unless_something_decides() -> None:
     without = direct(model, PLAIN.x, PLAIN.edge_index)
     torch.testing.assert_close(through(model, WEIGHTED, pinned={"edge_weight": "edge_attr"}), with_them)
     torch.testing.assert_close(through(model, WEIGHTED, pinned={"edge_weight": "none"}), without)
+
+
+def shaken(model: nn.Module) -> nn.Module:
+    """A library's model whose layers give every node an answer of its own."""
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    return model.eval()
+
+
+def test_weights_under_the_name_of_a_parameter_that_a_library_model_ignores_are_asked_for() -> None:
+    model = shaken(GCN(F, 8, 2, 3))  # its forward names edge_attr and never reads it
+    weights = WEIGHTED.fields.edge["edge_attr"]
+    with_them, without = (direct(model, PLAIN.x, PLAIN.edge_index, w) for w in (weights, None))
+    with pytest.raises(CallError, match=r"changes no answer as edge_attr, may be edge_weight") as asked:
+        resolve(model, WEIGHTED, split=UNKNOWN)
+    assert "forward(x, edge_index); forward(x, edge_index, edge_weight=edge_attr)" in str(asked.value)
+    for pinned in ({"edge_weight": "edge_attr"}, {"edge_weight": "edge_attr", "edge_attr": "none"}):
+        torch.testing.assert_close(through(model, WEIGHTED, pinned=pinned), with_them)
+    torch.testing.assert_close(through(model, WEIGHTED, pinned={"edge_weight": "none"}), without)
+    split, y = random_split(N), with_them.argmax(dim=1)
+    assert bool((without.argmax(dim=1) != y)[split.test].any())
+    found = resolve(model, replace(WEIGHTED, y=y), split=split, claim=1.0)
+    assert (found.status, found.call.describe()) == ("pass", "forward(x, edge_index, edge_weight=edge_attr)")
+    edited = found.graph.keeping(torch.arange(0, E, 2))
+    logits = ModelHandle(model, call=found.call).logits(edited.x, edited.edge_index, edited.edge_weight)
+    torch.testing.assert_close(logits, direct(model, PLAIN.x, PLAIN.edge_index[:, ::2], weights[::2]))
+
+
+def test_weights_that_a_model_reads_as_features_of_edges_are_no_question() -> None:
+    graph = replace(PLAIN, fields=Fields(edge={"edge_attr": seeded(E, 1)}))
+    model = shaken(GAT(F, 6, 2, 3, edge_dim=1))
+    expected = direct(model, PLAIN.x, PLAIN.edge_index, edge_attr=seeded(E, 1))
+    torch.testing.assert_close(through(model, graph), expected)
+
+
+@pytest.mark.parametrize("kind", [GCN, GraphSAGE])
+def test_a_field_that_is_taken_and_changes_nothing_is_told_as_not_used(kind: type[nn.Module]) -> None:
+    model = shaken(kind(F, 8, 2, 3))
+    line = call_line(resolve(model, FULL, split=UNKNOWN).describe())
+    assert line.startswith("forward(x, edge_index); in the data but not used by forward")
+    assert "edge_attr" in line
+    assert call_line(resolve(model, PLAIN, split=UNKNOWN).describe()).startswith("forward(x, edge_index); nothing")
+    assert not resolve(model, FULL, split=UNKNOWN).graph.fields
+
+
+def test_a_required_field_that_changes_nothing_is_given_and_told() -> None:
+    model = made(lambda self, x, edge_index, pos: self.conv(self.lin(x), edge_index))
+    found = resolve(model, FULL, split=UNKNOWN)
+    assert found.call.describe() == "forward(x, edge_index, pos)"
+    assert set(found.call.unused) == {"edge_attr", "pos"}
+    reads = made(lambda self, x, edge_index, pos: self.conv(self.lin(x) + pos.sum(), edge_index))
+    assert set(resolve(reads, FULL, split=UNKNOWN).call.unused) == {"edge_attr"}
+
+
+def test_a_synonym_of_edge_weight_is_no_guess() -> None:
+    model = made(lambda self, x, edge_index, edge_weight=None: self.conv(self.lin(x), edge_index, edge_weight))
+    graph = replace(PLAIN, fields=Fields(edge={"weight": seeded(E)}))
+    torch.testing.assert_close(through(model, graph), direct(model, PLAIN.x, PLAIN.edge_index, seeded(E)))
 
 
 def test_a_claim_decides_and_the_most_accurate_does_not() -> None:
@@ -155,6 +256,58 @@ def test_a_preparation_that_meets_the_claim_is_advice_alone() -> None:
     assert found.status == "fail"
     assert 'with [call] adj = "gcn-norm" it is 1.0000' in found.evidence
     assert ("adj_t", "gcn-norm") not in found.call.arguments
+
+
+@pytest.mark.parametrize("name", ["adj", "A", "adj_t"])
+def test_the_advice_on_an_adjacency_is_taken_whatever_the_parameter_is_called(name: str) -> None:
+    scope: dict[str, Any] = {}
+    exec(f"def forward(self, x, {name}): return {name} @ self.lin(x)[:, :3]", scope)
+    found = resolve(made(scope["forward"]), PLAIN, split=UNKNOWN, pinned={"adj": "gcn-norm"})
+    assert (name, "gcn-norm") in found.call.arguments
+    with pytest.raises(ConfigError, match='adj is "gcn"'):
+        resolve(made(scope["forward"]), PLAIN, split=UNKNOWN, pinned={"adj": "gcn"})
+
+
+@pytest.mark.parametrize("graph", [PLAIN, small_graphs(9)])
+def test_a_batch_that_is_the_only_parameter_is_the_whole_graph(graph: Graph) -> None:
+    lin = nn.Linear(graph.num_features, 3)
+    model = made(
+        lambda self, batch: lin(batch.x) if batch.batch is None else global_add_pool(lin(batch.x), batch.batch)
+    )
+    expected = direct(model, Data(x=graph.x, batch=graph.batch))
+    torch.testing.assert_close(through(model, graph), expected)
+
+
+def test_a_batch_size_is_the_number_of_graphs() -> None:
+    graph = small_graphs(9)
+    lin = nn.Linear(graph.num_features, 3)
+    model = made(lambda self, x, batch, batch_size: global_add_pool(lin(x), batch, batch_size))
+    torch.testing.assert_close(through(model, graph), direct(model, graph.x, graph.batch, 9))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_features_of_one_dimension_are_handed_on_as_they_are(whole: bool) -> None:
+    table = nn.Embedding(5, 8)
+    x = torch.arange(N) % 5
+    graph = replace(PLAIN, x=x.float()[:, None], whole_x=True, flat_x=True)
+    if whole:
+        model = made(lambda self, data: self.conv(table(data.x), data.edge_index))
+        expected = direct(model, Data(x=x, edge_index=PLAIN.edge_index))
+    else:
+        model = made(lambda self, x, edge_index: self.conv(table(x), edge_index))
+        expected = direct(model, x, PLAIN.edge_index)
+    torch.testing.assert_close(through(model, graph), expected)
+    column = made(lambda self, x, edge_index: self.conv(table(x[:, 0]), edge_index))
+    torch.testing.assert_close(through(column, graph), direct(column, x[:, None], PLAIN.edge_index))
+
+
+def test_an_answer_of_another_shape_gets_advice_that_fits_it() -> None:
+    with pytest.raises(CallError, match="a column per node: return its transpose"):
+        find_calls(made(lambda self, x, edge_index: self.conv(self.lin(x), edge_index).t()), PLAIN)
+    graph = small_graphs(9)
+    lin = nn.Linear(graph.num_features, 2)
+    with pytest.raises(CallError, match=r"takes all graphs for one.*to_dense_batch"):
+        find_calls(made(lambda self, x, adj: lin(x).mean(0, keepdim=True)), graph)
 
 
 @dataclass

@@ -79,7 +79,7 @@ def test_the_command_drafts_what_check_then_takes(tmp_path: Path) -> None:
     words = ("--graph", "graph.pt", "--factory", "model.py:build", "--split", "file:split.npz", "--yes")
     done = inside("init", "checkpoint.ckpt", *words, "-o", "out/mine", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("call: forward(x, edge_index, edge_weight); nothing shows")
+    assert done.stdout.startswith("call: forward(x, edge_index); nothing shows")
     assert 'Next: "auditor check out/mine"' in done.stderr.replace("\n", " ")
     checked = inside("check", "out/mine", cwd=tmp_path)
     assert checked.returncode == 0, checked.stderr

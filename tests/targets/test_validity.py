@@ -219,7 +219,7 @@ class WithoutGradient(Dense):
     ("kind", "words"),
     [
         (Dense, "no edge relaxation: forward takes no weight of an edge, and the model has no message-passing layer"),
-        (Unweighted, "no edge relaxation: the model gives no finite answer when edges have a weight"),
+        (Unweighted, "no edge relaxation: no way to put a weight on edges runs through the model with finite answers"),
         (WithoutGradient, "no edge relaxation: no gradient reaches the weight of an edge"),
     ],
 )

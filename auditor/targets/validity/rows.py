@@ -177,7 +177,7 @@ def _gradient(trial: Trial, *, finite: bool, unused: bool) -> ValidityRow:
     """
     target, graph = trial.target, trial.target.graph
     edges = unused or Capability.GRAD_EDGE in target.capabilities
-    has = "edges need none" if unused else "edges have one" if edges else "edges have none"
+    has = "edges need none" if unused else "edges have one" if edges else "none reaches a weight of its edges"
     if not graph.num_features or graph.whole_x:
         what = "the features are whole numbers" if graph.num_features else "the graph has no features"
         return check("gradient", "strength", edges, f"{what}; {has}")
