@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pickletools
 import subprocess
@@ -163,8 +164,12 @@ def test_a_saved_model_answers_as_it_did(make: Callable[[], nn.Module], rung: st
 
 
 def test_notes_go_to_the_logger_and_nothing_is_printed(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(logging.getLogger("auditor"), "handlers", [])  # those of a command run in this process
     save_target(nn.DataParallel(Kept(24, 3)).double(), toy(), tmp_path / "release")
     assert {record.name for record in caplog.records} == {"auditor"}
     unwrapped, cast, rebuilt = (record.getMessage() for record in caplog.records)
