@@ -77,7 +77,7 @@ def test_an_mlp_reads_no_edge_and_pools_means_of_nodes(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = {row.id: row for row in validity_rows(target, rng)}
     assert rows["edge-dependence"].status == "pass"
-    assert {row.id for row in rows.values() if row.status == "fail"} == {"gradient"}
+    assert not [row.id for row in rows.values() if row.status == "fail"]
     write_graph(tmp_path / "graphs.npz", small_graphs())
     data = load_data(str(tmp_path / "graphs.npz"))
     source = str(tmp_path / "graphs.npz")
