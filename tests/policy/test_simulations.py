@@ -55,7 +55,7 @@ def test_without_widening_the_null_audit_would_fail_more_often_than_not() -> Non
 @pytest.mark.parametrize("policy", [STRICT, Policy(), Policy.named("lenient")])
 def test_planted_effect_always_fails(policy: Policy) -> None:
     rng = np.random.default_rng(12)
-    assert all(exit_code(simulated(rng, 3, 0.005, planted=0.5), policy) == 1 for _ in range(50))
+    assert all(exit_code(simulated(rng, 3, 0.005, planted=0.6), policy) == 1 for _ in range(50))
 
 
 @pytest.mark.parametrize("kind", ["strength", "integrity"])
