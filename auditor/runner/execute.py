@@ -115,16 +115,8 @@ def _run_one(
     out: Path | None,
 ) -> Finished:
     entry = planned.request.entry
-    row = CellRow(
-        key=planned.key,
-        probe=planned.request.spec,
-        family=entry.family,
-        arm=planned.arm,
-        seed=planned.seed,
-        status="skipped",
-        reason=planned.skip,
-        lacks=planned.lacks,
-        params=dict(planned.request.params),
+    row = _row(planned, "skipped", planned.skip).model_copy(
+        update={"lacks": planned.lacks, "params": dict(planned.request.params)}
     )
     if planned.skip:
         return Finished(row)
@@ -168,19 +160,23 @@ def _run_one(
     return Finished(row.model_copy(update=done), result.access, result.measured, tries=entry.tries, fixed=fixed)
 
 
+def _row(planned: PlannedCell, status: CellStatus, reason: str) -> CellRow:
+    """The row of a cell before it has run, or that never will."""
+    return CellRow(
+        key=planned.key,
+        probe=planned.request.spec,
+        family=planned.request.entry.family,
+        arm=planned.arm,
+        seed=planned.seed,
+        status=status,
+        reason=reason,
+    )
+
+
 def not_run(cells: Sequence[PlannedCell], status: CellStatus, reason: str, observer: Observer) -> Iterator[Finished]:
     """Rows of cells whose model could not be made, each with the reason."""
     for cell in cells:
-        entry = cell.request.entry
-        row = CellRow(
-            key=cell.key,
-            probe=cell.request.spec,
-            family=entry.family,
-            arm=cell.arm,
-            seed=cell.seed,
-            status=status,
-            reason=reason,
-        )
+        row = _row(cell, status, reason)
         yield Finished(row)
         observer.finished(row)
 
