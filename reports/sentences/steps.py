@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from auditor.document import Audit, Result
-from auditor.document.codes import Settle
+from auditor.document.codes import NotSeparable, Settle
 from auditor.document.facts import ClaimFacts
 from reports.sentences import names
 from reports.sentences.codes import ways
@@ -16,6 +16,9 @@ from reports.sentences.templates import template
 PUBLISH_NOT = "Do not publish this claim. Recompute it from the mechanism's parameters."
 RUN_ONE = "Audit a run as well (--defense, --train or --scores): arithmetic says nothing of the code."
 BY_HAND = "Judge by hand what is open: this data cannot settle it."
+RECIPE_WANTED = (
+    "Give the model's training recipe and audit again: a twin tells a leak from degrees and features."
+)
 MORE_CANARIES = "Settle what is open: more canaries or runs."
 
 
@@ -57,6 +60,6 @@ def _advice(result: Result, item: str) -> str:
     codes = () if result.judgement is None else result.judgement.codes
     open_ = next((code for code in codes if isinstance(code, Settle)), None)
     if open_ is None:
-        return ""
+        return RECIPE_WANTED if any(isinstance(code, NotSeparable) for code in codes) else ""
     enough = ways(open_, template(result.finding).counted(item))
     return f"Settle what is open: {enough}." if enough else BY_HAND

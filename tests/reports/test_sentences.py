@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from auditor import registry
-from auditor.document import Estimate
+from auditor.document import Estimate, Metric
 from auditor.document.results import Unit
 from reports.sentences import claim, comparison, names, repair
 from reports.sentences.compose import said, word
@@ -18,6 +18,7 @@ from reports.sentences.numbers import closed
 from reports.sentences.steps import steps
 from reports.sentences.templates import OTHER, TEMPLATES, template
 from reports.views import undefended
+from tests.policy.samples import audit_of, cell, measurement
 from tests.reports import compared, reading, samples, voices
 
 
@@ -171,3 +172,12 @@ def test_over_seeds_a_damage_sentence_says_the_joined_numbers() -> None:
     ]
     text = said(samples.assembled(cells).results[0])
     assert "760 of 1,000 nodes are right with 1 in 10 edges gone, 815 before" in text
+
+
+def test_without_a_twin_it_is_said_why_a_large_leak_is_not_settled_and_what_to_give() -> None:
+    ranking = Metric("headroom", "errors", "higher", "ranking")
+    audit = audit_of([cell(measurement(0.45, 0.4, 0.55, metric=ranking, at_most="medium"))])
+    (result,) = undefended(audit)
+    assert "without the model's training recipe" in said(result)
+    (step,) = steps(audit, [result])
+    assert step.text.startswith("Give the model's training recipe")
