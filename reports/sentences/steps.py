@@ -16,9 +16,7 @@ from reports.sentences.templates import template
 PUBLISH_NOT = "Do not publish this claim. Recompute it from the mechanism's parameters."
 RUN_ONE = "Audit a run as well (--defense, --train or --scores): arithmetic says nothing of the code."
 BY_HAND = "Judge by hand what is open: this data cannot settle it."
-RECIPE_WANTED = (
-    "Give the model's training recipe and audit again: a twin tells a leak from degrees and features."
-)
+RECIPE_WANTED = "Give the model's training recipe and audit again: a twin tells a leak from degrees and features."
 MORE_CANARIES = "Settle what is open: more canaries or runs."
 
 
