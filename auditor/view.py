@@ -18,6 +18,7 @@ from torch import Tensor
 from auditor.data.graph import Graph
 from auditor.errors import AccessError, ConfigError
 from auditor.registry import Access as Access
+from auditor.side_knowledge import SideKnowledge as SideKnowledge
 from auditor.targets.relaxation import Relaxation, synthetic_graph
 from auditor.targets.target import ModelHandle, Target
 from auditor.tasks import Task, log_probabilities
@@ -26,41 +27,7 @@ T = TypeVar("T")
 REFERENCE_PAIRS = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class SideKnowledge:
-    """What the user says the adversary knows besides the model (`[access]`).
 
-    Attributes:
-        labels: `all` (default, worst case), `train` (labels of training items only) or `none`.
-        features: whether x is known.
-        density: mean degree rho that the adversary assumes; None means 4. Never computed from the private edges.
-        outputs: `probs` (default) or `logits`: what the served posteriors look like.
-        served_digits: decimals the service rounds to; None for exact.
-    """
-
-    labels: str = "all"
-    features: bool = True
-    density: float | None = None
-    outputs: str = "probs"
-    served_digits: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.labels not in ("all", "train", "none"):
-            raise ConfigError(f'[access] labels is "{self.labels}"; expected "all", "train" or "none".')
-        if self.outputs not in ("probs", "logits"):
-            raise ConfigError(f'[access] outputs is "{self.outputs}"; expected "probs" or "logits".')
-        if not isinstance(self.features, bool):
-            raise ConfigError(f"[access] features is {self.features!r}; expected true or false.")
-        if self.density is not None and not (_is_number(self.density) and 0 < self.density < math.inf):
-            raise ConfigError(f"[access] density is {self.density!r}; expected a mean degree above 0.")
-        digits = self.served_digits
-        if digits is not None and not (_is_number(digits) and isinstance(digits, int) and digits >= 1):
-            raise ConfigError(f"[access] served_digits is {digits!r}; expected a whole number of at least 1.")
-
-
-def _is_number(value: object) -> bool:
-    """Whether a config file's value is a number: true and "4" are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

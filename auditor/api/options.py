@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -11,6 +12,7 @@ from typing import Any
 
 from auditor.errors import ConfigError, nearest
 from auditor.registry import canonical_spec, parse_spec
+from auditor.side_knowledge import SideKnowledge
 from auditor.targets.config import read_target_file
 
 RUN_TABLES = ("run", "gate", "policy", "access", "suppress", "defenses")
@@ -32,6 +34,12 @@ DEFAULTS: Mapping[str, Any] = {
     "data_root": "",
     "exit_zero": False,
     "plain": False,
+    "jobs": "auto",
+    "cell_timeout": 0.0,
+    "max_memory": 0.0,
+    "resume": True,
+    "accept_mixed_env": False,
+    "shard": "",
 }
 
 
@@ -107,6 +115,9 @@ def resolve(given: Mapping[str, Any], tables: Mapping[str, Any], folder: Path = 
         )
     if options["threads"].value < 1:
         raise ConfigError(f"threads is {options['threads'].value}; expected at least 1.")
+    for name, unit in (("cell_timeout", "seconds"), ("max_memory", "GB")):
+        if not 0 <= options[name].value < math.inf:
+            raise ConfigError(f"{name} is {options[name].value}; expected {unit} above 0, or 0 for the default.")
     return Resolved(options, {name: tables[name] for name in RUN_TABLES if name != "run" and name in tables})
 
 
@@ -148,14 +159,28 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return seeds
 
 
-def side_knowledge(table: Any) -> Any:
+def parse_jobs(text: str, threads: int) -> int:
+    """Worker processes: as many as there are cores for their threads where the text is `auto`.
+
+    Raises:
+        ConfigError: neither `auto` nor a whole number from 1 to four times the cores.
+    """
+    import joblib
+
+    cores: int = joblib.cpu_count()
+    if text == "auto":
+        return max(1, cores // threads)
+    if text.isdecimal() and 1 <= int(text) <= 4 * cores:
+        return int(text)
+    raise ConfigError(f'jobs is "{text}"; expected auto, or a whole number from 1 to {4 * cores} ({cores} cores here).')
+
+
+def side_knowledge(table: Any) -> SideKnowledge:
     """`[access]` as SideKnowledge.
 
     Raises:
         ConfigError: unknown key or a value out of range.
     """
-    from auditor.view import SideKnowledge
-
     known = [f.name for f in fields(SideKnowledge)]
     for key in table or {}:
         if key not in known:
@@ -175,6 +200,11 @@ def _typed(value: Any, default: Any, place: str) -> Any:
         if not value.isdigit():
             raise ConfigError(f'{place} is "{value}"; expected a whole number.')
         return int(value)
+    if isinstance(default, float) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise ConfigError(f"{place} is {value!r}; expected a number.") from None
     if type(value) is not type(default) and not (isinstance(default, str) and isinstance(value, int)):
         raise ConfigError(f"{place} is {value!r}; expected {type(default).__name__}.")
     return str(value) if isinstance(default, str) else value

@@ -29,7 +29,7 @@ from auditor.guarantee import Guarantee
 from auditor.mechanism import PrivateDefense
 from auditor.parameters import spec_of
 from auditor.runner.assemble import RunSettings, assemble_audit
-from auditor.runner.joining import Finished
+from auditor.runner.finished import Finished
 from auditor.statistics.accounting import check_delta
 from auditor.targets.target import Target
 

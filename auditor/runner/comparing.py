@@ -23,7 +23,7 @@ from auditor.errors import AuditorError, CapabilityError, ConfigError, SkippedEr
 from auditor.outcomes import FlipSet
 from auditor.runner.assemble import RunSettings, assemble_audit, check_validity
 from auditor.runner.execute import Observer, TrainedCache, not_run, one_line, run_cells
-from auditor.runner.joining import Finished
+from auditor.runner.finished import Finished
 from auditor.runner.plan import PlannedCell, ProbeRequest, plan
 from auditor.statistics.draws import generator
 from auditor.targets.target import DefenseTag, Target

@@ -1,4 +1,4 @@
-"""Runs planned cells one after another, each isolated: a crash becomes one row with status `error`.
+"""Runs planned cells, each isolated: whatever it raises becomes one row with status `error`.
 
 Randomness derives from the seed and fixed names, so that results depend neither on order nor on what else runs.
 """
@@ -6,77 +6,73 @@ Randomness derives from the seed and fixed names, so that results depend neither
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from auditor import registry
 from auditor.data.graph import Graph
-from auditor.document import CellRow
 from auditor.document.audit import CellStatus
-from auditor.errors import AuditorError, CapabilityError, SkippedError
+from auditor.errors import CapabilityError, SkippedError
 from auditor.outcomes import FlipSet
 from auditor.probe import Cell, CellResult
-from auditor.runner.joining import Finished
-from auditor.runner.plan import PlannedCell
+from auditor.runner.finished import Finished, row_of, said_of
+from auditor.runner.observer import Observer
+from auditor.runner.plan import PlannedCell, build_attacks
+from auditor.runner.record import Record
 from auditor.statistics.node_bootstrap import Memo
 from auditor.targets.target import Target
 from auditor.view import SideKnowledge
 
-
-class Observer(Protocol):
-    """Watches a run; the core knows no progress bar."""
-
-    def planned(self, cells: Sequence[PlannedCell]) -> None:
-        """The plan, before the first cell."""
-
-    def started(self, cell: PlannedCell) -> None:
-        """One cell begins."""
-
-    def tick(self, fraction: float | None, note: str) -> None:
-        """The running cell is that far."""
-
-    def finished(self, row: CellRow) -> None:
-        """One cell is done, whatever its status."""
+Tick = Callable[[float | None, str], None]
+Trace = Callable[[PlannedCell, str], object]
+Survived = type[BaseException] | tuple[type[BaseException], ...]
+OURS_OR_THEIRS: Survived = (Exception, SystemExit, GeneratorExit)
+"""What user code may raise without ending the run. In a process of its own that is everything; in the caller's, an
+interrupt is the caller's."""
 
 
-def run_cells(
+def run_cell(
     target: Target,
-    cells: Sequence[PlannedCell],
+    planned: PlannedCell,
     *,
     side: SideKnowledge,
-    observer: Observer,
-    out: Path | None = None,
-    models: TrainedCache | None = None,
-) -> Iterator[Finished]:
-    """Cells as they finish. With `out`, each is appended to `out/cells.jsonl` and tracebacks go to `out/errors/`.
+    models: TrainedCache,
+    tick: Tick,
+    trace: Trace,
+    survives: Survived = OURS_OR_THEIRS,
+) -> Finished:
+    """One cell; `trace` gets the traceback of one that breaks off, `survives` is what becomes its row."""
+    row = row_of(planned, "skipped", planned.skip)
+    if planned.skip:
+        return Finished(row)
+    entry, start = planned.entry, time.perf_counter()
+    _reset_peak()
 
-    Raises:
-        KeyboardInterrupt: passed on; cells already yielded are kept.
-    """
-    models = models or TrainedCache()
-    for planned in cells:
-        observer.started(planned)
-        finished = _run_one(target, planned, side, models, observer.tick, out)
-        if out is not None:
-            _record(finished, out / "cells.jsonl")
-        yield finished
-        # Said only once the caller holds the cell: what is shown as done survives an interrupt.
-        observer.finished(finished.row)
+    def ended(**how: Any) -> Finished:
+        return Finished(row.model_copy(update={**how, "seconds": time.perf_counter() - start}))
 
-
-def _record(finished: Finished, path: Path) -> None:
-    """Appends one line: the cell, what its adversary held, its numbers."""
-    numbers = [number.model_dump(mode="json") for number in finished.measured]
-    line = {"cell": finished.row.model_dump(mode="json"), "access": list(finished.access), "measured": numbers}
-    with path.open("a", encoding="utf-8") as record:
-        record.write(json.dumps(line, allow_nan=False) + "\n")
-        record.flush()
-        os.fsync(record.fileno())
+    try:
+        result = _measured(target, planned, side, models, tick)
+    except (SkippedError, CapabilityError) as reason:
+        return ended(reason=str(reason), lacks=reason.lacks if isinstance(reason, SkippedError) else ())
+    except survives as error:
+        trace(planned, traceback.format_exc())
+        return ended(status="error", reason=said_of(error))
+    done = {
+        "status": "ok",
+        "reason": "",
+        "seconds": time.perf_counter() - start,
+        "peak_rss_mb": _peak_mb(),
+        "params": {**planned.params, **result.params},
+        "series": result.series,
+        "validity": result.validity,
+    }
+    fixed = entry.deterministic or result.fixed
+    return Finished(row.model_copy(update=done), result.access, result.measured, tries=entry.tries, fixed=fixed)
 
 
 class TrainedCache:
@@ -106,93 +102,59 @@ class TrainedCache:
         return tuple(self._flips.get(target.digest, ()))
 
 
-def _run_one(
-    target: Target,
-    planned: PlannedCell,
-    side: SideKnowledge,
-    models: TrainedCache,
-    tick: Callable[[float | None, str], None],
-    out: Path | None,
-) -> Finished:
-    entry = planned.request.entry
-    row = _row(planned, "skipped", planned.skip).model_copy(
-        update={"lacks": planned.lacks, "params": dict(planned.request.params)}
-    )
-    if planned.skip:
-        return Finished(row)
-    start = time.perf_counter()
-    _reset_peak()
+def _measured(
+    target: Target, planned: PlannedCell, side: SideKnowledge, models: TrainedCache, tick: Tick
+) -> CellResult:
+    """What the harness of the probe answers; at least one number."""
+    entry = planned.entry
+    attacks, params = build_attacks(entry, planned.params)
     cell = Cell(
         target=target,
         probe=entry,
-        attacks=planned.attacks,
-        params=planned.params,
+        attacks=tuple(attack for attack in attacks if attack.needs <= target.capabilities),
+        params=params,
         profile=planned.profile,
         seed=planned.seed,
         side=side,
         models=models,
         tick=tick,
     )
-    try:
-        result: CellResult = registry.load_location(entry.evaluation)(cell)
-        if not result.measured:  # a finished cell holds a number: whoever reads the document relies on that
-            raise SkippedError(f"{entry.id} found nothing to measure")
-    except (SkippedError, CapabilityError) as reason:
-        lacks = reason.lacks if isinstance(reason, SkippedError) else ()
-        why = {"reason": str(reason), "lacks": lacks, "seconds": time.perf_counter() - start}
-        return Finished(row.model_copy(update=why))
-    except Exception as error:  # one cell's crash is one row
-        _keep_traceback(out, planned)
-        known = isinstance(error, AuditorError)
-        text = one_line(str(error) if known else f"{type(error).__name__}: {error}")
-        failed = {"status": "error", "reason": text, "seconds": time.perf_counter() - start}
-        return Finished(row.model_copy(update=failed))
-    done = {
-        "status": "ok",
-        "reason": "",
-        "seconds": time.perf_counter() - start,
-        "peak_rss_mb": _peak_mb(),
-        "params": {**planned.request.params, **result.params},
-        "series": result.series,
-        "validity": result.validity,
-    }
-    fixed = entry.deterministic or result.fixed
-    return Finished(row.model_copy(update=done), result.access, result.measured, tries=entry.tries, fixed=fixed)
+    result: CellResult = registry.load_location(entry.evaluation)(cell)
+    if not result.measured:  # a finished cell holds a number: whoever reads the document relies on that
+        raise SkippedError(f"{entry.id} found nothing to measure")
+    return result
 
 
-def _row(planned: PlannedCell, status: CellStatus, reason: str) -> CellRow:
-    """The row of a cell before it has run, or that never will."""
-    return CellRow(
-        key=planned.key,
-        probe=planned.request.spec,
-        family=planned.request.entry.family,
-        arm=planned.arm,
-        seed=planned.seed,
-        status=status,
-        reason=reason,
-    )
+def run_cells(
+    target: Target,
+    cells: Iterable[PlannedCell],
+    *,
+    side: SideKnowledge,
+    observer: Observer,
+    models: TrainedCache,
+    record: Record,
+) -> Iterator[Finished]:
+    """Cells one after another, as they finish; each is in the record before it is given.
+
+    Raises:
+        KeyboardInterrupt: passed on; cells already given are kept.
+    """
+    for planned in cells:
+        observer.started(planned)
+        tick = partial(observer.tick, cell=planned)
+        finished = run_cell(target, planned, side=side, models=models, tick=tick, trace=record.trace)
+        record.add(finished)
+        yield finished
+        # Said only once the caller holds the cell: what is shown as done survives an interrupt.
+        observer.finished(finished.row)
 
 
-def not_run(cells: Sequence[PlannedCell], status: CellStatus, reason: str, observer: Observer) -> Iterator[Finished]:
+def not_run(cells: Iterable[PlannedCell], status: CellStatus, reason: str, observer: Observer) -> Iterator[Finished]:
     """Rows of cells whose model could not be made, each with the reason."""
     for cell in cells:
-        row = _row(cell, status, reason)
+        row = row_of(cell, status, reason)
         yield Finished(row)
         observer.finished(row)
-
-
-def _keep_traceback(out: Path | None, planned: PlannedCell) -> None:
-    if out is None:
-        return
-    folder = out / "errors"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{planned.request.entry.id}-{planned.key[:12]}.txt").write_text(traceback.format_exc(), encoding="utf-8")
-
-
-def one_line(text: str, limit: int = 300) -> str:
-    """`text` on one line, cut to `limit` characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def _reset_peak() -> None:

@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from auditor.document import NONE, AtSeed, CellRow, Control, Estimate, Measured, Numbers, Result, fingerprint
+from auditor.document import NONE, AtSeed, Control, Estimate, Measured, Numbers, Result, fingerprint
 from auditor.document.facts import SEVERITIES, ClaimFacts, LinkList, LowFpr, Rival, Severity, Shipped
 from auditor.errors import EvaluationError
 from auditor.registry import taxon
+from auditor.runner.finished import Finished
 from auditor.statistics.seeds import joined, joined_contrast
 
 _VERDICTS = ("CONSISTENT", "UNDERPOWERED", "VIOLATED")
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """One cell that is done, with the numbers it gave.
-
-    Attributes:
-        row: as the document holds it.
-        access: what the adversary held.
-        measured: the numbers; none unless the cell is `ok`.
-        tries: seeds are tries of one adversary on the same weights: the worst one is the result.
-        fixed: the probe draws nothing, so that one cell says all.
-    """
-
-    row: CellRow
-    access: tuple[str, ...] = ()
-    measured: tuple[Measured, ...] = ()
-    tries: bool = False
-    fixed: bool = False
 
 
 def results_of(finished: Sequence[Finished], target_name: str) -> tuple[Result, ...]:

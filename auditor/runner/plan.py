@@ -8,15 +8,20 @@ import importlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count, islice
+from typing import TYPE_CHECKING
 
 from auditor import registry
-from auditor.document import NONE
+from auditor.document import NONE, RECIPE
 from auditor.errors import ConfigError, nearest
 from auditor.parameters import build
-from auditor.probe import Registered
-from auditor.registry import LACKING, Entry, ProbeEntry, Profile, lack_of
-from auditor.targets.target import Target
-from auditor.view import SideKnowledge
+from auditor.records import Model
+from auditor.registry import LACKING, ProbeEntry, Profile, lack_of
+
+if TYPE_CHECKING:
+    from auditor.probe import Registered
+    from auditor.targets.target import Target
+    from auditor.view import SideKnowledge
 
 PROFILES: tuple[Profile, ...] = ("quick", "standard", "full")
 SEEDS_BY_PROFILE: Mapping[Profile, tuple[int, ...]] = {"quick": (0,), "standard": (0, 1, 2), "full": (0, 1, 2, 3, 4)}
@@ -36,29 +41,41 @@ class ProbeRequest:
         return registry.canonical_spec(self.entry.id, self.params)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PlannedCell:
-    """One cell of the plan; `skip` is the reason when it cannot run on this target, `lacks` what that lacks for it."""
+class PlannedCell(Model):
+    """One cell of the plan, as plain values: it travels between processes and lies in the record of a run.
 
-    request: ProbeRequest
+    Attributes:
+        spec: the probe with the user's parameters, in canonical form.
+        key: digest of everything that identifies the cell.
+        named: the probe was asked for by id.
+        arm: the defence that made the model or will; `RECIPE` for one that its own recipe trains anew.
+        skip: why it cannot run on this target.
+        lacks: what the target lacks for it.
+    """
+
+    spec: str
     seed: int
     profile: Profile
     key: str
-    attacks: tuple[Registered, ...]
-    params: Mapping[str, str]
-    skip: str = ""
+    named: bool = False
     arm: str = NONE
+    skip: str = ""
     lacks: tuple[str, ...] = ()
 
     @property
-    def spec(self) -> str:
-        """Of the probe."""
-        return self.request.spec
+    def entry(self) -> ProbeEntry:
+        """The registry line of the probe."""
+        return registry.find_probe(registry.parse_spec(self.spec)[0])
+
+    @property
+    def params(self) -> Mapping[str, str]:
+        """The user's parameters."""
+        return registry.parse_spec(self.spec)[1]
 
     @property
     def estimate_s(self) -> float:
         """Rough CPU seconds; the probe's own hint for a graph of some 3,000 nodes."""
-        return 0.0 if self.skip else float(self.request.entry.cost.get(self.profile, 0.0))
+        return 0.0 if self.skip else float(self.entry.cost.get(self.profile, 0.0))
 
 
 def choose_probes(
@@ -126,28 +143,57 @@ def plan(
     for request in requests:
         if request.entry.defenses and own not in request.entry.defenses and not request.named:
             continue  # it probes what another defence ships: nothing that this target has could be at stake
-        entries = registry.attacks_of(request.entry.id)
-        attacks, params = build_attacks(request, entries)
+        attacks, _params = build_attacks(request.entry, request.params)
         skip, lacks = _reason_to_skip(target, request.entry, attacks)
-        usable = tuple(a for a in attacks if a.needs <= target.capabilities)
         cells += [
             PlannedCell(
-                request,
-                seed,
-                profile,
-                _cell_key(target, data, request, seed, profile, side, arm),
-                usable,
-                params,
-                skip,
-                arm,
-                lacks,
+                spec=request.spec,
+                seed=seed,
+                profile=profile,
+                key=_cell_key(target, data, request, seed, profile, side, arm),
+                named=request.named,
+                arm=arm,
+                skip=skip,
+                lacks=lacks,
             )
             for seed in (seeds[:1] if request.entry.deterministic else seeds)
         ]
     return tuple(cells)
 
 
-def build_attacks(request: ProbeRequest, entries: Sequence[Entry]) -> tuple[tuple[Registered, ...], dict[str, str]]:
+def plan_run(
+    target: Target,
+    requests: Sequence[ProbeRequest],
+    *,
+    seeds: Sequence[int],
+    profile: Profile,
+    side: SideKnowledge,
+    trainings: int = 0,
+) -> tuple[PlannedCell, ...]:
+    """Every cell of a run: of the target, then of each of `trainings` models that its recipe trains anew.
+
+    Raises:
+        ConfigError: there is none: nothing would be measured, and nothing may pass for that. Or the target cannot be
+            trained anew.
+    """
+    cells = plan(target, requests, seeds=seeds, profile=profile, side=side)
+    if not cells:
+        raise ConfigError(f"no probe of this choice is about {target.name}; loosen only, skip, family or profile.")
+    if trainings and target.recipe is None:
+        raise ConfigError(
+            f"training_seeds is {trainings}, and {target.name} cannot be trained anew. Give [target.train] and a "
+            "factory (or build= and recipe=), or leave it out."
+        )
+    own = None if target.recipe is None else target.recipe.describe().get("seed")
+    new = (seed for seed in count() if seed != own)  # that one would train the target itself again
+    for seed in islice(new, trainings):
+        cells += plan(target, requests, seeds=(seed,), profile=profile, side=side, arm=RECIPE)
+    return cells
+
+
+def build_attacks(
+    probe: ProbeEntry, given: Mapping[str, str]
+) -> tuple[tuple[Registered, ...], dict[str, str]]:
     """The attacks of a probe with the user's parameters, and the parameters that the harness takes.
 
     A parameter goes to everyone who declares it: the harness's `Settings` and each attack's own fields.
@@ -155,22 +201,24 @@ def build_attacks(request: ProbeRequest, entries: Sequence[Entry]) -> tuple[tupl
     Raises:
         ConfigError: nobody declares it (nearest name offered), or its value has the wrong type.
     """
-    id_ = request.entry.id
+    from auditor.probe import Registered
+
+    entries = registry.attacks_of(probe.id)
     classes = [entry.load() for entry in entries]
-    settings = importlib.import_module(request.entry.evaluation.partition(":")[0]).Settings
+    settings = importlib.import_module(probe.evaluation.partition(":")[0]).Settings
     declared = {f.name for kind in (settings, *classes) for f in dataclasses.fields(kind)}
-    for key in request.params:
+    for key in given:
         if key.replace("-", "_") not in declared:
             words = (name.replace("_", "-") for name in declared)
-            raise ConfigError(f'{id_} has no parameter "{key}". {nearest(key.replace("_", "-"), words)}')
+            raise ConfigError(f'{probe.id} has no parameter "{key}". {nearest(key.replace("_", "-"), words)}')
 
     def mine(kind: type) -> dict[str, str]:
         names = {f.name for f in dataclasses.fields(kind)}
-        return {key: value for key, value in request.params.items() if key.replace("-", "_") in names}
+        return {key: value for key, value in given.items() if key.replace("-", "_") in names}
 
     harness = mine(settings)
-    build(settings, harness, owner=id_)
-    made = [build(kind, mine(kind), owner=id_) for kind in classes]
+    build(settings, harness, owner=probe.id)
+    made = [build(kind, mine(kind), owner=probe.id) for kind in classes]
     return tuple(Registered(entry, attack) for entry, attack in zip(entries, made, strict=True)), harness
 
 

@@ -8,7 +8,8 @@ from auditor.compare.arms import Arms, DefenseRequest
 from auditor.compare.matrix import comparison_of
 from auditor.compare.pairing import Compared
 from auditor.document import Arm, CellRow, Control, Estimate, Measured, Metric, measured
-from auditor.runner.joining import Finished, results_of
+from auditor.runner.finished import Finished
+from auditor.runner.joining import results_of
 
 
 def number(metric: Metric, value: float, control: float | None = None, *, finding: str = "f", **more) -> Measured:

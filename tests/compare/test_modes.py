@@ -13,7 +13,7 @@ from auditor.document.codes import FewSeeds, LeastOfModes, NotTheIdea, TriedEdit
 from auditor.policy import Policy
 from auditor.runner.assemble import RunSettings
 from auditor.runner.comparing import run_compare
-from auditor.runner.joining import Finished
+from auditor.runner.finished import Finished
 from auditor.runner.plan import choose_probes
 from defenses.joint_cluster import method
 from tests.compare.finished import cell, compared, number

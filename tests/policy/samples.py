@@ -24,7 +24,8 @@ from auditor.document.facts import ClaimFacts
 from auditor.policy import Policy, coverage_of, judge, verdict_of
 from auditor.policy.bands import BANDS
 from auditor.policy.baseline import Baseline
-from auditor.runner.joining import Finished, results_of
+from auditor.runner.finished import Finished
+from auditor.runner.joining import results_of
 
 TODAY = datetime.date(2026, 11, 21)
 TARGET = "cora-gcn"

@@ -12,7 +12,7 @@ from auditor.document import codes as why
 from auditor.errors import UsageError
 from auditor.policy import Policy, gate, gates
 from auditor.policy.baseline import Baseline, accept, read_baseline, to_bytes
-from auditor.runner.joining import Finished
+from auditor.runner.finished import Finished
 from tests.policy.samples import TARGET, TODAY, audit_of, cell, measurement, row
 
 DAY = datetime.timedelta(days=1)

@@ -11,7 +11,7 @@ from auditor.document import Judgement, ValidityRow, fingerprint
 from auditor.document import codes as why
 from auditor.policy import Policy, coverage_of, verdict_of
 from auditor.policy.baseline import Accepted, Baseline
-from auditor.runner.joining import Finished
+from auditor.runner.finished import Finished
 from tests.policy.samples import TARGET, TODAY, cell, judged_by, measurement, row, rows_of
 
 EDGE = {"low": 0.0, "medium": 0.10, "high": 0.25, "critical": 0.50}

@@ -16,7 +16,7 @@ from auditor.document.results import Question
 from auditor.policy import Policy, judge
 from auditor.policy.bands import BANDS, LEVELS, NOTHING, Bands, rank, reaches
 from auditor.policy.rules import FLOORS, LIMITS
-from auditor.runner.joining import Finished
+from auditor.runner.finished import Finished
 from auditor.statistics.intervals import Z95
 from tests.policy.samples import METRICS, TARGET, TODAY, cell, claim, judged_by, measurement, row, rows_of, seeds
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from auditor.policy import Policy, coverage_of, verdict_of
-from auditor.runner.joining import Finished
+from auditor.runner.finished import Finished
 from auditor.statistics.intervals import Z95
 from tests.policy.samples import cell, judged_by, measurement, row, rows_of
 

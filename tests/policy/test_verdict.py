@@ -11,7 +11,7 @@ import pytest
 from auditor.document import Verdict
 from auditor.document import codes as why
 from auditor.policy import Policy, coverage_of, gate, verdict_of
-from auditor.runner.joining import Finished
+from auditor.runner.finished import Finished
 from tests.policy.samples import METRICS, TODAY, audit_of, cell, claim, judged_by, measurement, row, rows_of
 
 SAFE = cell(measurement(0.0, -0.1, 0.05))

@@ -11,7 +11,7 @@ import numpy as np
 from auditor.document import NONE, Arm, Audit, Comparison, Decision, Difference, Estimate, Headline, sealed
 from auditor.document.codes import Blunt, DecisionCode, FewSeeds, Indicative, TriedEdits
 from auditor.document.results import Unit, WorseWhen
-from auditor.runner.joining import Finished
+from auditor.runner.finished import Finished
 from tests.reports import samples
 from tests.reports.samples import HOSTILE
 

@@ -47,7 +47,8 @@ from auditor.document.facts import (
 from auditor.guarantee import Guarantee
 from auditor.policy import Policy, coverage_of, judge, verdict_of
 from auditor.policy.baseline import Accepted, Baseline
-from auditor.runner.joining import Finished, results_of
+from auditor.runner.finished import Finished
+from auditor.runner.joining import results_of
 
 HOSTILE = (
     '<script>alert(1)</script> ]]> --> | $x$ `tick` "quote" \x1b[31mred\x1b[0m \x1b]8;;http://evil.example\x07link\x1b]8;;\x07'

@@ -16,7 +16,7 @@ from auditor.probe import Cell, CellResult
 from auditor.runner import execute
 from auditor.runner.assemble import RunSettings, run_audit
 from auditor.runner.execute import TrainedCache, one_line, run_cells
-from auditor.runner.joining import Finished
+from auditor.runner.finished import Finished
 from auditor.runner.plan import PlannedCell, choose_probes, plan
 from auditor.targets.target import Target
 from auditor.view import SideKnowledge

@@ -21,7 +21,8 @@ from auditor.document.facts import (
 )
 from auditor.document.results import AtSeed
 from auditor.errors import EvaluationError
-from auditor.runner.joining import Finished, results_of
+from auditor.runner.finished import Finished
+from auditor.runner.joining import results_of
 from auditor.statistics.seeds import joined
 from tests.policy.samples import AUC, METRICS, TARGET, cell, claim, measurement, seeds
 

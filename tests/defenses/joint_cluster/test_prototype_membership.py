@@ -18,7 +18,8 @@ from auditor.errors import ConfigError, EvaluationError, SkippedError
 from auditor.outcomes import MembershipOutcome
 from auditor.policy import Policy, judge
 from auditor.probe import Attempt, CellResult, Registered
-from auditor.runner.joining import Finished, results_of
+from auditor.runner.finished import Finished
+from auditor.runner.joining import results_of
 from auditor.targets.target import Target
 from tests.defenses.joint_cluster import fits
 from tests.defenses.joint_cluster.fits import fitted, row

@@ -16,7 +16,7 @@ from auditor.evaluate.shift.harness import evaluate
 from auditor.policy import coverage_of, verdict_of
 from auditor.policy.rules import Policy
 from auditor.runner.assemble import check_validity
-from auditor.runner.joining import Finished
+from auditor.runner.finished import Finished
 from reports.sentences.compose import said
 from tests.evaluate.shift.cells import make_cell, with_model
 from tests.policy.samples import judged_by, rows_of

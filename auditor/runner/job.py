@@ -1,0 +1,38 @@
+"""What a worker is told: which target to load, and what is asked of it. Plain values, since processes share nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from auditor.records import Model
+from auditor.registry import Profile
+
+
+class Job(Model):
+    """One run.
+
+    Attributes:
+        path: of the target, absolute.
+        data, split: what replaces the target's own.
+        trust_pickle: unpickles a whole module.
+        data_root: folder of raw data sets; None for the environment's.
+        threads: of torch.
+        only, skip, family, profile: which probes.
+        seeds: of the attacks.
+        training_seeds: models to train anew.
+        side: `[access]`.
+    """
+
+    path: str
+    data: str | None = None
+    split: str | None = None
+    trust_pickle: bool = False
+    data_root: str | None = None
+    threads: int = 1
+    only: str = ""
+    skip: str = ""
+    family: str = ""
+    profile: Profile = "standard"
+    seeds: tuple[int, ...] = (0,)
+    training_seeds: int = 0
+    side: dict[str, Any] = {}

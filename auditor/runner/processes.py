@@ -1,0 +1,352 @@
+"""The executor that carries cells out in worker processes, each of which can be ended without harm to the rest.
+
+The libraries for pools of processes (pebble, loky, `concurrent.futures`) start their workers through
+`multiprocessing`, which imports the caller's `__main__` again and passes pickles both ways: a worker in which user code
+runs could send one that runs code here. These workers are a module of ours, and answer in lines of checked JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import BinaryIO, Final
+
+import psutil
+from pydantic_core import from_json
+
+from auditor import errors
+from auditor.document.audit import CellStatus
+from auditor.errors import AuditorError, LoadError
+from auditor.runner.executor import group_of
+from auditor.runner.finished import Finished, from_line, one_line, row_of
+from auditor.runner.job import Job
+from auditor.runner.observer import Observer
+from auditor.runner.plan import PlannedCell
+from auditor.runner.record import Described, Record
+
+LOG = logging.getLogger("auditor")
+LOOK_S: Final = 0.2
+"""How often time and memory are looked at."""
+LEAST_LIMIT_S: Final = 600.0
+TIMES_ESTIMATE: Final = 20.0
+SHARE_OF_FREE: Final = 0.75
+MAX_LINE: Final = 256 * 1024 * 1024
+GONE: Final = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one worker may take.
+
+    Attributes:
+        seconds: of one cell, or of loading; None for 20 times the plan's estimate, at least 10 minutes.
+        memory: resident bytes of the worker and its children; None for three quarters of what is free when the run
+            begins, dealt equally.
+    """
+
+    seconds: float | None = None
+    memory: int | None = None
+
+    def seconds_for(self, cell: PlannedCell | None) -> float:
+        """Of a cell, or of loading."""
+        if self.seconds is not None:
+            return self.seconds
+        return LEAST_LIMIT_S if cell is None else max(LEAST_LIMIT_S, TIMES_ESTIMATE * cell.estimate_s)
+
+
+Event = tuple["Worker", str, bytes]
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """One process, and what it is doing.
+
+    Attributes:
+        cell: under way; None while it loads, describes or waits.
+        since: when that began, on the monotonic clock.
+        loaded: it can take cells.
+        groups: of the cells that it was given; what they share is made already.
+    """
+
+    process: subprocess.Popen[bytes]
+    said: BinaryIO
+    cell: PlannedCell | None = None
+    since: float = field(default_factory=time.monotonic)
+    loaded: bool = False
+    groups: set[tuple[str, int | None]] = field(default_factory=set)
+
+    @classmethod
+    def start(cls, job: Job, inbox: SimpleQueue[Event]) -> Worker:
+        """A process that begins to load the target of the job."""
+        said = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the worker
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "auditor.runner.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            env=_environment(job.threads),
+            start_new_session=True,  # an interrupt at the terminal is the parent's to deal with
+        )
+        worker = cls(process, said)
+        threading.Thread(target=worker._listen, args=(inbox,), daemon=True).start()
+        worker.tell(job.model_dump_json())
+        return worker
+
+    def tell(self, order: str) -> None:
+        """One order; a worker that has ended is found out by what it no longer says."""
+        assert self.process.stdin is not None
+        self.since = time.monotonic()
+        with contextlib.suppress(OSError):
+            self.process.stdin.write(order.encode() + b"\n")
+            self.process.stdin.flush()
+
+    def begin(self, cell: PlannedCell) -> None:
+        """Its next cell."""
+        self.cell = cell
+        self.tell(f"run {cell.key}")
+
+    def _listen(self, inbox: SimpleQueue[Event]) -> None:
+        assert self.process.stdout is not None
+        while line := self.process.stdout.readline(MAX_LINE):
+            kind, _, payload = line.rstrip(b"\n").partition(b" ")
+            inbox.put((self, kind.decode("ascii", "replace"), payload))
+        inbox.put((self, GONE, b""))
+
+    def memory(self) -> int:
+        """Resident bytes of the process and all below it; 0 where it has ended."""
+        try:
+            own = psutil.Process(self.process.pid)
+            return sum(_resident(each) for each in (own, *own.children(recursive=True)))
+        except psutil.Error:
+            return 0
+
+    def end(self) -> None:
+        """Ends the process and all below it, at once."""
+        with contextlib.suppress(psutil.Error):
+            for child in psutil.Process(self.process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    child.kill()
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+    def how_it_ended(self) -> str:
+        """Exit code or signal, and the last line that it printed."""
+        code = self.process.wait()
+        what = f"was ended by signal {-code}" if code < 0 else f"ended itself with exit code {code}"
+        self.said.seek(0, os.SEEK_END)
+        self.said.seek(max(0, self.said.tell() - 4096))
+        lines = self.said.read().decode("utf-8", "replace").strip().splitlines()
+        return f"{what}{f'; its last words: {one_line(lines[-1])}' if lines else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """A limit that a worker has passed, and what its cell's row says of it."""
+
+    status: CellStatus
+    why: str
+
+
+class Processes:
+    """The executor; see `Executor`.
+
+    Args:
+        job: what every worker loads.
+        jobs: worker processes.
+        limits: of each of them.
+    """
+
+    def __init__(self, job: Job, jobs: int, limits: Limits) -> None:
+        free = int(SHARE_OF_FREE * psutil.virtual_memory().available / jobs)
+        self._job, self._limits = job, limits
+        self._memory = limits.memory if limits.memory is not None else free
+        self._inbox: SimpleQueue[Event] = SimpleQueue()
+        self._keys: bytes | None = None
+        self._workers = [Worker.start(job, self._inbox) for _ in range(jobs)]
+
+    def describe(self) -> Described:
+        """See `Executor`.
+
+        Raises:
+            LoadError: also where the target ends the process that loads it, or passes a limit there.
+        """
+        first = self._workers[0]
+        first.tell("describe")
+        while True:
+            for worker, kind, payload in self._events():
+                if kind == "described" and worker is first:
+                    return Described.model_validate_json(payload)
+                self._loading(worker, kind, payload)
+            for worker in self._workers:
+                if not worker.loaded and (beyond := self._beyond(worker)):
+                    raise LoadError(f"loading {self._name} {beyond.why}.")
+
+    def run(self, cells: Sequence[PlannedCell], observer: Observer, record: Record) -> Iterator[Finished]:
+        """See `Executor`."""
+        waiting = list(cells)
+        while len(self._workers) > max(1, len(waiting)):
+            self._workers.pop().end()
+        while waiting or any(worker.cell for worker in self._workers):
+            for worker in self._workers:
+                if worker.loaded and worker.cell is None and waiting:
+                    cell = _dealt(worker, self._workers, waiting)
+                    worker.begin(cell)
+                    observer.started(cell)
+            for worker, kind, payload in self._events():
+                if worker in self._workers:  # else it was ended, and these are words from before
+                    yield from self._answered(worker, kind, payload, observer, record)
+            for worker in list(self._workers):
+                if (worker.cell or not worker.loaded) and (beyond := self._beyond(worker)):
+                    yield from self._replaced(worker, beyond)
+
+    def close(self) -> None:
+        """See `Executor`."""
+        while self._workers:
+            self._workers.pop().end()
+
+    @property
+    def _name(self) -> str:
+        return Path(self._job.path).name
+
+    def _events(self) -> Iterator[Event]:
+        """What has been said since; waits a moment for the first of it."""
+        with contextlib.suppress(Empty):
+            yield self._inbox.get(timeout=LOOK_S)
+            while True:
+                yield self._inbox.get_nowait()
+
+    def _answered(
+        self, worker: Worker, kind: str, payload: bytes, observer: Observer, record: Record
+    ) -> Iterator[Finished]:
+        """Deals with one answer while cells are carried out; gives the cell that it ends, if any."""
+        cell = worker.cell
+        if cell is None:
+            self._loading(worker, kind, payload)
+        elif kind == "tick":
+            fraction, note = from_json(payload)
+            observer.tick(fraction, str(note), cell=cell)
+        elif kind == "trace":
+            record.trace(cell, str(from_json(payload)))
+        elif kind == "finished":
+            finished = _checked(payload, cell)
+            worker.cell = None
+            yield finished
+        else:
+            yield from self._replaced(worker, Beyond("error", f"the process {worker.how_it_ended()}"))
+
+    def _loading(self, worker: Worker, kind: str, payload: bytes) -> None:
+        """What a worker says before it has a cell.
+
+        Raises:
+            AuditorError: what kept it from loading the target.
+        """
+        if kind == "note":
+            text = str(from_json(payload))
+            if worker is self._workers[0]:  # the others say the same
+                LOG.warning("%s", text)
+        elif kind == "loaded":
+            if self._keys not in (None, payload):
+                raise LoadError(
+                    f"{self._name} is another model each time that it is loaded, so that no run of it can be repeated. "
+                    "Seed what its factory draws, or load its weights from a file."
+                )
+            self._keys, worker.loaded = payload, True
+        elif kind == "failed":
+            raise _as_raised(payload)
+        elif kind == GONE:
+            raise LoadError(f"the process that loaded {self._name} {worker.how_it_ended()}.")
+
+    def _beyond(self, worker: Worker) -> Beyond | None:
+        """The limit that a worker has passed."""
+        most, took = self._limits.seconds_for(worker.cell), time.monotonic() - worker.since
+        if took > most:
+            return Beyond("timeout", f"took longer than {most:,.0f} s (--cell-timeout)")
+        if worker.memory() > self._memory:
+            return Beyond("error", f"needed more than {self._memory / 2**30:,.1f} GB (--max-memory)")
+        return None
+
+    def _replaced(self, worker: Worker, beyond: Beyond) -> Iterator[Finished]:
+        """Ends a worker and starts another in its place; its cell's row says why."""
+        worker.end()
+        self._workers[self._workers.index(worker)] = Worker.start(self._job, self._inbox)
+        if worker.cell is None:
+            raise LoadError(f"loading {self._name} {beyond.why}.")
+        yield Finished(
+            row_of(worker.cell, beyond.status, beyond.why).model_copy(
+                update={"seconds": time.monotonic() - worker.since}
+            )
+        )
+
+
+def _dealt(worker: Worker, workers: Sequence[Worker], waiting: list[PlannedCell]) -> PlannedCell:
+    """Takes the next cell for a worker out of those that wait.
+
+    One of a group that it has begun; else one of the largest group that nobody has; else of the largest group.
+    """
+    sizes: dict[tuple[str, int | None], float] = {}
+    for cell in waiting:
+        sizes[group_of(cell)] = sizes.get(group_of(cell), 0.0) + cell.estimate_s
+    others = set().union(*(other.groups for other in workers if other is not worker))
+    choice = (worker.groups & sizes.keys()) or (sizes.keys() - others) or sizes.keys()
+    group = max(choice, key=sizes.__getitem__)
+    worker.groups.add(group)
+    cell = next(cell for cell in waiting if group_of(cell) == group)
+    waiting.remove(cell)
+    return cell
+
+
+def _checked(payload: bytes, cell: PlannedCell) -> Finished:
+    """The finished cell in an answer; an error's row where user code has made something else of it."""
+    try:
+        finished = from_line(payload)
+    except ValueError as error:
+        return Finished(row_of(cell, "error", f"the process gave {error}"))
+    own, row = row_of(cell, "ok", ""), finished.row
+    if (row.key, row.probe, row.arm, row.seed) != (own.key, own.probe, own.arm, own.seed):
+        return Finished(row_of(cell, "error", "the process answered for another cell"))
+    return finished
+
+
+def _as_raised(payload: bytes) -> Exception:
+    """The error of a worker as it would have been raised here."""
+    kind, text, told = from_json(payload)
+    known = getattr(errors, kind, None) if kind else None
+    if isinstance(known, type) and issubclass(known, AuditorError):
+        return known(text)
+    error = RuntimeError(text)
+    error.add_note(str(told))
+    return error
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """Of a worker: torch's threads as asked for, and this installation before any other."""
+    ours = str(Path(__file__).resolve().parents[2])
+    path = os.environ.get("PYTHONPATH")
+    count = str(threads)
+    return {
+        **os.environ,
+        "PYTHONPATH": ours if not path else f"{ours}{os.pathsep}{path}",
+        "OMP_NUM_THREADS": count,
+        "MKL_NUM_THREADS": count,
+    }

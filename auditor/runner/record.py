@@ -1,0 +1,275 @@
+"""The output folder of a run, as a transaction: the last complete document stays until the next one is complete.
+
+```
+DIR/run.json            what was asked for, of which target, in which environment; the files here that are ours
+DIR/cells.jsonl         one line a finished cell, on the disk before the next one begins: what a resumed run goes on from
+DIR/audit.json, …       the last complete document and its reports, renamed into place together
+DIR/audit.partial.json  what an interrupted run had
+DIR/errors/             tracebacks of cells that broke off
+```
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any, Final
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from auditor.document import TargetRow, ValidityRow
+from auditor.errors import UsageError
+from auditor.records import Model
+from auditor.registry import Profile
+from auditor.runner.finished import Finished, from_line, to_line
+from auditor.runner.plan import PlannedCell
+
+RUN: Final = "run.json"
+CELLS: Final = "cells.jsonl"
+DOCUMENT: Final = "audit.json"
+PARTIAL: Final = "audit.partial.json"
+ERRORS: Final = "errors"
+LOCK: Final = ".auditor.lock"
+LEAST_FREE: Final = 16 * 1024 * 1024
+"""Bytes that must be free before a run begins: a document and its reports."""
+REUSED: Final = frozenset({"ok", "skipped"})
+"""How a cell must have ended for a resumed run to keep it; what broke off is tried again."""
+
+
+class Described(Model):
+    """A loaded target and what is to be done with it, as plain values.
+
+    Attributes:
+        environment: what a rerun must share to give the same numbers.
+    """
+
+    target: TargetRow
+    validity: tuple[ValidityRow, ...]
+    cells: tuple[PlannedCell, ...]
+    environment: dict[str, Any]
+
+
+class Header(Model):
+    """Everything that the document of a run says besides its cells.
+
+    Attributes:
+        options: every option, whatever it came from; `tables` are those of the config file that are no options.
+        shard: `i/n` where the folder holds one part of the cells only.
+    """
+
+    version: str
+    described: Described
+    seeds: tuple[int, ...]
+    profile: Profile
+    options: dict[str, Any]
+    tables: dict[str, Any]
+    config_file: str = ""
+    argv: tuple[str, ...] = ()
+    shard: str = ""
+
+
+class RunFile(Model):
+    """`run.json`.
+
+    Attributes:
+        header: of the run under way, or of the last one; None where nothing can be resumed.
+        complete: the documents in the folder are those of this header.
+        files: names in the folder that are ours to replace.
+    """
+
+    header: Header | None = None
+    complete: bool = False
+    files: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Record:
+    """What a run leaves behind while it runs; without a folder, nothing."""
+
+    folder: Path | None = None
+    _file: RunFile = field(default_factory=RunFile)
+    _errors: list[str] = field(default_factory=list)
+
+    @classmethod
+    @contextmanager
+    def opened(cls, folder: Path | None) -> Iterator[Record]:
+        """The record in `folder`, which is made if missing and is nobody else's until the end.
+
+        Raises:
+            UsageError: the folder cannot be written, is full, or belongs to a run that is under way.
+        """
+        if folder is None:
+            yield cls()
+            return
+        place = folder.resolve()  # whatever becomes of the working directory
+        with _locked(place, folder):
+            yield cls(place, read_run(place) or RunFile())
+
+    def begin(self, header: Header | None, *, fresh: bool = False, mixed: bool = False) -> dict[str, Finished]:
+        """Notes what is run from now on, and gives the cells of an interrupted run that need not run again, by key.
+
+        Args:
+            header: None for a run that cannot be resumed.
+            fresh: starts over.
+            mixed: takes cells that another environment made.
+
+        Raises:
+            UsageError: they come from another environment.
+        """
+        if self.folder is None:
+            return {}
+        before = self._file
+        kept: dict[str, Finished] = {}
+        if header is not None and before.header is not None and not before.complete and not fresh:
+            wanted = {cell.key for cell in header.described.cells}
+            rows = read_cells(self.folder)
+            kept = {key: done for key, done in rows.items() if key in wanted and done.row.status in REUSED}
+            if kept and not mixed:
+                _same_environment(before.header, header, self.folder)
+        _replace(self.folder / CELLS, b"".join(to_line(done) + b"\n" for done in kept.values()))
+        self._file = RunFile(header=header, files=before.files)
+        self._write_run()
+        return kept
+
+    def add(self, finished: Finished) -> None:
+        """One more line; it is on the disk when this returns."""
+        if self.folder is None:
+            return
+        try:
+            with (self.folder / CELLS).open("ab") as lines:
+                lines.write(to_line(finished) + b"\n")
+                lines.flush()
+                os.fsync(lines.fileno())
+        except OSError as error:
+            raise _unwritable(self.folder / CELLS, error) from None
+
+    def trace(self, planned: PlannedCell, text: str) -> None:
+        """Keeps the traceback of a cell that broke off."""
+        if self.folder is None:
+            return
+        name = f"{planned.entry.id}-{planned.key[:12]}.txt"
+        try:
+            (self.folder / ERRORS).mkdir(exist_ok=True)
+            (self.folder / ERRORS / name).write_text(text, encoding="utf-8", errors="backslashreplace")
+        except OSError:
+            return  # the row says what happened; a full disk must not take that too
+        self._errors.append(f"{ERRORS}/{name}")
+
+    def partial(self, raw: bytes) -> None:
+        """The document of what there is so far, beside the last complete one."""
+        if self.folder is not None:
+            _replace(self.folder / PARTIAL, raw)
+
+    def commit(self, files: Mapping[str, bytes]) -> None:
+        """Puts the files of a complete run in the place of the last one's, all together."""
+        if self.folder is None:
+            return
+        parts = {name: _written(self.folder / name, raw) for name, raw in files.items()}
+        for name, part in parts.items():
+            _renamed(part, self.folder / name)
+        ours = (*files, *self._errors)
+        for name in {*self._file.files, PARTIAL} - set(ours):
+            if _is_inside(name):
+                (self.folder / name).unlink(missing_ok=True)
+        self._file = self._file.model_copy(update={"complete": True, "files": ours})
+        self._write_run()
+
+    def _write_run(self) -> None:
+        assert self.folder is not None
+        _replace(self.folder / RUN, self._file.model_dump_json(indent=1).encode())
+
+
+def read_run(folder: Path) -> RunFile | None:
+    """What `run.json` says; None where there is none, or none that this version can go on from."""
+    try:
+        return RunFile.model_validate_json((folder / RUN).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def read_cells(folder: Path) -> dict[str, Finished]:
+    """The finished cells of a folder, by key; a last line that was torn by a kill is left out."""
+    try:
+        lines = (folder / CELLS).read_bytes().split(b"\n")
+    except OSError:
+        return {}
+    found = {}
+    for line in lines:
+        try:
+            done = from_line(line)
+        except ValueError:
+            continue
+        found[done.row.key] = done
+    return found
+
+
+@contextmanager
+def _locked(place: Path, shown: Path) -> Iterator[None]:
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place / LOCK, timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise UsageError(f"another run is writing to {shown}. Wait for it, or choose another folder with -o.") from None
+    except OSError as error:
+        raise _unwritable(shown, error) from None
+    try:
+        if (free := shutil.disk_usage(place).free) < LEAST_FREE:
+            raise UsageError(
+                f"{shown} has {free / 2**20:.0f} MB left; expected at least {LEAST_FREE / 2**20:.0f} MB for a run. "
+                "Free some space, or choose another folder with -o."
+            )
+        yield
+    finally:
+        lock.release()
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a name that a file gave us is that of a file of ours: in the folder itself, or among its tracebacks."""
+    path = PurePath(name)
+    return path.parts == (path.name,) or path.parts == (ERRORS, path.name)
+
+
+def _same_environment(before: Header, now: Header, folder: Path) -> None:
+    old = {"auditor": before.version, **before.described.environment}
+    new = {"auditor": now.version, **now.described.environment}
+    changed = [f"{name} {old.get(name)} (now {new.get(name)})" for name in old | new if old.get(name) != new.get(name)]
+    if changed:
+        raise UsageError(
+            f"{folder.name} holds an interrupted run made with {', '.join(changed)}; its numbers and new ones do not "
+            "belong in one document. Give --fresh to start over, or --accept-mixed-env to use them all the same."
+        )
+
+
+def _replace(path: Path, raw: bytes) -> None:
+    _renamed(_written(path, raw), path)
+
+
+def _written(path: Path, raw: bytes) -> Path:
+    """The bytes on the disk, under a temporary name beside `path`."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise _unwritable(path, error) from None
+    return part
+
+
+def _renamed(part: Path, path: Path) -> None:
+    try:
+        part.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"cannot write {path}: {error.strerror}. Choose another place with -o.")

@@ -1,0 +1,28 @@
+"""The state of torch that numbers depend on, set for an audit and put back after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+
+from auditor.targets.rng import forked_rng
+
+
+@contextmanager
+def undisturbed(threads: int) -> Iterator[None]:
+    """Inside: float32, CPU, gradients and no autocast, whatever the caller has set. Outside: as it was."""
+    dtype, before = torch.get_default_dtype(), torch.get_num_threads()
+    with ExitStack() as stack:
+        stack.callback(torch.set_num_threads, before)
+        stack.callback(torch.set_default_dtype, dtype)
+        stack.enter_context(forked_rng())
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.autocast("cpu", enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        torch.set_default_dtype(torch.float32)
+        torch.set_num_threads(threads)
+        yield

@@ -1,0 +1,110 @@
+"""One worker process: loads a target, then carries out the cells that it is told to (`python -m auditor.runner.worker`).
+
+User code runs here and nowhere else. Whatever it does to this process, to its streams or to the standard library, the
+parent only reads lines of numbers, and judges, writes and prints by itself. An order is a line on standard input,
+an answer a line on what was standard output when the process began; what user code prints goes elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+from queue import SimpleQueue
+from typing import BinaryIO
+
+from pydantic_core import to_json
+
+from auditor.errors import AuditorError, LoadError
+from auditor.runner.bench import Bench
+from auditor.runner.finished import said_of, to_line
+from auditor.runner.job import Job
+from auditor.runner.plan import PlannedCell
+from auditor.runner.undisturbed import undisturbed
+
+
+class Answers:
+    """The way back to the parent: one line an answer, `kind` and its JSON."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._lock = stream, threading.Lock()
+
+    def give(self, kind: str, payload: bytes) -> None:
+        """One line."""
+        with self._lock:
+            self._stream.write(kind.encode() + b" " + payload + b"\n")
+            self._stream.flush()
+
+    def note(self, text: str) -> None:
+        """Something for the user to read."""
+        self.give("note", to_json(text))
+
+    def tick(self, fraction: float | None, note: str) -> None:
+        """The running cell is that far."""
+        self.give("tick", to_json([fraction, note]))
+
+    def trace(self, _cell: PlannedCell, text: str) -> None:
+        """The traceback of the running cell."""
+        self.give("trace", to_json(text))
+
+    def failed(self, error: BaseException) -> None:
+        """The target cannot be loaded, or something of ours is wrong."""
+        if not isinstance(error, Exception):
+            error = LoadError(
+                f"{said_of(error)} was raised while the target was loaded; a model's code must not end the program. "
+                "Take sys.exit out of it."
+            )
+        kind = type(error).__name__ if isinstance(error, AuditorError) else ""
+        self.give("failed", to_json([kind, said_of(error) if not kind else str(error), traceback.format_exc()]))
+
+
+def main() -> None:
+    """Orders in, answers out, until the parent goes away."""
+    orders, answers = _streams()
+    try:
+        job = Job.model_validate_json(orders.get())
+        with undisturbed(job.threads):
+            bench = Bench.load(job, answers.note)
+            _serve(bench, orders, answers)
+    except BaseException as error:  # noqa: BLE001  whatever it is, the parent must hear of it
+        answers.failed(error)
+    os._exit(0)  # threads that user code has left behind would keep the process
+
+
+def _serve(bench: Bench, orders: SimpleQueue[bytes], answers: Answers) -> None:
+    cells = {cell.key: cell for cell in bench.cells}
+    answers.give("loaded", to_json(sorted(cells)))
+    while True:
+        order, _, key = orders.get().decode().partition(" ")
+        if order == "describe":
+            answers.give("described", bench.describe().model_dump_json().encode())
+        else:
+            finished = bench.run_one(cells[key], answers.tick, answers.trace)
+            answers.give("finished", to_line(finished))
+
+
+def _streams() -> tuple[SimpleQueue[bytes], Answers]:
+    """The parent's lines and the way back, on descriptors of their own; user code finds other streams in their place.
+
+    Without a parent there is nobody to work for: the end of its lines ends this process at once, whatever runs.
+    """
+    lines, back = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what user code prints goes where its errors go
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    orders: SimpleQueue[bytes] = SimpleQueue()
+
+    def listen() -> None:
+        for line in lines:
+            orders.put(line.rstrip(b"\n"))
+        os._exit(1)
+
+    threading.Thread(target=listen, daemon=True).start()
+    sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115  lives as long as the process
+    return orders, Answers(back)
+
+
+if __name__ == "__main__":
+    main()
