@@ -6,7 +6,6 @@ it carries hold the model alone, and the evaluation pairs (half of which are edg
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from auditor.data.graph import Graph
-from auditor.errors import AccessError, ConfigError
+from auditor.errors import AccessError
 from auditor.registry import Access as Access
 from auditor.side_knowledge import SideKnowledge as SideKnowledge
 from auditor.targets.relaxation import Relaxation, synthetic_graph
@@ -25,9 +24,6 @@ from auditor.tasks import Task, log_probabilities
 
 T = TypeVar("T")
 REFERENCE_PAIRS = 100_000
-
-
-
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,12 +13,13 @@ from auditor.api.progress import LineObserver
 from auditor.api.report import Report
 from auditor.api.session import LOG, Session
 from auditor.errors import UsageError
+from auditor.runner.stopping import stoppable
 
 if TYPE_CHECKING:
     from torch import nn
 
     from auditor.document import TargetRow, ValidityRow
-    from auditor.runner.execute import Observer
+    from auditor.runner.observer import Observer
     from auditor.runner.plan import PlannedCell
     from auditor.targets.target import Target
 
@@ -53,6 +54,12 @@ def audit(
     threads: int | None = None,
     data_root: Place | None = None,
     exit_zero: bool | None = None,
+    jobs: int | Literal["auto"] | None = None,
+    cell_timeout: float | None = None,
+    max_memory: float | None = None,
+    resume: bool | None = None,
+    accept_mixed_env: bool | None = None,
+    shard: str | None = None,
     progress: Observer | Literal["auto"] = "auto",
     trust_pickle: bool = False,
     argv: Iterable[str] = (),
@@ -93,6 +100,14 @@ def audit(
         threads: torch threads during the audit, 1 by default; part of what a rerun must share.
         data_root: folder of raw data sets.
         exit_zero: a failed gate has exit code 0.
+        jobs: of a path: worker processes, `"auto"` (default) for one a core. Whatever the model's code does there
+            (exit, hang, take all memory), it costs one cell and no more. A live model cannot be sent to another
+            process: it runs in yours. `save_target` and an audit of the folder have all of this.
+        cell_timeout: of a path: seconds after which a cell is ended; by default 20 times its estimate, at least 600.
+        max_memory: of a path: GB that one worker may take; by default its part of three quarters of what is free.
+        resume: goes on from an interrupted run in `out` (default); False starts over.
+        accept_mixed_env: goes on although other versions or threads made what is there.
+        shard: `"i/n"`: only the i-th of n parts of the cells, kept in `out` for `auditor merge`; no verdict.
         progress: `"auto"` for one line a finished cell to the logger `auditor` (level INFO), or your own observer.
         trust_pickle: of a path: unpickles a whole module, which runs code that came inside the file.
         argv: recorded as what started the run.
@@ -112,13 +127,25 @@ def audit(
         "out": None if out is None else os.fspath(out),
         "format": None if formats is None else _text(formats),
         "exit_zero": exit_zero,
+        "jobs": None if jobs is None else str(jobs),
+        "cell_timeout": cell_timeout,
+        "max_memory": max_memory,
+        "resume": resume,
+        "accept_mixed_env": accept_mixed_env,
+        "shard": shard,
     }
     session = _session(model, given)
+    live = _live(claimed_accuracy, reference, call, adapter, transform, build, recipe, name)
+    observer = LineObserver(LOG.info) if progress == "auto" else progress
+    if isinstance(model, str | os.PathLike):
+        job = session.job(**_of_path(data, split, live, trust_pickle=trust_pickle))
+        return session.run(lambda: session.workers(job), observer=observer, argv=tuple(argv))
+    from auditor.runner.undisturbed import undisturbed
+
+    _refuse_limits(jobs, cell_timeout, max_memory)
     with undisturbed(session.resolved["threads"]):
-        live = _live(claimed_accuracy, reference, call, adapter, transform, build, recipe, name)
         target = _target(session, model, data, split, live, trust_pickle=trust_pickle)
-        observer = LineObserver(LOG.info) if progress == "auto" else progress
-        return session.run(target, observer=observer, argv=tuple(argv))
+        return session.run(lambda: session.bench(target), observer=observer, argv=tuple(argv))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,16 +153,16 @@ class Check:
     """What an audit would do.
 
     Attributes:
-        target: as it was loaded.
-        row: as the document would show it.
+        target: as the document would show it; `load_target` gives the target itself.
         validity: whether an audit could be trusted.
         cells: the plan; each with the reason if it cannot run.
+        jobs: worker processes that would carry it out; 1 for a live model.
     """
 
-    target: Target
-    row: TargetRow
+    target: TargetRow
     validity: tuple[ValidityRow, ...]
     cells: tuple[PlannedCell, ...]
+    jobs: int = 1
 
     @property
     def failed(self) -> tuple[str, ...]:
@@ -170,16 +197,19 @@ def check(
 
     Arguments and errors are those of `audit`.
     """
-    from auditor.runner.assemble import check_validity, target_row
-
     options = _options(only, skip, family, profile, seeds, data_root, threads) | {"training_seeds": training_seeds}
     session = _session(model, options)
+    live = _live(claimed_accuracy, reference, call, adapter, transform, build, recipe, name)
+    if isinstance(model, str | os.PathLike):
+        job = session.job(**_of_path(data, split, live, trust_pickle=trust_pickle))
+        with stoppable(), closing(session.workers(job, jobs=1)) as workers:
+            found = workers.describe()
+        return Check(found.target, found.validity, found.cells, session.jobs(len(found.cells)))
+    from auditor.runner.undisturbed import undisturbed
+
     with undisturbed(session.resolved["threads"]):
-        live = _live(claimed_accuracy, reference, call, adapter, transform, build, recipe, name)
-        target = _target(session, model, data, split, live, trust_pickle=trust_pickle)
-        cells = session.plan(target)
-        rows = check_validity(target, (cell.request.entry.id for cell in cells))
-        return Check(target, target_row(target), rows, cells)
+        found = session.bench(_target(session, model, data, split, live, trust_pickle=trust_pickle)).describe()
+        return Check(found.target, found.validity, found.cells)
 
 
 def load_target(
@@ -204,32 +234,12 @@ def load_target(
     It can be audited again and again: `audit(load_target("release"), only="graphmi")`. The config file beside a path
     belongs to the path: a Target brings no options along.
     """
+    from auditor.runner.undisturbed import undisturbed
+
     session = _session(model, _options(data_root=data_root, threads=threads))
     with undisturbed(session.resolved["threads"]):
         live = _live(claimed_accuracy, reference, call, adapter, transform, build, recipe, name)
         return _target(session, model, data, split, live, trust_pickle=trust_pickle)
-
-
-@contextmanager
-def undisturbed(threads: int) -> Iterator[None]:
-    """Inside: float32, CPU, gradients and no autocast, whatever the caller has set. Outside: as it was."""
-    import torch
-
-    from auditor.targets.rng import forked_rng
-
-    dtype, before = torch.get_default_dtype(), torch.get_num_threads()
-    with ExitStack() as stack:
-        stack.callback(torch.set_num_threads, before)
-        stack.callback(torch.set_default_dtype, dtype)
-        stack.enter_context(forked_rng())
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
-        stack.enter_context(torch.autocast("cpu", enabled=False))
-        if torch.get_default_device().type != "cpu":
-            stack.enter_context(torch.device("cpu"))
-        torch.set_default_dtype(torch.float32)
-        torch.set_num_threads(threads)
-        yield
 
 
 def _session(model: object, given: Mapping[str, Any]) -> Session:
@@ -289,14 +299,30 @@ def _target(
         return model
     if not isinstance(model, str | os.PathLike):
         raise UsageError(f"{type(model).__name__} is no model; expected an nn.Module, a Target, or a path.")
-    if given:
+    return session.load_target(**_of_path(data, split, live, trust_pickle=trust_pickle))
+
+
+def _refuse_limits(jobs: object, cell_timeout: float | None, max_memory: float | None) -> None:
+    """Raises UsageError for what only a process of its own can be held to."""
+    asked = {"jobs": jobs not in (None, 1, "auto"), "cell_timeout": cell_timeout, "max_memory": max_memory}
+    if given := [name for name, value in asked.items() if value]:
+        raise UsageError(
+            f"{', '.join(given)} came with a live model, which runs in this process and cannot be ended there. "
+            "save_target writes a folder; audit that."
+        )
+
+
+def _of_path(
+    data: Any, split: str | Mapping[str, Any] | None, live: Mapping[str, Any], *, trust_pickle: bool
+) -> dict[str, Any]:
+    """What may be said of a path, as `Session.job` takes it; anything else is refused, never dropped."""
+    if given := [name for name, value in live.items() if value is not None]:
         raise UsageError(f"{', '.join(given)} came with a path; its target.toml says that. Write it there.")
     if data is not None and not isinstance(data, str | os.PathLike):
         raise UsageError(f"{type(data).__name__} came with a path; expected a data set's name or path.")
     if split is not None and not isinstance(split, str):
         raise UsageError('masks came with a path; save them and give split = "file:split.npz".')
-    replaced = None if data is None else os.fspath(data)
-    return session.load_target(data=replaced, split=split, trust_pickle=trust_pickle)
+    return {"data": None if data is None else os.fspath(data), "split": split, "trust_pickle": trust_pickle}
 
 
 def _live(

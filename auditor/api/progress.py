@@ -26,7 +26,7 @@ class LineObserver:
     def started(self, cell: PlannedCell) -> None:
         """Nothing: a line when it is done is enough."""
 
-    def tick(self, fraction: float | None, note: str) -> None:
+    def tick(self, fraction: float | None, note: str, cell: PlannedCell | None = None) -> None:
         """Nothing, likewise."""
 
     def finished(self, row: CellRow) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from auditor import registry
 from auditor.api.files import prepare_folder, read_file, write_file
 from auditor.document import NONE, Audit, CellRow, Estimate, Result, ValidityRow, Verdict, from_bytes, to_bytes
+from auditor.document.codes import Interrupted
 from auditor.errors import ConfigError, ProbeNotRun, VerdictError
 
 if TYPE_CHECKING:
@@ -92,6 +93,11 @@ class Report:
         return self.document.verdict
 
     @property
+    def interrupted(self) -> bool:
+        """Whether the run was stopped before its end, by its user or the system."""
+        return any(isinstance(code, Interrupted) for code in self.verdict.codes)
+
+    @property
     def findings(self) -> tuple[Result, ...]:
         """The results that the policy judges, each with its judgement."""
         return tuple(self.document.judged)
@@ -164,14 +170,11 @@ class Report:
             ConfigError: unknown format.
             UsageError: the folder cannot be written.
         """
-        names, out = file_formats(formats), prepare_folder(Path(folder))
-        written = [out / "audit.json"]
-        write_file(written[0], to_bytes(self.document))
-        for name in names:
-            report = registry.find("reports", name).load()()
-            written.append(out / report.filename)
-            write_file(written[-1], report.render(self.document))
-        return tuple(written)
+        out, files = Path(folder), files_of(self.document, file_formats(formats))
+        prepare_folder(out)
+        for name, raw in files.items():
+            write_file(out / name, raw)
+        return tuple(out / name for name in files)
 
     def judged(
         self,
@@ -261,6 +264,16 @@ def file_formats(names: Iterable[str]) -> list[str]:
             raise ConfigError("terminal is what is printed, not a file format; leave it out of --format.")
         registry.find("reports", name)
     return [name for name in dict.fromkeys(asked) if name != "json"]
+
+
+def files_of(document: Audit, formats: Iterable[str]) -> dict[str, bytes]:
+    """`audit.json` and the reports of these ids, by the name of their file."""
+    files = {"audit.json": to_bytes(document)}
+    for name in formats:
+        report = registry.find("reports", name).load()()
+        text = report.render(document)
+        files[report.filename] = text.encode() if isinstance(text, str) else text
+    return files
 
 
 def _badness(result: Result) -> float:

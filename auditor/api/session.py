@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import count, islice
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditor import registry
-from auditor.api.files import prepare_folder, read_file, write_file
-from auditor.api.options import Resolved, parse_seeds, read_tables, resolve, side_knowledge, with_defense_tables
-from auditor.api.report import Report, file_formats
-from auditor.document import RECIPE, Audit, to_bytes
+from auditor.api.files import check_folder, read_file
+from auditor.api.options import (
+    Resolved,
+    parse_jobs,
+    parse_seeds,
+    read_tables,
+    resolve,
+    side_knowledge,
+    with_defense_tables,
+)
+from auditor.api.report import Report, file_formats, files_of
+from auditor.document import Audit, to_bytes
 from auditor.errors import ConfigError, UsageError
+from auditor.runner.record import Record
+from auditor.runner.stopping import stoppable
 from auditor.targets.config import AUDIT_FILE, config_file
 
 if TYPE_CHECKING:
@@ -24,15 +34,24 @@ if TYPE_CHECKING:
     from auditor.document import TargetRow
     from auditor.evaluate.dp_claim.question import Question
     from auditor.policy import Policy
+    from auditor.policy.baseline import Baseline
     from auditor.runner.assemble import RunSettings
-    from auditor.runner.execute import Observer
-    from auditor.runner.plan import PlannedCell, ProbeRequest
+    from auditor.runner.bench import Bench
+    from auditor.runner.executor import Executor
+    from auditor.runner.job import Job
+    from auditor.runner.observer import Observer
+    from auditor.runner.plan import ProbeRequest
+    from auditor.runner.record import Described, Header
+    from auditor.runner.shards import Shard
     from auditor.targets.target import Target
 
 
 LOG = logging.getLogger("auditor")
-UNRECORDED = ("out", "data_root", "plain", "format")
-"""Options that change no number: where files lie and how they are shown. The document does not hold them."""
+UNRECORDED = (
+    *("out", "data_root", "plain", "format"),
+    *("jobs", "cell_timeout", "max_memory", "resume", "accept_mixed_env", "shard"),
+)
+"""Options that change no number: where files lie, how they are shown, who does the work. The document has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,42 +158,102 @@ class Session:
         told = [entry.id for entry in registry.entries("defenses").values() if entry.reference == "oracle"]
         return with_controls([*asked, *(told if group is not None else [])], profile=self.resolved["profile"])
 
-    def plan(self, target: Target) -> tuple[PlannedCell, ...]:
-        """Every cell of the run: of the target, then of each model that its recipe trains anew.
+    def job(self, *, data: str | None = None, split: str | None = None, trust_pickle: bool = False) -> Job:
+        """What is to be loaded and asked, as plain values."""
+        from auditor.runner.job import Job
 
-        Raises:
-            ConfigError: there is none: nothing would be measured, and nothing may pass for that. Or the target cannot
-                be trained anew.
+        resolved = self.resolved
+        return Job(
+            path=str(self.path),
+            data=data,
+            split=split,
+            trust_pickle=trust_pickle,
+            data_root=resolved["data_root"] or None,
+            threads=resolved["threads"],
+            seeds=self.seeds(),
+            training_seeds=resolved["training_seeds"],
+            side=asdict(side_knowledge(resolved.tables.get("access"))),
+            **{name: resolved[name] for name in ("only", "skip", "family", "profile")},
+        )
+
+    def bench(self, target: Target) -> Bench:
+        """The executor that runs in the caller's process, as a live model must."""
+        from auditor.runner.bench import Bench
+
+        return Bench.of(target, self.job())
+
+    def jobs(self, cells: int) -> int:
+        """Worker processes for that many cells."""
+        return max(1, min(parse_jobs(self.resolved["jobs"], self.resolved["threads"]), cells))
+
+    def workers(self, job: Job, *, jobs: int | None = None) -> Executor:
+        """The executor that runs in processes of its own: user code is nowhere else."""
+        from auditor.runner.processes import Limits, Processes
+
+        self._say_what_is_not_read()
+        asked = self.probes()
+        cells = sum(1 if request.entry.deterministic else len(job.seeds) for request in asked)
+        cells += job.training_seeds * len(asked)
+        seconds, memory = self.resolved["cell_timeout"], self.resolved["max_memory"]
+        limits = Limits(seconds or None, int(memory * 2**30) or None)
+        return Processes(job, jobs or self.jobs(cells), limits)
+
+    def run(self, start: Callable[[], Executor], *, observer: Observer, argv: tuple[str, ...] = ()) -> Report:
+        """Runs the plan, writes `audit.json` and the reports asked for; `start` loads the target.
+
+        Nothing on the disk changes before everything that was asked for is understood and the target is loaded.
         """
-        from auditor.runner.plan import plan
+        from auditor.runner.running import run_audit
+        from auditor.runner.shards import Shard
 
-        side = side_knowledge(self.resolved.tables.get("access"))
-        profile, probes, trainings = self.resolved["profile"], self.probes(), self.resolved["training_seeds"]
-        cells = plan(target, probes, seeds=self.seeds(), profile=profile, side=side)
-        if not cells:
-            raise ConfigError(f"no probe of this choice is about {target.name}; loosen only, skip, family or profile.")
-        if trainings and target.recipe is None:
-            raise ConfigError(
-                f"training_seeds is {trainings}, and {target.name} cannot be trained anew. Give [target.train] and a "
-                "factory (or build= and recipe=), or leave it out."
-            )
-        own = None if target.recipe is None else target.recipe.describe().get("seed")
-        new = (seed for seed in count() if seed != own)  # that one would train the target itself again
-        for seed in islice(new, trainings):
-            cells += plan(target, probes, seeds=(seed,), profile=profile, side=side, arm=RECIPE)
-        return cells
+        settings, baseline = self.settings(argv), self.baseline()
+        shard = Shard.parse(self.resolved["shard"]) if self.resolved["shard"] else None
+        if shard is not None and self.out is None:
+            raise ConfigError("shard came without a folder for its cells; give -o DIR.")
+        self.check_out()
+        with stoppable(), closing(start()) as executor:
+            described = executor.describe()
+            header = self._header(described, argv, shard)
+            with Record.opened(self.out) as record:
+                how = {"fresh": not self.resolved["resume"], "mixed": self.resolved["accept_mixed_env"]}
+                kept = record.begin(header, **how)
+                if kept:
+                    LOG.warning("going on from an interrupted run: %d cells are finished already", len(kept))
+                audit = run_audit(
+                    executor,
+                    described,
+                    settings,
+                    observer=observer,
+                    record=record,
+                    kept=kept,
+                    chosen=None if shard is None else shard.of_cells(described.cells),
+                    baseline=baseline,
+                )
+                return self.keep(audit, record, complete=shard is None)
 
-    def run(self, target: Target, *, observer: Observer, argv: tuple[str, ...] = ()) -> Report:
-        """Runs the plan, writes `audit.json` and the reports asked for."""
-        from auditor.runner.assemble import run_audit
+    def _header(self, described: Described, argv: tuple[str, ...], shard: Shard | None) -> Header:
+        from auditor import __version__
+        from auditor.runner.record import Header
 
-        out, cells, settings = self.prepare(), self.plan(target), self._run_settings(argv)
-        baseline = None
-        if self.resolved["baseline"]:
-            from auditor.policy.baseline import read_baseline
+        return Header(
+            version=__version__,
+            described=described,
+            seeds=self.seeds(),
+            profile=self.resolved["profile"],
+            options=self._recorded(),
+            tables=dict(self.resolved.tables),
+            config_file=_relative(self.config),
+            argv=argv,
+            shard="" if shard is None else str(shard),
+        )
 
-            baseline = read_baseline(read_file(Path(self.resolved["baseline"])))
-        return self.keep(run_audit(target, cells, settings, observer=observer, out=out, baseline=baseline))
+    def baseline(self) -> Baseline | None:
+        """Accepted results, if any were named."""
+        if not self.resolved["baseline"]:
+            return None
+        from auditor.policy.baseline import read_baseline
+
+        return read_baseline(read_file(Path(self.resolved["baseline"])))
 
     def compare(
         self,
@@ -190,27 +269,43 @@ class Session:
 
         if self.resolved["training_seeds"]:
             raise ConfigError("training_seeds is for run; a comparison trains anew at every seed. Give seeds instead.")
-        out, probes, settings = self.prepare(), self.probes(), self._run_settings(argv)
-        return self.keep(run_compare(target, defenses, probes, settings, observer=observer, group=group, out=out))
+        probes, settings = self.probes(), self.settings(argv)
+        self.check_out()
+        with stoppable(), Record.opened(self.out) as record:
+            record.begin(None)
+            audit = run_compare(target, defenses, probes, settings, observer=observer, group=group, record=record)
+            return self.keep(audit, record)
 
     def claim(self, question: Question, target: Target | TargetRow, *, argv: tuple[str, ...], **how: Any) -> Report:
-        """Audits a claim, `how` as `run_claim` takes it; `audit.json` holds the pre-registration before a run."""
+        """Audits a claim, `how` as `run_claim` takes it; the pre-registration is on the disk before a run."""
         from auditor.runner.claiming import run_claim
 
-        self.prepare()
         settings = self.claim_settings(question.seeds, argv)
-        return self.keep(run_claim(question, target, settings, write=self._write_document, **how))
+        self.check_out()
+        with stoppable(), Record.opened(self.out) as record:
+            record.begin(None)
+            audit = run_claim(question, target, settings, write=lambda part: record.partial(to_bytes(part)), **how)
+            return self.keep(audit, record)
 
     def claim_settings(self, seeds: tuple[int, ...], argv: tuple[str, ...]) -> RunSettings:
         """Resolved of a claim's audit: seeds are those of its repeats."""
-        return replace(self._run_settings(argv), seeds=seeds)
+        return replace(self.settings(argv), seeds=seeds)
 
-    def keep(self, audit: Audit) -> Report:
-        """The report of a document, written where an output folder was asked for: `audit.json`, then the reports."""
+    def keep(self, audit: Audit, record: Record, *, complete: bool = True) -> Report:
+        """The report of a document. In the output folder it takes the place of the last one, if it is complete."""
         report = Report(audit)
-        if self.out is not None:
-            report.save(self.out, self.formats())
+        if complete and not report.interrupted:
+            record.commit(files_of(audit, self.formats()))
+        else:
+            record.partial(to_bytes(audit))
         return report
+
+    def refuse(self, audit: Audit) -> Report:
+        """The report of a document for which nothing was run."""
+        self.check_out()
+        with Record.opened(self.out) as record:
+            record.begin(None)
+            return self.keep(audit, record)
 
     def formats(self) -> list[str]:
         """Report ids to write beside `audit.json`.
@@ -220,33 +315,28 @@ class Session:
         """
         return file_formats(str(self.resolved["format"]).split(","))
 
-    def _write_document(self, audit: Audit) -> None:
-        if self.out is not None:
-            write_file(self.out / "audit.json", to_bytes(audit))
-
-    def prepare(self) -> Path | None:
-        """The output folder, made and emptied of an earlier run's files; formats are checked before any cell."""
+    def check_out(self) -> None:
+        """Raises UsageError where the formats are unknown or the output folder could not be written."""
         self.formats()
-        if self.out is None:
-            return None
-        out = prepare_folder(self.out)
-        named = (getattr(entry.load(), "filename", None) for entry in registry.entries("reports").values())
-        for name in ("audit.json", "cells.jsonl", *filter(None, named)):
-            (out / name).unlink(missing_ok=True)
-        return out
+        if self.out is not None:
+            check_folder(self.out)
 
-    def _run_settings(self, argv: tuple[str, ...]) -> RunSettings:
+    def _recorded(self) -> dict[str, Any]:
+        """The options that the document holds."""
+        kept = {name: setting.value for name, setting in self.resolved.options.items() if name not in UNRECORDED}
+        return {**kept, "baseline": Path(kept["baseline"]).name}
+
+    def settings(self, argv: tuple[str, ...], config_file: str | None = None) -> RunSettings:
+        """What a run is asked for, besides target and plan."""
         from auditor.runner.assemble import RunSettings
 
-        kept = {name: setting.value for name, setting in self.resolved.options.items() if name not in UNRECORDED}
-        kept["baseline"] = Path(kept["baseline"]).name
         return RunSettings(
             seeds=self.seeds(),
             profile=self.resolved["profile"],
             policy=self.policy(),
             side=side_knowledge(self.resolved.tables.get("access")),
-            config={**kept, **self.resolved.tables},
-            config_file=_relative(self.config),
+            config={**self._recorded(), **self.resolved.tables},
+            config_file=_relative(self.config) if config_file is None else config_file,
             argv=argv,
             exit_zero=self.resolved["exit_zero"],
         )

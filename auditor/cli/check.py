@@ -37,6 +37,6 @@ def check(
         trust_pickle=trust_pickle,
     )
     terminal = registry.find("reports", "terminal").load()()
-    terminal.print_check(done.row, done.validity, done.cells, done.failed, stdout())
+    terminal.print_check(done.target, done.validity, done.cells, done.failed, stdout())
     if done.failed:
         raise typer.Exit(3)

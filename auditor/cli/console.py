@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -49,10 +51,16 @@ def loading(*, plain: bool) -> AbstractContextManager[Any]:
 
 def show(report: Report, session: Session) -> None:
     """The terminal report on stdout, and where the files are."""
+    show_in(report, session.out, session.formats(), plain=session.resolved["plain"])
+
+
+def show_in(report: Report, out: Path | None, formats: Sequence[str], *, plain: bool) -> None:
+    """The same for a report whose files of these formats lie in `out`."""
     from auditor import registry
 
-    plain, out = session.resolved["plain"], session.out
     registry.find("reports", "terminal").load()().print(report.document, stdout(), plain=plain)
-    if out is not None:
-        files = ["audit.json", *(registry.find("reports", name).load()().filename for name in session.formats())]
+    if report.interrupted:
+        note(f"interrupted; finished cells are kept{'' if out is None else f' in {out}: the same command goes on'}")
+    elif out is not None:
+        files = ["audit.json", *(registry.find("reports", name).load()().filename for name in formats)]
         note("written: " + ", ".join(str(out / name) for name in files))

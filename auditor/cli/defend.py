@@ -34,7 +34,7 @@ def defend(
     from auditor.api.session import Session, group_column
     from auditor.cli.console import loading, note, stderr, stdout
     from auditor.compare.arms import fit_defended, make_defense
-    from auditor.runner.assemble import target_row
+    from auditor.runner.describe import target_row
     from auditor.runner.execute import TrainedCache
     from auditor.targets.derived import save_derived
 

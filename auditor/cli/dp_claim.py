@@ -138,8 +138,7 @@ def _on_target(session: Session, asked: Asked, defense: str | None, train: str |
         answer = ask_defense(loaded, made, asked, models=TrainedCache(), tick=tick)
         if isinstance(answer, Refused):
             settings = session.claim_settings((asked.seed,), tuple(sys.argv[1:]))
-            session.prepare()
-            return session.keep(refused(asked, made, answer, loaded, settings))
+            return session.refuse(refused(asked, made, answer, loaded, settings))
         question = answer
     if session.resolved["plain"]:
         return session.claim(question, loaded, argv=tuple(sys.argv[1:]), **how)

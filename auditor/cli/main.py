@@ -19,6 +19,7 @@ from auditor.cli.explain import explain
 from auditor.cli.gate import gate
 from auditor.cli.init import init
 from auditor.cli.list import list_
+from auditor.cli.merge import merge
 from auditor.cli.repair import repair
 from auditor.cli.report import report
 from auditor.cli.run import run
@@ -58,6 +59,7 @@ app.command("train")(train)
 app.command("init")(init)
 app.command("check")(check)
 app.command("run")(run)
+app.command("merge")(merge)
 app.command("gate")(gate)
 app.add_typer(baseline)
 app.command("diff")(diff)

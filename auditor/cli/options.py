@@ -25,3 +25,16 @@ TrustPickle = Annotated[
     bool, typer.Option("--trust-pickle", help="Unpickle a whole module: this runs code that came inside the file.")
 ]
 Plain = Annotated[bool | None, typer.Option("--plain", help="No boxes, no live output.")]
+Jobs = Annotated[str | None, typer.Option(help="Worker processes: auto (default, one a core) or a number.")]
+CellTimeout = Annotated[
+    float | None, typer.Option(help="Seconds after which a cell is ended (default: 20 x its estimate, at least 600).")
+]
+MaxMemory = Annotated[
+    float | None, typer.Option(help="GB that one worker may take (default: its part of 3/4 of what is free).")
+]
+Resume = Annotated[
+    bool | None, typer.Option("--resume/--fresh", help="Go on from an interrupted run in -o (default), or start over.")
+]
+MixedEnv = Annotated[
+    bool | None, typer.Option("--accept-mixed-env", help="Go on although other versions made what is there.")
+]

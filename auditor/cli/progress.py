@@ -10,45 +10,53 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from auditor.api.progress import LineObserver
 from auditor.cli.console import stderr
 from auditor.document import CellRow
-from auditor.runner.execute import Observer
+from auditor.runner.observer import Observer
 from auditor.runner.plan import PlannedCell
 
 
 class BarObserver:
-    """A live bar: cells done, the running probe, time left."""
+    """A live bar: cells done, the running probes, time left."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._task: TaskID = progress.add_task("loading the target", total=None, cells="")
-        self._name = ""
-        self._done = 0.0
-        self._weights: list[float] = []
-        self._index = 0
+        self._weights: dict[str, float] = {}
+        self._running: dict[str, tuple[str, float]] = {}
+        self._done: set[str] = set()
 
     def planned(self, cells: Sequence[PlannedCell]) -> None:
         """Weighs each cell by its estimate, so that time left means something."""
-        self._weights = [max(cell.estimate_s, 0.5) for cell in cells]
-        self._progress.update(self._task, description="starting", total=sum(self._weights), cells=f"0/{len(cells)}")
+        self._weights = {cell.key: max(cell.estimate_s, 0.5) for cell in cells}
+        self._update(description="starting", total=sum(self._weights.values()))
 
     def started(self, cell: PlannedCell) -> None:
-        """Names the running probe."""
-        self._name = f"{cell.request.entry.id} seed {cell.seed}"
-        self._update(self._name)
+        """Names a running probe."""
+        self._running[cell.key] = (f"{cell.entry.id} seed {cell.seed}", 0.0)
+        self._update()
 
-    def tick(self, fraction: float | None, note: str) -> None:
-        """Moves inside the running cell."""
-        ahead = self._weights[self._index] * min(max(fraction or 0.0, 0.0), 1.0)
-        self._update(f"{self._name}: {note}" if note else self._name, ahead)
+    def tick(self, fraction: float | None, note: str, cell: PlannedCell | None = None) -> None:
+        """Moves inside a running cell; shows what is made that belongs to none."""
+        if cell is None or cell.key not in self._running:
+            self._update(description=note)
+            return
+        name = f"{cell.entry.id} seed {cell.seed}"
+        share = min(max(fraction or 0.0, 0.0), 1.0)
+        self._running[cell.key] = (f"{name}: {note}" if note else name, share * self._weights.get(cell.key, 0.0))
+        self._update()
 
     def finished(self, row: CellRow) -> None:
-        """Moves to the next cell."""
-        self._done += self._weights[self._index]
-        self._index += 1
-        self._update(f"{self._name}: {row.status}")
+        """One cell more."""
+        self._running.pop(row.key, None)
+        self._done.add(row.key)
+        self._update()
 
-    def _update(self, description: str, ahead: float = 0.0) -> None:
-        cells = f"{self._index}/{len(self._weights)}"
-        self._progress.update(self._task, description=description[:48], completed=self._done + ahead, cells=cells)
+    def _update(self, *, description: str | None = None, total: float | None = None) -> None:
+        running = ", ".join(name for name, _ in self._running.values())
+        done = sum(self._weights.get(key, 0.0) for key in self._done)
+        ahead = sum(weight for _, weight in self._running.values())
+        shown = (description or running)[:48]
+        cells = f"{len(self._done)}/{len(self._weights)}"
+        self._progress.update(self._task, description=shown, completed=done + ahead, cells=cells, total=total)
 
 
 @contextmanager

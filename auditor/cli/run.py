@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from auditor.cli import options
+
+if TYPE_CHECKING:
+    from auditor.api.report import Report
+    from auditor.api.session import Session
 
 
 def run(
@@ -29,6 +33,14 @@ def run(
     data_root: options.DataRoot = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Torch threads; part of what a rerun must share.")] = None,
     exit_zero: Annotated[bool | None, typer.Option("--exit-zero", help="A failed gate exits 0 (dashboards).")] = None,
+    jobs: options.Jobs = None,
+    cell_timeout: options.CellTimeout = None,
+    max_memory: options.MaxMemory = None,
+    resume: options.Resume = None,
+    accept_mixed_env: options.MixedEnv = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Run only the i-th of n parts; auditor merge joins them.")
+    ] = None,
     plain: options.Plain = None,
     trust_pickle: options.TrustPickle = False,
     print_config: Annotated[bool, typer.Option("--print-config", help="Show options and origins, then stop.")] = False,
@@ -53,6 +65,12 @@ def run(
         "data_root": data_root,
         "threads": threads,
         "exit_zero": exit_zero,
+        "jobs": jobs,
+        "cell_timeout": cell_timeout,
+        "max_memory": max_memory,
+        "resume": resume,
+        "accept_mixed_env": accept_mixed_env,
+        "shard": shard,
     }
     session = Session.open(target, {**given, "format": format_, "plain": plain})
     if print_config:
@@ -69,5 +87,19 @@ def run(
             argv=sys.argv[1:],
             **given,
         )
+    if session.resolved["shard"] and not report.interrupted:
+        raise typer.Exit(_say_shard(report, session))
     show(report, session)
     raise typer.Exit(report.verdict.exit_code)
+
+
+def _say_shard(report: Report, session: Session) -> int:
+    """What became of one part of the cells, and its exit code: 0 where each of them ended as it should."""
+    broken = [cell for cell in report.cells if cell.status in ("error", "timeout")]
+    for cell in broken:
+        typer.echo(f"{cell.probe} seed {cell.seed}: {cell.status}, {cell.reason}")
+    typer.echo(
+        f"SHARD {session.resolved['shard']}  {len(report.cells)} of {report.document.coverage.planned} cells are in "
+        f'{session.out}. No verdict yet: "auditor merge" joins the shards.'
+    )
+    return 3 if broken else 0

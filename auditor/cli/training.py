@@ -51,6 +51,6 @@ def train_target(
 def say_trained(target: Target, console: Console) -> None:
     """Accuracy and split of a target that was just made."""
     from auditor import registry
-    from auditor.runner.assemble import target_row
+    from auditor.runner.describe import target_row
 
     registry.find("reports", "terminal").load()().print_trained(target_row(target), console)

@@ -97,5 +97,3 @@ def assemble_audit(
             verdict=verdict,
         )
     )
-
-

@@ -100,5 +100,3 @@ class Bench:
             except self.survives as error:  # one training's crash leaves the target's own numbers standing
                 self._anew[seed] = said_of(error)
         return self._anew[seed]
-
-

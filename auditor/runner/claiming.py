@@ -29,7 +29,9 @@ from auditor.guarantee import Guarantee
 from auditor.mechanism import PrivateDefense
 from auditor.parameters import spec_of
 from auditor.runner.assemble import RunSettings, assemble_audit
+from auditor.runner.describe import environment, target_row
 from auditor.runner.finished import Finished
+from auditor.runner.stopping import exit_code_of
 from auditor.statistics.accounting import check_delta
 from auditor.targets.target import Target
 
@@ -276,9 +278,9 @@ def run_claim(
     clock = time.perf_counter()
     is_fixed = question.plan is None  # arithmetic alone draws nothing
 
-    def document(answers: Iterable[Answer], *, interrupted: bool = False, only: PowerOnly | None = None) -> Audit:
+    def document(answers: Iterable[Answer], *, interrupted: int = 0, only: PowerOnly | None = None) -> Audit:
         return assemble_audit(
-            target,
+            target_row(target) if isinstance(target, Target) else target,
             [Finished(each.row, question.access, each.measured, fixed=is_fixed) for each in answers],
             settings,
             validity=(),
@@ -286,6 +288,7 @@ def run_claim(
             named={PROBE},
             seconds=time.perf_counter() - clock,
             interrupted=interrupted,
+            environment=environment(),
             allow_inconclusive=allow_inconclusive,
             power=only,
         )
@@ -304,8 +307,8 @@ def run_claim(
     try:
         for answer in run(question, power):
             answers.append(answer)  # one at a time: an interrupt keeps what is finished
-    except KeyboardInterrupt:
-        return document(answers, interrupted=True)
+    except KeyboardInterrupt as stop:
+        return document(answers, interrupted=exit_code_of(stop))
     return document(answers)
 
 
@@ -321,7 +324,8 @@ def refused(asked: Asked, defense: Defense, reason: Refused, target: Target, set
         status="skipped",
         reason=reason.reason,
     )
-    return assemble_audit(target, [Finished(row)], settings, validity=(), planned=1, named={PROBE}, seconds=0.0)
+    how = {"validity": (), "planned": 1, "named": {PROBE}, "seconds": 0.0, "environment": environment()}
+    return assemble_audit(target_row(target), [Finished(row)], settings, **how)  # type: ignore[arg-type]
 
 
 def _no_target(kind: Access, name: str, claim: Claim, content: str = "") -> TargetRow:

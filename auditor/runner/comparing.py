@@ -6,7 +6,6 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -21,10 +20,14 @@ from auditor.data.deeprobust import poisoned_by
 from auditor.document import NONE, Audit, CellRow, Comparison, Result
 from auditor.errors import AuditorError, CapabilityError, ConfigError, SkippedError, UsageError
 from auditor.outcomes import FlipSet
-from auditor.runner.assemble import RunSettings, assemble_audit, check_validity
-from auditor.runner.execute import Observer, TrainedCache, not_run, one_line, run_cells
-from auditor.runner.finished import Finished
+from auditor.runner.assemble import RunSettings, assemble_audit
+from auditor.runner.describe import check_validity, environment, target_row
+from auditor.runner.execute import OURS_OR_THEIRS, TrainedCache, not_run, run_cells
+from auditor.runner.finished import Finished, said_of
+from auditor.runner.observer import Observer
 from auditor.runner.plan import PlannedCell, ProbeRequest, plan
+from auditor.runner.record import Record
+from auditor.runner.stopping import exit_code_of
 from auditor.statistics.draws import generator
 from auditor.targets.target import DefenseTag, Target
 
@@ -36,8 +39,8 @@ def run_compare(
     settings: RunSettings,
     *,
     observer: Observer,
+    record: Record,
     group: Tensor | None = None,
-    out: Path | None = None,
 ) -> Audit:
     """Fits every defence once per seed, audits each, tries every edit on every arm, and compares.
 
@@ -55,7 +58,7 @@ def run_compare(
             'undefended target. Give that one; "auditor run" audits this one as it is.'
         )
     clock = time.perf_counter()
-    run = _Run(target, defenses, probes, settings, observer, group, out)
+    run = _Run(target, defenses, probes, settings, observer, record, group)
     order = [(request, seed) for seed in settings.seeds for request in defenses]
     observer.planned([cell for request, seed in order for cell in run.plan(target, request, seed)])
     for request in defenses:  # a parameter that does not fit this target is said before anything is measured
@@ -63,7 +66,7 @@ def run_compare(
         if isinstance(error, UsageError) and not request.control_of:
             raise error
     validity = (*check_validity(target, (request.entry.id for request in probes)), *origin_rows(target))
-    interrupted = False
+    interrupted = 0
     try:
         for request, seed in order:
             run.finished.extend(run.audited(request, seed))
@@ -71,10 +74,10 @@ def run_compare(
             run.score(seed)
         for seed in settings.seeds:
             run.finished.extend(run.gains(seed))
-    except KeyboardInterrupt:
-        interrupted = True
+    except KeyboardInterrupt as stop:
+        interrupted = exit_code_of(stop)
     return assemble_audit(
-        target,
+        target_row(target),
         run.finished,
         settings,
         validity=validity,
@@ -82,6 +85,7 @@ def run_compare(
         named={request.entry.id for request in probes if request.named},
         seconds=time.perf_counter() - clock,
         interrupted=interrupted,
+        environment=environment(),
         compare=run.compared,
     )
 
@@ -95,8 +99,8 @@ class _Run:
     probes: Sequence[ProbeRequest]
     settings: RunSettings
     observer: Observer
+    record: Record
     group: Tensor | None
-    out: Path | None
     arms: Arms = field(default_factory=Arms)
     models: TrainedCache = field(default_factory=TrainedCache)
     finished: list[Finished] = field(default_factory=list)
@@ -128,9 +132,9 @@ class _Run:
         except (SkippedError, CapabilityError) as reason:
             arms.reasons[key] = ("skipped", str(reason))
         except AuditorError as error:
-            arms.reasons[key], failure = ("error", one_line(str(error))), error
-        except Exception as error:  # one defence's crash leaves the others standing
-            arms.reasons[key] = ("error", one_line(f"{type(error).__name__}: {error}"))
+            arms.reasons[key], failure = ("error", said_of(error)), error
+        except OURS_OR_THEIRS as error:  # one defence's crash leaves the others standing
+            arms.reasons[key] = ("error", said_of(error))
         arms.seconds[key] = time.perf_counter() - start
         return failure
 
@@ -141,7 +145,8 @@ class _Run:
         if key not in self.arms.reasons:
             fitted = self.arms.targets[key]
             cells, side = self.plan(fitted, request, seed), self.settings.side
-            yield from run_cells(fitted, cells, side=side, observer=self.observer, out=self.out, models=self.models)
+            how = {"observer": self.observer, "models": self.models, "record": self.record}
+            yield from run_cells(fitted, cells, side=side, **how)  # type: ignore[arg-type]
             return
         status, why = self.arms.reasons[key]
         reason = f"{request.spec} was not fitted: {why}"

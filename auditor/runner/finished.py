@@ -9,6 +9,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from auditor.document import CellRow, Measured
 from auditor.document.audit import CellStatus
 from auditor.errors import AuditorError
+from auditor.printable import error_text
 from auditor.runner.plan import PlannedCell
 
 
@@ -67,12 +68,6 @@ def row_of(planned: PlannedCell, status: CellStatus, reason: str) -> CellRow:
     )
 
 
-def one_line(text: str, limit: int = 300) -> str:
-    """`text` on one line, cut to `limit` characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
 def said_of(error: BaseException) -> str:
     """What an error says, with its class unless it is one of ours."""
-    return one_line(str(error) if isinstance(error, AuditorError) else f"{type(error).__name__}: {error}")
+    return error_text(error, named=not isinstance(error, AuditorError))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from auditor.records import Model
 from auditor.registry import Profile
 
@@ -35,4 +37,4 @@ class Job(Model):
     profile: Profile = "standard"
     seeds: tuple[int, ...] = (0,)
     training_seeds: int = 0
-    side: dict[str, Any] = {}
+    side: dict[str, Any] = Field(default_factory=dict)

@@ -191,9 +191,7 @@ def plan_run(
     return cells
 
 
-def build_attacks(
-    probe: ProbeEntry, given: Mapping[str, str]
-) -> tuple[tuple[Registered, ...], dict[str, str]]:
+def build_attacks(probe: ProbeEntry, given: Mapping[str, str]) -> tuple[tuple[Registered, ...], dict[str, str]]:
     """The attacks of a probe with the user's parameters, and the parameters that the harness takes.
 
     A parameter goes to everyone who declares it: the harness's `Settings` and each attack's own fields.

@@ -27,8 +27,9 @@ from pydantic_core import from_json
 from auditor import errors
 from auditor.document.audit import CellStatus
 from auditor.errors import AuditorError, LoadError
+from auditor.printable import neutral
 from auditor.runner.executor import group_of
-from auditor.runner.finished import Finished, from_line, one_line, row_of
+from auditor.runner.finished import Finished, from_line, row_of
 from auditor.runner.job import Job
 from auditor.runner.observer import Observer
 from auditor.runner.plan import PlannedCell
@@ -150,7 +151,7 @@ class Worker:
         self.said.seek(0, os.SEEK_END)
         self.said.seek(max(0, self.said.tell() - 4096))
         lines = self.said.read().decode("utf-8", "replace").strip().splitlines()
-        return f"{what}{f'; its last words: {one_line(lines[-1])}' if lines else ''}"
+        return f"{what}{f'; its last words: {neutral(lines[-1])}' if lines else ''}"
 
 
 @dataclass(frozen=True, slots=True)

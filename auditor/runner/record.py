@@ -2,7 +2,7 @@
 
 ```
 DIR/run.json            what was asked for, of which target, in which environment; the files here that are ours
-DIR/cells.jsonl         one line a finished cell, on the disk before the next one begins: what a resumed run goes on from
+DIR/cells.jsonl         one line a finished cell, on the disk before the next one begins: a resumed run goes on
 DIR/audit.json, …       the last complete document and its reports, renamed into place together
 DIR/audit.partial.json  what an interrupted run had
 DIR/errors/             tracebacks of cells that broke off

@@ -91,9 +91,7 @@ def joined_shards(folders: Sequence[Path]) -> tuple[Header, dict[str, Finished]]
 def _differs(one: Header, other: Header) -> list[str]:
     """Names of what two headers say differently, besides what no number depends on."""
     apart = {"shard", "argv", "config_file"}
-    return [
-        name for name in Header.model_fields if name not in apart and getattr(one, name) != getattr(other, name)
-    ]
+    return [name for name in Header.model_fields if name not in apart and getattr(one, name) != getattr(other, name)]
 
 
 def _add(found: dict[str, Finished], more: Mapping[str, Finished], folder: Path) -> None:

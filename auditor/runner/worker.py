@@ -1,4 +1,4 @@
-"""One worker process: loads a target, then carries out the cells that it is told to (`python -m auditor.runner.worker`).
+"""One worker process: loads a target, then carries out the cells that it is told to.
 
 User code runs here and nowhere else. Whatever it does to this process, to its streams or to the standard library, the
 parent only reads lines of numbers, and judges, writes and prints by itself. An order is a line on standard input,
@@ -17,6 +17,7 @@ from typing import BinaryIO
 from pydantic_core import to_json
 
 from auditor.errors import AuditorError, LoadError
+from auditor.printable import neutral, neutral_lines
 from auditor.runner.bench import Bench
 from auditor.runner.finished import said_of, to_line
 from auditor.runner.job import Job
@@ -38,15 +39,15 @@ class Answers:
 
     def note(self, text: str) -> None:
         """Something for the user to read."""
-        self.give("note", to_json(text))
+        self.give("note", to_json(neutral_lines(text)))
 
     def tick(self, fraction: float | None, note: str) -> None:
         """The running cell is that far."""
-        self.give("tick", to_json([fraction, note]))
+        self.give("tick", to_json([fraction, neutral(note)]))
 
     def trace(self, _cell: PlannedCell, text: str) -> None:
         """The traceback of the running cell."""
-        self.give("trace", to_json(text))
+        self.give("trace", to_json(_printable(text)))
 
     def failed(self, error: BaseException) -> None:
         """The target cannot be loaded, or something of ours is wrong."""
@@ -56,7 +57,15 @@ class Answers:
                 "Take sys.exit out of it."
             )
         kind = type(error).__name__ if isinstance(error, AuditorError) else ""
-        self.give("failed", to_json([kind, said_of(error) if not kind else str(error), traceback.format_exc()]))
+        self.give(
+            "failed",
+            to_json([kind, said_of(error), _printable(traceback.format_exc())]),
+        )
+
+
+def _printable(text: str) -> str:
+    """The text with what is no character spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def main() -> None:
@@ -67,7 +76,7 @@ def main() -> None:
         with undisturbed(job.threads):
             bench = Bench.load(job, answers.note)
             _serve(bench, orders, answers)
-    except BaseException as error:  # noqa: BLE001  whatever it is, the parent must hear of it
+    except BaseException as error:
         answers.failed(error)
     os._exit(0)  # threads that user code has left behind would keep the process
 

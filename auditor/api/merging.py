@@ -1,0 +1,64 @@
+"""`merge`: the audit whose cells several machines have carried out. What the command of this name calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from auditor.api.options import Resolved, Setting
+from auditor.api.report import Report
+from auditor.api.session import Session
+from auditor.errors import UsageError
+from auditor.runner.record import Record
+from auditor.runner.running import assembled
+from auditor.runner.shards import joined_shards
+
+if TYPE_CHECKING:
+    Place = str | os.PathLike[str]
+
+
+def merge(
+    folders: Iterable[Place],
+    *,
+    out: Place | None = None,
+    formats: Iterable[str] = (),
+    baseline: Place | None = None,
+    exit_zero: bool | None = None,
+) -> Report:
+    """Joins what `audit(..., shard="i/n", out=...)` left in several folders; nothing is measured again.
+
+    The document is the one that a single run would have written. Cells that no folder holds are missing from it, and
+    the verdict says so.
+
+    Args:
+        folders: of the shards, or of runs that were interrupted.
+        out: folder for `audit.json` and the reports; none of `folders`.
+        formats: reports to write beside `audit.json`.
+        baseline: path of accepted results.
+        exit_zero: a failed gate has exit code 0.
+
+    Raises:
+        UsageError: a folder holds no run, they are parts of different runs, or `out` is one of them.
+    """
+    places = [Path(folder) for folder in folders]
+    header, found = joined_shards(places)
+    if out is not None and Path(out).resolve() in [place.resolve() for place in places]:
+        raise UsageError(f"-o {os.fspath(out)} is one of the folders to merge. Choose another one.")
+    given = {
+        "out": "" if out is None else os.fspath(out),
+        "format": ",".join(formats),
+        "baseline": "" if baseline is None else os.fspath(baseline),
+        "exit_zero": header.options["exit_zero"] if exit_zero is None else exit_zero,
+    }
+    options = {name: Setting(value, "run.json") for name, value in {**header.options, **given}.items()}
+    session = Session(Path(), Resolved(options, header.tables))
+    settings, accepted = session.settings(header.argv, header.config_file), session.baseline()
+    session.check_out()
+    with Record.opened(session.out) as record:
+        record.begin(header, fresh=True)
+        for done in found.values():
+            record.add(done)
+        seconds = sum(done.row.seconds for done in found.values())
+        return session.keep(assembled(header.described, found, settings, seconds=seconds, baseline=accepted), record)
