@@ -8,11 +8,21 @@ from pathlib import Path
 import pytest
 import torch
 
+from auditor.api.session import Session
+from tests import in_process
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     """Reduction order depends on the number of threads."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_worker_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process costs seconds: those that are not about processes (`pytest.mark.workers`) do without."""
+    if request.node.get_closest_marker("workers") is None:
+        monkeypatch.setattr(Session, "workers", in_process.start)
 
 
 @pytest.fixture(scope="session")

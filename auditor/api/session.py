@@ -133,13 +133,10 @@ class Session:
 
     def seeds(self) -> tuple[int, ...]:
         """Attack seeds: as given, else the profile's."""
-        from auditor.runner.plan import SEEDS_BY_PROFILE
+        from auditor.runner.plan import seeds_of
 
-        return (
-            parse_seeds(self.resolved["seeds"])
-            if self.resolved["seeds"]
-            else SEEDS_BY_PROFILE[self.resolved["profile"]]
-        )
+        asked, usual = self.resolved["seeds"], seeds_of(self.resolved["profile"])
+        return parse_seeds(asked) if asked else usual
 
     def probes(self) -> tuple[ProbeRequest, ...]:
         """The probes that the options choose."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from auditor.compare.arms import load_any
 from auditor.data.sources import resolve_root
 from auditor.document import RECIPE
@@ -70,6 +72,19 @@ class Bench:
             cells=self.cells,
             environment=environment(),
         )
+
+    def outputs(self) -> tuple[float, float] | None:
+        """Mean and mean square of the logits: equal in every process that has loaded the same model.
+
+        None for a model that does not answer twice the same: its checks say that.
+        """
+        target, graph = self.target, self.target.graph
+        with torch.no_grad():
+            again = target.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
+        first = target.clean_logits()
+        if not torch.allclose(first, again, equal_nan=True):
+            return None
+        return float(first.double().mean()), float(first.double().square().mean())
 
     def run(self, cells: Sequence[PlannedCell], observer: Observer, record: Record) -> Iterator[Finished]:
         """See `Executor`."""

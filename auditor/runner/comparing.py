@@ -39,8 +39,8 @@ def run_compare(
     settings: RunSettings,
     *,
     observer: Observer,
-    record: Record,
     group: Tensor | None = None,
+    record: Record | None = None,
 ) -> Audit:
     """Fits every defence once per seed, audits each, tries every edit on every arm, and compares.
 
@@ -58,7 +58,7 @@ def run_compare(
             'undefended target. Give that one; "auditor run" audits this one as it is.'
         )
     clock = time.perf_counter()
-    run = _Run(target, defenses, probes, settings, observer, record, group)
+    run = _Run(target, defenses, probes, settings, observer, record or Record(), group)
     order = [(request, seed) for seed in settings.seeds for request in defenses]
     observer.planned([cell for request, seed in order for cell in run.plan(target, request, seed)])
     for request in defenses:  # a parameter that does not fit this target is said before anything is measured

@@ -21,7 +21,7 @@ from auditor.outcomes import FlipSet
 from auditor.probe import Cell, CellResult
 from auditor.runner.finished import Finished, row_of, said_of
 from auditor.runner.observer import Observer
-from auditor.runner.plan import PlannedCell, build_attacks
+from auditor.runner.plan import PlannedCell, usable_attacks
 from auditor.runner.record import Record
 from auditor.statistics.node_bootstrap import Memo
 from auditor.targets.target import Target
@@ -107,11 +107,11 @@ def _measured(
 ) -> CellResult:
     """What the harness of the probe answers; at least one number."""
     entry = planned.entry
-    attacks, params = build_attacks(entry, planned.params)
+    attacks, params = usable_attacks(target, entry, planned.params)
     cell = Cell(
         target=target,
         probe=entry,
-        attacks=tuple(attack for attack in attacks if attack.needs <= target.capabilities),
+        attacks=attacks,
         params=params,
         profile=planned.profile,
         seed=planned.seed,

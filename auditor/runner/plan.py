@@ -78,6 +78,18 @@ class PlannedCell(Model):
         return 0.0 if self.skip else float(self.entry.cost.get(self.profile, 0.0))
 
 
+def seeds_of(profile: str) -> tuple[int, ...]:
+    """The attack seeds of a profile.
+
+    Raises:
+        ConfigError: there is no such profile.
+    """
+    for known, seeds in SEEDS_BY_PROFILE.items():
+        if known == profile:
+            return seeds
+    raise ConfigError(f'profile is "{profile}"; expected one of {", ".join(PROFILES)}. {nearest(profile, PROFILES)}')
+
+
 def choose_probes(
     *,
     only: str = "",
@@ -90,10 +102,7 @@ def choose_probes(
     Raises:
         ConfigError: unknown probe, family or profile; nothing left to run.
     """
-    if profile not in PROFILES:
-        raise ConfigError(
-            f'profile is "{profile}"; expected one of {", ".join(PROFILES)}. {nearest(profile, PROFILES)}'
-        )
+    seeds_of(profile)
     known = registry.probes()
     if only:
         requests = [
@@ -189,6 +198,14 @@ def plan_run(
     for seed in islice(new, trainings):
         cells += plan(target, requests, seeds=(seed,), profile=profile, side=side, arm=RECIPE)
     return cells
+
+
+def usable_attacks(
+    target: Target, probe: ProbeEntry, given: Mapping[str, str]
+) -> tuple[tuple[Registered, ...], dict[str, str]]:
+    """`build_attacks`, without the attacks that need what the target does not offer."""
+    attacks, params = build_attacks(probe, given)
+    return tuple(attack for attack in attacks if attack.needs <= target.capabilities), params
 
 
 def build_attacks(probe: ProbeEntry, given: Mapping[str, str]) -> tuple[tuple[Registered, ...], dict[str, str]]:

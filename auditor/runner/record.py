@@ -174,8 +174,8 @@ class Record:
             _renamed(part, self.folder / name)
         ours = (*files, *self._errors)
         for name in {*self._file.files, PARTIAL} - set(ours):
-            if _is_inside(name):
-                (self.folder / name).unlink(missing_ok=True)
+            if _is_inside(name) and (self.folder / name).is_file():
+                (self.folder / name).unlink()
         self._file = self._file.model_copy(update={"complete": True, "files": ours})
         self._write_run()
 
@@ -232,7 +232,7 @@ def _locked(place: Path, shown: Path) -> Iterator[None]:
 def _is_inside(name: str) -> bool:
     """Whether a name that a file gave us is that of a file of ours: in the folder itself, or among its tracebacks."""
     path = PurePath(name)
-    return path.parts == (path.name,) or path.parts == (ERRORS, path.name)
+    return path.name != ".." and path.parts in ((path.name,), (ERRORS, path.name))
 
 
 def _same_environment(before: Header, now: Header, folder: Path) -> None:

@@ -83,7 +83,7 @@ def main() -> None:
 
 def _serve(bench: Bench, orders: SimpleQueue[bytes], answers: Answers) -> None:
     cells = {cell.key: cell for cell in bench.cells}
-    answers.give("loaded", to_json(sorted(cells)))
+    answers.give("loaded", to_json([sorted(cells), bench.outputs()]))
     while True:
         order, _, key = orders.get().decode().partition(" ")
         if order == "describe":

@@ -28,7 +28,7 @@ from auditor.outcomes import FlipOutcome, LinkOutcome, Outcome, ShiftOutcome
 from auditor.parameters import build
 from auditor.probe import Attack, Attempt, Cell, CellResult, Registered
 from auditor.runner.execute import TrainedCache
-from auditor.runner.plan import ProbeRequest, build_attacks
+from auditor.runner.plan import build_attacks
 from auditor.targets.target import Target
 from auditor.targets.validity import validity_rows
 from auditor.view import Access, SideKnowledge, View, grant_graph, grant_privacy, uniform_pairs
@@ -307,7 +307,7 @@ def test_the_harness_gives_the_headline_and_raises_only_findings_on_the_registry
 
 def evaluated(id_: str, target: Target) -> CellResult:
     probe = PROBES[id_]
-    attacks, own = build_attacks(ProbeRequest(probe, FAST.get(id_, {})), registry.attacks_of(id_))
+    attacks, own = build_attacks(probe, FAST.get(id_, {}))
     cell = Cell(target, probe, attacks, own, "quick", 0, SideKnowledge(), TrainedCache())
     result: CellResult = registry.load_location(probe.evaluation)(cell)
     return result

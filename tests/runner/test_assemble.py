@@ -10,7 +10,8 @@ import pytest
 from auditor import registry
 from auditor.document import TargetRow, TaskRow, disagreements
 from auditor.policy import Policy
-from auditor.runner.assemble import RunSettings, assemble_audit, check_validity, target_row
+from auditor.runner.assemble import RunSettings, assemble_audit
+from auditor.runner.describe import check_validity, target_row
 from auditor.targets.target import Target
 from tests.policy.samples import TARGET, cell, measurement, row, seeds
 from tests.toys import toy_target
@@ -37,7 +38,7 @@ def target() -> Target:
 def assembled(cells: list[Any], **more: Any):
     settings = RunSettings((0,), "quick", Policy.named("standard"), config_file="audit.toml")
     given = {"validity": (), "planned": len(cells), "named": set(), "seconds": 1.0, **more}
-    return assemble_audit(PLACE, cells, settings, **given)
+    return assemble_audit(PLACE, cells, settings, **{"environment": {}, **given})
 
 
 def test_checks_touch_the_probes_whose_registry_line_lists_them(target: Target) -> None:

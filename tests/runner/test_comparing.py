@@ -77,7 +77,7 @@ def test_every_cell_that_runs_was_planned(monkeypatch: pytest.MonkeyPatch) -> No
     probes = choose_probes(family="privacy", profile="quick")
     run_compare(toy_target(epochs=2), requests, probes, settings(0), observer=observer)
     seen = [(row.arm, row.probe) for row in observer.rows]
-    assert [(cell.arm, cell.request.spec) for cell in planned] == seen
+    assert [(cell.arm, cell.spec) for cell in planned] == seen
     assert ("joint-cluster:clusters=3,partition=bfs", "partition-leak") in seen
     assert ("none", "partition-leak") not in seen
 

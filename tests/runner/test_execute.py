@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from auditor.document import Audit, CellRow, Control, Curve, Estimate, Measured, Metric, Series, canonical, measured
+from auditor.document import Audit, Control, Curve, Estimate, Measured, Metric, Series, canonical, measured
 from auditor.errors import CapabilityError, EvaluationError, SkippedError
 from auditor.policy import Policy
 from auditor.probe import Cell, CellResult
 from auditor.runner import execute
-from auditor.runner.assemble import RunSettings, run_audit
-from auditor.runner.execute import TrainedCache, one_line, run_cells
-from auditor.runner.finished import Finished
+from auditor.runner.assemble import RunSettings
+from auditor.runner.execute import TrainedCache, run_cells
+from auditor.runner.finished import Finished, from_line
 from auditor.runner.plan import PlannedCell, choose_probes, plan
+from auditor.runner.record import Record, read_cells
 from auditor.targets.target import Target
 from auditor.view import SideKnowledge
+from tests.runner.running import audited
 from tests.toys import Silent, toy_target
 
 SIDE = SideKnowledge()
@@ -71,7 +72,9 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
 
 
 def run(target: Target, only: str, out: Path | None = None, observer: Silent | None = None) -> list[Finished]:
-    return list(run_cells(target, planned(target, only), side=SIDE, observer=observer or Silent(), out=out))
+    how = {"side": SIDE, "observer": observer or Silent(), "models": TrainedCache()}
+    with Record.opened(out) as record:
+        return list(run_cells(target, planned(target, only), record=record, **how))  # type: ignore[arg-type]
 
 
 def test_a_finished_cell_carries_its_numbers_and_the_row_all_else(target: Target, answers: Answers) -> None:
@@ -106,11 +109,8 @@ def test_one_crash_is_one_row_and_the_others_go_on(target: Target, tmp_path: Pat
 def test_every_finished_cell_is_recorded_with_its_numbers(target: Target, tmp_path: Path, answers: Answers) -> None:
     answers(strata=ZeroDivisionError("planted"))
     finished = run(target, "strata,corruption", tmp_path)
-    lines = [json.loads(line) for line in (tmp_path / "cells.jsonl").read_text().splitlines()]
-    assert [CellRow.model_validate(line["cell"]) for line in lines] == [each.row for each in finished]
-    assert [tuple(line["access"]) for line in lines] == [each.access for each in finished]
-    numbers = [tuple(Measured.model_validate(each) for each in line["measured"]) for line in lines]
-    assert numbers == [each.measured for each in finished]
+    assert [from_line(line) for line in (tmp_path / "cells.jsonl").read_bytes().splitlines()] == finished
+    assert list(read_cells(tmp_path).values()) == finished
 
 
 @pytest.mark.parametrize(
@@ -146,22 +146,17 @@ def test_a_cell_that_cannot_run_is_not_run(target: Target, answers: Answers) -> 
 
 def test_crash_makes_the_audit_incomplete_with_exit_3(target: Target, answers: Answers) -> None:
     answers(strata=ZeroDivisionError("planted"))
-    audit = run_audit(target, planned(target, "strata"), SETTINGS, observer=Silent())
+    audit = audited(target, planned(target, "strata"), SETTINGS)
     assert (audit.verdict.status, audit.verdict.exit_code) == ("INCOMPLETE", 3)
 
 
 def test_interruption_keeps_finished_cells(target: Target, answers: Answers) -> None:
     answers(corruption=KeyboardInterrupt())
-    audit = run_audit(target, planned(target, "strata,corruption"), SETTINGS, observer=Silent())
+    audit = audited(target, planned(target, "strata,corruption"), SETTINGS)
     assert (audit.verdict.status, audit.verdict.exit_code) == ("INCOMPLETE", 130)
     assert [code.code for code in audit.verdict.codes] == ["never-finished", "interrupted"]
     assert [cell.probe for cell in audit.cells] == ["strata"]
     assert [result.probe for result in audit.results] == ["strata"]
-
-
-def test_one_line_keeps_its_limit() -> None:
-    assert one_line(" a\n b\t c ") == "a b c"
-    assert one_line("x" * 301) == "x" * 299 + "…"
 
 
 def test_twin_is_trained_once(target: Target) -> None:
@@ -184,7 +179,7 @@ def test_twin_is_trained_once(target: Target) -> None:
 
 def test_rerun_has_equal_canonical_bytes_whatever_ran_before(target: Target) -> None:
     def audit(only: str) -> Audit:
-        return run_audit(target, planned(target, only), SETTINGS, observer=Silent())
+        return audited(target, planned(target, only), SETTINGS)
 
     first, second, alone = audit("strata,corruption"), audit("strata,corruption"), audit("corruption")
     assert canonical(first) == canonical(second)

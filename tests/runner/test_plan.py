@@ -10,7 +10,7 @@ import pytest
 from auditor import registry
 from auditor.errors import ConfigError
 from auditor.registry import Entry, ProbeEntry, Profile, Shown
-from auditor.runner.plan import ProbeRequest, build_attacks, choose_probes, plan
+from auditor.runner.plan import ProbeRequest, build_attacks, choose_probes, plan, usable_attacks
 from auditor.targets.target import Capability
 from auditor.view import SideKnowledge
 from tests.toys import toy_target
@@ -43,12 +43,12 @@ def test_named_probe_runs_even_where_the_profile_leaves_it_out() -> None:
 def test_unknown_parameter_offers_the_nearest() -> None:
     request = ProbeRequest(registry.find_probe("graphmi"), {"stepz": "3"})
     with pytest.raises(ConfigError, match='no parameter "stepz"'):
-        build_attacks(request, registry.attacks_of("graphmi"))
+        build_attacks(request.entry, request.params)
 
 
 def test_parameter_reaches_the_attack_that_declares_it() -> None:
     request = ProbeRequest(registry.find_probe("graphmi"), {"steps": "7"})
-    ((attack,), harness) = build_attacks(request, registry.attacks_of("graphmi"))
+    ((attack,), harness) = build_attacks(request.entry, request.params)
     assert (attack.id, attack.entry.role) == ("graphmi", "search")
     assert attack.attack.steps == 7  # type: ignore[attr-defined]
     assert harness == {}
@@ -58,7 +58,7 @@ def test_parameter_reaches_the_attack_that_declares_it() -> None:
 def test_a_value_of_the_wrong_type_is_refused_wherever_it_is_declared(key: str, value: str) -> None:
     request = ProbeRequest(registry.find_probe("graphmi"), {key: value})
     with pytest.raises(ConfigError, match=f"graphmi: {key}={value} cannot be used"):
-        build_attacks(request, registry.attacks_of("graphmi"))
+        build_attacks(request.entry, request.params)
 
 
 def test_a_harness_that_judges_a_lack_itself_is_planned_without_its_search() -> None:
@@ -66,14 +66,15 @@ def test_a_harness_that_judges_a_lack_itself_is_planned_without_its_search() -> 
     target = dataclasses.replace(toy_target(), capabilities=frozenset(Capability) - {Capability.GRAD_EDGE})
     (cell,) = plan(target, choose_probes(only="structure-evasion"), seeds=(0,), profile="quick", side=SideKnowledge())
     assert cell.skip == ""
-    assert [attack.entry.role for attack in cell.attacks] == ["control", "heuristic"]
+    usable, _params = usable_attacks(target, cell.entry, cell.params)
+    assert [attack.entry.role for attack in usable] == ["control", "heuristic"]
 
 
 def test_probe_is_skipped_when_no_search_can_run() -> None:
     target = dataclasses.replace(toy_target(), capabilities=frozenset({Capability.LABELS, Capability.PROBS}))
     requests = choose_probes(only="structure-evasion,posterior-similarity")
     cells = plan(target, requests, seeds=(0,), profile="quick", side=SideKnowledge())
-    reasons = {cell.request.entry.id: cell.skip for cell in cells}
+    reasons = {cell.entry.id: cell.skip for cell in cells}
     assert "GRAD_EDGE" in reasons["structure-evasion"]
     assert reasons["posterior-similarity"] == ""
 
@@ -123,9 +124,11 @@ def probing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ProbeRequest]:
 )
 def test_roles_decide_whether_a_probe_runs(probing: Callable[..., ProbeRequest], roles: Roles, reason: str) -> None:
     target = dataclasses.replace(toy_target(epochs=2), capabilities=frozenset({Capability.LABELS, Capability.PROBS}))
-    (cell,) = plan(target, [probing(roles)], seeds=(0,), profile="quick", side=PUBLIC)
+    request = probing(roles)
+    (cell,) = plan(target, [request], seeds=(0,), profile="quick", side=PUBLIC)
     assert cell.skip == reason
-    assert {attack.entry.role for attack in cell.attacks} == {
+    usable, _params = usable_attacks(target, request.entry, {})
+    assert {attack.entry.role for attack in usable} == {
         role for role, needs in roles.items() if set(needs) <= {"LABELS", "PROBS"}
     }
 
@@ -157,7 +160,7 @@ def test_probe_of_another_defence_s_artefact_is_left_out_unless_named() -> None:
 
     def planned(only: str = "") -> list[str]:
         cells = plan(target, choose_probes(only=only), seeds=(0,), profile="standard", side=PUBLIC)
-        return [cell.request.entry.id for cell in cells]
+        return [cell.entry.id for cell in cells]
 
     assert "partition-leak" not in planned()
     assert planned("partition-leak") == ["partition-leak"]

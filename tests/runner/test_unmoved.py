@@ -10,17 +10,18 @@ import torch
 from auditor.document import NONE, Audit
 from auditor.document.codes import ResultUntrusted, Untrusted
 from auditor.policy import Policy
-from auditor.runner.assemble import RunSettings, run_audit
+from auditor.runner.assemble import RunSettings
 from auditor.runner.plan import choose_probes, plan
 from auditor.targets.target import Capability, Target
 from auditor.view import SideKnowledge
-from tests.toys import MLP, Silent, toy_target
+from tests.runner.running import audited
+from tests.toys import MLP, toy_target
 
 
-def audited(target: Target, only: str = "structure-evasion", policy: str = "standard") -> Audit:
+def audit_of(target: Target, only: str = "structure-evasion", policy: str = "standard") -> Audit:
     settings = RunSettings((0,), "quick", Policy.named(policy))
     cells = plan(target, choose_probes(only=only), seeds=(0,), profile="quick", side=SideKnowledge())
-    return run_audit(target, cells, settings, observer=Silent())
+    return audited(target, cells, settings)
 
 
 def unmoved() -> Target:
@@ -31,7 +32,7 @@ def unmoved() -> Target:
 @pytest.mark.parametrize("policy", ["standard", "strict"])
 def test_no_edge_can_change_an_answer_passes_and_the_run_is_complete(policy) -> None:
     target = dataclasses.replace(unmoved(), verified=True)
-    audit = audited(target, policy=policy)
+    audit = audit_of(target, policy=policy)
     (judged,) = [result for result in audit.results if result.judged]
     assert (judged.finding, judged.arm) == ("robustness-structure", NONE)
     assert judged.judgement is not None
@@ -52,7 +53,7 @@ class Hidden(MLP):
 
 def test_a_model_with_a_graph_of_its_own_passes_nothing() -> None:
     target = unmoved()
-    audit = audited(dataclasses.replace(target, model=Hidden(target.graph.edge_index)))
+    audit = audit_of(dataclasses.replace(target, model=Hidden(target.graph.edge_index)))
     assert (audit.verdict.status, audit.verdict.exit_code) == ("INCOMPLETE", 3)
     assert any(isinstance(code, ResultUntrusted) for code in audit.verdict.codes)
     main = next(result for result in audit.results if result.judged and result.question == "robustness")

@@ -20,7 +20,7 @@ from auditor.data.graph import Graph
 from auditor.document import ValidityRow
 from auditor.probe import Cell
 from auditor.runner.execute import TrainedCache
-from auditor.runner.plan import ProbeRequest, build_attacks
+from auditor.runner.plan import build_attacks
 from auditor.targets.call_rules import find_calls
 from auditor.targets.capabilities import try_capabilities
 from auditor.targets.node_table import find_node_table
@@ -352,7 +352,7 @@ def test_probes_of_given_nodes_run_on_a_model_with_a_table(probe: str) -> None:
     entry = registry.probes()[probe]
     lacking = frozenset(Capability) - {Capability.ANY_NODES, Capability.RETRAIN}
     target = replace(made(Embedded), capabilities=lacking, fixed_nodes=(f"emb.weight [{N}, 16]",), recipe=None)
-    attacks, own = build_attacks(ProbeRequest(entry, {}), registry.attacks_of(probe))
+    attacks, own = build_attacks(entry, {})
     result = registry.load_location(entry.evaluation)(
         Cell(target, entry, attacks, own, "quick", 0, SideKnowledge(), TrainedCache())
     )

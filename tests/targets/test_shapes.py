@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from auditor.document import ValidityRow
-from auditor.runner.assemble import check_validity
+from auditor.runner.describe import check_validity
 from auditor.targets.load import load_target
 from auditor.targets.target import Target
 from tests.cli.program import inside

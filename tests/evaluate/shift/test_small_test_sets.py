@@ -15,7 +15,7 @@ from auditor.document import codes as why
 from auditor.evaluate.shift.harness import evaluate
 from auditor.policy import coverage_of, verdict_of
 from auditor.policy.rules import Policy
-from auditor.runner.assemble import check_validity
+from auditor.runner.describe import check_validity
 from auditor.runner.finished import Finished
 from reports.sentences.compose import said
 from tests.evaluate.shift.cells import make_cell, with_model

@@ -1,0 +1,105 @@
+"""Kills at random moments: the last complete document stays, and a resumed run ends as an undisturbed one does."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from auditor.document import canonical, from_bytes
+from tests.cli.program import auditor as program
+from tests.runner.hostile import hostile
+
+pytestmark = [pytest.mark.workers, pytest.mark.slow]
+WHAT = ("--only", "strata,corruption,posterior-similarity", "--profile", "quick", "--seeds", "0,1")
+EARLIER = ("--only", "strata", "--profile", "quick", "--format", "md")
+EXIT = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGKILL: -9}
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return hostile(tmp_path_factory.mktemp("kills") / "t")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(target: Path) -> tuple[bytes, float]:
+    """The canonical document and the seconds that it takes."""
+    start = time.monotonic()
+    done = program("run", target, *WHAT, "-o", target.parent / "whole")
+    assert done.returncode in (0, 1), done.stderr
+    raw = (target.parent / "whole" / "audit.json").read_bytes()
+    return canonical(from_bytes(raw)), time.monotonic() - start
+
+
+def killed(target: Path, out: Path, number: int, after: float, jobs: int) -> int | None:
+    """Exit code of a run that gets a signal after so many seconds; None where it was done before."""
+    command = [sys.executable, "-m", "auditor", "run", str(target), *WHAT, "--jobs", str(jobs), "-o", str(out)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env) as process:
+        try:
+            process.wait(after)
+            return None
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+        return process.wait(60)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_nothing_finished_is_lost(
+    tmp_path: Path, target: Path, undisturbed: tuple[bytes, float], number: signal.Signals, jobs: int
+) -> None:
+    whole, seconds = undisturbed
+    out, rng = tmp_path / "out", random.Random(f"{number}-{jobs}")
+    earlier = program("run", target, *EARLIER, "-o", out)
+    assert earlier.returncode in (0, 1), earlier.stderr
+    kept = (out / "audit.json").read_bytes()
+    ran: Counter[str] = Counter()
+    for _ in range(2):
+        code = killed(target, out, number, rng.uniform(0.3, 1.0) * seconds, jobs)
+        if code is None:
+            break
+        assert code == EXIT[number]
+        assert (out / "audit.json").read_bytes() == kept
+        before = Counter(ran)
+        ran = Counter(json.loads(line)["row"]["key"] for line in (out / "cells.jsonl").read_bytes().splitlines()[:-1])
+        assert not before - ran
+    done = program("run", target, *WHAT, "--jobs", str(jobs), "-o", out)
+    assert done.returncode in (0, 1), done.stderr
+    assert canonical(from_bytes((out / "audit.json").read_bytes())) == whole
+    rows = [json.loads(line)["row"]["key"] for line in (out / "cells.jsonl").read_bytes().splitlines()]
+    assert len(rows) == len(set(rows))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--seeds", "x"),
+        ("--policy", "nope"),
+        ("--baseline", "missing.json"),
+        ("--only", "nope"),
+        ("--only", "strata:foo=1"),
+        ("--format", "nope"),
+        ("--jobs", "0"),
+        ("--shard", "3/2"),
+        ("--profile", "nope"),
+        ("--fail-on", "zzz"),
+    ],
+    ids=" ".join,
+)
+def test_a_usage_error_changes_nothing(tmp_path: Path, target: Path, wrong: tuple[str, str]) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "audit.json").write_bytes(b"as it was")
+    done = program("run", target, *wrong, "-o", out)
+    assert done.returncode == 2, done.stderr
+    assert [path.name for path in out.iterdir()] == ["audit.json"]
+    assert (out / "audit.json").read_bytes() == b"as it was"

@@ -1,0 +1,133 @@
+"""What a model's own code does to its process costs one cell at most, and never gives a verdict."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import auditor
+from auditor.api.report import Report
+from auditor.document import canonical
+from auditor.errors import LoadError
+from tests.cli.program import auditor as program
+from tests.runner.hostile import hostile
+
+pytestmark = pytest.mark.workers
+LATE = "if CALLS > 90: "
+"""After the target is loaded and checked, in the middle of the cell of corruption: strata ends before."""
+
+
+def audited(folder: Path, **options: Any) -> Report:
+    return auditor.audit(folder, only="strata,corruption", profile="quick", **{"jobs": 1, **options})
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return audited(hostile(tmp_path_factory.mktemp("honest") / "t"))
+
+
+def test_the_number_of_processes_changes_no_number(tmp_path: Path, honest: Report) -> None:
+    assert [cell.status for cell in honest.cells] == ["ok", "ok"]
+    two = audited(hostile(tmp_path / "t"), jobs=2)
+    assert canonical(two.document) == canonical(honest.document)
+
+
+ENDS = {
+    "exit": "sys.exit(0)",
+    "os-exit": "os._exit(0)",
+    "generator-exit": "raise GeneratorExit",
+    "interrupt": "raise KeyboardInterrupt",
+    "no-text": "raise type('B', (Exception,), {'__str__': lambda self: 1 / 0})()",
+    "surrogate": "raise RuntimeError('\\ud800')",
+    "signal": "os.kill(os.getpid(), 9)",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("does", ENDS.values(), ids=list(ENDS))
+def test_an_end_in_a_cell_is_its_row_and_the_others_go_on(tmp_path: Path, does: str, honest: Report) -> None:
+    folder = hostile(tmp_path / "t", forward=LATE + does)
+    done = program(
+        "run", folder, "--only", "strata,corruption", "--profile", "quick", "--jobs", 1, "-o", tmp_path / "out"
+    )
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    report = Report.load(tmp_path / "out")
+    assert {cell.probe: cell.status for cell in report.cells} == {"strata": "ok", "corruption": "error"}
+    own = [r.estimate for r in report.document.results]
+    assert own == [r.estimate for r in honest.document.results if r.probe == "strata"]
+
+
+def test_the_process_of_a_cell_may_end_and_is_replaced(tmp_path: Path) -> None:
+    folder = hostile(tmp_path / "t", forward=LATE + "os._exit(0)")
+    report = audited(folder, out=tmp_path / "out")
+    assert (report.verdict.status, report.verdict.exit_code) == ("INCOMPLETE", 3)
+    broken = [cell for cell in report.cells if cell.status == "error"]
+    assert broken
+    assert all("ended itself with exit code 0" in cell.reason for cell in broken)
+
+
+AT_LOAD = [
+    {"forward": "sys.exit(0)"},
+    {"forward": "os._exit(0)"},
+    *(pytest.param({place: "sys.exit(0)"}, marks=pytest.mark.slow) for place in ("top", "build")),
+    *(pytest.param({place: "os._exit(0)"}, marks=pytest.mark.slow) for place in ("top", "build")),
+]
+
+
+@pytest.mark.parametrize("parts", AT_LOAD, ids=str)
+def test_an_end_while_loading_is_a_target_that_cannot_be_loaded(tmp_path: Path, parts: dict[str, str]) -> None:
+    with pytest.raises(LoadError):
+        audited(hostile(tmp_path / "t", **parts), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_cell_that_hangs_is_ended(tmp_path: Path) -> None:
+    start = time.monotonic()
+    report = audited(hostile(tmp_path / "t", forward=LATE + "time.sleep(1e6)"), cell_timeout=20)
+    assert time.monotonic() - start < 150
+    ended = [cell for cell in report.cells if cell.status == "timeout"]
+    assert ended
+    assert all(cell.reason == "took longer than 20 s (--cell-timeout)" for cell in ended)
+    assert report.verdict.exit_code == 3
+
+
+@pytest.mark.slow
+def test_a_cell_that_takes_all_memory_is_ended(tmp_path: Path) -> None:
+    greedy = LATE + "self.kept = [torch.ones(25_000_000) for _ in range(200)]"
+    report = audited(hostile(tmp_path / "t", forward=greedy), max_memory=2)
+    ended = [cell for cell in report.cells if cell.status == "error"]
+    assert ended
+    assert all(cell.reason == "needed more than 2.0 GB (--max-memory)" for cell in ended)
+
+
+HARMLESS = {
+    "chdir": {"build": "os.chdir('/')"},
+    "patched": {"build": "json.dumps = json.loads = lambda *a, **k: '{}'"},
+    "thread": {"build": "threading.Thread(target=time.sleep, args=(1e6,)).start()"},
+    "prints": {"forward": "print('finished {}'); os.write(1, b'finished {}')"},
+    "stdin": {"build": "sys.stdin.read()"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parts", HARMLESS.values(), ids=list(HARMLESS))
+def test_what_code_does_to_its_process_changes_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: dict[str, str], honest: Report
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    report = audited(hostile(tmp_path / "t", **parts), out="out")
+    assert [r.estimate for r in report.document.results] == [r.estimate for r in honest.document.results]
+    assert json.loads((tmp_path / "out" / "audit.json").read_bytes())["verdict"]["status"] == report.verdict.status
+
+
+def test_a_model_that_is_another_one_at_every_load_is_refused(tmp_path: Path) -> None:
+    drawn = "torch.manual_seed(time.time_ns() % 2**31); Net.extra = torch.rand(1); import random"
+    folder = hostile(tmp_path / "t", build=drawn, forward="x = x * Net.extra")
+    with pytest.raises(LoadError, match="another model each time"):
+        audited(folder, jobs=2)

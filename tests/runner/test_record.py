@@ -1,0 +1,201 @@
+"""The output folder is a transaction: what is complete stays, what is finished is not run again."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auditor import __version__
+from auditor.document import CellRow, Estimate, Measured, Metric, measured
+from auditor.errors import UsageError
+from auditor.runner.finished import Finished, from_line, to_line
+from auditor.runner.plan import PlannedCell
+from auditor.runner.record import Described, Header, Record, read_cells, read_run
+from auditor.runner.shards import Shard, joined_shards
+from tests.runner.test_assemble import PLACE
+
+KEYS = ("a", "b", "c")
+
+
+def planned(key: str, spec: str = "strata", seed: int = 0) -> PlannedCell:
+    return PlannedCell(spec=spec, seed=seed, profile="quick", key=key)
+
+
+def header(keys: tuple[str, ...] = KEYS, **environment: Any) -> Header:
+    cells = tuple(planned(key, seed=i) for i, key in enumerate(keys))
+    described = Described(target=PLACE, validity=(), cells=cells, environment={"torch": "2.13", **environment})
+    return Header(version=__version__, described=described, seeds=(0, 1, 2), profile="quick", options={}, tables={})
+
+
+def number(value: float) -> Measured:
+    metric = Metric("accuracy", "share", "lower", "damage")
+    return measured(metric, Estimate(value=value, lo=0.0, hi=1.0, n=7), finding="shift-gap")
+
+
+def done(key: str, status: str = "ok", value: float = 1 / 3) -> Finished:
+    row = CellRow(key=key, probe="strata", family="shift", seed=KEYS.index(key), status=status, params={"x": [1, 0.1]})  # type: ignore[arg-type]
+    return Finished(row, ("graph",), (number(value),) if status == "ok" else ())
+
+
+def test_a_line_gives_the_same_cell_to_the_last_digit() -> None:
+    for value in (1 / 3, 0.1 + 0.2, 5e-324, 1.0):
+        assert from_line(to_line(done("a", value=value))) == done("a", value=value)
+
+
+@pytest.mark.parametrize("line", [b"", b"{}", b"null", to_line(done("a"))[:-9], b'{"row": 1}', b"\xff"])
+def test_what_is_no_line_is_no_cell(line: bytes) -> None:
+    with pytest.raises(ValueError, match="finished cell"):
+        from_line(line)
+
+
+def test_without_a_folder_nothing_is_kept() -> None:
+    with Record.opened(None) as record:
+        assert record.begin(header()) == {}
+        record.add(done("a"))
+        record.commit({"audit.json": b"{}"})
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    with Record.opened(tmp_path) as record:
+        record.begin(header())
+        record.add(done("a"))
+        record.add(done("b", "error"))
+        record.add(done("c"))
+    with (tmp_path / "cells.jsonl").open("ab") as lines:
+        lines.write(to_line(done("b"))[:40])  # torn by a kill
+    with Record.opened(tmp_path) as record:
+        kept = record.begin(header())
+    assert kept == {"a": done("a"), "c": done("c")}  # what broke off is tried again
+    assert read_cells(tmp_path) == kept
+
+
+def test_a_complete_run_is_not_gone_on_with(tmp_path: Path) -> None:
+    with Record.opened(tmp_path) as record:
+        record.begin(header())
+        record.add(done("a"))
+        record.commit({"audit.json": b"1"})
+    with Record.opened(tmp_path) as record:
+        assert record.begin(header()) == {}
+    assert (tmp_path / "audit.json").read_bytes() == b"1"
+
+
+def test_fresh_and_other_cells_start_over(tmp_path: Path) -> None:
+    for again, kept in ((header(("x", "y")), {}), (header(), {}), (header(), {})):
+        with Record.opened(tmp_path) as record:
+            assert record.begin(again, fresh=True) == kept
+            record.add(done("a"))
+    with Record.opened(tmp_path) as record:
+        assert record.begin(header(("b", "a"))) == {"a": done("a")}
+
+
+def test_cells_of_another_environment_are_taken_only_when_asked_to(tmp_path: Path) -> None:
+    with Record.opened(tmp_path) as record:
+        record.begin(header())
+        record.add(done("a"))
+    other = header(torch="2.14")
+    with Record.opened(tmp_path) as record, pytest.raises(UsageError, match=r"torch 2\.13 \(now 2\.14\)"):
+        record.begin(other)
+    assert read_cells(tmp_path) == {"a": done("a")}
+    with Record.opened(tmp_path) as record:
+        assert list(record.begin(other, mixed=True)) == ["a"]
+
+
+def test_the_last_complete_document_stays_until_the_next_one_is(tmp_path: Path) -> None:
+    with Record.opened(tmp_path) as record:
+        record.begin(header())
+        record.commit({"audit.json": b"1", "audit.html": b"1"})
+    (tmp_path / "notes.txt").write_text("mine")
+    with Record.opened(tmp_path) as record:
+        record.begin(header())
+        record.partial(b"half")
+    assert (tmp_path / "audit.json").read_bytes() == b"1"
+    assert (tmp_path / "audit.partial.json").read_bytes() == b"half"
+    with Record.opened(tmp_path) as record:
+        record.begin(header())
+        record.commit({"audit.json": b"2", "audit.md": b"2"})
+    here = {path.name for path in tmp_path.iterdir()} - {".auditor.lock"}
+    assert here == {"audit.json", "audit.md", "cells.jsonl", "run.json", "notes.txt"}  # audit.html was of the first
+
+
+def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    out = tmp_path / "out"
+    with Record.opened(out) as record:
+        record.begin(header())
+        record.commit({"audit.json": b"1"})
+    file = read_run(out)
+    assert file is not None
+    names = ("../victim", str(victim), "errors/../../victim", "..", ".")
+    (out / "run.json").write_text(file.model_copy(update={"files": names}).model_dump_json())
+    with Record.opened(out) as record:
+        record.begin(header())
+        record.commit({"audit.json": b"2"})
+    assert victim.read_text() == "mine"
+
+
+def test_a_folder_belongs_to_one_run_at_a_time(tmp_path: Path) -> None:
+    with (
+        Record.opened(tmp_path),
+        pytest.raises(UsageError, match="another run is writing"),
+        Record.opened(tmp_path),
+    ):
+        pass
+    with Record.opened(tmp_path):
+        pass
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(UsageError, match="cannot write"), Record.opened(tmp_path / "out"):
+        pass
+
+
+def of_families() -> tuple[PlannedCell, ...]:
+    specs = ("strata", "corruption", "structure-evasion", "graphmi", "posterior-similarity")
+    return tuple(planned(f"{spec}{seed}", spec, seed) for spec in specs for seed in (0, 1, 2))
+
+
+@pytest.mark.parametrize("of", [1, 2, 3, 4, 15, 20])
+def test_shards_part_the_plan(of: int) -> None:
+    cells = of_families()
+    parts = [Shard(number, of).of_cells(cells) for number in range(1, of + 1)]
+    assert sorted(cell.key for part in parts for cell in part) == sorted(cell.key for cell in cells)
+    assert sum(map(bool, parts)) == min(of, len(cells))
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "a/b", "1/2/3", "-1/2", "1/99999999999", "1.0/2"])
+def test_what_is_no_shard_is_refused(text: str) -> None:
+    from auditor.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="expected i/n"):
+        Shard.parse(text)
+
+
+def shard(folder: Path, *cells: Finished, of: Header | None = None) -> Path:
+    with Record.opened(folder) as record:
+        record.begin(of or header())
+        for cell in cells:
+            record.add(cell)
+    return folder
+
+
+def test_shards_are_joined(tmp_path: Path) -> None:
+    slower = dataclasses.replace(done("a"), row=done("a").row.model_copy(update={"seconds": 9.0}))
+    folders = [shard(tmp_path / "1", done("a")), shard(tmp_path / "2", done("b"), slower)]
+    joined, found = joined_shards(folders)
+    assert found == {"a": done("a"), "b": done("b")}
+    assert joined == header()
+
+
+def test_what_does_not_belong_together_is_not_joined(tmp_path: Path) -> None:
+    one = shard(tmp_path / "1", done("a"))
+    with pytest.raises(UsageError, match="holds no run"):
+        joined_shards([one, tmp_path / "nowhere"])
+    with pytest.raises(UsageError, match="differ in described"):
+        joined_shards([one, shard(tmp_path / "2", of=header(torch="1"))])
+    with pytest.raises(UsageError, match="other numbers for strata seed 0"):
+        joined_shards([one, shard(tmp_path / "3", done("a", value=0.5))])
