@@ -77,7 +77,9 @@ def test_interrupted_run_exits_130_and_keeps_what_is_finished(target: Path, tmp_
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "STOPPED" in out
-    audit = from_bytes((tmp_path / "audit.json").read_bytes())
+    assert "the same command goes on" in err
+    assert not (tmp_path / "audit.json").exists()
+    audit = from_bytes((tmp_path / "audit.partial.json").read_bytes())
     assert [cell.probe for cell in audit.cells] == ["strata"]
 
 

@@ -164,7 +164,8 @@ def test_a_run_leaves_nothing_of_an_earlier_one_behind(tmp_path: Path) -> None:
     assert {"audit.csv", "audit.html"} <= {path.name for path in out.iterdir()}
     (out / "audit.toml").touch()
     assert _run(*options, "--format", "markdown").returncode in (0, 1)
-    assert {path.name for path in out.iterdir()} == {"audit.json", "audit.md", "audit.toml", "cells.jsonl"}
+    ours = {".auditor.lock", "audit.json", "audit.md", "cells.jsonl", "run.json"}
+    assert {path.name for path in out.iterdir()} == {*ours, "audit.toml"}
 
 
 @pytest.mark.parametrize(("plain", "kind"), [(True, LineObserver), (False, BarObserver)])

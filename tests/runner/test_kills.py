@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from tests.runner.hostile import hostile
 
 pytestmark = [pytest.mark.workers, pytest.mark.slow]
 WHAT = ("--only", "strata,corruption,posterior-similarity", "--profile", "quick", "--seeds", "0,1")
-EARLIER = ("--only", "strata", "--profile", "quick", "--format", "md")
+EARLIER = ("--only", "strata", "--profile", "quick", "--format", "markdown")
 EXIT = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGKILL: -9}
 
 
@@ -43,7 +44,10 @@ def killed(target: Path, out: Path, number: int, after: float, jobs: int) -> int
     """Exit code of a run that gets a signal after so many seconds; None where it was done before."""
     command = [sys.executable, "-m", "auditor", "run", str(target), *WHAT, "--jobs", str(jobs), "-o", str(out)]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env) as process:
+    # A suite started in the background inherits an ignored SIGINT, and so would the program.
+    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, env=env, preexec_fn=heeds, **silent) as process:
         try:
             process.wait(after)
             return None
@@ -53,7 +57,7 @@ def killed(target: Path, out: Path, number: int, after: float, jobs: int) -> int
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", list(EXIT), ids=lambda number: number.name)
 def test_nothing_finished_is_lost(
     tmp_path: Path, target: Path, undisturbed: tuple[bytes, float], number: signal.Signals, jobs: int
 ) -> None:
