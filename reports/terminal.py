@@ -100,9 +100,10 @@ class TerminalReport:
         plan: Sequence[target.Planned],
         failed: Sequence[str],
         console: Console,
+        jobs: int = 1,
     ) -> None:
         """What an audit would do: target, checks and plan; `failed` checks spoil it."""
-        for part in check_parts(neutral(checked), [neutral(row) for row in checks], plan, failed):
+        for part in check_parts(neutral(checked), [neutral(row) for row in checks], plan, failed, jobs):
             console.print(part)
 
     def print_repair(self, facts: RepairFacts, console: Console) -> None:

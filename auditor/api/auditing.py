@@ -54,7 +54,7 @@ def audit(
     threads: int | None = None,
     data_root: Place | None = None,
     exit_zero: bool | None = None,
-    jobs: int | Literal["auto"] | None = None,
+    jobs: int | str | None = None,
     cell_timeout: float | None = None,
     max_memory: float | None = None,
     resume: bool | None = None,
@@ -191,13 +191,17 @@ def check(
     training_seeds: int | None = None,
     threads: int | None = None,
     data_root: Place | None = None,
+    jobs: int | str | None = None,
     trust_pickle: bool = False,
 ) -> Check:
     """Loads a model, checks it and plans its audit; no attack is run. What `auditor check` calls.
 
     Arguments and errors are those of `audit`.
     """
-    options = _options(only, skip, family, profile, seeds, data_root, threads) | {"training_seeds": training_seeds}
+    options = _options(only, skip, family, profile, seeds, data_root, threads) | {
+        "training_seeds": training_seeds,
+        "jobs": None if jobs is None else str(jobs),
+    }
     session = _session(model, options)
     live = _live(claimed_accuracy, reference, call, adapter, transform, build, recipe, name)
     if isinstance(model, str | os.PathLike):

@@ -15,6 +15,7 @@ def check(
     profile: options.Profile = None,
     seeds: options.Seeds = None,
     training_seeds: options.TrainingSeeds = None,
+    jobs: options.Jobs = None,
     data: options.Data = None,
     data_root: options.DataRoot = None,
     trust_pickle: options.TrustPickle = False,
@@ -33,10 +34,11 @@ def check(
         profile=profile,
         seeds=seeds,
         training_seeds=training_seeds,
+        jobs=jobs,
         data_root=data_root,
         trust_pickle=trust_pickle,
     )
     terminal = registry.find("reports", "terminal").load()()
-    terminal.print_check(done.target, done.validity, done.cells, done.failed, stdout())
+    terminal.print_check(done.target, done.validity, done.cells, done.failed, stdout(), done.jobs)
     if done.failed:
         raise typer.Exit(3)

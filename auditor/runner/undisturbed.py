@@ -7,12 +7,18 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
+from auditor.errors import LoadError
+from auditor.printable import error_text
 from auditor.targets.rng import forked_rng
 
 
 @contextmanager
 def undisturbed(threads: int) -> Iterator[None]:
-    """Inside: float32, CPU, gradients and no autocast, whatever the caller has set. Outside: as it was."""
+    """Inside: float32, CPU, gradients and no autocast, whatever the caller has set. Outside: as it was.
+
+    Raises:
+        LoadError: code of the model would have ended the program.
+    """
     dtype, before = torch.get_default_dtype(), torch.get_num_threads()
     with ExitStack() as stack:
         stack.callback(torch.set_num_threads, before)
@@ -25,4 +31,15 @@ def undisturbed(threads: int) -> Iterator[None]:
             stack.enter_context(torch.device("cpu"))
         torch.set_default_dtype(torch.float32)
         torch.set_num_threads(threads)
-        yield
+        try:
+            yield
+        except (SystemExit, GeneratorExit) as end:
+            raise ended_by(end) from None
+
+
+def ended_by(end: BaseException) -> LoadError:
+    """What is said of a model whose code would have ended the program."""
+    return LoadError(
+        f"{error_text(end, named=True)} was raised by the model's code while it was loaded. A model must not end the "
+        "program that uses it: take that out."
+    )

@@ -16,13 +16,13 @@ from typing import BinaryIO
 
 from pydantic_core import to_json
 
-from auditor.errors import AuditorError, LoadError
+from auditor.errors import AuditorError
 from auditor.printable import neutral, neutral_lines
 from auditor.runner.bench import Bench
 from auditor.runner.finished import said_of, to_line
 from auditor.runner.job import Job
 from auditor.runner.plan import PlannedCell
-from auditor.runner.undisturbed import undisturbed
+from auditor.runner.undisturbed import ended_by, undisturbed
 
 
 class Answers:
@@ -52,10 +52,7 @@ class Answers:
     def failed(self, error: BaseException) -> None:
         """The target cannot be loaded, or something of ours is wrong."""
         if not isinstance(error, Exception):
-            error = LoadError(
-                f"{said_of(error)} was raised while the target was loaded; a model's code must not end the program. "
-                "Take sys.exit out of it."
-            )
+            error = ended_by(error)
         kind = type(error).__name__ if isinstance(error, AuditorError) else ""
         self.give(
             "failed",

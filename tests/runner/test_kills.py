@@ -71,7 +71,7 @@ def test_nothing_finished_is_lost(
         code = killed(target, out, number, rng.uniform(0.3, 1.0) * seconds, jobs)
         if code is None:
             break
-        assert code == EXIT[number]
+        assert code in (EXIT[number], -number)  # the latter where it came before the program could heed it
         assert (out / "audit.json").read_bytes() == kept
         before = Counter(ran)
         ran = Counter(json.loads(line)["row"]["key"] for line in (out / "cells.jsonl").read_bytes().splitlines()[:-1])
