@@ -49,7 +49,7 @@ class PairMetric:
     """
 
     metric: Metric
-    of: Callable[[ranking.Curve], float]
+    of: Callable[[ranking.Curve], Floats]
     logit: bool = False
     fpr: float | None = None
 
@@ -191,7 +191,7 @@ def prepared(scorer: Scorer, pairs: PairSet, reference: Tensor) -> Scorer:
 
 
 def _area(column: Floats, pairs: PairSet) -> float:
-    return ranking.auc(ranking.Ranking(column, pairs.is_edge).curve(pairs.inclusion))
+    return float(ranking.auc(ranking.Ranking(column, pairs.is_edge).curve(pairs.inclusion)))
 
 
 def _negated(score: PairScore) -> PairScore:
