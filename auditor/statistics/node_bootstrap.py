@@ -24,7 +24,7 @@ Metric = Callable[[Curve], Floats]
 Memo = MutableMapping[bytes, tuple[Floats, Floats, Floats]]
 """By what a column of replicates depends on: its values [K], node replicates [J, K], pair replicates [J', K]."""
 Z = 1.96
-LANES = 8 # replicates that are added up together: a pair's weights fill half a cache line
+LANES = 8  # replicates that are added up together: a pair's weights fill half a cache line
 # Poisson(1) at 65,536 equally likely quantiles: twenty times faster than drawing, moments right to 1e-4.
 POISSON: Floats = stats.poisson.ppf((np.arange(2**16) + 0.5) / 2**16, 1.0)
 
@@ -247,7 +247,7 @@ def _measure(
 ) -> None:
     """Every metric of every score under each of J weightings, into `out` [J, metrics, scores].
 
-    Negatives stay whole numbers: a rate of false alarms that falls on a corner of the curve is never missed by rounding.
+    Negatives stay whole numbers: a rate of false alarms on a corner of the curve is never missed by rounding.
     """
     for s, ranking in enumerate(rankings):
         counts = ranking.curves_of(times[0], times[1])

@@ -20,6 +20,7 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 EXACT = 2**24  # float32 holds every whole number below
 
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
     """Cumulative weights from the largest score down, at the corners of the ROC curve; or those of many weightings.
@@ -189,7 +190,8 @@ def _reached(level: float, x: Floats, y: Floats) -> float:
 def _where_defined(curve: Curve, value: Floats, total: Floats) -> Floats:
     """Value / total; NaN where a class has no weight."""
     defined = curve.is_defined
-    return np.divide(value, total, out=np.full(defined.shape, np.nan), where=defined)[()]
+    found: Floats = np.divide(value, total, out=np.full(defined.shape, np.nan), where=defined)
+    return found[()]
 
 
 def balanced(curve: Curve) -> Curve:
