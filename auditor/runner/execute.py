@@ -23,6 +23,7 @@ from auditor.outcomes import FlipSet
 from auditor.probe import Cell, CellResult
 from auditor.runner.joining import Finished
 from auditor.runner.plan import PlannedCell
+from auditor.shared import Shared
 from auditor.statistics.node_bootstrap import Memo
 from auditor.targets.target import Target
 from auditor.view import SideKnowledge
@@ -87,6 +88,7 @@ class TrainedCache:
         self._flips: dict[str, list[FlipSet]] = {}
         self._limit = limit
         self.replicates: Memo = {}
+        self.shared = Shared()
 
     def twin(self, target: Target, graph: Graph, seed: int) -> Target:
         """See `auditor.defense.TrainedModels`."""
