@@ -13,6 +13,7 @@ from auditor.data.graph import Graph
 from auditor.guarantee import NoiseSeed
 from auditor.outcomes import FlipSet
 from auditor.registry import Profile
+from auditor.shared import Shared
 from auditor.statistics.draws import generator
 from auditor.statistics.node_bootstrap import Memo
 from auditor.targets.target import Target
@@ -24,9 +25,11 @@ class TrainedModels(Protocol):
     Attributes:
         replicates: bootstrap columns of scores, see `auditor.statistics.node_bootstrap`; one run's controls are
             measured once.
+        shared: whatever else several cells need alike.
     """
 
     replicates: Memo
+    shared: Shared
 
     def twin(self, target: Target, graph: Graph, seed: int) -> Target:
         """`target.retrained(graph, seed=seed)`, or the one trained before with equal inputs."""

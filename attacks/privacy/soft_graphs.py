@@ -23,6 +23,7 @@ LEAST_DEGREE = 1e-3
 HALVINGS = 40
 ROWS = 256  # rows of a dense matrix handled at once: stays in cache
 PAIRS = 65_536
+CACHED_PAIRS = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -221,17 +222,18 @@ class CandidateGraph:
         n = self._x.shape[0]
         self._pairs, self._a = pairs, a
         self._arcs = torch.stack([torch.cat([u, v]), torch.cat([v, u])])
-        self._order = torch.argsort(self._arcs[0] * n + self._arcs[1])
+        order = torch.argsort(self._arcs[0] * n + self._arcs[1])
+        self._pair_of = order % pairs.shape[1]  # of each arc, arcs in the order of their keys
         starts = torch.zeros(n + 1, dtype=torch.int64)
         torch.cumsum(torch.bincount(self._arcs[0], minlength=n), dim=0, out=starts[1:])
-        self._starts, self._columns = starts.numpy(), self._arcs[1, self._order].numpy()
+        self._starts, self._columns = starts.numpy(), self._arcs[1, order].numpy()
         self._gram: Tensor | None = None
 
     def _degrees(self) -> Tensor:
         return torch.zeros(self._x.shape[0], dtype=self._a.dtype).index_add_(0, self._arcs[0], self._a.repeat(2))
 
     def _csr(self, values: Tensor) -> csr_array:
-        n, data = self._x.shape[0], values.repeat(2)[self._order].numpy()
+        n, data = self._x.shape[0], values.index_select(0, self._pair_of).numpy()
         return csr_array((data, self._columns, self._starts), shape=(n, n))
 
     def _multiply(self, h: Tensor) -> Tensor:
@@ -261,10 +263,11 @@ class CandidateGraph:
         u, v = self._pairs[0], self._pairs[1]
         d = self._degrees() + LEAST_DEGREE
         scale = d.rsqrt()
+        at_u, at_v = scale.index_select(0, u), scale.index_select(0, v)
         weighed = self._a * self._gram
-        near = torch.zeros_like(d).index_add_(0, u, weighed * scale[v]).index_add_(0, v, weighed * scale[u])
+        near = torch.zeros_like(d).index_add_(0, u, weighed * at_v).index_add_(0, v, weighed * at_u)
         node = _node_gradient(self._square, near, d)
-        return node[u] + node[v] - 2 * self._gram * scale[u] * scale[v]
+        return node.index_select(0, u) + node.index_select(0, v) - 2 * self._gram * at_u * at_v
 
 
 def pair_keys(u: Tensor, v: Tensor, n: int) -> Tensor:
@@ -278,8 +281,12 @@ def _node_gradient(square: Tensor, near: Tensor, d: Tensor) -> Tensor:
 
 
 def _at_pairs(left: Tensor, right: Tensor, pairs: Tensor) -> Tensor:
-    """(L R^T)_uv at the pairs, [M], in blocks."""
-    return torch.cat([(left[u] * right[v]).sum(dim=1) for u, v in torch.split(pairs, PAIRS, dim=1)])
+    """(L R^T)_uv at the pairs, [M], in blocks that stay in cache."""
+    parts = [
+        left.index_select(0, u).mul_(right.index_select(0, v)).sum(dim=1)
+        for u, v in torch.split(pairs, CACHED_PAIRS, dim=1)
+    ]
+    return torch.cat(parts)
 
 
 def _inner_products(x: Tensor, pairs: Tensor) -> Tensor:

@@ -143,8 +143,9 @@ class _Search:
         self.keys, self.w = keys[chosen], w[chosen]
 
     def _climb(self, steps: int, rate: Callable[[int], float]) -> None:
+        relaxed = self.victim.at(self.keys)
         for step in range(1, steps + 1):
-            gradient, value = self.victim.gradient(self.keys, self.w, self.loss)
+            gradient, value = relaxed.gradient(self.w, self.loss)
             self.loss_range[1] = value
             self.w = self._project(self.w + _bounded(rate(step), gradient) * gradient)
             if step % TRY_EVERY == 0:

@@ -93,7 +93,7 @@ def _ranked(
     """Candidate pairs of each graph (local keys, never one that was flipped before) and the loss's gradient at them."""
     spaces = [EdgeSpace.of(graph) for graph in graphs]
     whole, starts = _side_by_side([space.graph for space in spaces])
-    joint = Victim(EdgeSpace.of(whole), victim.relaxation, torch.arange(len(graphs)), y, victim.outputs)
+    joint = replace(victim, space=EdgeSpace.of(whole), items=torch.arange(len(graphs)), y=y)
     local, keys = [], []
     for space, start, old in zip(spaces, starts, taken, strict=True):
         few = space.graph.num_nodes <= ALL_PAIRS_UP_TO

@@ -23,6 +23,7 @@ from auditor.runner.finished import Finished, row_of, said_of
 from auditor.runner.observer import Observer
 from auditor.runner.plan import PlannedCell, usable_attacks
 from auditor.runner.record import Record
+from auditor.shared import Shared
 from auditor.statistics.node_bootstrap import Memo
 from auditor.targets.target import Target
 from auditor.view import SideKnowledge
@@ -83,6 +84,7 @@ class TrainedCache:
         self._flips: dict[str, list[FlipSet]] = {}
         self._limit = limit
         self.replicates: Memo = {}
+        self.shared = Shared()
 
     def twin(self, target: Target, graph: Graph, seed: int) -> Target:
         """See `auditor.defense.TrainedModels`."""

@@ -41,6 +41,6 @@ class GroupedRanking:
         pairs = float((tp * fp).sum())
         if pairs == 0:
             return float("nan")
-        right = auc(self._ranking.curve(weights)) * float(tp.sum() * fp.sum())
+        right = float(auc(self._ranking.curve(weights))) * float(tp.sum() * fp.sum())
         below = np.concatenate([[0.0], np.cumsum(fp)[:-1]])
         return (right - float((tp * below).sum())) / pairs

@@ -13,15 +13,18 @@ from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import stats
+from torch import Tensor
 
 from auditor.statistics.ranking import Bools, Curve, Floats, Ranking
 
-Metric = Callable[[Curve], float]
+Metric = Callable[[Curve], Floats]
 Memo = MutableMapping[bytes, tuple[Floats, Floats, Floats]]
 """By what a column of replicates depends on: its values [K], node replicates [J, K], pair replicates [J', K]."""
 Z = 1.96
+LANES = 8  # replicates that are added up together: a pair's weights fill half a cache line
 # Poisson(1) at 65,536 equally likely quantiles: twenty times faster than drawing, moments right to 1e-4.
 POISSON: Floats = stats.poisson.ppf((np.arange(2**16) + 0.5) / 2**16, 1.0)
 
@@ -139,7 +142,7 @@ def node_bootstrap(
     Args:
         pairs: [2, P], the two nodes of each pair.
         positive: bool [P], both classes present.
-        inclusion: b, [P], inverse inclusion weight of each sampled pair.
+        inclusion: b, [P], inverse inclusion weight of each sampled pair; one number for all pairs of a class.
         scores: S arrays [P]; the first is the attack's by habit.
         metrics: functions of a weighted ROC curve.
         num_nodes: N; nodes are drawn from Multinomial(N; 1/N).
@@ -150,32 +153,83 @@ def node_bootstrap(
         memo: columns of scores that were measured before on the same pairs, metrics and draws: the controls of a
             comparison are the same for every arm. Is filled.
 
-    One vector of multiplicities exists at a time: nothing of size J × N or J × P is allocated.
+    Raises:
+        ValueError: pairs of one class stand for different numbers of pairs.
+
+    A pair's weight is b times a whole number, so that whole numbers are added up, `LANES` replicates at a time and
+    exactly: nothing of size J × N or J × P is allocated, and no order of summation is in the result.
     """
     keys: list[bytes] = []
     if memo is not None:
         word = _word(rng, (num_nodes, node_replicates, pair_replicates), metrics, pairs, positive, inclusion)
         keys = [word + hashlib.sha256(np.ascontiguousarray(score).tobytes()).digest() for score in scores]
     new = [s for s in range(len(scores)) if memo is None or keys[s] not in memo]
+    sample = _Sample.of(pairs, positive, inclusion, num_nodes)
     rankings = [Ranking(scores[s], positive) for s in new]
-    places = (np.flatnonzero(positive), np.flatnonzero(~positive))
-    sides = [(pairs[0, at], pairs[1, at], inclusion[at]) for at in places]
     node = np.empty((node_replicates, len(metrics), len(new)))
     pair = np.empty((pair_replicates, len(metrics), len(new)))
-    for j in range(node_replicates):
-        times = np.bincount(rng.integers(0, num_nodes, num_nodes), minlength=num_nodes).astype(np.float64)
-        _measure(rankings, metrics, [b * times[u] * times[v] for u, v, b in sides], node[j])
-    for j in range(pair_replicates):
-        draws = [rng.integers(0, POISSON.shape[0], b.shape[0], dtype=np.uint16) for _, _, b in sides]
-        _measure(rankings, metrics, [b * POISSON[d] for (_, _, b), d in zip(sides, draws, strict=True)], pair[j])
-    value = np.empty((len(metrics), len(new)))
-    _measure(rankings, metrics, [b for _, _, b in sides], value)
+    value = np.empty((1, len(metrics), len(new)))
+    if new:
+        for rows in _lanes(node):
+            _measure(rankings, metrics, sample, sample.by_nodes(rows.shape[0], rng), rows)
+        for rows in _lanes(pair):
+            _measure(rankings, metrics, sample, sample.by_pairs(rows.shape[0], rng), rows)
+        _measure(rankings, metrics, sample, sample.ones(), value)
     if memo is None:
-        return Replicates(value, node, pair)
+        return Replicates(value[0], node, pair)
     for place, s in enumerate(new):
-        memo[keys[s]] = value[..., place].copy(), node[..., place].copy(), pair[..., place].copy()
+        memo[keys[s]] = value[0, :, place].copy(), node[..., place].copy(), pair[..., place].copy()
     stacked = [np.stack([memo[key][part] for key in keys], axis=-1) for part in range(3)]
     return Replicates(*stacked)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sample:
+    """Pairs of one class after the other, the positives first.
+
+    Attributes:
+        ends: the two nodes of each pair, int64 [pairs] each.
+        odds: what a positive stands for, in negatives.
+        num_nodes: N.
+    """
+
+    ends: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
+    odds: float
+    num_nodes: int
+
+    @classmethod
+    def of(cls, pairs: NDArray[np.int64], positive: Bools, inclusion: Floats, num_nodes: int) -> _Sample:
+        first, second = (torch.from_numpy(pairs[:, side]) for side in (positive, ~positive))
+        by_class = [inclusion[side] for side in (positive, ~positive)]
+        if any((each != each[:1]).any() for each in by_class):
+            raise ValueError("pairs of one class have different inclusion weights; expected one for each class")
+        odds = float(by_class[0][0] / by_class[1][0])
+        return cls(((first[0], first[1]), (second[0], second[1])), odds, num_nodes)
+
+    def by_nodes(self, replicates: int, rng: np.random.Generator) -> list[Tensor]:
+        """How often each pair is there when N nodes are drawn with replacement, float32 [pairs, replicates] each."""
+        n = self.num_nodes
+        drawn = [np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(replicates)]
+        times = torch.from_numpy(np.stack(drawn, axis=1).astype(np.float32))
+        return [times.index_select(0, u).mul_(times.index_select(0, v)) for u, v in self.ends]
+
+    def by_pairs(self, replicates: int, rng: np.random.Generator) -> list[Tensor]:
+        """How often each pair is there when pairs are drawn, Poisson(1), float32 [pairs, replicates] each."""
+        sizes = [u.shape[0] for u, _ in self.ends]
+        drawn = [
+            [rng.integers(0, POISSON.shape[0], size, dtype=np.uint16) for size in sizes] for _ in range(replicates)
+        ]
+        times = POISSON.astype(np.float32)
+        return [torch.from_numpy(times[np.stack(side, axis=1)]) for side in zip(*drawn, strict=True)]
+
+    def ones(self) -> list[Tensor]:
+        """Every pair once, float32 [pairs, 1] each."""
+        return [torch.ones(u.shape[0], 1) for u, _ in self.ends]
+
+
+def _lanes(rows: Floats) -> list[Floats]:
+    """The rows in groups of `LANES`, as views."""
+    return [rows[start : start + LANES] for start in range(0, rows.shape[0], LANES)]
 
 
 def _word(
@@ -188,8 +242,15 @@ def _word(
     return sha.digest()
 
 
-def _measure(rankings: list[Ranking], metrics: Sequence[Metric], weights: list[Floats], out: Floats) -> None:
+def _measure(
+    rankings: list[Ranking], metrics: Sequence[Metric], sample: _Sample, times: list[Tensor], out: Floats
+) -> None:
+    """Every metric of every score under each of J weightings, into `out` [J, metrics, scores].
+
+    Negatives stay whole numbers: a rate of false alarms on a corner of the curve is never missed by rounding.
+    """
     for s, ranking in enumerate(rankings):
-        curve = ranking.curve_of(weights[0], weights[1])
+        counts = ranking.curves_of(times[0], times[1])
+        curve = Curve(counts.fp, sample.odds * counts.tp)
         for k, metric in enumerate(metrics):
-            out[k, s] = metric(curve)
+            out[:, k, s] = metric(curve)

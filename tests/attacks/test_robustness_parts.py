@@ -135,10 +135,10 @@ def test_relaxed_flips_of_weight_one_equal_the_edited_graph(arch):
     keys = torch.cat([victim.space.existing[:6], victim.space.sample(10, np.random.default_rng(0))]).unique()
     edited = victim.space.toggled(keys)
     real = target.logits(edited.x, edited.edge_index)[victim.items]
-    soft = victim.scores(keys, torch.ones(keys.numel()))
+    soft = victim.at(keys).scores(torch.ones(keys.numel()))
     torch.testing.assert_close(soft, real, rtol=1e-4, atol=1e-4)
     clean = target.clean_logits()[victim.items]
-    torch.testing.assert_close(victim.scores(keys, torch.zeros(keys.numel())), clean, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(victim.at(keys).scores(torch.zeros(keys.numel())), clean, rtol=1e-4, atol=1e-4)
 
 
 def test_gradient_in_pieces_equals_the_gradient_at_once(monkeypatch):

@@ -7,6 +7,7 @@ the same shape, and a twin trained on a rewired graph.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 from torch.nn import functional
 
+from auditor.shared import Shared, content
 from auditor.statistics.pair_scores import (
     PairScore,
     in_blocks,
@@ -70,13 +72,14 @@ class Scorer:
     in_reverse: bool = False
 
 
-def no_model_controls(knowledge: Knowledge, *, seed: int) -> list[Scorer]:
+def no_model_controls(knowledge: Knowledge, *, seed: int, shared: Shared | None = None) -> list[Scorer]:
     """Every control that the side knowledge allows; none without any, and then the control is chance.
 
     Both forms of the feature cosine run, since either can be the stronger one. With features and labels a network
     without edges is trained, whose answers are compared like served ones, alone and beside features and labels: it is
-    what anybody could train who holds what this adversary holds.
+    what anybody could train who holds what this adversary holds. It is trained once for everybody who shares `shared`.
     """
+    shared = Shared() if shared is None else shared
     controls, x, y, r = [], knowledge.x, knowledge.y, knowledge.reference_pairs
     features: dict[str, PairScore] = {}
     if x is not None:
@@ -86,7 +89,10 @@ def no_model_controls(knowledge: Knowledge, *, seed: int) -> list[Scorer]:
         return controls
     known = y >= 0
     fill = x is not None and float(known.double().mean()) < 0.8
-    mlp = mlp_log_posteriors(x, y, knowledge.num_classes, seed=seed) if x is not None else None
+    mlp = None
+    if x is not None:
+        key = ("mlp", content(x, y, knowledge.num_classes, seed))
+        mlp = shared.once(key, partial(mlp_log_posteriors, x, y, knowledge.num_classes, seed=seed))
     filled = y if mlp is None or not fill else torch.where(known, y, mlp.argmax(dim=1))
     labels = label_agreement(filled, knowledge.num_classes)
     controls.append(Scorer("labels", (labels,)))

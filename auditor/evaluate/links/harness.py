@@ -95,7 +95,7 @@ def evaluate(cell: Cell) -> CellResult:
     _check_applies(cell, attack)
     truth = Truth.of(cell.target.private_graph)
     knowledge = side_knowledge(cell.target, cell.side, shared_rng(cell, "view"))
-    controls = no_model_controls(knowledge, seed=shared_seed(cell, "mlp"))
+    controls = no_model_controls(knowledge, seed=shared_seed(cell, "mlp"), shared=cell.models.shared)
     access = tuple(sorted(attack.access))
     if settings.protocol == "paper":
         rows, scorer_row = paper_numbers(

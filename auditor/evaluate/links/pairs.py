@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,12 +28,18 @@ class PairSet:
         pairs: int64 [2, P].
         is_edge: bool [P].
         inclusion: inverse inclusion weight, float64 [P]: what one sampled pair stands for.
+        whole: the set that it is part of; None for a set of its own.
+        places: where its pairs are in the whole, int64 [P].
+        known: what was read off the pairs of a whole set, [P] each, by whoever read it.
     """
 
     subset: str
     pairs: Ints
     is_edge: NDArray[np.bool_]
     inclusion: NDArray[np.float64]
+    whole: PairSet | None = field(default=None, repr=False)
+    places: Ints | None = field(default=None, repr=False)
+    known: dict[Any, NDArray[np.float64]] = field(default_factory=dict, repr=False)
 
     @property
     def size(self) -> int:
@@ -56,7 +63,17 @@ class PairSet:
 
     def keep(self, mask: NDArray[np.bool_], subset: str) -> PairSet:
         """The pairs under `mask` [P], under another name."""
-        return PairSet(subset, self.pairs[:, mask], self.is_edge[mask], self.inclusion[mask])
+        whole, places = (self, np.arange(self.size)) if self.whole is None else (self.whole, self.places)
+        assert places is not None
+        part = (self.pairs[:, mask], self.is_edge[mask], self.inclusion[mask])
+        return PairSet(subset, *part, whole=whole, places=places[mask])
+
+    def once(self, key: Any, make: Callable[[PairSet], NDArray[np.float64]]) -> NDArray[np.float64]:
+        """A number of each pair, [P], made by `make` for the whole set and read off it for every part."""
+        whole = self if self.whole is None else self.whole
+        if key not in whole.known:
+            whole.known[key] = make(whole)
+        return whole.known[key] if self.places is None else whole.known[key][self.places]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,7 +157,7 @@ def balanced_of(prior: PairSet, rng: np.random.Generator) -> PairSet:
     mask = prior.is_edge.copy()
     mask[chosen] = True
     part = prior.keep(mask, "balanced")
-    return PairSet(part.subset, part.pairs, part.is_edge, np.ones(part.is_edge.shape))
+    return replace(part, inclusion=np.ones(part.is_edge.shape))
 
 
 def degree_subsets(prior: PairSet, truth: Truth) -> list[PairSet]:

@@ -105,7 +105,7 @@ def balanced_metrics(scores: Floats, pairs: PairSet, rng: np.random.Generator) -
     depends on the balance, is the mean over 20 balanced samples.
     """
     ranking = Ranking(scores, pairs.is_edge)
-    area = auc(ranking.curve())
+    area = float(auc(ranking.curve()))
     precisions = []
     for _ in range(BALANCED_SAMPLES):
         chosen = np.zeros(pairs.negatives)

@@ -20,6 +20,7 @@ from auditor.document import Control, Estimate, Metric
 from auditor.errors import EvaluationError
 from auditor.evaluate.links.controls import Scorer
 from auditor.evaluate.links.pairs import PairSet
+from auditor.shared import content
 from auditor.statistics import ranking
 from auditor.statistics.node_bootstrap import Memo, Replicates, node_bootstrap
 from auditor.statistics.pair_scores import PairScore, normal_scores
@@ -49,7 +50,7 @@ class PairMetric:
     """
 
     metric: Metric
-    of: Callable[[ranking.Curve], float]
+    of: Callable[[ranking.Curve], Floats]
     logit: bool = False
     fpr: float | None = None
 
@@ -183,19 +184,35 @@ def prepared(scorer: Scorer, pairs: PairSet, reference: Tensor) -> Scorer:
 
     Scores are two-sided: where linked nodes are unlike, the pairs that a score ranks last are the links.
     """
-    columns = [pair_scores(score, pairs.tensor, owner=scorer.name) for score in scorer.scores]
-    in_reverse = float(np.mean([_area(column, pairs) for column in columns])) < 0.5
-    scores = tuple(map(_negated, scorer.scores)) if in_reverse else scorer.scores
+    in_reverse = float(np.mean([_area(column, pairs) for column in _columns(scorer, pairs)])) < 0.5
+    scores = tuple(map(_Negated, scorer.scores)) if in_reverse else scorer.scores
     ranks = tuple(np.sort(pair_scores(score, reference, owner=scorer.name)) for score in scores)
     return replace(scorer, scores=scores, reference=ranks, in_reverse=in_reverse)
 
 
+def _columns(scorer: Scorer, pairs: PairSet) -> tuple[Floats, ...]:
+    """Scores of a set, [P] for each draw of the scorer."""
+    return tuple(_column(score, pairs, scorer.name) for score in scorer.scores)
+
+
+def _column(score: PairScore, pairs: PairSet, owner: str) -> Floats:
+    if isinstance(score, _Negated):
+        return -_column(score.score, pairs, owner)
+    return pairs.once(score, lambda whole: pair_scores(score, whole.tensor, owner=owner))
+
+
 def _area(column: Floats, pairs: PairSet) -> float:
-    return ranking.auc(ranking.Ranking(column, pairs.is_edge).curve(pairs.inclusion))
+    return float(ranking.auc(ranking.Ranking(column, pairs.is_edge).curve(pairs.inclusion)))
 
 
-def _negated(score: PairScore) -> PairScore:
-    return lambda pairs: -score(pairs)
+@dataclass(frozen=True, slots=True)
+class _Negated:
+    """A score the other way round."""
+
+    score: PairScore
+
+    def __call__(self, pairs: Tensor) -> Tensor:
+        return -self.score(pairs)
 
 
 def pair_scores(score: PairScore, pairs: Tensor, *, owner: str) -> Floats:
@@ -241,14 +258,11 @@ def score_set(
         together: scorers to be added up, by place; they are `prepared`.
         memo: see `node_bootstrap`.
     """
-    columns: dict[Place, tuple[Floats, ...]] = {
-        place: tuple(pair_scores(score, pairs.tensor, owner=own.name) for score in own.scores)
-        for place, own in enumerate(scorers)
-    }
+    columns: dict[Place, tuple[Floats, ...]] = {place: _columns(own, pairs) for place, own in enumerate(scorers)}
     in_reverse: set[Place] = set()
     other_way: dict[Place, float] = {}
     for first, second in together:
-        sides = [_normal(scorers[place], columns[place]) for place in (first, second)]
+        sides = [_normal(scorers[place], pairs) for place in (first, second)]
         columns[first, second], other_way[first, second], sign = _added(sides[0], sides[1], pairs)
         if (sign < 0) != scorers[first].in_reverse:
             in_reverse.add((first, second))
@@ -274,8 +288,14 @@ def score_set(
     return made(found.value, found)
 
 
-def _normal(scorer: Scorer, columns: Sequence[Floats]) -> list[Floats]:
-    return [normal_scores(own, reference) for own, reference in zip(columns, scorer.reference, strict=True)]
+def _normal(scorer: Scorer, pairs: PairSet) -> list[Floats]:
+    """Normal scores of a set among the scorer's reference, [P] for each of its draws."""
+
+    def made(score: PairScore, ranks: Floats) -> Callable[[PairSet], Floats]:
+        return lambda whole: normal_scores(_column(score, whole, scorer.name), ranks)
+
+    drawn = zip(scorer.scores, scorer.reference, strict=True)
+    return [pairs.once((score, content(ranks)), made(score, ranks)) for score, ranks in drawn]
 
 
 def _added(first: Sequence[Floats], second: Sequence[Floats], pairs: PairSet) -> tuple[tuple[Floats, ...], float, int]:

@@ -19,6 +19,7 @@ from auditor.document import Measured
 from auditor.outcomes import FlipSet
 from auditor.probe import Attack, Cell, CellResult, Registered
 from auditor.registry import Entry, Profile
+from auditor.shared import Shared
 from auditor.statistics.node_bootstrap import Memo
 from auditor.targets.target import Target
 from auditor.view import SideKnowledge
@@ -31,6 +32,7 @@ class Fresh:
 
     def __init__(self) -> None:
         self.replicates: Memo = {}
+        self.shared = Shared()
 
     def twin(self, target: Target, graph: Graph, seed: int) -> Target:
         return target.retrained(graph, seed=seed)

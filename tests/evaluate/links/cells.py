@@ -14,6 +14,7 @@ from auditor.data.graph import Graph
 from auditor.document import Measured
 from auditor.outcomes import LinkOutcome
 from auditor.probe import Attack, Attempt, Cell, CellResult, Registered
+from auditor.shared import Shared
 from auditor.statistics.pair_scores import PairScore
 from auditor.targets.target import Target
 from auditor.view import SideKnowledge, View
@@ -25,6 +26,7 @@ class Twins:
     def __init__(self) -> None:
         self.graphs: list[Graph] = []
         self.replicates: dict[bytes, Any] = {}
+        self.shared = Shared()
 
     def twin(self, target: Target, graph: Graph, seed: int) -> Target:
         self.graphs.append(graph)
