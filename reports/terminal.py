@@ -13,10 +13,11 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from auditor import printable
 from auditor.document import Audit, Result, TargetRow, ValidityRow
 from auditor.document.facts import RepairFacts
 from reports import views
-from reports.neutral import neutral, neutral_text
+from reports.neutral import neutral
 from reports.sentences import changes as words
 from reports.sentences import names, repair, target, verdict
 from reports.sentences.changes import Acceptances, Changes
@@ -125,7 +126,7 @@ class TerminalReport:
 
 def _print(lines: Iterable[str], console: Console) -> None:
     for line in lines:
-        console.print(Text(neutral_text(line)))
+        console.print(Text(printable.neutral(line)))
 
 
 def _listing(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -6,9 +6,9 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from auditor import printable
 from auditor.document import Estimate
 from auditor.document.results import Unit
-from reports.neutral import neutral_text
 from reports.sentences import names
 from reports.sentences.numbers import closed, count, day, difference_cell, digits, listed
 
@@ -87,14 +87,14 @@ def cells(row: Changed) -> tuple[str, ...]:
         lo, hi = row.difference - row.half_width, row.difference + row.half_width
         moved = Estimate(value=row.difference, lo=lo, hi=hi)
     sides = (_excess(each, row.unit) for each in (row.old, row.new, moved))
-    return tuple(neutral_text(text) for text in (change, what, *sides))
+    return tuple(printable.neutral(text) for text in (change, what, *sides))
 
 
 def summary(changes: Changes) -> list[str]:
     """How many numbers changed how, and whether they could be compared at all."""
     said = []
     if changes.old_target != changes.new_target:
-        targets = f"{neutral_text(changes.old_target)} and {neutral_text(changes.new_target)}"
+        targets = f"{printable.neutral(changes.old_target)} and {printable.neutral(changes.new_target)}"
         said.append(f"the audits are of different targets, {targets}: nothing can be compared")
     counted = [
         f"{digits(number)} {_CHANGES.get(change, change)}" for change, number in changes.counts.items() if number
@@ -110,13 +110,15 @@ def accepted_cells(entry: Acceptance, today: datetime.date) -> tuple[str, ...]:
     up_to = "no end" if entry.hi is None else digits(entry.hi, 3)
     name = ": ".join(filter(None, (entry.id, entry.what)))
     words = (name, names.size(entry.severity), up_to, days, entry.reason, entry.by)
-    return tuple(neutral_text(word) for word in words)
+    return tuple(printable.neutral(word) for word in words)
 
 
 def accepted_summary(baseline: Acceptances) -> str:
     """How much is accepted, and how much must keep running."""
     kept = f"{count(len(baseline.cells), 'test')} must keep running"
-    return closed(f"{count(len(baseline.accepted), 'result')} accepted under {neutral_text(baseline.policy)}, {kept}")
+    return closed(
+        f"{count(len(baseline.accepted), 'result')} accepted under {printable.neutral(baseline.policy)}, {kept}"
+    )
 
 
 def _excess(estimate: Estimate | None, unit: Unit) -> str:

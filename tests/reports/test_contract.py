@@ -9,7 +9,7 @@ import pytest
 
 from auditor import registry
 from auditor.document import from_bytes, to_bytes
-from reports.neutral import neutral, neutral_text
+from reports.neutral import neutral
 from tests.reports import reading
 from tests.reports.compared import AUDITS
 from tests.reports.reading import fresh, rendered
@@ -75,28 +75,6 @@ def test_hostile_text_is_neutralised(name: str, audit: str) -> None:
 
 def test_json_keeps_the_document_as_it_is() -> None:
     assert from_bytes(rendered("json", "hostile").encode()) == AUDITS["hostile"]()
-
-
-@pytest.mark.parametrize(
-    ("raw", "shown"),
-    [
-        ("plain", "plain"),
-        ("\x1b[1;31mred\x1b[0m", "red"),
-        ("\x9b31mred", "red"),
-        ("a\x1b]8;;http://evil.example\x1b\\b", "ab"),
-        ("a\x1b]0;title never ended", "a"),
-        ("two\nlines\tand\u2028more", "two lines and more"),
-        ("a\u202eb\u2066c\u200bd\ufeffe", "abcde"),
-        ("\ud800", ""),
-        ("naïve – ≤ 漢字", "naïve – ≤ 漢字"),
-    ],
-)
-def test_neutral_text(raw: str, shown: str) -> None:
-    assert neutral_text(raw) == shown
-
-
-def test_long_text_is_cut_with_an_ellipsis() -> None:
-    assert neutral_text("A" * 10_000, limit=50) == "A" * 49 + "…"
 
 
 @pytest.mark.parametrize("audit", OWN)
