@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from auditor.document.audit import SCHEMA_VERSION, Audit
 from auditor.document.results import Numbers
 from auditor.errors import DocumentError, UsageError
+from auditor.printable import json_escaped
 
 MAX_BYTES = 200 * 1024 * 1024
 MAX_DEPTH = 100
@@ -32,8 +33,8 @@ def digest_of(audit: Audit) -> str:
 
 
 def to_bytes(audit: Audit) -> bytes:
-    """The bytes of the file: sorted keys, one final newline."""
-    return _dump(audit.model_dump(mode="json"))
+    """The bytes of the file: sorted keys, one final newline; what a terminal would obey stands there escaped."""
+    return json_escaped(_dump(audit.model_dump(mode="json")).decode()).encode()
 
 
 def canonical(audit: Audit) -> bytes:
