@@ -30,6 +30,7 @@ _PILED = re.compile(f"({_MARK}{{3}}){_MARK}+")
 # `::command::` at the start of a line is GitHub's; `##[command]`, `##vso[…]` and `##teamcity[…]` are read anywhere.
 _AT_START = re.compile(r"^(\s*):(?=:)")
 _ANYWHERE = re.compile(r"##(?=\w*\[)")
+_UNSEEN = re.compile("[^ -~\n]")
 _LINE_END = re.compile(r"\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
@@ -49,6 +50,18 @@ def neutral_lines(text: str) -> str:
 def without_command(line: str) -> str:
     """One line without what a CI runner takes for a command to itself."""
     return _ANYWHERE.sub("## ", _AT_START.sub(r"\1: ", line)) if "::" in line or "##" in line else line
+
+
+def json_escaped(text: str) -> str:
+    """JSON whose strings hold every character that does not show as itself in escaped form: the same content."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return _UNSEEN.sub(lambda found: found[0] if found[0].isprintable() else _escape(found[0]), text)
+
+
+def _escape(sign: str) -> str:
+    units = sign.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[k : k + 4]}" for k in range(0, len(units), 4))
 
 
 def error_text(error: BaseException, limit: int = ERROR_LIMIT, *, named: bool = False) -> str:

@@ -30,6 +30,7 @@ from reports.terminal_claim import claim_parts
 from reports.terminal_comparison import comparison_parts
 
 WIDTH = 100
+NARROWEST = 20  # below it the terminal itself breaks the lines
 NARROW = 95  # columns below which the five columns no longer fit
 _PASSING_SHOWN = 4  # worst first; the others are counted
 _UNJUDGED_SHOWN = 3
@@ -81,7 +82,7 @@ class TerminalReport:
 
     def print(self, audit: Audit, console: Console, *, plain: bool = False) -> None:
         """Writes the report to a console; no user text is read as markup."""
-        width = min(console.width, WIDTH)
+        width = max(min(console.width, WIDTH), NARROWEST)
         for part in _parts(neutral(audit), width=width, plain=plain):
             console.print(part, width=width, markup=False, emoji=False, highlight=False)
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from auditor.cli import judging, options
-
-if TYPE_CHECKING:
-    pass
+from auditor.cli.helping import Verb, Verbs
 
 app = typer.Typer(
-    name="baseline", help="Accept known results until a date, or list what is accepted.", no_args_is_help=True
+    name="baseline",
+    cls=Verbs,
+    help="Accept known results until a date, or list what is accepted.",
+    no_args_is_help=True,
 )
 
 
-@app.command("write")
+@app.command("write", cls=Verb)
 def write(
     audit_json: options.AuditPath,
     reason: Annotated[str, typer.Option("--reason", help="Why they are accepted, e.g. a ticket.")],
@@ -57,7 +58,7 @@ def write(
     note(f"written: {out}")
 
 
-@app.command("show")
+@app.command("show", cls=Verb)
 def show(
     baseline_json: Annotated[Path, typer.Argument(metavar="BASELINE.JSON", help="A baseline file.")] = Path(
         "auditor-baseline.json"

@@ -4,36 +4,68 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from auditor.cli.screen import styled
+from auditor.errors import UsageError
+from auditor.printable import ERROR_LIMIT, neutral, neutral_lines
 
 if TYPE_CHECKING:
     from auditor.api.report import Report
     from auditor.api.session import Session
 
 WIDTH = 100
+NARROWEST = 20  # below it the terminal itself breaks the lines
+
+
+class _Console(Console):
+    """Takes the words as anybody's and the styles as ours."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Segments whose text is neutral; what moves the cursor comes from the console itself."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=neutral_lines(segment.text))
 
 
 def stdout() -> Console:
     """Console for results: at most 100 columns, colour only where the terminal and NO_COLOR allow it."""
-    console = Console(highlight=False, soft_wrap=False)
-    if console.width > WIDTH or not console.is_terminal:
-        console = Console(highlight=False, soft_wrap=False, width=WIDTH)
-    return console
+    return _console(sys.stdout)
 
 
 def stderr() -> Console:
     """Console for progress and notes."""
-    return Console(file=sys.stderr, highlight=False, width=None if sys.stderr.isatty() else WIDTH)
+    return _console(sys.stderr)
+
+
+def _console(stream: TextIO) -> Console:
+    console = _Console(file=styled(stream), highlight=False)
+    console.width = max(min(console.width, WIDTH), NARROWEST) if console.is_terminal else WIDTH
+    return console
+
+
+def write_data(document: str | bytes) -> None:
+    """A document for a program on standard output: always UTF-8, since that is what its format says.
+
+    Raises:
+        UsageError: it could not be written; whoever reads it would take a part for the whole.
+    """
+    out, raw = sys.stdout, document if isinstance(document, bytes) else document.encode("utf-8", "replace")
+    out.flush()
+    out.buffer.write(raw)
+    out.buffer.flush()
+    if reason := getattr(out, "lost", ""):
+        raise UsageError(f"the document could not be written to standard output: {reason}. Write it to a file with -o.")
 
 
 def note(text: str) -> None:
     """One line for the user on stderr, never markup."""
-    stderr().print(text, markup=False, style="dim")
+    stderr().print(neutral(text, ERROR_LIMIT), markup=False, style="dim")
 
 
 class Notes(logging.Handler):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from auditor.api.files import read_file
-from auditor.api.options import read_tables
 from auditor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,7 +46,11 @@ def read_policy(name: str, fail_on: str | None, config: Path | None, as_of: date
     """The policy of the command line and the config file."""
     from auditor.policy import Policy
 
-    tables = {} if config is None else read_tables(config)
+    tables: dict[str, Any] = {}
+    if config is not None:
+        from auditor.api.options import read_tables
+
+        tables = read_tables(config)
     return Policy.from_tables(
         tables.get("gate", {}),
         tables.get("policy", {}),
@@ -66,6 +68,7 @@ def read_audit(path: Path) -> Audit:
         UsageError: not ours, or of another major version.
         DocumentError: it does not agree with itself.
     """
+    from auditor.api.files import read_file
     from auditor.document import from_bytes
 
     return from_bytes(read_file(path))
@@ -73,6 +76,7 @@ def read_audit(path: Path) -> Audit:
 
 def read_baseline_file(path: Path | None) -> Baseline | None:
     """A baseline from a file; None when no path was given."""
+    from auditor.api.files import read_file
     from auditor.policy.baseline import read_baseline
 
     return None if path is None else read_baseline(read_file(path))

@@ -18,9 +18,10 @@ def list_(
     from auditor.errors import ConfigError, nearest
 
     if what == "schema":
+        from auditor.cli.console import write_data
         from auditor.document import json_schema
 
-        typer.echo(json.dumps(json_schema(), indent=2, sort_keys=True))
+        write_data(json.dumps(json_schema(), indent=2, sort_keys=True) + "\n")
         return
     listings = {
         "probes": lambda: [(p.id, p.family, p.summary) for p in registry.probes().values()],

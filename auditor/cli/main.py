@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ from auditor.cli.diff import diff
 from auditor.cli.dp_claim import dp_claim
 from auditor.cli.explain import explain
 from auditor.cli.gate import gate
+from auditor.cli.helping import Verb, Verbs
 from auditor.cli.init import init
 from auditor.cli.list import list_
 from auditor.cli.merge import merge
@@ -27,11 +29,12 @@ from auditor.cli.train import train
 
 app = typer.Typer(
     name="auditor",
+    cls=Verbs,
     help="Privacy and robustness auditor for trained graph neural networks: every number beside its control.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 passed · 1 gate failed · 2 usage or data · 3 no verdict · 4 target refused · 130 interrupted",
+    epilog="Exit codes: 0 passed · 1 gate failed · 2 usage or data · 3 no verdict · 4 target refused · 130 stopped",
 )
 
 
@@ -54,19 +57,23 @@ def _root(
         logger.addHandler(Notes(logging.WARNING))
 
 
-app.command("demo")(demo)
-app.command("train")(train)
-app.command("init")(init)
-app.command("check")(check)
-app.command("run")(run)
-app.command("merge")(merge)
-app.command("gate")(gate)
+_VERBS: dict[str, Callable[..., None]] = {
+    "demo": demo,
+    "train": train,
+    "init": init,
+    "check": check,
+    "run": run,
+    "merge": merge,
+    "gate": gate,
+    "diff": diff,
+    "repair": repair,
+    "defend": defend,
+    "compare": compare,
+    "dp-claim": dp_claim,
+    "report": report,
+    "list": list_,
+    "explain": explain,
+}
+for _name, _verb in _VERBS.items():
+    app.command(_name, cls=Verb)(_verb)
 app.add_typer(baseline)
-app.command("diff")(diff)
-app.command("repair")(repair)
-app.command("defend")(defend)
-app.command("compare")(compare)
-app.command("dp-claim")(dp_claim)
-app.command("report")(report)
-app.command("list")(list_)
-app.command("explain")(explain)

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from auditor.api.progress import LineObserver
 from auditor.cli.console import stderr
 from auditor.document import CellRow
+from auditor.printable import ERROR_LIMIT, neutral
 from auditor.runner.observer import Observer
 from auditor.runner.plan import PlannedCell
 
@@ -64,7 +65,7 @@ def observe(*, plain: bool = False) -> Iterator[Observer]:
     """The observer that suits stderr; `plain` asks for lines on a terminal too."""
     console = stderr()
     if plain or not console.is_terminal:
-        yield LineObserver(lambda line: console.print(line, markup=False))
+        yield LineObserver(lambda line: console.print(neutral(line, ERROR_LIMIT), markup=False))
         return
     columns = (
         TextColumn("{task.description:<48}", markup=False),

@@ -21,7 +21,7 @@ def report(
     """Render an audit in any format; nothing is computed again."""
     from auditor import registry
     from auditor.api.files import prepare_folder, write_file
-    from auditor.cli.console import note, stdout
+    from auditor.cli.console import note, stdout, write_data
     from auditor.errors import UsageError
 
     audit = judging.read_audit(audit_json)
@@ -33,8 +33,7 @@ def report(
         if names == ["terminal"]:
             reports[0].print(audit, stdout(), plain=plain)
         else:
-            rendered = reports[0].render(audit)
-            typer.echo(rendered, nl=False)
+            write_data(reports[0].render(audit))
         return
     if out is None:
         raise UsageError("several formats need a folder: give -o DIR.")

@@ -285,6 +285,7 @@ class Audit(Model):
     """The whole document.
 
     Attributes:
+        plan: sha256 of the keys of all planned cells, so that none can be left out; empty where not all are known.
         config_file: the config file that was read, relative to the working directory; empty without one.
         digest: sha256 of everything that an equal run reproduces.
     """
@@ -305,6 +306,7 @@ class Audit(Model):
     results: tuple[Result, ...]
     comparison: Comparison | None = None
     coverage: Coverage
+    plan: str = ""
     verdict: Verdict
     digest: str = ""
 

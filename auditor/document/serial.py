@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
 
+from auditor.document.agreement import contradictions, plan_of
 from auditor.document.audit import SCHEMA_VERSION, Audit
-from auditor.document.results import Numbers
 from auditor.errors import DocumentError, UsageError
+from auditor.printable import json_escaped
 
 MAX_BYTES = 200 * 1024 * 1024
 MAX_DEPTH = 100
 VOLATILE = {"seconds", "peak_rss_mb", "started", "argv", "config_file", "host"}
-TOLERANCE = 1e-9
+_NAMED = 3
 _NEXT = "Give the audit.json that auditor run wrote."
 
 
 def sealed(audit: Audit) -> Audit:
-    """The document with the digest of its own content."""
+    """The document with the digest of its own content, and of its plan where every planned cell is there."""
+    keys = [cell.key for cell in audit.cells]
+    if not audit.plan and audit.coverage.planned == len(keys):
+        audit = audit.model_copy(update={"plan": plan_of(keys)})
     return audit.model_copy(update={"digest": digest_of(audit)})
 
 
@@ -32,8 +35,8 @@ def digest_of(audit: Audit) -> str:
 
 
 def to_bytes(audit: Audit) -> bytes:
-    """The bytes of the file: sorted keys, one final newline."""
-    return _dump(audit.model_dump(mode="json"))
+    """The bytes of the file: sorted keys, one final newline; what a terminal would obey stands there escaped."""
+    return json_escaped(_dump(audit.model_dump(mode="json")).decode()).encode()
 
 
 def canonical(audit: Audit) -> bytes:
@@ -41,6 +44,8 @@ def canonical(audit: Audit) -> bytes:
     document = _without_volatile(audit.model_dump(mode="json"))
     assert isinstance(document, dict)
     document.pop("digest", None)
+    if not document["plan"]:  # of a document that was made before plans were recorded
+        del document["plan"]
     return _dump(document)
 
 
@@ -77,62 +82,30 @@ def from_bytes(raw: bytes) -> Audit:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "document"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        if first["type"] == "value_error":  # every field has its type; what they say together cannot be
+            raise DocumentError(
+                f"the audit document does not agree with itself: {place}: {first['msg']}{more}. Run the audit again."
+            ) from None
         raise UsageError(f"not a valid audit document: {place}: {first['msg']}{more}. {_NEXT}") from None
-    found = next(disagreements(audit, with_digest=is_ours), None)
-    if found is not None:
-        raise DocumentError(f"the audit document does not agree with itself: {found}. Run the audit again.")
+    if found := list(disagreements(audit, with_digest=is_ours)):
+        more = f" (and {len(found) - _NAMED} more)" if len(found) > _NAMED else ""
+        raise DocumentError(
+            f"the audit document does not agree with itself: {'; '.join(found[:_NAMED])}{more}. Run the audit again."
+        )
     return audit
 
 
 def disagreements(audit: Audit, *, with_digest: bool = True) -> Iterator[str]:
     """What can be recomputed from a document and comes out otherwise, one sentence each; nothing for one we wrote."""
-    keys = [cell.key for cell in audit.cells]
-    if len(set(keys)) < len(keys):
-        yield "two cells have the same key"
-    finished = {cell.key: cell for cell in audit.cells if cell.status == "ok"}
-    measured: set[str] = set()
-    for result in audit.results:
-        place = " ".join(filter(None, (result.probe, result.metric, result.subset)))
-        for each in result.by_seed:
-            if each.cell not in finished:
-                yield f"{place} rests on a cell that is not in the document or did not finish"
-            measured.add(each.cell)
-            if not _subtracts(each):
-                yield f"the difference of {place} at seed {each.seed} is not its number less its control's"
-        if not _subtracts(result):
-            yield f"the difference of {place} is not its number less its control's"
-    for key in finished.keys() - measured:
-        yield f"{finished[key].probe} seed {finished[key].seed} is marked ok and has no result"
-    statuses = [cell.status for cell in audit.cells]
-    counted = {word: statuses.count(word) for word in ("ok", "skipped", "error", "timeout")}
-    stated = audit.coverage.model_dump()
-    wrong = [word for word, count in counted.items() if stated[word] != count]
-    if wrong:
-        yield f"its coverage counts {stated[wrong[0]]} cells as {wrong[0]} and it holds {counted[wrong[0]]}"
-    if audit.coverage.planned < len(keys):
-        yield f"it holds {len(keys)} cells and says that {audit.coverage.planned} were planned"
-    if audit.coverage.planned > len(keys) and audit.verdict.status == "PASSED":
-        yield f"it passed with {len(keys)} of {audit.coverage.planned} planned cells"
+    found = list(contradictions(audit))
     if with_digest and audit.digest != digest_of(audit):
-        yield "its content does not have its digest, so that something in it was changed"
+        found = ["; ".join(["its content does not have its digest, so that something in it was changed", *found[:1]])]
+    yield from found
 
 
 def json_schema() -> dict[str, Any]:
     """The published JSON Schema of the document."""
     return Audit.model_json_schema()
-
-
-def _subtracts(numbers: Numbers) -> bool:
-    """Whether the contrast is own − control, as far as the three are known."""
-    contrast, control = numbers.contrast, numbers.control
-    if contrast is None:
-        return True
-    if control is None:
-        return False
-    own = (control.own or numbers.estimate).value
-    if contrast.value is None or own is None or control.estimate.value is None:
-        return True
-    return math.isclose(contrast.value, own - control.estimate.value, abs_tol=TOLERANCE)
 
 
 def _dump(document: object) -> bytes:

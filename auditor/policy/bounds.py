@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri, stdtrit  # not scipy.stats: a gate would wait for it longer than for all else
 
 from auditor.document.codes import OpenInterval, Settle
 
@@ -38,11 +38,11 @@ def widened(
     that differ ten times as much as their items would explain raise a false alarm in 30 % of audits.
     """
     tail = 1 - ALPHA / together
-    factor = float(stats.norm.ppf(tail) / stats.norm.ppf(1 - ALPHA))
+    factor = float(ndtri(tail) / ndtri(1 - ALPHA))
     before = after = 0.0
     if k := len(averaged):
         error = float(np.std(averaged, ddof=1)) / math.sqrt(k)
-        before, after = (float(stats.t.ppf(q, k - 1)) * error for q in (1 - ALPHA, tail))
+        before, after = (float(stdtrit(k - 1, q)) * error for q in (1 - ALPHA, tail))
 
     def stretch(half: float) -> float:
         data = math.sqrt(max(half * half - before * before, 0.0))
@@ -87,7 +87,7 @@ def settling(
     error = float(np.std(averaged, ddof=1)) if k > 1 else 0.0
 
     def of_seeds(count: int) -> float:
-        return float(stats.t.ppf(1 - ALPHA / together, count - 1)) ** 2 * error**2 / count if error else 0.0
+        return float(stdtrit(count - 1, 1 - ALPHA / together)) ** 2 * error**2 / count if error else 0.0
 
     data = max(half**2 - of_seeds(k), 0.0)
     room = distance**2 - of_seeds(k)

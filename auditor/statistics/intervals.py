@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtri, stdtrit  # the quantiles of scipy.stats, without the second that its import takes
 
 Floats = NDArray[np.float64]
-Z95 = float(stats.norm.ppf(0.975))
+Z95 = float(ndtri(0.975))
 
 
 def wilson(successes: float, n: float, *, confidence: float = 0.95) -> tuple[float, float]:
@@ -23,7 +23,7 @@ def wilson(successes: float, n: float, *, confidence: float = 0.95) -> tuple[flo
     """
     if n <= 0 or not 0 <= successes <= n:
         raise ValueError(f"{successes} of {n} is not a rate")
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    z = float(ndtri(0.5 + confidence / 2))
     p, shrink = successes / n, 1 + z * z / n
     center = (p + z * z / (2 * n)) / shrink
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / shrink
@@ -65,7 +65,7 @@ def student_t(values: Sequence[float], *, choices: int = 1) -> tuple[float, floa
     if len(values) < 2:
         raise ValueError("a t interval needs at least two values")
     array = np.asarray(values, dtype=np.float64)
-    half = float(stats.t.ppf(1 - 0.025 / choices, len(values) - 1) * array.std(ddof=1) / math.sqrt(len(values)))
+    half = float(stdtrit(len(values) - 1, 1 - 0.025 / choices) * array.std(ddof=1) / math.sqrt(len(values)))
     mean = float(array.mean())
     return mean - half, mean + half
 
@@ -81,7 +81,7 @@ def join_seeds(values: Sequence[float], intervals: Sequence[tuple[float, float]]
     if k == 1:
         return values[0], *intervals[0]
     v = np.asarray(values, dtype=np.float64)
-    t = float(stats.t.ppf(0.975, k - 1))
+    t = float(stdtrit(k - 1, 0.975))
     seeds = t * t * float(v.var(ddof=1)) / k
     lo = np.array([v_j - bounds[0] for v_j, bounds in zip(v, intervals, strict=True)])
     hi = np.array([bounds[1] - v_j for v_j, bounds in zip(v, intervals, strict=True)])

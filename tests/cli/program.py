@@ -20,10 +20,12 @@ def auditor(*arguments: str | Path, cwd: Path | None = None, **environment: str)
 
 def inside(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     """The same command line in this process, where the process itself is not what is tested."""
-    out, err, path = io.StringIO(), io.StringIO(), list(sys.path)
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    path = list(sys.path)
     try:
         with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = run([str(word) for word in arguments])
     finally:
         sys.path[:] = path
-    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+    said = (stream.buffer.getvalue().decode() for stream in (out, err))
+    return subprocess.CompletedProcess(arguments, code, *said)

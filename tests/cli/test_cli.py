@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from auditor.document import canonical, from_bytes
+from auditor.document import canonical, from_bytes, to_bytes
 from tests.cli.program import auditor, inside
+from tests.reports.samples import realistic
 
 LINKS = "posterior-similarity:negatives=2000,replicates=50"
 
@@ -217,13 +218,35 @@ def test_skipped_probe_asked_for_by_name_is_no_verdict(data_root: Path, tmp_path
     "words", ["--help", "list probes", "list data", "list findings", "list schema", "explain graphmi", "run --help"]
 )
 def test_light_verbs_import_no_torch(words: str) -> None:
+    heavy = {"torch", "torch_geometric", "sklearn", "matplotlib", "numpy", "scipy"}
+    if words != "list schema":  # the document itself
+        heavy |= {"auditor.document", "auditor.targets.config"}
+    done, modules = _modules_after(*words.split())
+    assert done.returncode == 0, done.stderr
+    assert heavy & modules == set()
+
+
+@pytest.mark.parametrize("verb", ["gate", "report", "diff"])
+def test_verbs_that_measure_nothing_import_nothing_that_measures(verb: str, tmp_path: Path) -> None:
+    path = tmp_path / "audit.json"
+    path.write_bytes(to_bytes(realistic()))
+    done, modules = _modules_after(verb, *[str(path)] * (2 if verb == "diff" else 1))
+    assert done.returncode == (1 if verb == "gate" else 0), done.stderr
+    heavy = {"torch", "torch_geometric", "sklearn", "matplotlib", "networkx", "scipy.stats", "scipy.optimize", "jinja2"}
+    assert heavy & modules == set()
+    assert not any(
+        name.startswith(("auditor.runner", "auditor.evaluate", "attacks.", "auditor.data")) for name in modules
+    )
+
+
+def _modules_after(*words: str) -> tuple[subprocess.CompletedProcess[str], set[str]]:
+    """What a command line did, and the modules that its process had imported."""
     code = (
         "import sys; from auditor.__main__ import run; code = run(sys.argv[1:]); "
-        "heavy = {'torch', 'torch_geometric', 'sklearn', 'matplotlib', 'scipy'} & set(sys.modules); "
-        "sys.exit(99 if heavy else code)"
+        "print(*sys.modules, file=sys.stderr); sys.exit(code)"
     )
-    done = subprocess.run([sys.executable, "-c", code, *words.split()], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    return done, set(done.stderr.strip().rpartition("\n")[2].split())
 
 
 def test_defended_target_is_saved_loaded_and_audited_like_any_other(target: Path, tmp_path: Path) -> None:

@@ -198,8 +198,6 @@ def _no_such_facts(content: dict[str, Any]) -> None:
     ("spoil", "message"),
     [
         (_surprise, "surprise: Extra inputs are not permitted"),
-        (_reversed, r"results\.0\.contrast.*reversed"),
-        (_outside, r"results\.0\.by_seed\.0\.estimate.*outside its interval"),
         (_no_seed, r"results\.0\.by_seed"),
         (_no_such_verdict, r"verdict\.status"),
         (_no_such_code, r"results\.0\.judgement\.codes\.0"),
@@ -212,6 +210,22 @@ def test_a_document_of_another_shape_is_refused_with_its_place(
     content = document()
     spoil(content)
     with pytest.raises(UsageError, match=message):
+        read(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_reversed, r"results\.0\.contrast.*reversed"),
+        (_outside, r"results\.0\.by_seed\.0\.estimate.*outside its interval"),
+    ],
+)
+def test_an_interval_that_cannot_be_is_a_document_against_itself(
+    spoil: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    content = document()
+    spoil(content)
+    with pytest.raises(DocumentError, match=message):
         read(content)
 
 
@@ -316,7 +330,7 @@ DISAGREEMENTS: dict[Callable[[Audit], dict[str, Any]], str] = {
     result_of_a_failed_cell: "rests on a cell that is not in the document or did not finish",
     difference_at_a_seed: "at seed 0 is not its number less its control's",
     joined_difference: "the difference of posterior-similarity auc is not its number less its control's",
-    difference_to_nobody: "the difference of posterior-similarity auc is not its number less its control's",
+    difference_to_nobody: "the difference of posterior-similarity auc is to a control that is not there",
     finished_cell_without_a_result: "strata seed 3 is marked ok and has no result",
     counted_wrong: "counts 1 cells as skipped and it holds 0",
     more_cells_than_planned: "holds 1 cells and says that 0 were planned",

@@ -579,7 +579,7 @@ def hostile() -> Audit:
 FIXED = {
     "schema_version", "status", "severity", "severity_upper", "confidence", "against", "role", "level", "mode", "key",
     "cell", "family", "fingerprint", "unit", "worse_when", "question", "set_by", "seeds", "joined_by", "code", "source",
-    "why", "policy", "fail_on", "inconclusive", "labels", "started", "digest", "kind", "relation", "accountant",
+    "why", "policy", "fail_on", "inconclusive", "labels", "started", "plan", "digest", "kind", "relation", "accountant",
     "noise_seed", "shown", "about", "mark", "until", "of", "covers",
 }  # fmt: skip
 """Fields that take certain words only, or that must stay what they are."""
