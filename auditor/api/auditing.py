@@ -60,6 +60,8 @@ def audit(
     resume: bool | None = None,
     accept_mixed_env: bool | None = None,
     shard: str | None = None,
+    executor: str | None = None,
+    ray_address: str | None = None,
     progress: Observer | Literal["auto"] = "auto",
     trust_pickle: bool = False,
     argv: Iterable[str] = (),
@@ -108,6 +110,9 @@ def audit(
         resume: goes on from an interrupted run in `out` (default); False starts over.
         accept_mixed_env: goes on although other versions or threads made what is there.
         shard: `"i/n"`: only the i-th of n parts of the cells, kept in `out` for `auditor merge`; no verdict.
+        executor: of a path: `"processes"` (default), or `"ray"` for the Ray cluster at `ray_address` (else
+            `RAY_ADDRESS`, else one on this machine), on which every path must mean the same.
+        ray_address: `"host:port"` of that cluster.
         progress: `"auto"` for one line a finished cell to the logger `auditor` (level INFO), or your own observer.
         trust_pickle: of a path: unpickles a whole module, which runs code that came inside the file.
         argv: recorded as what started the run.
@@ -133,6 +138,8 @@ def audit(
         "resume": resume,
         "accept_mixed_env": accept_mixed_env,
         "shard": shard,
+        "executor": executor,
+        "ray_address": ray_address,
     }
     session = _session(model, given)
     live = _live(claimed_accuracy, reference, call, adapter, transform, build, recipe, name)

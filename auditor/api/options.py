@@ -40,7 +40,10 @@ DEFAULTS: Mapping[str, Any] = {
     "resume": True,
     "accept_mixed_env": False,
     "shard": "",
+    "executor": "processes",
+    "ray_address": "",
 }
+EXECUTORS = ("processes", "ray")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,12 @@ def resolve(given: Mapping[str, Any], tables: Mapping[str, Any], folder: Path = 
         )
     if options["threads"].value < 1:
         raise ConfigError(f"threads is {options['threads'].value}; expected at least 1.")
+    if (executor := options["executor"].value) not in EXECUTORS:
+        raise ConfigError(
+            f'executor is "{executor}"; expected {" or ".join(EXECUTORS)}. {nearest(executor, EXECUTORS)}'
+        )
+    if options["ray_address"].value and executor != "ray":
+        raise ConfigError("ray_address came without executor = ray; give --executor ray, or leave it out.")
     for name, unit in (("cell_timeout", "seconds"), ("max_memory", "GB")):
         if not 0 <= options[name].value < math.inf:
             raise ConfigError(f"{name} is {options[name].value}; expected {unit} above 0, or 0 for the default.")

@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("auditor")
 UNRECORDED = (
     *("out", "data_root", "plain", "format"),
-    *("jobs", "cell_timeout", "max_memory", "resume", "accept_mixed_env", "shard"),
+    *("jobs", "cell_timeout", "max_memory", "resume", "accept_mixed_env", "shard", "executor"),
+    "ray_address",
 )
 """Options that change no number: where files lie, how they are shown, who does the work. The document has none."""
 
@@ -184,7 +185,7 @@ class Session:
         return max(1, min(parse_jobs(self.resolved["jobs"], self.resolved["threads"]), cells))
 
     def workers(self, job: Job, *, jobs: int | None = None) -> Executor:
-        """The executor that runs in processes of its own: user code is nowhere else."""
+        """The executor that runs in processes of its own, here or on a cluster: user code is nowhere else."""
         from auditor.runner.processes import Limits, Processes
 
         self._say_what_is_not_read()
@@ -193,6 +194,10 @@ class Session:
         cells += job.training_seeds * len(asked)
         seconds, memory = self.resolved["cell_timeout"], self.resolved["max_memory"]
         limits = Limits(seconds or None, int(memory * 2**30) or None)
+        if jobs is None and self.resolved["executor"] == "ray":
+            from auditor.runner.ray_tasks import RayTasks
+
+            return RayTasks(job, limits, self.resolved["ray_address"] or None)
         return Processes(job, jobs or self.jobs(cells), limits)
 
     def run(self, start: Callable[[], Executor], *, observer: Observer, argv: tuple[str, ...] = ()) -> Report:

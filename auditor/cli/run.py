@@ -41,6 +41,10 @@ def run(
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Run only the i-th of n parts; auditor merge joins them.")
     ] = None,
+    executor: Annotated[str | None, typer.Option(help="processes (default), or ray: a Ray cluster.")] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of the cluster (default: RAY_ADDRESS, else one on this machine).")
+    ] = None,
     plain: options.Plain = None,
     trust_pickle: options.TrustPickle = False,
     print_config: Annotated[bool, typer.Option("--print-config", help="Show options and origins, then stop.")] = False,
@@ -71,6 +75,8 @@ def run(
         "resume": resume,
         "accept_mixed_env": accept_mixed_env,
         "shard": shard,
+        "executor": executor,
+        "ray_address": ray_address,
     }
     session = Session.open(target, {**given, "format": format_, "plain": plain})
     if print_config:
