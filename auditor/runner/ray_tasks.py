@@ -67,15 +67,20 @@ class RayTasks:
         for cell in cells:
             groups.setdefault(group_of(cell), []).append(cell)
         open_ = {cell.key: cell for cell in cells}
+        listeners: list[threading.Thread] = []
         for group in groups.values():
             for cell in group:
                 observer.started(cell)
             lines = task.options(num_returns="streaming").remote(job, group, self._limits)
-            threading.Thread(target=self._listen, args=(lines, group, said), daemon=True).start()
+            listener = threading.Thread(target=self._listen, args=(lines, group, said), daemon=True)
+            listener.start()
+            listeners.append(listener)
         while open_:
             key, line = said.get()
             if key in open_:
                 yield _row(open_.pop(key), line)
+        for listener in listeners:
+            listener.join()
 
     def close(self) -> None:
         """See `Executor`; ends the tasks, and a cluster that was begun for them."""
@@ -103,7 +108,7 @@ class RayTasks:
                 left.discard(key)
                 said.put((key, line))
             why = "its task ended before it"
-        except Exception as error:  # of Ray, or of the task
+        except BaseException as error:  # of Ray (which ends its threads with SystemExit), or of the task
             why = f"its task was lost: {error_text(error, 300, named=True)}"
         for key in left:
             said.put((key, why))
