@@ -87,6 +87,7 @@ TABLE = Table(
             needs=("PARAMS", "GRAD_EDGE", "BARE"),
             access=("weights", "features", "labels", "density"),
             role="search",
+            deterministic=True,
         ),
         Entry(
             "posterior-similarity",

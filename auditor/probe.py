@@ -14,6 +14,7 @@ from auditor.defense import TrainedModels
 from auditor.document import Measured, Series, ValidityRow
 from auditor.outcomes import Outcome
 from auditor.registry import Entry, ProbeEntry, Profile
+from auditor.shared import Shared
 from auditor.statistics import draws
 from auditor.targets.target import Capability, Target
 from auditor.view import Access, SideKnowledge, View
@@ -72,6 +73,7 @@ class Attempt:
         item_budgets: many graphs: for each of `budgets`, the flips allowed in each graph of `view.items`, int64 [n];
             their sum is the budget.
         tick: progress observer, called with a fraction in [0, 1] or None and a short note.
+        shared: keeps what other attempts of the run need alike.
     """
 
     rng: np.random.Generator
@@ -81,6 +83,7 @@ class Attempt:
     node_caps: Tensor | None = None
     item_budgets: tuple[Tensor, ...] = ()
     tick: Callable[[float | None, str], None] = lambda _fraction, _note: None
+    shared: Shared = field(default_factory=Shared)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,6 +127,7 @@ class Cell:
             self.profile,
             budgets,
             tick=self.tick,
+            shared=self.models.shared,
         )
 
 

@@ -107,6 +107,7 @@ class Entry:
         reference: of a control of defences: `random` has the variance without the idea, so that a gain must beat it
             too; `oracle` is told what the others must find, so that its gain is the room there is.
         rng_name: the name of its random streams, fixed for ever; its id at birth where it is empty.
+        deterministic: of an attack: it draws nothing, so that every seed asks the same of it and it runs once a run.
     """
 
     id: str
@@ -122,6 +123,7 @@ class Entry:
     findings: tuple[str, ...] = ()
     reference: Reference = ""
     rng_name: str = ""
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         owner = f'entry "{self.id}"'

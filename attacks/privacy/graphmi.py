@@ -11,17 +11,19 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from attacks.privacy.gcn_stack import GcnStack
-from attacks.privacy.soft_graphs import CandidateGraph, DenseGraph, Objective, SoftGraph, pair_keys
+from attacks.privacy.neighbours import nearest
+from attacks.privacy.soft_graphs import CandidateGraph, DenseGraph, Objective, SoftGraph
 from auditor.errors import SkippedError
 from auditor.outcomes import LinkOutcome
 from auditor.parameters import parameters
 from auditor.probe import Attempt
+from auditor.shared import content
 from auditor.statistics.pair_scores import row_cosine, unit_rows
-from auditor.view import View
+from auditor.view import View, uniform_pairs
 
 DENSE_NODES = 4096
 ALL_PAIRS_NODES = 512  # every pair as a candidate, for models without a dense form
-ROWS = 512
+FLAT_PAIRS = 10_000
 REFILL_EVERY = 20
 
 
@@ -102,7 +104,7 @@ class GraphMI:
                 "GraphMI needs a differentiable edge weight whose 0 means no edge; of this model: "
                 f"{view.relaxation.describe()}."
             )
-        flat = _is_flat(x, view.reference_pairs)
+        flat = _is_flat(x)
         wants_dense = (
             self.form == "dense"
             or self.protocol == "paper"
@@ -114,7 +116,7 @@ class GraphMI:
             pairs = torch.combinations(torch.arange(n)).T.contiguous()
             graph = CandidateGraph(stack or view.relaxation, x, pairs, objective)
             return graph, {"form": "dense", "candidates": pairs.shape[1]}
-        pairs = self._candidates(view, stack, flat)
+        pairs = self._candidates(view, stack, attempt, flat=flat)
         notes: dict[str, Any] = {"form": "knn", "candidates": pairs.shape[1]}
         if self.form == "dense" or self.protocol == "paper":
             limit = f"{DENSE_NODES} nodes" if stack is not None else f"{ALL_PAIRS_NODES} nodes without plain GCN layers"
@@ -123,7 +125,7 @@ class GraphMI:
             notes["note"] = "candidates stay as found: only plain GCN layers tell the gradient at every pair"
         return CandidateGraph(stack or view.relaxation, x, pairs, objective), notes
 
-    def _candidates(self, view: View, stack: GcnStack | None, flat: bool) -> Tensor:
+    def _candidates(self, view: View, stack: GcnStack | None, attempt: Attempt, *, flat: bool) -> Tensor:
         """Union over nodes of the k nearest by embedding on no edges and the k nearest by features, int64 [2, M]."""
         x, n = view.x, view.num_nodes
         if stack is not None:
@@ -131,14 +133,16 @@ class GraphMI:
         else:
             with torch.no_grad():
                 h = view.relaxation.embeddings(x, torch.empty(2, 0, dtype=torch.int64), torch.empty(0))
-        keys = [_nearest(h, self.k)] if flat else [_nearest(h, self.k), _nearest(x, self.k)]
+        keys = [nearest(h, self.k)]
+        if not flat:  # features are the same for every model that is attacked
+            keys.append(attempt.shared.once(("nearest", content(x), self.k), lambda: nearest(x, self.k)))
         merged = torch.unique(torch.cat(keys))
         return torch.stack([merged // n, merged % n])
 
 
-def _is_flat(x: Tensor, pairs: Tensor) -> bool:
+def _is_flat(x: Tensor) -> bool:
     """Whether the cosine of features is the same for all of 10,000 pairs: identity or constant features."""
-    some = pairs[:, torch.linspace(0, pairs.shape[1] - 1, min(10_000, pairs.shape[1])).long()]
+    some = uniform_pairs(x.shape[0], FLAT_PAIRS, np.random.default_rng(0))[:, :FLAT_PAIRS]
     if float((x != 0).float().mean()) < 0.1:
         rows = csr_array(unit_rows(x).float().numpy())
         u, v = some.numpy()
@@ -146,22 +150,3 @@ def _is_flat(x: Tensor, pairs: Tensor) -> bool:
     else:
         cosine = row_cosine(x)(some).numpy()
     return bool(np.ptp(cosine) < 1e-6)
-
-
-def _nearest(rows: Tensor, k: int) -> Tensor:
-    """Keys of the pairs of each node with the k rows of largest cosine, itself excluded; in blocks of 512 × N."""
-    unit = unit_rows(rows).float()
-    n, k = unit.shape[0], min(k, unit.shape[0] - 1)
-    sparse = csr_array(unit.numpy()) if float((unit != 0).float().mean()) < 0.1 else None
-    keys = []
-    for start in range(0, n, ROWS):
-        ids = torch.arange(start, min(start + ROWS, n))
-        if sparse is None:
-            cosine = unit[ids] @ unit.T
-        else:
-            cosine = torch.from_numpy((sparse[start : start + ROWS] @ sparse.T).toarray())
-        cosine[torch.arange(ids.shape[0]), ids] = -2.0
-        best = cosine.topk(k, dim=1).indices
-        keys.append(pair_keys(ids.repeat_interleave(k), best.reshape(-1), n))
-    merged: Tensor = torch.unique(torch.cat(keys))
-    return merged

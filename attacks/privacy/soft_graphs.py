@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from attacks.privacy.gcn_stack import GcnStack
+from attacks.privacy.neighbours import largest_products, pair_keys
 from auditor.targets.relaxation import Relaxation
 
 LEAST_DEGREE = 1e-3
@@ -196,23 +197,17 @@ class CandidateGraph:
             return self._model.embeddings(self._x, self._arcs, torch.cat([self._a, self._a]))
 
     def refill(self, k: int) -> None:
-        """Keeps a > 0 and adds, per node, the k pairs whose gradient is most negative, found block by block.
+        """Keeps a > 0 and adds, per node, the k pairs whose gradient is most negative.
 
         Needs a `GcnStack` and at least one step; does nothing without them.
         """
         if self._factors is None:
             return
         left, right = self._factors
-        n, found = left.shape[0], []
-        for start in range(0, n, ROWS):
-            rows = torch.arange(start, min(start + ROWS, n))
-            gain = -(left[rows] @ right.T)  # [ROWS, N]
-            gain[torch.arange(rows.shape[0]), rows] = -torch.inf
-            best = gain.topk(min(k, n - 1), dim=1).indices
-            found.append(pair_keys(rows.repeat_interleave(best.shape[1]), best.reshape(-1), n))
+        n, found = left.shape[0], largest_products(-left, right, k)
         kept = self._a > 0
         old = pair_keys(self._pairs[0, kept], self._pairs[1, kept], n)
-        keys = torch.unique(torch.cat([*found, old]))
+        keys = torch.unique(torch.cat([found, old]))
         a = torch.zeros(keys.shape[0], dtype=self._a.dtype)
         a[torch.searchsorted(keys, old)] = self._a[kept]
         self._set(torch.stack([keys // n, keys % n]), a)
@@ -268,11 +263,6 @@ class CandidateGraph:
         near = torch.zeros_like(d).index_add_(0, u, weighed * at_v).index_add_(0, v, weighed * at_u)
         node = _node_gradient(self._square, near, d)
         return node.index_select(0, u) + node.index_select(0, v) - 2 * self._gram * at_u * at_v
-
-
-def pair_keys(u: Tensor, v: Tensor, n: int) -> Tensor:
-    """Unordered pairs as keys min * n + max."""
-    return torch.minimum(u, v) * n + torch.maximum(u, v)
 
 
 def _node_gradient(square: Tensor, near: Tensor, d: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ the same shape, and a twin trained on a rewired graph.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -167,19 +168,30 @@ def mlp_log_posteriors(x: Tensor, y: Tensor, num_classes: int, *, seed: int) -> 
     64 hidden units, dropout 0.5, Adam 0.01, weight decay 5e-4, 200 epochs on all known nodes at once.
     """
     known = torch.nonzero(y >= 0).flatten()
-    inputs, targets = x[known], y[known]
+    inputs, targets = dropped_rows(x[known]), y[known]
     with forked_rng(seed):
-        model = nn.Sequential(
-            nn.Dropout(0.5), nn.Linear(x.shape[1], 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, num_classes)
-        )
-        optimizer = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=5e-4)
+        first, second = nn.Linear(x.shape[1], 64), nn.Linear(64, num_classes)
+        parameters = [*first.parameters(), *second.parameters()]
+        optimizer = torch.optim.Adam(parameters, lr=0.01, weight_decay=5e-4)
         for _ in range(200):
             optimizer.zero_grad()
-            functional.cross_entropy(model(inputs), targets).backward()  # type: ignore[no-untyped-call]
+            hidden = functional.dropout((inputs(first.weight) + first.bias).relu())
+            functional.cross_entropy(second(hidden), targets).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     with torch.no_grad():
-        log_p: Tensor = model.eval()(x).double().log_softmax(dim=1)
+        log_p: Tensor = second(first(x).relu()).double().log_softmax(dim=1)
     return log_p
+
+
+def dropped_rows(x: Tensor) -> Callable[[Tensor], Tensor]:
+    """Dropout(x) W^T as a function of W [H, F], drawn at each call; of sparse features only what is not 0 is drawn."""
+    if not is_sparse(x):
+        return lambda weight: functional.dropout(x) @ weight.T
+    row, column = torch.nonzero(x, as_tuple=True)
+    values, starts = x[row, column], torch.searchsorted(row, torch.arange(x.shape[0]))
+    return lambda weight: functional.embedding_bag(
+        column, weight.T, starts, mode="sum", per_sample_weights=functional.dropout(values)
+    )
 
 
 def is_identity(x: Tensor) -> bool:

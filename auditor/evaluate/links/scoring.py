@@ -254,7 +254,7 @@ def score_set(
         metrics: of which the main set is large enough, see `usable`.
         num_nodes: N.
         rng: of the replicates.
-        replicates: of the nodes.
+        replicates: of the nodes; and of the pairs, up to 200.
         together: scorers to be added up, by place; they are `prepared`.
         memo: see `node_bootstrap`.
     """
@@ -282,7 +282,7 @@ def score_set(
         num_nodes=num_nodes,
         rng=rng,
         node_replicates=replicates,
-        pair_replicates=PAIR_REPLICATES,
+        pair_replicates=min(PAIR_REPLICATES, replicates),
         memo=memo,
     )
     return made(found.value, found)

@@ -16,8 +16,9 @@ from auditor.errors import CapabilityError, EvaluationError
 from auditor.evaluate.links.controls import Scorer
 from auditor.evaluate.links.pairs import PairSet, Truth, contains
 from auditor.evaluate.links.rewiring import rewire
-from auditor.outcomes import LinkOutcome
+from auditor.outcomes import LinkOutcome, Outcome
 from auditor.probe import Cell, Registered
+from auditor.shared import content
 from auditor.statistics import draws
 from auditor.statistics.pair_scores import PairScore
 from auditor.targets.rng import forked_rng
@@ -73,9 +74,21 @@ def shared_seed(cell: Cell, *draw: str) -> int:
 def run_attack(
     cell: Cell, attack: Registered, target: Target, *draw: str, attacked: Tensor | None = None
 ) -> LinkOutcome:
-    """One attack on a View of `target`; the same reference pairs and the same randomness for every target."""
-    view = grant_privacy(target, attack.access, cell.side, shared_rng(cell, "view"), attacked=attacked)
-    outcome = attack.run(view, cell.attempt(attack, *draw))
+    """One attack on a View of `target`; the same reference pairs and the same randomness for every target.
+
+    What a deterministic attack finds on the target itself is found once for all seeds.
+    """
+
+    def run() -> Outcome:
+        view = grant_privacy(target, attack.access, cell.side, shared_rng(cell, "view"), attacked=attacked)
+        return attack.run(view, cell.attempt(attack, *draw))
+
+    if attack.entry.deterministic and target is cell.target:
+        asked = (attack.id, attack.attack, cell.side, cell.profile, attacked)
+        weights = target.model.state_dict().values()
+        outcome = cell.models.shared.once(("attack", target.digest, content(*asked, *weights)), run)
+    else:
+        outcome = run()
     if not isinstance(outcome, LinkOutcome):
         raise EvaluationError(
             f"{attack.id} returned {type(outcome).__name__}; the links harness expected a LinkOutcome with a scorer."

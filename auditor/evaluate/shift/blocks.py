@@ -17,7 +17,9 @@ from auditor.document import ValidityRow, check
 
 Ints = NDArray[np.int64]
 MIN_BLOCKS = 30
-LOUVAIN_EDGES = 1_000_000
+LOUVAIN_EDGES = 50_000
+"""Arcs up to which communities are looked for: Louvain in Python takes 17 s on 88,000 arcs and grows faster than they
+do, while regions are grown in a few passes over the arcs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +53,7 @@ class Blocks:
 
 
 def item_blocks(graph: Graph, items: Tensor, *, rng: np.random.Generator) -> Blocks:
-    """Blocks of `items`: Louvain communities for nodes (grown regions above a million edges), each graph for graphs."""
+    """Blocks of `items`: Louvain communities for nodes (grown regions above 50,000 arcs), each graph for graphs."""
     count = len(items)
     if graph.task.level == "graph":
         return Blocks(np.arange(count), count, "items", True)

@@ -16,7 +16,8 @@ from auditor.errors import SkippedError
 from auditor.evaluate.shift.blocks import Blocks, item_blocks
 from auditor.evaluate.shift.detectors import detector_scores, log_posteriors
 from auditor.probe import Cell
-from auditor.statistics import calibration, classification
+from auditor.shared import content
+from auditor.statistics import calibration, classification, draws
 from auditor.statistics.clustered import Resamples, accuracy_interval, design_effect
 from auditor.statistics.estimate import ROUNDING
 from auditor.targets.target import Capability, Target
@@ -24,6 +25,8 @@ from auditor.targets.target import Capability, Target
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 MIN_ITEMS = 30
+HARNESS = "shift"
+"""Name of the random stream of the blocks that all cells of a run share; fixed for ever."""
 ACCURACY = Metric("accuracy", "share", "lower", "damage")
 
 
@@ -91,7 +94,7 @@ class Reference:
             logits = target.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
         rows = items if graph.batch is None else torch.arange(len(items))
         clean = answers(logits, graph, rows, y, target)
-        return cls(target, graph, items, y, clean, item_blocks(target.graph, items, rng=cell.rng("blocks")))
+        return cls(target, graph, items, y, clean, _blocks(cell, items))
 
     @property
     def accuracy(self) -> float:
@@ -139,6 +142,14 @@ class Reference:
             return check("shift-id-accuracy", "integrity", None, f"{held}; the target claims no accuracy.")
         agrees = abs(self.accuracy - claimed) <= max(1 / n, 0.0005) + ROUNDING
         return check("shift-id-accuracy", "integrity", agrees, f"{held}, claimed {100 * claimed:.2f} %.")
+
+
+def _blocks(cell: Cell, items: Tensor) -> Blocks:
+    """The blocks of a run: of the graph and the items alone, with a draw of their own, so that all cells share them."""
+    graph = cell.target.graph
+    rng = draws.generator(0, HARNESS, "blocks")
+    key = ("blocks", content(graph.edge_index, graph.num_nodes, graph.batch, items))
+    return cell.models.shared.once(key, lambda: item_blocks(graph, items, rng=rng))
 
 
 def inference_graph(graph: Graph, items: Tensor) -> Graph:

@@ -4,6 +4,7 @@ import torch
 
 from auditor.evaluate.links.controls import (
     Knowledge,
+    dropped_rows,
     is_identity,
     label_agreement,
     mlp_log_posteriors,
@@ -12,6 +13,7 @@ from auditor.evaluate.links.controls import (
     standardised_cosine,
 )
 from auditor.statistics.pair_scores import row_cosine
+from auditor.targets.rng import forked_rng
 from auditor.view import uniform_pairs
 from tests.toys import sbm_graph
 
@@ -116,3 +118,26 @@ def test_network_learns_the_known_labels_and_leaves_the_global_generator_alone()
     assert torch.equal(torch.get_rng_state(), state)
     assert float((log_p.argmax(dim=1) == graph.y).double().mean()) > 0.7
     assert torch.equal(log_p, mlp_log_posteriors(graph.x, graph.y, 3, seed=1))
+
+
+@pytest.mark.parametrize("density", [0.03, 0.6])
+def test_dropout_of_sparse_features_halves_them_at_random_as_that_of_dense_ones_does(density):
+    x, weight = features(density), torch.randn(8, 60, generator=torch.Generator().manual_seed(0))
+    x[7] = 0  # a row without any feature
+    weight.requires_grad_(True)
+    rows = dropped_rows(x)
+    with forked_rng(0):
+        drawn = torch.stack([rows(weight) for _ in range(4000)]).detach()
+    kept = (x @ weight.T).detach()
+    deviation = ((x**2) @ (weight**2).T).sqrt().detach()  # of 2 b x w, b a fair coin
+    assert float(((drawn.mean(dim=0) - kept).abs() / deviation.clamp_min(1e-6)).max()) < 5 / 4000**0.5
+    torch.testing.assert_close(drawn.std(dim=0), deviation, rtol=0.1, atol=1e-6)
+    (gradient,) = torch.autograd.grad(rows(weight).sum(), weight)
+    held = x.sum(dim=0) > 0
+    assert bool((gradient[:, held] != 0).any())
+    assert not bool((gradient[:, ~held] != 0).any())
+
+
+def test_network_learns_from_labels_where_no_feature_is_known():
+    log_p = mlp_log_posteriors(torch.zeros(30, 60), torch.arange(30) % 2, 2, seed=0)
+    assert bool(torch.isfinite(log_p).all())

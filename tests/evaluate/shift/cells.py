@@ -11,6 +11,7 @@ from auditor import registry
 from auditor.document import Measured
 from auditor.probe import Attack, Cell, CellResult, Registered
 from auditor.registry import Profile
+from auditor.runner.execute import TrainedCache
 from auditor.targets.target import Target
 from auditor.view import SideKnowledge
 
@@ -33,7 +34,7 @@ def make_cell(
         profile=profile,
         seed=seed,
         side=SideKnowledge(),
-        models=None,  # type: ignore[arg-type]
+        models=TrainedCache(),
     )
 
 

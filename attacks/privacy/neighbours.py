@@ -1,0 +1,83 @@
+"""Which rows lie nearest to each row: by comparison of all pairs, and approximately on graphs where that takes hours.
+
+Up to `ALL_PAIRS` nodes every pair is looked at. Beyond, faiss sorts rows into cells around centres and looks into the
+nearest cells alone: 15 s of CPU for 170,000 rows of 128 numbers. Forced upon Cora, it finds 86 % of the neighbours by
+features and 95 % or more of the steepest pairs, and GraphMI's AUC is .8605 in place of .8603.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from auditor.statistics.pair_scores import unit_rows
+
+ALL_PAIRS = 50_000
+ROWS = 512
+FOUND_IN = 32  # cells that are looked into
+TRAINED_ON = 40  # rows a centre
+
+
+def pair_keys(u: Tensor, v: Tensor, n: int) -> Tensor:
+    """Unordered pairs as keys min * n + max."""
+    return torch.minimum(u, v) * n + torch.maximum(u, v)
+
+
+def nearest(rows: Tensor, k: int) -> Tensor:
+    """Keys of the pairs of each row [N, d] with the k rows of largest cosine, itself excluded; sorted int64."""
+    unit = unit_rows(rows).float()
+    if unit.shape[0] > ALL_PAIRS:
+        return _largest_products_in_cells(unit, unit, k)
+    sparse = csr_array(unit.numpy()) if float((unit != 0).float().mean()) < 0.1 else None
+
+    def cosine(ids: Tensor) -> Tensor:
+        if sparse is None:
+            return unit[ids] @ unit.T
+        return torch.from_numpy((sparse[int(ids[0]) : int(ids[-1]) + 1] @ sparse.T).toarray())
+
+    return _largest(cosine, unit.shape[0], k)
+
+
+def largest_products(left: Tensor, right: Tensor, k: int) -> Tensor:
+    """Keys of the pairs of each row u with the k rows v of largest (L R^T)_uv, itself excluded; sorted int64."""
+    if left.shape[0] > ALL_PAIRS:
+        return _largest_products_in_cells(left, right, k)
+    return _largest(lambda ids: left[ids] @ right.T, left.shape[0], k)
+
+
+def _largest(of: Callable[[Tensor], Tensor], n: int, k: int) -> Tensor:
+    keys = []
+    for start in range(0, n, ROWS):
+        ids = torch.arange(start, min(start + ROWS, n))
+        values = of(ids)  # [ROWS, N]
+        values[torch.arange(ids.shape[0]), ids] = -torch.inf
+        best = values.topk(min(k, n - 1), dim=1).indices
+        keys.append(pair_keys(ids.repeat_interleave(best.shape[1]), best.reshape(-1), n))
+    found: Tensor = torch.unique(torch.cat(keys))
+    return found
+
+
+def _largest_products_in_cells(left: Tensor, right: Tensor, k: int) -> Tensor:
+    """The same, among the rows of the cells whose centres have the largest product; nothing is drawn."""
+    import faiss  # only large graphs need it
+
+    n, width = right.shape
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    cells = int(4 * n**0.5)
+    # What one side of a product gains the other one loses: columns of equal spread make distances say most.
+    balance = (left.norm(dim=0) / right.norm(dim=0).clamp_min(1e-30)).clamp(1e-12, 1e12).sqrt()
+    stored, asked = (np.ascontiguousarray(side.float().numpy()) for side in (right * balance, left / balance))
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, cells, faiss.METRIC_INNER_PRODUCT)
+    index.cp.seed, index.cp.niter = 0, 8
+    index.train(stored[:: max(1, n // (TRAINED_ON * cells))])
+    index.add(stored)
+    index.nprobe = FOUND_IN
+    _, best = index.search(asked, k + 1)
+    u, v = np.repeat(np.arange(n), k + 1), best.reshape(-1)
+    kept = (v >= 0) & (u != v)  # itself may be among them, and then is one too many
+    found: Tensor = torch.unique(pair_keys(torch.from_numpy(u[kept]), torch.from_numpy(v[kept]), n))
+    return found
