@@ -16,6 +16,8 @@ from auditor.targets.config import read_target_file
 RUN_TABLES = ("run", "gate", "policy", "access", "suppress", "defenses")
 PATHS = ("baseline", "out", "data_root")
 LEAST_TRAININGS = 3
+MOST_SEEDS = 1_000
+THREADS_A_CORE = 4
 DEFAULTS: Mapping[str, Any] = {
     "profile": "standard",
     "only": "",
@@ -101,12 +103,17 @@ def resolve(given: Mapping[str, Any], tables: Mapping[str, Any], folder: Path = 
         else:
             options[name] = Setting(default, "default")
     trainings = options["training_seeds"].value
-    if trainings != 0 and trainings < LEAST_TRAININGS:
+    if trainings != 0 and not LEAST_TRAININGS <= trainings <= MOST_SEEDS:
         raise ConfigError(
-            f"training_seeds is {trainings}; expected 0, or at least {LEAST_TRAININGS}: fewer say nothing of a recipe."
+            f"training_seeds is {trainings}; expected 0, or at least {LEAST_TRAININGS}, since fewer say nothing of a "
+            f"recipe, and at most {MOST_SEEDS}."
         )
-    if options["threads"].value < 1:
-        raise ConfigError(f"threads is {options['threads'].value}; expected at least 1.")
+    most = THREADS_A_CORE * (os.cpu_count() or 1)
+    if not 1 <= options["threads"].value <= most:
+        raise ConfigError(
+            f"threads is {options['threads'].value}; expected at least 1 and at most {most}, {THREADS_A_CORE} for each "
+            "core. Give as many as there are cores."
+        )
     return Resolved(options, {name: tables[name] for name in RUN_TABLES if name != "run" and name in tables})
 
 
@@ -143,6 +150,8 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         seeds = tuple(int(part) for part in text.split(","))
     except ValueError:
         raise ConfigError(f'--seeds is "{text}"; expected whole numbers like 0,1,2.') from None
+    if len(seeds) > MOST_SEEDS:
+        raise ConfigError(f"--seeds names {len(seeds)} seeds; expected at most {MOST_SEEDS}.")
     if min(seeds) < 0 or max(seeds) >= 2**31 or len(set(seeds)) != len(seeds):
         raise ConfigError(f'--seeds is "{text}"; expected distinct whole numbers from 0 to 2147483647.')
     return seeds
@@ -172,7 +181,7 @@ def _typed(value: Any, default: Any, place: str) -> Any:
             raise ConfigError(f'{place} is "{value}"; expected true or false.')
         return value.lower() in ("1", "true")
     if isinstance(value, str) and isinstance(default, int):
-        if not value.isdigit():
+        if not value.isdecimal() or len(value) > 18:
             raise ConfigError(f'{place} is "{value}"; expected a whole number.')
         return int(value)
     if type(value) is not type(default) and not (isinstance(default, str) and isinstance(value, int)):
