@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from auditor.errors import LoadError
+from auditor.reading.files import reading
 from auditor.records import Model
 
 Level = Literal["graph", "edge", "node"]
@@ -106,12 +107,13 @@ def read_guarantee(raw: bytes) -> Guarantee:
     """
     if len(raw) > MAX_BYTES:
         raise LoadError(f"{FILE_NAME} has {len(raw)} bytes; expected at most {MAX_BYTES}. Fit the defence again.")
-    try:
-        return Guarantee.model_validate_json(raw)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "document"
-        raise LoadError(f"{FILE_NAME}: {place}: {first['msg']}. Fit the defence again.") from None
+    with reading(FILE_NAME, error=LoadError, expected="a Guarantee. Fit the defence again."):
+        try:
+            return Guarantee.model_validate_json(raw)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"]) or "document"
+            raise LoadError(f"{FILE_NAME}: {place}: {first['msg']}. Fit the defence again.") from None
 
 
 def to_json(guarantee: Guarantee) -> bytes:

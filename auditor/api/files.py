@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from auditor.errors import UsageError
+from auditor.reading.files import MAX_DOCUMENT, bytes_of
 
 
 def prepare_folder(path: Path) -> Path:
@@ -54,9 +55,7 @@ def read_file(path: Path) -> bytes:
     """The bytes of a file named on the command line.
 
     Raises:
-        UsageError: it does not exist or is a folder.
+        UsageError: it does not exist, is a folder or a device, or has more than 200 MB. A pipe is read to its end.
     """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}. Give the path of an existing file.") from None
+    expected = "a file of at most 200 MB. Give the path of an existing one."
+    return bytes_of(path, error=UsageError, cap=MAX_DOCUMENT, pipe=True, expected=expected)

@@ -18,6 +18,8 @@ from auditor.targets.config import read_target_file
 RUN_TABLES = ("run", "gate", "policy", "access", "suppress", "defenses")
 PATHS = ("baseline", "out", "data_root")
 LEAST_TRAININGS = 3
+MOST_SEEDS = 1_000
+THREADS_A_CORE = 4
 DEFAULTS: Mapping[str, Any] = {
     "profile": "standard",
     "only": "",
@@ -111,13 +113,24 @@ def resolve(given: Mapping[str, Any], tables: Mapping[str, Any], folder: Path = 
             options[name] = Setting(str(folder / value) if name in PATHS and value else value, "file")
         else:
             options[name] = Setting(default, "default")
+    _check_limits(options)
+    return Resolved(options, {name: tables[name] for name in RUN_TABLES if name != "run" and name in tables})
+
+
+def _check_limits(options: Mapping[str, Setting]) -> None:
+    """Raises ConfigError for a value that has the right type and cannot be meant."""
     trainings = options["training_seeds"].value
-    if trainings != 0 and trainings < LEAST_TRAININGS:
+    if trainings != 0 and not LEAST_TRAININGS <= trainings <= MOST_SEEDS:
         raise ConfigError(
-            f"training_seeds is {trainings}; expected 0, or at least {LEAST_TRAININGS}: fewer say nothing of a recipe."
+            f"training_seeds is {trainings}; expected 0, or at least {LEAST_TRAININGS}, since fewer say nothing of a "
+            f"recipe, and at most {MOST_SEEDS}."
         )
-    if options["threads"].value < 1:
-        raise ConfigError(f"threads is {options['threads'].value}; expected at least 1.")
+    most = THREADS_A_CORE * (os.cpu_count() or 1)
+    if not 1 <= options["threads"].value <= most:
+        raise ConfigError(
+            f"threads is {options['threads'].value}; expected at least 1 and at most {most}, {THREADS_A_CORE} for each "
+            "core. Give as many as there are cores."
+        )
     if (executor := options["executor"].value) not in EXECUTORS:
         raise ConfigError(
             f'executor is "{executor}"; expected {" or ".join(EXECUTORS)}. {nearest(executor, EXECUTORS)}'
@@ -127,7 +140,6 @@ def resolve(given: Mapping[str, Any], tables: Mapping[str, Any], folder: Path = 
     for name, unit in (("cell_timeout", "seconds"), ("max_memory", "GB")):
         if not 0 <= options[name].value < math.inf:
             raise ConfigError(f"{name} is {options[name].value}; expected {unit} above 0, or 0 for the default.")
-    return Resolved(options, {name: tables[name] for name in RUN_TABLES if name != "run" and name in tables})
 
 
 def with_defense_tables(texts: Sequence[str], table: Any) -> list[str]:
@@ -163,6 +175,8 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         seeds = tuple(int(part) for part in text.split(","))
     except ValueError:
         raise ConfigError(f'--seeds is "{text}"; expected whole numbers like 0,1,2.') from None
+    if len(seeds) > MOST_SEEDS:
+        raise ConfigError(f"--seeds names {len(seeds)} seeds; expected at most {MOST_SEEDS}.")
     if min(seeds) < 0 or max(seeds) >= 2**31 or len(set(seeds)) != len(seeds):
         raise ConfigError(f'--seeds is "{text}"; expected distinct whole numbers from 0 to 2147483647.')
     return seeds
@@ -206,13 +220,13 @@ def _typed(value: Any, default: Any, place: str) -> Any:
             raise ConfigError(f'{place} is "{value}"; expected true or false.')
         return value.lower() in ("1", "true")
     if isinstance(value, str) and isinstance(default, int):
-        if not value.isdigit():
+        if not value.isdecimal() or len(value) > 18:
             raise ConfigError(f'{place} is "{value}"; expected a whole number.')
         return int(value)
     if isinstance(default, float) and not isinstance(value, bool):
         try:
             return float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ConfigError(f"{place} is {value!r}; expected a number.") from None
     if type(value) is not type(default) and not (isinstance(default, str) and isinstance(value, int)):
         raise ConfigError(f"{place} is {value!r}; expected {type(default).__name__}.")

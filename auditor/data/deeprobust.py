@@ -12,11 +12,12 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from auditor.data.catalogue import find
-from auditor.data.npz import read_arrays, sparse_keys
+from auditor.data.npz import SPARSE, dense_features, matrix_of, read_arrays, sparse_keys
 from auditor.data.planetoid import read_planetoid
 from auditor.data.raw import Raw, to_tensor
 from auditor.data.roots import digest_files, index_entries, raw_folder
 from auditor.errors import DataError, nearest
+from auditor.reading.files import MAX_TEXT, bytes_of
 
 ATTACKS = ("metattack", "nettack")
 PREFIX = "deeprobust/"
@@ -71,28 +72,23 @@ def read_deeprobust(name: str, variant: str, root: Path | None) -> tuple[Raw, st
 def _largest_component(path: Path) -> tuple[Tensor, Tensor | None, Tensor]:
     """Edges [2, E], features [N, F] or None, labels [N] of the largest connected component."""
     arrays = read_arrays(path, sparse_keys())
-    adjacency = _csr(arrays, "adj_")
+    adjacency = matrix_of(arrays, "adj_", path.name)
     adjacency = ((adjacency + adjacency.T) > 0).astype(np.float32).tocsr()
     component = connected_components(adjacency, directed=False)[1]
     keep = np.flatnonzero(component == np.bincount(component).argmax())
     adjacency = adjacency[keep][:, keep]
-    x = to_tensor(_csr(arrays, "attr_")[keep].toarray(), torch.float32) if "attr_data" in arrays else None
+    x = dense_features(matrix_of(arrays, "attr_", path.name)[keep], path.name) if "attr_data" in arrays else None
     return _edges(adjacency), x, to_tensor(arrays["labels"][keep], torch.int64)
 
 
 def _perturbed_edges(path: Path, nodes: int) -> Tensor:
-    adjacency = _csr(read_arrays(path, ("data", "indices", "indptr", "shape")), "")
+    adjacency = matrix_of(read_arrays(path, SPARSE), "", path.name)
     if adjacency.shape != (nodes, nodes):
         raise DataError(
             f"{path.name} is {adjacency.shape[0]} × {adjacency.shape[1]}; expected {nodes} × {nodes}, the largest "
             "component. Fetch the pack again."
         )
     return _edges(adjacency)
-
-
-def _csr(arrays: dict[str, np.ndarray], prefix: str) -> scipy.sparse.csr_matrix:
-    data, indices, pointer, shape = (arrays[prefix + key] for key in ("data", "indices", "indptr", "shape"))
-    return scipy.sparse.csr_matrix((data, indices, pointer), shape=tuple(shape))
 
 
 def _edges(adjacency: scipy.sparse.csr_matrix) -> Tensor:
@@ -103,7 +99,7 @@ def _edges(adjacency: scipy.sparse.csr_matrix) -> Tensor:
 
 def _masks(path: Path, nodes: int) -> dict[str, Tensor]:
     """Boolean masks from `idx_train`, `idx_val`, `idx_test`."""
-    ids = json.loads(path.read_text(encoding="utf-8"))
+    ids = json.loads(bytes_of(path, error=DataError, cap=MAX_TEXT, expected="the splits of the pack. Fetch it again."))
     masks = {}
     for part in ("train", "val", "test"):
         index = torch.tensor(ids[f"idx_{part}"], dtype=torch.int64)

@@ -12,11 +12,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from auditor.data.inert import read_graph
 from auditor.data.named import LISTS, MASKS, OWN, Owners, fields_from, masks_from, raw_from
-from auditor.data.npz import from_sparse, read_arrays, sparse_keys
+from auditor.data.npz import BARE, from_sparse, read_arrays, sparse_keys
 from auditor.data.raw import Raw
+from auditor.data.saved_graph import read_graph
+from auditor.data.tensors import read_safetensors
 from auditor.errors import DataError, GraphError, RefusedError, SplitError
+from auditor.reading.files import bytes_of, measure, reading
 
 
 def read_file(path: Path, *, node_fields: tuple[str, ...] = (), edge_fields: tuple[str, ...] = ()) -> Raw:
@@ -29,16 +31,24 @@ def read_file(path: Path, *, node_fields: tuple[str, ...] = (), edge_fields: tup
         TaskError: a graph of another task.
         RefusedError: reading it would execute what is inside.
     """
-    if path.is_dir():
-        raise DataError(
-            f"{path} is a folder; expected one graph file. Give the .npz, .pt or .safetensors file itself, or a data "
-            "set's name with --data-root."
+    size = measure(
+        path,
+        error=DataError,
+        expected="a graph file, .npz, .pt or .safetensors. Correct the path, or give a data set's name.",
+    )
+    with reading(path.name, error=GraphError, expected="a graph. Write it again with numpy.savez or torch.save."):
+        return _read(path, size, node_fields, edge_fields)
+
+
+def _read(path: Path, size: int, node_fields: tuple[str, ...], edge_fields: tuple[str, ...]) -> Raw:
+    """The graph by what the file begins with."""
+    with path.open("rb") as stream:
+        head = stream.read(9)
+    if head[:6] == BARE:
+        raise GraphError(
+            f"{path.name} is a single array (.npy); expected several by their names. Save the graph with "
+            "numpy.savez(path, x=…, edge_index=…, y=…)."
         )
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(9)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); expected a graph file. Check the path.") from error
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -50,7 +60,8 @@ def read_file(path: Path, *, node_fields: tuple[str, ...] = (), edge_fields: tup
             given = read_graph(path)
         return raw_from(given, path.name, node_fields=node_fields, edge_fields=edge_fields)
     if head[8:9] == b"{":
-        return raw_from(_from_safetensors(path), path.name, node_fields=node_fields, edge_fields=edge_fields)
+        tensors = read_safetensors(bytes_of(path, error=GraphError, expected="a graph."), path.name, error=GraphError)
+        return raw_from(tensors, path.name, node_fields=node_fields, edge_fields=edge_fields)
     if head[:1] == b"\x80":
         raise RefusedError(
             f"{path.name} is a bare pickle; expected an archive, since unpickling executes what is inside. Save the "
@@ -79,7 +90,7 @@ def _tensors(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> dict[str, Any
     tensors: dict[str, Any] = {}
     for key, array in arrays.items():
         if array.dtype.kind in "biuf":
-            tensors[key] = torch.from_numpy(np.array(array, order="C"))
+            tensors[key] = torch.from_numpy(np.asarray(array, order="C"))
         elif key in (*MASKS, *LISTS):
             raise SplitError(f"{name}: {key} is {array.dtype}; expected booleans [N]. Save it as bool.")
         elif key in OWN:
@@ -88,17 +99,4 @@ def _tensors(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> dict[str, Any
             raise GraphError(f"{name}: {key} is {what}; expected numbers. Encode it before the audit.")
         else:
             tensors[key] = str(array.dtype)
-    return tensors
-
-
-def _from_safetensors(path: Path) -> Mapping[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise GraphError(
-            f"{path.name} is not a safetensors file ({error}). Write it again with safetensors."
-        ) from error
     return tensors

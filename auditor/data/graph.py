@@ -12,6 +12,8 @@ from auditor.data.fields import NO_FIELDS, Fields, Places, origin_of
 from auditor.errors import GraphError, SplitError
 from auditor.tasks import Task
 
+MAX_CLASSES = 1 << 16  # beyond this, a label is an id or damage: tables over classes would fill the memory
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:
@@ -298,6 +300,11 @@ def _check(graph: Graph) -> None:
     if int(y.min()) < -1:
         raise GraphError(
             f"{graph.name}: y holds {int(y.min())}; expected class indices from 0, and -1 where there is no label."
+        )
+    if int(y.max()) >= MAX_CLASSES:
+        raise GraphError(
+            f"{graph.name}: y holds {int(y.max())}; expected class indices below {MAX_CLASSES}. Number the classes "
+            "from 0, as the model was trained on them."
         )
     if int(y.max()) < 0:
         raise GraphError(

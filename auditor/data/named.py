@@ -15,10 +15,17 @@ import torch
 from torch import Tensor
 
 from auditor.data.fields import Fields, IdList, Ids, columns, counts_on
-from auditor.data.raw import Raw
+from auditor.data.raw import MAX_UNHELD, Raw, native
 from auditor.errors import GraphError, SplitError, TaskError
+from auditor.reading.archives import check_expansion
 
-MAX_DENSE_BYTES = 16 * 2**30
+COUNTED = frozenset(
+    {
+        torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32,
+        torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64,
+    }
+)  # fmt: skip
+"""Types of real numbers that are read; floats of 8 bits and less are refused by name."""
 MAX_WHOLE = 2**24  # whole numbers up to here survive float32
 PARTS: Mapping[str, tuple[str, ...]] = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
 MASKS = tuple(f"{word}_mask" for words in PARTS.values() for word in words)
@@ -64,7 +71,7 @@ def raw_from(
     edge_index, weight = _edges(values, name, notes)
     batch = _batch(values, name)
     y = _labels(values.get("y"), name, notes)
-    nodes = int(batch.shape[0] if batch is not None else x.shape[0] if x is not None else _nodes(given, edge_index, y))
+    nodes = int(batch.shape[0] if batch is not None else x.shape[0] if x is not None else _nodes(given, y, name))
     items = nodes if batch is None else int(batch.max()) + 1
     masks = masks_from(values, items, name)
     rest = {key: value for key, value in values.items() if key not in OWN}
@@ -85,7 +92,9 @@ def as_numbers(value: Any) -> Tensor | None:
     if isinstance(value, Tensor):
         return value
     if isinstance(value, np.ndarray | np.generic):
-        return torch.from_numpy(np.array(value, order="C")) if value.dtype.kind in "biuf" else None
+        if value.dtype.kind not in "biuf":
+            return None
+        return torch.from_numpy(np.array(native(np.asarray(value), "an array", "the data"), order="C"))
     if isinstance(value, bool | int | float):
         return torch.tensor(value)
     if not isinstance(value, list | tuple) or not value:
@@ -134,22 +143,32 @@ def _by_word(value: Any) -> dict[str, list[int]]:
 
 
 def _dense(value: Tensor, key: str, name: str, notes: list[str]) -> Tensor:
-    """The tensor in the plain layout, on the CPU."""
-    value = value.detach().cpu()
-    if value.is_complex() or value.is_quantized:
-        raise GraphError(f"{name}: {key} is {_type(value)}; expected real numbers. Convert it before the audit.")
+    """The tensor in the plain layout and of a type that torch counts with, on the CPU."""
+    if value.is_meta or value.is_nested or value.is_complex() or value.is_quantized or value.dtype not in COUNTED:
+        what = "a tensor without values" if value.is_meta else "nested" if value.is_nested else _type(value)
+        raise GraphError(f"{name}: {key} is {what}; expected real numbers. Convert it before the audit.")
+    value = _signed(value.detach().cpu().resolve_neg(), key, name)
     if value.layout == torch.strided:
         return value
     if key in ADJACENCY:
         return value
-    size = value.element_size() * value.numel()
-    if size > MAX_DENSE_BYTES:
-        raise GraphError(
-            f"{name}: {key} is sparse and would take {size / 2**30:.0f} GiB when dense; expected at most 16. "
-            "Keep fewer columns."
-        )
+    entries = value.to_sparse_coo().coalesce()  # type: ignore[no-untyped-call]
+    check_expansion(
+        value.element_size() * value.numel(),
+        entries.indices().nbytes + entries.values().nbytes,
+        f"{name}: {key} is sparse {list(value.shape)}; it",
+        error=GraphError,
+        remedy="Keep fewer columns.",
+    )
     notes.append(f"{key} was sparse and is read as the dense tensor it stands for")
-    return value.to_dense()
+    return entries.to_dense()  # type: ignore[no-any-return]
+
+
+def _signed(value: Tensor, key: str, name: str) -> Tensor:
+    """Unsigned numbers of 16 bits and more as int64: torch can hold them and not compare them."""
+    if value.dtype not in (torch.uint16, torch.uint32, torch.uint64) or value.layout != torch.strided:
+        return value
+    return torch.from_numpy(native(value.numpy(), key, name))
 
 
 def _edges(values: Mapping[str, Tensor], name: str, notes: list[str]) -> tuple[Tensor, Tensor | None]:
@@ -206,6 +225,15 @@ def _batch(values: Mapping[str, Tensor], name: str) -> Tensor | None:
         return batch
     if "ptr" in values:
         steps = whole(values["ptr"], "ptr", name)
+        rises = steps.dim() == 1 and steps.numel() > 1 and bool((steps.diff() >= 0).all())
+        if (
+            not rises
+            or int(steps[0]) != 0
+            or int(steps[-1]) > max(MAX_UNHELD, *(len(v) for v in values.values() if v.dim()))
+        ):
+            raise GraphError(
+                f"{name}: ptr is {list(steps.shape)}; expected [B + 1] from 0 to N, where each graph begins."
+            )
         return torch.arange(steps.numel() - 1).repeat_interleave(steps[1:] - steps[:-1])
     return None
 
@@ -225,9 +253,10 @@ def _features(x: Tensor | None, name: str, notes: list[str]) -> tuple[Tensor | N
         notes.append("x [N] is read as one column")
         x = x[:, None]
     by_type = not torch.is_floating_point(x) and x.dtype != torch.bool
-    if by_type and x.numel() and int(x.abs().max()) >= MAX_WHOLE:
+    largest = max(-int(x.min()), int(x.max())) if by_type and x.numel() else 0
+    if largest >= MAX_WHOLE:
         raise GraphError(
-            f"{name}: x holds {int(x.abs().max())}; expected whole numbers below {MAX_WHOLE}, which are exact in "
+            f"{name}: x holds {largest}; expected whole numbers below {MAX_WHOLE}, which are exact in "
             "float32. Renumber the ids."
         )
     if x.dtype in (torch.float64, torch.float16, torch.bfloat16):
@@ -264,6 +293,8 @@ def _labels(y: Tensor | None, name: str, notes: list[str]) -> Tensor:
                 f"{name}: y holds fractions such as {float(y[~missing][y[~missing] != y[~missing].round()][0]):.4g}: a "
                 "regression task, which is not audited; expected one class index per item."
             )
+        if bool((y[~missing].abs() >= MAX_WHOLE).any()):
+            raise GraphError(f"{name}: y holds {float(y[~missing].abs().max()):.4g}; expected class indices from 0.")
         notes.append(f"y is {_type(y)} with whole values, read as class indices")
         y = torch.where(missing, torch.full_like(y, -1.0), y)
     y = y.long()
@@ -278,10 +309,15 @@ def _labels(y: Tensor | None, name: str, notes: list[str]) -> Tensor:
     return y
 
 
-def _nodes(given: Mapping[str, Any], edge_index: Tensor, y: Tensor) -> int:
+def _nodes(given: Mapping[str, Any], y: Tensor, name: str) -> int:
     """N of a graph without features."""
     said = given.get("num_nodes")
-    return int(said) if isinstance(said, int) else int(y.shape[0])
+    nodes = int(said) if isinstance(said, int) else int(y.shape[0])
+    if not 0 <= nodes <= max(MAX_UNHELD, y.shape[0]):
+        raise GraphError(
+            f"{name} says that it has {nodes} nodes, and holds a row for none; expected at most {MAX_UNHELD}."
+        )
+    return nodes
 
 
 def masks_from(values: Mapping[str, Tensor], items: int, name: str) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,9 @@ import torch
 from torch import Tensor
 
 from auditor.data.fields import NO_FIELDS, Fields
+from auditor.errors import GraphError
+
+MAX_UNHELD = 10_000_000  # nodes, or rows of nothing, that a file may count without holding a number for each
 
 
 @dataclass(slots=True)
@@ -48,6 +52,27 @@ class Raw:
     num_nodes: int | None = None
     flat_x: bool = False
     withheld: tuple[str, ...] = ()
+
+
+def native(array: npt.NDArray[Any], key: str, name: str) -> npt.NDArray[Any]:
+    """The same numbers in a type that torch counts with; whatever is no number stays as it is.
+
+    Args:
+        array: of any type and byte order.
+        key: its name, for messages.
+        name: of the file, for messages.
+
+    Raises:
+        GraphError: numbers of a type that torch does not have, or beyond 63 bits.
+    """
+    kind, size = array.dtype.kind, array.dtype.itemsize
+    if kind == "f" and size > 8:
+        raise GraphError(f"{name}: {key} is {array.dtype}; expected at most 64 bits a number. Save it as float64.")
+    if kind == "u" and size > 1:
+        if array.size and int(array.max()) >= 2**63:
+            raise GraphError(f"{name}: {key} holds {int(array.max())}; expected whole numbers below 2^63.")
+        return array.astype(np.int64)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def to_tensor(array: npt.NDArray[np.generic], dtype: torch.dtype) -> Tensor:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from auditor.data.catalogue import DataEntry
 from auditor.errors import DataError
+from auditor.reading.toml import read_toml
 
 Notify = Callable[[str], None]
 
@@ -120,13 +120,12 @@ def index_entries(root: Path, kind: str) -> list[dict[str, Any]]:
     path = root / "INDEX.toml"
     if not path.is_file():
         return []
-    try:
-        index = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeError, OSError) as error:
-        raise DataError(f"{path} cannot be read ({error}); expected TOML. Correct or remove it.") from error
+    index = read_toml(path, missing=DataError, error=DataError)
     if index.get("format") != 1:
         raise DataError(f"{path} has format = {index.get('format')!r}; expected 1. Use an index of that format.")
     entries = index.get(kind, [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise DataError(f"{path}: {kind} is no list of tables; expected [[{kind}]]. Correct it.")
     for entry in entries:
         key = "folder" if kind == "dataset" else "name"
         if not isinstance(entry.get("name"), str) or not isinstance(entry.get(key), str):
@@ -191,5 +190,5 @@ def _download(entry: DataEntry, folder: Path, notify: Notify) -> None:
 def _resolved(path: Path, what: str) -> Path:
     try:
         return path.expanduser().resolve()
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise DataError(f"{what} is {path}, whose links go round in circles ({error}). Correct the link.") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from auditor.data.graph import UNKNOWN, Graph, Split
 from auditor.data.raw import Raw
 from auditor.data.roots import Notify, resolve_root
 from auditor.errors import ConfigError, DataError, GraphError, nearest
+from auditor.reading.files import library_errors, reading
 
 __all__ = ["LoadedData", "apply_transform", "load_data", "resolve_root"]
 
@@ -95,16 +96,16 @@ def load_data(
         ConfigError: unknown transform.
     """
     check_transform(transform)
-    path = Path(name_or_path).expanduser()
+    path = Path(os.path.expanduser(name_or_path))
     looks_like_file = path.suffix.lower() in {".npz", ".pt", ".pth", ".safetensors"} or path.is_absolute()
-    if looks_like_file or (path.exists() and not _is_known(name_or_path)):
+    if looks_like_file or (os.path.exists(path) and not _is_known(name_or_path)):
         raw = files.read_file(path, node_fields=node_fields, edge_fields=edge_fields)
-        name, digest, entry = path.stem, roots.digest_files([path]), None
-    else:
-        asked, _, variant = name_or_path.strip().lower().partition(":")
-        entry = catalogue.find(asked)
-        name = f"{asked}:{variant}" if variant else asked
-        raw, digest = _read_named(entry, variant, root, cache, download, notify)
+        with reading(path.name, error=GraphError, expected="a graph. Check what the file holds."):
+            return complete(raw, path.stem, roots.digest_files([path]), None, transform, features)
+    asked, _, variant = name_or_path.strip().lower().partition(":")
+    entry = catalogue.find(asked)
+    name = f"{asked}:{variant}" if variant else asked
+    raw, digest = _read_named(entry, variant, root, cache, download, notify)
     return complete(raw, name, digest, entry, transform, features)
 
 
@@ -173,7 +174,7 @@ def _read_named(
             return read_deeprobust(entry.id.partition("/")[2], variant, root)
         folder = roots.raw_folder(entry, root, cache, download=download, notify=notify)
         return READERS[entry.reader](folder, entry), roots.digest_files(roots.present_files(folder, entry))
-    except (ValueError, IndexError, KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+    except library_errors() as error:
         raise DataError(
             f"{entry.id}: the raw files in {folder} cannot be read ({type(error).__name__}: {error}); expected the "
             "files as published. Fetch them again."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from auditor.data.named import masks_from
 from auditor.data.npz import read_arrays
 from auditor.data.sources import LoadedData
 from auditor.errors import ConfigError, SplitError, nearest
+from auditor.reading.files import measure, reading
 
 FORMS = ("public", "per-class:20", "random:0.6/0.2/0.2", "prognn", "size:25", "masks:0", "file:split.npz", UNKNOWN)
 MAX_SPEC = 60
@@ -113,15 +115,17 @@ def _masks(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
 def _file(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
     if spec == "file" and data.masks_from == "file":
         return _own(argument, spec, data, seed)
-    path = Path(argument).expanduser()
-    if not argument or not path.is_file():
-        raise SplitError(
-            f'split = "{spec}": there is no file "{argument}"; expected an .npz with train_mask, val_mask and '
-            "test_mask. Correct the path, which is relative to the target's folder."
-        )
-    arrays = read_arrays(path)
-    numbers = {key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "biuf"}
-    masks = masks_from(numbers, data.graph.num_items, path.name)
+    path = Path(os.path.expanduser(argument))
+    expected = (
+        "an .npz with train_mask, val_mask and test_mask. Correct the path, which is relative to the target's folder."
+    )
+    if not argument:
+        raise SplitError(f'split = "{spec}" names no file; expected {expected}')
+    measure(path, error=SplitError, expected=expected)
+    with reading(path.name, error=SplitError, expected=expected):
+        arrays = read_arrays(path)
+        numbers = {key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "biuf"}
+        masks = masks_from(numbers, data.graph.num_items, path.name)
     if not masks:
         raise SplitError(
             f"{path.name} holds {', '.join(sorted(arrays)) or 'no masks'}; expected train_mask and test_mask, or lists "
@@ -242,7 +246,7 @@ def _given(masks: Mapping[str, Tensor], spec: str) -> Split:
 
 
 def _whole(argument: str, spec: str, example: str, *, least: int) -> int:
-    if not argument.isdecimal() or int(argument) < least:
+    if not argument.isdecimal() or len(argument) > MAX_SPEC or int(argument) < least:
         raise ConfigError(f'split = "{spec}"; expected a whole number from {least}. Write, for instance, "{example}".')
     return int(argument)
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-import scipy.sparse
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from auditor.data.npz import dense_features, matrix_of, read_arrays
 from auditor.data.raw import Raw, coalesced, symmetrised, to_tensor, without_loops
+from auditor.errors import DataError
+from auditor.reading.archives import check_expansion
+from auditor.reading.files import MAX_TEXT, bytes_of
 
 
 def read_airports(folder: Path, country: str) -> Raw:
@@ -29,8 +36,8 @@ def read_polblogs(folder: Path) -> Raw:
 
     Source: Adamic and Glance, "The political blogosphere and the 2004 U.S. election", LinkKDD 2005.
     """
-    arcs = np.loadtxt(folder / "adjacency.tsv", dtype=np.int64, usecols=(0, 1), ndmin=2)
-    y = np.loadtxt(folder / "labels.tsv", dtype=np.int64, ndmin=1)
+    arcs = _table(folder / "adjacency.tsv", usecols=(0, 1))
+    y = _table(folder / "labels.tsv", ndmin=1)
     return _undirected(to_tensor(arcs.T, torch.int64), to_tensor(y, torch.int64))
 
 
@@ -43,7 +50,11 @@ def read_geom(folder: Path, prefix: str) -> Raw:
     nodes = torch.tensor([int(node) for node, _, _ in rows])
     if prefix == "film":
         lists = [np.fromstring(words, dtype=np.int64, sep=",") for _, words, _ in rows]
-        features = torch.zeros(len(rows), int(max(words.max() for words in lists)) + 1)
+        width, held = int(max(words.max() for words in lists)) + 1, sum(words.nbytes for words in lists)
+        check_expansion(
+            4 * len(rows) * width, held, f"features of {len(rows)} × {width}", error=DataError, remedy="Fetch it again."
+        )
+        features = torch.zeros(len(rows), width)
         for i, words in enumerate(lists):
             features[i, torch.from_numpy(words)] = 1.0
     else:
@@ -51,12 +62,12 @@ def read_geom(folder: Path, prefix: str) -> Raw:
     x, y = torch.empty_like(features), torch.empty(len(rows), dtype=torch.int64)
     x[nodes] = features  # Actor lists its nodes in another order than their ids
     y[nodes] = torch.tensor([int(label) for _, _, label in rows])
-    arcs = np.loadtxt(folder / "out1_graph_edges.txt", dtype=np.int64, skiprows=1, ndmin=2)
+    arcs = _table(folder / "out1_graph_edges.txt", skiprows=1)
     columns: dict[str, list[Tensor]] = {"train": [], "val": [], "test": []}
     for i in range(10):
-        with np.load(folder / f"{prefix}_split_0.6_0.2_{i}.npz", allow_pickle=False) as arrays:
-            for name, column in columns.items():
-                column.append(to_tensor(arrays[f"{name}_mask"], torch.bool))
+        arrays = read_arrays(folder / f"{prefix}_split_0.6_0.2_{i}.npz")
+        for name, column in columns.items():
+            column.append(to_tensor(arrays[f"{name}_mask"], torch.bool))
     masks = {name: torch.stack(column, dim=1) for name, column in columns.items()}  # [N, 10]
     return Raw(coalesced(to_tensor(arcs.T, torch.int64), len(rows)), y, x, masks=masks)
 
@@ -66,18 +77,16 @@ def read_blogcatalog(folder: Path) -> Raw:
 
     Source: Yang et al., "PANE: scalable and effective attributed network embedding", VLDB Journal 2023 (data set).
     """
-    with np.load(folder / "attrs.npz", allow_pickle=False) as arrays:
-        if bytes(arrays["format"]) != b"csr":
-            raise ValueError(f"attrs.npz is in format {arrays['format']}, expected csr")
-        matrix = scipy.sparse.csr_matrix(
-            (arrays["data"], arrays["indices"], arrays["indptr"]), shape=tuple(arrays["shape"])
-        )
-    arcs = np.loadtxt(folder / "edgelist.txt", dtype=np.int64, ndmin=2)
-    labels = np.loadtxt(folder / "labels.txt", dtype=np.int64, ndmin=2)
+    arrays = read_arrays(folder / "attrs.npz")
+    if bytes(arrays["format"]) != b"csr":
+        raise ValueError(f"attrs.npz is in format {arrays['format']}, expected csr")
+    matrix = matrix_of(arrays, "", "attrs.npz")
+    arcs = _table(folder / "edgelist.txt")
+    labels = _table(folder / "labels.txt")
     return Raw(
         to_tensor(arcs.T, torch.int64),
         to_tensor(labels[:, 1] - 1, torch.int64),
-        to_tensor(matrix.toarray(), torch.float32),
+        dense_features(matrix, "attrs.npz"),
     )
 
 
@@ -90,4 +99,17 @@ def _undirected(stored: Tensor, y: Tensor) -> Raw:
 
 
 def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+    return [line for line in _text(path).split("\n") if line.strip()]
+
+
+def _table(
+    path: Path, *, ndmin: Literal[1, 2] = 2, skiprows: int = 0, usecols: Sequence[int] | None = None
+) -> npt.NDArray[np.int64]:
+    """Whole numbers in columns, int64."""
+    text = io.StringIO(_text(path))
+    return np.loadtxt(text, dtype=np.int64, ndmin=ndmin, skiprows=skiprows, usecols=usecols)
+
+
+def _text(path: Path) -> str:
+    expected = "the file as published. Fetch it again."
+    return bytes_of(path, error=DataError, cap=MAX_TEXT, expected=expected).decode("utf-8")

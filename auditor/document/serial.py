@@ -13,6 +13,7 @@ from auditor.document.agreement import contradictions, plan_of
 from auditor.document.audit import SCHEMA_VERSION, Audit
 from auditor.errors import DocumentError, UsageError
 from auditor.printable import json_escaped
+from auditor.reading.files import first_line, reading
 
 MAX_BYTES = 200 * 1024 * 1024
 MAX_DEPTH = 100
@@ -58,15 +59,20 @@ def from_bytes(raw: bytes) -> Audit:
     """
     if len(raw) > MAX_BYTES:
         raise UsageError(f"the audit document has {len(raw)} bytes; expected at most {MAX_BYTES}. Is it an audit.json?")
+    with reading("the audit document", error=UsageError, expected=f"what auditor wrote. {_NEXT}"):
+        return _parsed(raw)
+
+
+def _parsed(raw: bytes) -> Audit:
     try:
         document = json.loads(raw, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"not a readable audit document: {error}. {_NEXT}") from None
+        raise UsageError(f"not a readable audit document: {first_line(error)}. {_NEXT}") from None
     if not isinstance(document, dict) or "schema_version" not in document:
         raise UsageError(f"not an audit document: schema_version is missing. {_NEXT}")
     if _depth(document) > MAX_DEPTH:
         raise UsageError(f"the audit document is nested deeper than {MAX_DEPTH}; auditor writes no such file.")
-    version = str(document["schema_version"])
+    version = str(document["schema_version"])[:20]
     major, own = version.partition(".")[0], SCHEMA_VERSION.partition(".")[0]
     if major == "1":
         raise UsageError(f"the document has schema {version}: it was made by auditor 0.1. Run the audit again.")

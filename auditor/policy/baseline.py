@@ -9,24 +9,33 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Iterable
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ValidationError
+from pydantic import BeforeValidator, ValidationError
 
 from auditor.document import Audit, CellRow, Result
 from auditor.document.facts import Severity
 from auditor.errors import UsageError
+from auditor.policy.rules import LONGEST_ACCEPTANCE_DAYS
+from auditor.reading.files import first_line, reading
 from auditor.records import Model, Number
 
 SCHEMA_VERSION = "2.0"
 _NEXT = 'Write one with "auditor baseline write AUDIT.json --reason … --expires …".'
 
 
-class Accepted(Model):
-    """One accepted result: `what` says for people what the fingerprint stands for; `hi` is the accepted upper bound.
+def _day(value: object) -> object:
+    """A day as text, never a number of seconds that happens to be read as one."""
+    if not isinstance(value, str | datetime.date):
+        raise ValueError("expected a date such as 2027-01-31")
+    return value
 
-    `hi` is None where the accepted excess was open above.
-    """
+
+Day = Annotated[datetime.date, BeforeValidator(_day)]
+
+
+class Accepted(Model):
+    """One accepted result: `what` says for people what the fingerprint stands for; `hi` is the accepted upper bound."""
 
     fingerprint: str
     id: str
@@ -35,8 +44,8 @@ class Accepted(Model):
     hi: Number
     reason: str
     by: str
-    created: datetime.date
-    expires: datetime.date
+    created: Day
+    expires: Day
 
     def valid_on(self, day: datetime.date) -> bool:
         """Whether the acceptance still stands; the day of expiry itself still counts."""
@@ -87,7 +96,7 @@ def accept(
             id=result.finding,
             what=" ".join(filter(None, (result.probe, result.metric, result.subset, _on(result)))),
             severity=result.judgement.severity,
-            hi=None if result.excess is None else result.excess.hi,
+            hi=_bound(result),
             reason=reason,
             by=by,
             created=created,
@@ -101,6 +110,13 @@ def accept(
     return Baseline(policy=audit.verdict.policy, fail_on=audit.verdict.fail_on, accepted=tuple(accepted), cells=cells)
 
 
+def _bound(result: Result) -> float:
+    """Up to where a result is accepted: the end of its excess, or the number that was seen where the end is open."""
+    seen = [estimate for estimate in (result.excess, result.estimate) if estimate is not None]
+    ends = (end for estimate in seen for end in (estimate.hi, estimate.value, estimate.lo) if end is not None)
+    return next(ends, 0.0)
+
+
 def _on(result: Result) -> str:
     return "" if result.arm == "none" else f"on {result.arm}"
 
@@ -111,19 +127,31 @@ def to_bytes(baseline: Baseline) -> bytes:
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
-def read_baseline(raw: bytes) -> Baseline:
-    """Reads a baseline file.
+def read_baseline(raw: bytes, *, today: datetime.date | None = None) -> Baseline:
+    """Reads a baseline file, which somebody may have edited to accept more than he may.
+
+    Args:
+        raw: its bytes.
+        today: the day (UTC) that no acceptance may come after; None for that of the clock.
 
     Raises:
-        UsageError: not JSON, not ours, another major version, or the same fingerprint twice.
+        UsageError: not JSON, not ours, another major version, the same fingerprint twice, or an acceptance without a
+            reason or a bound, of more than 365 days, or made in the future.
     """
+    with reading("the baseline", error=UsageError, expected=f"accepted results. {_NEXT}"):
+        baseline = _parsed(raw)
+        _check_limits(baseline, today or datetime.datetime.now(datetime.UTC).date())
+    return baseline
+
+
+def _parsed(raw: bytes) -> Baseline:
     try:
         document = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"not a readable baseline: {error}. {_NEXT}") from None
+        raise UsageError(f"not a readable baseline: {first_line(error)}. {_NEXT}") from None
     if not isinstance(document, dict) or document.get("kind") != "auditor-baseline":
         raise UsageError(f'not a baseline: expected "kind": "auditor-baseline". {_NEXT}')
-    version = str(document.get("schema_version"))
+    version = str(document.get("schema_version"))[:20]
     if version.partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
         raise UsageError(
             f"the baseline has schema {version}, this auditor reads {SCHEMA_VERSION.partition('.')[0]}.x. {_NEXT}"
@@ -134,9 +162,28 @@ def read_baseline(raw: bytes) -> Baseline:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "document"
         raise UsageError(f"not a valid baseline: {place}: {first['msg']}. {_NEXT}") from None
+    return baseline
+
+
+def _check_limits(baseline: Baseline, today: datetime.date) -> None:
+    """Raises UsageError for an acceptance that `auditor baseline write` would not have written."""
+    if not baseline.cells:
+        raise UsageError(f"the baseline names no cell that had run; expected those of its audit. {_NEXT}")
     seen: set[str] = set()
     for entry in baseline.accepted:
+        what = f"the baseline accepts {entry.id} ({entry.fingerprint[:12]})"
         if entry.fingerprint in seen:
-            raise UsageError(f"the baseline accepts {entry.id} ({entry.fingerprint[:12]}) twice; keep one of the two.")
+            raise UsageError(f"{what} twice; keep one of the two.")
         seen.add(entry.fingerprint)
-    return baseline
+        if not entry.reason.strip():
+            raise UsageError(f"{what} without a reason; expected one, such as a ticket. {_NEXT}")
+        if entry.hi is None:
+            raise UsageError(f"{what} without an upper bound hi; expected a finite number. {_NEXT}")
+        if entry.created > today:
+            raise UsageError(f"{what} since {entry.created}; expected a day up to today, {today}. {_NEXT}")
+        days = (entry.expires - entry.created).days
+        if not 0 <= days <= LONGEST_ACCEPTANCE_DAYS:
+            raise UsageError(
+                f"{what} from {entry.created} to {entry.expires}, {days} days; expected 0 to "
+                f"{LONGEST_ACCEPTANCE_DAYS}, so that somebody looks again. {_NEXT}"
+            )

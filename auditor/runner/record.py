@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from auditor.document import TargetRow, ValidityRow
 from auditor.errors import UsageError
+from auditor.reading.files import bytes_of
 from auditor.records import Model
 from auditor.registry import Profile
 from auditor.runner.finished import Finished, from_line, to_line
@@ -37,6 +38,7 @@ ERRORS: Final = "errors"
 LOCK: Final = ".auditor.lock"
 LEAST_FREE: Final = 16 * 1024 * 1024
 """Bytes that must be free before a run begins: a document and its reports."""
+MOST_BYTES: Final = 1024 * 1024 * 1024
 REUSED: Final = frozenset({"ok", "skipped"})
 """How a cell must have ended for a resumed run to keep it; what broke off is tried again."""
 
@@ -186,26 +188,35 @@ class Record:
 
 def read_run(folder: Path) -> RunFile | None:
     """What `run.json` says; None where there is none, or none that this version can go on from."""
+    raw = _held(folder / RUN)
     try:
-        return RunFile.model_validate_json((folder / RUN).read_bytes())
-    except (OSError, ValidationError):
+        return None if raw is None else RunFile.model_validate_json(raw)
+    except ValidationError:
         return None
 
 
 def read_cells(folder: Path) -> dict[str, Finished]:
     """The finished cells of a folder, by key; a last line that was torn by a kill is left out."""
-    try:
-        lines = (folder / CELLS).read_bytes().split(b"\n")
-    except OSError:
-        return {}
     found = {}
-    for line in lines:
+    for line in (_held(folder / CELLS) or b"").split(b"\n"):
         try:
             done = from_line(line)
         except ValueError:
             continue
         found[done.row.key] = done
     return found
+
+
+def _held(path: Path) -> bytes | None:
+    """The bytes of a file of ours; None where there is none."""
+    if not path.exists():
+        return None
+    return bytes_of(
+        path,
+        error=UsageError,
+        expected="a file that an earlier run wrote. Choose another folder with -o",
+        cap=MOST_BYTES,
+    )
 
 
 @contextmanager

@@ -6,7 +6,7 @@ are kept as they are and checked by whoever uses them.
 
 from __future__ import annotations
 
-import tomllib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,11 +15,11 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from auditor.errors import ConfigError, UsageError, nearest
+from auditor.reading.toml import read_toml
 
 FILE_NAME = "target.toml"
 AUDIT_FILE = "audit.toml"
 SERVED = "served.safetensors"
-MAX_BYTES = 1 << 20
 QUESTIONS: Mapping[str, str] = {
     "graph": '[data] path = "graph.pt", or name = "cora": the graph that the model was trained on',
     "factory": '[target] factory = "model.py:build": what builds the module',
@@ -44,8 +44,8 @@ class TrainTable(Table):
     optimizer: Literal["adam", "sgd"] = "adam"
     lr: Annotated[float, Field(gt=0)] = 0.01
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    epochs: Annotated[int, Field(ge=1)] = 200
-    batch_size: Annotated[int, Field(ge=1)] = 64
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000_000)] = 64
     seed: Annotated[int, Field(ge=0)] = 0
 
 
@@ -121,17 +121,7 @@ def read_target_file(path: Path) -> TargetFile:
         UsageError: the file is missing or a folder.
         ConfigError: not TOML, or a key or value that is not known (the nearest name is offered).
     """
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise UsageError(f"{path} {what}; cannot read it as a TOML file. Check the path.")
-    if path.stat().st_size > MAX_BYTES:
-        raise ConfigError(f"{path} has {path.stat().st_size} bytes; expected a config file of at most {MAX_BYTES}.")
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); expected a TOML file. Check its mode.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}. Correct the file.") from None
+    document = read_toml(path, missing=UsageError, error=ConfigError)
     if path.name == "pyproject.toml":
         tool = document.get("tool")
         document = tool.get("auditor") if isinstance(tool, dict) else None  # type: ignore[assignment]
@@ -142,11 +132,11 @@ def read_target_file(path: Path) -> TargetFile:
 
 def config_file(path: Path) -> Path | None:
     """The file whose tables belong to `path`: itself, the one in that folder, or the one beside those weights."""
-    if path.is_dir():
+    if os.path.isdir(path):
         places = [path / FILE_NAME, path / AUDIT_FILE]
     else:
         places = [path if path.suffix == ".toml" else path.parent / FILE_NAME]
-    return next((place for place in places if place.is_file()), None)
+    return next((place for place in places if os.path.isfile(place)), None)
 
 
 def parse_target_file(document: Mapping[str, Any], *, where: str) -> TargetFile:

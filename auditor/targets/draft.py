@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from safetensors.torch import load as from_safetensors
 
 from auditor.data.graph import UNKNOWN
 from auditor.data.inert import Archive, UnreadableError
 from auditor.data.sources import LoadedData, load_data
 from auditor.data.splits import DRAWN
+from auditor.data.tensors import read_safetensors
 from auditor.errors import LoadError, UsageError, nearest
+from auditor.reading.files import MAX_TEXT, bytes_of, reading
 from auditor.targets.config import FILE_NAME, QUESTIONS, TargetFile, parse_target_file
 from auditor.targets.load import accuracy_when_saved, assemble, load_model
 from auditor.targets.loaded import Request
@@ -209,12 +210,13 @@ class _Drafting:
     def _state_dicts(self) -> dict[str, dict[str, tuple[int, ...]]]:
         """Shapes by name of every dict of tensors in the file, two levels deep, by its key; "" for the file itself."""
         raw, name = read_bytes(self.model), self.model.name
+        with reading(name, error=LoadError, expected="a checkpoint. Save it again."):
+            return self._shapes(raw, name)
+
+    def _shapes(self, raw: bytes, name: str) -> dict[str, dict[str, tuple[int, ...]]]:
         kind = kind_of(raw, name)
         if kind == "safetensors":
-            try:
-                return {"": {key: tuple(value.shape) for key, value in from_safetensors(raw).items()}}
-            except Exception as error:  # the library raises several kinds on a damaged file
-                raise LoadError(f"{name} is not a valid safetensors file: {error}. Save it again.") from None
+            return {"": {key: tuple(v.shape) for key, v in read_safetensors(raw, name, error=LoadError).items()}}
         if kind != "state_dict":
             raise refusal(raw, name, kind)
         try:
@@ -224,7 +226,9 @@ class _Drafting:
                 for key, part in state_dicts(archive.content).items()
             }
         except UnreadableError as error:
-            raise LoadError(f"{name} cannot be read: {error}. Save the checkpoint again.") from None
+            raise LoadError(
+                f"{name} cannot be read: {error}. Expected plain tensors. Save the checkpoint again."
+            ) from None
         content = archive.content
         if not found:
             raise LoadError(f"{name} holds no state dict; expected names to tensors. Save model.state_dict() again.")
@@ -407,8 +411,8 @@ def _required(file: Path, name: str) -> list[str]:
 
 def _statements(file: Path) -> list[ast.stmt]:
     try:
-        return ast.parse(file.read_text(encoding="utf-8")).body
-    except (SyntaxError, ValueError):
+        return ast.parse(bytes_of(file, error=LoadError, cap=MAX_TEXT, expected="the code of the model.")).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,7 @@ def load_target(
     refuse_open(file, state_dict_keys(folder / str(file.target.weights)) if asked else ())
     if data is not None:
         given = Path(data)
-        place = {"path": str(given.resolve())} if given.exists() and given.is_file() else {"name": data}
+        place = {"path": str(given.resolve())} if os.path.isfile(given) else {"name": data}
         table = DataTable(**place, split=None, transform=file.data.transform, root=file.data.root)  # type: ignore[arg-type]
         target_table = file.target.model_copy(update={"claimed_accuracy": None, "measured_at_save": None})
         file = file.model_copy(update={"data": table, "target": target_table})
@@ -123,7 +124,7 @@ def _defended(request: Request, loaded: LoadedModel, data: LoadedData, wrap: Wra
 def _served(folder: Path) -> Mapping[str, Tensor]:
     """What a mechanism released for the model to run on, by name with the prefix `served.`."""
     path = folder / SERVED
-    if not path.exists():
+    if not os.path.lexists(path):
         return {}
     tensors = read_weights(read_bytes(path), path.name).tensors
     return {f"served.{name}": value for name, value in tensors.items()}
@@ -239,14 +240,14 @@ def _check_as_saved(target: Target, expected: float) -> None:
 def _find_tables(path: Path, *, trust_pickle: bool) -> tuple[TargetFile, Path]:
     """The tables that describe `path`, and the folder their paths are relative to."""
     found = config_file(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         if found is not None:
             return read_target_file(found), path
         raise UsageError(
             f"{path} has no {FILE_NAME} and no audit.toml; expected one of them. "
             'Make a target with "auditor train", or write the file.'
         )
-    if not path.exists():
+    if not os.path.exists(path):
         raise UsageError(
             f"{path} does not exist. Give a folder with {FILE_NAME}, a config file, or a file of weights with --data."
         )
@@ -295,7 +296,7 @@ def find_split(table: DataTable, data: LoadedData, folder: Path) -> Split:
     if spec.partition(":")[0] in DRAWN and not table.split_was_drawn_in_training:
         spec = UNKNOWN
     form, _, place = spec.partition(":")
-    if form == "file" and (folder / place).is_file():
+    if form == "file" and place and os.path.exists(folder / place):
         spec = f"file:{folder / place}"
     return make_split(spec, data, table.split_seed)
 

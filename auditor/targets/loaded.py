@@ -13,7 +13,8 @@ from torch import nn
 
 from auditor.errors import ConfigError, LoadError
 from auditor.targets.config import TargetFile
-from auditor.targets.weights import Weights, fit_weights, read_bytes, read_weights
+from auditor.targets.fitting import fit_weights
+from auditor.targets.weights import Weights, read_bytes, read_weights
 
 
 @dataclass(frozen=True, slots=True)

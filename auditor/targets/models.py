@@ -16,6 +16,8 @@ from torch_geometric import nn as pyg
 from torch_geometric.nn import models as pyg_models
 
 from auditor.errors import ConfigError, nearest
+from auditor.reading.archives import EASY_BYTES
+from auditor.reading.files import first_line, library_errors
 
 
 class MLP(pyg_models.MLP):  # type: ignore[misc]
@@ -55,6 +57,16 @@ CLASSES: Mapping[str, type[nn.Module]] = {
     **{name: getattr(pyg_models, name) for name in ("GCN", "GAT", "GraphSAGE", "GIN", "PNA", "EdgeCNN")},
 }
 """PyG's ready-made models; `**kwargs` of their constructor go to the layer below."""
+
+MAX_LAYERS, MAX_WIDTH, MAX_PARTS = 1_000, 1 << 16, 2_000
+SIZES: Mapping[str, int] = {
+    "in_channels": 100 * MAX_WIDTH,
+    "hidden_channels": MAX_WIDTH,
+    "num_layers": MAX_LAYERS,
+    "out_channels": MAX_WIDTH,
+}
+"""The sizes that every table gives, and the most that each may be."""
+SHOWN = 60  # characters of an option in a message
 
 LAYERS: Mapping[str, type[nn.Module]] = {
     "GCN": pyg.GCNConv,
@@ -178,19 +190,18 @@ def build_model(table: Mapping[str, Any]) -> nn.Module:
             f"[model] has {'both class and stack' if name else 'neither class nor stack'}; expected one of them, "
             f'as in class = "GCN" or stack = "GCNConv". Any other model is given by [target] factory.'
         )
-    sizes: dict[str, Any] = {
-        key: _size(rest, key) for key in ("in_channels", "hidden_channels", "num_layers", "out_channels")
-    }
+    sizes: dict[str, Any] = {key: _size(rest, key, most) for key, most in SIZES.items()}
+    _check_counts(sizes["num_layers"], rest)
     if readout is not None and readout not in POOLS:
         raise ConfigError(f'[model] readout is "{readout}"; {nearest(str(readout), POOLS)}')
     if stack is not None:
         _check_stack(stack, rest)
         if readout is not None:
             raise ConfigError('[model] readout needs class = "…"; a stack classifies nodes. Use class, or a factory.')
-        return Stack(str(stack), **sizes, **rest)
+        return _construct(Stack, {"layer": str(stack), **sizes, **rest})
     _check_class(name, rest)
     if "deg" in rest:
-        rest["deg"] = torch.tensor(rest["deg"])
+        rest["deg"] = torch.tensor(rest["deg"], device="cpu")
     kind = CLASSES[name]
     if readout is None:
         return _construct(kind, sizes | rest)
@@ -202,14 +213,49 @@ def _construct(kind: type[nn.Module], options: Mapping[str, Any]) -> nn.Module:
     """The model, with a constructor's own complaint turned into ours."""
     try:
         return kind(**options)
-    except (TypeError, ValueError, AssertionError, KeyError) as error:
+    except library_errors() as error:
+        given = ", ".join(f"{key}={value!r}"[:SHOWN] for key, value in options.items())
         raise ConfigError(
-            f"[model] cannot be built as {kind.__name__}({', '.join(f'{k}={v!r}' for k, v in options.items())}): "
-            f"{error}. Correct the table."
+            f"[model] cannot be built as {kind.__name__}({given}): {first_line(error)}. Correct the table."
         ) from None
 
 
-def _size(table: dict[str, Any], key: str) -> int:
+def check_size(table: Mapping[str, Any], held: int, file: str) -> None:
+    """Builds the model of a table without its memory, and refuses one that the weights cannot be of.
+
+    Args:
+        table: as `build_model` takes it.
+        held: bytes of the weights.
+        file: of the weights, for messages.
+
+    Raises:
+        ConfigError: as `build_model`, or the weights that it makes take more than 256 MiB and four times those given.
+    """
+    with torch.device("meta"):
+        model = build_model(table)
+    made = sum(value.nbytes for value in model.state_dict().values())
+    if made > max(EASY_BYTES, 4 * held):
+        raise ConfigError(
+            f"[model] builds weights of {made} bytes, {file} holds {held}; expected about as many. Correct "
+            "hidden_channels, num_layers and the other sizes."
+        )
+
+
+def _check_counts(layers: int, options: Mapping[str, Any]) -> None:
+    """Raises ConfigError for options that would build more parts than any model has."""
+    numbers = {k: v for k, v in options.items() if isinstance(v, int) and not isinstance(v, bool)}
+    parts = layers
+    for key, value in numbers.items():
+        if abs(value) > MAX_WIDTH:
+            raise ConfigError(f"[model] {key} is {value}; expected at most {MAX_WIDTH}. Correct it.")
+        parts *= 1 if key == "edge_dim" else max(1, abs(value))
+    if parts > MAX_PARTS:
+        raise ConfigError(
+            f"[model] num_layers times {', '.join(numbers)} is {parts}; expected at most {MAX_PARTS}. Correct them."
+        )
+
+
+def _size(table: dict[str, Any], key: str, most: int) -> int:
     """One of the four sizes, taken out of the table."""
     if key not in table:
         close = difflib.get_close_matches(key, table, n=1, cutoff=0.7)
@@ -218,6 +264,8 @@ def _size(table: dict[str, Any], key: str) -> int:
     value = table.pop(key)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigError(f"[model] {key} is {value!r}; expected a whole number above 0.")
+    if value > most:
+        raise ConfigError(f"[model] {key} is {value}; expected at most {most}. Correct it.")
     return value
 
 

@@ -11,18 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from auditor.data.fields import Fields, IdList
 from auditor.data.graph import Graph
+from auditor.data.tensors import read_safetensors
 from auditor.errors import CallError, LoadError
+from auditor.reading.files import bytes_of, first_line, reading
 from auditor.targets.target import ModelHandle
 from auditor.targets.weights import write_tensors
 
 NODES, DENSITY, GRAPHS = 32, 0.12, 4
 TOLERANCE = 1e-4
+MAX_BYTES = 1 << 30
 _NAMES = frozenset({"x", "edge_index", "edge_weight", "batch", "logits"})
 _PARTS = ("node", "edge", "graph", "list")
 
@@ -149,59 +150,21 @@ def compare_reference(path: Path, handle: ModelHandle, graph: Graph) -> Comparis
     """Recomputes the logits of a reference file; `graph` is the target's own, for its widths.
 
     Raises:
-        LoadError: missing, malformed, for another number of features or other fields, or the model's answers differ.
+        LoadError: missing, malformed, not finite, for another number of features or other fields, or the model's
+            answers differ.
     """
-    num_features = graph.num_features
-    if not path.is_file():
+    expected = "a reference with x, edge_index and logits. Add the file beside the config file, or drop the key."
+    raw = bytes_of(path, error=LoadError, cap=MAX_BYTES, expected=expected)
+    with reading(path.name, error=LoadError, expected=expected):
+        stored = _stored(raw, path.name, graph)
+    found = _recomputed(handle, stored, path.name)
+    if found.shape != stored.logits.shape:
         raise LoadError(
-            f"the reference {path.name} does not exist beside the config file; expected x, edge_index and logits. "
-            "Add the file, or drop the key."
-        )
-    try:
-        stored = load_safetensors(path.read_bytes())
-    except OSError as error:
-        raise LoadError(f"{path} cannot be read ({error.strerror}); expected a reference. Check its mode.") from None
-    except (SafetensorError, ValueError, OverflowError, KeyError, RuntimeError) as error:
-        raise LoadError(f"{path.name} is not a valid safetensors file: {error}. Write the reference again.") from None
-    node, edge, *others = ({k.partition(".")[2]: v for k, v in stored.items() if k.startswith(f"{p}.")} for p in _PARTS)
-    fields = Fields(node, edge, {name: value for part in others for name, value in part.items()})  # nothing is cut
-    own = {name for name in stored if name.partition(".")[0] not in _PARTS}
-    if not {"x", "edge_index", "logits"} <= own <= _NAMES:
-        raise LoadError(
-            f"{path.name} holds {', '.join(sorted(stored)) or 'nothing'}; expected x, edge_index, logits and at most "
-            "edge_weight and batch. Write the reference again."
-        )
-    x, edges, expected = stored["x"], stored["edge_index"], stored["logits"]
-    fits = x.dim() == 2 and edges.dim() == 2 and edges.shape[0] == 2 and not torch.is_floating_point(edges)
-    if (
-        not fits
-        or x.shape[1] != num_features
-        or (edges.numel() and not 0 <= int(edges.min()) <= int(edges.max()) < x.shape[0])
-    ):
-        raise LoadError(
-            f"{path.name} holds x {list(x.shape)} and edge_index {edges.dtype} {list(edges.shape)}; expected "
-            f"{num_features} features and ids of its own nodes. Write the reference again for this model."
-        )
-    needed, held = {name for name, _ in graph.fields}, {name for name, _ in fields}
-    if not needed <= held:
-        raise LoadError(
-            f"{path.name} holds no {', '.join(sorted(needed - held))}, which forward is given here: it was written for "
-            "another way to call the model. Correct [call], or write the reference again."
-        )
-    try:
-        with torch.no_grad():
-            found = handle.logits(x.float(), edges.long(), stored.get("edge_weight"), stored.get("batch"), fields)
-    except (CallError, RuntimeError, ValueError, TypeError, IndexError) as error:
-        raise LoadError(
-            f"the model cannot be run on {path.name}: {error}. Write the reference again for this model."
-        ) from None
-    if found.shape != expected.shape:
-        raise LoadError(
-            f"{path.name} stores logits {list(expected.shape)}, the model gives {list(found.shape)}. "
+            f"{path.name} stores logits {list(stored.logits.shape)}, the model gives {list(found.shape)}. "
             "The model was rebuilt with other sizes: correct [model], or write the reference again."
         )
     comparison = Comparison(
-        float((found - expected).abs().nan_to_num(float("inf")).max()), max(1.0, float(expected.abs().max()))
+        float((found - stored.logits).abs().nan_to_num(float("inf")).max()), max(1.0, float(stored.logits.abs().max()))
     )
     if not comparison.agrees:
         raise LoadError(
@@ -210,3 +173,85 @@ def compare_reference(path: Path, handle: ModelHandle, graph: Graph) -> Comparis
             "no weight shows (activation, aggregation, normalize, add_self_loops) is another."
         )
     return comparison
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stored:
+    """What a reference holds: inputs of a made-up graph, and the answers of the saved model."""
+
+    x: Tensor
+    edge_index: Tensor
+    edge_weight: Tensor | None
+    batch: Tensor | None
+    fields: Fields
+    logits: Tensor
+
+
+def _stored(raw: bytes, name: str, graph: Graph) -> _Stored:
+    """The parts of a reference, each of the right shape for the target's own graph."""
+    tensors = read_safetensors(raw, name, error=LoadError)
+    node, edge, *others = (
+        {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith(f"{part}.")}
+        for part in _PARTS
+    )
+    fields = Fields(node, edge, {name: value for part in others for name, value in part.items()})  # nothing is cut
+    own = {name for name in tensors if name.partition(".")[0] not in _PARTS}
+    if not {"x", "edge_index", "logits"} <= own <= _NAMES:
+        raise LoadError(
+            f"{name} holds {', '.join(sorted(tensors)) or 'nothing'}; expected x, edge_index, logits and at most "
+            "edge_weight and batch. Write the reference again."
+        )
+    x, edges, batch = tensors["x"], tensors["edge_index"], tensors.get("batch")
+    _check_finite(name, x=x, logits=tensors["logits"])
+    fits = edges.dim() == 2 and edges.shape[0] == 2 and _are_ids(edges, x.shape[0])
+    if not fits or x.shape[1] != graph.num_features:
+        raise LoadError(
+            f"{name} holds x {list(x.shape)} and edge_index {edges.dtype} {list(edges.shape)}; expected "
+            f"{graph.num_features} features and ids of its own nodes. Write the reference again for this model."
+        )
+    if batch is not None and not (batch.shape == x.shape[:1] and _are_ids(batch, x.shape[0])):
+        raise LoadError(
+            f"{name} holds batch {batch.dtype} {list(batch.shape)}; expected the graph of each of {x.shape[0]} nodes. "
+            "Write the reference again."
+        )
+    needed, held = {name for name, _ in graph.fields}, {name for name, _ in fields}
+    if not needed <= held:
+        raise LoadError(
+            f"{name} holds no {', '.join(sorted(needed - held))}, which forward is given here: it was written for "
+            "another way to call the model. Correct [call], or write the reference again."
+        )
+    return _Stored(x.float(), edges.long(), tensors.get("edge_weight"), batch, fields, tensors["logits"])
+
+
+def _are_ids(value: Tensor, count: int) -> bool:
+    """Whether every entry is a whole number from 0, below `count`."""
+    if torch.is_floating_point(value) or value.dtype == torch.bool:
+        return False
+    return not value.numel() or 0 <= int(value.long().min()) <= int(value.long().max()) < count
+
+
+def _check_finite(name: str, **parts: Tensor) -> None:
+    """Raises LoadError for what no model can be compared on: an infinite scale agrees with every answer."""
+    for part, value in parts.items():
+        whole = value.dim() == 2 and value.shape[0] and (value.shape[1] or part == "x")
+        if not whole or not torch.is_floating_point(value):
+            raise LoadError(
+                f"{name} holds {part} {str(value.dtype).removeprefix('torch.')} {list(value.shape)}; expected "
+                "floating numbers, a row for each node or graph. Write the reference again."
+            )
+        if not bool(torch.isfinite(value.float()).all()):
+            raise LoadError(
+                f"{name} holds {part} with NaN or infinity; expected finite numbers, since anything agrees with an "
+                "infinite scale. Write the reference again from a model whose answers are finite."
+            )
+
+
+def _recomputed(handle: ModelHandle, stored: _Stored, name: str) -> Tensor:
+    """The model's logits on the inputs of a reference."""
+    try:
+        with torch.no_grad():
+            return handle.logits(stored.x, stored.edge_index, stored.edge_weight, stored.batch, stored.fields)
+    except (CallError, RuntimeError, ValueError, TypeError, IndexError, OverflowError, MemoryError) as error:
+        raise LoadError(
+            f"the model cannot be run on {name}: {first_line(error)}. Write the reference again for this model."
+        ) from None

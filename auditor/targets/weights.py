@@ -1,4 +1,4 @@
-"""Reads weights without running anything that came inside the file, and fits them into a model.
+"""Reads weights without running anything that came inside the file.
 
 The kind of a file is decided by its content, never by its extension. Archives of `torch.save` are read by
 `auditor.data.inert`: what they name beside tensors stays a record, so that a checkpoint's optimizer, hyperparameters
@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
+import json
 import pickletools
-import re
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as to_safetensors
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch import Tensor
 
 from auditor.data.inert import Archive, Record, UnreadableError
+from auditor.data.tensors import read_safetensors
 from auditor.errors import LoadError, RefusedError, nearest
+from auditor.reading.files import SMALL, bytes_of, library_errors, measure, reading
 
 Kind = Literal["safetensors", "state_dict", "pickled_module", "pt2", "torchscript", "pickle"]
 REFUSED: Mapping[str, str] = {
@@ -37,6 +37,9 @@ REFUSED: Mapping[str, str] = {
 
 SHOWN = 10
 MAX_MODULES = 100_000
+MAX_STATE_DICTS = 200
+MAX_HEADER = 100_000_000  # bytes, the format's own limit
+ZIP = b"PK\x03\x04"
 WRAPPERS = (
     "state_dict",
     "model_state_dict",
@@ -75,20 +78,16 @@ class Weights:
 
 
 def read_bytes(path: Path, *, expected_sha256: str | None = None) -> bytes:
-    """The file's bytes.
+    """The file's bytes, once it is a regular file and no larger than what it declares to hold.
 
     Raises:
-        LoadError: missing, a folder, not readable, or not the file that `sha256` names.
+        LoadError: missing, a folder, a pipe or a device, not readable, or not the file that `sha256` names.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        reasons = {FileNotFoundError: "does not exist", IsADirectoryError: "is a folder"}
-        what = reasons.get(type(error), f"cannot be read ({error.strerror})")
-        raise LoadError(
-            f"{path} {what}; expected the weights that [target] names. Correct the path or the file's permissions, or "
-            "add the file."
-        ) from None
+    expected = "the weights that [target] names. Correct the path or the file's permissions, or add the file."
+    size = measure(path, error=LoadError, expected=expected)
+    with reading(path.name, error=LoadError, expected=expected):
+        _check_declared(path, size)
+    raw = bytes_of(path, error=LoadError, expected=expected)
     found = hashlib.sha256(raw).hexdigest()
     if expected_sha256 is not None and found != expected_sha256.lower():
         raise LoadError(
@@ -98,13 +97,30 @@ def read_bytes(path: Path, *, expected_sha256: str | None = None) -> bytes:
     return raw
 
 
+def _check_declared(path: Path, size: int) -> None:
+    """Refuses a large file that is no archive and whose header does not speak of as many bytes."""
+    if size <= SMALL:
+        return
+    with path.open("rb") as stream:
+        head = stream.read(8)
+        if head[:4] == ZIP:
+            return
+        header = json.loads(stream.read(min(int.from_bytes(head, "little"), MAX_HEADER)))
+    ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
+    if size > 2 * max(ends, default=0):
+        raise LoadError(
+            f"{path.name} has {size} bytes, and its header speaks of {max(ends, default=0)}; expected as many. Save "
+            "the weights again."
+        )
+
+
 def kind_of(raw: bytes, name: str) -> Kind:
     """What a file is, by its content.
 
     Raises:
         LoadError: none of the known forms, or an archive that cannot be read through.
     """
-    if raw[:4] == b"PK\x03\x04":
+    if raw[:4] == ZIP:
         if (program := _program(raw)) is not None:
             return program
         return "pickled_module" if isinstance(_archive(raw, name).content, Record) else "state_dict"
@@ -135,33 +151,41 @@ def read_weights(raw: bytes, name: str, *, key: str | None = None, trust_pickle:
         RefusedError: anything that would have to be unpickled to be read.
         LoadError: malformed, empty, no state dict or several, or a weight that is NaN or infinite.
     """
+    with reading(name, error=LoadError, expected=f"the weights of a model. {SAVE_AGAIN}"):
+        return _read_weights(raw, name, key, trust_pickle)
+
+
+def _read_weights(raw: bytes, name: str, key: str | None, trust_pickle: bool) -> Weights:
     kind, place = kind_of(raw, name), ""
     if key is not None and kind != "state_dict":
         raise LoadError(
             f'{name} holds nothing but tensors; [target] weights_key = "{key}" names no part of it. Drop it.'
         )
     if kind == "safetensors":
-        try:
-            tensors = load_safetensors(raw)
-        except (SafetensorError, ValueError, OverflowError, KeyError, RuntimeError) as error:
-            raise LoadError(
-                f"{name} is not a valid safetensors file: {error}. Save it again with safetensors.torch.save_file."
-            ) from None
+        tensors = read_safetensors(raw, name, error=LoadError)
     elif kind == "state_dict" or (kind == "pickled_module" and trust_pickle):
         archive = _archive(raw, name)
         if kind == "state_dict":
             part, place = _state_dict(archive.content, name, key)
         else:
             part = _module_state(archive.content, name)
-        try:
-            tensors = {key: archive.value(value).clone() for key, value in part.items()}
-        except UnreadableError as error:
-            raise LoadError(f"{name} cannot be read: {error}. {SAVE_AGAIN}") from None
+        tensors = _rebuilt(archive, part, name)
     else:
         raise refusal(raw, name, kind)
     if not tensors:
         raise LoadError(f"{name} holds no tensor; expected the weights of a model. Save the state dict again.")
     return replace(_finite_float32(tensors, name, hashlib.sha256(raw).hexdigest(), kind), key=place)
+
+
+def _rebuilt(archive: Archive, part: Mapping[str, Any], name: str) -> dict[str, Tensor]:
+    """Tensors of their own, none sharing numbers with another."""
+    try:
+        values = {key: archive.value(value) for key, value in part.items()}
+    except UnreadableError as error:
+        raise LoadError(f"{name} cannot be read: {error}. Expected plain tensors. {SAVE_AGAIN}") from None
+    if odd := next((key for key, value in values.items() if not isinstance(value, Tensor)), None):
+        raise LoadError(f"{name}: {odd} is {_kind_name(values[odd])}; expected a tensor. {SAVE_AGAIN}")
+    return {key: value.clone() for key, value in values.items()}
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -180,170 +204,12 @@ def refusal(raw: bytes, name: str, kind: Kind) -> RefusedError:
     )
 
 
-def fit_weights(
-    model: nn.Module,
-    weights: Mapping[str, Tensor],
-    *,
-    file: str,
-    table: str = "[model]",
-    prefix: str | None = None,
-    dry_forward: Callable[[], None] | None = None,
-) -> dict[str, Any]:
-    """Loads `weights` strictly into `model`, in place, and makes the model float32; returns notes for the provenance.
-
-    One prefix of all names (`module.`, `_orig_mod.`, any) is stripped where the rest fits exactly, and so are the names
-    of compiled and parallel wrappers inside, which `model` has none of. Layers whose sizes come from their first
-    forward take them from the weights, or from `dry_forward` where they cannot.
-
-    Args:
-        model: as its table or factory built it.
-        weights: by name.
-        file: of the weights, for messages.
-        table: what built the model, for messages.
-        prefix: `[target] strip_prefix`.
-        dry_forward: runs the model once on its graph.
-
-    Raises:
-        LoadError: missing, unexpected or wrongly shaped tensors, ten at most, with the nearest rename; several
-            prefixes fit; or the dry forward failed.
-    """
-    own = model.state_dict(keep_vars=True)  # some uninitialised parameters cannot even be detached
-    given, notes = _stripped(own, weights, prefix, file)
-    if not _fits(own, given):
-        raise _misfit(own, given, file, table)
-    failed: Exception | None = None
-    try:
-        model.load_state_dict(dict(given), strict=True)
-    except (RuntimeError, IndexError, ValueError) as error:  # hooks of lazy layers read the shapes they are given
-        failed = error
-    if any(map(is_lazy, model.state_dict(keep_vars=True).values())):
-        _run_dry(dry_forward, file, table)
-        return fit_weights(model, weights, file=file, table=table, prefix=prefix)
-    if not _fits(model.state_dict(keep_vars=True), given):  # a lazy layer knows its shape by now
-        raise _misfit(model.state_dict(keep_vars=True), given, file, table)
-    if failed is not None:
-        raise LoadError(f"{file} does not fit {table}: {failed}. Correct the one or the other.")
-    return notes | as_float32(model)
-
-
-def as_float32(model: nn.Module) -> dict[str, Any]:
-    """Casts parameters and buffers, in place; a note for the provenance where there was anything to cast."""
-    values = [*model.named_parameters(), *model.named_buffers()]
-    cast = {name: v.dtype for name, v in values if v.is_floating_point() and v.dtype != torch.float32}
-    if not cast:
-        return {}
-    model.float()
-    return {"model_cast_to_float32": {name: str(dtype).removeprefix("torch.") for name, dtype in cast.items()}}
-
-
-def _run_dry(dry_forward: Callable[[], None] | None, file: str, table: str) -> None:
-    """The forward that gives lazy layers their sizes."""
-    why = "there is no graph to run it on"
-    if dry_forward is not None:
-        try:
-            with torch.no_grad():
-                return dry_forward()
-        except Exception as error:  # a user's forward may raise anything
-            why = f"{type(error).__name__}: {error}"
-    raise LoadError(
-        f"{file} cannot be put into {table}: its layers take their sizes from a first forward, which failed ({why}). "
-        "Give the sizes in the constructor, or the graph it was trained on."
-    )
-
-
-def _fits(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:
-    """Whether the names are equal and every shape that is known."""
-    return own.keys() == given.keys() and not _other_shapes(own, given)
-
-
-def _other_shapes(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
-    return [key for key, v in own.items() if key in given and not is_lazy(v) and v.shape != given[key].shape]
-
-
-def _stripped(
-    own: Mapping[str, Tensor], weights: Mapping[str, Tensor], prefix: str | None, file: str
-) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
-    """The weights without the prefix that makes them fit, and notes: the prefix, and what lies outside of it."""
-
-    def under(start: str) -> dict[str, Tensor]:
-        return {key.removeprefix(start): value for key, value in weights.items() if key.startswith(start)}
-
-    if prefix is None:
-        if _fits(own, weights) or not own:
-            return weights, {}
-        first = next(iter(own))
-        starts = dict.fromkeys(key.removesuffix(first) for key in weights if key.endswith(f".{first}"))
-        fitting = [start for start in starts if _fits(own, under(start))]
-        if len(fitting) > 1:
-            raise LoadError(
-                f"{file} holds {len(fitting)} sets of weights that fit, under {', '.join(fitting)}; expected one. Set "
-                f'[target] strip_prefix, as in strip_prefix = "{fitting[0]}".'
-            )
-        if not fitting:
-            tried = (_stripped(own, bare, None, file) for bare in _unwrapped(weights))
-            return next((found for found in tried if _fits(own, found[0])), (weights, {}))
-        prefix = fitting[0]
-    prefix = prefix if prefix.endswith(".") else f"{prefix}."
-    if not under(prefix):
-        starts = dict.fromkeys(key.partition(".")[0] + "." for key in weights)
-        raise LoadError(f'{file} has no name under strip_prefix = "{prefix}". {nearest(prefix, starts)}')
-    outside = [key for key in weights if not key.startswith(prefix)]
-    return under(prefix), {"stripped_prefix": prefix} | ({"left_over": outside} if outside else {})
-
-
-def _unwrapped(weights: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """The weights by the names that they have without compiled parts, and without parallel ones."""
-    for wrapper in (r"\b_orig_mod\.", r"\b(_orig_mod|module)\."):
-        bare = {re.sub(wrapper, "", key): value for key, value in weights.items()}
-        if bare.keys() != weights.keys():
-            yield bare
-
-
-def _misfit(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], file: str, table: str) -> LoadError:
-    missing = [key for key in own if key not in weights]
-    unexpected = [key for key in weights if key not in own]
-    shapes = _other_shapes(own, weights)
-    lines = [f"{key} is {list(weights[key].shape)}, the table builds {list(own[key].shape)}" for key in shapes]
-    lines += [f"{key} is missing" for key in missing] + [f"{key} is unexpected" for key in unexpected]
-    more = f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
-    return LoadError(
-        f"{file} does not fit {table}: {'; '.join(lines[:SHOWN])}{more}. "
-        f"{_remedy(own, weights, shapes, missing, unexpected)}"
-    )
-
-
-def _remedy(
-    own: Mapping[str, Tensor],
-    weights: Mapping[str, Tensor],
-    shapes: list[str],
-    missing: list[str],
-    unexpected: list[str],
-) -> str:
-    """The one change that most likely makes the file fit."""
-    if missing and unexpected:
-        return f'"{unexpected[0]}" is in the file: {nearest(unexpected[0], missing)} Rename it, or correct the table.'
-    if shapes:
-        key = shapes[0]
-        pairs = [(i, a, b) for i, (a, b) in enumerate(zip(weights[key].shape, own[key].shape, strict=False)) if a != b]
-        if len(pairs) == 1 and len(own[key].shape) == len(weights[key].shape):
-            axis, found, _ = pairs[0]
-            first, last = next(iter(own)).rsplit(".", 2)[0], list(own)[-1].rsplit(".", 2)[0]
-            if key.startswith(last) and first != last and axis == 0:
-                return f"Set out_channels = {found}."
-            if axis == 1 and key.startswith(first):
-                return f"Set in_channels = {found}."
-            return f"Set hidden_channels = {found}."
-    if missing:
-        return "The table builds more than the file holds: lower num_layers, or drop an option that adds weights."
-    return "The file holds more than the table builds: raise num_layers, or add the option that makes these weights."
-
-
 def _program(raw: bytes) -> Literal["pt2", "torchscript"] | None:
     """The kind of program that the archive is, if it is any; a damaged one is none."""
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+    except library_errors():
         return None
     if any(name.endswith(("models/model.json", "archive_format")) for name in names):
         return "pt2"
@@ -396,8 +262,15 @@ def _state_dict(content: Any, name: str, key: str | None) -> tuple[Mapping[str, 
 
 
 def state_dicts(content: Any) -> dict[str, dict[str, Record]]:
-    """Every dict of tensors of a checkpoint, two levels deep, by its key: "model.gnn", "" for the content itself."""
-    return dict(_state_dicts(content, "", 2))
+    """Every dict of tensors of a checkpoint, two levels deep, by its key: "model.gnn", "" for the content itself.
+
+    Raises:
+        LoadError: more than 200, none of which could be told from the others.
+    """
+    found = dict(itertools.islice(_state_dicts(content, "", 2), MAX_STATE_DICTS + 1))
+    if len(found) > MAX_STATE_DICTS:
+        raise LoadError(f"it holds more than {MAX_STATE_DICTS} state dicts; expected the one of a model. {SAVE_AGAIN}")
+    return found
 
 
 def _state_dicts(content: Any, place: str, depth: int) -> Iterator[tuple[str, dict[str, Record]]]:
@@ -437,9 +310,10 @@ def _are_copies(a: Collection[str], b: Collection[str]) -> bool:
 def state_dict_keys(path: Path) -> list[str]:
     """What `weights_key` can be for a checkpoint; [] where it holds nothing but tensors, or none."""
     raw = read_bytes(path)
-    if kind_of(raw, path.name) != "state_dict":
-        return []
-    return [place for place in choices(state_dicts(_archive(raw, path.name).content)) if place]
+    with reading(path.name, error=LoadError, expected=f"the weights of a model. {SAVE_AGAIN}"):
+        if kind_of(raw, path.name) != "state_dict":
+            return []
+        return [place for place in choices(state_dicts(_archive(raw, path.name).content)) if place]
 
 
 def _at(content: Mapping[Any, Any], key: str, name: str) -> Any:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 import torch
 
 from auditor.errors import ConfigError
+from auditor.reading.files import MAX_TEXT, bytes_of, reading
 from auditor.targets.target import Target
 from defenses.repair.weights import Nodes
 
@@ -40,15 +42,14 @@ def read_errors(path: Path) -> list[tuple[int, int]]:
     Raises:
         ConfigError: missing, no header node,label, or a row that is not two whole numbers.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"--errors {path} cannot be read: {error}. Give test, val, or a CSV file with the columns node,label."
-        ) from None
+    expected = "test, val, or a CSV file with the columns node,label. Give one of them as --errors."
+    raw = bytes_of(path, error=ConfigError, cap=MAX_TEXT, expected=expected)
+    with reading(path.name, error=ConfigError, expected=expected):
+        rows = list(csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline="")))
     if not rows or [word.strip() for word in rows[0]] != HEADER:
-        raise ConfigError(f"{path.name} starts with {','.join(rows[0]) if rows else 'nothing'}; expected node,label.")
+        raise ConfigError(
+            f"{path.name} starts with {','.join(rows[0])[:60] if rows else 'nothing'}; expected node,label."
+        )
     found = []
     for number, row in enumerate(rows[1:], start=2):
         if not row:
@@ -56,7 +57,9 @@ def read_errors(path: Path) -> list[tuple[int, int]]:
         try:
             node, label = (int(word) for word in row)
         except ValueError:
-            raise ConfigError(f"{path.name}, line {number}: {','.join(row)}; expected two whole numbers.") from None
+            raise ConfigError(
+                f"{path.name}, line {number}: {','.join(row)[:60]}; expected two whole numbers."
+            ) from None
         found.append((node, label))
     return found
 

@@ -220,7 +220,7 @@ BAD: list[tuple[str, Callable[[], Arrays], type[AuditorError], str]] = [
     ("labels absent", _sparse_with(labels=None), GraphError, "lacks labels"),
     ("sparse id out of range", _sparse_with(adj_indices=np.full(10, 99)), GraphError, "do not form a sparse matrix"),
     ("sparse shape of three", _sparse_with(adj_shape=np.array([6, 6, 6])), GraphError, "adj_shape is"),
-    ("features beyond memory", _sparse_with(attr_shape=np.array([6, 2**40])), GraphError, "more than 16 GiB"),
+    ("features beyond memory", _sparse_with(attr_shape=np.array([6, 2**40])), GraphError, r"features of 6 × 1099511627776 would take \d+ bytes"),
     ("sparse object arrays", _sparse_with(attr_data=np.array([{}], dtype=object)), GraphError, "attr_data hold Python objects"),
 ]  # fmt: skip
 
@@ -289,8 +289,8 @@ def test_a_module_in_place_of_a_graph_is_refused(tmp_path: Path) -> None:
     [
         ("g.npz", b"", "none of .npz, .pt, .safetensors"),
         ("g.npz", b"hello world", "none of .npz, .pt, .safetensors"),
-        ("g.safetensors", b"\x08\x00\x00\x00\x00\x00\x00\x00{oops}..", "not a safetensors file"),
-        ("g.safetensors", b"\xff\xff\xff\xff\xff\xff\xff\x7f{}", "not a safetensors file"),
+        ("g.safetensors", b"\x08\x00\x00\x00\x00\x00\x00\x00{oops}..", "not a valid safetensors file"),
+        ("g.safetensors", b"\xff\xff\xff\xff\xff\xff\xff\x7f{}", "not a valid safetensors file"),
     ],
 )
 def test_a_damaged_file_is_named(name: str, content: bytes, message: str, tmp_path: Path) -> None:
@@ -307,13 +307,13 @@ def test_a_truncated_archive_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match=r"absent\.npz: it does not exist; expected"):
         load_data(str(tmp_path / "absent.npz"))
     with pytest.raises(DataError, match="is a folder"):
         load_data(str(tmp_path))
     loop = tmp_path / "loop.npz"
     loop.symlink_to(loop)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match=r"cannot read .*loop\.npz: Too many levels"):
         load_data(str(loop))
 
 

@@ -20,7 +20,8 @@ from torch_geometric import EdgeIndex
 from torch_geometric.data import Batch, Data, HeteroData, InMemoryDataset, TemporalData
 
 from auditor.data import inert
-from auditor.data.inert import Archive, UnreadableError, read_graph
+from auditor.data.inert import Archive, UnreadableError
+from auditor.data.saved_graph import read_graph
 from auditor.errors import GraphError, RefusedError, TaskError
 
 
@@ -400,7 +401,7 @@ def test_an_archive_that_unpacks_to_more_than_it_is_is_refused(tmp_path: Path) -
 def test_reading_a_graph_imports_no_class_of_pyg(tmp_path: Path) -> None:
     torch.save(Batch.from_data_list(graphs()), tmp_path / "g.pt")
     code = (
-        "import sys, pathlib\nfrom auditor.data.inert import read_graph\n"
+        "import sys, pathlib\nfrom auditor.data.saved_graph import read_graph\n"
         f"assert 'batch' in read_graph(pathlib.Path({str(tmp_path / 'g.pt')!r}))\n"
         "assert not [name for name in sys.modules if name.startswith('torch_geometric')]"
     )

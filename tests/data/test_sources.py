@@ -159,7 +159,7 @@ def test_without_an_index_the_layout_of_pyg_is_found(planetoid_root: Path, no_ne
     ("index", "message"),
     [
         ("format = 2\n", "format = 2; expected 1"),
-        ("no toml", "cannot be read"),
+        ("no toml", "is not valid TOML"),
         ('format = 1\n[[dataset]]\nname = "cora"\nfolder = "../elsewhere"\n', "outside the root"),
         ('format = 1\n[[dataset]]\nname = "cora"\nfolder = "/etc"\n', "outside the root"),
         ('format = 1\n[[dataset]]\nname = "cora"\n', "lacks name or folder"),

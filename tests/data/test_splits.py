@@ -126,8 +126,8 @@ BAD = [
     ("random:nan/0.5/0.5", ConfigError, "three shares"),
     ("random:-0.2/0.6/0.6", ConfigError, "three shares"),
     ("size:25", SplitError, "toy is one graph"),
-    ("file:absent.npz", SplitError, "there is no file"),
-    ("file:", SplitError, "there is no file"),
+    ("file:absent.npz", SplitError, "it does not exist"),
+    ("file:", SplitError, "names no file"),
 ]
 
 

@@ -321,11 +321,15 @@ def test_a_factory_sees_its_own_command_line(tmp_path: Path, monkeypatch: pytest
 def test_an_unreadable_file_is_named_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = Project(tmp_path)
 
-    def denied(_path: Path) -> bytes:
-        raise PermissionError(13, "Permission denied")
+    open_file = os.open
 
-    monkeypatch.setattr(Path, "read_bytes", denied)
-    with pytest.raises(LoadError, match=r"model\.safetensors cannot be read \(Permission denied\); expected") as caught:
+    def denied(path: Path, *options: int) -> int:
+        if Path(path).name == "model.safetensors":
+            raise PermissionError(13, "Permission denied")
+        return open_file(path, *options)
+
+    monkeypatch.setattr(os, "open", denied)
+    with pytest.raises(LoadError, match=r"cannot read .*model\.safetensors: Permission denied; expected") as caught:
         load_target(project.folder)
     assert caught.value.exit_code == 4
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from auditor.data.npz import read_arrays
+from auditor.data.npz import read_arrays, read_header
 from auditor.errors import DataError
 from auditor.evaluate.dp_claim.subject import Observation
+from auditor.reading.files import measure, reading
 
 MAX_CANARIES = 2_000_000
+_EXPECTED = "an .npz with the arrays bits and scores. Write it with numpy.savez."
 KEYS = ("bits", "scores", "twin_bits", "twin_scores")
 
 
@@ -29,8 +31,7 @@ def read_scores(path: Path) -> tuple[Observation, Observation | None]:
         DataError: no such file, not plain arrays, more than two million entries, a missing array, another length,
             constant bits, a score that is not finite.
     """
-    if not path.is_file():
-        raise DataError(f"{path} does not exist; expected an .npz with the arrays bits and scores.")
+    measure(path, error=DataError, expected=_EXPECTED)
     _check_sizes(path)
     arrays = read_arrays(path, KEYS)
     run = _observation(arrays, "bits", "scores", path.name)
@@ -47,27 +48,14 @@ def read_scores(path: Path) -> tuple[Observation, Observation | None]:
 
 def _check_sizes(path: Path) -> None:
     """Refuses an array by what its header says, before memory is taken for it."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for key in KEYS:
-                if f"{key}.npy" in archive.namelist():
-                    with archive.open(f"{key}.npy") as member:
-                        shape = _shape(io.BytesIO(member.read(4096)))
-                    if int(np.prod([float(n) for n in shape], dtype=np.float64)) > MAX_CANARIES:
-                        raise DataError(
-                            f"{path.name}: {key} has the shape {list(shape)}; expected at most {MAX_CANARIES} entries."
-                        )
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DataError(
-            f"{path.name} could not be read as an .npz archive ({error}); expected plain numeric arrays. Write it with "
-            "numpy.savez."
-        ) from None
-
-
-def _shape(head: io.BytesIO) -> tuple[int, ...]:
-    major, _ = np.lib.format.read_magic(head)
-    read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-    return tuple(read(head)[0])
+    with reading(path.name, error=DataError, expected=_EXPECTED), zipfile.ZipFile(path) as archive:
+        for key in set(KEYS) & {name.removesuffix(".npy") for name in archive.namelist()}:
+            with archive.open(f"{key}.npy") as member:
+                shape, _ = read_header(member)
+            if math.prod(shape) > MAX_CANARIES:
+                raise DataError(
+                    f"{path.name}: {key} has the shape {list(shape)}; expected at most {MAX_CANARIES} entries."
+                )
 
 
 def _observation(arrays: dict[str, npt.NDArray[Any]], bits: str, scores: str, name: str) -> Observation:

@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from auditor.errors import LoadError
+from auditor.targets.fitting import as_float32
 from auditor.targets.in_place import kept_fresh
 from auditor.targets.loaded import LoadedModel, Request, digest_of
 from auditor.targets.rng import forked_rng
 from auditor.targets.user_imports import UserImports, contain
-from auditor.targets.weights import as_float32, kind_of, refusal
+from auditor.targets.weights import kind_of, refusal
 
 
 def load(request: Request) -> LoadedModel:

@@ -283,7 +283,7 @@ def test_bad_files_are_refused(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "errors.csv").write_text(text)
     with pytest.raises(ConfigError, match=message):
         read_errors(tmp_path / "errors.csv")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="cannot read"):
         read_errors(tmp_path / "missing.csv")
 
 

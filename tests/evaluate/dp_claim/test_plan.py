@@ -208,7 +208,7 @@ def test_a_missing_or_broken_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         read_scores(tmp_path / "none.npz")
     (tmp_path / "text.npz").write_text("bits,scores\n")
-    with pytest.raises(DataError, match="could not be read"):
+    with pytest.raises(DataError, match="cannot be read"):
         read_scores(tmp_path / "text.npz")
 
 
