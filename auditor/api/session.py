@@ -271,6 +271,7 @@ class Session:
 
         if self.resolved["training_seeds"]:
             raise ConfigError("training_seeds is for run; a comparison trains anew at every seed. Give seeds instead.")
+        self._refuse_parts("a comparison")
         probes, settings = self.probes(), self.settings(argv)
         self.check_out()
         with stoppable(), Record.opened(self.out) as record:
@@ -282,12 +283,21 @@ class Session:
         """Audits a claim, `how` as `run_claim` takes it; the pre-registration is on the disk before a run."""
         from auditor.runner.claiming import run_claim
 
+        self._refuse_parts("a claim")
         settings = self.claim_settings(question.seeds, argv)
         self.check_out()
         with stoppable(), Record.opened(self.out) as record:
             record.begin(None)
             audit = run_claim(question, target, settings, write=lambda part: record.partial(to_bytes(part)), **how)
             return self.keep(audit, record)
+
+    def _refuse_parts(self, what: str) -> None:
+        """Raises ConfigError for options that would silently mean nothing: its cells share what they fit."""
+        given = [name for name in ("shard", "ray_address") if self.resolved[name]]
+        if self.resolved["executor"] != "processes":
+            given.insert(0, "executor")
+        if given:
+            raise ConfigError(f"{', '.join(given)} is for run; {what} is carried out in one process. Leave it out.")
 
     def claim_settings(self, seeds: tuple[int, ...], argv: tuple[str, ...]) -> RunSettings:
         """Resolved of a claim's audit: seeds are those of its repeats."""

@@ -214,7 +214,7 @@ def _held(path: Path) -> bytes | None:
     return bytes_of(
         path,
         error=UsageError,
-        expected="a file that an earlier run wrote. Choose another folder with -o",
+        expected="a file that an earlier run wrote. Choose another folder with -o.",
         cap=MOST_BYTES,
     )
 
