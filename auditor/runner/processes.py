@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,8 @@ from auditor.runner.record import Described, Record
 LOG = logging.getLogger("auditor")
 LOOK_S: Final = 0.2
 """How often time and memory are looked at."""
+GRACE_S: Final = 3.0
+"""How long after a process has ended its last words may still arrive."""
 LEAST_LIMIT_S: Final = 600.0
 TIMES_ESTIMATE: Final = 20.0
 SHARE_OF_FREE: Final = 0.75
@@ -78,6 +81,7 @@ class Worker:
         since: when that began, on the monotonic clock.
         loaded: it can take cells.
         groups: of the cells that it was given; what they share is made already.
+        ended: when it was first seen that the process has ended; 0 while it runs.
     """
 
     process: subprocess.Popen[bytes]
@@ -86,6 +90,7 @@ class Worker:
     since: float = field(default_factory=time.monotonic)
     loaded: bool = False
     groups: set[tuple[str, int | None]] = field(default_factory=set)
+    ended: float = 0.0
 
     @classmethod
     def start(cls, job: Job, inbox: SimpleQueue[Event]) -> Worker:
@@ -132,12 +137,22 @@ class Worker:
         except psutil.Error:
             return 0
 
+    def is_silent(self) -> bool:
+        """Whether the process has ended, and a child that it left holds its stream, so that nobody says so."""
+        if self.process.poll() is None:
+            return False
+        self.ended = self.ended or time.monotonic()
+        return time.monotonic() - self.ended > GRACE_S
+
     def end(self) -> None:
         """Ends the process and all below it, at once."""
         with contextlib.suppress(psutil.Error):
             for child in psutil.Process(self.process.pid).children(recursive=True):
                 with contextlib.suppress(psutil.Error):
                     child.kill()
+        if hasattr(os, "killpg"):  # children whose parent has ended are known by their group alone
+            with contextlib.suppress(OSError):
+                os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self.said):
@@ -148,7 +163,7 @@ class Worker:
     def how_it_ended(self) -> str:
         """Exit code or signal, and the last line that it printed."""
         code = self.process.wait()
-        what = f"was ended by signal {-code}" if code < 0 else f"ended itself with exit code {code}"
+        what = f"its process was ended by signal {-code}" if code < 0 else f"it ended its process, exit code {code}"
         self.said.seek(0, os.SEEK_END)
         self.said.seek(max(0, self.said.tell() - 4096))
         lines = self.said.read().decode("utf-8", "replace").strip().splitlines()
@@ -195,7 +210,7 @@ class Processes:
                 self._loading(worker, kind, payload)
             for worker in self._workers:
                 if not worker.loaded and (beyond := self._beyond(worker)):
-                    raise LoadError(f"loading {self._name} {beyond.why}.")
+                    raise LoadError(f"{self._name} was not loaded: {beyond.why}.")
 
     def run(self, cells: Sequence[PlannedCell], observer: Observer, record: Record) -> Iterator[Finished]:
         """See `Executor`."""
@@ -248,7 +263,7 @@ class Processes:
             worker.cell = None
             yield finished
         else:
-            yield from self._replaced(worker, Beyond("error", f"the process {worker.how_it_ended()}"))
+            yield from self._replaced(worker, Beyond("error", worker.how_it_ended()))
 
     def _loading(self, worker: Worker, kind: str, payload: bytes) -> None:
         """What a worker says before it has a cell.
@@ -271,15 +286,17 @@ class Processes:
         elif kind == "failed":
             raise _as_raised(payload)
         elif kind == GONE:
-            raise LoadError(f"the process that loaded {self._name} {worker.how_it_ended()}.")
+            raise LoadError(f"{self._name} was not loaded: {worker.how_it_ended()}.")
 
     def _beyond(self, worker: Worker) -> Beyond | None:
         """The limit that a worker has passed."""
+        if worker.is_silent():
+            return Beyond("error", worker.how_it_ended())
         most, took = self._limits.seconds_for(worker.cell), time.monotonic() - worker.since
         if took > most:
-            return Beyond("timeout", f"took longer than {most:,.0f} s (--cell-timeout)")
+            return Beyond("timeout", f"it took longer than {most:,.0f} s (--cell-timeout)")
         if worker.memory() > self._memory:
-            return Beyond("error", f"needed more than {self._memory / 2**30:,.1f} GB (--max-memory)")
+            return Beyond("error", f"it needed more than {self._memory / 2**30:,.1f} GB (--max-memory)")
         return None
 
     def _replaced(self, worker: Worker, beyond: Beyond) -> Iterator[Finished]:
@@ -287,7 +304,7 @@ class Processes:
         worker.end()
         self._workers[self._workers.index(worker)] = Worker.start(self._job, self._inbox)
         if worker.cell is None:
-            raise LoadError(f"loading {self._name} {beyond.why}.")
+            raise LoadError(f"{self._name} was not loaded: {beyond.why}.")
         yield Finished(
             row_of(worker.cell, beyond.status, beyond.why).model_copy(
                 update={"seconds": time.monotonic() - worker.since}
