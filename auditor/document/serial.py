@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import ValidationError
 
 from auditor.document.agreement import contradictions, plan_of
 from auditor.document.audit import SCHEMA_VERSION, Audit
+from auditor.document.writing import json_text
 from auditor.errors import DocumentError, UsageError
 from auditor.printable import json_escaped
 
@@ -36,17 +39,13 @@ def digest_of(audit: Audit) -> str:
 
 def to_bytes(audit: Audit) -> bytes:
     """The bytes of the file: sorted keys, one final newline; what a terminal would obey stands there escaped."""
-    return json_escaped(_dump(audit.model_dump(mode="json")).decode()).encode()
+    return json_escaped(_encoded(json_text(audit)).decode()).encode()
 
 
 def canonical(audit: Audit) -> bytes:
     """The bytes that an equal run must reproduce: times, memory, argv, host and the digest itself left out."""
-    document = _without_volatile(audit.model_dump(mode="json"))
-    assert isinstance(document, dict)
-    document.pop("digest", None)
-    if not document["plan"]:  # of a document that was made before plans were recorded
-        del document["plan"]
-    return _dump(document)
+    but = {"digest"} if audit.plan else {"digest", "plan"}  # documents were made before plans were recorded
+    return _encoded(json_text(audit, without=VOLATILE, but=but))
 
 
 def from_bytes(raw: bytes) -> Audit:
@@ -56,6 +55,11 @@ def from_bytes(raw: bytes) -> Audit:
         UsageError: too large, not JSON, too deep, NaN, duplicate keys, another major version, or not our schema.
         DocumentError: it does not agree with itself.
     """
+    with _no_collector():
+        return _read(raw)
+
+
+def _read(raw: bytes) -> Audit:
     if len(raw) > MAX_BYTES:
         raise UsageError(f"the audit document has {len(raw)} bytes; expected at most {MAX_BYTES}. Is it an audit.json?")
     try:
@@ -108,17 +112,8 @@ def json_schema() -> dict[str, Any]:
     return Audit.model_json_schema()
 
 
-def _dump(document: object) -> bytes:
-    text = json.dumps(document, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
-    return text.encode("utf-8", "backslashreplace") + b"\n"
-
-
-def _without_volatile(value: object) -> object:
-    if isinstance(value, dict):
-        return {k: _without_volatile(v) for k, v in value.items() if k not in VOLATILE}
-    if isinstance(value, list):
-        return [_without_volatile(item) for item in value]
-    return value
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")  # a lone surrogate has no bytes
 
 
 def _refuse_constant(word: str) -> float:
@@ -133,13 +128,26 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _depth(value: object) -> int:
-    """Nesting depth, without recursion: the document may be hostile."""
-    deepest, todo = 0, [(value, 1)]
-    while todo:
-        item, level = todo.pop()
-        deepest = max(deepest, level)
-        if level > MAX_DEPTH:
-            break
-        children = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
-        todo.extend((child, level + 1) for child in children)
-    return deepest
+    """Nesting depth, level by level: the document may be hostile."""
+    depth, level = 0, [value]
+    while level and depth <= MAX_DEPTH:
+        depth += 1
+        level = [
+            child
+            for item in level
+            for child in (item.values() if isinstance(item, dict) else item if isinstance(item, list) else ())
+            if isinstance(child, dict | list)
+        ]
+    return depth
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Millions of new objects make the collector look at all of them again and again; no record is part of a cycle."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
