@@ -60,6 +60,20 @@ def from_bytes(raw: bytes) -> Audit:
 
 
 def _read(raw: bytes) -> Audit:
+    document = _parsed(raw)
+    is_ours = str(document["schema_version"]) == SCHEMA_VERSION
+    audit = _validated(document, strict=is_ours)
+    document.clear()  # the caller's is the record: a large document is not kept twice
+    if found := list(disagreements(audit, with_digest=is_ours)):
+        more = f" (and {len(found) - _NAMED} more)" if len(found) > _NAMED else ""
+        raise DocumentError(
+            f"the audit document does not agree with itself: {'; '.join(found[:_NAMED])}{more}. Run the audit again."
+        )
+    return audit
+
+
+def _parsed(raw: bytes) -> dict[str, Any]:
+    """The JSON of a document whose major version is ours."""
     if len(raw) > MAX_BYTES:
         raise UsageError(f"the audit document has {len(raw)} bytes; expected at most {MAX_BYTES}. Is it an audit.json?")
     try:
@@ -78,10 +92,13 @@ def _read(raw: bytes) -> Audit:
         raise UsageError(
             f"the document has schema {version}, this auditor reads {own}.x. Use the auditor that made it."
         )
-    is_ours = version == SCHEMA_VERSION
+    return document
+
+
+def _validated(document: dict[str, Any], *, strict: bool) -> Audit:
+    """The record; what a later minor version added is left out, our own version has no unknown field."""
     try:
-        # What a later minor version added is left out; our own version has no unknown field.
-        audit = Audit.model_validate(document, extra="forbid" if is_ours else "ignore")
+        return Audit.model_validate(document, extra="forbid" if strict else "ignore")
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "document"
@@ -91,12 +108,6 @@ def _read(raw: bytes) -> Audit:
                 f"the audit document does not agree with itself: {place}: {first['msg']}{more}. Run the audit again."
             ) from None
         raise UsageError(f"not a valid audit document: {place}: {first['msg']}{more}. {_NEXT}") from None
-    if found := list(disagreements(audit, with_digest=is_ours)):
-        more = f" (and {len(found) - _NAMED} more)" if len(found) > _NAMED else ""
-        raise DocumentError(
-            f"the audit document does not agree with itself: {'; '.join(found[:_NAMED])}{more}. Run the audit again."
-        )
-    return audit
 
 
 def disagreements(audit: Audit, *, with_digest: bool = True) -> Iterator[str]:
