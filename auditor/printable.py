@@ -30,12 +30,15 @@ _PILED = re.compile(f"({_MARK}{{3}}){_MARK}+")
 # `::command::` at the start of a line is GitHub's; `##[command]`, `##vso[…]` and `##teamcity[…]` are read anywhere.
 _AT_START = re.compile(r"^(\s*):(?=:)")
 _ANYWHERE = re.compile(r"##(?=\w*\[)")
+_NOT_PLAIN = re.compile("^ | $|  |::|##")
 _UNSEEN = re.compile("[^ -~\n]")
 _LINE_END = re.compile(r"\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 def neutral(text: str, limit: int = TEXT_LIMIT) -> str:
     """One line of visible characters, at most `limit` of them; longer text ends in an ellipsis."""
+    if len(text) <= limit and text.isascii() and text.isprintable() and not _NOT_PLAIN.search(text):
+        return text
     line = " ".join(_visible(text[: 4 * limit + 4096]).split())
     line = without_command(line)
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"

@@ -32,6 +32,7 @@ from reports.terminal_comparison import comparison_parts
 WIDTH = 100
 NARROWEST = 20  # below it the terminal itself breaks the lines
 NARROW = 95  # columns below which the five columns no longer fit
+_LOUD_SHOWN = 60  # of one family that do not pass, worst first: a screen is no list of a thousand
 _PASSING_SHOWN = 4  # worst first; the others are counted
 _UNJUDGED_SHOWN = 3
 _MISSING_SHOWN = 12
@@ -187,7 +188,7 @@ def _family(audit: Audit, family: str, *, plain: bool, narrow: bool) -> Iterable
     passing = [result for result in judged if _status(result) == "pass"]
     loud = [result for result in judged if _status(result) != "pass"]
     extra = others[:_UNJUDGED_SHOWN] if not judged else []
-    listed = [*loud, *passing[:_PASSING_SHOWN], *extra]
+    listed = [*loud[:_LOUD_SHOWN], *passing[:_PASSING_SHOWN], *extra]
     title, question = names.TITLES.get(family, family), names.QUESTIONS.get(family, "")
     yield Text.assemble("\n", (title, "bold"), ("  " + question, "dim"))
     yield from _stacked(listed) if narrow else _tables(listed, plain=plain)
@@ -195,7 +196,8 @@ def _family(audit: Audit, family: str, *, plain: bool, narrow: bool) -> Iterable
     for result in _worth_a_sentence(listed):
         lines.add_row(Text("•", style=_STYLE.get(_status(result), "")), Text(said(result, views.item(audit))))
     yield lines
-    if more := left_out(max(len(passing) - _PASSING_SHOWN, 0), len(others) - len(extra)):
+    beyond = max(len(loud) - _LOUD_SHOWN, 0)
+    if more := left_out(max(len(passing) - _PASSING_SHOWN, 0), len(others) - len(extra), beyond):
         yield Padding(Text(f"{more} (audit.html, audit.json)", style="dim"), (0, 0, 0, 2))
 
 

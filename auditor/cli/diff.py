@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from auditor.cli import judging
+
 
 def diff(
     old_json: Annotated[Path, typer.Argument(metavar="OLD.JSON", help="The earlier audit.json.")],
@@ -21,6 +23,7 @@ def diff(
     from auditor.api.report import Report
     from auditor.cli.console import stdout
 
-    found = Report.load(new_json).diff(Report.load(old_json))
+    old, new = Report(judging.read_audit(old_json)), Report(judging.read_audit(new_json))
+    found = new.diff(old)
     registry.find("reports", "terminal").load()().print_changes(found, stdout(), show_all=show_all)
     raise typer.Exit(found.exit_code if fail_on_regression else 0)

@@ -21,12 +21,13 @@ def gate(
 ) -> None:
     """Judge an audit against a policy and a baseline; the exit code is the verdict."""
     from auditor import registry
-    from auditor.api.report import Report
     from auditor.cli.console import stdout
+    from auditor.policy import gate as judge
 
     day = judging.read_day(as_of, "--as-of")
     rules = judging.read_policy(policy, fail_on, config, day)
     accepted = judging.read_baseline_file(baseline)
-    judged = Report.load(audit_json).judged(rules, baseline=accepted, as_of=day, exit_zero=exit_zero)
-    registry.find("reports", "terminal").load()().print(judged.document, stdout(), plain=plain)
+    audit = judging.read_audit(audit_json)
+    judged = judge(audit, rules, accepted, as_of=day, exit_zero=exit_zero, seal=False)
+    registry.find("reports", "terminal").load()().print(judged, stdout(), plain=plain)
     raise typer.Exit(judged.verdict.exit_code)

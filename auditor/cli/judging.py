@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,7 +72,9 @@ def read_audit(path: Path) -> Audit:
     from auditor.api.files import read_file
     from auditor.document import from_bytes
 
-    return from_bytes(read_file(path))
+    audit = from_bytes(read_file(path))
+    gc.freeze()  # it stays as long as this process: the collector need not look at it again and again
+    return audit
 
 
 def read_baseline_file(path: Path | None) -> Baseline | None:

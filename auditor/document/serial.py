@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import ValidationError
 
 from auditor.document.agreement import contradictions, plan_of
 from auditor.document.audit import SCHEMA_VERSION, Audit
+from auditor.document.writing import json_text
 from auditor.errors import DocumentError, UsageError
 from auditor.printable import json_escaped
 from auditor.reading.files import first_line, reading
@@ -37,17 +40,13 @@ def digest_of(audit: Audit) -> str:
 
 def to_bytes(audit: Audit) -> bytes:
     """The bytes of the file: sorted keys, one final newline; what a terminal would obey stands there escaped."""
-    return json_escaped(_dump(audit.model_dump(mode="json")).decode()).encode()
+    return json_escaped(_encoded(json_text(audit)).decode()).encode()
 
 
 def canonical(audit: Audit) -> bytes:
     """The bytes that an equal run must reproduce: times, memory, argv, host and the digest itself left out."""
-    document = _without_volatile(audit.model_dump(mode="json"))
-    assert isinstance(document, dict)
-    document.pop("digest", None)
-    if not document["plan"]:  # of a document that was made before plans were recorded
-        del document["plan"]
-    return _dump(document)
+    but = {"digest"} if audit.plan else {"digest", "plan"}  # documents were made before plans were recorded
+    return _encoded(json_text(audit, without=VOLATILE, but=but))
 
 
 def from_bytes(raw: bytes) -> Audit:
@@ -57,6 +56,25 @@ def from_bytes(raw: bytes) -> Audit:
         UsageError: too large, not JSON, too deep, NaN, duplicate keys, another major version, or not our schema.
         DocumentError: it does not agree with itself.
     """
+    with _no_collector():
+        return _read(raw)
+
+
+def _read(raw: bytes) -> Audit:
+    document = _parsed(raw)
+    is_ours = str(document["schema_version"]) == SCHEMA_VERSION
+    audit = _validated(document, strict=is_ours)
+    document.clear()  # the caller's is the record: a large document is not kept twice
+    if found := list(disagreements(audit, with_digest=is_ours)):
+        more = f" (and {len(found) - _NAMED} more)" if len(found) > _NAMED else ""
+        raise DocumentError(
+            f"the audit document does not agree with itself: {'; '.join(found[:_NAMED])}{more}. Run the audit again."
+        )
+    return audit
+
+
+def _parsed(raw: bytes) -> dict[str, Any]:
+    """The JSON of a document whose major version is ours."""
     if len(raw) > MAX_BYTES:
         raise UsageError(f"the audit document has {len(raw)} bytes; expected at most {MAX_BYTES}. Is it an audit.json?")
     with reading("the audit document", error=UsageError, expected=f"what auditor wrote. {_NEXT}"):
@@ -80,10 +98,13 @@ def _parsed(raw: bytes) -> Audit:
         raise UsageError(
             f"the document has schema {version}, this auditor reads {own}.x. Use the auditor that made it."
         )
-    is_ours = version == SCHEMA_VERSION
+    return document
+
+
+def _validated(document: dict[str, Any], *, strict: bool) -> Audit:
+    """The record; what a later minor version added is left out, our own version has no unknown field."""
     try:
-        # What a later minor version added is left out; our own version has no unknown field.
-        audit = Audit.model_validate(document, extra="forbid" if is_ours else "ignore")
+        return Audit.model_validate(document, extra="forbid" if strict else "ignore")
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "document"
@@ -93,12 +114,6 @@ def _parsed(raw: bytes) -> Audit:
                 f"the audit document does not agree with itself: {place}: {first['msg']}{more}. Run the audit again."
             ) from None
         raise UsageError(f"not a valid audit document: {place}: {first['msg']}{more}. {_NEXT}") from None
-    if found := list(disagreements(audit, with_digest=is_ours)):
-        more = f" (and {len(found) - _NAMED} more)" if len(found) > _NAMED else ""
-        raise DocumentError(
-            f"the audit document does not agree with itself: {'; '.join(found[:_NAMED])}{more}. Run the audit again."
-        )
-    return audit
 
 
 def disagreements(audit: Audit, *, with_digest: bool = True) -> Iterator[str]:
@@ -114,17 +129,8 @@ def json_schema() -> dict[str, Any]:
     return Audit.model_json_schema()
 
 
-def _dump(document: object) -> bytes:
-    text = json.dumps(document, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
-    return text.encode("utf-8", "backslashreplace") + b"\n"
-
-
-def _without_volatile(value: object) -> object:
-    if isinstance(value, dict):
-        return {k: _without_volatile(v) for k, v in value.items() if k not in VOLATILE}
-    if isinstance(value, list):
-        return [_without_volatile(item) for item in value]
-    return value
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")  # a lone surrogate has no bytes
 
 
 def _refuse_constant(word: str) -> float:
@@ -139,13 +145,26 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _depth(value: object) -> int:
-    """Nesting depth, without recursion: the document may be hostile."""
-    deepest, todo = 0, [(value, 1)]
-    while todo:
-        item, level = todo.pop()
-        deepest = max(deepest, level)
-        if level > MAX_DEPTH:
-            break
-        children = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
-        todo.extend((child, level + 1) for child in children)
-    return deepest
+    """Nesting depth, level by level: the document may be hostile."""
+    depth, level = 0, [value]
+    while level and depth <= MAX_DEPTH:
+        depth += 1
+        level = [
+            child
+            for item in level
+            for child in (item.values() if isinstance(item, dict) else item if isinstance(item, list) else ())
+            if isinstance(child, dict | list)
+        ]
+    return depth
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Millions of new objects make the collector look at all of them again and again; no record is part of a cycle."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ValidationError
@@ -72,7 +73,11 @@ class Baseline(Model):
 
     def find(self, fingerprint: str) -> Accepted | None:
         """The acceptance of a finding, expired or not."""
-        return next((entry for entry in self.accepted if entry.fingerprint == fingerprint), None)
+        return self._by_fingerprint.get(fingerprint)
+
+    @cached_property
+    def _by_fingerprint(self) -> dict[str, Accepted]:
+        return {entry.fingerprint: entry for entry in reversed(self.accepted)}
 
     def lost(self, cells: Iterable[CellRow], target: str) -> tuple[BaselineCell, ...]:
         """Cells of `target` that the baseline has and that did not finish here."""

@@ -80,7 +80,7 @@ def diff(old: Audit, new: Audit) -> Diff:
     The half-width sqrt(h_new² + h_old²) takes both as independent, which is wider than the truth when they share items
     and less blunt than asking that intervals do not overlap.
     """
-    before, after = ({r.fingerprint: (r, _definition(audit, r)) for r in audit.results} for audit in (old, new))
+    before, after = _defined(old), _defined(new)
     rows = [_row(before.get(key), after.get(key)) for key in dict.fromkeys((*before, *after))]
     return Diff(
         old_target=old.target.name,
@@ -135,8 +135,12 @@ def _compare(old: _Defined | None, new: _Defined | None) -> tuple[Change, float 
     return change, difference, width, ()
 
 
-def _definition(audit: Audit, result: Result) -> dict[str, Any]:
-    """How a number was measured; equal in all seeds of an audit."""
-    cell: CellRow = next(cell for cell in audit.cells if cell.key == result.cells[0])
+def _defined(audit: Audit) -> dict[str, _Defined]:
+    """Every result by its fingerprint, with how it was measured; that is equal in all seeds of an audit."""
+    cells = {cell.key: cell for cell in audit.cells}
+    return {r.fingerprint: (r, _definition(audit.profile, r, cells[r.cells[0]])) for r in audit.results}
+
+
+def _definition(profile: str, result: Result, cell: CellRow) -> dict[str, Any]:
     params = {key: cell.params.get(key) for key in DEFINING}
-    return {"profile": audit.profile, "access": result.access, **params}
+    return {"profile": profile, "access": result.access, **params}

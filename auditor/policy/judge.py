@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -132,17 +133,17 @@ def _gates(result: Result, judgement: Judgement, policy: Policy) -> bool:
 
 def _thresholds(judged: Sequence[Result], policy: Policy) -> list[Threshold]:
     """T of every result, and how many are judged together with it: of one arm, since each arm is a model of its own."""
-    found = [_threshold(result, policy) for result in judged]
-    pairs = list(zip(judged, found, strict=True))
+    pairs = [(result, _threshold(result, policy)) for result in judged]
     by_band = [t.value == 0 and not t.corrected and r.question not in UNBANDED for r, t in pairs]
+    at_zero = Counter(result.arm for result, zero in zip(judged, by_band, strict=True) if zero)
+    asking = Counter((result.question, result.arm) for result in judged)
     made = []
-    for (result, threshold), at_zero in zip(pairs, by_band, strict=True):
-        together = sum(zero for (other, _), zero in zip(pairs, by_band, strict=True) if other.arm == result.arm)
-        together = together if at_zero else 1
-        if not at_zero and result.p_adjusted is not None and not threshold.corrected:
+    for (result, threshold), zero in zip(pairs, by_band, strict=True):
+        together = at_zero[result.arm] if zero else 1
+        if not zero and result.p_adjusted is not None and not threshold.corrected:
             # The harness corrected for another threshold than the policy's: its p-value says nothing about this one.
-            together = sum(other.question == result.question and other.arm == result.arm for other in judged)
-        made.append(replace(threshold, together=max(together, 1)))
+            together = asking[result.question, result.arm]
+        made.append(replace(threshold, together=together))
     return made
 
 

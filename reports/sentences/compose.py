@@ -94,9 +94,10 @@ def shown(result: Result, item: str = "node") -> str:
     return picture(result, item)
 
 
-def left_out(within: int, shown: int) -> str:
-    """How many results a list leaves out: within their limits and none worse than those listed, and not judged."""
-    parts = [f"{count(within, 'more result')} within the limit, none worse"] if within else []
+def left_out(within: int, shown: int, beyond: int = 0) -> str:
+    """How many results a list leaves out, none of them worse than those listed, and how many that are not judged."""
+    parts = [f"{count(beyond, 'more result')} not within the limit, none worse"] if beyond else []
+    parts += [f"{count(within, 'more result')} within the limit, none worse"] if within else []
     parts += [f"{count(shown, 'more number')} shown, not judged"] if shown else []
     return " · ".join(parts)
 
