@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from auditor.errors import UsageError
@@ -30,13 +31,13 @@ def check_folder(path: Path) -> None:
     Raises:
         UsageError: it is a file, or its nearest existing folder cannot be written.
     """
-    existing = next(place for place in (path, *path.absolute().parents) if place.exists())
+    existing = next(place for place in (path, *path.absolute().parents) if os.path.exists(place))
     prepare_folder(existing)
 
 
 def check_other_folder(path: Path, target: Path) -> None:
     """Raises UsageError where `path` is the folder that the target lies in: its weights would be overwritten."""
-    if path.resolve() == (target if target.is_dir() else target.parent).resolve():
+    if path.resolve() == (target if os.path.isdir(target) else target.parent).resolve():
         raise UsageError(f"-o {path} is the target's own folder; its weights would be overwritten. Choose another one.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import html
 import io
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from os import PathLike
@@ -85,7 +86,7 @@ class Report:
             DocumentError: it does not agree with itself.
         """
         place = Path(path)
-        return cls(from_bytes(read_file(place / "audit.json" if place.is_dir() else place)))
+        return cls(from_bytes(read_file(place / "audit.json" if os.path.isdir(place) else place)))
 
     @property
     def verdict(self) -> Verdict:

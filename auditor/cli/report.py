@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +38,7 @@ def report(
         return
     if out is None:
         raise UsageError("several formats need a folder: give -o DIR.")
-    if len(reports) == 1 and not out.is_dir():
+    if len(reports) == 1 and not os.path.isdir(out):
         prepare_folder(out.parent)
         write_file(out, reports[0].render(audit))
         note(f"written: {out}")

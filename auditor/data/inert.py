@@ -104,6 +104,7 @@ class Archive:
                 raise UnreadableError(
                     f"it unpacks to {unpacked} bytes from {len(raw)}; torch.save stores without packing"
                 )
+            self.size = len(raw)
             self._left = 8 * len(raw) + SLACK_BYTES
             pickle = self._zip.read(top)
             if self._top + "byteorder" in self._names and self._zip.read(self._top + "byteorder") != b"little":

@@ -26,6 +26,8 @@ COUNTED = frozenset(
     }
 )  # fmt: skip
 """Types of real numbers that are read; floats of 8 bits and less are refused by name."""
+MAX_FIELDS = 1_000
+MAX_LISTED = 1 << 25  # numbers in nested lists, which a file may name again and again
 MAX_WHOLE = 2**24  # whole numbers up to here survive float32
 PARTS: Mapping[str, tuple[str, ...]] = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
 MASKS = tuple(f"{word}_mask" for words in PARTS.values() for word in words)
@@ -59,6 +61,8 @@ def raw_from(
         TaskError: the labels belong to a task that is not audited.
         SplitError: masks or lists of items that cannot be read.
     """
+    if len(given) > MAX_FIELDS:
+        raise GraphError(f"{name} holds {len(given)} fields; expected at most {MAX_FIELDS}. Save those that are read.")
     notes: list[str] = []
     given = {**given, **_parts_of_split(given, name)}
     numbers = {key: as_numbers(value) for key, value in given.items() if key != "num_nodes"}
@@ -97,7 +101,7 @@ def as_numbers(value: Any) -> Tensor | None:
         return torch.from_numpy(np.array(native(np.asarray(value), "an array", "the data"), order="C"))
     if isinstance(value, bool | int | float):
         return torch.tensor(value)
-    if not isinstance(value, list | tuple) or not value:
+    if not isinstance(value, list | tuple) or not value or _count(value, {}) > MAX_LISTED:
         return None
     try:
         if all(isinstance(part, np.ndarray | Tensor) for part in value):
@@ -105,6 +109,17 @@ def as_numbers(value: Any) -> Tensor | None:
         return as_numbers(np.array(value))
     except (TypeError, ValueError, RuntimeError, OverflowError):  # of no one shape, or not of numbers
         return None
+
+
+def _count(value: Any, known: dict[int, int]) -> int:
+    """How many numbers nested lists stand for; a list that is named a thousand times is looked at once."""
+    if isinstance(value, Tensor):
+        return value.numel()
+    if not isinstance(value, list | tuple):
+        return int(getattr(value, "size", 1))
+    if id(value) not in known:
+        known[id(value)] = 1 + sum(_count(part, known) for part in value)
+    return known[id(value)]
 
 
 def _parts_of_split(given: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -139,7 +154,10 @@ def _by_word(value: Any) -> dict[str, list[int]]:
     words = value.tolist() if isinstance(value, np.ndarray) else value
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
         return {}
-    return {word: [place for place, other in enumerate(words) if other == word] for word in dict.fromkeys(words)}
+    places: dict[str, list[int]] = {}
+    for place, word in enumerate(words):
+        places.setdefault(word, []).append(place)
+    return places
 
 
 def _dense(value: Tensor, key: str, name: str, notes: list[str]) -> Tensor:

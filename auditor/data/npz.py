@@ -116,8 +116,8 @@ def read_twitch(path: Path) -> Raw:
     """
     arrays = read_arrays(path, ("features", "target", "edges"))
     return Raw(
-        to_tensor(arrays["edges"].T, torch.int64),
-        to_tensor(arrays["target"], torch.int64),
+        integers(arrays["edges"].T, "edges", path.name),
+        integers(arrays["target"], "target", path.name),
         to_tensor(arrays["features"], torch.float32),
     )
 

@@ -81,7 +81,14 @@ def to_tensor(array: npt.NDArray[np.generic], dtype: torch.dtype) -> Tensor:
 
 
 def coalesced(edge_index: Tensor, num_nodes: int) -> Tensor:
-    """Distinct arcs, sorted by source, then target; int64 [2, E]."""
+    """Distinct arcs, sorted by source, then target; int64 [2, E].
+
+    Raises:
+        ValueError: an id outside of [0, num_nodes), which would come out as another arc.
+    """
+    if edge_index.numel() and not 0 <= int(edge_index.min()) <= int(edge_index.max()) < num_nodes:
+        ends = f"{int(edge_index.min())} to {int(edge_index.max())}"
+        raise ValueError(f"the arcs name nodes {ends}, there are {num_nodes}, counted from 0")
     keys = torch.unique(edge_index[0] * num_nodes + edge_index[1])
     return torch.stack([keys // num_nodes, keys % num_nodes])
 

@@ -13,6 +13,7 @@ from auditor.data.fields import counts_on
 from auditor.data.inert import Archive, Record, UnreadableError, entries_along, sparse_of
 from auditor.data.raw import MAX_UNHELD
 from auditor.errors import AuditorError, GraphError, RefusedError, TaskError
+from auditor.reading.archives import check_expansion
 from auditor.reading.files import bytes_of, first_line
 
 _DATA = "torch_geometric.data.data.Data"
@@ -169,6 +170,13 @@ class _Reader:
             if values[0].is_sparse and "adj" in key:
                 return _diagonal(values), torch.zeros(1, dtype=torch.long)
             values = [value.reshape(1) if value.dim() == 0 else value for value in values]
+            check_expansion(
+                sum(value.nbytes for value in values if not value.is_sparse),
+                self._archive.size,
+                f"{self._name}: {key} of its {len(values)} graphs",
+                error=GraphError,
+                remedy="Save what the graphs share once.",
+            )
             lengths = torch.tensor([0, *(value.shape[along] for value in values)])
             return torch.cat(values, dim=along), lengths.cumsum(0)
         except RuntimeError as error:

@@ -59,6 +59,8 @@ def read_geom(folder: Path, prefix: str) -> Raw:
             features[i, torch.from_numpy(words)] = 1.0
     else:
         features = torch.tensor(np.array([np.fromstring(words, dtype=np.float32, sep=",") for _, words, _ in rows]))
+    if not torch.equal(nodes.sort().values, torch.arange(len(rows))):
+        raise ValueError(f"the {len(rows)} nodes are not numbered from 0, each once")
     x, y = torch.empty_like(features), torch.empty(len(rows), dtype=torch.int64)
     x[nodes] = features  # Actor lists its nodes in another order than their ids
     y[nodes] = torch.tensor([int(label) for _, _, label in rows])

@@ -252,7 +252,7 @@ def _suppress(table: Mapping[str, Any], index: int, today: datetime.date) -> Sup
         if key not in fields:
             raise ConfigError(f'{where} has no key "{key}". {nearest(str(key), fields)}')
     for key in ("id", "target", "reason", "expires"):
-        if table.get(key) in (None, ""):
+        if not str(table.get(key, "")).strip():
             raise ConfigError(f'{where} has no {key}; expected id, target, reason and expires, e.g. {key} = "…".')
     expires = read_expiry(table["expires"], today, where)
     try:

@@ -35,10 +35,10 @@ def tables_of(path: Path) -> tuple[TargetFile, Path]:
     Raises:
         UsageError: there is no `target.toml` or `audit.toml`.
     """
-    folder = path if path.is_dir() else path.parent
+    folder = path if os.path.isdir(path) else path.parent
     candidates = [path] if path.suffix == ".toml" else [folder / FILE_NAME, folder / AUDIT_FILE]
     for file in candidates:
-        if file.is_file():
+        if os.path.isfile(file):
             return read_target_file(file), folder
     raise UsageError(
         f"{path} has no {FILE_NAME}; expected a target's folder, so that a new one can be written like it."

@@ -25,6 +25,7 @@ from torch import Tensor
 from auditor.data.inert import Archive, Record, UnreadableError
 from auditor.data.tensors import read_safetensors
 from auditor.errors import LoadError, RefusedError, nearest
+from auditor.reading.archives import EASY_BYTES
 from auditor.reading.files import SMALL, bytes_of, library_errors, measure, reading
 
 Kind = Literal["safetensors", "state_dict", "pickled_module", "pt2", "torchscript", "pickle"]
@@ -98,14 +99,14 @@ def read_bytes(path: Path, *, expected_sha256: str | None = None) -> bytes:
 
 
 def _check_declared(path: Path, size: int) -> None:
-    """Refuses a large file that is no archive and whose header does not speak of as many bytes."""
+    """Refuses a large safetensors file whose header does not speak of as many bytes; of others, their kind decides."""
     if size <= SMALL:
         return
     with path.open("rb") as stream:
-        head = stream.read(8)
-        if head[:4] == ZIP:
+        head = stream.read(9)
+        if head[:4] == ZIP or head[8:] != b"{":
             return
-        header = json.loads(stream.read(min(int.from_bytes(head, "little"), MAX_HEADER)))
+        header = json.loads(b"{" + stream.read(min(int.from_bytes(head[:8], "little"), MAX_HEADER) - 1))
     ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
     if size > 2 * max(ends, default=0):
         raise LoadError(
@@ -185,6 +186,12 @@ def _rebuilt(archive: Archive, part: Mapping[str, Any], name: str) -> dict[str, 
         raise LoadError(f"{name} cannot be read: {error}. Expected plain tensors. {SAVE_AGAIN}") from None
     if odd := next((key for key, value in values.items() if not isinstance(value, Tensor)), None):
         raise LoadError(f"{name}: {odd} is {_kind_name(values[odd])}; expected a tensor. {SAVE_AGAIN}")
+    total = sum(value.nbytes for value in values.values() if value.layout == torch.strided)
+    if total > max(EASY_BYTES, 8 * archive.size):
+        raise LoadError(
+            f"{name} has {archive.size} bytes and names {total} bytes of weights; expected as many, but for tied ones. "
+            f"{SAVE_AGAIN}"
+        )
     return {key: value.clone() for key, value in values.items()}
 
 

@@ -6,6 +6,7 @@ JSON for each: what was raised, its exit code, seconds of CPU time, and the most
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import resource
@@ -25,6 +26,7 @@ import numpy as np
 import tomli_w
 import torch
 from safetensors.torch import save, save_file
+from torch_geometric.data import Data
 
 from auditor.api.files import read_file
 from auditor.api.options import read_tables, resolve
@@ -85,6 +87,10 @@ class Bombs:
             "counted nodes": bare | {"num_nodes": 10**9},
             "counted graphs": [bare | {"num_nodes": 10**9}, bare | {"num_nodes": 10**9}],
             "sparse features": one | {"x": far},
+            "a list of lists": one | {"z": functools.reduce(lambda inner, _: [inner] * 2000, range(4), 1)},
+            "one graph again and again": [Data(**(one | {"z": torch.rand(60, 2000)}))] * 20_000,
+            "words": one | {"split": [f"w{i}" for i in range(30_000)]},
+            "many fields": one | {f"f{i}": one["y"] for i in range(5_000)},
             "pointer": bare | {"ptr": torch.tensor([0, 2**40])},
             "empty rows": one | {"z": torch.zeros(10**12, 0)},
             "labels": one | {"y": one["y"] * 10**12},
@@ -122,6 +128,7 @@ class Bombs:
             "repeated": saved({"w": torch.ones(1).expand(800_000_000)}),
             "many repeated": saved(many),
             "views of one": saved({f"w{i}": share[i:] for i in range(3000)}),
+            "one again and again": saved(dict.fromkeys((f"w{i}" for i in range(3000)), share)),
             "many state dicts": saved({f"part{i}": {"w": share[:1]} for i in range(5000)}),
             "empty rows": save({"w": torch.zeros(10**12, 0)}),
         }

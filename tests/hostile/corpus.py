@@ -23,7 +23,7 @@ from auditor.data.sources import load_data
 from auditor.data.splits import make_split
 from auditor.document import from_bytes, to_bytes
 from auditor.evaluate.dp_claim.score_file import read_scores
-from auditor.guarantee import read_guarantee, to_json
+from auditor.guarantee import Guarantee, read_guarantee, to_json
 from auditor.policy import Policy, gate, gates
 from auditor.policy.baseline import accept, read_baseline
 from auditor.policy.baseline import to_bytes as baseline_bytes
@@ -45,11 +45,14 @@ from tests.hostile.mutations import (
 )
 from tests.policy.samples import TODAY, audit_of, cell, measurement
 from tests.targets.projects import Project
-from tests.test_guarantee import guarantee
 from tests.toys import sbm_graph
 
 Case = Callable[[Random], Callable[[], object]]
 """Writes one mutated file and returns what reads it."""
+GUARANTEE = Guarantee(
+    level="edge", relation="flip-pair", epsilon=4.0, delta=0.0, accountant="pure", mechanism={"name": "EdgeRand"},
+    units=5278, covers=("training",), not_protected=("labels",), noise_seed="secret",
+)  # fmt: skip
 
 
 class Payload:
@@ -359,6 +362,6 @@ class Corpus:
 
     def guarantee_json(self, rng: Random) -> Callable[[], object]:
         """What a defended target promises."""
-        document = json.loads(to_json(guarantee()))
+        document = json.loads(to_json(GUARANTEE))
         path = self._put("guarantee.json", edited_json(document, rng))
         return lambda: read_guarantee(read_bytes(path))

@@ -12,11 +12,15 @@ import pytest
 
 SECONDS, MEGABYTES = 2.0, 1024
 FOUR = ("weights", "reference")  # roles of model files; every other is data or configuration
+READ = ("graph.pt a list of lists", "graph.pt words")  # no tensors nor numbers: noted, and not passed on
 WORDS = {
     "graph.pt repeated": "reaches beyond the numbers",
     "graph.pt repeated field": "again and again",
     "graph.pt counted nodes": "holds a row for none",
     "graph.pt sparse features": "would take 160000000000 bytes",
+    "graph.pt one graph again and again": "z of its 20000 graphs would take",
+    "graph.pt many fields": "5003 fields; expected at most 1000",
+    "weights one again and again": "names 3000000000 bytes of weights",
     "graph.pt pointer": "ptr is",
     "graph.pt labels": "expected class indices below 65536",
     "graph.npz speaks of 256 GB": "256000000000 bytes",
@@ -62,10 +66,13 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
 def test_each_is_refused_within_time_and_memory(outcomes: dict[str, dict[str, Any]]) -> None:
     assert len(outcomes) > 90
     for name, found in outcomes.items():
-        assert found["code"] == (4 if name.startswith(FOUR) else 2), (name, found)
+        assert found["code"] == (0 if name in READ else 4 if name.startswith(FOUR) else 2), (name, found)
         assert found["seconds"] <= SECONDS, (name, found)
         assert found["megabytes"] <= MEGABYTES, (name, found)
-        assert any(words in found["said"] for words in ("xpected", "is not valid TOML", "should be")), (name, found)
+        assert name in READ or any(words in found["said"] for words in ("xpected", "is not valid TOML", "should be")), (
+            name,
+            found,
+        )
 
 
 @pytest.mark.parametrize("name", WORDS)

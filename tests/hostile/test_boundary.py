@@ -20,7 +20,7 @@ from auditor.api.files import read_file
 from auditor.api.options import parse_seeds, resolve
 from auditor.data.sources import load_data
 from auditor.data.splits import make_split
-from auditor.errors import ConfigError, GraphError, LoadError, RefusedError, SplitError, UsageError
+from auditor.errors import ConfigError, DataError, GraphError, LoadError, RefusedError, SplitError, UsageError
 from auditor.policy.baseline import read_baseline
 from auditor.reading import archives, files
 from auditor.reading.files import bytes_of, first_line, measure, reading
@@ -312,3 +312,15 @@ def test_a_reference_of_impossible_graphs_is_refused(tmp_path: Path) -> None:
         with pytest.raises(LoadError, match=words) as caught:
             load_target(project.folder)
         assert caught.value.exit_code == 4
+
+
+def test_an_id_that_no_node_has_never_becomes_another_arc(tmp_path: Path) -> None:
+    folder = tmp_path / "polblogs"
+    folder.mkdir()
+    (folder / "labels.tsv").write_text("0\n1\n" * 6)
+    for last in ("15", "-1", "1000000000000"):
+        (folder / "adjacency.tsv").write_text(f"0\t1\n3\t{last}\n")
+        with pytest.raises(DataError, match="the arcs name nodes"):
+            load_data("polblogs", root=tmp_path)
+    (folder / "adjacency.tsv").write_text("0\t1\n3\t11\n")
+    assert load_data("polblogs", root=tmp_path).graph.num_edges == 4

@@ -185,3 +185,12 @@ def test_bad_baselines_are_refused_in_words(spoil, message: str) -> None:
 def test_what_is_not_json_is_no_baseline(raw: bytes) -> None:
     with pytest.raises(UsageError):
         read_baseline(raw)
+
+
+def test_a_result_that_is_open_above_is_accepted_up_to_what_was_seen() -> None:
+    seen = [cell(measurement(0.3, 0.26, None))]
+    baseline = read_baseline(to_bytes(accepted_of(seen)))
+    assert [entry.hi for entry in baseline.accepted] == [0.3]
+    assert gate(audit_of(seen), Policy(), baseline, as_of=TODAY).verdict.exit_code == 0
+    worse = [cell(measurement(0.4, 0.32, None))]
+    assert gate(audit_of(worse), Policy(), baseline, as_of=TODAY).verdict.exit_code == 1
