@@ -16,7 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="+", choices=PARTS, metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--nodes", nargs="+", type=int, default=NODES, metavar="N", help="growth: sizes of graphs")
-    parser.add_argument("--probes", nargs="+", choices=probes(), default=probes(), metavar="ID", help="growth: of these")
+    parser.add_argument("--probes", nargs="+", choices=probes(), default=probes(), metavar="ID", help="growth: which")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by the processes that are started
     for part in options.parts:

@@ -15,7 +15,7 @@ TRAIN, VALIDATION = 0.5, 0.2
 
 
 def graph(nodes: int, seed: int = 0) -> Data:
-    """An undirected graph with about 14 arcs a node, 40 classes, 128 features, and masks; the same for equal arguments."""
+    """An undirected graph with about 14 arcs a node, 40 classes, 128 features and masks; equal for equal arguments."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, CLASSES, nodes)
     x = rng.normal(size=(CLASSES, FEATURES))[y] + 3 * rng.normal(size=(nodes, FEATURES))
@@ -35,7 +35,7 @@ def graph(nodes: int, seed: int = 0) -> Data:
 
 
 def _arcs(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Both arcs of N · 7 pairs (fewer where some are drawn twice), int64 [2, E]; partners are of the class by chance."""
+    """Both arcs of N · 7 pairs (fewer where some are drawn twice), int64 [2, E]; HOMOPHILY of them inside a class."""
     n, count = len(y), len(y) * DEGREE // 2
     members, sizes = np.argsort(y, kind="stable"), np.bincount(y, minlength=CLASSES)
     starts = np.cumsum(sizes) - sizes
