@@ -10,7 +10,7 @@ from pydantic import Field
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from attacks.privacy.gcn_stack import GcnStack
+from attacks.gcn_stack import GcnStack
 from attacks.privacy.neighbours import nearest
 from attacks.privacy.soft_graphs import CandidateGraph, DenseGraph, Objective, SoftGraph
 from auditor.errors import SkippedError

@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
-from attacks.privacy.gcn_stack import GcnStack
+from attacks.gcn_stack import GcnStack, at_pairs
 from attacks.privacy.neighbours import largest_products, pair_keys
 from auditor.targets.relaxation import Relaxation
 
@@ -24,7 +24,6 @@ LEAST_DEGREE = 1e-3
 HALVINGS = 40
 ROWS = 256  # rows of a dense matrix handled at once: stays in cache
 PAIRS = 65_536
-CACHED_PAIRS = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -244,7 +243,7 @@ class CandidateGraph:
 
             loss = o.cross_entropy(self._model.logits(multiply, self._degrees()))
             left, right = self._factors = self._model.pair_factors(loss)
-            return float(loss.detach()), _at_pairs(left, right, self._pairs)
+            return float(loss.detach()), at_pairs(left, right, self._pairs)
         a = self._a.clone().requires_grad_(True)
         loss = o.cross_entropy(self._model.logits(self._x, self._arcs, torch.cat([a, a])))
         if not loss.requires_grad:
@@ -268,15 +267,6 @@ class CandidateGraph:
 def _node_gradient(square: Tensor, near: Tensor, d: Tensor) -> Tensor:
     """Node part of dsmooth/da_uv: n_u / d_u, and what reaches a through d_u, with r_u = sum_v a_uv g_uv d_v^-1/2."""
     return square * LEAST_DEGREE / d**2 + near / d**1.5
-
-
-def _at_pairs(left: Tensor, right: Tensor, pairs: Tensor) -> Tensor:
-    """(L R^T)_uv at the pairs, [M], in blocks that stay in cache."""
-    parts = [
-        left.index_select(0, u).mul_(right.index_select(0, v)).sum(dim=1)
-        for u, v in torch.split(pairs, CACHED_PAIRS, dim=1)
-    ]
-    return torch.cat(parts)
 
 
 def _inner_products(x: Tensor, pairs: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
 from attacks.robustness.losses import Loss, Outputs
+from attacks.robustness.sparse_flips import SparseFlips, SparseGcn
 from auditor.data.edits import EdgeSpace
 from auditor.data.fields import Fields
 from auditor.errors import SkippedError
@@ -33,6 +34,7 @@ class Victim:
         y: their labels, int64 [n].
         outputs: how the model's outputs are read.
         width: numbers that the model's widest message has.
+        sparse: the same model on sparse matrices, for large graphs and plain GCN layers; None elsewhere.
     """
 
     space: EdgeSpace
@@ -41,6 +43,7 @@ class Victim:
     y: Tensor
     outputs: Outputs
     width: int
+    sparse: SparseGcn | None = None
 
     @classmethod
     def of(cls, view: View) -> Victim:
@@ -57,11 +60,16 @@ class Victim:
         with _widest_message(relaxation.handle.model) as width:
             clean = relaxation.exact_logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
         y = view.y[items]
-        return cls(space, relaxation, items, y, Outputs.of(clean[items], y), max(width, default=graph.num_features))
+        outputs, widest = Outputs.of(clean[items], y), max(width, default=graph.num_features)
+        return cls(space, relaxation, items, y, outputs, widest, SparseGcn.of(view.model, space))
 
-    def at(self, keys: Tensor) -> RelaxedFlips:
+    def at(self, keys: Tensor) -> RelaxedFlips | SparseFlips:
         """The pairs `keys` int64 [K] made ready to be flipped by weights, as often as wanted."""
-        return RelaxedFlips.of(self, keys)
+        return RelaxedFlips.of(self, keys) if self.sparse is None else self.sparse.at(keys, self.loss_of)
+
+    def loss_of(self, logits: Tensor, loss: Loss) -> Tensor:
+        """A loss of the attacked items, from the model's outputs for all."""
+        return loss(self.outputs.read(logits[self.items]), self.y)
 
     def gradient_at_zero(self, keys: Tensor, w: Tensor, others: Tensor, loss: Loss) -> tuple[Tensor, float]:
         """(dL/dw over keys and then others [K + R], L) at (w, 0).

@@ -90,9 +90,9 @@ def targets() -> Callable[[str], Target]:
     return get
 
 
-def make_view(family: str, target: Target, access: frozenset[Access]) -> View:
+def make_view(family: str, target: Target, access: frozenset[Access], seed: int = 1) -> View:
     if family == "privacy":
-        return grant_privacy(target, access, SideKnowledge(), np.random.default_rng(1))
+        return grant_privacy(target, access, SideKnowledge(), np.random.default_rng(seed))
     return grant_graph(target, access, with_test_labels=family == "robustness")
 
 
@@ -158,6 +158,13 @@ def test_outcome_has_the_declared_kind_and_equal_seeds_give_equal_bytes(
     first, second = outcomes(id_), run(id_, targets(toy(id_)))
     assert isinstance(first, KINDS[id_])
     assert digest(first) == digest(second)
+
+
+@pytest.mark.parametrize("id_", [id_ for id_, entry in ATTACKS.items() if entry.deterministic])
+def test_a_deterministic_attack_says_the_same_whatever_is_drawn(id_: str, targets: Any, outcomes: Any) -> None:
+    attack, family, target = registered(id_), ATTACKS[id_].family, targets(toy(id_))
+    other = attack.run(make_view(family, target, attack.access, seed=2), attempt(family, seed=7))
+    assert digest(other) == digest(outcomes(id_))
 
 
 @pytest.mark.parametrize("id_", ATTACKS)

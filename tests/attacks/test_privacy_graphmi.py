@@ -7,7 +7,7 @@ from torch.nn import functional
 from torch_geometric.nn import GCN
 from torch_geometric.nn.models import GAT
 
-from attacks.privacy.gcn_stack import GcnStack
+from attacks.gcn_stack import GcnStack
 from attacks.privacy.graphmi import GraphMI
 from attacks.privacy.soft_graphs import CandidateGraph, DenseGraph, Objective, project_
 from auditor import registry

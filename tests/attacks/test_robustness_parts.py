@@ -152,3 +152,28 @@ def test_gradient_in_pieces_equals_the_gradient_at_once(monkeypatch):
     in_pieces, _ = victim.gradient_at_zero(keys, w, others, LOSSES["tanh"])
     assert at_once.abs().max() > 0
     torch.testing.assert_close(in_pieces, at_once, rtol=1e-3, atol=1e-7)
+
+
+def test_sparse_products_have_the_gradients_of_the_relaxation(monkeypatch):
+    view = grant_graph(toy_target("gcn"), WHITE_BOX, with_test_labels=True)
+    slow = Victim.of(view)
+    assert slow.sparse is None
+    monkeypatch.setattr("attacks.robustness.sparse_flips.LARGE", 0)
+    fast = Victim.of(view)
+    assert fast.sparse is not None
+    rng = np.random.default_rng(0)
+    keys = torch.cat([slow.space.existing[::3], slow.space.sample(200, rng)]).unique()
+    keys = keys[torch.from_numpy(rng.permutation(keys.numel()))]
+    w = torch.from_numpy(rng.random(keys.numel())).float()
+    for loss in LOSSES.values():
+        expected, value = slow.at(keys).gradient(w, loss)
+        found, same = fast.at(keys).gradient(w, loss)
+        assert same == pytest.approx(value, abs=1e-5)
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
+        assert float(expected.abs().max()) > 1e-4
+
+
+@pytest.mark.parametrize("arch", ["gat", "sage"])
+def test_other_layers_keep_to_the_relaxation(monkeypatch, arch):
+    monkeypatch.setattr("attacks.robustness.sparse_flips.LARGE", 0)
+    assert Victim.of(grant_graph(toy_target(arch), WHITE_BOX, with_test_labels=True)).sparse is None

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch_geometric.data import Data
 from torch_geometric.nn import GCNConv
 
-from attacks.privacy.gcn_stack import GcnStack
+from attacks.gcn_stack import GcnStack
 from auditor.api.auditing import check
 from auditor.errors import CallError
 from auditor.targets.in_place import kept_fresh

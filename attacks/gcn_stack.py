@@ -22,6 +22,7 @@ from auditor.targets.target import ModelHandle
 
 Multiply = Callable[[Tensor], Tensor]
 MAX_GAP = 1e-4
+CACHED_PAIRS = 4096
 
 
 @dataclass(slots=True, eq=False)
@@ -152,3 +153,12 @@ def _layers(model: nn.Module) -> list[Any]:
 
 def _is_plain(layer: GCNConv) -> bool:
     return bool(layer.normalize and layer.add_self_loops and not layer.improved)
+
+
+def at_pairs(left: Tensor, right: Tensor, pairs: Tensor) -> Tensor:
+    """(L R^T)_uv at the pairs, [M], in blocks that stay in cache."""
+    parts = [
+        left.index_select(0, u).mul_(right.index_select(0, v)).sum(dim=1)
+        for u, v in torch.split(pairs, CACHED_PAIRS, dim=1)
+    ]
+    return torch.cat(parts)

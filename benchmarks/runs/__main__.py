@@ -1,0 +1,27 @@
+"""What a run costs (`python -m benchmarks.runs PART [--nodes N…] [--probes ID…]`)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from benchmarks.runs.graphs import NODES
+from benchmarks.runs.growth import print_growth, probes
+
+PARTS = ("growth",)
+
+
+def main() -> None:
+    """Runs the parts asked for and prints Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="+", choices=PARTS, metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--nodes", nargs="+", type=int, default=NODES, metavar="N", help="growth: sizes of graphs")
+    parser.add_argument("--probes", nargs="+", choices=probes(), default=probes(), metavar="ID", help="growth: which")
+    options = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by the processes that are started
+    for part in options.parts:
+        {"growth": lambda: print_growth(options.nodes, options.probes)}[part]()
+
+
+if __name__ == "__main__":
+    main()
