@@ -56,7 +56,9 @@ def from_bytes(raw: bytes) -> Audit:
         UsageError: too large, not JSON, too deep, NaN, duplicate keys, another major version, or not our schema.
         DocumentError: it does not agree with itself.
     """
-    with _no_collector():
+    if len(raw) > MAX_BYTES:
+        raise UsageError(f"the audit document has {len(raw)} bytes; expected at most {MAX_BYTES}. Is it an audit.json?")
+    with _no_collector(), reading("the audit document", error=UsageError, expected=f"what auditor wrote. {_NEXT}"):
         return _read(raw)
 
 
@@ -75,13 +77,6 @@ def _read(raw: bytes) -> Audit:
 
 def _parsed(raw: bytes) -> dict[str, Any]:
     """The JSON of a document whose major version is ours."""
-    if len(raw) > MAX_BYTES:
-        raise UsageError(f"the audit document has {len(raw)} bytes; expected at most {MAX_BYTES}. Is it an audit.json?")
-    with reading("the audit document", error=UsageError, expected=f"what auditor wrote. {_NEXT}"):
-        return _parsed(raw)
-
-
-def _parsed(raw: bytes) -> Audit:
     try:
         document = json.loads(raw, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
