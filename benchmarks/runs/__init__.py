@@ -1,4 +1,4 @@
-"""What a run costs: how CPU time and memory of each probe grow with the graph."""
+"""What a run costs: beside the version before, and as the graph grows."""
 
 from __future__ import annotations
 
@@ -12,4 +12,7 @@ def targets(folder: Path) -> list[list[str]]:
 
 def commands(folder: Path) -> dict[str, list[str]]:
     """Title and module with arguments of each benchmark."""
-    return {"Growth with the graph": ["benchmarks.runs", "growth"]}
+    return {
+        "This version beside the one before": ["benchmarks.runs", "before"],
+        "Growth with the graph": ["benchmarks.runs", "growth"],
+    }

@@ -1,14 +1,15 @@
-"""What a run costs (`python -m benchmarks.runs PART [--nodes N…] [--probes ID…]`)."""
+"""What a run costs (`python -m benchmarks.runs PART [--times N] [--nodes N…] [--probes ID…]`)."""
 
 from __future__ import annotations
 
 import argparse
 import os
 
+from benchmarks.runs.before import print_before
 from benchmarks.runs.graphs import NODES
 from benchmarks.runs.growth import print_growth, probes
 
-PARTS = ("growth",)
+PARTS = ("before", "growth")
 
 
 def main() -> None:
@@ -17,10 +18,14 @@ def main() -> None:
     parser.add_argument("parts", nargs="+", choices=PARTS, metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--nodes", nargs="+", type=int, default=NODES, metavar="N", help="growth: sizes of graphs")
     parser.add_argument("--probes", nargs="+", choices=probes(), default=probes(), metavar="ID", help="growth: which")
+    parser.add_argument("--times", type=int, default=1, metavar="N", help="before: how often each command is run")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by the processes that are started
     for part in options.parts:
-        {"growth": lambda: print_growth(options.nodes, options.probes)}[part]()
+        if part == "growth":
+            print_growth(options.nodes, options.probes)
+        else:
+            print_before(options.times)
 
 
 if __name__ == "__main__":
