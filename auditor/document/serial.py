@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from auditor.document.agreement import contradictions, plan_of
 from auditor.document.audit import SCHEMA_VERSION, Audit
-from auditor.document.writing import json_text
+from auditor.document.writing import json_parts
 from auditor.errors import DocumentError, UsageError
 from auditor.printable import json_escaped
 from auditor.reading.files import first_line, reading
@@ -35,18 +35,25 @@ def sealed(audit: Audit) -> Audit:
 
 def digest_of(audit: Audit) -> str:
     """Sha256 (hex) of the canonical bytes, the digest itself left out."""
-    return hashlib.sha256(canonical(audit)).hexdigest()
+    digest = hashlib.sha256()
+    for part in _canonical_parts(audit):
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def to_bytes(audit: Audit) -> bytes:
     """The bytes of the file: sorted keys, one final newline; what a terminal would obey stands there escaped."""
-    return json_escaped(_encoded(json_text(audit)).decode()).encode()
+    return json_escaped(b"".join(map(_encoded, json_parts(audit))).decode()).encode()
 
 
 def canonical(audit: Audit) -> bytes:
     """The bytes that an equal run must reproduce: times, memory, argv, host and the digest itself left out."""
+    return b"".join(_canonical_parts(audit))
+
+
+def _canonical_parts(audit: Audit) -> Iterator[bytes]:
     but = {"digest"} if audit.plan else {"digest", "plan"}  # documents were made before plans were recorded
-    return _encoded(json_text(audit, without=VOLATILE, but=but))
+    return map(_encoded, json_parts(audit, without=VOLATILE, but=but))
 
 
 def from_bytes(raw: bytes) -> Audit:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import cache
 from json.encoder import encode_basestring
 from typing import Any
@@ -17,11 +17,25 @@ from pydantic_core import to_jsonable_python
 _escape: Callable[[str], str] = encode_basestring
 
 
-def json_text(record: BaseModel, *, without: Collection[str] = (), but: Collection[str] = ()) -> str:
-    """A record as indented JSON with a final newline: no field in `but`, and no key in `without` at any depth."""
-    deep, fields = frozenset(without), record.__dict__
-    left = [(name, head) for name, head in _heads(type(record)) if name not in deep and name not in but]
-    return _joined("{", [head + _text(fields[name], "\n ", deep) for name, head in left], "}", "\n") + "\n"
+def json_parts(record: BaseModel, *, without: Collection[str] = (), but: Collection[str] = ()) -> Iterator[str]:
+    """A record as indented JSON with a final newline, in parts: each item of its lists is one, so that none is large.
+
+    No field in `but` is written, and no key in `without` at any depth.
+    """
+    deep, before = frozenset(without), "{\n "
+    for name, head in _heads(type(record)):
+        if name in deep or name in but:
+            continue
+        value = record.__dict__[name]
+        if type(value) is tuple and value:
+            yield before + head + "["
+            for index, item in enumerate(value):
+                yield ("," if index else "") + "\n  " + _text(item, "\n  ", deep)
+            yield "\n ]"
+        else:
+            yield before + head + _text(value, "\n ", deep)
+        before = ",\n "
+    yield "{}\n" if before == "{\n " else "\n}\n"
 
 
 def _text(value: Any, line: str, without: frozenset[str]) -> str:
