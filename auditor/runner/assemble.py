@@ -9,6 +9,7 @@ from typing import Any
 
 from auditor import __version__
 from auditor.document import Audit, Comparison, Result, TargetRow, ValidityRow, sealed
+from auditor.document.agreement import plan_of
 from auditor.document.codes import Interrupted, PowerOnly
 from auditor.policy import Policy, coverage_of, judge, verdict_of
 from auditor.policy.baseline import Baseline
@@ -43,6 +44,7 @@ def assemble_audit(
     seconds: float,
     interrupted: int = 0,
     environment: Mapping[str, Any],
+    keys: Sequence[str] = (),
     baseline: Baseline | None = None,
     compare: Callable[[Sequence[Result]], Comparison] | None = None,
     allow_inconclusive: bool = False,
@@ -51,7 +53,7 @@ def assemble_audit(
     """The document: numbers joined over seeds once, judged by the policy once; coverage of the plan, verdict.
 
     `compare` makes the comparison from the joined results. `interrupted` is the exit code of what ended the run early,
-    0 where nothing did.
+    0 where nothing did. `keys` are those of all planned cells, where a part of them may be missing.
     """
     started = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds)
     today, rows = started.date(), tuple(cell.row for cell in finished)
@@ -81,6 +83,7 @@ def assemble_audit(
         Audit(
             tool={"name": "gnn-auditor", "version": __version__},
             environment=dict(environment),
+            plan=plan_of(keys) if keys else "",
             seeds=settings.seeds,
             profile=settings.profile,
             config=settings.config,

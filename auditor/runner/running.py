@@ -79,6 +79,7 @@ def assembled(
         seconds=seconds,
         interrupted=interrupted,
         environment=described.environment,
+        keys=[cell.key for cell in described.cells],
         baseline=baseline,
     )
 
