@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 T = TypeVar("T")
-LIMIT = 2**31
+LIMIT = 2**29
 """Bytes that are kept: what was used least lately is forgotten, and made again where it is needed again."""
 
 

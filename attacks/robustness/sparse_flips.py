@@ -25,21 +25,34 @@ LossOf = Callable[[Tensor, Loss], Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Arcs:
+    """Arcs sorted by their ends, as in a CSR matrix: `order` int64 [E], `starts` [N + 1], `columns` [E]."""
+
+    order: Tensor
+    starts: NDArray[np.int64]
+    columns: NDArray[np.int64]
+
+    def matrix(self, weights: Tensor) -> csr_array:
+        """[N, N], from the weights of the sorted arcs, [E]."""
+        n = len(self.starts) - 1
+        return csr_array((weights.numpy(), self.columns, self.starts), shape=(n, n))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SparseGcn:
     """The model and its clean graph.
 
     Attributes:
         stack: the model on an adjacency given by its products.
         space: the flippable pairs.
-        starts, columns: of the sorted arcs, as in a CSR matrix.
+        arcs: of the graph.
         place: of each arc of the graph among the sorted ones, int64 [E].
         degrees: float32 [N].
     """
 
     stack: GcnStack
     space: EdgeSpace
-    starts: NDArray[np.int64]
-    columns: NDArray[np.int64]
+    arcs: Arcs
     place: Tensor
     degrees: Tensor
 
@@ -53,13 +66,11 @@ class SparseGcn:
         stack = GcnStack.of(handle, graph.x)
         if stack is None:
             return None
-        n, (u, v) = graph.num_nodes, graph.edge_index
-        order = torch.argsort(u * n + v)
-        place = torch.empty_like(order)
-        place[order] = torch.arange(order.numel())
-        counts = torch.bincount(u, minlength=n)
-        starts = torch.cat([counts.new_zeros(1), torch.cumsum(counts, dim=0)])
-        return cls(stack, space, starts.numpy(), v[order].numpy(), place, counts.float())
+        arcs = _sorted(graph.edge_index, graph.num_nodes)
+        place = torch.empty_like(arcs.order)
+        place[arcs.order] = torch.arange(place.numel())
+        degrees = torch.bincount(graph.edge_index[0], minlength=graph.num_nodes)
+        return cls(stack, space, arcs, place, degrees.float())
 
     def at(self, keys: Tensor, loss_of: LossOf) -> SparseFlips:
         """The pairs `keys` int64 [K] made ready to be flipped by weights."""
@@ -68,7 +79,8 @@ class SparseGcn:
         edges, absent = torch.nonzero(there).flatten(), torch.nonzero(~there).flatten()
         stored = self.place[space.places[torch.searchsorted(space.existing, keys[edges])]]
         ends = torch.stack(space.ends(keys))
-        return SparseFlips(self, edges, absent, stored, ends, torch.where(there, -1.0, 1.0), loss_of)
+        added = _sorted(torch.cat([ends[:, absent], ends[:, absent].flip(0)], dim=1), self.degrees.shape[0])
+        return SparseFlips(self, edges, absent, stored, added, ends, torch.where(there, -1.0, 1.0), loss_of)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +91,7 @@ class SparseFlips:
         gcn: the model and its clean graph.
         edges, absent: places of the pairs that are there and of those that are not.
         stored: places of the two arcs of the former among the sorted ones, int64 [K1, 2].
+        added: arcs of the latter, all u -> v before all v -> u.
         ends: of the pairs, int64 [2, K].
         sign: of the weight that a flip adds to its pair, [K].
         loss_of: a loss from the model's outputs.
@@ -88,6 +101,7 @@ class SparseFlips:
     edges: Tensor
     absent: Tensor
     stored: Tensor
+    added: Arcs
     ends: Tensor
     sign: Tensor
     loss_of: LossOf
@@ -109,12 +123,13 @@ class SparseFlips:
 
     def _matrices(self, w: Tensor) -> list[csr_array]:
         """The edges that are left, and the pairs that are added: their sum is the adjacency."""
-        n, gcn = self.gcn.degrees.shape[0], self.gcn
-        left = torch.ones(gcn.columns.shape[0])
+        left = torch.ones(self.gcn.place.shape[0])
         left[self.stored] = (1 - w.index_select(0, self.edges)).unsqueeze(1)
-        u, v = self.ends.index_select(1, self.absent).numpy()
-        added = w.index_select(0, self.absent).numpy()
-        return [
-            csr_array((left.numpy(), gcn.columns, gcn.starts), shape=(n, n)),
-            csr_array((np.r_[added, added], (np.r_[u, v], np.r_[v, u])), shape=(n, n)),
-        ]
+        added = w.index_select(0, self.absent).repeat(2).index_select(0, self.added.order)
+        return [self.gcn.arcs.matrix(left), self.added.matrix(added)]
+
+
+def _sorted(arcs: Tensor, n: int) -> Arcs:
+    order = torch.argsort(arcs[0] * n + arcs[1])
+    starts = torch.searchsorted(arcs[0, order], torch.arange(n + 1))
+    return Arcs(order, starts.numpy(), arcs[1, order].numpy())

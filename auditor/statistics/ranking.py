@@ -109,8 +109,8 @@ class _Side:
         self._ends = ends
         self._bin: Ints = np.empty(order.shape[0], dtype=np.intp)
         self._bin[order] = np.repeat(np.arange(ends.shape[0]), np.diff(ends, prepend=0))
-        self._order = torch.from_numpy(order.astype(np.int64))
-        self._starts = torch.from_numpy(np.concatenate([[0], ends[:-1]]).astype(np.int64))
+        self._order = torch.from_numpy(order.astype(np.int32))  # half the memory to read of int64
+        self._starts = torch.from_numpy(np.concatenate([[0], ends[:-1]]).astype(np.int32))
 
     def sums(self, weights: Floats | None) -> Floats:
         """Weight of each bin, [bins]; of 1 each where there are none."""

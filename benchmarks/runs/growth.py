@@ -44,12 +44,12 @@ def print_growth(nodes: Sequence[int], chosen: Sequence[str]) -> None:
             f"{each['cpu'] - each['training']:.1f} s (+ {each['training']:.1f}), {each['peak_mb'] / 1000:.1f} GB"
             for each in found
         ]
-        exponent = _exponent([arcs[n] for n in nodes], [each["cpu"] - each["training"] for each in found])
-        print(f"| {probe} | " + " | ".join(shown) + f" | {exponent} |", flush=True)
+        growth = exponent([arcs[n] for n in nodes], [each["cpu"] - each["training"] for each in found])
+        print(f"| {probe} | " + " | ".join(shown) + f" | {growth} |", flush=True)
     print("\nCPU seconds of one cell (+ trainings in it), peak memory of its process; one thread.")
 
 
-def _exponent(arcs: Sequence[int], seconds: Sequence[float]) -> str:
+def exponent(arcs: Sequence[int], seconds: Sequence[float]) -> str:
     """The slope between neighbouring sizes, and over all of them by least squares; both on logarithmic scales."""
     if len(arcs) < 2:
         return "–"

@@ -1,0 +1,35 @@
+"""The benchmark of runs is itself right: graphs of one law in every size, and the exponent of a known growth."""
+
+from __future__ import annotations
+
+import torch
+
+from auditor import registry
+from benchmarks.runs.graphs import DEGREE, HOMOPHILY, graph
+from benchmarks.runs.growth import exponent, probes
+
+
+def test_graphs_are_undirected_and_alike_in_every_size():
+    for nodes in (4000, 10_000):
+        drawn = graph(nodes)
+        assert torch.equal(drawn.edge_index, graph(nodes).edge_index)
+        assert not torch.equal(drawn.x, graph(nodes, seed=1).x)
+        assert drawn.is_undirected()
+        assert not drawn.has_self_loops()
+        assert abs(drawn.num_edges / nodes - DEGREE) < 1  # a few pairs are drawn twice
+        alike = float((drawn.y[drawn.edge_index[0]] == drawn.y[drawn.edge_index[1]]).double().mean())
+        assert abs(alike - HOMOPHILY) < 0.03
+        masks = torch.stack([drawn.train_mask, drawn.val_mask, drawn.test_mask])
+        assert bool((masks.sum(dim=0) == 1).all())
+
+
+def test_the_exponent_is_that_of_the_growth():
+    assert exponent([100, 1000, 10_000], [2.0, 20.0, 200.0]) == "1.00 (1.00, 1.00)"
+    assert exponent([100, 1000, 10_000], [1.0, 10.0, 1000.0]) == "1.50 (1.00, 2.00)"
+    assert exponent([100], [1.0]) == "–"
+
+
+def test_every_probe_of_standard_is_measured():
+    found = probes()
+    assert set(found) <= set(registry.probes())
+    assert {"graphmi", "structure-evasion", "corruption"} <= set(found)
