@@ -12,7 +12,7 @@ from typing import NoReturn
 from auditor.cli.screen import leave, open_screens
 from auditor.errors import AuditorError
 from auditor.printable import error_text, neutral, neutral_lines
-from auditor.runner.stopping import exit_code_of
+from auditor.stopping import exit_code_of
 
 NO_VERDICT = 3
 

@@ -13,7 +13,7 @@ from auditor.api.progress import LineObserver
 from auditor.api.report import Report
 from auditor.api.session import LOG, Session
 from auditor.errors import UsageError
-from auditor.runner.stopping import stoppable
+from auditor.stopping import stoppable
 
 if TYPE_CHECKING:
     from torch import nn

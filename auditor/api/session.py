@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +25,7 @@ from auditor.api.report import Report, file_formats, files_of
 from auditor.document import Audit, to_bytes
 from auditor.errors import ConfigError, UsageError
 from auditor.runner.record import Record
-from auditor.runner.stopping import stoppable
+from auditor.stopping import stoppable
 from auditor.targets.config import AUDIT_FILE, config_file
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Session:
             UsageError: the path does not exist.
             ConfigError: the file or an option is wrong.
         """
-        if not path.exists():
+        if not os.path.exists(path):  # False too for a name longer than any
             raise UsageError(
                 f"{path} does not exist. Give a folder with target.toml, an audit.toml, or a model file with --data; "
                 '"auditor train" makes a target to try.'

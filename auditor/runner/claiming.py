@@ -31,8 +31,8 @@ from auditor.parameters import spec_of
 from auditor.runner.assemble import RunSettings, assemble_audit
 from auditor.runner.describe import environment, target_row
 from auditor.runner.finished import Finished
-from auditor.runner.stopping import exit_code_of
 from auditor.statistics.accounting import check_delta
+from auditor.stopping import exit_code_of
 from auditor.targets.target import Target
 
 DEFAULT_CANARIES = 1000

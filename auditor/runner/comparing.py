@@ -27,8 +27,8 @@ from auditor.runner.finished import Finished, said_of
 from auditor.runner.observer import Observer
 from auditor.runner.plan import PlannedCell, ProbeRequest, plan
 from auditor.runner.record import Record
-from auditor.runner.stopping import exit_code_of
 from auditor.statistics.draws import generator
+from auditor.stopping import exit_code_of
 from auditor.targets.target import DefenseTag, Target
 
 

@@ -44,7 +44,7 @@ class RayTasks:
             import ray
         except ImportError:
             raise ConfigError(
-                "executor is ray, which is not installed. Run: pip install 'gnn-auditor[ray]', or leave it out."
+                "executor is ray, which is not installed. Run: pip install ray, or leave it out."
             ) from None
         self._ray, self._job, self._limits, self._address = ray, job, limits, address
         self._first = Processes(job, 1, limits)

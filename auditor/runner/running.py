@@ -13,7 +13,7 @@ from auditor.runner.finished import Finished, row_of
 from auditor.runner.observer import Observer
 from auditor.runner.plan import PlannedCell
 from auditor.runner.record import Described, Record
-from auditor.runner.stopping import exit_code_of
+from auditor.stopping import exit_code_of
 
 
 def run_audit(

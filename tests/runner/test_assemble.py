@@ -8,26 +8,14 @@ from typing import Any
 import pytest
 
 from auditor import registry
-from auditor.document import TargetRow, TaskRow, disagreements
+from auditor.document import TaskRow, disagreements
 from auditor.policy import Policy
 from auditor.runner.assemble import RunSettings, assemble_audit
 from auditor.runner.describe import check_validity, target_row
 from auditor.targets.target import Target
-from tests.policy.samples import TARGET, cell, measurement, row, seeds
+from tests.policy.samples import cell, measurement, row, seeds
+from tests.runner.running import PLACE
 from tests.toys import toy_target
-
-PLACE = TargetRow(
-    name=TARGET,
-    task=TaskRow(level="node"),
-    kind="parameters",
-    digest="d",
-    capabilities=(),
-    nodes=0,
-    edges=0,
-    graphs=0,
-    features=0,
-    classes=0,
-)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ WHAT = {"only": "strata,corruption,posterior-similarity", "profile": "quick"}
 @pytest.mark.workers
 @pytest.mark.slow
 def test_the_document_is_that_of_processes_and_a_lost_cell_is_its_row(tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'gnn-auditor[ray]'")
+    pytest.importorskip("ray", reason="Ray is not installed: pip install ray")
     target = hostile(tmp_path / "t")
     one, other = auditor.audit(target, jobs=1, **WHAT), auditor.audit(target, executor="ray", **WHAT)  # type: ignore[arg-type]
     assert canonical(one.document) == canonical(other.document)

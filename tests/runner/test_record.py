@@ -15,7 +15,7 @@ from auditor.runner.finished import Finished, from_line, to_line
 from auditor.runner.plan import PlannedCell
 from auditor.runner.record import Described, Header, Record, read_cells, read_run
 from auditor.runner.shards import Shard, joined_shards
-from tests.runner.test_assemble import PLACE
+from tests.runner.running import PLACE
 
 KEYS = ("a", "b", "c")
 

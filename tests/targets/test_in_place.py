@@ -13,6 +13,7 @@ from torch_geometric.nn import GCNConv
 
 from attacks.gcn_stack import GcnStack
 from auditor.api.auditing import check
+from auditor.api.auditing import load_target as live
 from auditor.errors import CallError
 from auditor.targets.in_place import kept_fresh
 from auditor.targets.load import load_target
@@ -89,13 +90,13 @@ def test_every_forward_sees_the_data_as_they_were_given(kind: type[nn.Module]) -
     with torch.no_grad():
         fresh = private_data()
         expected = model(fresh) if kind is OfData else model(fresh.x, fresh.edge_index, fresh.edge_attr)
-    found = check(model, data)
+    target = live(model, data)
     for _ in range(2):
-        g = found.target.graph
+        g = target.graph
         with torch.no_grad():
-            again = found.target.logits(g.x, g.edge_index, g.edge_weight, g.batch, g.fields)
+            again = target.logits(g.x, g.edge_index, g.edge_weight, g.batch, g.fields)
         assert torch.equal(again, expected)
-    assert "deterministic" not in found.failed
+    assert "deterministic" not in check(target).failed
     assert all(torch.equal(data[key], given[key]) for key in given.keys())  # noqa: SIM118 - of PyG's Data
 
 
@@ -111,7 +112,7 @@ def test_a_saved_model_that_writes_on_its_data_is_loaded_with_its_answers(tmp_pa
 
 def test_training_may_write_where_evaluation_does_not() -> None:
     recipe = {"optimizer": "adam", "lr": 0.01, "weight_decay": 0.0, "epochs": 2, "seed": 0}
-    target = check(Dropping(), private_data(), build=Dropping, recipe=recipe).target
+    target = live(Dropping(), private_data(), build=Dropping, recipe=recipe)
     before = target.graph.x.clone()
     target.retrained(seed=1)
     assert torch.equal(target.graph.x, before)

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn import Sequential
 
-from auditor.api.auditing import check
 from auditor.errors import LoadError
 from auditor.targets.copying import copied
 from auditor.targets.recipe import TrainRecipe
@@ -92,4 +91,4 @@ def test_a_sequential_is_called_by_the_names_of_its_own_arguments(models: Module
     model, data = models.named(), Data(x=GRAPH.x, edge_index=GRAPH.edge_index, y=GRAPH.y)
     with torch.no_grad():
         expected = model.eval()(GRAPH.edge_index, GRAPH.x)
-    assert torch.equal(check(model, data).target.clean_logits(), expected)
+    assert torch.equal(load_target(model, data).clean_logits(), expected)
