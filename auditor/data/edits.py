@@ -81,7 +81,10 @@ class EdgeSpace:
 
     def exists(self, keys: Tensor) -> Tensor:
         """Which keys are edges of the graph, bool [K]."""
-        return torch.isin(keys, self.existing)
+        if not self.m:
+            return torch.zeros(keys.shape, dtype=torch.bool)
+        place = torch.searchsorted(self.existing, keys).clamp_max_(self.m - 1)
+        return self.existing.index_select(0, place) == keys
 
     def ends(self, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Both end nodes of each key, int64 [K] each."""
