@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn import Sequential
 
+from auditor.api.auditing import load_target
 from auditor.errors import LoadError
 from auditor.targets.copying import copied
 from auditor.targets.recipe import TrainRecipe
