@@ -9,6 +9,7 @@ _HOME = {
     "audit": "auditor.api.auditing",
     "check": "auditor.api.auditing",
     "load_target": "auditor.api.auditing",
+    "merge": "auditor.api.merging",
     "Report": "auditor.api.report",
     "SavedTarget": "auditor.targets.save",
     "record": "auditor.targets.recorded",

@@ -1,0 +1,39 @@
+"""Shards of one run become its audit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import auditor
+from auditor.document import canonical
+from auditor.errors import ConfigError, UsageError
+from tests.runner.hostile import hostile
+
+WHAT = {"only": "strata,corruption", "profile": "quick", "seeds": [0, 1], "policy": "strict"}
+
+
+def test_merged_shards_are_the_audit_of_one_run(tmp_path: Path) -> None:
+    target = hostile(tmp_path / "t")
+    whole = auditor.audit(target, out=tmp_path / "whole", **WHAT)  # type: ignore[arg-type]
+    parts = [tmp_path / "1", tmp_path / "2"]
+    for number, out in enumerate(parts, 1):
+        part = auditor.audit(target, out=out, shard=f"{number}/2", **WHAT)  # type: ignore[arg-type]
+        assert part.verdict.status == "INCOMPLETE"
+        assert not (out / "audit.json").exists()
+    merged = auditor.merge(parts, out=tmp_path / "merged", formats=["markdown"])
+    assert canonical(merged.document) == canonical(whole.document)
+    assert (tmp_path / "merged" / "audit.md").is_file()
+    assert auditor.Report.load(tmp_path / "merged").verdict == whole.verdict
+    lacking = auditor.merge(parts[:1])
+    assert (lacking.verdict.status, lacking.verdict.exit_code) == ("INCOMPLETE", 3)
+    with pytest.raises(UsageError, match="one of the folders"):
+        auditor.merge(parts, out=parts[0])
+    with pytest.raises(UsageError, match="no folder was given"):
+        auditor.merge([])
+
+
+def test_a_shard_needs_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="give -o"):
+        auditor.audit(hostile(tmp_path / "t"), shard="1/2", **WHAT)  # type: ignore[arg-type]
