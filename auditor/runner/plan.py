@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
@@ -284,4 +283,4 @@ def _cell_key(
         "seed": seed,
         "side": dataclasses.asdict(side),
     }
-    return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(repr(sorted(words.items())).encode()).hexdigest()

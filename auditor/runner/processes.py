@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 import psutil
+from pydantic import ValidationError
 from pydantic_core import from_json
 
 from auditor import errors
@@ -206,7 +207,7 @@ class Processes:
         while True:
             for worker, kind, payload in self._events():
                 if kind == "described" and worker is first:
-                    return Described.model_validate_json(payload)
+                    return self._described(payload)
                 self._loading(worker, kind, payload)
             for worker in self._workers:
                 if not worker.loaded and (beyond := self._beyond(worker)):
@@ -234,6 +235,22 @@ class Processes:
         """See `Executor`."""
         while self._workers:
             self._workers.pop().end()
+
+    def _described(self, payload: bytes) -> Described:
+        """What a worker said of the target; refused where its code has made something else of it."""
+        try:
+            found = Described.model_validate_json(payload)
+        except ValidationError as error:
+            raise LoadError(
+                f"{self._name} was not loaded: its process described it with {error.error_count()} faults."
+            ) from None
+        keys = [cell.key for cell in found.cells]
+        if len(set(keys)) < len(keys):
+            raise LoadError(
+                f"{self._name} was not loaded: two cells of its plan have one key, so that its code must have changed "
+                "what the program is made of. Take that out."
+            )
+        return found
 
     @property
     def _name(self) -> str:

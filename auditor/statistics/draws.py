@@ -7,7 +7,7 @@ and two arms of a comparison that ask for the same draw get the same one. See do
 from __future__ import annotations
 
 import hashlib
-import json
+from json import dumps  # bound before any code of a model is: a patched module would move every draw
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ def sequence(seed: int, method: str, *draw: str) -> np.random.SeedSequence:
         method: a name that is fixed for ever (`rng_name` of a registry line, or a harness's own).
         draw: what is drawn, in words.
     """
-    words = hashlib.sha256(json.dumps([method, *draw]).encode()).digest()
+    words = hashlib.sha256(dumps([method, *draw]).encode()).digest()
     return np.random.SeedSequence([seed, int.from_bytes(words, "big")])
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from json import dumps
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,7 @@ class LoadedModel:
 
 def digest_of(sha256: str, builder: Mapping[str, Any]) -> str:
     """sha256 over the weights' own digest and the canonical form of what builds the model."""
-    canonical = json.dumps(builder, sort_keys=True, separators=(",", ":"))
+    canonical = dumps(builder, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(f"{sha256}\n{canonical}".encode()).hexdigest()
 
 
