@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -132,3 +134,10 @@ def test_a_model_that_is_another_one_at_every_load_is_refused(tmp_path: Path) ->
     folder = hostile(tmp_path / "t", build=drawn, forward="x = x * Net.extra")
     with pytest.raises(LoadError, match="another model each time"):
         audited(folder, jobs=2)
+
+
+def test_the_program_itself_runs_no_model(tmp_path: Path) -> None:
+    words = ["run", str(hostile(tmp_path / "t")), "--only", "strata", "--profile", "quick", "--jobs", "1"]
+    code = "import sys; from auditor.__main__ import run; code = run(sys.argv[1:]); print(code, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] in ("0 False", "1 False")
