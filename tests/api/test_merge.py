@@ -37,3 +37,12 @@ def test_merged_shards_are_the_audit_of_one_run(tmp_path: Path) -> None:
 def test_a_shard_needs_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="give -o"):
         auditor.audit(hostile(tmp_path / "t"), shard="1/2", **WHAT)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["audit.json", "audit.md", "audit.partial.json", "run.json", "cells.jsonl"])
+def test_a_folder_in_the_place_of_a_file_is_refused_before_anything_runs(tmp_path: Path, name: str) -> None:
+    target, out = hostile(tmp_path / "t"), tmp_path / "out"
+    (out / name).mkdir(parents=True)
+    with pytest.raises(UsageError, match="it is a folder"):
+        auditor.audit(target, out=out, formats=["markdown"], **WHAT)  # type: ignore[arg-type]
+    assert [path.name for path in out.iterdir()] == [name]
