@@ -1,4 +1,4 @@
-"""Verbs whose help page keeps its colours: it is our own text, unlike what verbs print."""
+"""Verbs: their help pages keep their colours, as our own text, and what stops them is not lost."""
 
 from __future__ import annotations
 
@@ -18,8 +18,27 @@ class Verb(TyperCommand):
             super().format_help(ctx, formatter)
 
 
+class Halt(BaseException):
+    """Carries an interrupt past the command-line library, which would make 130 of whatever stopped the program."""
+
+    def __init__(self, stop: KeyboardInterrupt) -> None:
+        super().__init__()
+        self.stop = stop
+
+
 class Verbs(TyperGroup):
     """Several commands under one name."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs one of them.
+
+        Raises:
+            Halt: it was interrupted or told to stop.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise Halt(stop) from None
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Prints the page."""
