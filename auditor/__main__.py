@@ -62,13 +62,13 @@ def _kept_traceback() -> str:
 def _invoke(arguments: list[str] | None) -> int:
     import typer
 
-    from auditor.cli.helping import Broken
+    from auditor.cli.helping import Halt
     from auditor.cli.main import app
 
     try:
         result = app(args=arguments, standalone_mode=False)
-    except Broken as broken:
-        raise broken.stop from None
+    except Halt as halt:
+        raise halt.stop from None
     except typer.Abort:  # a question that was not answered
         raise KeyboardInterrupt from None
     except Exception as error:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from auditor.errors import UsageError
 from auditor.reading.files import MAX_DOCUMENT, bytes_of
+from auditor.runner.record import replace_file
 
 
 def prepare_folder(path: Path) -> Path:
@@ -35,6 +37,15 @@ def check_folder(path: Path) -> None:
     prepare_folder(existing)
 
 
+def check_names(path: Path, names: Iterable[str]) -> None:
+    """Raises UsageError where a folder lies at the place of a file that is going to be written."""
+    for name in names:
+        if os.path.isdir(path / name):
+            raise UsageError(
+                f"cannot write {path / name}: it is a folder. Remove it, or choose another folder with -o."
+            )
+
+
 def check_other_folder(path: Path, target: Path) -> None:
     """Raises UsageError where `path` is the folder that the target lies in: its weights would be overwritten."""
     if path.resolve() == (target if os.path.isdir(target) else target.parent).resolve():
@@ -43,13 +54,7 @@ def check_other_folder(path: Path, target: Path) -> None:
 
 def write_file(path: Path, content: str | bytes) -> None:
     """Writes under a temporary name and renames, so that a reader never sees half a file."""
-    raw = content.encode() if isinstance(content, str) else content
-    partial = path.with_name(path.name + ".part")
-    try:
-        partial.write_bytes(raw)
-        partial.replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}. Choose another place with -o.") from None
+    replace_file(path, content.encode() if isinstance(content, str) else content)
 
 
 def read_file(path: Path) -> bytes:

@@ -267,6 +267,11 @@ def file_formats(names: Iterable[str]) -> list[str]:
     return [name for name in dict.fromkeys(asked) if name != "json"]
 
 
+def names_of(formats: Iterable[str]) -> list[str]:
+    """The names of those files."""
+    return ["audit.json", *(registry.find("reports", name).load()().filename for name in formats)]
+
+
 def files_of(document: Audit, formats: Iterable[str]) -> dict[str, bytes]:
     """`audit.json` and the reports of these ids, by the name of their file."""
     files = {"audit.json": to_bytes(document)}

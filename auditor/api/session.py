@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditor import registry
-from auditor.api.files import check_folder, read_file
+from auditor.api.files import check_folder, check_names, read_file
 from auditor.api.options import (
     Resolved,
     parse_jobs,
@@ -21,10 +21,10 @@ from auditor.api.options import (
     side_knowledge,
     with_defense_tables,
 )
-from auditor.api.report import Report, file_formats, files_of
+from auditor.api.report import Report, file_formats, files_of, names_of
 from auditor.document import Audit, to_bytes
 from auditor.errors import ConfigError, UsageError
-from auditor.runner.record import Record
+from auditor.runner.record import CELLS, PARTIAL, RUN, Record
 from auditor.stopping import stoppable
 from auditor.targets.config import AUDIT_FILE, config_file
 
@@ -159,15 +159,16 @@ class Session:
 
     def job(self, *, data: str | None = None, split: str | None = None, trust_pickle: bool = False) -> Job:
         """What is to be loaded and asked, as plain values."""
+        from auditor.data.sources import is_file
         from auditor.runner.job import Job
 
-        resolved = self.resolved
-        return Job(
-            path=str(self.path),
-            data=data,
+        resolved, root = self.resolved, self.resolved["data_root"]
+        return Job(  # absolute: the model's code may change the working directory before the graph is read
+            path=os.path.abspath(self.path),
+            data=os.path.abspath(os.path.expanduser(data)) if data is not None and is_file(data) else data,
             split=split,
             trust_pickle=trust_pickle,
-            data_root=resolved["data_root"] or None,
+            data_root=os.path.abspath(root) if root else None,
             threads=resolved["threads"],
             seeds=self.seeds(),
             training_seeds=resolved["training_seeds"],
@@ -330,9 +331,10 @@ class Session:
 
     def check_out(self) -> None:
         """Raises UsageError where the formats are unknown or the output folder could not be written."""
-        self.formats()
+        names = names_of(self.formats())
         if self.out is not None:
             check_folder(self.out)
+            check_names(self.out, (*names, RUN, CELLS, PARTIAL))
 
     def _recorded(self) -> dict[str, Any]:
         """The options that the document holds."""

@@ -89,10 +89,10 @@ def show(report: Report, session: Session) -> None:
 def show_in(report: Report, out: Path | None, formats: Sequence[str], *, plain: bool) -> None:
     """The same for a report whose files of these formats lie in `out`."""
     from auditor import registry
+    from auditor.api.report import names_of
 
     registry.find("reports", "terminal").load()().print(report.document, stdout(), plain=plain)
     if report.interrupted:
         note(f"interrupted; finished cells are kept{'' if out is None else f' in {out}: the same command goes on'}")
     elif out is not None:
-        files = ["audit.json", *(registry.find("reports", name).load()().filename for name in formats)]
-        note("written: " + ", ".join(str(out / name) for name in files))
+        note("written: " + ", ".join(str(out / name) for name in names_of(formats)))

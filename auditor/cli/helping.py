@@ -1,4 +1,4 @@
-"""Verbs whose help page keeps its colours, since it is our own text, and whose interrupts keep their exit code."""
+"""Verbs: their help pages keep their colours, as our own text, and what stops them is not lost."""
 
 from __future__ import annotations
 
@@ -9,27 +9,8 @@ from typer.core import TyperCommand, TyperGroup
 from auditor.cli.screen import own_words
 
 
-class Broken(BaseException):
-    """An interrupt on its way to the entry point.
-
-    Attributes:
-        stop: what was raised.
-    """
-
-    def __init__(self, stop: KeyboardInterrupt) -> None:
-        super().__init__()
-        self.stop = stop
-
-
 class Verb(TyperCommand):
     """A command."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Runs it; an interrupt passes the library by, which knows one exit code for all signals."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as stop:
-            raise Broken(stop) from None
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Prints the page."""
@@ -37,8 +18,27 @@ class Verb(TyperCommand):
             super().format_help(ctx, formatter)
 
 
+class Halt(BaseException):
+    """Carries an interrupt past the command-line library, which would make 130 of whatever stopped the program."""
+
+    def __init__(self, stop: KeyboardInterrupt) -> None:
+        super().__init__()
+        self.stop = stop
+
+
 class Verbs(TyperGroup):
     """Several commands under one name."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs one of them.
+
+        Raises:
+            Halt: it was interrupted or told to stop.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise Halt(stop) from None
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Prints the page."""

@@ -19,13 +19,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 from typing import Any, BinaryIO, Final
 
 import numpy as np
 import psutil
-from pydantic import ValidationError
-from pydantic_core import from_json
+from pydantic import TypeAdapter
 
 from auditor import errors
 from auditor.document.audit import CellStatus
@@ -47,7 +46,18 @@ LEAST_LIMIT_S: Final = 600.0
 TIMES_ESTIMATE: Final = 20.0
 SHARE_OF_FREE: Final = 0.75
 MAX_LINE: Final = 256 * 1024 * 1024
+MOST_UNREAD: Final = 64
+"""Lines that are kept unread; a worker that says more waits."""
 GONE: Final = "gone"
+ANSWERS: Final[dict[str, TypeAdapter[Any]]] = {
+    "note": TypeAdapter(str),
+    "loaded": TypeAdapter(tuple[list[str], tuple[float, float] | None]),
+    "failed": TypeAdapter(tuple[str, str, str]),
+    "described": TypeAdapter(Described),
+    "tick": TypeAdapter(tuple[float | None, str]),
+    "trace": TypeAdapter(str),
+}
+"""What each kind of answer holds, besides that of a finished cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +104,7 @@ class Worker:
     ended: float = 0.0
 
     @classmethod
-    def start(cls, job: Job, inbox: SimpleQueue[Event]) -> Worker:
+    def start(cls, job: Job, inbox: Queue[Event]) -> Worker:
         """A process that begins to load the target of the job."""
         said = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the worker
         process = subprocess.Popen(
@@ -123,11 +133,12 @@ class Worker:
         self.cell = cell
         self.tell(f"run {cell.key}")
 
-    def _listen(self, inbox: SimpleQueue[Event]) -> None:
+    def _listen(self, inbox: Queue[Event]) -> None:
         assert self.process.stdout is not None
-        while line := self.process.stdout.readline(MAX_LINE):
-            kind, _, payload = line.rstrip(b"\n").partition(b" ")
-            inbox.put((self, kind.decode("ascii", "replace"), payload))
+        with self.process.stdout as lines:  # closed here alone: elsewhere that waits for as long as a line is read
+            while line := lines.readline(MAX_LINE):
+                kind, _, payload = line.rstrip(b"\n").partition(b" ")
+                inbox.put((self, kind.decode("ascii", "replace"), payload))
         inbox.put((self, GONE, b""))
 
     def memory(self) -> int:
@@ -156,15 +167,18 @@ class Worker:
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout, self.said):
+        for stream in (self.process.stdin, self.said):
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
 
     def how_it_ended(self) -> str:
-        """Exit code or signal, and the last line that it printed."""
-        code = self.process.wait()
-        what = f"its process was ended by signal {-code}" if code < 0 else f"it ended its process, exit code {code}"
+        """Exit code or signal, or that it has not ended and only says what no worker does; its last printed line."""
+        try:
+            code = self.process.wait(GRACE_S)
+            what = f"its process was ended by signal {-code}" if code < 0 else f"it ended its process, exit code {code}"
+        except subprocess.TimeoutExpired:
+            what = "its process runs and no longer answers as a worker does"
         self.said.seek(0, os.SEEK_END)
         self.said.seek(max(0, self.said.tell() - 4096))
         lines = self.said.read().decode("utf-8", "replace").strip().splitlines()
@@ -192,7 +206,7 @@ class Processes:
         free = int(SHARE_OF_FREE * psutil.virtual_memory().available / jobs)
         self._job, self._limits = job, limits
         self._memory = limits.memory if limits.memory is not None else free
-        self._inbox: SimpleQueue[Event] = SimpleQueue()
+        self._inbox: Queue[Event] = Queue(MOST_UNREAD)
         self._loaded: Any = None
         self._workers = [Worker.start(job, self._inbox) for _ in range(jobs)]
 
@@ -206,11 +220,11 @@ class Processes:
         first.tell("describe")
         while True:
             for worker, kind, payload in self._events():
-                if kind == "described" and worker is first:
-                    return self._described(payload)
-                self._loading(worker, kind, payload)
+                answer = self._loading(worker, kind, payload)
+                if isinstance(answer, Described) and worker is first:
+                    return self._planned_once(answer)
             for worker in self._workers:
-                if not worker.loaded and (beyond := self._beyond(worker)):
+                if (worker is first or not worker.loaded) and (beyond := self._beyond(worker)):
                     raise LoadError(f"{self._name} was not loaded: {beyond.why}.")
 
     def run(self, cells: Sequence[PlannedCell], observer: Observer, record: Record) -> Iterator[Finished]:
@@ -236,14 +250,8 @@ class Processes:
         while self._workers:
             self._workers.pop().end()
 
-    def _described(self, payload: bytes) -> Described:
-        """What a worker said of the target; refused where its code has made something else of it."""
-        try:
-            found = Described.model_validate_json(payload)
-        except ValidationError as error:
-            raise LoadError(
-                f"{self._name} was not loaded: its process described it with {error.error_count()} faults."
-            ) from None
+    def _planned_once(self, found: Described) -> Described:
+        """The description; refused where the model's code has made something else of the plan."""
         keys = [cell.key for cell in found.cells]
         if len(set(keys)) < len(keys):
             raise LoadError(
@@ -260,7 +268,7 @@ class Processes:
         """What has been said since; waits a moment for the first of it."""
         with contextlib.suppress(Empty):
             yield self._inbox.get(timeout=LOOK_S)
-            while True:
+            for _ in range(self._inbox.qsize()):  # no more: one that never stops talking has its limits, too
                 yield self._inbox.get_nowait()
 
     def _answered(
@@ -268,42 +276,42 @@ class Processes:
     ) -> Iterator[Finished]:
         """Deals with one answer while cells are carried out; gives the cell that it ends, if any."""
         cell = worker.cell
-        if cell is None:
+        if not worker.loaded:
             self._loading(worker, kind, payload)
-        elif kind == "tick":
-            fraction, note = from_json(payload)
-            observer.tick(fraction, str(note), cell=cell)
-        elif kind == "trace":
-            record.trace(cell, str(from_json(payload)))
-        elif kind == "finished":
+        elif cell is not None and kind == "finished":
             finished = _checked(payload, cell)
             worker.cell = None
             yield finished
+        elif cell is not None and kind in ("tick", "trace") and (answer := _heard(kind, payload)) is not None:
+            if kind == "tick":
+                fraction, note = answer
+                observer.tick(fraction, note, cell=cell)
+            else:
+                record.trace(cell, answer)
         else:
             yield from self._replaced(worker, Beyond("error", worker.how_it_ended()))
 
-    def _loading(self, worker: Worker, kind: str, payload: bytes) -> None:
+    def _loading(self, worker: Worker, kind: str, payload: bytes) -> Any:
         """What a worker says before it has a cell.
 
         Raises:
             AuditorError: what kept it from loading the target.
         """
-        if kind == "note":
-            text = str(from_json(payload))
-            if worker is self._workers[0]:  # the others say the same
-                LOG.warning("%s", text)
+        answer = _heard(kind, payload)
+        if answer is None:
+            raise LoadError(f"{self._name} was not loaded: {worker.how_it_ended()}.")
+        if kind == "note" and worker is self._workers[0]:  # the others say the same
+            LOG.warning("%s", answer)
         elif kind == "loaded":
-            loaded = from_json(payload)
-            if self._loaded is not None and not _is_same(self._loaded, loaded):
+            if self._loaded is not None and not _is_same(self._loaded, answer):
                 raise LoadError(
                     f"{self._name} is another model each time that it is loaded, so that no run of it can be repeated. "
                     "Seed what its factory draws, or load its weights from a file."
                 )
-            self._loaded, worker.loaded = loaded, True
+            self._loaded, worker.loaded, worker.since = answer, True, time.monotonic()
         elif kind == "failed":
-            raise _as_raised(payload)
-        elif kind == GONE:
-            raise LoadError(f"{self._name} was not loaded: {worker.how_it_ended()}.")
+            raise _as_raised(*answer)
+        return answer
 
     def _beyond(self, worker: Worker) -> Beyond | None:
         """The limit that a worker has passed."""
@@ -317,11 +325,13 @@ class Processes:
         return None
 
     def _replaced(self, worker: Worker, beyond: Beyond) -> Iterator[Finished]:
-        """Ends a worker and starts another in its place; its cell's row says why."""
+        """Ends a worker and starts another in its place; the row of its cell, if it has one, says why."""
         worker.end()
         self._workers[self._workers.index(worker)] = Worker.start(self._job, self._inbox)
-        if worker.cell is None:
+        if not worker.loaded:
             raise LoadError(f"{self._name} was not loaded: {beyond.why}.")
+        if worker.cell is None:
+            return
         yield Finished(
             row_of(worker.cell, beyond.status, beyond.why).model_copy(
                 update={"seconds": time.monotonic() - worker.since}
@@ -358,14 +368,21 @@ def _checked(payload: bytes, cell: PlannedCell) -> Finished:
     return finished
 
 
-def _as_raised(payload: bytes) -> Exception:
+def _heard(kind: str, payload: bytes) -> Any:
+    """What an answer says; None for what no worker says: user code may write into any stream that is open."""
+    try:
+        return ANSWERS[kind].validate_json(payload)
+    except (KeyError, ValueError):
+        return None
+
+
+def _as_raised(kind: str, text: str, told: str) -> Exception:
     """The error of a worker as it would have been raised here."""
-    kind, text, told = from_json(payload)
     known = getattr(errors, kind, None) if kind else None
     if isinstance(known, type) and issubclass(known, AuditorError):
         return known(text)
     error = RuntimeError(text)
-    error.add_note(str(told))
+    error.add_note(told)
     return error
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, Final
@@ -133,7 +133,7 @@ class Record:
             kept = {key: done for key, done in rows.items() if key in wanted and done.row.status in REUSED}
             if kept and not mixed:
                 _same_environment(before.header, header, self.folder)
-        _replace(self.folder / CELLS, b"".join(to_line(done) + b"\n" for done in kept.values()))
+        replace_file(self.folder / CELLS, b"".join(to_line(done) + b"\n" for done in kept.values()))
         self._file = RunFile(header=header, files=before.files)
         self._write_run()
         return kept
@@ -165,7 +165,7 @@ class Record:
     def partial(self, raw: bytes) -> None:
         """The document of what there is so far, beside the last complete one."""
         if self.folder is not None:
-            _replace(self.folder / PARTIAL, raw)
+            replace_file(self.folder / PARTIAL, raw)
 
     def commit(self, files: Mapping[str, bytes]) -> None:
         """Puts the files of a complete run in the place of the last one's, all together."""
@@ -183,7 +183,7 @@ class Record:
 
     def _write_run(self) -> None:
         assert self.folder is not None
-        _replace(self.folder / RUN, self._file.model_dump_json(indent=1).encode())
+        replace_file(self.folder / RUN, self._file.model_dump_json(indent=1).encode())
 
 
 def read_run(folder: Path) -> RunFile | None:
@@ -257,7 +257,12 @@ def _same_environment(before: Header, now: Header, folder: Path) -> None:
         )
 
 
-def _replace(path: Path, raw: bytes) -> None:
+def replace_file(path: Path, raw: bytes) -> None:
+    """Puts the bytes in the place of a file, so that a reader never sees half of them.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
     _renamed(_written(path, raw), path)
 
 
@@ -265,12 +270,14 @@ def _written(path: Path, raw: bytes) -> Path:
     """The bytes on the disk, under a temporary name beside `path`."""
     part = path.with_name(path.name + ".part")
     try:
-        with part.open("wb") as file:
+        part.unlink(missing_ok=True)  # a pipe would wait for a reader, a link leads elsewhere
+        with part.open("xb") as file:
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         raise _unwritable(path, error) from None
     return part
 

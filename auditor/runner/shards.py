@@ -70,7 +70,7 @@ def joined_shards(folders: Sequence[Path]) -> tuple[Header, dict[str, Finished]]
     first = None
     for folder in folders:
         file = read_run(folder)
-        if file is None or file.header is None:
+        if file is None or file.header is None or not file.header.described.cells:  # no plan: nothing may pass for that
             raise UsageError(
                 f"{folder} holds no run that can be merged: {RUN} is missing or of another version. Give the folders "
                 "that auditor run --shard wrote."

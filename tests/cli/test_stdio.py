@@ -237,6 +237,17 @@ def test_no_ending_forges_a_verdict_or_shows_a_traceback(tmp_path: Path, body: s
         assert done.stderr or code == 1
 
 
+@pytest.mark.parametrize(("body", "code"), [("KeyboardInterrupt", 130), ("Stopped(15)", 143), ("Stopped(1)", 129)])
+def test_what_stops_a_verb_is_its_exit_code_and_is_said(tmp_path: Path, body: str, code: int) -> None:
+    script = (
+        "import sys\nimport auditor.api.auditing as api\nfrom auditor import __main__\n"
+        f"from auditor.stopping import Stopped\ndef audit(*_, **__): raise {body}\n"
+        f"api.audit = audit\nsys.argv = ['auditor', 'run', {str(tmp_path)!r}]\n__main__.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (code, b"interrupted\n")
+
+
 def test_a_folder_that_is_gone_changes_no_exit_code(documents: dict[int, Path], tmp_path: Path) -> None:
     done = _run(f'mkdir {tmp_path}/x; cd {tmp_path}/x; rmdir {tmp_path}/x; "$@" {documents[1]}')
     assert (done.returncode, done.stderr) == (1, b"")

@@ -7,16 +7,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic_core import to_json
 
 import auditor
 from auditor.api.report import Report
 from auditor.document import canonical
 from auditor.errors import LoadError
+from auditor.runner.processes import Processes, Worker, _heard
+from auditor.runner.record import Record
 from tests.cli.program import auditor as program
 from tests.runner.hostile import hostile
+from tests.toys import Silent
 
 pytestmark = pytest.mark.workers
 LATE = "if CALLS > 90: "
@@ -72,6 +77,82 @@ def test_the_process_of_a_cell_may_end_and_is_replaced(tmp_path: Path) -> None:
     broken = [cell for cell in report.cells if cell.status == "error"]
     assert broken
     assert all(cell.reason.startswith("it ended its process, exit code 0") for cell in broken)
+
+
+SAY = (
+    "[os.write(n, {text!r}) for n in range(3, 60) if os.path.exists(f'/proc/self/fd/{{n}}') "
+    "and 'pipe' in os.readlink(f'/proc/self/fd/{{n}}') and __import__('fcntl').fcntl(n, 3) & 3]"
+)
+"""Writes into every pipe that is open for writing: that of the answers is one."""
+NO_ANSWERS = {
+    "unknown": SAY.format(text=b"junk\n"),
+    "says-that-it-is-gone": SAY.format(text=b"gone\n"),
+    "no-json": SAY.format(text=b"tick nope\n"),
+    "other-types": SAY.format(text=b'tick ["much", 1]\n'),
+    "no-trace": SAY.format(text=b"trace 1\n"),
+    "silent": "os.closerange(3, 60); time.sleep(1e6)",
+    "a-child-in-a-session-of-its-own-keeps-the-stream": (
+        "os.fork() == 0 and (os.setsid(), os.fork() == 0 and time.sleep(90), os._exit(0)); os._exit(3)"
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the stream of the answers in /proc")
+@pytest.mark.parametrize("does", NO_ANSWERS.values(), ids=list(NO_ANSWERS))
+def test_what_no_worker_says_costs_the_cell_under_way(tmp_path: Path, does: str) -> None:
+    start = time.monotonic()
+    report = audited(hostile(tmp_path / "t", forward=LATE + does))
+    assert time.monotonic() - start < 80
+    assert {cell.probe: cell.status for cell in report.cells} == {"strata": "ok", "corruption": "error"}
+    assert report.verdict.exit_code == 3
+
+
+@pytest.mark.parametrize("text", [b"note nope\n", b"loaded nope\n", b"described {}\n", b"failed 1\n", b"junk\n"])
+def test_what_no_answer_is_is_no_target(text: bytes) -> None:
+    kind, _, payload = text.rstrip().partition(b" ")
+    assert _heard(kind.decode(), payload) is None
+
+
+@pytest.mark.parametrize("loaded", [["a"], [["a"], None], [["a"], [0.5, float("nan")]]])
+def test_what_a_worker_has_loaded_is_understood(loaded: list[Any]) -> None:
+    assert (_heard("loaded", to_json(loaded)) is None) == (len(loaded) == 1)
+
+
+IN_CHECKS = "if CALLS > 60: "
+"""After the model is loaded, while it is checked."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("does", "limit", "said"),
+    [
+        ("time.sleep(1e6)", {"cell_timeout": 20}, "longer than 20 s"),
+        ("self.kept = [torch.ones(25_000_000) for _ in range(40)]; time.sleep(60)", {"max_memory": 1}, "1.0 GB"),
+    ],
+    ids=["time", "memory"],
+)
+def test_the_checks_of_a_target_have_limits_too(tmp_path: Path, does: str, limit: dict[str, Any], said: str) -> None:
+    with pytest.raises(LoadError, match=said):
+        audited(hostile(tmp_path / "t", forward=IN_CHECKS + does), **limit)
+
+
+@pytest.mark.slow
+def test_paths_hold_wherever_the_model_s_code_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile(tmp_path / "t", build="os.chdir('/')")
+    monkeypatch.chdir(tmp_path)
+    assert [cell.status for cell in audited(Path("t"), out="out").cells] == ["ok", "ok"]
+    assert (tmp_path / "out" / "audit.json").is_file()
+
+
+def test_a_worker_that_ends_between_two_cells_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is lost with it: its last cell is told already."""
+    idle, fresh = SimpleNamespace(loaded=True, cell=None, how_it_ended=lambda: "gone", end=lambda: None), object()
+    monkeypatch.setattr(Worker, "start", lambda *_: fresh)
+    pool = object.__new__(Processes)
+    pool._workers, pool._job, pool._inbox = [idle], None, None  # type: ignore[list-item, assignment]
+    assert list(pool._answered(idle, "gone", b"", Silent(), Record())) == []  # type: ignore[arg-type]
+    assert pool._workers == [fresh]
 
 
 AT_LOAD = [

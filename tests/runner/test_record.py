@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from auditor.document import CellRow, Estimate, Measured, Metric, measured
 from auditor.errors import UsageError
 from auditor.runner.finished import Finished, from_line, to_line
 from auditor.runner.plan import PlannedCell
-from auditor.runner.record import Described, Header, Record, read_cells, read_run
+from auditor.runner.record import Described, Header, Record, read_cells, read_run, replace_file
 from auditor.runner.shards import Shard, joined_shards
 from tests.runner.running import PLACE
 
@@ -70,6 +71,24 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
         kept = record.begin(header())
     assert kept == {"a": done("a"), "c": done("c")}  # what broke off is tried again
     assert read_cells(tmp_path) == kept
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes that have a name")
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_what_lies_at_a_temporary_name_is_not_written_to(tmp_path: Path, kind: str) -> None:
+    other, part = tmp_path / "other", tmp_path / "a.json.part"
+    other.write_bytes(b"mine")
+    os.mkfifo(part) if kind == "pipe" else part.symlink_to(other)
+    replace_file(tmp_path / "a.json", b"1")
+    assert (tmp_path / "a.json").read_bytes() == b"1"
+    assert not (tmp_path / "a.json").is_symlink()
+    assert other.read_bytes() == b"mine"
+
+
+def test_a_folder_at_a_temporary_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json.part").mkdir()
+    with pytest.raises(UsageError, match="cannot write"):
+        replace_file(tmp_path / "a.json", b"1")
 
 
 def test_a_complete_run_is_not_gone_on_with(tmp_path: Path) -> None:
