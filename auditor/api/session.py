@@ -159,7 +159,7 @@ class Session:
 
     def job(self, *, data: str | None = None, split: str | None = None, trust_pickle: bool = False) -> Job:
         """What is to be loaded and asked, as plain values."""
-        from auditor.data.sources import is_file
+        from auditor.data.catalogue import is_file
         from auditor.runner.job import Job
 
         resolved, root = self.resolved, self.resolved["data_root"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from auditor.errors import DataError, nearest
@@ -209,3 +211,15 @@ def find(name: str) -> DataEntry:
         f'"{name}" is neither a known data set nor a file that exists. {nearest(wanted, (e.id for e in CATALOGUE))} '
         'See "auditor list data", or give a path to an .npz, .pt or .safetensors file.'
     )
+
+
+def is_file(name_or_path: str) -> bool:
+    """Whether that means a file, and not a data set by its name."""
+    path = Path(os.path.expanduser(name_or_path))
+    looks_like_file = path.suffix.lower() in {".npz", ".pt", ".pth", ".safetensors"} or path.is_absolute()
+    return looks_like_file or (os.path.exists(path) and not is_known(name_or_path))
+
+
+def is_known(name: str) -> bool:
+    """Whether a data set is called so, whatever follows its colon."""
+    return any(entry.id == name.strip().lower().partition(":")[0] for entry in CATALOGUE)

@@ -96,7 +96,7 @@ def load_data(
         ConfigError: unknown transform.
     """
     check_transform(transform)
-    if is_file(name_or_path):
+    if catalogue.is_file(name_or_path):
         path = Path(os.path.expanduser(name_or_path))
         raw = files.read_file(path, node_fields=node_fields, edge_fields=edge_fields)
         with reading(path.name, error=GraphError, expected="a graph. Check what the file holds."):
@@ -139,17 +139,6 @@ def check_transform(transform: str) -> None:
         raise ConfigError(
             f'transform = "{transform}"; expected one of {", ".join(TRANSFORMS)}. {nearest(transform, TRANSFORMS)}'
         )
-
-
-def is_file(name_or_path: str) -> bool:
-    """Whether that means a file, and not a data set by its name."""
-    path = Path(os.path.expanduser(name_or_path))
-    looks_like_file = path.suffix.lower() in {".npz", ".pt", ".pth", ".safetensors"} or path.is_absolute()
-    return looks_like_file or (os.path.exists(path) and not _is_known(name_or_path))
-
-
-def _is_known(name: str) -> bool:
-    return any(entry.id == name.strip().lower().partition(":")[0] for entry in catalogue.CATALOGUE)
 
 
 def _read_named(
