@@ -195,7 +195,7 @@ class Session:
         cells = sum(1 if request.entry.deterministic else len(job.seeds) for request in asked)
         cells += job.training_seeds * len(asked)
         seconds, memory = self.resolved["cell_timeout"], self.resolved["max_memory"]
-        limits = Limits(seconds or None, int(memory * 2**30) or None)
+        limits = Limits(seconds or None, max(1, int(memory * 2**30)) if memory else None)
         if jobs is None and self.resolved["executor"] == "ray":
             from auditor.runner.ray_tasks import RayTasks
 

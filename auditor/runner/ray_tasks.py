@@ -47,12 +47,14 @@ class RayTasks:
                 "executor is ray, which is not installed. Run: pip install ray, or leave it out."
             ) from None
         self._ray, self._job, self._limits, self._address = ray, job, limits, address
+        self._began = False
         self._first = Processes(job, 1, limits)
 
     def describe(self) -> Described:
         """See `Executor`; the target is loaded here once, to plan."""
         found = self._first.describe()
         self._first.close()
+        self._connect()  # before anything is written: a wrong address costs nothing
         return found
 
     def run(self, cells: Sequence[PlannedCell], observer: Observer, record: Record) -> Iterator[Finished]:
@@ -60,7 +62,6 @@ class RayTasks:
         del record  # tracebacks stay with the task that met them
         if not cells:
             return
-        self._connect()
         job, said = self._ray.put(self._job), SimpleQueue[tuple[str, Any]]()
         task = self._ray.remote(num_cpus=self._job.threads, max_retries=RETRIES)(_carried_out)
         groups: dict[object, list[PlannedCell]] = {}
@@ -83,13 +84,15 @@ class RayTasks:
             listener.join()
 
     def close(self) -> None:
-        """See `Executor`; ends the tasks, and a cluster that was begun for them."""
+        """See `Executor`; ends the tasks, and a cluster that was begun for them. A caller's connection stays open."""
         self._first.close()
-        self._ray.shutdown()
+        if self._began:
+            self._ray.shutdown()
 
     def _connect(self) -> None:
         if self._ray.is_initialized():
             return
+        self._began = True
         try:
             self._ray.init(address=self._address, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
         except (ConnectionError, ValueError, RuntimeError) as error:

@@ -11,7 +11,7 @@ from auditor.errors import ConfigError, UsageError
 from auditor.runner.executor import group_of
 from auditor.runner.finished import Finished
 from auditor.runner.plan import PlannedCell
-from auditor.runner.record import CELLS, RUN, Header, read_cells, read_run
+from auditor.runner.record import CELLS, REUSED, RUN, Header, read_cells, read_run
 
 MOST = 10_000
 
@@ -97,6 +97,10 @@ def _differs(one: Header, other: Header) -> list[str]:
 def _add(found: dict[str, Finished], more: Mapping[str, Finished], folder: Path) -> None:
     for key, done in more.items():
         known = found.setdefault(key, done)
+        if known.row.status in REUSED and done.row.status not in REUSED:
+            continue  # it broke off here, and was tried again elsewhere
+        if known.row.status not in REUSED:
+            found[key] = known = done
         if _numbers(known) != _numbers(done):
             raise UsageError(
                 f"{folder / CELLS} gives other numbers for {done.row.probe} seed {done.row.seed} than another folder; "

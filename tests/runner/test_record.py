@@ -210,6 +210,12 @@ def test_shards_are_joined(tmp_path: Path) -> None:
     assert joined == header()
 
 
+def test_a_cell_that_broke_off_in_one_folder_and_not_in_another_is_the_finished_one(tmp_path: Path) -> None:
+    folders = [shard(tmp_path / "1", done("a", "error")), shard(tmp_path / "2", done("a"))]
+    for order in (folders, folders[::-1]):
+        assert joined_shards(order)[1] == {"a": done("a")}
+
+
 def test_what_does_not_belong_together_is_not_joined(tmp_path: Path) -> None:
     one = shard(tmp_path / "1", done("a"))
     with pytest.raises(UsageError, match="holds no run"):
