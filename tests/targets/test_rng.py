@@ -41,7 +41,11 @@ GRAPH = sbm_graph(seed=2)
 
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """A user's file: PyG imports it by its bare name to generate a forward."""
+    """A user's file: PyG imports it by its bare name to generate a forward, whose name it draws from `random`.
+
+    The generator begins anew here, since what another test has left it in gives names that are taken.
+    """
+    random.seed()
     (tmp_path / "models_of_a_user.py").write_text(MODELS)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield importlib.import_module("models_of_a_user")
