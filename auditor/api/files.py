@@ -8,7 +8,7 @@ from pathlib import Path
 
 from auditor.errors import UsageError
 from auditor.reading.files import MAX_DOCUMENT, bytes_of
-from auditor.runner.record import replace_file
+from auditor.replacing import replace_file
 
 
 def prepare_folder(path: Path) -> Path:

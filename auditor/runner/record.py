@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, Final
@@ -27,6 +27,7 @@ from auditor.errors import UsageError
 from auditor.reading.files import bytes_of
 from auditor.records import Model
 from auditor.registry import Profile
+from auditor.replacing import part_of, rename, replace_file, unwritable
 from auditor.runner.finished import Finished, from_line, to_line
 from auditor.runner.plan import PlannedCell
 
@@ -148,7 +149,7 @@ class Record:
                 lines.flush()
                 os.fsync(lines.fileno())
         except OSError as error:
-            raise _unwritable(self.folder / CELLS, error) from None
+            raise unwritable(self.folder / CELLS, error) from None
 
     def trace(self, planned: PlannedCell, text: str) -> None:
         """Keeps the traceback of a cell that broke off."""
@@ -171,9 +172,9 @@ class Record:
         """Puts the files of a complete run in the place of the last one's, all together."""
         if self.folder is None:
             return
-        parts = {name: _written(self.folder / name, raw) for name, raw in files.items()}
+        parts = {name: part_of(self.folder / name, raw) for name, raw in files.items()}
         for name, part in parts.items():
-            _renamed(part, self.folder / name)
+            rename(part, self.folder / name)
         ours = (*files, *self._errors)
         for name in {*self._file.files, PARTIAL} - set(ours):
             if _is_inside(name) and (self.folder / name).is_file():
@@ -228,7 +229,7 @@ def _locked(place: Path, shown: Path) -> Iterator[None]:
     except Timeout:
         raise UsageError(f"another run is writing to {shown}. Wait for it, or choose another folder with -o.") from None
     except OSError as error:
-        raise _unwritable(shown, error) from None
+        raise unwritable(shown, error) from None
     try:
         if (free := shutil.disk_usage(place).free) < LEAST_FREE:
             raise UsageError(
@@ -255,39 +256,3 @@ def _same_environment(before: Header, now: Header, folder: Path) -> None:
             f"{folder.name} holds an interrupted run made with {', '.join(changed)}; its numbers and new ones do not "
             "belong in one document. Give --fresh to start over, or --accept-mixed-env to use them all the same."
         )
-
-
-def replace_file(path: Path, raw: bytes) -> None:
-    """Puts the bytes in the place of a file, so that a reader never sees half of them.
-
-    Raises:
-        UsageError: it cannot be written.
-    """
-    _renamed(_written(path, raw), path)
-
-
-def _written(path: Path, raw: bytes) -> Path:
-    """The bytes on the disk, under a temporary name beside `path`."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.unlink(missing_ok=True)  # a pipe would wait for a reader, a link leads elsewhere
-        with part.open("xb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise _unwritable(path, error) from None
-    return part
-
-
-def _renamed(part: Path, path: Path) -> None:
-    try:
-        part.replace(path)
-    except OSError as error:
-        raise _unwritable(path, error) from None
-
-
-def _unwritable(path: Path, error: OSError) -> UsageError:
-    return UsageError(f"cannot write {path}: {error.strerror}. Choose another place with -o.")

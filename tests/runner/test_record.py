@@ -12,9 +12,10 @@ import pytest
 from auditor import __version__
 from auditor.document import CellRow, Estimate, Measured, Metric, measured
 from auditor.errors import UsageError
+from auditor.replacing import replace_file
 from auditor.runner.finished import Finished, from_line, to_line
 from auditor.runner.plan import PlannedCell
-from auditor.runner.record import Described, Header, Record, read_cells, read_run, replace_file
+from auditor.runner.record import Described, Header, Record, read_cells, read_run
 from auditor.runner.shards import Shard, joined_shards
 from tests.runner.running import PLACE
 
