@@ -215,7 +215,7 @@ def check(
         job = session.job(**_of_path(data, split, live, trust_pickle=trust_pickle))
         with stoppable(), closing(session.workers(job, jobs=1)) as workers:
             found = workers.describe()
-        return Check(found.target, found.validity, found.cells, session.jobs(len(found.cells)))
+        return Check(found.target, found.validity, found.cells, session.jobs())
     from auditor.runner.undisturbed import undisturbed
 
     with undisturbed(session.resolved["threads"]):

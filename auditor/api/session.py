@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 
 
 LOG = logging.getLogger("auditor")
+WORTH_A_WORKER_S = 10.0
+"""CPU seconds of a plan for which it is worth to load the target once more."""
 UNRECORDED = (
     *("out", "data_root", "plain", "format"),
     *("jobs", "cell_timeout", "max_memory", "resume", "accept_mixed_env", "shard", "executor"),
@@ -182,25 +185,29 @@ class Session:
 
         return Bench.of(target, self.job())
 
-    def jobs(self, cells: int) -> int:
-        """Worker processes for that many cells."""
-        return max(1, min(parse_jobs(self.resolved["jobs"], self.resolved["threads"]), cells))
+    def jobs(self) -> int:
+        """Worker processes: as many as were asked for, else one a core as far as there is work for each; one a cell."""
+        asked, new = self.probes(), self.resolved["training_seeds"]
+        times = [new + (1 if request.entry.deterministic else len(self.seeds())) for request in asked]
+        jobs: int = min(parse_jobs(self.resolved["jobs"], self.resolved["threads"]), sum(times))
+        if self.resolved["jobs"] == "auto":
+            each = (request.entry.cost.get(self.resolved["profile"], 0.0) for request in asked)
+            estimate = sum(n * seconds for n, seconds in zip(times, each, strict=True))
+            jobs = min(jobs, math.ceil(estimate / WORTH_A_WORKER_S))
+        return max(1, jobs)
 
     def workers(self, job: Job, *, jobs: int | None = None) -> Executor:
         """The executor that runs in processes of its own, here or on a cluster: user code is nowhere else."""
         from auditor.runner.processes import Limits, Processes
 
         self._say_what_is_not_read()
-        asked = self.probes()
-        cells = sum(1 if request.entry.deterministic else len(job.seeds) for request in asked)
-        cells += job.training_seeds * len(asked)
         seconds, memory = self.resolved["cell_timeout"], self.resolved["max_memory"]
         limits = Limits(seconds or None, max(1, int(memory * 2**30)) if memory else None)
         if jobs is None and self.resolved["executor"] == "ray":
             from auditor.runner.ray_tasks import RayTasks
 
             return RayTasks(job, limits, self.resolved["ray_address"] or None)
-        return Processes(job, jobs or self.jobs(cells), limits)
+        return Processes(job, jobs or self.jobs(), limits)
 
     def run(self, start: Callable[[], Executor], *, observer: Observer, argv: tuple[str, ...] = ()) -> Report:
         """Runs the plan, writes `audit.json` and the reports asked for; `start` loads the target.
