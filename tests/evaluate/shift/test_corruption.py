@@ -404,5 +404,7 @@ def test_cora_gcn_falls_as_far_as_published_prototypes(data_root, tmp_path):
     assert row(result, "msp_auroc", "feature-noise=1").facts.silent
     assert row(result, "accuracy", "feature-noise=1").facts.remarks["norm_ratio"] == pytest.approx(0.26 / 2.08, rel=0.1)
     assert 1.0 <= row(result, "accuracy", "edge-drop=0.5").facts.design_effect < 3.0
-    # One Louvain partition says little: over seeds its design effect lies between 3 and 7.
-    assert 3.0 < np.median([Reference.of(make_cell(cora, "corruption", seed=s)).deff for s in range(9)]) < 5.0
+    # Every seed asks the same of one partition of the nodes, whose design effect lies between 3 and 7 as it is drawn.
+    effects = {Reference.of(make_cell(cora, "corruption", seed=s)).deff for s in range(3)}
+    assert len(effects) == 1
+    assert 3.0 < effects.pop() < 7.0
