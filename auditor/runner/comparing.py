@@ -21,12 +21,14 @@ from auditor.document import NONE, Audit, CellRow, Comparison, Result
 from auditor.errors import AuditorError, CapabilityError, ConfigError, SkippedError, UsageError
 from auditor.outcomes import FlipSet
 from auditor.runner.assemble import RunSettings, assemble_audit
+from auditor.runner.bench import Bench
 from auditor.runner.describe import check_validity, environment, target_row
-from auditor.runner.execute import OURS_OR_THEIRS, TrainedCache, not_run, run_cells
+from auditor.runner.execute import OURS_OR_THEIRS, TrainedCache, not_run
 from auditor.runner.finished import Finished, said_of
 from auditor.runner.observer import Observer
 from auditor.runner.plan import PlannedCell, ProbeRequest, plan
 from auditor.runner.record import Record
+from auditor.runner.running import carried_out
 from auditor.statistics.draws import generator
 from auditor.stopping import exit_code_of
 from auditor.targets.target import DefenseTag, Target
@@ -145,8 +147,8 @@ class _Run:
         if key not in self.arms.reasons:
             fitted = self.arms.targets[key]
             cells, side = self.plan(fitted, request, seed), self.settings.side
-            how = {"observer": self.observer, "models": self.models, "record": self.record}
-            yield from run_cells(fitted, cells, side=side, **how)  # type: ignore[arg-type]
+            bench = Bench(fitted, cells, side, models=self.models)
+            yield from carried_out(bench, cells, self.observer, self.record)
             return
         status, why = self.arms.reasons[key]
         reason = f"{request.spec} was not fitted: {why}"

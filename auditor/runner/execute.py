@@ -9,7 +9,6 @@ import contextlib
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from auditor.probe import Cell, CellResult
 from auditor.runner.finished import Finished, row_of, said_of
 from auditor.runner.observer import Observer
 from auditor.runner.plan import PlannedCell, usable_attacks
-from auditor.runner.record import Record
 from auditor.shared import Shared
 from auditor.statistics.node_bootstrap import Memo
 from auditor.targets.target import Target
@@ -125,30 +123,6 @@ def _measured(
     if not result.measured:  # a finished cell holds a number: whoever reads the document relies on that
         raise SkippedError(f"{entry.id} found nothing to measure")
     return result
-
-
-def run_cells(
-    target: Target,
-    cells: Iterable[PlannedCell],
-    *,
-    side: SideKnowledge,
-    observer: Observer,
-    models: TrainedCache,
-    record: Record,
-) -> Iterator[Finished]:
-    """Cells one after another, as they finish; each is in the record before it is given.
-
-    Raises:
-        KeyboardInterrupt: passed on; cells already given are kept.
-    """
-    for planned in cells:
-        observer.started(planned)
-        tick = partial(observer.tick, cell=planned)
-        finished = run_cell(target, planned, side=side, models=models, tick=tick, trace=record.trace)
-        record.add(finished)
-        yield finished
-        # Said only once the caller holds the cell: what is shown as done survives an interrupt.
-        observer.finished(finished.row)
 
 
 def not_run(cells: Iterable[PlannedCell], status: CellStatus, reason: str, observer: Observer) -> Iterator[Finished]:

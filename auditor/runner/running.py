@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 from auditor.document import Audit
 from auditor.policy.baseline import Baseline
@@ -49,9 +50,8 @@ def run_audit(
         for cell in cells:
             if cell.key in finished:
                 observer.finished(finished[cell.key].row)
-        for done in _carried_out(executor, [cell for cell in cells if cell.key not in finished], observer, record):
+        for done in carried_out(executor, [cell for cell in cells if cell.key not in finished], observer, record):
             finished[done.row.key] = done
-            observer.finished(done.row)
     except KeyboardInterrupt as stop:
         stopped = exit_code_of(stop)
     return assembled(
@@ -84,15 +84,15 @@ def assembled(
     )
 
 
-def _carried_out(
+def carried_out(
     executor: Executor, cells: Sequence[PlannedCell], observer: Observer, record: Record
 ) -> Iterator[Finished]:
-    """Cells as they finish; each is in the record before anybody hears of it. One that is skipped needs no executor."""
-    for cell in cells:
-        if cell.skip:
-            done = Finished(row_of(cell, "skipped", cell.skip))
-            record.add(done)
-            yield done
-    for done in executor.run([cell for cell in cells if not cell.skip], observer, record):
+    """Cells as they finish, each in the record before it is given; one that is skipped needs no executor.
+
+    What is shown as done survives an interrupt: the observer hears of a cell once the caller holds it.
+    """
+    skipped = (Finished(row_of(cell, "skipped", cell.skip)) for cell in cells if cell.skip)
+    for done in chain(skipped, executor.run([cell for cell in cells if not cell.skip], observer, record)):
         record.add(done)
         yield done
+        observer.finished(done.row)

@@ -14,10 +14,12 @@ from auditor.policy import Policy
 from auditor.probe import Cell, CellResult
 from auditor.runner import execute
 from auditor.runner.assemble import RunSettings
-from auditor.runner.execute import TrainedCache, run_cells
+from auditor.runner.bench import Bench
+from auditor.runner.execute import TrainedCache
 from auditor.runner.finished import Finished, from_line
 from auditor.runner.plan import PlannedCell, choose_probes, plan
 from auditor.runner.record import Record, read_cells
+from auditor.runner.running import carried_out
 from auditor.targets.target import Target
 from auditor.view import SideKnowledge
 from tests.runner.running import audited
@@ -72,9 +74,9 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
 
 
 def run(target: Target, only: str, out: Path | None = None, observer: Silent | None = None) -> list[Finished]:
-    how = {"side": SIDE, "observer": observer or Silent(), "models": TrainedCache()}
+    cells = planned(target, only)
     with Record.opened(out) as record:
-        return list(run_cells(target, planned(target, only), record=record, **how))  # type: ignore[arg-type]
+        return list(carried_out(Bench(target, cells, SIDE), cells, observer or Silent(), record))
 
 
 def test_a_finished_cell_carries_its_numbers_and_the_row_all_else(target: Target, answers: Answers) -> None:
