@@ -101,3 +101,26 @@ def _visible(text: str) -> str:
         # Categories C*: controls, formats (bidi marks, zero-width), surrogates, private use; Z*: any separator.
         text = "".join(" " if c.isspace() else c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
     return _PILED.sub(r"\1", _HIDDEN.sub("", text))
+
+
+_ASCII = {
+    **dict.fromkeys("−–—‐‑‒―─━═╌╍┄┈╴╶╸╺╼╾", "-"),
+    **dict.fromkeys("│┃║╎╏┆┊╵╷╹╻▏▌▐", "|"),
+    **dict.fromkeys("┌┐└┘├┤┬┴┼┏┓┗┛┣┫┳┻╋╔╗╚╝╠╣╦╩╬╒╓╕╖╘╙╛╜╞╡╪╭╮╰╯", "+"),
+    **dict.fromkeys("‘’‚′", "'"),
+    **dict.fromkeys("“”„″«»", '"'),
+    **dict.fromkeys("•·∙▪●", "*"),
+    **{"≤": "<=", "≥": ">=", "≠": "!=", "≈": "~", "±": "+/-", "×": "x", "÷": "/", "√": "sqrt", "∞": "inf"},
+    **{"→": "->", "←": "<-", "↔": "<->", "↑": "^", "↓": "v", "⇒": "=>", "…": "...", "✓": "ok", "✗": "x"},
+    **{"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "λ": "lambda", "μ": "mu", "σ": "sigma"},
+    **{"Δ": "delta ", "Σ": "sum", "ß": "ss", "æ": "ae", "ø": "o", "œ": "oe", "ł": "l"},
+}
+
+
+def ascii_form(text: str) -> str:
+    """Text without a character beyond ASCII: `<=` for `≤`, `-` for a minus, `e` for `é`, `?` where there is no form."""
+    return "".join(_ASCII.get(sign) or _letters(sign) or "?" for sign in text)
+
+
+def _letters(sign: str) -> str:
+    return "".join(part for part in unicodedata.normalize("NFKD", sign) if part.isascii())

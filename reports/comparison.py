@@ -96,7 +96,7 @@ def leading(columns: Sequence[Headline], room: int) -> list[int]:
 def broken(name: str, width: int) -> list[str]:
     """Lines of at most `width` letters, broken at spaces and behind the punctuation of ids where it can be."""
     lines, width = [""], max(width, 1)
-    for piece in re.findall(r"[^:,_/= ]*[:,_/= ]*", name)[:-1]:
+    for piece in re.findall(r"[^:,_/= -]*[:,_/= -]*", name)[:-1]:
         if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > width:
             lines.append("")
         lines[-1] += piece

@@ -112,7 +112,9 @@ def _compared(cell: Headline | None) -> str:
 
 def _answers(audit: Audit) -> list[str]:
     lines = ["| | | |", "|---|---|---|"]
-    lines += [f"| **{a.title}** | {a.status} | {escape(a.text)} |" for a in views.answers(audit)]
+    for answer in views.briefly(audit):
+        text = answer.text if answer.result is None else said(answer.result, views.item(audit))
+        lines.append(f"| **{answer.title}** | {answer.status} | {escape(text)} |")
     return [*lines, ""]
 
 

@@ -1,4 +1,4 @@
-"""What an audit would do, on the terminal: the target, its checks, the plan."""
+"""What an audit would do, on the terminal: whether the target can be audited, what is wrong with it, the plan."""
 
 from __future__ import annotations
 
@@ -11,23 +11,45 @@ from rich.text import Text
 from auditor.document import TargetRow, ValidityRow
 from reports.sentences import names
 from reports.sentences import target as words
+from reports.sentences.numbers import closed
+from reports.terminal_layout import Screen
 
 
 def check_parts(
-    target: TargetRow, checks: Sequence[ValidityRow], plan: Sequence[words.Planned], failed: Sequence[str], jobs: int
+    target: TargetRow,
+    checks: Sequence[ValidityRow],
+    plan: Sequence[words.Planned],
+    failed: Sequence[str],
+    jobs: int,
+    screen: Screen,
+    *,
+    path: str,
+    verbose: bool,
 ) -> Iterable[RenderableType]:
-    """Facts of the target, a row for each check and each test, and both counted; `failed` checks spoil an audit."""
-    yield Text(target.name, style="bold")
-    yield from map(Text, (*words.facts(target), words.offers(target)))
-    table = Table("check", "kind", "status", "evidence")
+    """A line that says whether, one for each check that did not pass, and the plan; `failed` checks spoil an audit."""
+    yield screen.text(words.auditable(target, checks, failed), "bold")
+    yield from (screen.text(closed(fact)) for fact in words.facts(target))
     for row in checks:
-        table.add_row(*map(Text, (row.id, row.kind, names.CHECKS[row.status], row.evidence)))
-    yield table
-    table = Table(*words.PLAN_HEADS)
-    for cell in plan:
-        table.add_row(*map(Text, words.plan_cells(cell)))
-    yield table
-    yield Text(f"{words.passed(checks)}.")
-    yield Text(words.plan(plan, jobs))
+        if row.status in ("warn", "fail"):
+            yield from screen.labelled(names.CHECKS[row.status], [closed(f"{row.id}: {row.evidence}")])
+    if verbose:
+        yield screen.text(closed(words.offers(target)))
+        yield _table(("check", "kind", "status", "evidence"), [_cells(row) for row in checks])
+        yield _table(words.PLAN_HEADS, [words.plan_cells(cell) for cell in plan])
+    yield from screen.labelled("Plan", [words.plan(plan, jobs), *words.skipped(plan)])
     if failed:
-        yield Text(f"NOT TRUSTWORTHY  {names.checks(failed)} failed", style="bold red")
+        word, text = "NOT TRUSTWORTHY", f"{names.checks(failed)} failed. Exit code 3."
+        yield screen.verdict("fail", word, closed(text[:1].upper() + text[1:]))
+    elif path:
+        yield from screen.labelled("Next", [f"auditor run {path}"])
+
+
+def _cells(row: ValidityRow) -> tuple[str, ...]:
+    return row.id, row.kind, names.CHECKS[row.status], row.evidence
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(*heads)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table

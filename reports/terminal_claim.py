@@ -12,9 +12,22 @@ from rich.text import Text
 from auditor.document import Audit
 from reports.sentences import claim, names
 from reports.sentences.numbers import closed
+from reports.terminal_layout import STYLE, Screen
 
-_STYLE = {"VIOLATED": "bold red", "UNDERPOWERED": "bold yellow", "CONSISTENT": "bold green"}
 _LABEL = 10
+
+
+def claim_screen(audit: Audit, screen: Screen) -> Iterable[RenderableType]:
+    """What is claimed, and what of it holds; before a run what would be run."""
+    facts, lines = claim.found(audit), claim.lines(audit)
+    if facts is None:
+        yield from (screen.text(closed(f"{label or 'with'}: {text}")) for label, text in lines)
+        return
+    yield screen.text(closed(f"Claim: {lines[0][1]}"), "bold")
+    yield screen.text(closed(claim.verdict(facts)))
+    if odds := claim.odds(facts):
+        yield screen.text(odds)
+    yield from screen.gap()
 
 
 def claim_parts(audit: Audit, *, plain: bool) -> Iterable[RenderableType]:
@@ -27,7 +40,7 @@ def claim_parts(audit: Audit, *, plain: bool) -> Iterable[RenderableType]:
         return
     if facts.bounds:
         yield _table(claim.bound_rows(facts), plain=plain)
-    yield Text.assemble("\n", (facts.verdict, _STYLE[facts.verdict]), f": {closed(claim.why(facts))}")
+    yield Text.assemble("\n", (facts.verdict, STYLE[facts.verdict]), f": {closed(claim.why(facts))}")
 
 
 def _lines(audit: Audit) -> Table:

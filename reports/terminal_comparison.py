@@ -1,4 +1,4 @@
-"""The comparison on the terminal: a line of numbers per defence, its controls behind it, and what may be said."""
+"""The comparison on the terminal: what each defence buys and costs on one screen, and the whole matrix for who asks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,81 @@ from rich.table import Table
 from rich.text import Text
 
 from auditor.document import Audit, Comparison, Headline
-from reports.comparison import Grid, broken, leading, to
+from reports.comparison import Grid, Row, broken, leading, to
 from reports.sentences import comparison as words
-from reports.sentences.numbers import MISSING
+from reports.sentences import names
+from reports.sentences.numbers import MISSING, closed, count
+from reports.terminal_layout import Screen
 
 _NUMBER = 14  # columns of `1.2 better to`
 _LAST = 7  # of `seconds`
 _NAME = 15  # at least, for names
 _STYLE = {"better": "bold green", "worse": "bold red"}
+
+
+_ROWS_SHOWN = 8
+_COLUMNS_SHOWN = 4
+
+
+def comparison_screen(audit: Audit, compared: Comparison, screen: Screen) -> Iterable[RenderableType]:
+    """Verdict on the defences, one table, and of each what it buys and costs."""
+    grid = Grid.of(compared)
+    yield screen.text(words.headline(audit.target.name, compared), "bold")
+    yield from screen.gap()
+    shown = leading(grid.columns, _COLUMNS_SHOWN)
+    rows = _leading_rows(grid)
+    sure = {row.name: words.confidence(audit.results, row.name) for row in rows}
+    sure = sure if any(text != MISSING for text in sure.values()) else {}
+    yield from screen.table(
+        ("", *(names.column(grid.columns[k])[0] for k in shown), *(["confidence"] if sure else [])),
+        (
+            "",
+            *(f"{names.column(grid.columns[k])[1]} {words.arrow(grid.columns[k])}".strip() for k in shown),
+            *(["points"] if sure else []),
+        ),
+        [(_name(row), *(_value(row.cells[k]) for k in shown), *([sure[row.name]] if sure else [])) for row in rows],
+    )
+    more = len(grid.rows) - len(rows)
+    left = f" {count(more, 'more row')}: --verbose." if more else ""
+    if any(row.is_control for row in rows):
+        yield screen.text(f"{words.CONTROLS}{left}", "dim")
+    elif left:
+        yield screen.text(left.strip(), "dim")
+    for row in grid.asked:
+        yield from screen.gap()
+        yield screen.text(f"{row.name}: {words.outcome(row.arm)}", "bold")
+        if row.arm.reason:
+            yield screen.text(closed(f"{words.missing(row.arm)}: {row.arm.reason}"))
+        yield from screen.labelled("Buys", words.buys(row.arm) or [words.NOTHING_COMPARED])
+        yield from screen.labelled("Costs", words.costs(row.arm) or ["Nothing that was measured."])
+        yield from screen.labelled("Guarantee", [closed(words.guarantee(row.arm))])
+    yield from screen.gap()
+
+
+def _leading_rows(grid: Grid) -> list[Row]:
+    """All rows, or where they are many the ones asked for and the first control of each."""
+    if len(grid.rows) <= _ROWS_SHOWN:
+        return list(grid.rows)
+    kept, last = [], None
+    for row in grid.rows:
+        if not row.is_control:
+            kept.append(row)
+        elif row.arm.control_of != last:
+            last = row.arm.control_of
+            kept.append(row)
+    return kept
+
+
+def _name(row: Row) -> str:
+    return f"  {row.short}" if row.is_control else names.arm(row.name)
+
+
+def _unit(column: Headline) -> str:
+    return f"{names.column(column)[1]} {words.arrow(column)}".strip()
+
+
+def _value(cell: Headline | None) -> str:
+    return MISSING if cell is None else words.number(cell)[0]
 
 
 def comparison_parts(audit: Audit, compared: Comparison, *, width: int, plain: bool) -> Iterable[RenderableType]:

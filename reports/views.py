@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from auditor.document import NONE, RECIPE, Audit, CellRow, Result, Series, ValidityRow
 from auditor.document.facts import SEVERITIES, ClaimFacts
 from reports.sentences import names
-from reports.sentences.compose import UNANSWERED, UNASKED, said, unanswered, word
+from reports.sentences.compose import ABSENT, SEEN, UNANSWERED, UNASKED, is_found, nearness, said, unanswered, word
 
 _STATUSES = ("fail", "inconclusive", "accepted", "pass")
 _CHECKS = ("fail", "warn", "not_checked", "pass")
@@ -19,9 +19,9 @@ _CHECKS = ("fail", "warn", "not_checked", "pass")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One of the questions, answered by the worst judged result of its family; `status` is a word for people.
+    """One of the questions, answered by the judged result of its family that is nearest to its limit.
 
-    `asked` is whether any test of it was in the run.
+    `status` is a word for people; `asked` is whether any test of it was in the run.
     """
 
     family: str
@@ -77,6 +77,30 @@ def undefended(audit: Audit) -> list[Result]:
     if audit.comparison is None:
         return [result for result in judged(audit) if result.arm != RECIPE]
     return [result for result in judged(audit) if result.arm == NONE]
+
+
+def nearest(results: Iterable[Result]) -> list[Result]:
+    """Those over their limits first, then those in which something is proven, each by how near its limit that is."""
+
+    def key(result: Result) -> tuple[bool, bool, float]:
+        scaled, is_proven = nearness(result), is_found(result)
+        lo = None if scaled is None else scaled.lo
+        if lo is None:
+            lo = 0.0 if is_proven else float("-inf")
+        return not result.has_status("fail"), not is_proven, -lo
+
+    return sorted(results, key=key)
+
+
+def briefly(audit: Audit) -> list[Answer]:
+    """What fits on a screen: of each question its answer; behind it, without their texts, what else is over or open."""
+    lines = []
+    for answer in answers(audit):
+        lines.append(answer)
+        for result in nearest(of_family(undefended(audit), answer.family)):
+            if result is not answer.result and word(result) not in (SEEN, ABSENT):
+                lines.append(replace(answer, status=word(result), text="", result=result))
+    return lines
 
 
 def is_control(audit: Audit, result: Result) -> bool:
@@ -136,11 +160,15 @@ def missing(audit: Audit) -> list[Missing]:
 
 
 def listed_missing(audit: Audit) -> list[Missing]:
-    """The same as they are listed: in a comparison one line for all arms that share probe, status and reason."""
+    """The same as they are listed: in a comparison one line for all arms that share probe, status and reason.
+
+    A comparison says itself which defences were not fitted, and why: their cells are not told again.
+    """
     if audit.comparison is None:
         return missing(audit)
+    unfitted = {arm.arm for arm in audit.comparison.arms if arm.reason and not arm.headlines}
     found: dict[tuple[str, str, str], list[Missing]] = {}
-    for each in missing(audit):
+    for each in (each for each in missing(audit) if each.arm not in unfitted):
         found.setdefault((each.probe, each.status, each.reason), []).append(each)
     return [
         first if not more else replace(first, arm=", ".join(each.arm for each in (first, *more)))
@@ -182,7 +210,7 @@ def _as_one(rows: Sequence[tuple[ValidityRow, str]]) -> ValidityRow:
 
 def _answer(audit: Audit, family: str) -> Answer:
     title, question = names.TITLES.get(family, family), names.QUESTIONS.get(family, "")
-    results = of_family(undefended(audit), family)
+    results = nearest(of_family(undefended(audit), family))
     if results:
         return Answer(family, title, question, word(results[0]), said(results[0], item(audit)), results[0])
     cells = [c for c in audit.cells if c.family == family and (audit.comparison is None or c.arm == NONE)]

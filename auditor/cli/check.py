@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import typer
 
 from auditor.cli import options
@@ -18,12 +20,14 @@ def check(
     jobs: options.Jobs = None,
     data: options.Data = None,
     data_root: options.DataRoot = None,
+    plain: options.Plain = None,
+    verbose: options.Verbose = False,
     trust_pickle: options.TrustPickle = False,
 ) -> None:
     """Load a target, show its validity rows and the plan of cells. Exit 3 when an integrity row fails."""
     from auditor import registry
     from auditor.api import auditing as api
-    from auditor.cli.console import stdout
+    from auditor.cli.console import is_plain, stdout
 
     done = api.check(
         target,
@@ -39,6 +43,16 @@ def check(
         trust_pickle=trust_pickle,
     )
     terminal = registry.find("reports", "terminal").load()()
-    terminal.print_check(done.target, done.validity, done.cells, done.failed, stdout(), done.jobs)
+    terminal.print_check(
+        done.target,
+        done.validity,
+        done.cells,
+        done.failed,
+        stdout(),
+        jobs=done.jobs,
+        plain=is_plain(plain),
+        verbose=verbose,
+        path=shlex.quote(str(target)),
+    )
     if done.failed:
         raise typer.Exit(3)

@@ -28,6 +28,7 @@ def compare(
     data_root: options.DataRoot = None,
     exit_zero: Annotated[bool | None, typer.Option("--exit-zero", help="A failed gate exits 0 (dashboards).")] = None,
     plain: options.Plain = None,
+    verbose: options.Verbose = False,
 ) -> None:
     """Compare a target with and without defences: each beside its controls, attacked adaptively."""
     from auditor.api.session import Session, group_column
@@ -53,5 +54,5 @@ def compare(
     column = group_column(target, group, data_root)
     with observe(plain=session.resolved["plain"]) as observer:
         report = session.compare(loaded, defenses, group=column, observer=observer, argv=tuple(sys.argv[1:]))
-    show(report, session)
+    show(report, session, verbose=verbose)
     raise typer.Exit(report.verdict.exit_code)

@@ -81,18 +81,29 @@ def loading(*, plain: bool) -> AbstractContextManager[Any]:
     return nullcontext() if plain else stderr().status("loading the target")
 
 
-def show(report: Report, session: Session) -> None:
+def is_plain(asked: bool | None = None) -> bool:
+    """Whether plain lines are written: asked for, or nobody sees columns, or the encoding lacks our signs."""
+    console = stdout()
+    return bool(asked) or not console.is_terminal or console.encoding.lower().replace("-", "") != "utf8"
+
+
+def show(report: Report, session: Session, *, verbose: bool = False) -> None:
     """The terminal report on stdout, and where the files are."""
-    show_in(report, session.out, session.formats(), plain=session.resolved["plain"])
+    show_in(report, session.out, session.formats(), plain=session.resolved["plain"], verbose=verbose)
 
 
-def show_in(report: Report, out: Path | None, formats: Sequence[str], *, plain: bool) -> None:
+def show_in(
+    report: Report, out: Path | None, formats: Sequence[str], *, plain: bool | None, verbose: bool = False
+) -> None:
     """The same for a report whose files of these formats lie in `out`."""
     from auditor import registry
     from auditor.api.report import names_of
 
-    registry.find("reports", "terminal").load()().print(report.document, stdout(), plain=plain)
+    files = [] if out is None or report.interrupted else [str(out / name) for name in names_of(formats)]
+    page = next((name for name in files if name.endswith(".html")), "")
+    terminal = registry.find("reports", "terminal").load()()
+    terminal.print(report.document, stdout(), plain=is_plain(plain), verbose=verbose, where=page)
     if report.interrupted:
         note(f"interrupted; finished cells are kept{'' if out is None else f' in {out}: the same command goes on'}")
-    elif out is not None:
-        note("written: " + ", ".join(str(out / name) for name in names_of(formats)))
+    elif files:
+        note("written: " + ", ".join(files))

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from auditor.cli import options
+
 
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the target, audit.json and audit.html.")] = Path(
@@ -15,6 +17,7 @@ def demo(
     ),
     profile: Annotated[str, typer.Option(help="Depth: quick, standard (default) or full.")] = "standard",
     seed: Annotated[int, typer.Option(min=0, help="Seed of training and attacks.")] = 0,
+    verbose: options.Verbose = False,
 ) -> None:
     """Train a small GCN on the bundled graph and audit it. A failed gate exits 0 here: it is a demonstration."""
     from auditor.api.auditing import audit
@@ -30,5 +33,5 @@ def demo(
     options: dict[str, Any] = {"profile": profile, "seeds": str(seed), "out": str(out), "exit_zero": True}
     with observe() as observer:
         report = audit(out / "target", formats=["html"], progress=observer, argv=sys.argv[1:], **options)
-    show(report, Session.open(out / "target", {**options, "format": "html"}))
+    show(report, Session.open(out / "target", {**options, "format": "html"}), verbose=verbose)
     raise typer.Exit(report.verdict.exit_code)

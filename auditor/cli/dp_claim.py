@@ -58,6 +58,7 @@ def dp_claim(
         bool, typer.Option("--allow-inconclusive", help="UNDERPOWERED exits 0, not 3.")
     ] = False,
     plain: options.Plain = None,
+    verbose: options.Verbose = False,
 ) -> None:
     """Audit a claimed (epsilon, delta): VIOLATED (exit 1), UNDERPOWERED (3) or CONSISTENT (0), never "verified"."""
     from auditor.api.session import Session
@@ -92,7 +93,7 @@ def dp_claim(
     else:
         session = Session.without_target(given)
         report = _without_target(session, asked, static, scores, prereg, how)
-    show(report, session)
+    show(report, session, verbose=verbose)
     raise typer.Exit(report.verdict.exit_code)
 
 

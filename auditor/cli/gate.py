@@ -17,11 +17,12 @@ def gate(
     config: judging.Config = None,
     as_of: judging.AsOf = None,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="A failed gate exits 0 (dashboards).")] = False,
-    plain: Annotated[bool, typer.Option("--plain", help="No boxes.")] = False,
+    plain: options.Plain = None,
+    verbose: options.Verbose = False,
 ) -> None:
     """Judge an audit against a policy and a baseline; the exit code is the verdict."""
     from auditor import registry
-    from auditor.cli.console import stdout
+    from auditor.cli.console import is_plain, stdout
     from auditor.policy import gate as judge
 
     day = judging.read_day(as_of, "--as-of")
@@ -29,5 +30,5 @@ def gate(
     accepted = judging.read_baseline_file(baseline)
     audit = judging.read_audit(audit_json)
     judged = judge(audit, rules, accepted, as_of=day, exit_zero=exit_zero, seal=False)
-    registry.find("reports", "terminal").load()().print(judged, stdout(), plain=plain)
+    registry.find("reports", "terminal").load()().print(judged, stdout(), plain=is_plain(plain), verbose=verbose)
     raise typer.Exit(judged.verdict.exit_code)

@@ -24,7 +24,8 @@ DataRoot = Annotated[str | None, typer.Option(help="Folder of raw data sets (els
 TrustPickle = Annotated[
     bool, typer.Option("--trust-pickle", help="Unpickle a whole module: this runs code that came inside the file.")
 ]
-Plain = Annotated[bool | None, typer.Option("--plain", help="No boxes, no live output.")]
+Plain = Annotated[bool | None, typer.Option("--plain", help="Plain lines, no live output (as where no terminal is).")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Every number, check and id as tables.")]
 Jobs = Annotated[str | None, typer.Option(help="Worker processes: auto (default, one a core) or a number.")]
 CellTimeout = Annotated[
     float | None, typer.Option(help="Seconds after which a cell is ended (default: 20 x its estimate, at least 600).")

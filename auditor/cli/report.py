@@ -17,12 +17,13 @@ def report(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="A file for one format, a folder for several.")
     ] = None,
-    plain: Annotated[bool, typer.Option("--plain", help="No boxes.")] = False,
+    plain: options.Plain = None,
+    verbose: options.Verbose = False,
 ) -> None:
     """Render an audit in any format; nothing is computed again."""
     from auditor import registry
     from auditor.api.files import prepare_folder, write_file
-    from auditor.cli.console import note, stdout, write_data
+    from auditor.cli.console import is_plain, note, stdout, write_data
     from auditor.errors import UsageError
 
     audit = judging.read_audit(audit_json)
@@ -32,7 +33,7 @@ def report(
     reports = [registry.find("reports", name).load()() for name in names]
     if len(reports) == 1 and out is None:
         if names == ["terminal"]:
-            reports[0].print(audit, stdout(), plain=plain)
+            reports[0].print(audit, stdout(), plain=is_plain(plain), verbose=verbose)
         else:
             write_data(reports[0].render(audit))
         return

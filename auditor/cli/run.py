@@ -46,6 +46,7 @@ def run(
         str | None, typer.Option(help="HOST:PORT of the cluster (default: RAY_ADDRESS, else one on this machine).")
     ] = None,
     plain: options.Plain = None,
+    verbose: options.Verbose = False,
     trust_pickle: options.TrustPickle = False,
     print_config: Annotated[bool, typer.Option("--print-config", help="Show options and origins, then stop.")] = False,
 ) -> None:
@@ -95,7 +96,7 @@ def run(
         )
     if session.resolved["shard"] and not report.interrupted:
         raise typer.Exit(_say_shard(report, session))
-    show(report, session)
+    show(report, session, verbose=verbose)
     raise typer.Exit(report.verdict.exit_code)
 
 

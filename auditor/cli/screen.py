@@ -12,38 +12,16 @@ import io
 import os
 import select
 import sys
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from auditor.printable import neutral_lines, without_command
+from auditor.printable import ascii_form, neutral_lines, without_command
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
 ERRORS = "auditor.ascii"
-_ASCII = {
-    **dict.fromkeys("−–—‐‑‒―─━═╌╍┄┈╴╶╸╺╼╾", "-"),
-    **dict.fromkeys("│┃║╎╏┆┊╵╷╹╻▏▌▐", "|"),
-    **dict.fromkeys("┌┐└┘├┤┬┴┼┏┓┗┛┣┫┳┻╋╔╗╚╝╠╣╦╩╬╒╓╕╖╘╙╛╜╞╡╪╭╮╰╯", "+"),
-    **dict.fromkeys("‘’‚′", "'"),
-    **dict.fromkeys("“”„″«»", '"'),
-    **dict.fromkeys("•·∙▪●", "*"),
-    **{"≤": "<=", "≥": ">=", "≠": "!=", "≈": "~", "±": "+/-", "×": "x", "÷": "/", "√": "sqrt", "∞": "inf"},
-    **{"→": "->", "←": "<-", "↔": "<->", "↑": "^", "↓": "v", "⇒": "=>", "…": "...", "✓": "ok", "✗": "x"},
-    **{"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "λ": "lambda", "μ": "mu", "σ": "sigma"},
-    **{"Δ": "delta ", "Σ": "sum", "ß": "ss", "æ": "ae", "ø": "o", "œ": "oe", "ł": "l"},
-}
-
-
-def ascii_form(text: str) -> str:
-    """Text without a character beyond ASCII: `<=` for `≤`, `-` for a minus, `e` for `é`, `?` where there is no form."""
-    return "".join(_ASCII.get(sign) or _letters(sign) or "?" for sign in text)
-
-
-def _letters(sign: str) -> str:
-    return "".join(part for part in unicodedata.normalize("NFKD", sign) if part.isascii())
 
 
 def _replace(error: UnicodeError) -> tuple[str, int]:

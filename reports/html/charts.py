@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from auditor.document import Curve, Result, Series
-from reports import views
+from auditor.document import Curve, Series
 from reports.html import kinds
 from reports.html.kinds import Points, cut
 from reports.html.svg import draw
-from reports.sentences import names
-from reports.sentences.compose import word
 from reports.sentences.numbers import MISSING, count, digits
-from reports.sentences.templates import excess_cell
 
 WIDTH = 430.0
 HEIGHT = 270.0
@@ -57,33 +53,6 @@ def series_drawing(chart_id: str, series: Series) -> Drawing:
     note = f"{count(left_out, 'further point')} of these curves: audit.json" if left_out else ""
     header = ("curve", cut(series.x_label), cut(series.y_label), "95 % interval")
     return Drawing(svg, series.title, description, header, rows, note)
-
-
-def overview_drawing(chart_id: str, family: str, results: Sequence[Result]) -> Drawing | None:
-    """Judged excesses of a family with intervals, beside zero (the control); None when there is nothing to draw."""
-    known = [(result, found) for result in results if (found := result.excess) is not None and found.value is not None]
-    drawn = known[:OVERVIEW_ROWS]
-    if not drawn:
-        return None
-    title = f"{names.TITLES.get(family, family)}: how much beyond the control"
-    table = tuple(
-        (
-            views.source(result),
-            names.measured(result),
-            *excess_cell(result),
-            word(result),
-        )
-        for result, _ in drawn
-    )
-    probe, measured, value, between, status = table[0]
-    description = f"Worst: {probe}, {measured}, {value} ({between or 'no interval'}): {status}."
-    svg = draw(
-        chart_id, title, description, (WIDTH, 72 + 38.0 * len(drawn)), lambda figure: kinds.overview(figure, drawn)
-    )
-    left_out = len(results) - len(drawn)
-    note = f"{count(left_out, 'further row')} in the table of results" if left_out > 0 else ""
-    header = ("probe", "measured", "excess, points", "95 % interval", "judged")
-    return Drawing(svg, title, description, header, table, note)
 
 
 def number(value: float) -> str:

@@ -7,13 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from auditor.document import Curve, Estimate, Result, Series
-from reports import views
+from auditor.document import Curve, Series
 from reports.html.svg import ROLES
-from reports.sentences import names
-from reports.sentences.compose import word
 from reports.sentences.numbers import digits
 
 NAME_LIMIT = 60
@@ -192,41 +188,6 @@ def reliability(axes: Axes, series: Series, curves: Sequence[Points]) -> None:
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
     _finish(axes, series)
-
-
-def overview(figure: Figure, drawn: Sequence[tuple[Result, Estimate]]) -> None:
-    """A line per judged result: excess with interval, coloured and named by status, beside zero and its threshold."""
-    axes = figure.add_subplot()
-    bounds = [0.0]
-    for _, excess in drawn:
-        bounds += [end for end in (excess.value, excess.lo, excess.hi) if end is not None]
-    room = 0.06 * (max(bounds) - min(bounds) or 0.1)
-    left, right = min(bounds) - room, max(bounds) + room
-    axes.axvline(0, color=ROLES["control"], linewidth=1.6, linestyle="--")
-    for k, (result, excess) in enumerate(drawn):
-        judgement = result.judgement
-        color = ROLES["value" if judgement is None else judgement.status]
-        lo = left if excess.lo is None else excess.lo
-        hi = right if excess.hi is None else excess.hi
-        axes.hlines(k, lo, hi, color=color, linewidth=3, alpha=0.45)
-        axes.scatter([excess.value or 0.0], [k], s=44, color=color, zorder=3)
-        if judgement is not None and judgement.threshold is not None and left < judgement.threshold < right:
-            axes.vlines(judgement.threshold, k - 0.2, k + 0.2, color=ROLES["ink"], linewidth=1.6)
-        text = f"{views.source(result)} · {names.measured(result)}"
-        # On a patch of the card's colour, so that grid lines do not run through the words.
-        patch = {"facecolor": ROLES["card"], "edgecolor": "none", "pad": 0.8}
-        name = axes.text(0, k - 0.3, cut(text, 54), transform=axes.get_yaxis_transform(), va="bottom", fontsize=10.5)
-        said = axes.text(1, k - 0.3, word(result), transform=axes.get_yaxis_transform(), va="bottom", ha="right")
-        said.set(color=color, fontsize=10.5, fontweight="bold")
-        for label in (name, said):
-            label.set_bbox(patch)
-    axes.set_xlim(left, right)
-    axes.set_ylim(len(drawn) - 0.6, -0.85)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="y", visible=False)
-    axes.xaxis.set_major_formatter(lambda x, _: digits(abs(100 * x), 0 if abs(100 * x) >= 1 or not x else 1))
-    axes.set_xlabel("excess over the control, points: right worse, left better\ndashed: none · upright bar: the limit")
 
 
 def _finish(axes: Axes, series: Series) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
@@ -15,21 +14,22 @@ from auditor.document import NONE, Audit, Result
 from auditor.guarantee import Guarantee
 from reports import views
 from reports.comparison import Grid, to
-from reports.html.charts import Drawing, overview_drawing, series_drawing
-from reports.html.comparison import comparison_drawing
+from reports.html import pictures
+from reports.html.charts import Drawing, series_drawing
 from reports.neutral import neutral
-from reports.sentences import claim, comparison, names, numbers, target, verdict
-from reports.sentences.compose import said, word
-from reports.sentences.steps import steps
-from reports.sentences.templates import excess_cell
+from reports.sentences import claim, comparison, glossary, names, numbers, target, verdict
+from reports.sentences.compose import OPEN, OVER, SEEN, nearness, said, word
+from reports.sentences.steps import SHOWN, steps
+from reports.sentences.templates import excess_cell, figure, template
 from reports.views import Answer
 
-CHART_BYTES = 190_000  # charts with their tables; what comes later is left to audit.json, to stay below 300 kB
-COMPARED_BYTES, ARM_BYTES = 165_000, 2_000  # in a comparison its picture and so much for each arm come off first
+PAGE_BYTES = 292_000  # of the whole page: charts, then rows of tables, are left to audit.json to stay below 300 kB
+MAIN_CHARTS = ("budget", "reliability")  # kinds of series that are always drawn, in this order
 ARM_ROWS = 30  # rows of the defences that a family of a comparison lists
-LOUD_ROWS = 40  # judged rows that a family shows in full, worst first
+LOUD_ROWS = 20  # judged results that a family says in sentences, worst first
 FOLDED_ROWS = 60
-QUIET_ROWS = 4  # passes with nothing proven that a family shows in full; the others are folded
+FAMILY_CHARTS = 12  # of one family that are drawn at all
+QUIET_ROWS = 3  # passes with nothing proven that a family says in full; the others are in its table
 
 _FACTS = {
     "level": "level",
@@ -45,6 +45,7 @@ _FACTS = {
     "noise_seed": "noise seed",
 }
 """Facts of a guarantee, in this order, by the words they have on the page."""
+_SIGNS = {"FAILED": "✕", "INCOMPLETE": "?", "PASSED": "✓"}
 _TONES = {
     "FAILED": "fail",
     "fail": "fail",
@@ -56,6 +57,7 @@ _TONES = {
     "skipped": "inconclusive",
     "accepted": "accepted",
     "PASSED": "pass",
+    "seen": "seen",
     "pass": "pass",
     "better": "pass",
     "worse": "fail",
@@ -80,9 +82,7 @@ class FamilyOnPage:
 
     id: str
     title: str
-    question: str
     is_other: bool
-    answer: Answer | None
     judged: list[Result]
     quiet: list[Result]
     others: list[Result]
@@ -106,10 +106,29 @@ class HtmlReport:
     filename = "audit.html"
 
     def render(self, audit: Audit) -> str:
-        """The page; every string of the document is escaped by the template engine."""
+        """The page; every string of the document is escaped by the template engine.
+
+        What is always there is rendered first; charts that are folded away fill what is left of the page's size.
+        """
         safe = neutral(audit)
+        sections = _families(safe)
+        bare = self._page(safe, sections)
+        room = PAGE_BYTES - len(bare.encode())
+        main = _main_charts(safe)
+        filled = [_with_charts(section, safe, index, main) for index, section in enumerate(sections)]
+        kept = []
+        for section in filled:
+            charts = []
+            for chart in section.charts:
+                room -= _bytes(chart)
+                if room >= 0:
+                    charts.append(chart)
+            left_out = len(section.charts) - len(charts) + section.charts_left_out
+            kept.append(replace(section, charts=charts, charts_left_out=left_out))
+        return self._page(safe, kept)
+
+    def _page(self, safe: Audit, sections: list[FamilyOnPage]) -> str:
         grid = None if safe.comparison is None else Grid.of(safe.comparison)
-        picture = None if grid is None else comparison_drawing("comparison", grid)
         folder = files("reports.html")
         style = folder.joinpath("style.css").read_text(encoding="utf-8")
         source = folder.joinpath("page.html.j2").read_text(encoding="utf-8")
@@ -119,8 +138,12 @@ class HtmlReport:
         )
         page = environment.from_string(source)
         item, is_claim = views.item(safe), views.is_claim(safe)
-        status, last = verdict.last_line(safe)
+        undefended = views.undefended(safe)
+        near = views.nearest(undefended)
+        _, last = verdict.last_line(safe)
         answers = views.answers(safe)
+        tracks, tracks_left_out = ([], 0) if is_claim else pictures.overview(safe)
+        checks = views.checks(safe)
         return page.render(
             audit=safe,
             style=Markup(style),
@@ -132,22 +155,42 @@ class HtmlReport:
             source=views.source,
             word=word,
             said=lambda result: said(result, item),
+            figure=lambda result: figure(result, item),
+            who=lambda result: template(result.finding).brief.who,
+            signs=pictures.SIGNS,
+            told=lambda answer: "seen" if answer.status == SEEN else _tone(answer.result),
             to=to,
             folded_rows=FOLDED_ROWS,
             arm_rows=ARM_ROWS,
-            status=status,
+            sign=_SIGNS[safe.verdict.status],
+            status=verdict.last_line(safe)[0],
+            headline=verdict.headline(safe),
+            decision=_decision(safe, near, item),
+            unsettled="" if is_claim else verdict.unsettled(near, item),
             last=last,
             further=verdict.further(safe),
             policy=verdict.policy(safe),
             coverage=verdict.coverage(safe),
+            passed=target.passed(checks),
             target_facts=target.facts(safe.target),
             answers=answers,
-            steps=steps(safe, views.undefended(safe)),
-            checks=views.checks(safe),
-            families=_families(safe, answers, len(picture.svg) if picture else 0),
+            others=_others(answers, undefended),
+            steps=steps(safe, near)[:SHOWN],
+            checks=checks,
+            families=sections,
             matrix=_matrix(safe),
             grid=grid,
-            compared_drawing=picture and _on_page(picture, "bold: value, below: difference"),
+            compared=grid and pictures.compared(safe, grid),
+            tracks=tracks,
+            tracks_left_out=tracks_left_out,
+            limitless=0 if is_claim else sum(nearness(result) is None for result in undefended),
+            odd_scale=any(result.judgement is not None and result.judgement.threshold == 0 for result in undefended),
+            marks=pictures.limit_marks(),
+            link_bars=None if is_claim else pictures.links(safe),
+            group_bars=None if is_claim else pictures.groups(safe),
+            main_charts=[] if is_claim else _main_charts(safe),
+            no_test=numbers.listed(names.NO_TEST),
+            glossary=glossary.entries(is_claim=is_claim, is_comparison=grid is not None),
             claim_lines=claim.lines(safe) if is_claim else [],
             bounds=claim.bound_rows(facts) if is_claim and (facts := claim.found(safe)) else [],
             bound_heads=claim.HEADS,
@@ -158,68 +201,100 @@ class HtmlReport:
         )
 
 
-def _families(audit: Audit, answers: list[Answer], picture_bytes: int) -> list[FamilyOnPage]:
-    by_family = {answer.family: answer for answer in answers}
-    room = CHART_BYTES
+def _tone(result: Result | None) -> str:
+    return "none" if result is None or result.judgement is None else _TONES.get(result.judgement.status, "none")
+
+
+def _decision(audit: Audit, near: list[Result], item: str) -> str:
+    """The sentence in the largest type: what to decide, or what is said of the claim or of the defences."""
     if audit.comparison is not None:
-        room = COMPARED_BYTES - picture_bytes - ARM_BYTES * len(audit.comparison.arms)
+        return comparison.headline(audit.target.name, audit.comparison)
+    if (facts := claim.found(audit)) is not None:
+        return " ".join(filter(None, (numbers.closed(claim.verdict(facts)), claim.odds(facts))))
+    return verdict.decision(audit, near, item)
+
+
+def _others(answers: list[Answer], results: list[Result]) -> dict[str, str]:
+    """By family: how many other results are over their limits or open."""
+    found = {}
+    for answer in answers:
+        words = [word(r) for r in views.of_family(results, answer.family) if r is not answer.result]
+        parts = [(words.count(OVER), "over the limit"), (words.count(OPEN), "not settled")]
+        told = [f"{numbers.count(number, 'other result')} {what}" for number, what in parts if number]
+        found[answer.family] = numbers.listed(told)
+    return found
+
+
+def _families(audit: Audit) -> list[FamilyOnPage]:
+    """Sections without their charts."""
     sections = []
     asked = {cell.family for cell in audit.cells}
-    for index, family in enumerate(name for name in views.families(audit) if name in asked):
+    for family in (name for name in views.families(audit) if name in asked):
         judged, others = (views.of_family(results, family) for results in (views.judged(audit), views.shown(audit)))
         arms: list[Result] = []
         if audit.comparison is not None:  # the target in full; the numbers of its defences are folded
             arms = [result for result in (*judged, *others) if result.arm != NONE]
             judged, others = ([r for r in results if r.arm == NONE] for results in (judged, others))
         loud, quiet = [r for r in judged if not views.is_quiet(r)], [r for r in judged if views.is_quiet(r)]
-        charts, left_out = [], 0
-        for source, make in _drawings(audit, family, index, judged):
-            if room <= 0:
-                left_out += 1
-                continue
-            drawing = make()
-            if drawing is None:
-                continue
-            size = len(drawing.svg) + sum(16 + sum(22 + len(item) for item in line) for line in drawing.rows)
-            room -= size
-            if room < 0:
-                left_out += 1
-                continue
-            charts.append(_on_page(drawing, source))
         sections.append(
             FamilyOnPage(
                 id=family,
                 title=names.TITLES.get(family, family),
-                question=names.QUESTIONS.get(family, ""),
                 is_other=family not in names.TITLES,
-                answer=by_family.get(family),
                 judged=[*loud[:LOUD_ROWS], *quiet[:QUIET_ROWS]],
                 quiet=[*loud[LOUD_ROWS:], *quiet[QUIET_ROWS:]],
                 others=others,
                 arms=arms,
-                charts=charts,
-                charts_left_out=left_out,
+                charts=[],
+                charts_left_out=0,
             )
         )
     return sections
 
 
+def _main_charts(audit: Audit) -> list[ChartOnPage]:
+    """The first series of each kind that is always drawn, of the target without a defence."""
+    drawn = []
+    for kind in MAIN_CHARTS:
+        found = next((chart for chart in _undefended_charts(audit) if chart.series.kind == kind), None)
+        if found is not None:
+            drawn.append(_on_page(series_drawing(f"main-{kind}", found.series), _source(found)))
+    return drawn
+
+
+def _undefended_charts(audit: Audit) -> Iterator[views.Chart]:
+    for family in views.families(audit):
+        for chart in views.charts(audit, family):
+            if audit.comparison is None or chart.arm == NONE:
+                yield chart
+
+
+def _with_charts(section: FamilyOnPage, audit: Audit, index: int, main: list[ChartOnPage]) -> FamilyOnPage:
+    """The section with every other chart of its family, as many as a page could ever hold; the rest is counted."""
+    others = [chart for chart in _undefended_charts(audit) if chart.family == section.id]
+    shown = {(chart.title, chart.source) for chart in main}
+    others = [chart for chart in others if (chart.series.title, _source(chart)) not in shown]
+    charts = [
+        _on_page(series_drawing(f"chart-{index}-{number}", chart.series), _source(chart))
+        for number, chart in enumerate(others[:FAMILY_CHARTS])
+    ]
+    return replace(section, charts=charts, charts_left_out=max(len(others) - FAMILY_CHARTS, 0))
+
+
+def _source(chart: views.Chart) -> str:
+    source = names.source(chart.probe, chart.arm)
+    if chart.other_seeds:
+        source += f", seed {chart.seed}; {numbers.count(len(chart.other_seeds), 'more seed')} in audit.json"
+    return source
+
+
+def _bytes(chart: ChartOnPage) -> int:
+    """About what a chart with its table takes on the page."""
+    return len(chart.svg) + sum(16 + sum(22 + len(item) for item in line) for line in chart.rows) + 400
+
+
 def _on_page(drawing: Drawing, source: str) -> ChartOnPage:
     return ChartOnPage(Markup(drawing.svg), drawing.title, source, drawing.header, drawing.rows, drawing.note)
-
-
-def _drawings(
-    audit: Audit, family: str, index: int, judged: list[Result]
-) -> Iterator[tuple[str, Callable[[], Drawing | None]]]:
-    """Where each chart of a family comes from, and how to draw it: what does not fit is never drawn."""
-    yield "every judged number, worst first", partial(overview_drawing, f"overview-{index}", family, judged)
-    for number, chart in enumerate(views.charts(audit, family)):
-        if audit.comparison is not None and chart.arm != NONE:
-            continue
-        source = names.source(chart.probe, chart.arm)
-        if chart.other_seeds:
-            source += f", seed {chart.seed}; {numbers.count(len(chart.other_seeds), 'more seed')} in audit.json"
-        yield source, partial(series_drawing, f"chart-{index}-{number}", chart.series)
 
 
 def _matrix(audit: Audit) -> Arms | None:

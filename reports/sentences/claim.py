@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,10 +13,18 @@ from auditor.document import Audit, Result
 from auditor.document.facts import Accounted, Bound, ClaimFacts
 from auditor.guarantee import RELATION_WORDS, Guarantee
 from reports.sentences import names
-from reports.sentences.numbers import MISSING, count, digits, listed, shortest, value_cell
+from reports.sentences.numbers import MISSING, closed, count, digits, listed, shortest, value_cell
 
 HEADS: Final = ("test", "guesses", "right", "needed", "bound 95 %", "bound at α", "reach twin", "claim")
 """Of the table of bounds."""
+ADVICE: Final = {
+    "VIOLATED": "Do not publish this claim. Recompute it from the mechanism's parameters.",
+    "UNDERPOWERED": "This audit could not have refuted the claim. This is not a pass.",
+    "CONSISTENT": "Not refuted, not proven: a stronger adversary may exist.",
+}
+"""What follows from each verdict word."""
+_LARGEST = 20.0
+"""Epsilon from which on the odds are a number that nobody can picture."""
 _SEEN = {
     "released": "the released graph or aggregate itself",
     "mechanism": "the noisy sums of the mechanism",
@@ -61,6 +70,26 @@ def headline(claim: Mapping[str, Any]) -> str:
 def verdict(facts: ClaimFacts) -> str:
     """The verdict word and why, without a full stop."""
     return f"{facts.verdict}: {why(facts)}"
+
+
+def odds(facts: ClaimFacts) -> str:
+    """What epsilon means for one record, where the claim is refuted: how much the odds that it was used may grow."""
+    shown = facts.account.epsilon if facts.account is not None and facts.reason == "accounting" else None
+    if shown is None:
+        shown = max((b.lower for b in facts.bounds if b.judged and b.rejected and b.lower is not None), default=None)
+    if facts.verdict != "VIOLATED" or shown is None or max(facts.epsilon, shown) > _LARGEST:
+        return ""
+    one = {"edge": "a given link", "node": "a given node", "graph": "a given graph"}.get(facts.level, "one record")
+    but = f", leaving out 1 chance in {digits(1 / facts.delta)}" if facts.delta else ""
+    return closed(
+        f"the odds that {one} was used may grow {_times(facts.epsilon)} under the claim{but}; what was found allows "
+        f"{_times(shown)}"
+    )
+
+
+def _times(epsilon_: float) -> str:
+    factor = math.exp(epsilon_)
+    return f"{digits(factor, 1 if factor < 9.95 else 0)} times"
 
 
 def beside(result: Result) -> str:

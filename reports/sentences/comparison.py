@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, assert_never
 
-from auditor.document import Arm, Audit, Comparison, Decision, Difference, Estimate, Headline
+from auditor.document import NONE, Arm, Audit, Comparison, Decision, Difference, Estimate, Headline, Result
 from auditor.document.codes import (
     Blunt,
     Corrected,
@@ -52,6 +52,10 @@ _TRIED = {
     "every": "every edit that was found on any of them was tried on both",
     "own": "each was tried with its own edits alone",
 }
+NOTHING_COMPARED: Final = (
+    "Nothing is decided: it has no control of its own. Its row beside that of no defence says what it changes."
+)
+CONTROLS: Final = "Indented: controls that lack one idea of the defence above them; ↑ more is better, ↓ less is better."
 PARETO = (
     "Pareto: no other row is at least as good in every column and better in one, by the values alone, without their "
     "intervals."
@@ -131,6 +135,60 @@ def _compared(decision: Decision) -> str:
     return f"{value}{than if value != 'no difference' else than.replace('than', 'to', 1)}{between}"
 
 
+def outcome(arm: Arm) -> str:
+    """`HELPS (links found) and HURTS (accuracy)`, or the one word that holds for all decisions."""
+    said = [decision for decision in arm.decisions if decision.about != "utility"]
+    if arm.reason and not arm.headlines:
+        return "NOT FITTED"
+    parts = []
+    for status in ("helps", "hurts"):
+        of = dict.fromkeys(about(decision) for decision in said if decision.status == status)
+        parts += [f"{WORDS[status].upper()} ({listed([_lower(text) for text in of])})"] if of else []
+    if parts:
+        return " and ".join(parts)
+    statuses = {decision.status for decision in said}
+    settled = next((each for each in ("not-settled", "not-shown") if each in statuses), "not-compared")
+    return WORDS[settled].upper()
+
+
+def headline(name: str, comparison: Comparison) -> str:
+    """The verdict on each defence: `demo-gcn: joint-cluster is NOT SHOWN TO HELP. 1 seed was run, 5 are needed`."""
+    asked = [arm for arm in comparison.arms if not arm.control_of and arm.arm != NONE]
+    found: dict[str, list[str]] = {}
+    for arm in asked:
+        found.setdefault(outcome(arm), []).append(arm.arm)
+    said = []
+    for word, arms in found.items():
+        is_ = "" if word.startswith(("HELPS", "HURTS")) else "is " if len(arms) == 1 else "are "
+        said.append(f"{listed(arms)} {is_}{word}")
+    few = next((c for a in asked for d in a.decisions for c in d.codes if isinstance(c, FewSeeds)), None)
+    text = "; ".join(said) or "no defence was asked for"
+    return f"{name}: {text}." + (f" {closed(why(few))}" if few else "")
+
+
+def buys(arm: Arm) -> list[str]:
+    """What is better, or not shown to be: every decision but those that say it is worse."""
+    return [decided(each) for each in arm.decisions if each.status != "hurts"]
+
+
+def costs(arm: Arm) -> list[str]:
+    """What is worse, and what happens to the right answers beside no defence."""
+    said = [decided(each) for each in arm.decisions if each.status == "hurts"]
+    for line in arm.headlines:
+        found = next((each for each in line.differences if each.to == NONE), None)
+        if found is not None and line.family == "utility" and found.estimate.value is not None:
+            worse = found.estimate.negated() if line.worse_when == "lower" else found.estimate
+            write = Differences.of(line.unit, worse)
+            between = f" ({write.between(worse)})" if worse.has_interval else ""
+            said.append(closed(f"{names.column(line)[0]}: {write.said(worse.value or 0.0)}{between}"))
+            break
+    return said
+
+
+def _lower(text: str) -> str:
+    return f"{text[:1].lower()}{text[1:]}"
+
+
 # ---- numbers of the matrix ------------------------------------------------------------------------------------------
 
 
@@ -147,6 +205,16 @@ def titles(columns: Sequence[Headline]) -> list[str]:
         f"{text}, {column.probe or column.family}" if plain.count(text) > 1 else text
         for text, column in zip(plain, columns, strict=True)
     ]
+
+
+def confidence(results: Iterable[Result], arm: str) -> str:
+    """How far the confidence of an arm is from its accuracy, in points: `40.1 too low`."""
+    found = next((r for r in results if r.arm == arm and r.question == "over-confidence"), None)
+    value = None if found is None else found.estimate.value
+    if value is None:
+        return MISSING
+    write = Differences.of("share", sides=("too low", "too high"))
+    return write.sided(value)
 
 
 def arrow(headline: Headline) -> str:

@@ -33,7 +33,7 @@ from reports.sentences import claim as claims
 from reports.sentences import names
 from reports.sentences.codes import all_of
 from reports.sentences.numbers import Differences, Shares, closed, count
-from reports.sentences.templates import Template, basis, picture, sides, template
+from reports.sentences.templates import Template, basis, figure, picture, sides, template
 
 OVER, SEEN, ABSENT, OPEN, ACCEPTED, VOID, SHOWN = (
     "over the limit",
@@ -44,6 +44,7 @@ OVER, SEEN, ABSENT, OPEN, ACCEPTED, VOID, SHOWN = (
     "does not count",
     "shown, not judged",
 )
+UNIT_WITHOUT_LIMIT = 0.1
 UNASKED, UNANSWERED = "not tested", "no answer"
 _PASSING = ("within the limit", "within what the policy lets pass")
 """Of what is seen and passes: with a limit, and without one."""
@@ -60,7 +61,7 @@ def word(result: Result) -> str:
     if judgement.status == "inconclusive":
         return VOID if judgement.has(Untrusted) else OPEN
     if judgement.status == "pass":
-        return SEEN if _is_found(result) else ABSENT
+        return SEEN if is_found(result) else ABSENT
     return OVER if judgement.status == "fail" else ACCEPTED
 
 
@@ -81,10 +82,77 @@ def said(result: Result, item: str = "node") -> str:
     if judgement.has(Widened) and judgement.status != "pass":
         parts += all_of((Widened,), result, "")
     parts += all_of((StandsAnyway, AcceptanceExpired, WorseThanAccepted, Accepted), result, "")
-    if not judgement.has(Untrusted) and _is_found(result):
+    if not judgement.has(Untrusted) and is_found(result):
         words = template(result.finding)
         parts += [words.first] if words.is_simple else []
     return " ".join(map(closed, parts))
+
+
+def brief(result: Result, item: str = "node") -> str:
+    """What is said of one result where there is room for two lines.
+
+    Its figure; where it is over its limit or open, the range beside the limit; and by whom.
+    """
+    judgement, short = result.judgement, template(result.finding).brief
+    if isinstance(result.facts, ClaimFacts):
+        return closed(claims.verdict(result.facts))
+    excess = None if judgement is None else _judged_excess(result, judgement)
+    decides = result.estimate if result.question == "artifact" else excess
+    if judgement is not None and (decides is None or decides.value is None):
+        return closed(_stem(result, judgement, item))
+    parts = [figure(result, item).line]
+    if judgement is not None and judgement.has(Untrusted):
+        parts = [f"{all_of((Untrusted,), result, '')[0]}: {parts[0]}"]
+    elif judgement is not None and judgement.status != "pass":
+        parts += [beside_limit(result), *all_of((Accepted,), result, "")]
+    parts += [f"by {short.who}"] if short.who else []
+    return " ".join(map(closed, filter(None, parts)))
+
+
+def beside_limit(result: Result) -> str:
+    """`14.4 to 25.7 points worse; limit 25 points`; empty without a limit or a range."""
+    judgement, own = result.judgement, result.estimate
+    excess = None if judgement is None else _judged_excess(result, judgement)
+    if judgement is None or excess is None:
+        return ""
+    limit, floor = judgement.threshold, judgement.floor
+    if floor is not None:
+        share = Shares.comparing(floor, own.value, own.lo, own.hi)
+        return f"{share.between(own)}; at least {share(floor)} is asked for" if own.has_interval else ""
+    if limit is None or excess.lo is None:
+        return ""
+    write = Differences.of(result.unit, excess, limit=limit, sides=sides(result))
+    if result.unit == "errors" and excess.lo > 0 and excess.hi is not None:
+        ends = f"{write.bare(excess.lo)} to {write.bare(excess.hi)}"
+        return f"that avoids {ends} in 100 of the errors of a guess without it; limit {write.limit(limit)}"
+    return f"{write.between(excess, to=True, noun=True)}; limit {write.limit(limit)}"
+
+
+def nearness(result: Result) -> Estimate | None:
+    """A judged excess on a scale where 1 is its limit and 0 no effect; None without an excess or a limit.
+
+    Where the limit is no effect at all, both are 1 and 10 points are one unit.
+    """
+    judgement, excess = result.judgement, None
+    if judgement is not None:
+        excess = _judged_excess(result, judgement)
+    if judgement is None or judgement.threshold is None or excess is None or excess.value is None:
+        return None
+    limit = judgement.threshold
+    unit = limit or UNIT_WITHOUT_LIMIT
+
+    def scaled(value: float | None) -> float | None:
+        return None if value is None else 1 + (value - limit) / unit
+
+    return Estimate(value=scaled(excess.value), lo=scaled(excess.lo), hi=scaled(excess.hi), n=excess.n)
+
+
+def is_found(result: Result) -> bool:
+    """Whether something is proven: the lower end that was judged is above 0."""
+    if result.question == "artifact":
+        return (result.estimate.value or 0.0) > 0
+    excess = None if result.judgement is None else _judged_excess(result, result.judgement)
+    return excess is not None and excess.lo is not None and excess.lo > 0
 
 
 def shown(result: Result, item: str = "node") -> str:
@@ -134,12 +202,12 @@ def _stem(result: Result, judgement: Judgement, item: str) -> str:
     if judgement.status in ("fail", "accepted"):
         return f"{claim}: {seen}. {extent.over()}"
     if judgement.status == "pass":
-        if _is_found(result):
+        if is_found(result):
             return f"{claim}, {_PASSING[judgement.threshold is None]}: {seen}. {extent.within()}"
         return f"we did not find that {claim}: {seen}. {extent.excluded()}".rstrip(". ")
     settling = "".join(f"; {clause}" for clause in all_of(_SETTLING, result, items))
     open_ = (
-        f"{claim}; whether beyond the limit is not settled" if _is_found(result) else f"we cannot tell whether {claim}"
+        f"{claim}; whether beyond the limit is not settled" if is_found(result) else f"we cannot tell whether {claim}"
     )
     return f"{open_}: {seen}. {extent.lies()}{settling}"
 
@@ -153,14 +221,6 @@ def _fact(result: Result, judgement: Judgement, words: Template, claim: str, see
         return f"we looked for {sought} and found none: {seen}"
     within = f", {_PASSING[True]}" if judgement.status == "pass" else ""
     return f"{claim}{within}: {seen}"
-
-
-def _is_found(result: Result) -> bool:
-    """Whether something is proven: the lower end that was judged is above 0."""
-    if result.question == "artifact":
-        return (result.estimate.value or 0.0) > 0
-    excess = None if result.judgement is None else _judged_excess(result, result.judgement)
-    return excess is not None and excess.lo is not None and excess.lo > 0
 
 
 def _judged_excess(result: Result, judgement: Judgement) -> Estimate | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from auditor.document import NONE, RECIPE, Result
+from auditor.document import NONE, RECIPE, Headline, Result
 from auditor.document.facts import Severity
 from auditor.document.results import Question
 from reports.sentences.numbers import called, count, listed
@@ -30,6 +30,9 @@ SIZES: Final[Mapping[str, str]] = {
 CELLS: Final = {"ok": "ran", "skipped": "does not apply", "error": "broke off", "timeout": "broke off"}
 """How a test ended."""
 CHECKS: Final = {"pass": "passed", "warn": "warns", "fail": "failed", "not_checked": "not checked"}
+
+NO_TEST: Final = ("membership", "hidden attributes", "copying", "added nodes", "poisoned training")
+"""What people ask of a model that this version has no test for."""
 
 ASKED: Final[Mapping[Question, str]] = {
     "ranking": "ranking",
@@ -93,6 +96,17 @@ _DAMAGES = {
     "node-drop": "{} nodes gone",
     "crop": "graphs cropped to {} of their nodes",
 }
+_DETECTORS = {"msp": "Confidence", "max_logit": "Largest logit", "energy": "Energy", "energy_prop": "Propagated energy"}
+_COLUMNS = {
+    ("utility", "clean_accuracy"): "right today",
+    ("utility", "balanced_accuracy"): "class mean",
+    ("utility", "poisoned_accuracy"): "right if poisoned",
+    ("robustness", "robust_accuracy"): "right after edits",
+    ("privacy", "headroom"): "link errors avoided",
+    ("shift", "worst_group_accuracy"): "weakest group",
+    ("shift", "accuracy"): "mild damage",
+}
+"""What a column of a comparison asks, by family and metric."""
 _PARTS = {"id": "test graphs no larger than those trained on", "ood": "test graphs larger than those trained on"}
 _PROPERTIES = {
     "degree": "degree {}",
@@ -173,9 +187,27 @@ def damage(kind: str, severity: str) -> str:
     return f"{kind.replace('-', ' ')} {severity}" if form is None else form.format(_portion(severity))
 
 
+def detector(name: str) -> str:
+    """A score that may tell damaged items from others: `Confidence` for `msp`."""
+    return _DETECTORS.get(name, name.replace("_", " "))
+
+
 def group(cut_by: str, name: str) -> str:
     """What the items of a group have in common: `degree 2–3`."""
     return _PROPERTIES.get(cut_by, cut_by.replace("-", " ") + " {}").format(name)
+
+
+def column(headline: Headline) -> tuple[str, str]:
+    """What a column of a comparison asks, and its unit: `right after edits (5 in 100 edges)`, `of 100`."""
+    text = _COLUMNS.get((headline.family, headline.metric)) or f"{metric(headline.metric)}, {headline.probe}".strip(
+        ", "
+    )
+    if headline.subset.startswith("eps="):
+        text = f"after edits of {subset(headline.subset).removesuffix(' edges')}"
+    elif headline.subset in _PARTS:
+        text += f" ({headline.subset.upper()})"
+    unit = {"share": "of 100", "auc": "of 100", "errors": "of 100"}.get(headline.unit, "")
+    return text, "points" if headline.shown == "excess" and headline.unit in ("share", "auc") else unit
 
 
 def subset(text: str) -> str:

@@ -1,63 +1,152 @@
-"""What to do next: what the findings over their limits ask for, what would settle open ones, what must be mended."""
+"""What to do next: what results over their limits ask for, what would settle open ones, what must be mended.
+
+A step that is a command says so with this target's own path, what it costs, and the command that verifies it.
+"""
 
 from __future__ import annotations
 
+import posixpath
+import re
+import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from auditor.document import Audit, Result
 from auditor.document.codes import NotSeparable, Settle
 from auditor.document.facts import ClaimFacts
 from reports.sentences import names
+from reports.sentences.briefs import Remedy
+from reports.sentences.claim import ADVICE
 from reports.sentences.codes import ways
-from reports.sentences.compose import OPEN, OVER, word
+from reports.sentences.compose import OPEN, OVER, SEEN, word
+from reports.sentences.numbers import listed
 from reports.sentences.templates import template
 
-PUBLISH_NOT = "Do not publish this claim. Recompute it from the mechanism's parameters."
-RUN_ONE = "Audit a run as well (--defense, --train or --scores): arithmetic says nothing of the code."
-BY_HAND = "Judge by hand what is open: this data cannot settle it."
-RECIPE_WANTED = "Give the model's training recipe and audit again: a twin tells a leak from degrees and features."
-MORE_CANARIES = "Settle what is open: more canaries or runs."
+RUN_ONE: Final = "Audit a run as well (--defense, --train or --scores): arithmetic says nothing of the code."
+RECIPE_WANTED: Final = (
+    "Give the model's training recipe and audit again: a twin tells a leak from degrees and features."
+)
+MORE_CANARIES: Final = "Settle what is open: more canaries or runs."
+BROKEN: Final = "Find out why tests broke off; until they run, nothing is shown by a pass."
+MEND: Final = "Mend the failed checks under “Can this audit be trusted?” and run the audit again."
+TARGET_FILE: Final = "target.toml"
+SHOWN: Final = 3
+"""Steps that a report names; nobody does more at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do, and the findings that it answers."""
+    """One thing to do.
+
+    Attributes:
+        text: a sentence.
+        cost: what it takes and what it changes, a sentence; empty where that is not known.
+        commands: to type, in this order; the last one verifies.
+        findings: what it answers.
+    """
 
     text: str
+    cost: str = ""
+    commands: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
 
 
 def steps(audit: Audit, results: Iterable[Result]) -> list[Step]:
-    """What to do, in the order of the results; equal advice once."""
-    item = names.items(audit.target.task.level)
-    found: dict[str, list[str]] = {}
+    """What to do, in the order of the results; equal advice once. What only settles comes last."""
+    item, results = names.items(audit.target.task.level), list(results)
+    found: dict[str, Step] = {}
     for result in results:
-        text = _advice(result, item)
-        if text and result.finding not in found.setdefault(text, []):
-            found[text].append(result.finding)
+        step = _repairing(audit, result)
+        if step is not None:
+            before = found.get(step.text, step)
+            found[step.text] = replace(before, findings=tuple(dict.fromkeys((*before.findings, *step.findings))))
+    done = list(found.values())
     if any(cell.status in ("error", "timeout") for cell in audit.cells):
-        found["Find out why tests broke off; until they run, nothing is shown by a pass."] = []
+        done.append(Step(BROKEN))
     checks = (*audit.validity, *(row for cell in audit.cells for row in cell.validity))
     if any(row.status == "fail" for row in checks):
-        found["Mend the failed checks under “Can this audit be trusted?” and run the audit again."] = []
-    return [Step(text, tuple(ids)) for text, ids in found.items()]
+        done.append(Step(MEND))
+    return [*done, *_settling(audit, results, item)]
 
 
-def _advice(result: Result, item: str) -> str:
+def _repairing(audit: Audit, result: Result) -> Step | None:
+    """What a result over its limit asks for; also of one within it, where that is next to nothing."""
     amount = word(result)
     if isinstance(result.facts, ClaimFacts):
-        if amount == OVER:
-            return PUBLISH_NOT
-        is_static = result.facts.reason == "not-run"
-        return "" if amount != OPEN else RUN_ONE if is_static else MORE_CANARIES
-    if amount == OVER:
-        return template(result.finding).first
-    if amount != OPEN:
-        return ""
-    codes = () if result.judgement is None else result.judgement.codes
-    open_ = next((code for code in codes if isinstance(code, Settle)), None)
-    if open_ is None:
-        return RECIPE_WANTED if any(isinstance(code, NotSeparable) for code in codes) else ""
-    enough = ways(open_, template(result.finding).counted(item))
-    return f"Settle what is open: {enough}." if enough else BY_HAND
+        text = ADVICE["VIOLATED"] if amount == OVER else ""
+        if amount == OPEN:
+            text = RUN_ONE if result.facts.reason == "not-run" else MORE_CANARIES
+        return Step(text, findings=(result.finding,)) if text else None
+    words, path = template(result.finding), target_path(audit)
+    if amount != OVER and not (amount == SEEN and words.is_simple):
+        return None
+    remedies = words.brief.remedies
+    if not remedies:
+        verify = (_run(path, result.probe),) if path else ()
+        return Step(words.first, commands=verify, findings=(result.finding,))
+    commands = _commands(path, remedies[0], result.probe) if path else ()
+    return Step(words.first, remedies[0].cost, commands, (result.finding,))
+
+
+def target_path(audit: Audit) -> str:
+    """What the verbs are given to load this target again; empty where that was no config file."""
+    file = audit.config_file
+    return file if posixpath.basename(file) != TARGET_FILE else posixpath.dirname(file) or "."
+
+
+def _commands(path: str, remedy: Remedy, probe: str) -> tuple[str, ...]:
+    """The command that applies a remedy, and the one that verifies it."""
+    target, needs = shlex.quote(path), f" {remedy.needs}" if remedy.needs else ""
+    if remedy.compares:
+        return (
+            f"auditor compare {target} --defense {remedy.defense}{needs} --only {probe} -o "
+            f"{shlex.quote(_beside(path, 'compared'))}",
+        )
+    defended = _beside(path, re.sub(r"\W+", "-", remedy.defense))
+    apply = f"auditor defend {target} --defense {remedy.defense}{needs} -o {shlex.quote(defended)}"
+    return apply, _run(defended, probe)
+
+
+def _run(target: str, probe: str, more: str = "") -> str:
+    return f"auditor run {shlex.quote(target)} --only {probe}{more}"
+
+
+def _beside(path: str, suffix: str) -> str:
+    """`out/cora-gcn-temperature`, for a target in `out/cora-gcn`."""
+    base = path.rstrip("/").removesuffix(".toml")
+    return suffix if base in (".", "") else f"{base}-{suffix}"
+
+
+def _settling(audit: Audit, results: Iterable[Result], item: str) -> list[Step]:
+    """What would settle open results: one step for all that ask for the same, and one for what nothing settles."""
+    path = target_path(audit)
+    asked: dict[str, list[Result]] = {}
+    seeds: dict[str, int] = {}
+    for result in results:
+        if word(result) != OPEN or isinstance(result.facts, ClaimFacts):
+            continue
+        codes = () if result.judgement is None else result.judgement.codes
+        open_ = next((code for code in codes if isinstance(code, Settle)), None)
+        if open_ is None:
+            if any(isinstance(code, NotSeparable) for code in codes):
+                asked.setdefault(RECIPE_WANTED, []).append(result)
+            continue
+        enough = ways(open_, template(result.finding).counted(item))
+        asked.setdefault(enough, []).append(result)
+        if enough and open_.seeds is not None:
+            seeds[enough] = max(seeds.get(enough, 0), open_.seeds)
+    found = []
+    for text, of in sorted(asked.items(), key=lambda each: not each[0]):
+        labels = listed(list(dict.fromkeys(f"“{template(r.finding).brief.label(r, item)}”" for r in of)))
+        findings = tuple(dict.fromkeys(r.finding for r in of))
+        if text == RECIPE_WANTED:
+            found.append(Step(text, findings=findings))
+        elif not text:
+            found.append(Step(f"Judge by hand: {labels}. This data cannot settle it.", findings=findings))
+        else:
+            more = f" --seeds {','.join(map(str, range(seeds[text])))}" if text in seeds else ""
+            probes = ",".join(dict.fromkeys(r.probe for r in of))
+            again = (_run(path, probes, more),) if path and more else ()
+            found.append(Step(f"Settle {labels}: {text}.", commands=again, findings=findings))
+    return found

@@ -127,6 +127,20 @@ def passed(checks: Sequence[ValidityRow]) -> str:
     return ", ".join(parts)
 
 
+def auditable(target: TargetRow, checks: Sequence[ValidityRow], failed: Sequence[str]) -> str:
+    """`demo-gcn can be audited: 12 of 13 checks passed, 1 warns`."""
+    return f"{target.name} {'cannot' if failed else 'can'} be audited: {passed(checks)}."
+
+
+def skipped(plan: Sequence[Planned]) -> list[str]:
+    """Tests that do not apply, each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for cell in plan:
+        if cell.skip and cell.spec not in reasons.setdefault(cell.skip, []):
+            reasons[cell.skip].append(cell.spec)
+    return [closed(f"{listed(specs)} would not run: {reason}") for reason, specs in reasons.items()]
+
+
 def plan_cells(planned: Planned) -> tuple[str, ...]:
     """One test under `PLAN_HEADS`."""
     about = MISSING if planned.skip else duration(planned.estimate_s)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from auditor.document import NONE, Audit, Result
 from auditor.document.codes import (
     BrokeOff,
@@ -11,10 +13,13 @@ from auditor.document.codes import (
     PowerOnly,
     StaleAcceptance,
 )
-from reports.sentences import names
+from reports.sentences import claim, names
 from reports.sentences.codes import holes
+from reports.sentences.compose import OPEN, is_found, word
 from reports.sentences.numbers import Differences, Shares, closed, count, digits, listed
+from reports.sentences.templates import figure, template
 
+_NAMED = 4
 WORDS = {"PASSED": "PASSED", "FAILED": "FAILED", "INCOMPLETE": "NO VERDICT (INCOMPLETE)"}
 
 
@@ -28,6 +33,61 @@ def counted(audit: Audit) -> str:
     for number, what in ((open_, "not settled"), (void, "not counted"), (counts.get("accepted", 0), "accepted")):
         parts += [f"{digits(number)} {what}"] if number else []
     return ", ".join(parts)
+
+
+def headline(audit: Audit) -> str:
+    """`1 of 16 results is over its limit, 3 are not settled.`: the first line behind name and status."""
+    counts = audit.verdict.counts
+    total = sum(counts.get(word, 0) for word in ("pass", "fail", "inconclusive", "accepted"))
+    if audit.verdict.status == "INCOMPLETE":
+        return closed(coverage(audit))
+    failing, void = counts.get("fail", 0), counts.get("untrusted", 0)
+    over = f"{digits(failing)} of {count(total, 'result')}" if failing else f"none of {count(total, 'result')}"
+    parts = [f"{over} {'is over its' if failing < 2 else 'are over their'} limit"]
+    open_ = max(counts.get("inconclusive", 0) - void, 0)
+    for number, what in ((open_, "not settled"), (void, "not counted"), (counts.get("accepted", 0), "accepted")):
+        parts += [f"{digits(number)} {'is' if number == 1 else 'are'} {what}"] if number else []
+    return closed(", ".join(parts))
+
+
+def decision(audit: Audit, results: Sequence[Result], item: str) -> str:
+    """What to decide, in one sentence.
+
+    Args:
+        audit: whose verdict it is.
+        results: judged ones of the target as it is, those nearest to their limits first.
+        item: what one test item is.
+    """
+    if audit.verdict.exit_code == 130 or audit.verdict.status == "INCOMPLETE":
+        return f"No answer yet: {_lower(_missing(audit))}"
+    failing = next((result for result in results if result.has_status("fail")), None)
+    if failing is not None:
+        words = template(failing.finding)
+        return f"Not ready while {words.brief.exposure}: {figure(failing, item).line}. {words.first}"
+    text = f"Nothing over the limits of “{audit.verdict.policy}” was found."
+    seen = next((result for result in results if result.has_status("pass") and is_found(result)), None)
+    if seen is None:
+        return text
+    return f"{text} Seen within its limit: {closed(figure(seen, item).line)}"
+
+
+def unsettled(results: Sequence[Result], item: str) -> str:
+    """`Not settled: weakest group and 1 in 10 nodes gone.`; empty where nothing is open."""
+    open_ = [result for result in results if word(result) == OPEN]
+    labels = list(dict.fromkeys(_lower(template(result.finding).brief.label(result, item)) for result in open_))
+    more = [count(len(labels) - _NAMED, "more result")] if len(labels) > _NAMED else []
+    return closed(f"not settled: {listed([*labels[:_NAMED], *more])}") if labels else ""
+
+
+def _lower(text: str) -> str:
+    return f"{text[:1].lower()}{text[1:]}"
+
+
+def _missing(audit: Audit) -> str:
+    """What a verdict lacks."""
+    if audit.verdict.exit_code == 130:
+        return "the run was stopped. What was finished is kept."
+    return _incomplete(audit)
 
 
 def by_arm(audit: Audit) -> str:
@@ -107,6 +167,10 @@ def last_line(audit: Audit) -> tuple[str, str]:
             else (f"{digits(stopped.finished)} of {count(stopped.planned, 'test')} are kept")
         )
         return "STOPPED", f"{kept}. This is not a pass. Exit code 130."
+    if (facts := claim.found(audit)) is not None and v.exit_code in (0, 1, 3):
+        accepted = v.counts.get("accepted", 0)
+        kept = "Accepted by the baseline. " if accepted else ""
+        return facts.verdict, f"{kept}{claim.ADVICE[facts.verdict]} Exit code {v.exit_code}{_despite(audit)}."
     if status == "INCOMPLETE":
         return WORDS[status], f"{_incomplete(audit)} Exit code {v.exit_code}."
     text = closed(counted(audit))

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from auditor.cli.screen import ascii_form
 from auditor.document import from_bytes, sealed, to_bytes
+from auditor.printable import ascii_form
 from tests.reports import samples
 from tests.reports.compared import AUDITS
 

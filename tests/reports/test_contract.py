@@ -53,7 +53,7 @@ def test_no_format_has_a_forbidden_word_a_sign_or_a_wrong_plural(name: str, audi
     assert reading.plurals(text) == []
 
 
-@pytest.mark.parametrize("name", WORDED)
+@pytest.mark.parametrize("name", [name for name in WORDED if name != "terminal"])
 def test_a_sentence_about_a_result_is_the_same_in_every_format(name: str) -> None:
     text = " ".join(reading.visible(name, rendered(name, "realistic")).split())
     assert "The difference lies between 3.0 and 13.0 points; the limit of standard is 10 points" in text

@@ -11,9 +11,12 @@ import pytest
 
 from auditor.document import Curve, Series
 from auditor.guarantee import Guarantee
+from reports import views
+from reports.html import pictures
 from reports.html.charts import POINTS, number, series_drawing
 from reports.html.report import HtmlReport, guarantee_facts
 from reports.html.svg import ROLES, draw
+from reports.sentences.compose import nearness
 from tests.reports import samples
 from tests.reports.compared import AUDITS
 from tests.reports.reading import rendered
@@ -117,7 +120,7 @@ def test_verdict_comes_first_and_size_stays_small(html: str) -> None:
 def test_every_chart_kind_is_drawn_with_its_table() -> None:
     html = rendered("html", "realistic")
     figures = re.findall(r"<figure>.*?</figure>", html, re.S)
-    assert len(figures) == 3 + 5  # an overview per family, one chart per kind
+    assert len(figures) == 5  # one chart per kind
     for figure in figures:
         assert figure.count("<svg") == figure.count("<details>") == figure.count("<table>") == 1
 
@@ -246,7 +249,7 @@ def test_a_hundred_charts_leave_some_to_the_document() -> None:
     cells = tuple(c.model_copy(update={"series": many}) if c.key == cell.key else c for c in audit.cells)
     html = HtmlReport().render(audit.model_copy(update={"cells": cells}))
     assert len(html.encode()) < 300_000
-    assert "left out to keep this page small" in html
+    assert re.search(r"<summary>\d+ more charts, \d+ of them in audit.json alone</summary>", html)
 
 
 def test_defences_are_compared_and_guarantees_shown_in_full() -> None:
@@ -267,11 +270,48 @@ def test_guarantee_facts_start_with_the_level_and_lose_nothing() -> None:
     assert dict(facts)["does not cover"] == "features, labels"
 
 
-def test_sentences_stand_below_the_numbers_they_are_about() -> None:
+def test_a_sentence_stands_above_its_numbers_in_small_print() -> None:
     html = rendered("html", "realistic")
-    row = html[html.index('<tr class="lead-row"><th scope="row">posterior-similarity') :].partition("</tbody>")[0]
-    numbers, sentence = row.index("30.4 worse"), row.index("That is 30.4 points more (between 28.4 and 32.4)")
-    assert numbers < sentence < row.index("privacy-link-stealing · AML.T0024.001")
+    said = html[html.index("That is 30.4 points more (between 28.4 and 32.4)") :].partition("</p>")[0]
+    assert "<small>posterior-similarity" in said
+    assert "privacy-link-stealing · AML.T0024.001" in said
+
+
+def test_cards_show_what_can_be_counted_and_never_an_id() -> None:
+    html = rendered("html", "realistic")
+    cards = html[html.index('class="answers"') :].partition("</section>")[0]
+    assert cards.count('class="big"') == 3
+    assert "352 in 1,000" in cards
+    assert not re.search(r"AUC|SCE|TPR|privacy-|shift-|robustness-|posterior-similarity", cards)
+
+
+def test_pictures_lie_where_their_numbers_are() -> None:
+    audit = samples.realistic()
+    tracks, left_out = pictures.overview(audit)
+    near = [result for result in views.nearest(views.undefended(audit)) if nearness(result) is not None]
+    assert len(tracks) + left_out == len(near)
+    for track, result in zip(tracks, near, strict=False):
+        assert result.judgement is not None
+        assert result.excess is not None
+        over = (result.excess.value or 0.0) - (result.judgement.threshold or 0.0)
+        assert ((track.at or 0.0) - pictures.limit_marks()[1]) * over >= 0, "right of the limit is over it"
+        assert track.lo <= (track.at or 0.0) <= track.hi
+        assert f"{track.label}</span>" in rendered("html", "realistic").replace("&#39;", "'")
+    bars = pictures.links(audit)
+    assert bars is not None
+    widths = {bar.value: bar.width for bar in bars.bars}
+    assert widths["135"] / widths["78"] == pytest.approx(135 / 78, rel=0.02)
+    assert [bar.label for bar in bars.bars][-2:] == ["Without the model", "Blindly"]
+
+
+def test_where_no_effect_is_the_limit_both_are_one_place() -> None:
+    audit = samples.realistic()
+    result = next(r for r in audit.results if r.judgement is not None and r.judgement.threshold)
+    judgement = result.judgement.model_copy(update={"threshold": 0.0})  # type: ignore[union-attr]
+    scaled = nearness(result.model_copy(update={"judgement": judgement}))
+    assert scaled is not None
+    assert scaled.value is not None
+    assert scaled.value == pytest.approx(1 + (result.excess.value or 0.0) / 0.1)  # type: ignore[union-attr]
 
 
 def test_a_claim_has_its_bounds_and_no_card_of_the_three_questions() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cProfile
 import json
 import pstats
+import re
 from collections.abc import Callable
 from functools import cache
 
@@ -54,8 +55,8 @@ def test_work_grows_no_faster_than_the_document(name: str) -> None:
 def test_a_screen_lists_the_worst_and_counts_the_others() -> None:
     text = rendered("terminal")(document(MANY))
     assert isinstance(text, str)
-    assert "more results not within the limit, none worse" in text
-    assert len(text.splitlines()) < 2000
+    assert re.search(r"\d more results over the limit or not settled", text)
+    assert len(text.splitlines()) < 100
 
 
 def test_the_page_of_a_large_document_is_folded() -> None:

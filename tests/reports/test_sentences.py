@@ -13,7 +13,7 @@ from auditor import registry
 from auditor.document import Estimate, Metric
 from auditor.document.results import Unit
 from reports.sentences import claim, comparison, names, repair
-from reports.sentences.compose import said, word
+from reports.sentences.compose import brief, said, word
 from reports.sentences.numbers import closed
 from reports.sentences.steps import steps
 from reports.sentences.templates import OTHER, TEMPLATES, template
@@ -26,6 +26,7 @@ def spoken() -> Iterator[tuple[str, str, BaseModel]]:
     """Label, sentence and what it is about."""
     for label, result in (*voices.findings(), *voices.variants()):
         yield label, said(result), result
+        yield f"briefly {label}", brief(result), result
     for label, facts in voices.claims():
         yield label, closed(claim.verdict(facts)), facts
     for label, decision in voices.decisions():
@@ -112,7 +113,12 @@ def test_the_word_follows_the_stem(stem: str) -> None:
 def test_steps_answer_what_is_over_or_open_worst_first() -> None:
     audit = samples.realistic()
     found = steps(audit, undefended(audit))
-    assert [step.findings for step in found] == [("privacy-link-stealing",), ("shift-worst-group",), ()]
+    assert [step.findings for step in found] == [
+        ("privacy-link-stealing",),
+        ("shift-miscalibrated",),
+        (),
+        ("shift-worst-group",),
+    ]
     assert found[0].text == TEMPLATES["privacy-link-stealing"].first
     assert steps(samples.clean(), undefended(samples.clean())) == []
     failed = steps(samples.untrusted(), undefended(samples.untrusted()))

@@ -10,19 +10,59 @@ import pytest
 from rich.console import Console
 
 from auditor.document import Audit
+from auditor.printable import ascii_form
+from reports import views
+from reports.sentences import verdict
 from reports.terminal import TerminalReport
 from tests.reports import samples
 from tests.reports.compared import AUDITS
 
 REPORT = TerminalReport()
+OWN = {name: make for name, make in AUDITS.items() if "hostile" not in name}
 
 
-@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("verbose", [False, True])
 @pytest.mark.parametrize("make", AUDITS.values(), ids=AUDITS)
 @pytest.mark.parametrize("width", [60, 80, 100, 300])
-def test_no_line_is_wider_than_the_terminal(make: Callable[[], Audit], plain: bool, width: int) -> None:
-    text = REPORT.render(make(), width=width, plain=plain)
+def test_no_line_is_wider_than_the_terminal(make: Callable[[], Audit], verbose: bool, width: int) -> None:
+    text = REPORT.render(make(), width=width, verbose=verbose)
     assert max(map(len, text.splitlines())) <= min(width, 100)
+
+
+@pytest.mark.parametrize("make", OWN.values(), ids=OWN)
+def test_plain_lines_are_ascii_one_fact_each_and_say_what_the_screen_says(make: Callable[[], Audit]) -> None:
+    plain, screen = REPORT.render(make(), width=60, plain=True), REPORT.render(make(), width=100)
+    assert plain.isascii()
+    assert plain == REPORT.render(make(), width=100, plain=True), "nothing is wrapped"
+    assert "" not in plain.splitlines()
+    missing = set(re.findall(r"[A-Za-z]{4,}", ascii_form(screen))) - set(re.findall(r"[A-Za-z]{4,}", plain))
+    assert not missing
+
+
+@pytest.mark.parametrize("make", AUDITS.values(), ids=AUDITS)
+def test_verdict_is_said_first_and_last(make: Callable[[], Audit]) -> None:
+    audit = make()
+    lines = REPORT.render(audit, plain=True).splitlines()
+    status, _ = verdict.last_line(audit)
+    assert lines[-1].startswith(f"{status}  ")
+    if audit.comparison is None and not views.is_claim(audit):
+        assert f": {status}. " in lines[0]
+
+
+def test_each_question_has_a_line_and_each_open_or_failing_result_one_more() -> None:
+    tags = [line[:6] for line in REPORT.render(samples.realistic(), plain=True).splitlines() if line.startswith("[")]
+    assert tags == ["[OVER]", "[kept]", "[seen]", "[open]"]
+    assert "[OVER] Privacy" in " ".join(REPORT.render(samples.realistic()).split())
+
+
+def test_a_step_is_a_command_with_the_path_of_the_target() -> None:
+    audit = samples.realistic().model_copy(update={"config_file": "out/my model/target.toml"})
+    lines = REPORT.render(audit, plain=True).splitlines()
+    target = "'out/my model-coarse-outputs-digits-1'"
+    assert f"Do first 1: auditor defend 'out/my model' --defense coarse-outputs:digits=1 -o {target}" in lines
+    assert f"Do first 1: auditor run {target} --only posterior-similarity" in lines
+    unknown = samples.realistic().model_copy(update={"config_file": ""})
+    assert "--defense" not in REPORT.render(unknown, plain=True)
 
 
 def test_verdict_is_the_last_thing() -> None:
@@ -35,16 +75,17 @@ def test_verdict_is_the_last_thing() -> None:
 
 @pytest.mark.parametrize("width", [80, 100])
 def test_a_range_is_never_broken_inside_a_number(width: int) -> None:
-    text = REPORT.render(samples.realistic(), width=width)
+    text = REPORT.render(samples.realistic(), width=width, verbose=True)
     for number in ("33.2 to 37.2 %", "28.4 to 32.4 worse", "0.944 to 0.968"):
         assert number in text
 
 
 def test_what_was_not_tested_is_listed_with_its_reason() -> None:
     text = " ".join(REPORT.render(samples.realistic()).split())
-    assert "does not apply membership: needs REFERENCES: none were given" in text
-    assert "broke off features-evasion: RuntimeError: mat1 and mat2 do not fit" in text
-    assert "broke off injection: no result after 600 s" in text
+    assert "Membership does not apply: needs REFERENCES: none were given" in text
+    assert "Features-evasion broke off: RuntimeError: mat1 and mat2 do not fit" in text
+    assert "Injection broke off: no result after 600 s" in text
+    assert "Membership, hidden attributes, copying, added nodes and poisoned training." in text
 
 
 def test_status_is_a_word_and_colour_only_where_asked() -> None:
@@ -55,8 +96,8 @@ def test_status_is_a_word_and_colour_only_where_asked() -> None:
 
 
 def test_plain_has_no_boxes() -> None:
-    assert "─" in REPORT.render(samples.realistic())
-    assert not set("─│━┃╭╮╰╯") & set(REPORT.render(samples.realistic(), plain=True))
+    assert "─" in REPORT.render(samples.realistic(), verbose=True)
+    assert not set("─│━┃╭╮╰╯") & set(REPORT.render(samples.realistic(), plain=True, verbose=True))
 
 
 def test_markup_in_names_stays_text() -> None:
@@ -78,19 +119,19 @@ def test_an_empty_audit_says_that_nothing_was_asked() -> None:
 
 
 def test_a_narrow_terminal_shows_every_number_of_the_table() -> None:
-    narrow = " ".join(REPORT.render(samples.realistic(), width=60).split())
+    narrow = " ".join(REPORT.render(samples.realistic(), width=60, verbose=True).split())
     for number in ("35.2 %, 33.2 to 37.2 %", "excess 30.4 worse, 28.4 to 32.4 worse", "over the limit, very large"):
         assert number in narrow
 
 
 def test_several_seeds_say_how_they_were_joined() -> None:
-    text = " ".join(REPORT.render(samples.several_seeds()).split())
+    text = " ".join(REPORT.render(samples.several_seeds(), verbose=True).split())
     assert "mean over 3 seeds" in text
     assert "defended by gap:epsilon=4: edge level (flip one pair) · ε = 4.00" in text
 
 
 def test_a_claim_shows_what_is_claimed_the_bounds_and_the_verdict_word() -> None:
-    text = REPORT.render(samples.claimed())
+    text = REPORT.render(samples.claimed(), verbose=True)
     flat = " ".join(text.split())
     assert "epsilon 4, delta 0.00001, per edge (flip one pair), for whoever sees the noisy sums" in flat
     assert "account the stated parameters (sigma 2.162) give epsilon 4.00 at delta 0.00001" in flat
@@ -104,5 +145,5 @@ def test_a_claim_shows_what_is_claimed_the_bounds_and_the_verdict_word() -> None
 def test_a_planned_claim_shows_the_plan_and_no_verdict_word() -> None:
     flat = " ".join(REPORT.render(samples.planned_claim()).split())
     assert "epsilon 4, delta 0.00001" in flat
-    assert "does not apply dp-claim on gap:epsilon=4: --power-only: nothing was run" in flat
+    assert "Dp-claim on gap:epsilon=4 does not apply: --power-only: nothing was run" in flat
     assert not re.search("VIOLATED|CONSISTENT|UNDERPOWERED", flat)

@@ -62,10 +62,10 @@ def test_gate_and_report_print_the_terminal_report(write: Write, capsys: pytest.
     audit = samples.realistic()
     path = write("audit.json", audit)
     assert __main__.run(["report", path]) == 0
-    assert capsys.readouterr().out.split() == TerminalReport().render(audit).split()
+    assert capsys.readouterr().out == TerminalReport().render(audit, plain=True)
     assert __main__.run(["gate", path, "--policy", "lenient", "--as-of", "2026-11-20"]) == 1
     judged = gate(audit, Policy.named("lenient"), as_of=TODAY)
-    assert capsys.readouterr().out.split() == TerminalReport().render(judged).split()
+    assert capsys.readouterr().out == TerminalReport().render(judged, plain=True)
 
 
 @pytest.mark.parametrize(

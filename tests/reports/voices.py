@@ -43,7 +43,7 @@ from auditor.document.facts import (
 )
 from reports.sentences import claim, comparison, repair, verdict
 from reports.sentences.codes import holes
-from reports.sentences.compose import said, word
+from reports.sentences.compose import brief, said, word
 from reports.sentences.numbers import closed
 from reports.sentences.templates import TEMPLATES
 from tests.reports import samples
@@ -615,7 +615,10 @@ def _last(audit: Any) -> str:
 
 def lines() -> list[str]:
     """Every sentence with its label."""
-    found = [f"{label} [{word(result)}]\n    {said(result)}" for label, result in (*findings(), *variants())]
+    found = [
+        f"{label} [{word(result)}]\n    {said(result)}\n    Briefly: {brief(result)}"
+        for label, result in (*findings(), *variants())
+    ]
     found += [f"dp-claim · {label}\n    {closed(claim.verdict(facts))}" for label, facts in claims()]
     found += [f"decision · {label}\n    {comparison.decided(decision)}" for label, decision in decisions()]
     found += [f"repair · {label}\n    " + "\n    ".join(repair.lines(facts)) for label, facts in repairs()]

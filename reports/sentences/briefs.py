@@ -1,0 +1,334 @@
+"""A result for somebody with ten seconds: its name, one counted figure beside its comparison, and who is behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from auditor.document import Result
+from auditor.document.facts import (
+    Confidence,
+    Damage,
+    Detection,
+    Group,
+    LinkFacts,
+    LinkList,
+    LowFpr,
+    Robust,
+    Shipped,
+)
+from reports.sentences import names
+from reports.sentences.numbers import MISSING, Shares, count, digits, plural, rate, value_cell
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number that people can picture.
+
+    Attributes:
+        large: the number itself, a few signs: `135 of 905`, `92 → 72 of 100`.
+        text: what it counts, and what it is compared with; continues `large`.
+        line: both as a clause without a capital and a full stop.
+    """
+
+    large: str
+    text: str
+    line: str
+
+
+Drawn = Callable[[Result, str], Figure]
+Words = Callable[[Result, str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """Something to do that is a command.
+
+    Attributes:
+        defense: what `--defense` is given.
+        cost: what it takes and what it changes, a sentence.
+        needs: further options that only the user can fill in (`--group COLUMN`).
+        compares: whether it is to be compared first, since it costs accuracy or may not help.
+    """
+
+    defense: str
+    cost: str
+    needs: str = ""
+    compares: bool = False
+
+
+def _label(result: Result, item: str) -> str:
+    text = names.asked(result)
+    return f"{text[:1].upper()}{text[1:]}" + (f" ({names.subset(result.subset)})" if result.subset else "")
+
+
+def _beside(result: Result, item: str) -> Figure:
+    """Any number beside its control."""
+    control = result.control
+    value = value_cell(result.own.value, result.unit)
+    what = names.metric(result.metric)
+    if control is None:
+        return Figure(value, what, f"{what} is {value}")
+    other = f"{value_cell(control.estimate.value, result.unit)} with {names.control(control.name)}"
+    return Figure(value, f"{what}; {other}", f"{what} is {value}, {other}")
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """How a finding is put in a few words; every part has a general form.
+
+    Attributes:
+        who: who can do it, `anyone who receives the answers`; empty where nobody has to attack.
+        exposure: while this holds, a result over its limit matters: `links are confidential`.
+        label: its name in a list of results.
+        figure: see `Figure`; without one the picture of the finding stands in.
+        remedies: what to do that is a command, the cheapest first.
+    """
+
+    who: str = ""
+    exposure: str = "anyone relies on it"
+    label: Words = _label
+    figure: Drawn | None = None
+    remedies: tuple[Remedy, ...] = field(default=())
+
+
+GENERAL: Final = Brief()
+
+
+def said(text: str) -> Words:
+    """Words that are the same for every result."""
+    return lambda result, item: text
+
+
+def few_alarms_or(text: str) -> Words:
+    """A label that says so where few false alarms are allowed."""
+    return lambda result, item: f"{text}, few false alarms" if result.question == "low-fpr" else text
+
+
+def budget_label(text: str) -> Words:
+    """A label with the budget of edits."""
+    return lambda result, item: f"{text} ({names.subset(result.subset)})" if result.subset else text
+
+
+def defended_label(result: Result, item: str) -> str:
+    """What a defence costs, with its name."""
+    return f"{_label(result, item)}, {names.arm(result.arm)}"
+
+
+# ---- links ----------------------------------------------------------------------------------------------------------
+
+
+def links(using: str) -> Drawn:
+    """Links among the likeliest pairs, or at few false alarms; `using` says what the guesser has: `its answers`."""
+
+    def figure(result: Result, item: str) -> Figure:
+        facts = result.facts
+        if isinstance(facts, LinkFacts) and facts.low_fpr is not None:
+            return _few_alarms(facts.low_fpr, using)
+        if isinstance(facts, LinkFacts) and facts.links is not None:
+            return _list(facts.links, using)
+        return ranked("link")(result, item)
+
+    return figure
+
+
+def _list(listed: LinkList, using: str) -> Figure:
+    found, of = digits(listed.k.value), digits(listed.n_links)
+    about = "about " if listed.sampled else ""
+    chance = listed.r.value
+    blind = "fewer than 1" if chance is not None and 0 < chance < 0.5 else digits(chance)
+    without = "" if listed.m is None else f"without it {digits(listed.m.value)}, "
+    return Figure(
+        f"{about}{found} of {of}",
+        f"likeliest pairs are links with {using}; {without}blindly {blind}",
+        f"with {using} {about}{found} of the {of} likeliest pairs are links; {without}blindly {blind}",
+    )
+
+
+def _few_alarms(low: LowFpr, using: str) -> Figure:
+    beside = None if low.control is None else low.control.value
+    share = Shares.comparing(low.attack.value, beside, low.fpr)
+    others = "" if beside is None else f"without it {share.bare(beside)}, "
+    alarm = f"if {share(low.fpr)} unlinked pairs is falsely named"
+    compared = f"{others}blindly {share.bare(low.chance)}"
+    found = share(low.attack.value)
+    return Figure(
+        found,
+        f"links are found with {using} {alarm}; {compared}",
+        f"{alarm}, {found} links are found with {using}; {compared}",
+    )
+
+
+def ranked(found: str, other: str = "a random pair") -> Drawn:
+    """How often the right one of two is picked."""
+
+    def figure(result: Result, item: str) -> Figure:
+        control = result.control
+        if result.unit != "auc" or control is None:
+            return _beside(result, item)
+        own, beside = result.own.value, control.estimate.value
+        share = Shares.comparing(own, beside)
+        than = "by chance" if control.name == "chance" else "without it"
+        times = f"{share.bare(own)} of {digits(share.of)}"
+        return Figure(
+            times,
+            f"times the {found} is told from {other}; {than} {share.bare(beside)}",
+            f"the {found} is told from {other} {times} times; {than} {share.bare(beside)}",
+        )
+
+    return figure
+
+
+# ---- edits ----------------------------------------------------------------------------------------------------------
+
+
+def robust(result: Result, item: str) -> Figure:
+    """Right answers before and after edits, beside random edits and a model without edges."""
+    facts = result.facts
+    if not isinstance(facts, Robust):
+        return _beside(result, item)
+    clean, attacked = facts.clean.value, facts.attacked.value
+    random, edge_free = (None if part is None else part.value for part in (facts.random, facts.edge_free))
+    share = Shares.comparing(clean, attacked, random, edge_free, n=facts.attacked_items)
+    if facts.no_edge_free == "edges-unused":
+        right = share(clean, item)
+        return Figure(
+            share(clean),
+            f"{plural(item)} right; no edge can change an answer",
+            f"{right} are right; no edge can change an answer",
+        )
+    edits = f"{count(facts.edits, 'edit')} on purpose{each(facts.edits, facts, item)}"
+    others = [] if random is None else [f"{share.bare(random)} after as many random ones"]
+    others += [] if edge_free is None else [f"{share.bare(edge_free)} without using any link"]
+    compared = "".join(f"{'; ' if not k else ', '}{text}" for k, text in enumerate(others))
+    of = f"{'of' if share.counted else 'in'} {digits(share.of)}"
+    return Figure(
+        f"{share.bare(clean)} → {share.bare(attacked)} {of}",
+        f"{plural(item)} right after {edits}{compared}",
+        f"{share(clean, item)} are right, {share.bare(attacked)} after {edits}{compared}",
+    )
+
+
+def below_edge_free(result: Result, item: str) -> Figure:
+    """Right answers after edits beside those of a model without edges."""
+    facts = result.facts
+    control = result.control
+    if not isinstance(facts, Robust) or control is None:
+        return _beside(result, item)
+    attacked, beside = result.own.value, control.estimate.value
+    share = Shares.comparing(attacked, beside, n=facts.attacked_items)
+    other = "trained without any edge" if facts.edge_free is not None else "always naming the commonest class"
+    edits = f"after {count(facts.edits, 'edit')}{each(facts.edits, facts, item)}" if facts.edits else "unedited"
+    compared = f"{other} {share.bare(beside)}"
+    return Figure(
+        share(attacked),
+        f"{plural(item)} right {edits}; {compared}",
+        f"{share(attacked, item)} are right {edits}; {compared}",
+    )
+
+
+def each(made: int, facts: Robust, item: str) -> str:
+    """` (0.3 per node)`."""
+    return f" ({rate(made, facts.attacked_items, item)})" if made and facts.attacked_items else ""
+
+
+# ---- shift ----------------------------------------------------------------------------------------------------------
+
+
+def gap(result: Result, item: str) -> Figure:
+    """Right answers before and after damage."""
+    facts, control = result.facts, result.control
+    if not isinstance(facts, Damage) or control is None:
+        return _beside(result, item)
+    clean, shifted = control.estimate.value, result.own.value
+    share = Shares.comparing(clean, shifted, n=result.estimate.n)
+    what = names.damage(facts.damage, facts.severity)
+    return Figure(
+        f"{share.bare(clean)} → {share.bare(shifted)} {'of' if share.counted else 'in'} {digits(share.of)}",
+        f"{plural(item)} right with {what}",
+        f"{share(clean, item)} are right, {share.bare(shifted)} with {what}",
+    )
+
+
+def damage_label(result: Result, item: str) -> str:
+    """`1 in 10 edges gone`."""
+    facts = result.facts
+    text = names.damage(facts.damage, facts.severity) if isinstance(facts, Damage) else _label(result, item)
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def worst_group(result: Result, item: str) -> Figure:
+    """Right answers in the weakest group beside the worst random one."""
+    facts, control = result.facts, result.control
+    if not isinstance(facts, Group) or control is None:
+        return _beside(result, item)
+    own, beside = result.own.value, control.estimate.value
+    share = Shares.comparing(own, beside, n=facts.members)
+    who = f"{count(facts.members, item)} with {names.group(facts.cut_by, facts.group)}"
+    other = f"{'the worst random group' if facts.groups > 1 else 'the others'} {share.bare(beside)}"
+    right = f"{share.bare(own)} of the {who} are right" if share.counted else f"{share(own)} right of the {who}"
+    return Figure(share(own), f"right of {who}; {other}", f"weakest group: {right}; {other}")
+
+
+def miscalibrated(result: Result, item: str) -> Figure:
+    """Confidence beside accuracy."""
+    facts = result.facts
+    if not isinstance(facts, Confidence) or facts.bins:
+        return _beside(result, item)
+    sure, right = facts.confidence.value, facts.accuracy.value
+    share = Shares.comparing(sure, right)
+    of, percent = digits(share.of), MISSING if sure is None else digits(100 * sure, share.places)
+    return Figure(
+        f"says {share.bare(sure)}, right {share.bare(right)}",
+        f"of {of}: its mean confidence beside its accuracy",
+        f"it says {percent} % sure and is right {share.bare(right)} times in {of}",
+    )
+
+
+def confidence_label(result: Result, item: str) -> str:
+    """Which way it is off."""
+    return f"Confidence {'below' if result.question == 'under-confidence' else 'above'} accuracy"
+
+
+def detection(result: Result, item: str) -> Figure:
+    """Whether confidence falls where accuracy does."""
+    facts = result.facts
+    if not isinstance(facts, Detection):
+        return _beside(result, item)
+    told = Shares.comparing(result.estimate.value)
+    right = Shares.comparing(facts.clean.value, facts.shifted.value, n=result.estimate.n)
+    what = names.damage(facts.damage, facts.severity)
+    fall = f"{right(facts.clean.value, item)} are right, {right.bare(facts.shifted.value)} with {what}"
+    pairs = f"{told.bare(result.estimate.value)} of {digits(told.of)}"
+    chance = f"by chance {told.bare(0.5)}"
+    return Figure(
+        pairs,
+        f"times the damaged one is the less sure, {chance}; {fall}",
+        f"{fall}; the damaged one is the less sure {pairs} times, {chance}",
+    )
+
+
+def detection_label(result: Result, item: str) -> str:
+    """`Confidence with noise of 1 standard deviation on the features`."""
+    facts = result.facts
+    if not isinstance(facts, Detection):
+        return _label(result, item)
+    return f"{names.detector(facts.detector)} with {names.damage(facts.damage, facts.severity)}"
+
+
+# ---- what lies in a file --------------------------------------------------------------------------------------------
+
+
+def shipped(stored: str, how: str) -> Drawn:
+    """How many of what is stored: `3 of 20`, `stored averages of under 5 nodes`."""
+
+    def figure(result: Result, item: str) -> Figure:
+        facts = result.facts
+        if not isinstance(facts, Shipped):
+            return _beside(result, item)
+        large = f"{digits(facts.count)} of {digits(facts.of)}"
+        text = f"{plural(stored)} {how}"
+        return Figure(large, text, f"{large} {text}")
+
+    return figure

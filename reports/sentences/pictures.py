@@ -1,0 +1,410 @@
+"""The picture of each finding, P: what was measured, in full, beside what it is compared with.
+
+Each is a function of a result, its typed facts and the word for one item; a clause has no capital and no full stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from auditor.document import Control, Result
+from auditor.document.facts import (
+    BudgetCurve,
+    Confidence,
+    Damage,
+    Decorrelation,
+    Detection,
+    Group,
+    LinkFacts,
+    LinkList,
+    LowFpr,
+    Rival,
+    Robust,
+    Shipped,
+)
+from reports.sentences import names
+from reports.sentences.numbers import (
+    MISSING,
+    Shares,
+    count,
+    decimals,
+    digits,
+    rate,
+    shortest,
+    value_cell,
+)
+
+INSIDER = "an insider who edits edges and knows model and data"
+
+Words = Callable[[Result, str], str]
+
+
+# ---- links ----------------------------------------------------------------------------------------------------------
+
+
+def links(result: Result, item: str) -> str:
+    """Links among the likeliest pairs, or found at few false alarms, beside a guess without the model."""
+    facts = result.facts
+    if not isinstance(facts, LinkFacts):
+        return _ranked(result, "link")
+    if result.estimate.value is None and facts.needed is not None:
+        return f"{count(facts.negatives, 'unlinked pair')} are too few, {digits(facts.needed)} are needed"
+    if facts.low_fpr is not None:
+        return _few_alarms(result, facts.low_fpr)
+    if not facts.rivals:
+        return _ranked(result, "link")
+    ranked = _errs(facts.rivals[0])
+    return ranked if facts.links is None else f"{_list(facts.links)}; {ranked}"
+
+
+def _errs(rival: Rival) -> str:
+    """`shown a link and a random pair, the best guess without the model errs 16 times in 100, with it 9`."""
+    errors = [None if area.value is None else 1 - area.value for area in (rival.without_model, rival.with_model)]
+    share = Shares.comparing(*errors)
+    guess = "a blind guess" if rival.control == "chance" else "the best guess without the model"
+    text = f"shown a link and a random pair, {guess} errs {_times(share, errors[0])}, with it {share.bare(errors[1])}"
+    return f"{text} (links join the unlike)" if rival.in_reverse else text
+
+
+def _list(links: LinkList) -> str:
+    about = "about " if links.sampled else ""
+    found = f"{about}{digits(links.k.value)} are links"
+    beside = "" if links.m is None else f"without the model {digits(links.m.value)}, "
+    by_chance = links.r.value
+    blind = "fewer than 1" if by_chance is not None and 0 < by_chance < 0.5 else digits(by_chance)
+    return f"of the {digits(links.n_links)} likeliest pairs {found}; {beside}blindly {blind}"
+
+
+def _few_alarms(result: Result, low: LowFpr) -> str:
+    beside = None if low.control is None else low.control.value
+    share = Shares.comparing(low.attack.value, beside, low.fpr)
+    found = f"{share(low.attack.value)} links are found{_explained(result)}"
+    text = f"if {share(low.fpr)} unlinked pairs is falsely named, {found}"
+    if low.control is None:
+        return f"{text}; blindly {share.bare(low.chance)}"
+    return f"{text}; without the model {share.bare(beside)}, blindly {share.bare(low.chance)}"
+
+
+def _explained(result: Result) -> str:
+    """Says so where a twin on a rewired graph explains more than half of what is found beyond a guess."""
+    control = result.control
+    if control is None or not control.twin or control.contrast is None or control.contrast.value is None:
+        return ""
+    plain = [c.contrast.value for c in result.controls if not c.twin and c.contrast is not None]
+    beyond = min((value for value in plain if value is not None), default=None)
+    return ", mostly by classes and degrees" if beyond is not None and control.contrast.value < beyond / 2 else ""
+
+
+def _ranked(result: Result, found: str, other: str = "a random pair") -> str:
+    """An AUC as people read it, on the pairs that its control was compared on."""
+    control = result.control
+    own, beside = _sides(result)
+    if result.unit != "auc" or control is None:
+        return plain(result)
+    share = Shares.comparing(own, beside)
+    text = f"shown a {found} and {other}, it picks the {found} {_times(share, own)}"
+    if control.name == "chance":
+        return f"{text}; by chance {share.bare(beside)}"
+    return f"{text}; without the model {share.bare(beside)}"
+
+
+def _times(share: Shares, value: float | None) -> str:
+    """`84 times in 100`."""
+    return f"{share.bare(value)} times in {digits(share.of)}"
+
+
+# ---- edits ----------------------------------------------------------------------------------------------------------
+
+
+def robust(result: Result, item: str) -> str:
+    """Right answers before and after edits, beside random edits and a model without edges."""
+    facts = result.facts
+    if not isinstance(facts, Robust):
+        return plain(result)
+    clean, attacked = facts.clean.value, facts.attacked.value
+    random, edge_free = (None if part is None else part.value for part in (facts.random, facts.edge_free))
+    share = Shares.comparing(clean, attacked, random, edge_free, n=facts.attacked_items)
+    right = f"{share(clean, item)} are right"
+    if facts.no_edge_free == "edges-unused":
+        return f"{right}; {_UNUSED}"
+    made = f"{count(facts.edits, 'edit')} on purpose{_each(facts.edits, facts, item)}"
+    left = [f"at most {share.bare(attacked)} after {made}"]
+    if clean is not None and attacked is not None and attacked >= clean:
+        left = [f"and no {count(facts.budget, 'edit')}{_each(facts.budget, facts, item)} were found that break one"]
+    if random is not None:
+        left.append(f"{share.bare(random)} after {_as_many(facts)} random ones")
+    if edge_free is not None:
+        left.append(f"{share.bare(edge_free)} without using any link")
+    return f"{right}, {', '.join(left)}"
+
+
+_UNUSED = (
+    "no edge can change an answer: outputs are equal, bit for bit, on the graph, without edges and on random edges"
+)
+_NO_EDGE_FREE: Mapping[str, str] = {
+    "no-recipe": "the model cannot be trained again to see what it would do without edges",
+    "failed": "training the model without edges failed",
+    "not-better": "trained without edges the model is no better than that on the validation items",
+}
+"""Why the commonest class stands in for a model without edges."""
+
+
+def below_edge_free(result: Result, item: str) -> str:
+    """Right answers after edits beside those of a model without edges, or of the commonest class."""
+    facts = result.facts
+    if not isinstance(facts, Robust):
+        return plain(result)
+    attacked, beside = _sides(result)
+    share = Shares.comparing(attacked, beside, n=facts.attacked_items)
+    edited = f"after {count(facts.edits, 'edit')}{_each(facts.edits, facts, item)}" if facts.edits else "unedited"
+    text = f"{edited} it is right on {share(attacked, item)}"
+    if facts.edge_free is not None:
+        return f"{text}; trained without any edge it would be right on {share.bare(beside)}"
+    why = _NO_EDGE_FREE.get(facts.no_edge_free, "")
+    text += f"; always naming the commonest class would be right on {share.bare(beside)}"
+    return f"{text} ({why})" if why else text
+
+
+def worse_without(result: Result, item: str) -> str:
+    """S of a model that edits make worse than one without edges."""
+    facts = result.facts
+    constant = isinstance(facts, Robust) and facts.edge_free is None
+    beside = "always naming the commonest class" if constant else "one trained without any edge"
+    return f"{INSIDER} can make the model worse than {beside}"
+
+
+def _each(made: int, facts: Robust, item: str) -> str:
+    """` (0.3 per node)`."""
+    return f" ({rate(made, facts.attacked_items, item)})" if made and facts.attacked_items else ""
+
+
+def _as_many(facts: Robust) -> str:
+    return "as many" if facts.budget == facts.edits else digits(facts.budget)
+
+
+def budget_curve(result: Result, facts: BudgetCurve, item: str) -> str:
+    """What sums up accuracy against budget: shown, never judged."""
+    if result.metric == "success_rate":
+        share = Shares.comparing(result.estimate.value, n=result.estimate.n)
+        text = f"{share(result.estimate.value, item)} that were right break"
+        if facts.median_edits is not None:
+            text += f", half of them within {count(facts.median_edits, 'edit')}"
+        return text
+    if result.metric == "eps50":
+        text = "half of what it has over the commonest class is gone "
+        if result.estimate.value is None:
+            return text + f"nowhere up to {value_cell(facts.largest_budget, 'share')} of the edges"
+        return text + f"after edits of {value_cell(result.estimate.value, 'share')} of the edges"
+    return plain(result)
+
+
+def prototype_edit(result: Result, item: str) -> str:
+    """Right answers that an edge at a cluster costs, beside a random edge."""
+    own, beside = _sides(result)
+    if own is None:
+        return plain(result)
+    places = decimals([own, beside], least=2)
+    text = f"an edge there {_costs(own, places)} right answers"
+    return text if beside is None else f"{text}, a random one {_costs(beside, places)}"
+
+
+def _costs(value: float, places: int) -> str:
+    return f"{'saves' if value < 0 else 'costs'} {digits(abs(value), places)}"
+
+
+def jump(result: Result, item: str) -> str:
+    """Nodes moved to another cluster, and what that costs."""
+    own, beside = _sides(result)
+    value, n = result.estimate.value, result.estimate.n
+    if result.metric == "median_edges":
+        return (
+            f"half of the moved nodes needed at most {shortest(value, most=1)} edges" if value else "no node was moved"
+        )
+    share = Shares.comparing(own, beside, n=n)
+    if result.metric == "flips_given_jump":
+        return f"{share(own, item)} that were moved are then wrong"
+    if result.metric == "one_edge_moves":
+        return f"one random edge anywhere moves {share(own, item)} to another cluster"
+    if result.metric == "one_edge_loss" and value is not None:
+        return f"one random edge anywhere {_costs(100 * value, 1)} points of accuracy"
+    return f"{share(own, item)} tried were moved by edges at them; edges elsewhere move {share.bare(beside)}"
+
+
+# ---- shift ----------------------------------------------------------------------------------------------------------
+
+
+def gap(result: Result, item: str) -> str:
+    """Right answers under damage and before."""
+    facts = result.facts
+    if not isinstance(facts, Damage):
+        return plain(result)
+    shifted, clean = _sides(result)
+    share = Shares.comparing(clean, shifted, n=result.estimate.n)
+    what = names.damage(facts.damage, facts.severity)
+    return f"{share(shifted, item)} are right with {what}, {share.bare(clean)} before"
+
+
+def worst_group(result: Result, item: str) -> str:
+    """Right answers in the weakest group beside the worst random group."""
+    facts = result.facts
+    if not isinstance(facts, Group):
+        return plain(result)
+    own, beside = _sides(result)
+    share = Shares.comparing(own, beside, n=facts.members)
+    who = f"the {count(facts.members, item)} with {names.group(facts.cut_by, facts.group)}"
+    text = f"{share.bare(own)} of {who} are right" if share.counted else f"{share(own)} right of {who}"
+    other = f"the worst of {digits(facts.groups)} random groups" if facts.groups > 1 else "the rest"
+    seen = "" if facts.detectable is None else f"; a group up to {_points(facts.detectable)} points worse may go unseen"
+    return text if beside is None else f"{text}; {other} {share.bare(beside)}{seen}"
+
+
+def miscalibrated(result: Result, item: str) -> str:
+    """Mean confidence beside accuracy, or how far they lie apart in bins."""
+    facts = result.facts
+    if not isinstance(facts, Confidence):
+        return plain(result)
+    if facts.bins:
+        error, floor = _sides(result)
+        apart = f"confidence and accuracy lie {_points(error)} points apart in bins of confidence ({facts.bins})"
+        return apart if floor is None else f"{apart}; {_points(floor)} would show without any error"
+    sure, right = facts.confidence.value, facts.accuracy.value
+    share = Shares.comparing(sure, right)
+    said = MISSING if sure is None else digits(100 * sure, share.places)
+    return f"it says {said} % on average and is right {_times(share, right)}"
+
+
+def more_or_less_sure(result: Result, item: str) -> str:
+    """S of a confidence that is off in one direction."""
+    return f"the model is {'less' if result.question == 'under-confidence' else 'more'} sure than it should be"
+
+
+def detection(result: Result, item: str) -> str:
+    """Accuracy before and after damage, and how often the damaged item is the less sure."""
+    facts = result.facts
+    if not isinstance(facts, Detection):
+        return plain(result)
+    clean, shifted = facts.clean.value, facts.shifted.value
+    right = Shares.comparing(clean, shifted, n=result.estimate.n)
+    told = Shares.comparing(result.estimate.value)
+    fall = (
+        f"{right(clean, item)} are right before, {right.bare(shifted)} with "
+        f"{names.damage(facts.damage, facts.severity)}"
+    )
+    pairs = f"{told.bare(result.estimate.value)} of {digits(told.of)} pairs, by chance {told.bare(0.5)}"
+    return f"{fall}; the damaged one is the less sure in {pairs}"
+
+
+def non_finite(result: Result, item: str) -> str:
+    """Answers that are not numbers, of all under damage."""
+    share = Shares.comparing(result.estimate.value, n=result.estimate.n)
+    kind, _, severity = result.subset.partition("=")
+    return f"for {share(result.estimate.value, item)} with {names.damage(kind, severity)} the answer is not a number"
+
+
+# ---- what lies in a file --------------------------------------------------------------------------------------------
+
+
+def small(result: Result, item: str) -> str:
+    """Stored averages of few nodes."""
+    facts = result.facts
+    if not isinstance(facts, Shipped):
+        return member(result, item)
+    text = f"{digits(facts.count)} of {count(facts.of, 'stored average')} are of under 5 nodes"
+    if facts.alone:
+        return f"{text}, {digits(facts.alone)} of one"
+    return text if facts.smallest is None else f"{text}, the smallest of {count(facts.smallest, 'node')}"
+
+
+def live(result: Result, item: str) -> str:
+    """Training nodes named in the file."""
+    facts = result.facts
+    if not isinstance(facts, Shipped):
+        return plain(result)
+    stored = result.control.estimate.value if result.control is not None else None
+    text = f"the file holds the ids of {digits(facts.count)} of {count(facts.of, 'training node')}"
+    needs = "none" if stored == 0 else digits(stored)
+    return text if stored is None else f"{text}; stored averages need {needs}"
+
+
+def member(result: Result, item: str) -> str:
+    """How often a training node is told from another of its cluster."""
+    own, beside = _sides(result)
+    if result.unit != "auc" or result.control is None:
+        return plain(result)
+    share = Shares.comparing(own, beside)
+    other = "by chance" if result.control.name == "chance" else "with averages of other nodes"
+    text = f"shown a training node and another of its cluster, it picks the training node {_times(share, own)}"
+    return f"{text}; {other} {share.bare(beside)}"
+
+
+# ---- defences -------------------------------------------------------------------------------------------------------
+
+
+def costs_answers(result: Result, item: str) -> str:
+    """S of a defence that costs right answers."""
+    where = {"worst_case_accuracy": " under edits", "poisoned_accuracy": " on the poisoned graph"}
+    return f"the defence {result.arm} costs right answers{where.get(result.metric, '')}"
+
+
+def gain(result: Result, item: str) -> str:
+    """Right answers with a defence beside its control."""
+    own, beside = _sides(result)
+    by_class = "balanced" in result.metric
+    share = Shares.comparing(own, beside, n=0 if by_class else result.estimate.n)
+    after = f" after edits of {names.subset(result.subset)}" if result.subset.startswith("eps=") else ""
+    right = f"{share(own, item)} right{after}{' (mean of classes)' if by_class else ''}"
+    if beside is None:
+        return right
+    if result.metric == "worst_case_accuracy":
+        return f"{right}; {share.bare(beside)} unedited"
+    other = names.control(result.control.name) if result.control is not None else "the control"
+    return f"{right}; {other} {share.bare(beside)}"
+
+
+def effect(result: Result, item: str) -> str:
+    """Right answers with learned weights beside their control."""
+    own, beside = _sides(result)
+    share = Shares.comparing(own, beside)
+    where = f" of {result.subset}" if result.subset else ""
+    return f"{share(own, item)}{where} right (mean of classes); the control {share.bare(beside)}"
+
+
+def nothing(result: Result, item: str) -> str:
+    """Dependence that shuffled columns have too."""
+    facts = result.facts
+    if not isinstance(facts, Decorrelation):
+        return plain(result)
+    share = Shares.comparing(facts.permuted_share)
+    return f"shuffled columns depend {share(facts.permuted_share)} as much as the real ones"
+
+
+# ---- everything else ------------------------------------------------------------------------------------------------
+
+
+def plain(result: Result, item: str = "") -> str:
+    """A number beside its control: `robust accuracy is 61.2 %, 80.1 % with random edits`."""
+    value = value_cell(result.estimate.value, result.unit)
+    if result.metric == "precision@edges":
+        return f"of as many likeliest pairs as there are links {value} are links"
+    what = {"rauc": "the area under accuracy against edits"}.get(result.metric, names.metric(result.metric))
+    text = f"{what} is {value}"
+    control = result.control
+    if control is None:
+        return text
+    return f"{text}, {value_cell(control.estimate.value, result.unit)} with {names.control(control.name)}"
+
+
+def other(result: Result, item: str) -> str:
+    """S of a finding without words of its own."""
+    beside = "its control" if result.control is None else names.control(result.control.name)
+    return f"the model does worse than {beside} in {names.metric(result.metric)}"
+
+
+def _sides(result: Result) -> tuple[float | None, float | None]:
+    """Own number and that of the control, on the items that the two were compared on: they subtract to the contrast."""
+    control: Control | None = result.control
+    return result.own.value, None if control is None else control.estimate.value
+
+
+def _points(value: float | None) -> str:
+    return MISSING if value is None else digits(abs(100 * value), 1)
