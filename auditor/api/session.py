@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,8 +30,6 @@ from auditor.stopping import stoppable
 from auditor.targets.config import AUDIT_FILE, config_file
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from auditor.compare.arms import DefenseRequest
     from auditor.document import TargetRow
     from auditor.evaluate.dp_claim.question import Question
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
     from auditor.runner.assemble import RunSettings
     from auditor.runner.bench import Bench
     from auditor.runner.executor import Executor
+    from auditor.runner.finished import Finished
     from auditor.runner.job import Job
     from auditor.runner.observer import Observer
     from auditor.runner.plan import ProbeRequest
@@ -185,14 +184,18 @@ class Session:
 
         return Bench.of(target, self.job())
 
-    def jobs(self) -> int:
-        """Worker processes: as many as were asked for, else one a core as far as there is work for each; one a cell."""
+    def jobs(self, arms: int = 1) -> int:
+        """Worker processes: as many as were asked for, else one a core as far as there is work for each; one a cell.
+
+        Of a comparison one a fit, since what is trained is trained in one process.
+        """
         asked, new = self.probes(), self.resolved["training_seeds"]
         times = [new + (1 if request.entry.deterministic else len(self.seeds())) for request in asked]
-        jobs: int = min(parse_jobs(self.resolved["jobs"], self.resolved["threads"]), sum(times))
+        most = sum(times) if arms == 1 else (arms - 1) * len(self.seeds())
+        jobs: int = min(parse_jobs(self.resolved["jobs"], self.resolved["threads"]), most)
         if self.resolved["jobs"] == "auto":
             each = (request.entry.cost.get(self.resolved["profile"], 0.0) for request in asked)
-            estimate = sum(n * seconds for n, seconds in zip(times, each, strict=True))
+            estimate = arms * sum(n * seconds for n, seconds in zip(times, each, strict=True))
             jobs = min(jobs, math.ceil(estimate / WORTH_A_WORKER_S))
         return max(1, jobs)
 
@@ -221,6 +224,25 @@ class Session:
         shard = Shard.parse(self.resolved["shard"]) if self.resolved["shard"] else None
         if shard is not None and self.out is None:
             raise ConfigError("shard came without a folder for its cells; give -o DIR.")
+        with self._begun(start, argv, shard) as begun:
+            chosen = None if shard is None else shard.of_cells(begun.described.cells)
+            audit = run_audit(
+                begun.executor,
+                begun.described,
+                settings,
+                observer=observer,
+                record=begun.record,
+                kept=begun.kept,
+                chosen=chosen,
+                baseline=baseline,
+            )
+            return self.keep(audit, begun.record, complete=shard is None)
+
+    @contextmanager
+    def _begun(
+        self, start: Callable[[], Executor], argv: tuple[str, ...], shard: Shard | None = None
+    ) -> Iterator[Begun]:
+        """A loaded target, and the output folder with what an interrupted run has left there."""
         self.check_out()
         with stoppable(), closing(start()) as executor:
             described = executor.describe()
@@ -230,17 +252,7 @@ class Session:
                 kept = record.begin(header, **how)
                 if kept:
                     LOG.warning("going on from an interrupted run: %d cells are finished already", len(kept))
-                audit = run_audit(
-                    executor,
-                    described,
-                    settings,
-                    observer=observer,
-                    record=record,
-                    kept=kept,
-                    chosen=None if shard is None else shard.of_cells(described.cells),
-                    baseline=baseline,
-                )
-                return self.keep(audit, record, complete=shard is None)
+                yield Begun(executor, described, record, kept)
 
     def _header(self, described: Described, argv: tuple[str, ...], shard: Shard | None) -> Header:
         from auditor import __version__
@@ -268,25 +280,34 @@ class Session:
 
     def compare(
         self,
-        target: Target,
         defenses: tuple[DefenseRequest, ...],
         *,
-        group: Tensor | None,
         observer: Observer,
-        argv: tuple[str, ...],
+        data: str | None = None,
+        group: str | None = None,
+        argv: tuple[str, ...] = (),
     ) -> Report:
-        """Runs the comparison, writes `audit.json` and the reports asked for."""
+        """Runs the comparison, writes `audit.json` and the reports asked for, as `run` does."""
         from auditor.runner.comparing import run_compare
 
         if self.resolved["training_seeds"]:
             raise ConfigError("training_seeds is for run; a comparison trains anew at every seed. Give seeds instead.")
         self._refuse_parts("a comparison")
         probes, settings = self.probes(), self.settings(argv)
-        self.check_out()
-        with stoppable(), Record.opened(self.out) as record:
-            record.begin(None)
-            audit = run_compare(target, defenses, probes, settings, observer=observer, group=group, record=record)
-            return self.keep(audit, record)
+        arms = tuple(request.spec for request in defenses)
+        job = self.job(data=data).model_copy(update={"arms": arms, "group": group})
+        with self._begun(lambda: self.workers(job, jobs=self.jobs(len(arms))), argv) as begun:
+            audit = run_compare(
+                begun.executor,
+                begun.described,
+                defenses,
+                probes,
+                settings,
+                observer=observer,
+                record=begun.record,
+                kept=begun.kept,
+            )
+            return self.keep(audit, begun.record)
 
     def claim(self, question: Question, target: Target | TargetRow, *, argv: tuple[str, ...], **how: Any) -> Report:
         """Audits a claim, `how` as `run_claim` takes it; the pre-registration is on the disk before a run."""
@@ -306,7 +327,7 @@ class Session:
         if self.resolved["executor"] != "processes":
             given.insert(0, "executor")
         if given:
-            raise ConfigError(f"{', '.join(given)} is for run; {what} is carried out in one process. Leave it out.")
+            raise ConfigError(f"{', '.join(given)} is for run; {what} is carried out on one machine. Leave it out.")
 
     def claim_settings(self, seeds: tuple[int, ...], argv: tuple[str, ...]) -> RunSettings:
         """Resolved of a claim's audit: seeds are those of its repeats."""
@@ -364,29 +385,19 @@ class Session:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A run that can begin: the target is loaded, the output folder is its own; `kept` cells need not run again."""
+
+    executor: Executor
+    described: Described
+    record: Record
+    kept: Mapping[str, Finished]
+
+
 def _relative(file: Path | None) -> str:
     """A file as seen from the working directory, with slashes; empty for one outside of it."""
     if file is None:
         return ""
     here, place = Path.cwd(), file.resolve()
     return place.relative_to(here).as_posix() if place.is_relative_to(here) else ""
-
-
-def group_column(path: Path, name: str | None, data_root: str | None) -> Tensor | None:
-    """A named column of the target's data, int64 [items]; None when none was named.
-
-    Raises:
-        ConfigError: the data has no such column (the nearest one is offered).
-    """
-    if name is None:
-        return None
-    from auditor.data.sources import load_data, resolve_root
-    from auditor.errors import nearest
-    from auditor.targets.derived import tables_of
-
-    table, folder = tables_of(path)
-    source = str(folder / table.data.path) if table.data.path else str(table.data.name)
-    columns = load_data(source, root=resolve_root(data_root)).columns
-    if name not in columns:
-        raise ConfigError(f'the data of this target has no column "{name}". {nearest(name, columns)}')
-    return columns[name]

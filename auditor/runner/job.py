@@ -23,6 +23,8 @@ class Job(Model):
         seeds: of the attacks.
         training_seeds: models to train anew.
         side: `[access]`.
+        arms: of a comparison: `none` and every defence, in canonical form.
+        group: named column that defences are told of.
     """
 
     path: str
@@ -38,3 +40,5 @@ class Job(Model):
     seeds: tuple[int, ...] = (0,)
     training_seeds: int = 0
     side: dict[str, Any] = Field(default_factory=dict)
+    arms: tuple[str, ...] = ()
+    group: str | None = None

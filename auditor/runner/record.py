@@ -29,6 +29,7 @@ from auditor.records import Model
 from auditor.registry import Profile
 from auditor.replacing import part_of, rename, replace_file, unwritable
 from auditor.runner.finished import Finished, from_line, to_line
+from auditor.runner.plain import Ground
 from auditor.runner.plan import PlannedCell
 
 RUN: Final = "run.json"
@@ -49,12 +50,14 @@ class Described(Model):
 
     Attributes:
         environment: what a rerun must share to give the same numbers.
+        ground: what every arm is measured on, of a comparison.
     """
 
     target: TargetRow
     validity: tuple[ValidityRow, ...]
     cells: tuple[PlannedCell, ...]
     environment: dict[str, Any]
+    ground: Ground | None = None
 
 
 class Header(Model):
@@ -155,7 +158,7 @@ class Record:
         """Keeps the traceback of a cell that broke off."""
         if self.folder is None:
             return
-        name = f"{planned.entry.id}-{planned.key[:12]}.txt"
+        name = f"{planned.id}-{planned.key[:12]}.txt"
         try:
             (self.folder / ERRORS).mkdir(exist_ok=True)
             (self.folder / ERRORS / name).write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -79,14 +79,13 @@ def main() -> None:
 
 
 def _serve(bench: Bench, orders: SimpleQueue[bytes], answers: Answers) -> None:
-    cells = {cell.key: cell for cell in bench.cells}
-    answers.give("loaded", to_json([sorted(cells), bench.outputs()]))
+    answers.give("loaded", to_json([sorted(cell.key for cell in bench.cells), bench.outputs()]))
     while True:
-        order, _, key = orders.get().decode().partition(" ")
-        if order == "describe":
+        order, _, cell = orders.get().partition(b" ")
+        if order == b"describe":
             answers.give("described", bench.describe().model_dump_json().encode())
         else:
-            finished = bench.run_one(cells[key], answers.tick, answers.trace)
+            finished = bench.run_one(PlannedCell.model_validate_json(cell), answers.tick, answers.trace)
             answers.give("finished", to_line(finished))
 
 

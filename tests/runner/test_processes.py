@@ -20,12 +20,10 @@ from auditor.errors import LoadError
 from auditor.runner.processes import Processes, Worker, _heard
 from auditor.runner.record import Record
 from tests.cli.program import auditor as program
-from tests.runner.hostile import hostile
+from tests.runner.hostile import ENDS, LATE, hostile
 from tests.toys import Silent
 
 pytestmark = pytest.mark.workers
-LATE = "if CALLS > 90: "
-"""After the target is loaded and checked, in the middle of the cell of corruption: strata ends before."""
 
 
 def audited(folder: Path, **options: Any) -> Report:
@@ -41,18 +39,6 @@ def test_the_number_of_processes_changes_no_number(tmp_path: Path, honest: Repor
     assert [cell.status for cell in honest.cells] == ["ok", "ok"]
     two = audited(hostile(tmp_path / "t"), jobs=2)
     assert canonical(two.document) == canonical(honest.document)
-
-
-ENDS = {
-    "exit": "sys.exit(0)",
-    "os-exit": "os._exit(0)",
-    "generator-exit": "raise GeneratorExit",
-    "interrupt": "raise KeyboardInterrupt",
-    "no-text": "raise type('B', (Exception,), {'__str__': lambda self: 1 / 0})()",
-    "surrogate": "raise RuntimeError('\\ud800')",
-    "signal": "os.kill(os.getpid(), 9)",
-    "leaves-a-child": "os.fork() and os._exit(0) or time.sleep(60)",
-}
 
 
 @pytest.mark.slow
