@@ -31,8 +31,6 @@ from auditor.targets.config import AUDIT_FILE, config_file
 
 if TYPE_CHECKING:
     from auditor.compare.arms import DefenseRequest
-    from auditor.document import TargetRow
-    from auditor.evaluate.dp_claim.question import Question
     from auditor.policy import Policy
     from auditor.policy.baseline import Baseline
     from auditor.runner.assemble import RunSettings
@@ -192,12 +190,16 @@ class Session:
         asked, new = self.probes(), self.resolved["training_seeds"]
         times = [new + (1 if request.entry.deterministic else len(self.seeds())) for request in asked]
         most = sum(times) if arms == 1 else (arms - 1) * len(self.seeds())
-        jobs: int = min(parse_jobs(self.resolved["jobs"], self.resolved["threads"]), most)
+        jobs = self.jobs_for(most)
         if self.resolved["jobs"] == "auto":
             each = (request.entry.cost.get(self.resolved["profile"], 0.0) for request in asked)
             estimate = arms * sum(n * seconds for n, seconds in zip(times, each, strict=True))
             jobs = min(jobs, math.ceil(estimate / WORTH_A_WORKER_S))
         return max(1, jobs)
+
+    def jobs_for(self, cells: int) -> int:
+        """Worker processes for so many cells that may run side by side."""
+        return min(parse_jobs(self.resolved["jobs"], self.resolved["threads"]), cells)
 
     def workers(self, job: Job, *, jobs: int | None = None) -> Executor:
         """The executor that runs in processes of its own, here or on a cluster: user code is nowhere else."""
@@ -309,17 +311,26 @@ class Session:
             )
             return self.keep(audit, begun.record)
 
-    def claim(self, question: Question, target: Target | TargetRow, *, argv: tuple[str, ...], **how: Any) -> Report:
+    def claim(
+        self, start: Callable[[], Executor], *, observer: Observer, argv: tuple[str, ...] = (), **how: Any
+    ) -> Report:
         """Audits a claim, `how` as `run_claim` takes it; the pre-registration is on the disk before a run."""
-        from auditor.runner.claiming import run_claim
+        from auditor.runner.claim_runs import run_claim
 
         self._refuse_parts("a claim")
-        settings = self.claim_settings(question.seeds, argv)
-        self.check_out()
-        with stoppable(), Record.opened(self.out) as record:
-            record.begin(None)
-            audit = run_claim(question, target, settings, write=lambda part: record.partial(to_bytes(part)), **how)
-            return self.keep(audit, record)
+        settings = self.settings(argv)
+        with self._begun(start, argv) as begun:
+            audit = run_claim(
+                begun.executor,
+                begun.described,
+                replace(settings, seeds=tuple(cell.seed for cell in begun.described.cells)),
+                write=lambda part: begun.record.partial(to_bytes(part)),
+                observer=observer,
+                record=begun.record,
+                kept=begun.kept,
+                **how,
+            )
+            return self.keep(audit, begun.record)
 
     def _refuse_parts(self, what: str) -> None:
         """Raises ConfigError for options that would silently mean nothing: its cells share what they fit."""
@@ -329,10 +340,6 @@ class Session:
         if given:
             raise ConfigError(f"{', '.join(given)} is for run; {what} is carried out on one machine. Leave it out.")
 
-    def claim_settings(self, seeds: tuple[int, ...], argv: tuple[str, ...]) -> RunSettings:
-        """Resolved of a claim's audit: seeds are those of its repeats."""
-        return replace(self.settings(argv), seeds=seeds)
-
     def keep(self, audit: Audit, record: Record, *, complete: bool = True) -> Report:
         """The report of a document. In the output folder it takes the place of the last one, if it is complete."""
         report = Report(audit)
@@ -341,13 +348,6 @@ class Session:
         else:
             record.partial(to_bytes(audit))
         return report
-
-    def refuse(self, audit: Audit) -> Report:
-        """The report of a document for which nothing was run."""
-        self.check_out()
-        with Record.opened(self.out) as record:
-            record.begin(None)
-            return self.keep(audit, record)
 
     def formats(self) -> list[str]:
         """Report ids to write beside `audit.json`.

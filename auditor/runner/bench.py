@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from auditor.compare.arms import fit_defended, load_any, make_defense
+from auditor.compare.arms import fit_defended, make_defense
 from auditor.compare.checks import origin_rows
-from auditor.data.sources import resolve_root
 from auditor.document import NONE, RECIPE
 from auditor.document.audit import CellStatus
 from auditor.errors import AuditorError, CapabilityError, SkippedError, UsageError
@@ -28,14 +27,32 @@ from auditor.runner.plan import FIT, GAIN, PlannedCell, choose_probes, on_model,
 from auditor.runner.record import Described, Record
 from auditor.runner.scoring import ground_of, scores_of
 from auditor.side_knowledge import SideKnowledge
-from auditor.targets.derived import group_column
 from auditor.targets.tag import Made
 from auditor.targets.target import Target
 
 
+class OneByOne(ABC):
+    """The executor of a process: that of a worker, or the caller's own where a live model was given."""
+
+    __slots__ = ()
+
+    def run(self, cells: Sequence[PlannedCell], observer: Observer, record: Record) -> Iterator[Finished]:
+        """See `Executor`."""
+        for cell in cells:
+            observer.started(cell)
+            yield self.run_one(cell, partial(observer.tick, cell=cell), record.trace)
+
+    @abstractmethod
+    def run_one(self, cell: PlannedCell, tick: Tick, trace: Trace) -> Finished:
+        """One cell."""
+
+    def close(self) -> None:  # noqa: B027  there is nothing for anybody to add
+        """Nothing runs when no cell does."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Bench:
-    """The executor of a process: that of a worker, or the caller's own where a live model was given.
+class Bench(OneByOne):
+    """Carries out the cells of a run or a comparison.
 
     Attributes:
         group: named column that defences are told of, int64 [items].
@@ -62,25 +79,6 @@ class Bench:
             cells = plan_run(target, requests, trainings=job.training_seeds, **how)
         return cls(target, cells, side, group)
 
-    @classmethod
-    def load(cls, job: Job, notify: Callable[[str], object]) -> Bench:
-        """The target of the job, loaded in a process of its own, which whatever user code raises must not end.
-
-        Raises:
-            UsageError, TargetError: as `load_target` does.
-        """
-        root = resolve_root(job.data_root)
-        target = load_any(
-            Path(job.path),
-            models=TrainedCache(),
-            data_root=root,
-            data=job.data,
-            split=job.split,
-            trust_pickle=job.trust_pickle,
-            notify=notify,
-        )
-        return replace(cls.of(target, job, group_column(Path(job.path), job.group, root)), survives=BaseException)
-
     def describe(self) -> Described:
         """See `Executor`."""
         target, compares = self.target, any(cell.spec == GAIN for cell in self.cells)
@@ -94,23 +92,8 @@ class Bench:
         )
 
     def outputs(self) -> tuple[float, float] | None:
-        """Mean and mean square of the logits: equal in every process that has loaded the same model.
-
-        None for a model that does not answer twice the same: its checks say that.
-        """
-        target, graph = self.target, self.target.graph
-        with torch.no_grad():
-            again = target.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
-        first = target.clean_logits()
-        if not torch.allclose(first, again, equal_nan=True):
-            return None
-        return float(first.double().mean()), float(first.double().square().mean())
-
-    def run(self, cells: Sequence[PlannedCell], observer: Observer, record: Record) -> Iterator[Finished]:
-        """See `Executor`."""
-        for cell in cells:
-            observer.started(cell)
-            yield self.run_one(cell, partial(observer.tick, cell=cell), record.trace)
+        """See `outputs_of`."""
+        return outputs_of(self.target)
 
     def run_one(self, cell: PlannedCell, tick: Tick, trace: Trace) -> Finished:
         """One cell, on the model that it is about."""
@@ -130,9 +113,6 @@ class Bench:
             return Finished(row_of(cell, "error", said_of(error)))
         row = row_of(cell, "ok", "").model_copy(update={"seconds": time.perf_counter() - start})
         return Finished(row, made=Made(made.digest, made.defense), scores=scores)
-
-    def close(self) -> None:
-        """Nothing runs when no cell does."""
 
     def _model_of(self, cell: PlannedCell, tick: Tick, trace: Trace) -> Target | Unmade:
         """The target, or the model that a defence or its recipe makes of it from the cell's seed; made once."""
@@ -166,3 +146,17 @@ class Unmade:
     status: CellStatus
     why: str
     misfit: bool = False
+
+
+def outputs_of(target: Target) -> tuple[float, float] | None:
+    """Mean and mean square of the logits: equal in every process that has loaded the same model.
+
+    None for a model that does not answer twice the same: its checks say that.
+    """
+    graph = target.graph
+    with torch.no_grad():
+        again = target.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
+    first = target.clean_logits()
+    if not torch.allclose(first, again, equal_nan=True):
+        return None
+    return float(first.double().mean()), float(first.double().square().mean())

@@ -8,10 +8,11 @@ from pydantic import Field
 
 from auditor.records import Model
 from auditor.registry import Profile
+from auditor.runner.asked import Asked
 
 
 class Job(Model):
-    """One run.
+    """One run, one comparison (`arms`) or one claim (`asked`).
 
     Attributes:
         path: of the target, absolute.
@@ -25,6 +26,7 @@ class Job(Model):
         side: `[access]`.
         arms: of a comparison: `none` and every defence, in canonical form.
         group: named column that defences are told of.
+        asked: a claim about the `defense` or about the function `train`, which is found from `folder`.
     """
 
     path: str
@@ -42,3 +44,7 @@ class Job(Model):
     side: dict[str, Any] = Field(default_factory=dict)
     arms: tuple[str, ...] = ()
     group: str | None = None
+    asked: Asked | None = None
+    defense: str = ""
+    train: str = ""
+    folder: str = ""

@@ -27,11 +27,12 @@ PROFILES: tuple[Profile, ...] = ("quick", "standard", "full")
 SEEDS_BY_PROFILE: Mapping[Profile, tuple[int, ...]] = {"quick": (0,), "standard": (0, 1, 2), "full": (0, 1, 2, 3, 4)}
 
 
-FIT, GAIN = "fit", "gain"
-STEPS: Mapping[str, str] = {FIT: "defense", GAIN: "defense"}
-"""Cells that are no probe's, and their families: a defence is fitted; an arm is tried with the edits found on all."""
+FIT, GAIN, CLAIM = "fit", "gain", "dp-claim"
+STEPS: Mapping[str, str] = {FIT: "defense", GAIN: "defense", CLAIM: "dp"}
+"""Cells that are no probe's, and their families: a defence is fitted; an arm is tried with the edits found on all; a
+mechanism is run once more."""
 STEP_S = 60.0
-"""CPU seconds that one of them is reckoned with."""
+"""CPU seconds that one training is reckoned with where nobody can know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class PlannedCell(Model):
         skip: why it cannot run on this target.
         lacks: what the target lacks for it.
         flips: edits to try, of a cell that tries those of others.
+        step_s: rough CPU seconds of a step.
     """
 
     spec: str
@@ -70,6 +72,7 @@ class PlannedCell(Model):
     skip: str = ""
     lacks: tuple[str, ...] = ()
     flips: tuple[Edits, ...] = ()
+    step_s: float = 0.0
 
     @property
     def id(self) -> str:
@@ -101,7 +104,7 @@ class PlannedCell(Model):
         """Rough CPU seconds; the probe's own hint for a graph of some 3,000 nodes."""
         if self.skip:
             return 0.0
-        return float(self.entry.cost.get(self.profile, 0.0)) if self.is_probe else STEP_S
+        return float(self.entry.cost.get(self.profile, 0.0)) if self.is_probe else self.step_s
 
 
 def seeds_of(profile: str) -> tuple[int, ...]:
@@ -258,7 +261,7 @@ def plan_compare(
 
     def step(spec: str, arm: str, seed: int, *words: object) -> PlannedCell:
         key = _digest((spec, *about, _maker(arm, group), seed, *words))
-        return PlannedCell(spec=spec, seed=seed, profile=profile, key=key, arm=arm)
+        return PlannedCell(spec=spec, seed=seed, profile=profile, key=key, arm=arm, step_s=STEP_S)
 
     fits = [step(FIT, arm, seed) for arm, seed in order if arm != NONE]
     cells = [

@@ -19,8 +19,10 @@ from pydantic_core import to_json
 from auditor.errors import AuditorError
 from auditor.printable import neutral, neutral_lines
 from auditor.runner.bench import Bench
+from auditor.runner.claim_bench import ClaimBench
 from auditor.runner.finished import said_of, to_line
 from auditor.runner.job import Job
+from auditor.runner.loading import loaded
 from auditor.runner.plan import PlannedCell
 from auditor.runner.undisturbed import ended_by, undisturbed
 
@@ -71,14 +73,13 @@ def main() -> None:
     try:
         job = Job.model_validate_json(orders.get())
         with undisturbed(job.threads):
-            bench = Bench.load(job, answers.note)
-            _serve(bench, orders, answers)
+            _serve(loaded(job, answers.note), orders, answers)
     except BaseException as error:
         answers.failed(error)
     os._exit(0)  # threads that user code has left behind would keep the process
 
 
-def _serve(bench: Bench, orders: SimpleQueue[bytes], answers: Answers) -> None:
+def _serve(bench: Bench | ClaimBench, orders: SimpleQueue[bytes], answers: Answers) -> None:
     answers.give("loaded", to_json([sorted(cell.key for cell in bench.cells), bench.outputs()]))
     while True:
         order, _, cell = orders.get().partition(b" ")
