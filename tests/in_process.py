@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from auditor.api.session import LOG, Session
 from auditor.runner.execute import OURS_OR_THEIRS
-from auditor.runner.finished import Finished
+from auditor.runner.finished import Finished, from_line, to_line
 from auditor.runner.job import Job
 from auditor.runner.loading import loaded
 from auditor.runner.observer import Observer
@@ -32,7 +32,8 @@ class InProcess:
         return self._bench.describe()
 
     def run(self, cells: Sequence[PlannedCell], observer: Observer, record: Record) -> Iterator[Finished]:
-        return self._bench.run(cells, observer, record)
+        for done in self._bench.run(cells, observer, record):
+            yield from_line(to_line(done))  # what a worker says is a line
 
     def close(self) -> None:
         self._stack.close()
