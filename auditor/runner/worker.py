@@ -7,12 +7,13 @@ an answer a line on what was standard output when the process began; what user c
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import threading
 import traceback
 from queue import SimpleQueue
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from pydantic_core import to_json
 
@@ -25,6 +26,9 @@ from auditor.runner.job import Job
 from auditor.runner.loading import loaded
 from auditor.runner.plan import PlannedCell
 from auditor.runner.undisturbed import ended_by, undisturbed
+
+PR_SET_CHILD_SUBREAPER: Final = 36
+"""Of `prctl(2)`."""
 
 
 class Answers:
@@ -70,6 +74,7 @@ def _printable(text: str) -> str:
 def main() -> None:
     """Orders in, answers out, until the parent goes away."""
     orders, answers = _streams()
+    _keep_children()
     try:
         job = Job.model_validate_json(orders.get())
         with undisturbed(job.threads):
@@ -88,6 +93,12 @@ def _serve(bench: Bench | ClaimBench, orders: SimpleQueue[bytes], answers: Answe
         else:
             finished = bench.run_one(PlannedCell.model_validate_json(cell), answers.tick, answers.trace)
             answers.give("finished", to_line(finished))
+
+
+def _keep_children() -> None:
+    """Children that would outlive their parents become this process's own (Linux): they count, and end with it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _streams() -> tuple[SimpleQueue[bytes], Answers]:
