@@ -254,7 +254,12 @@ class Session:
                 kept = record.begin(header, **how)
                 if kept:
                     LOG.warning("going on from an interrupted run: %d cells are finished already", len(kept))
-                yield Begun(executor, described, record, kept)
+                try:
+                    yield Begun(executor, described, record, kept)
+                except KeyboardInterrupt:  # the first one ends the cells; this one comes while their document is made
+                    if self.out is not None:
+                        LOG.warning("stopped before %s was written; finished cells are kept in %s", PARTIAL, self.out)
+                    raise
 
     def _header(self, described: Described, argv: tuple[str, ...], shard: Shard | None) -> Header:
         from auditor import __version__
