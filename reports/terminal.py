@@ -103,9 +103,10 @@ class TerminalReport:
         failed: Sequence[str],
         console: Console,
         jobs: int = 1,
+        groups: int = 0,
     ) -> None:
         """What an audit would do: target, checks and plan; `failed` checks spoil it."""
-        for part in check_parts(neutral(checked), [neutral(row) for row in checks], plan, failed, jobs):
+        for part in check_parts(neutral(checked), [neutral(row) for row in checks], plan, failed, jobs, groups):
             console.print(part)
 
     def print_repair(self, facts: RepairFacts, console: Console) -> None:

@@ -14,7 +14,12 @@ from reports.sentences import target as words
 
 
 def check_parts(
-    target: TargetRow, checks: Sequence[ValidityRow], plan: Sequence[words.Planned], failed: Sequence[str], jobs: int
+    target: TargetRow,
+    checks: Sequence[ValidityRow],
+    plan: Sequence[words.Planned],
+    failed: Sequence[str],
+    jobs: int,
+    groups: int,
 ) -> Iterable[RenderableType]:
     """Facts of the target, a row for each check and each test, and both counted; `failed` checks spoil an audit."""
     yield Text(target.name, style="bold")
@@ -28,6 +33,6 @@ def check_parts(
         table.add_row(*map(Text, words.plan_cells(cell)))
     yield table
     yield Text(f"{words.passed(checks)}.")
-    yield Text(words.plan(plan, jobs))
+    yield Text(words.plan(plan, jobs, groups))
     if failed:
         yield Text(f"NOT TRUSTWORTHY  {names.checks(failed)} failed", style="bold red")

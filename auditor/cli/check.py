@@ -39,6 +39,6 @@ def check(
         trust_pickle=trust_pickle,
     )
     terminal = registry.find("reports", "terminal").load()()
-    terminal.print_check(done.target, done.validity, done.cells, done.failed, stdout(), done.jobs)
+    terminal.print_check(done.target, done.validity, done.cells, done.failed, stdout(), done.jobs, done.groups)
     if done.failed:
         raise typer.Exit(3)
