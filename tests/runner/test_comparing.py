@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -10,11 +11,14 @@ from auditor import registry
 from auditor.compare.arms import DefenseRequest, fit_defended, make_defense, with_controls
 from auditor.document import Arm, Audit, Headline, from_bytes, to_bytes
 from auditor.document.codes import OneSeed, OverItems
-from auditor.errors import ConfigError
+from auditor.errors import ConfigError, UsageError
 from auditor.policy import Policy
 from auditor.runner.assemble import RunSettings
+from auditor.runner.bench import Bench
 from auditor.runner.execute import TrainedCache
-from auditor.runner.plan import choose_probes
+from auditor.runner.plan import choose_probes, plan_compare
+from auditor.runner.record import Header, Record
+from auditor.runner.shards import joined_shards
 from tests.compare.fake import Fake
 from tests.runner.running import comparison
 from tests.toys import Silent, ToyRecipe, sbm_graph, toy_target
@@ -253,3 +257,16 @@ def test_a_defended_target_is_not_compared() -> None:
     target = fit_defended(base, make_defense("l2r"), seed=0, models=TrainedCache())
     with pytest.raises(ConfigError, match="defended by l2r already"):
         comparison(target, with_controls(["l2r"]), choose_probes(only="strata"), settings(0), observer=Silent())
+
+
+def test_the_folder_of_a_comparison_is_no_shard_of_a_run(tmp_path: Path) -> None:
+    target, arms = toy_target(epochs=1), ("none", "fake")
+    how = {"seeds": (0,), "profile": "quick", "side": settings(0).side}
+    bench = Bench(target, plan_compare(target, arms, choose_probes(only="strata"), **how), settings(0).side)
+    header = Header(
+        version="1", described=bench.describe(), seeds=(0,), profile="quick", options={}, tables={}, argv=()
+    )
+    with Record.opened(tmp_path) as record:
+        record.begin(header)
+    with pytest.raises(UsageError, match="holds a comparison"):
+        joined_shards([tmp_path])
