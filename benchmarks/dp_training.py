@@ -32,7 +32,8 @@ from auditor.defense import Defense, DefenseTask
 from auditor.document.facts import ClaimFacts
 from auditor.evaluate.dp_claim.harness import judged_before, run
 from auditor.evaluate.dp_claim.question import Question
-from auditor.runner.claiming import Asked, ask_defense
+from auditor.runner.asked import Asked
+from auditor.runner.claiming import ask_defense
 from auditor.runner.execute import TrainedCache
 from auditor.statistics.dp import correct_guesses, rejects_claim
 from auditor.targets.models import build_model
@@ -202,7 +203,7 @@ def asked(target: Target, defense: Defense, seed: int, access: str, m: int, delt
     assert isinstance(question, Question)
     before, power = judged_before(question)
     assert before is None, before
-    (answer,) = run(question, power)
+    answer = run(question, power, seed)
     assert answer.row.status == "ok", answer.row.reason
     judged = answer.measured[0]  # the highest bound; its one control is the reach twin's
     assert isinstance(judged.facts, ClaimFacts)

@@ -14,7 +14,8 @@ from auditor.defense import Defense, DefenseTask
 from auditor.errors import CapabilityError, LoadError, SkippedError
 from auditor.parameters import spec_of
 from auditor.targets.copying import copied
-from auditor.targets.target import DefenseTag, Fitted, Target
+from auditor.targets.tag import DefenseTag
+from auditor.targets.target import Fitted, Target
 
 
 class Trains(Defense, Protocol):

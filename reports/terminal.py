@@ -106,6 +106,7 @@ class TerminalReport:
         console: Console,
         *,
         jobs: int = 1,
+        groups: int = 0,
         plain: bool = False,
         verbose: bool = False,
         path: str = "",
@@ -114,7 +115,7 @@ class TerminalReport:
         width = max(min(console.width, WIDTH), NARROWEST)
         screen = Screen(width=width, plain=plain)
         rows = [neutral(row) for row in checks]
-        parts = check_parts(neutral(checked), rows, plan, failed, jobs, screen, path=path, verbose=verbose)
+        parts = check_parts(neutral(checked), rows, plan, failed, (jobs, groups), screen, path=path, verbose=verbose)
         _emit(parts, console, width=width, plain=plain, tables=verbose)
 
     def print_repair(self, facts: RepairFacts, console: Console) -> None:

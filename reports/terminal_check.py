@@ -20,13 +20,16 @@ def check_parts(
     checks: Sequence[ValidityRow],
     plan: Sequence[words.Planned],
     failed: Sequence[str],
-    jobs: int,
+    split: tuple[int, int],
     screen: Screen,
     *,
     path: str,
     verbose: bool,
 ) -> Iterable[RenderableType]:
-    """A line that says whether, one for each check that did not pass, and the plan; `failed` checks spoil an audit."""
+    """A line that says whether, one for each check that did not pass, and the plan; `failed` checks spoil an audit.
+
+    `split`: processes and groups of cells.
+    """
     yield screen.text(words.auditable(target, checks, failed), "bold")
     yield from (screen.text(closed(fact)) for fact in words.facts(target))
     for row in checks:
@@ -36,7 +39,7 @@ def check_parts(
         yield screen.text(closed(words.offers(target)))
         yield _table(("check", "kind", "status", "evidence"), [_cells(row) for row in checks])
         yield _table(words.PLAN_HEADS, [words.plan_cells(cell) for cell in plan])
-    yield from screen.labelled("Plan", [words.plan(plan, jobs), *words.skipped(plan)])
+    yield from screen.labelled("Plan", [words.plan(plan, *split), *words.skipped(plan)])
     if failed:
         word, text = "NOT TRUSTWORTHY", f"{names.checks(failed)} failed. Exit code 3."
         yield screen.verdict("fail", word, closed(text[:1].upper() + text[1:]))

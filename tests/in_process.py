@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 
 from auditor.api.session import LOG, Session
-from auditor.runner.bench import Bench
 from auditor.runner.execute import OURS_OR_THEIRS
-from auditor.runner.finished import Finished
+from auditor.runner.finished import Finished, from_line, to_line
 from auditor.runner.job import Job
+from auditor.runner.loading import loaded
 from auditor.runner.observer import Observer
 from auditor.runner.plan import PlannedCell
 from auditor.runner.record import Described, Record
@@ -24,7 +23,7 @@ class InProcess:
         self._stack = ExitStack()
         self._stack.enter_context(undisturbed(job.threads))
         try:
-            self._bench = replace(Bench.load(job, LOG.warning), survives=OURS_OR_THEIRS)
+            self._bench = loaded(job, LOG.warning, survives=OURS_OR_THEIRS)
         except BaseException:
             self._stack.close()
             raise
@@ -33,7 +32,8 @@ class InProcess:
         return self._bench.describe()
 
     def run(self, cells: Sequence[PlannedCell], observer: Observer, record: Record) -> Iterator[Finished]:
-        return self._bench.run(cells, observer, record)
+        for done in self._bench.run(cells, observer, record):
+            yield from_line(to_line(done))  # what a worker says is a line
 
     def close(self) -> None:
         self._stack.close()

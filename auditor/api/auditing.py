@@ -172,6 +172,13 @@ class Check:
     jobs: int = 1
 
     @property
+    def groups(self) -> int:
+        """How many groups the cells that would run are in; those of one share what is trained on the way."""
+        from auditor.runner.executor import group_of
+
+        return len({group_of(cell) for cell in self.cells if not cell.skip})
+
+    @property
     def failed(self) -> tuple[str, ...]:
         """Ids of integrity rows that failed: with any, no result can be trusted."""
         return tuple(row.id for row in self.validity if row.kind == "integrity" and row.status == "fail")

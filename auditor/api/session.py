@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,16 +30,13 @@ from auditor.stopping import stoppable
 from auditor.targets.config import AUDIT_FILE, config_file
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from auditor.compare.arms import DefenseRequest
-    from auditor.document import TargetRow
-    from auditor.evaluate.dp_claim.question import Question
     from auditor.policy import Policy
     from auditor.policy.baseline import Baseline
     from auditor.runner.assemble import RunSettings
     from auditor.runner.bench import Bench
     from auditor.runner.executor import Executor
+    from auditor.runner.finished import Finished
     from auditor.runner.job import Job
     from auditor.runner.observer import Observer
     from auditor.runner.plan import ProbeRequest
@@ -185,16 +182,24 @@ class Session:
 
         return Bench.of(target, self.job())
 
-    def jobs(self) -> int:
-        """Worker processes: as many as were asked for, else one a core as far as there is work for each; one a cell."""
+    def jobs(self, arms: int = 1) -> int:
+        """Worker processes: as many as were asked for, else one a core as far as there is work for each; one a cell.
+
+        Of a comparison one a fit, since what is trained is trained in one process.
+        """
         asked, new = self.probes(), self.resolved["training_seeds"]
         times = [new + (1 if request.entry.deterministic else len(self.seeds())) for request in asked]
-        jobs: int = min(parse_jobs(self.resolved["jobs"], self.resolved["threads"]), sum(times))
+        most = sum(times) if arms == 1 else (arms - 1) * len(self.seeds())
+        jobs = self.jobs_for(most)
         if self.resolved["jobs"] == "auto":
             each = (request.entry.cost.get(self.resolved["profile"], 0.0) for request in asked)
-            estimate = sum(n * seconds for n, seconds in zip(times, each, strict=True))
+            estimate = arms * sum(n * seconds for n, seconds in zip(times, each, strict=True))
             jobs = min(jobs, math.ceil(estimate / WORTH_A_WORKER_S))
         return max(1, jobs)
+
+    def jobs_for(self, cells: int) -> int:
+        """Worker processes for so many cells that may run side by side."""
+        return min(parse_jobs(self.resolved["jobs"], self.resolved["threads"]), cells)
 
     def workers(self, job: Job, *, jobs: int | None = None) -> Executor:
         """The executor that runs in processes of its own, here or on a cluster: user code is nowhere else."""
@@ -221,6 +226,25 @@ class Session:
         shard = Shard.parse(self.resolved["shard"]) if self.resolved["shard"] else None
         if shard is not None and self.out is None:
             raise ConfigError("shard came without a folder for its cells; give -o DIR.")
+        with self._begun(start, argv, shard) as begun:
+            chosen = None if shard is None else shard.of_cells(begun.described.cells)
+            audit = run_audit(
+                begun.executor,
+                begun.described,
+                settings,
+                observer=observer,
+                record=begun.record,
+                kept=begun.kept,
+                chosen=chosen,
+                baseline=baseline,
+            )
+            return self.keep(audit, begun.record, complete=shard is None)
+
+    @contextmanager
+    def _begun(
+        self, start: Callable[[], Executor], argv: tuple[str, ...], shard: Shard | None = None
+    ) -> Iterator[Begun]:
+        """A loaded target, and the output folder with what an interrupted run has left there."""
         self.check_out()
         with stoppable(), closing(start()) as executor:
             described = executor.describe()
@@ -230,17 +254,12 @@ class Session:
                 kept = record.begin(header, **how)
                 if kept:
                     LOG.warning("going on from an interrupted run: %d cells are finished already", len(kept))
-                audit = run_audit(
-                    executor,
-                    described,
-                    settings,
-                    observer=observer,
-                    record=record,
-                    kept=kept,
-                    chosen=None if shard is None else shard.of_cells(described.cells),
-                    baseline=baseline,
-                )
-                return self.keep(audit, record, complete=shard is None)
+                try:
+                    yield Begun(executor, described, record, kept)
+                except KeyboardInterrupt:  # the first one ends the cells; this one comes while their document is made
+                    if self.out is not None:
+                        LOG.warning("stopped before %s was written; finished cells are kept in %s", PARTIAL, self.out)
+                    raise
 
     def _header(self, described: Described, argv: tuple[str, ...], shard: Shard | None) -> Header:
         from auditor import __version__
@@ -268,37 +287,55 @@ class Session:
 
     def compare(
         self,
-        target: Target,
         defenses: tuple[DefenseRequest, ...],
         *,
-        group: Tensor | None,
         observer: Observer,
-        argv: tuple[str, ...],
+        data: str | None = None,
+        group: str | None = None,
+        argv: tuple[str, ...] = (),
     ) -> Report:
-        """Runs the comparison, writes `audit.json` and the reports asked for."""
+        """Runs the comparison, writes `audit.json` and the reports asked for, as `run` does."""
         from auditor.runner.comparing import run_compare
 
         if self.resolved["training_seeds"]:
             raise ConfigError("training_seeds is for run; a comparison trains anew at every seed. Give seeds instead.")
         self._refuse_parts("a comparison")
         probes, settings = self.probes(), self.settings(argv)
-        self.check_out()
-        with stoppable(), Record.opened(self.out) as record:
-            record.begin(None)
-            audit = run_compare(target, defenses, probes, settings, observer=observer, group=group, record=record)
-            return self.keep(audit, record)
+        arms = tuple(request.spec for request in defenses)
+        job = self.job(data=data).model_copy(update={"arms": arms, "group": group})
+        with self._begun(lambda: self.workers(job, jobs=self.jobs(len(arms))), argv) as begun:
+            audit = run_compare(
+                begun.executor,
+                begun.described,
+                defenses,
+                probes,
+                settings,
+                observer=observer,
+                record=begun.record,
+                kept=begun.kept,
+            )
+            return self.keep(audit, begun.record)
 
-    def claim(self, question: Question, target: Target | TargetRow, *, argv: tuple[str, ...], **how: Any) -> Report:
+    def claim(
+        self, start: Callable[[], Executor], *, observer: Observer, argv: tuple[str, ...] = (), **how: Any
+    ) -> Report:
         """Audits a claim, `how` as `run_claim` takes it; the pre-registration is on the disk before a run."""
-        from auditor.runner.claiming import run_claim
+        from auditor.runner.claim_runs import run_claim
 
         self._refuse_parts("a claim")
-        settings = self.claim_settings(question.seeds, argv)
-        self.check_out()
-        with stoppable(), Record.opened(self.out) as record:
-            record.begin(None)
-            audit = run_claim(question, target, settings, write=lambda part: record.partial(to_bytes(part)), **how)
-            return self.keep(audit, record)
+        settings = self.settings(argv)
+        with self._begun(start, argv) as begun:
+            audit = run_claim(
+                begun.executor,
+                begun.described,
+                replace(settings, seeds=tuple(cell.seed for cell in begun.described.cells)),
+                write=lambda part: begun.record.partial(to_bytes(part)),
+                observer=observer,
+                record=begun.record,
+                kept=begun.kept,
+                **how,
+            )
+            return self.keep(audit, begun.record)
 
     def _refuse_parts(self, what: str) -> None:
         """Raises ConfigError for options that would silently mean nothing: its cells share what they fit."""
@@ -306,11 +343,7 @@ class Session:
         if self.resolved["executor"] != "processes":
             given.insert(0, "executor")
         if given:
-            raise ConfigError(f"{', '.join(given)} is for run; {what} is carried out in one process. Leave it out.")
-
-    def claim_settings(self, seeds: tuple[int, ...], argv: tuple[str, ...]) -> RunSettings:
-        """Resolved of a claim's audit: seeds are those of its repeats."""
-        return replace(self.settings(argv), seeds=seeds)
+            raise ConfigError(f"{', '.join(given)} is for run; {what} is carried out on one machine. Leave it out.")
 
     def keep(self, audit: Audit, record: Record, *, complete: bool = True) -> Report:
         """The report of a document. In the output folder it takes the place of the last one, if it is complete."""
@@ -320,13 +353,6 @@ class Session:
         else:
             record.partial(to_bytes(audit))
         return report
-
-    def refuse(self, audit: Audit) -> Report:
-        """The report of a document for which nothing was run."""
-        self.check_out()
-        with Record.opened(self.out) as record:
-            record.begin(None)
-            return self.keep(audit, record)
 
     def formats(self) -> list[str]:
         """Report ids to write beside `audit.json`.
@@ -364,29 +390,19 @@ class Session:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A run that can begin: the target is loaded, the output folder is its own; `kept` cells need not run again."""
+
+    executor: Executor
+    described: Described
+    record: Record
+    kept: Mapping[str, Finished]
+
+
 def _relative(file: Path | None) -> str:
     """A file as seen from the working directory, with slashes; empty for one outside of it."""
     if file is None:
         return ""
     here, place = Path.cwd(), file.resolve()
     return place.relative_to(here).as_posix() if place.is_relative_to(here) else ""
-
-
-def group_column(path: Path, name: str | None, data_root: str | None) -> Tensor | None:
-    """A named column of the target's data, int64 [items]; None when none was named.
-
-    Raises:
-        ConfigError: the data has no such column (the nearest one is offered).
-    """
-    if name is None:
-        return None
-    from auditor.data.sources import load_data, resolve_root
-    from auditor.errors import nearest
-    from auditor.targets.derived import tables_of
-
-    table, folder = tables_of(path)
-    source = str(folder / table.data.path) if table.data.path else str(table.data.name)
-    columns = load_data(source, root=resolve_root(data_root)).columns
-    if name not in columns:
-        raise ConfigError(f'the data of this target has no column "{name}". {nearest(name, columns)}')
-    return columns[name]

@@ -50,6 +50,7 @@ def check(
         done.failed,
         stdout(),
         jobs=done.jobs,
+        groups=done.groups,
         plain=is_plain(plain),
         verbose=verbose,
         path=shlex.quote(str(target)),

@@ -27,12 +27,17 @@ def compare(
     data: options.Data = None,
     data_root: options.DataRoot = None,
     exit_zero: Annotated[bool | None, typer.Option("--exit-zero", help="A failed gate exits 0 (dashboards).")] = None,
+    jobs: options.Jobs = None,
+    cell_timeout: options.CellTimeout = None,
+    max_memory: options.MaxMemory = None,
+    resume: options.Resume = None,
+    accept_mixed_env: options.MixedEnv = None,
     plain: options.Plain = None,
     verbose: options.Verbose = False,
 ) -> None:
     """Compare a target with and without defences: each beside its controls, attacked adaptively."""
-    from auditor.api.session import Session, group_column
-    from auditor.cli.console import loading, show
+    from auditor.api.session import Session
+    from auditor.cli.console import show
     from auditor.cli.progress import observe
 
     given = {
@@ -45,14 +50,17 @@ def compare(
         "format": format_,
         "data_root": data_root,
         "exit_zero": exit_zero,
+        "jobs": jobs,
+        "cell_timeout": cell_timeout,
+        "max_memory": max_memory,
+        "resume": resume,
+        "accept_mixed_env": accept_mixed_env,
         "plain": plain,
     }
     session = Session.open(target, given)
     defenses = session.defenses(defense or (), group=group)
-    with loading(plain=session.resolved["plain"]):
-        loaded = session.load_target(data=data)
-    column = group_column(target, group, data_root)
     with observe(plain=session.resolved["plain"]) as observer:
-        report = session.compare(loaded, defenses, group=column, observer=observer, argv=tuple(sys.argv[1:]))
+        argv = tuple(sys.argv[1:])
+        report = session.compare(defenses, observer=observer, data=data, group=group, argv=argv)
     show(report, session, verbose=verbose)
     raise typer.Exit(report.verdict.exit_code)

@@ -31,12 +31,13 @@ def defend(
     from auditor import registry
     from auditor.api.files import check_folder, check_other_folder
     from auditor.api.options import with_defense_tables
-    from auditor.api.session import Session, group_column
+    from auditor.api.session import Session
     from auditor.cli.console import loading, note, stderr, stdout
     from auditor.compare.arms import fit_defended, make_defense
+    from auditor.data.sources import resolve_root
     from auditor.runner.describe import target_row
     from auditor.runner.execute import TrainedCache
-    from auditor.targets.derived import save_derived
+    from auditor.targets.derived import group_column, save_derived
 
     session = Session.open(target, {"data_root": data_root})
     made = make_defense(with_defense_tables([defense], session.resolved.tables.get("defenses"))[0])
@@ -45,7 +46,7 @@ def defend(
     check_folder(out)
     check_other_folder(out, target)
     with stderr().status(f"fitting {defense}"):
-        column = group_column(target, group, data_root)
+        column = group_column(target, group, resolve_root(data_root))
         defended = fit_defended(loaded, made, seed=seed, models=TrainedCache(), group=column, release=True)
     save_derived(defended, target, out)
     tag = defended.defense

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +15,8 @@ from auditor.errors import ConfigError, UsageError
 if TYPE_CHECKING:
     from auditor.api.report import Report
     from auditor.api.session import Session
-    from auditor.evaluate.dp_claim.runs import Cost
-    from auditor.runner.claiming import Asked
+    from auditor.runner.asked import Asked
+    from auditor.runner.record import Claimed
 
 
 def dp_claim(
@@ -57,13 +58,18 @@ def dp_claim(
     allow_inconclusive: Annotated[
         bool, typer.Option("--allow-inconclusive", help="UNDERPOWERED exits 0, not 3.")
     ] = False,
+    jobs: options.Jobs = None,
+    cell_timeout: options.CellTimeout = None,
+    max_memory: options.MaxMemory = None,
+    resume: options.Resume = None,
+    accept_mixed_env: options.MixedEnv = None,
     plain: options.Plain = None,
     verbose: options.Verbose = False,
 ) -> None:
     """Audit a claimed (epsilon, delta): VIOLATED (exit 1), UNDERPOWERED (3) or CONSISTENT (0), never "verified"."""
     from auditor.api.session import Session
     from auditor.cli.console import show
-    from auditor.runner.claiming import Asked
+    from auditor.runner.asked import Asked
 
     if mode not in ("one-run", "multi-run"):
         raise ConfigError(f'--mode is "{mode}"; expected one-run or multi-run.')
@@ -84,7 +90,17 @@ def dp_claim(
         _only_arithmetic(ctx)
     if prereg is not None and scores is None:
         raise UsageError("--prereg belongs to --scores: every other audit writes its own before it runs.")
-    given = {"out": out, "format": format_, "data_root": data_root, "plain": plain}
+    given: dict[str, Any] = {
+        "out": out,
+        "format": format_,
+        "data_root": data_root,
+        "jobs": jobs,
+        "cell_timeout": cell_timeout,
+        "max_memory": max_memory,
+        "resume": resume,
+        "accept_mixed_env": accept_mixed_env,
+        "plain": plain,
+    }
     asked = Asked(claim, level, relation, access, canaries, alpha, mode, runs, seed)  # type: ignore[arg-type]
     how = {"power_only": power_only, "allow_inconclusive": allow_inconclusive, "notify": _say_cost}
     if target is not None:
@@ -107,7 +123,7 @@ def _only_arithmetic(ctx: typer.Context) -> None:
         raise UsageError(f"--static is arithmetic alone: nothing is run that {shown} could change. Leave it out.")
 
 
-def _say_cost(cost: Cost) -> None:
+def _say_cost(cost: Claimed) -> None:
     """What the runs will take, before the first of them."""
     from auditor.cli.console import note
 
@@ -116,35 +132,17 @@ def _say_cost(cost: Cost) -> None:
 
 
 def _on_target(session: Session, asked: Asked, defense: str | None, train: str | None, how: dict[str, Any]) -> Report:
+    """The mechanism is run in worker processes: a training function and a model are somebody's code."""
     from auditor.api.options import with_defense_tables
-    from auditor.cli.console import loading, stderr
-    from auditor.compare.arms import make_defense
-    from auditor.runner.claiming import Refused, ask_defense, ask_function, refused
-    from auditor.runner.execute import TrainedCache
+    from auditor.cli.progress import observe
 
-    made = None
-    if defense is not None:
-        made = make_defense(with_defense_tables([defense], session.resolved.tables.get("defenses"))[0])
-    with loading(plain=session.resolved["plain"]):
-        loaded = session.load_target()
-    status = stderr().status("preparing the audit")
-
-    def tick(_fraction: float | None, note: str) -> None:
-        status.update(note)
-
-    if made is None:
-        assert train is not None
-        question = ask_function(loaded, train, asked, folder=Path.cwd(), tick=tick)
-    else:
-        answer = ask_defense(loaded, made, asked, models=TrainedCache(), tick=tick)
-        if isinstance(answer, Refused):
-            settings = session.claim_settings((asked.seed,), tuple(sys.argv[1:]))
-            return session.refuse(refused(asked, made, answer, loaded, settings))
-        question = answer
-    if session.resolved["plain"]:
-        return session.claim(question, loaded, argv=tuple(sys.argv[1:]), **how)
-    with status:
-        return session.claim(question, loaded, argv=tuple(sys.argv[1:]), **how)
+    made = "" if defense is None else with_defense_tables([defense], session.resolved.tables.get("defenses"))[0]
+    about = {"asked": asked, "defense": made, "train": train or "", "folder": str(Path.cwd())}
+    job = session.job().model_copy(update=about)
+    repeats = 1 if asked.mode == "multi-run" else asked.runs or 1
+    with observe(plain=session.resolved["plain"]) as observer:
+        start = partial(session.workers, job, jobs=session.jobs_for(repeats))
+        return session.claim(start, observer=observer, argv=tuple(sys.argv[1:]), **how)
 
 
 def _without_target(
@@ -156,7 +154,9 @@ def _without_target(
     how: dict[str, Any],
 ) -> Report:
     from auditor.api.files import read_file
+    from auditor.cli.progress import observe
     from auditor.document import from_bytes
+    from auditor.runner.claim_bench import ClaimBench
     from auditor.runner.claiming import ask_parameters, ask_scores
 
     if static is not None:
@@ -170,4 +170,5 @@ def _without_target(
         ):
             raise UsageError(f"-o {session.out} would overwrite {prereg}, the pre-registration. Choose another folder.")
         question, row = ask_scores(scores, asked, document, power_only=how["power_only"])
-    return session.claim(question, row, argv=tuple(sys.argv[1:]), **how)
+    with observe(plain=session.resolved["plain"]) as observer:  # numbers alone: there is no code that could run
+        return session.claim(lambda: ClaimBench(question, row), observer=observer, argv=tuple(sys.argv[1:]), **how)

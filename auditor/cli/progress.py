@@ -32,7 +32,7 @@ class BarObserver:
 
     def started(self, cell: PlannedCell) -> None:
         """Names a running probe."""
-        self._running[cell.key] = (f"{cell.entry.id} seed {cell.seed}", 0.0)
+        self._running[cell.key] = (f"{cell.id} seed {cell.seed}", 0.0)
         self._update()
 
     def tick(self, fraction: float | None, note: str, cell: PlannedCell | None = None) -> None:
@@ -40,7 +40,7 @@ class BarObserver:
         if cell is None or cell.key not in self._running:
             self._update(description=note)
             return
-        name = f"{cell.entry.id} seed {cell.seed}"
+        name = f"{cell.id} seed {cell.seed}"
         share = min(max(fraction or 0.0, 0.0), 1.0)
         self._running[cell.key] = (f"{name}: {note}" if note else name, share * self._weights.get(cell.key, 0.0))
         self._update()

@@ -22,7 +22,8 @@ from auditor.mechanism import PrivateDefense
 from auditor.parameters import build, spec_of
 from auditor.registry import Profile, Reference, lack_of
 from auditor.targets.load import load_target
-from auditor.targets.target import DefenseTag, Target
+from auditor.targets.tag import DefenseTag, Made
+from auditor.targets.target import Target
 from auditor.targets.weights import read_bytes
 
 SHOWN = 80
@@ -55,7 +56,7 @@ class DefenseRequest:
 class Arms:
     """What one comparison has made so far, by (defence spec, seed): models, why there is none, fit seconds, scores."""
 
-    targets: dict[tuple[str, int], Target] = field(default_factory=dict)
+    targets: dict[tuple[str, int], Made] = field(default_factory=dict)
     reasons: dict[tuple[str, int], tuple[Literal["skipped", "error"], str]] = field(default_factory=dict)
     seconds: dict[tuple[str, int], float] = field(default_factory=dict)
     scores: dict[tuple[str, int], ArmScores] = field(default_factory=dict)

@@ -13,7 +13,8 @@ from auditor.data.deeprobust import poisoned_by
 from auditor.document import NONE, ValidityRow, check
 from auditor.document.audit import CheckStatus
 from auditor.statistics.seeds import joined
-from auditor.targets.target import DefenseTag, Target
+from auditor.targets.tag import DefenseTag, Made
+from auditor.targets.target import Target
 
 MAY_LOSE = 0.01
 """Accuracy that a control may have less than the undefended model before a gain over it is one over a straw man."""
@@ -31,7 +32,7 @@ def origin_rows(target: Target) -> tuple[ValidityRow, ...]:
 
 def control_rows(
     request: DefenseRequest,
-    controls: Sequence[Target],
+    controls: Sequence[Made],
     tag: DefenseTag | None,
     arms: Arms,
     y: NDArray[np.int64],

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from auditor.compare.decisions import decisions_of
 from auditor.compare.pairing import Compared, Row, rows_of
 from auditor.document import Arm, Comparison
-from auditor.targets.target import Target
+from auditor.targets.tag import Made
 
 
 def comparison_of(compared: Compared, left_out: tuple[str, ...] = ()) -> Comparison:
@@ -48,7 +48,7 @@ def _seconds(spec: str, compared: Compared) -> float | None:
     return round(float(np.mean(spent)), 3) if spent else None
 
 
-def _fit_seconds(target: Target | None) -> float:
+def _fit_seconds(target: Made | None) -> float:
     noted = None if target is None or target.defense is None else target.defense.notes.get("seconds")
     return float(noted) if isinstance(noted, int | float) else 0.0
 

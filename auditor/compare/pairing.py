@@ -14,7 +14,7 @@ from auditor.compare.columns import Column, columns_of
 from auditor.document import NONE, AtSeed, CellRow, Difference, Headline, Result
 from auditor.policy.differences import over_items, over_seeds
 from auditor.statistics.seeds import joined
-from auditor.targets.target import DefenseTag
+from auditor.targets.tag import DefenseTag
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,25 +1,21 @@
-"""Asks about a claimed (epsilon, delta) and writes the answer: the document is written before anything is trained."""
+"""What is asked about a claimed (epsilon, delta): of parameters, scores, a training function or a defence."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 from auditor.compare.arms import check_applies, fit_defended
 from auditor.defense import Defense, DefenseTask, TrainedModels
-from auditor.document import Audit, CellRow, TargetRow, TaskRow
-from auditor.document.codes import PowerOnly
+from auditor.document import Audit, TargetRow, TaskRow
 from auditor.errors import ConfigError, SkippedError
 from auditor.evaluate.dp_claim.claim import Access, Claim, read_claim
-from auditor.evaluate.dp_claim.harness import FAMILY, Answer, answered, judged_before, pending, run
-from auditor.evaluate.dp_claim.plan import PROBE, Mode, check_registered, make_plan, registered
+from auditor.evaluate.dp_claim.plan import check_registered, make_plan, registered
 from auditor.evaluate.dp_claim.question import Question
-from auditor.evaluate.dp_claim.runs import Cost, GivenScores, SubjectRuns
+from auditor.evaluate.dp_claim.runs import GivenScores, SubjectRuns
 from auditor.evaluate.dp_claim.score_file import read_scores
 from auditor.evaluate.dp_claim.static import account_of, read_parameters
 from auditor.evaluate.dp_claim.subject import Posteriors, Subject, draw_bits
@@ -28,61 +24,11 @@ from auditor.evaluate.dp_claim.user_function import load_function
 from auditor.guarantee import Guarantee
 from auditor.mechanism import PrivateDefense
 from auditor.parameters import spec_of
-from auditor.runner.assemble import RunSettings, assemble_audit
-from auditor.runner.describe import environment, target_row
-from auditor.runner.finished import Finished
+from auditor.runner.asked import Asked
 from auditor.statistics.accounting import check_delta
-from auditor.stopping import exit_code_of
 from auditor.targets.target import Target
 
-DEFAULT_CANARIES = 1000
-DEFAULT_RUNS = {"one-run": 1, "multi-run": 100}
 Tick = Callable[[float | None, str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The options of `auditor dp-claim` that say what is claimed and how it is audited.
-
-    Attributes:
-        claim: `EPSILON[,DELTA]`.
-        level, relation, access: words, None where the mechanism says it.
-        canaries: m; None for a default.
-        alpha: of the whole audit.
-        mode: `one-run` or `multi-run`.
-        runs: repeats; None for the mode's default.
-        seed: of the first repeat.
-    """
-
-    claim: str
-    level: str | None = None
-    relation: str | None = None
-    access: str | None = None
-    canaries: int | None = None
-    alpha: float = 1e-3
-    mode: Mode = "one-run"
-    runs: int | None = None
-    seed: int = 0
-
-    def read(self, *, allowed: tuple[str, ...]) -> Claim:
-        """The claim, its access one of `allowed` (the first by default)."""
-        return read_claim(
-            self.claim,
-            level=self.level,
-            relation=self.relation,
-            access=self.access or allowed[0],
-            allowed=allowed,
-        )
-
-    def plan_values(self) -> dict[str, Any]:
-        """Arguments of `make_plan` that are the same for every subject."""
-        runs = DEFAULT_RUNS[self.mode] if self.runs is None else self.runs
-        return {"mode": self.mode, "alpha": self.alpha, "runs": runs, "seed": self.seed}
-
-    @property
-    def m(self) -> int:
-        """Canaries of one run."""
-        return 1 if self.mode == "multi-run" else DEFAULT_CANARIES if self.canaries is None else self.canaries
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,75 +203,6 @@ def _audited(
         return defense.planned(grown, DefenseTask(seed, models))
 
     return of_seed
-
-
-def run_claim(
-    question: Question,
-    target: Target | TargetRow,
-    settings: RunSettings,
-    *,
-    write: Callable[[Audit], object],
-    notify: Callable[[Cost], object] = lambda _cost: None,
-    power_only: bool = False,
-    allow_inconclusive: bool = False,
-) -> Audit:
-    """The audit, in the order of the protocol; `write` gets the document with the pre-registration before any run.
-
-    `notify` gets what the runs will take before the first of them.
-    """
-    if isinstance(target, Target):
-        target.need_split()
-    clock = time.perf_counter()
-    is_fixed = question.plan is None  # arithmetic alone draws nothing
-
-    def document(answers: Iterable[Answer], *, interrupted: int = 0, only: PowerOnly | None = None) -> Audit:
-        return assemble_audit(
-            target_row(target) if isinstance(target, Target) else target,
-            [Finished(each.row, question.access, each.measured, fixed=is_fixed) for each in answers],
-            settings,
-            validity=(),
-            planned=len(question.seeds),
-            named={PROBE},
-            seconds=time.perf_counter() - clock,
-            interrupted=interrupted,
-            environment=environment(),
-            allow_inconclusive=allow_inconclusive,
-            power=only,
-        )
-
-    found, power = judged_before(question)
-    if question.plan is not None:
-        write(document(pending(question, power, "pre-registered; not run yet")))
-        if found is None and question.runs is not None:
-            notify(question.runs.cost(question.plan))
-    if power_only and (found is None or found.word != "VIOLATED"):
-        only = PowerOnly(possible=power is not None and power.possible)
-        return document(pending(question, power, "power analysis only: nothing was run, nothing is judged"), only=only)
-    if found is not None:
-        return document(answered(question, found, power))
-    answers: list[Answer] = []
-    try:
-        for answer in run(question, power):
-            answers.append(answer)  # one at a time: an interrupt keeps what is finished
-    except KeyboardInterrupt as stop:
-        return document(answers, interrupted=exit_code_of(stop))
-    return document(answers)
-
-
-def refused(asked: Asked, defense: Defense, reason: Refused, target: Target, settings: RunSettings) -> Audit:
-    """The document of a claim whose defence does not apply: one skipped cell with the reason."""
-    spec = spec_of(defense)
-    row = CellRow(
-        key=hashlib.sha256("\0".join((PROBE, target.digest, spec, asked.claim)).encode()).hexdigest(),
-        probe=PROBE,
-        family=FAMILY,
-        arm=spec,
-        seed=asked.seed,
-        status="skipped",
-        reason=reason.reason,
-    )
-    how = {"validity": (), "planned": 1, "named": {PROBE}, "seconds": 0.0, "environment": environment()}
-    return assemble_audit(target_row(target), [Finished(row)], settings, **how)  # type: ignore[arg-type]
 
 
 def _no_target(kind: Access, name: str, claim: Claim, content: str = "") -> TargetRow:

@@ -1,219 +1,261 @@
-"""The comparison: one target undefended and under each defence × every probe × every seed, controls included."""
+"""The comparison: one target undefended and under each defence × every probe × every seed, controls included.
+
+User code trains and runs the models wherever the executor is; what is compared here are the numbers that it gave.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from auditor import registry
-from auditor.compare.arms import Arms, DefenseRequest, controls_of, fit_defended
-from auditor.compare.checks import control_rows, origin_rows
-from auditor.compare.gain import FAMILY, FINDING, PROBE, gain_measured, score_arm, sized_parts
+from auditor.compare.arms import Arms, DefenseRequest, controls_of
+from auditor.compare.checks import control_rows
+from auditor.compare.gain import FINDING, PROBE, ArmScores, gain_measured
 from auditor.compare.matrix import comparison_of
 from auditor.compare.pairing import Compared
-from auditor.data.deeprobust import poisoned_by
 from auditor.document import NONE, Audit, CellRow, Comparison, Result
-from auditor.errors import AuditorError, CapabilityError, ConfigError, SkippedError, UsageError
-from auditor.outcomes import FlipSet
+from auditor.errors import ConfigError
 from auditor.runner.assemble import RunSettings, assemble_audit
-from auditor.runner.bench import Bench
-from auditor.runner.describe import check_validity, environment, target_row
-from auditor.runner.execute import OURS_OR_THEIRS, TrainedCache, not_run
-from auditor.runner.finished import Finished, said_of
+from auditor.runner.execute import not_run
+from auditor.runner.executor import Executor
+from auditor.runner.finished import Finished, unmade
 from auditor.runner.observer import Observer
-from auditor.runner.plan import PlannedCell, ProbeRequest, plan
-from auditor.runner.record import Record
+from auditor.runner.plain import Edits, Ground, unpacked
+from auditor.runner.plan import FIT, GAIN, STEPS, PlannedCell, ProbeRequest
+from auditor.runner.record import Described, Record
 from auditor.runner.running import carried_out
+from auditor.runner.scoring import arm_scores, distinct
 from auditor.statistics.draws import generator
 from auditor.stopping import exit_code_of
-from auditor.targets.target import DefenseTag, Target
+from auditor.targets.tag import DefenseTag, Made
 
 
 def run_compare(
-    target: Target,
+    executor: Executor,
+    described: Described,
     defenses: Sequence[DefenseRequest],
     probes: Sequence[ProbeRequest],
     settings: RunSettings,
     *,
     observer: Observer,
-    group: Tensor | None = None,
-    record: Record | None = None,
+    record: Record,
+    kept: Mapping[str, Finished] | None = None,
 ) -> Audit:
     """Fits every defence once per seed, audits each, tries every edit on every arm, and compares.
 
-    Trained models and flip sets are shared between the cells of the run. A defence that cannot be fitted gives rows
-    that say why; the others go on.
+    A defence that cannot be fitted gives rows that say why; the others go on.
+
+    Args:
+        executor: what carries the cells out.
+        described: what it said of the undefended target, and the plan.
+        defenses: the arms, `none` first.
+        probes: that were asked for.
+        settings: what is asked for besides.
+        observer: watches.
+        record: gets every cell as it is finished.
+        kept: cells that need not run again, by key.
 
     Raises:
-        ConfigError: the target is defended already.
-        UsageError: a defence that was asked for has a parameter that does not fit this target.
+        ConfigError: a defence that was asked for has a parameter that does not fit this target.
     """
-    target.need_split()
-    if target.defense is not None:
-        raise ConfigError(
-            f"{target.name} is defended by {target.defense.spec} already; a comparison fits every defence from an "
-            'undefended target. Give that one; "auditor run" audits this one as it is.'
-        )
-    clock = time.perf_counter()
-    run = _Run(target, defenses, probes, settings, observer, record or Record(), group)
-    order = [(request, seed) for seed in settings.seeds for request in defenses]
-    observer.planned([cell for request, seed in order for cell in run.plan(target, request, seed)])
-    for request in defenses:  # a parameter that does not fit this target is said before anything is measured
-        error = run.fit(request, settings.seeds[0])
-        if isinstance(error, UsageError) and not request.control_of:
-            raise error
-    validity = (*check_validity(target, (request.entry.id for request in probes)), *origin_rows(target))
-    interrupted = 0
+    clock, interrupted = time.perf_counter(), 0
+    run = _Run(described, defenses, probes, settings, observer)
+    observer.planned(described.cells)
     try:
-        for request, seed in order:
-            run.finished.extend(run.audited(request, seed))
-        for seed in settings.seeds:
-            run.score(seed)
-        for seed in settings.seeds:
-            run.finished.extend(run.gains(seed))
+        run.take_kept(kept or {})
+        for stage in (run.fits, run.audits, run.gains):
+            for done in carried_out(executor, list(stage()), observer, record):
+                run.take(done)
     except KeyboardInterrupt as stop:
         interrupted = exit_code_of(stop)
+    rows = run.rows()
     return assemble_audit(
-        target_row(target),
-        run.finished,
+        described.target,
+        rows,
         settings,
-        validity=validity,
-        planned=len(order) * (len(probes) + 1) if interrupted else len(run.finished),
-        named={request.entry.id for request in probes if request.named},
+        validity=described.validity,
+        planned=sum(cell.spec != FIT for cell in described.cells) if interrupted else len(rows),
+        named={cell.id for cell in described.cells if cell.named},
         seconds=time.perf_counter() - clock,
         interrupted=interrupted,
-        environment=environment(),
-        compare=run.compared,
+        environment=described.environment,
+        compare=lambda results: run.compared(rows, results),
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class _Run:
-    """One comparison under way: what was asked for, what was made, and the cells that are done."""
+    """One comparison under way: what was asked for, and the cells that are done, by key."""
 
-    target: Target
+    described: Described
     defenses: Sequence[DefenseRequest]
     probes: Sequence[ProbeRequest]
     settings: RunSettings
     observer: Observer
-    record: Record
-    group: Tensor | None
-    arms: Arms = field(default_factory=Arms)
-    models: TrainedCache = field(default_factory=TrainedCache)
-    finished: list[Finished] = field(default_factory=list)
+    finished: dict[str, Finished] = field(default_factory=dict)
 
-    def plan(self, target: Target, request: DefenseRequest, seed: int) -> tuple[PlannedCell, ...]:
-        """The cells of one arm at one seed, on `target`."""
-        settings = self.settings
-        return plan(target, self.probes, seeds=(seed,), profile=settings.profile, side=settings.side, arm=request.spec)
+    @property
+    def ground(self) -> Ground:
+        """What every arm is measured on."""
+        assert self.described.ground is not None
+        return self.described.ground
 
-    def fit(self, request: DefenseRequest, seed: int) -> AuditorError | None:
-        """Fits one defence at one seed, once; what kept it from that, where it is one of our errors."""
-        key, failure, arms = (request.spec, seed), None, self.arms
-        if key in arms.seconds:
-            return None
-        start = time.perf_counter()
-        try:
-            arms.targets[key] = (
-                self.target
-                if request.defense is None
-                else fit_defended(
-                    self.target,
-                    request.defense,
-                    seed=seed,
-                    models=self.models,
-                    group=self.group,
-                    tick=self.observer.tick,
-                )
-            )
-        except (SkippedError, CapabilityError) as reason:
-            arms.reasons[key] = ("skipped", str(reason))
-        except AuditorError as error:
-            arms.reasons[key], failure = ("error", said_of(error)), error
-        except OURS_OR_THEIRS as error:  # one defence's crash leaves the others standing
-            arms.reasons[key] = ("error", said_of(error))
-        arms.seconds[key] = time.perf_counter() - start
-        return failure
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """Of the test items."""
+        return unpacked(self.ground.labels)
 
-    def audited(self, request: DefenseRequest, seed: int) -> Iterator[Finished]:
-        """The cells of one arm at one seed; where the defence cannot be fitted, the rows say why."""
-        key = (request.spec, seed)
-        self.fit(request, seed)
-        if key not in self.arms.reasons:
-            fitted = self.arms.targets[key]
-            cells, side = self.plan(fitted, request, seed), self.settings.side
-            bench = Bench(fitted, cells, side, models=self.models)
-            yield from carried_out(bench, cells, self.observer, self.record)
-            return
-        status, why = self.arms.reasons[key]
-        reason = f"{request.spec} was not fitted: {why}"
-        yield from not_run(self.plan(self.target, request, seed), status, reason, self.observer)
+    @cached_property
+    def parts(self) -> dict[str, NDArray[np.bool_]]:
+        """Sets of test items that are measured on their own."""
+        return {name: unpacked(text).astype(bool) for name, text in self.ground.parts.items()}
 
-    def score(self, seed: int) -> None:
-        """Every arm of one seed with every edit that was found on any of them."""
-        fitted = {
-            request.spec: self.arms.targets[request.spec, seed]
-            for request in self.defenses
-            if (request.spec, seed) in self.arms.targets
-        }
-        flips = _distinct([claim for target in fitted.values() for claim in self.models.flips_of(target)])
-        for spec, target in fitted.items():
-            self.arms.scores[spec, seed] = score_arm(target, flips)
+    def take_kept(self, kept: Mapping[str, Finished]) -> None:
+        """Cells of an interrupted run; where edits are still to be found, every arm is tried again."""
+        for is_last in (False, True):
+            if is_last and (self._left(FIT) or any(self.audits())):
+                return
+            for cell in self.described.cells:
+                if cell.key in kept and (cell.spec == GAIN) == is_last:
+                    self.take(kept[cell.key])
+                    self.observer.finished(kept[cell.key].row)
 
-    def gains(self, seed: int) -> list[Finished]:
-        """The `gain` cells of one seed: every arm beside its controls and beside no defence."""
-        budgets = _budget_names([cell.row for cell in self.finished])
-        there = [request for request in self.defenses if (request.spec, seed) in self.arms.scores]
-        return [self._gain(request, seed, budgets) for request in there]
+    def take(self, done: Finished) -> None:
+        """One cell that is done."""
+        row = done.row
+        if done.misfit and not self._request(row.arm).control_of:
+            raise ConfigError(row.reason)
+        if row.status == "ok" and row.probe in STEPS:
+            try:
+                if done.made is None:
+                    raise ValueError("no model")
+                if row.probe == GAIN:
+                    self._scores(done)
+            except ValueError as error:
+                done = Finished(row.model_copy(update={"status": "error", "reason": f"the process gave {error}"}))
+        self.finished[row.key] = done
 
-    def _gain(self, request: DefenseRequest, seed: int, budgets: Mapping[int, str]) -> Finished:
-        start, arms, target = time.perf_counter(), self.arms, self.target
-        y, parts = target.graph.y[target.split.test].numpy(), sized_parts(target)
+    @property
+    def arms(self) -> Arms:
+        """What was made so far, in the order of the plan, whoever was done first."""
+        arms = Arms()
+        for seed in self.settings.seeds:
+            arms.targets[NONE, seed], arms.seconds[NONE, seed] = Made(self.described.target.digest), 0.0
+        for cell in self.described.cells:
+            done, key = self.finished.get(cell.key), (cell.arm, cell.seed)
+            if done is None or cell.is_probe:
+                continue
+            if cell.spec == GAIN and done.scores is not None:
+                arms.scores[key] = self._scores(done)
+            elif cell.spec == FIT:
+                arms.seconds[key] = done.row.seconds
+                if done.made is None:
+                    arms.reasons[key] = ("skipped" if done.row.status == "skipped" else "error", done.row.reason)
+                else:
+                    arms.targets[key] = done.made
+        return arms
+
+    def fits(self) -> Iterator[PlannedCell]:
+        """The defences that are still to be fitted."""
+        yield from self._left(FIT)
+
+    def audits(self) -> Iterator[PlannedCell]:
+        """The cells of the arms that were fitted; those of the others are done: their rows say why."""
+        arms = self.arms
+        for cell in self._left():
+            key = (cell.arm, cell.seed)
+            if cell.is_probe and key in arms.targets:
+                yield cell
+            elif cell.is_probe and key in arms.reasons:
+                status, why = arms.reasons[key]
+                for done in not_run([cell], status, unmade(cell.arm, why), self.observer):
+                    self.finished[cell.key] = done
+
+    def gains(self) -> Iterator[PlannedCell]:
+        """Every arm that was fitted, with every edit that was found on any arm of its seed."""
+        made = self.arms.targets
+        edits = {seed: self._found(made, seed) for seed in self.settings.seeds}
+        for cell in self._left(GAIN):
+            if (cell.arm, cell.seed) in made:
+                yield cell.model_copy(update={"flips": edits[cell.seed]})
+
+    def rows(self) -> list[Finished]:
+        """The cells of the document: the probes', then each arm beside the others, once all of them were tried."""
+        done = [self.finished[cell.key] for cell in self.described.cells if cell.is_probe and cell.key in self.finished]
+        arms = self.arms
+        tried = [cell for cell in self.described.cells if cell.spec == GAIN and (cell.arm, cell.seed) in arms.targets]
+        if not all(cell.key in self.finished for cell in tried):
+            return done
+        budgets = _budget_names([each.row for each in done])
+        for cell in tried:
+            each = self.finished[cell.key]
+            done.append(self._gain(arms, each, budgets) if (cell.arm, cell.seed) in arms.scores else each)
+        return done
+
+    def compared(self, rows: Sequence[Finished], results: Sequence[Result]) -> Comparison:
+        """The comparison of what is done, from its joined results."""
+        cells, constant = [each.row for each in rows], self.ground.constant
+        compared = Compared(self.defenses, self.arms, cells, results, self.settings.seeds, constant)
+        return comparison_of(compared, _left_out(self.probes))
+
+    def _left(self, spec: str | None = None) -> list[PlannedCell]:
+        return [cell for cell in self.described.cells if cell.key not in self.finished and spec in (None, cell.spec)]
+
+    def _request(self, spec: str) -> DefenseRequest:
+        return next(request for request in self.defenses if request.spec == spec)
+
+    def _scores(self, done: Finished) -> ArmScores:
+        if done.scores is None:
+            raise ValueError("no scores")
+        return arm_scores(done.scores, len(self.labels))
+
+    def _found(self, made: Mapping[tuple[str, int], Made], seed: int) -> tuple[Edits, ...]:
+        """The edits found on the arms of a seed, at that seed or on the same model at another."""
+        found: dict[str, list[Edits]] = {}
+        for cell in self.described.cells:
+            key = (cell.arm, cell.seed)
+            if cell.is_probe and cell.key in self.finished and key in made:
+                found.setdefault(made[key].digest, []).extend(self.finished[cell.key].flips)
+        there = [made[request.spec, seed].digest for request in self.defenses if (request.spec, seed) in made]
+        return distinct([each for digest in there for each in found.get(digest, [])])
+
+    def _gain(self, arms: Arms, done: Finished, budgets: Mapping[int, str]) -> Finished:
+        """One arm of one seed beside its controls and beside no defence."""
+        start, seed, request = time.perf_counter(), done.row.seed, self._request(done.row.arm)
         wanted = controls_of(request, self.defenses)
         controls = [spec for spec in wanted if (spec, seed) in arms.scores]
         names = (*controls, NONE) if request.defense is not None else ()
-        own, fitted = arms.scores[request.spec, seed], arms.targets[request.spec, seed]
-        tag, judged = fitted.defense, ""
+        own = arms.scores[request.spec, seed]
+        tag, judged = arms.targets[request.spec, seed].defense, ""
         validity = () if tag is None else tag.validity
         if wanted and wanted[0] in controls:  # against its own control, never against the next best
             judged = _judged(request, tag)
             beside = [arms.targets[spec, seed] for spec in controls]
-            validity = (*validity, *control_rows(request, beside, tag, arms, y, parts))
+            validity = (*validity, *control_rows(request, beside, tag, arms, self.labels, self.parts))
         numbers = gain_measured(
             own,
             {spec: arms.scores[spec, seed] for spec in names if (spec, seed) in arms.scores},
-            y,
+            self.labels,
             budgets,
             generator(seed, PROBE),
-            poisoned=poisoned_by(target.graph.name),
+            poisoned=self.ground.poisoned,
             judged=judged,
-            parts=parts,
+            parts=self.parts,
         )
-        row = CellRow(
-            key=_gain_key(fitted, request.spec, seed, self.settings),
-            probe=PROBE,
-            family=FAMILY,
-            arm=request.spec,
-            seed=seed,
-            status="ok",
-            params={"attacks": {budgets.get(b, str(b)): n for b, n in own.attacks.items()}},
-            validity=validity,
-            seconds=time.perf_counter() - start,
-        )
+        update = {
+            "params": {"attacks": {budgets.get(b, str(b)): n for b, n in own.attacks.items()}},
+            "validity": validity,
+            "seconds": done.row.seconds + time.perf_counter() - start,
+        }
         by_fit = () if tag is None or request.control_of else tag.measured
+        row = done.row.model_copy(update=update)
         return Finished(row, ("features", "graph", "labels", "weights"), (*numbers, *by_fit))
-
-    def compared(self, results: Sequence[Result]) -> Comparison:
-        """The comparison of what is done, from its joined results."""
-        y, cells = self.target.graph.y[self.target.split.test], [cell.row for cell in self.finished]
-        constant = self.target.task.constant_quality(y)
-        compared = Compared(self.defenses, self.arms, cells, results, self.settings.seeds, constant)
-        return comparison_of(compared, _left_out(self.probes))
 
 
 def _judged(request: DefenseRequest, tag: DefenseTag | None) -> str:
@@ -223,14 +265,6 @@ def _judged(request: DefenseRequest, tag: DefenseTag | None) -> str:
     return FINDING if request.effect is None else request.effect
 
 
-def _distinct(claims: Sequence[FlipSet]) -> list[FlipSet]:
-    """Every flip set once."""
-    found: dict[tuple[int, bytes], FlipSet] = {}
-    for claim in claims:
-        found.setdefault((claim.budget, torch.sort(claim.keys).values.numpy().tobytes()), claim)
-    return list(found.values())
-
-
 def _budget_names(cells: Sequence[CellRow]) -> dict[int, str]:
     """Subset name of each budget in edges, as the robustness cells resolved them."""
     names: dict[int, str] = {}
@@ -238,11 +272,6 @@ def _budget_names(cells: Sequence[CellRow]) -> dict[int, str]:
         if cell.family == "robustness" and isinstance(cell.params.get("budgets"), Mapping):
             names |= {int(edges): str(name) for name, edges in cell.params["budgets"].items()}
     return names
-
-
-def _gain_key(target: Target, spec: str, seed: int, settings: RunSettings) -> str:
-    words = "\0".join((PROBE, target.digest, spec, str(seed), settings.profile))
-    return hashlib.sha256(words.encode()).hexdigest()
 
 
 def _left_out(probes: Sequence[ProbeRequest]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from auditor.outcomes import FlipSet
 from auditor.probe import Cell, CellResult
 from auditor.runner.finished import Finished, row_of, said_of
 from auditor.runner.observer import Observer
+from auditor.runner.plain import Edits, packed
 from auditor.runner.plan import PlannedCell, usable_attacks
 from auditor.shared import Shared
 from auditor.statistics.node_bootstrap import Memo
@@ -54,6 +55,7 @@ def run_cell(
     def ended(**how: Any) -> Finished:
         return Finished(row.model_copy(update={**how, "seconds": time.perf_counter() - start}))
 
+    models.found_flips()  # those of a cell that broke off are nobody's
     try:
         result = _measured(target, planned, side, models, tick)
     except (SkippedError, CapabilityError) as reason:
@@ -71,15 +73,22 @@ def run_cell(
         "validity": result.validity,
     }
     fixed = entry.deterministic or result.fixed
-    return Finished(row.model_copy(update=done), result.access, result.measured, tries=entry.tries, fixed=fixed)
+    return Finished(
+        row.model_copy(update=done),
+        result.access,
+        result.measured,
+        tries=entry.tries,
+        fixed=fixed,
+        flips=models.found_flips(),
+    )
 
 
 class TrainedCache:
-    """Twins trained in this run, keyed by target, graph and seed; at most `limit` are kept. And flip sets found."""
+    """Twins trained in this run, by target, graph and seed; at most `limit` are kept. And flip sets just found."""
 
     def __init__(self, limit: int = 64) -> None:
         self._twins: dict[tuple[str, str, int], Target] = {}
-        self._flips: dict[str, list[FlipSet]] = {}
+        self._flips: list[Edits] = []
         self._limit = limit
         self.replicates: Memo = {}
         self.shared = Shared()
@@ -95,11 +104,16 @@ class TrainedCache:
 
     def keep_flips(self, target: Target, flips: Sequence[FlipSet]) -> None:
         """See `auditor.defense.TrainedModels`."""
-        self._flips.setdefault(target.digest, []).extend(flips)
+        del target  # that of the cell under way
+        self._flips += [
+            Edits(budget=each.budget, keys=packed(each.keys.numpy()), claimed_accuracy=each.claimed_accuracy)
+            for each in flips
+        ]
 
-    def flips_of(self, target: Target) -> tuple[FlipSet, ...]:
-        """Every flip set found on `target` so far."""
-        return tuple(self._flips.get(target.digest, ()))
+    def found_flips(self) -> tuple[Edits, ...]:
+        """The flip sets since the last call."""
+        found, self._flips = tuple(self._flips), []
+        return found
 
 
 def _measured(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from auditor.document import RECIPE
+from auditor.document import NONE, RECIPE
+from auditor.registry import parse_spec
 from auditor.runner.finished import Finished
 from auditor.runner.observer import Observer
 from auditor.runner.plan import PlannedCell
@@ -34,5 +35,15 @@ class Executor(Protocol):
 
 
 def group_of(cell: PlannedCell) -> tuple[str, int | None]:
-    """Cells of one group share twins, controls and reference models: they are best carried out in one process."""
-    return cell.entry.family, cell.seed if cell.arm == RECIPE else None
+    """Cells of one group share twins, controls and reference models: they are best carried out in one process.
+
+    The arms of one defence at one seed are one group: one fit may be served in several ways.
+    """
+    if cell.arm in (NONE, RECIPE):
+        return cell.family, cell.seed if cell.arm == RECIPE else None
+    return parse_spec(cell.arm)[0], cell.seed
+
+
+def is_whole(cell: PlannedCell) -> bool:
+    """Whether the group is never dealt to two processes: its model would be trained in both."""
+    return cell.arm not in (NONE, RECIPE)

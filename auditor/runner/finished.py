@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-from auditor.document import CellRow, Measured
+from auditor.document import RECIPE, CellRow, Measured
 from auditor.document.audit import CellStatus
 from auditor.errors import AuditorError
 from auditor.printable import error_text
+from auditor.runner.plain import Edits, Scores
 from auditor.runner.plan import PlannedCell
+from auditor.targets.tag import Made
 
 
 @with_config(ConfigDict(extra="forbid", ser_json_inf_nan="null"))
@@ -24,6 +26,10 @@ class Finished:
         measured: the numbers; none unless the cell is `ok`.
         tries: seeds are tries of one adversary on the same weights: the worst one is the result.
         fixed: the probe draws nothing, so that one cell says all.
+        flips: edits that it found, for every other arm of a comparison.
+        made: the model that it fitted.
+        scores: what that model gets right, under everybody's edits.
+        misfit: it was refused since a parameter does not fit this target: a mistake of whoever asked.
     """
 
     row: CellRow
@@ -31,6 +37,10 @@ class Finished:
     measured: tuple[Measured, ...] = ()
     tries: bool = False
     fixed: bool = False
+    flips: tuple[Edits, ...] = ()
+    made: Made | None = None
+    scores: Scores | None = None
+    misfit: bool = False
 
 
 _ADAPTER: TypeAdapter[Finished] = TypeAdapter(Finished)
@@ -58,7 +68,7 @@ def row_of(planned: PlannedCell, status: CellStatus, reason: str) -> CellRow:
     return CellRow(
         key=planned.key,
         probe=planned.spec,
-        family=planned.entry.family,
+        family=planned.family,
         arm=planned.arm,
         seed=planned.seed,
         status=status,
@@ -66,6 +76,11 @@ def row_of(planned: PlannedCell, status: CellStatus, reason: str) -> CellRow:
         lacks=planned.lacks,
         params=dict(planned.params),
     )
+
+
+def unmade(arm: str, why: str) -> str:
+    """What the rows of an arm say whose model could not be made."""
+    return f"the recipe was not trained anew: {why}" if arm == RECIPE else f"{arm} was not fitted: {why}"
 
 
 def said_of(error: BaseException) -> str:

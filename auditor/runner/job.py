@@ -8,10 +8,11 @@ from pydantic import Field
 
 from auditor.records import Model
 from auditor.registry import Profile
+from auditor.runner.asked import Asked
 
 
 class Job(Model):
-    """One run.
+    """One run, one comparison (`arms`) or one claim (`asked`).
 
     Attributes:
         path: of the target, absolute.
@@ -23,6 +24,9 @@ class Job(Model):
         seeds: of the attacks.
         training_seeds: models to train anew.
         side: `[access]`.
+        arms: of a comparison: `none` and every defence, in canonical form.
+        group: named column that defences are told of.
+        asked: a claim about the `defense` or about the function `train`, which is found from `folder`.
     """
 
     path: str
@@ -38,3 +42,9 @@ class Job(Model):
     seeds: tuple[int, ...] = (0,)
     training_seeds: int = 0
     side: dict[str, Any] = Field(default_factory=dict)
+    arms: tuple[str, ...] = ()
+    group: str | None = None
+    asked: Asked | None = None
+    defense: str = ""
+    train: str = ""
+    folder: str = ""

@@ -16,6 +16,7 @@ from auditor.errors import ConfigError, nearest
 from auditor.parameters import build
 from auditor.records import Model
 from auditor.registry import LACKING, ProbeEntry, Profile, lack_of
+from auditor.runner.plain import Edits
 
 if TYPE_CHECKING:
     from auditor.probe import Registered
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 
 PROFILES: tuple[Profile, ...] = ("quick", "standard", "full")
 SEEDS_BY_PROFILE: Mapping[Profile, tuple[int, ...]] = {"quick": (0,), "standard": (0, 1, 2), "full": (0, 1, 2, 3, 4)}
+
+
+FIT, GAIN, CLAIM = "fit", "gain", "dp-claim"
+STEPS: Mapping[str, str] = {FIT: "defense", GAIN: "defense", CLAIM: "dp"}
+"""Cells that are no probe's, and their families: a defence is fitted; an arm is tried with the edits found on all; a
+mechanism is run once more."""
+STEP_S = 60.0
+"""CPU seconds that one training is reckoned with where nobody can know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,8 @@ class PlannedCell(Model):
         arm: the defence that made the model or will; `RECIPE` for one that its own recipe trains anew.
         skip: why it cannot run on this target.
         lacks: what the target lacks for it.
+        flips: edits to try, of a cell that tries those of others.
+        step_s: rough CPU seconds of a step.
     """
 
     spec: str
@@ -60,6 +71,23 @@ class PlannedCell(Model):
     arm: str = NONE
     skip: str = ""
     lacks: tuple[str, ...] = ()
+    flips: tuple[Edits, ...] = ()
+    step_s: float = 0.0
+
+    @property
+    def id(self) -> str:
+        """Of the probe or step."""
+        return registry.parse_spec(self.spec)[0]
+
+    @property
+    def family(self) -> str:
+        """Of the probe or step."""
+        return STEPS.get(self.spec) or self.entry.family
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether a harness carries it out; the other cells are steps of a comparison or a claim."""
+        return self.spec not in STEPS
 
     @property
     def entry(self) -> ProbeEntry:
@@ -74,7 +102,9 @@ class PlannedCell(Model):
     @property
     def estimate_s(self) -> float:
         """Rough CPU seconds; the probe's own hint for a graph of some 3,000 nodes."""
-        return 0.0 if self.skip else float(self.entry.cost.get(self.profile, 0.0))
+        if self.skip:
+            return 0.0
+        return float(self.entry.cost.get(self.profile, 0.0)) if self.is_probe else self.step_s
 
 
 def seeds_of(profile: str) -> tuple[int, ...]:
@@ -137,8 +167,11 @@ def plan(
     profile: Profile,
     side: SideKnowledge,
     arm: str = NONE,
+    group: str = "",
 ) -> tuple[PlannedCell, ...]:
     """Every cell, in order, with the reason where it cannot run on `target`; `arm` is the defence that made it or will.
+
+    `group` names the column that defences may be told of.
 
     A probe that draws nothing has one cell, whatever the seeds.
 
@@ -158,7 +191,7 @@ def plan(
                 spec=request.spec,
                 seed=seed,
                 profile=profile,
-                key=_cell_key(target, data, request, seed, profile, side, arm),
+                key=_cell_key(target, data, request, seed, profile, side, _maker(arm, group)),
                 named=request.named,
                 arm=arm,
                 skip=skip,
@@ -199,6 +232,47 @@ def plan_run(
     return cells
 
 
+def plan_compare(
+    target: Target,
+    arms: Sequence[str],
+    requests: Sequence[ProbeRequest],
+    *,
+    seeds: Sequence[int],
+    profile: Profile,
+    side: SideKnowledge,
+    group: str = "",
+) -> tuple[PlannedCell, ...]:
+    """Every cell of a comparison: each defence fitted at each seed, each arm probed, each tried with everybody's edits.
+
+    What a defended model can be asked is known once it is there: until then no cell of its arm is skipped.
+
+    Raises:
+        ConfigError: the target is defended already.
+        SplitError: it has no split.
+    """
+    target.need_split()
+    if target.defense is not None:
+        raise ConfigError(
+            f"{target.name} is defended by {target.defense.spec} already; a comparison fits every defence from an "
+            'undefended target. Give that one; "auditor run" audits this one as it is.'
+        )
+    order = [(arm, seed) for seed in seeds for arm in arms]
+    about = (target.digest, target.graph.digest())
+
+    def step(spec: str, arm: str, seed: int, *words: object) -> PlannedCell:
+        key = _digest((spec, *about, _maker(arm, group), seed, *words))
+        return PlannedCell(spec=spec, seed=seed, profile=profile, key=key, arm=arm, step_s=STEP_S)
+
+    fits = [step(FIT, arm, seed) for arm, seed in order if arm != NONE]
+    cells = [
+        cell if arm == NONE else cell.model_copy(update={"skip": ""})
+        for arm, seed in order
+        for cell in plan(target, requests, seeds=(seed,), profile=profile, side=side, arm=arm, group=group)
+    ]
+    found_by = [cell.key for cell in cells]  # edits that another plan finds are other edits
+    return (*fits, *cells, *(step(GAIN, arm, seed, profile, *found_by) for arm, seed in order))
+
+
 def usable_attacks(
     target: Target, probe: ProbeEntry, given: Mapping[str, str]
 ) -> tuple[tuple[Registered, ...], dict[str, str]]:
@@ -236,6 +310,12 @@ def build_attacks(probe: ProbeEntry, given: Mapping[str, str]) -> tuple[tuple[Re
     return tuple(Registered(entry, attack) for entry, attack in zip(entries, made, strict=True)), harness
 
 
+def on_model(cell: PlannedCell, model: Target) -> PlannedCell:
+    """The cell as it is on that model: what the model lacks for it is known now."""
+    skip, lacks = _reason_to_skip(model, cell.entry, build_attacks(cell.entry, cell.params)[0])
+    return cell.model_copy(update={"skip": skip, "lacks": lacks})
+
+
 def _reason_to_skip(target: Target, probe: ProbeEntry, attacks: Sequence[Registered]) -> tuple[str, tuple[str, ...]]:
     """Why the probe cannot run here and which capabilities are lacking, or nothing.
 
@@ -271,16 +351,27 @@ def _cell_key(
     seed: int,
     profile: Profile,
     side: SideKnowledge,
-    arm: str,
+    maker: str,
 ) -> str:
     words = {
         "target": target.digest,
         "data": data,
-        "arm": arm,
+        "arm": maker,
         "probe": request.spec,
         "version": request.entry.version,
         "profile": profile,
         "seed": seed,
         "side": dataclasses.asdict(side),
     }
-    return hashlib.sha256(repr(sorted(words.items())).encode()).hexdigest()
+    return _digest(sorted(words.items()))
+
+
+def _maker(arm: str, group: str) -> str:
+    """What identifies how an arm's model is made."""
+    if arm in (NONE, RECIPE):
+        return arm
+    return f"{arm} {registry.find('defenses', registry.parse_spec(arm)[0]).load().version} {group}"
+
+
+def _digest(words: object) -> str:
+    return hashlib.sha256(repr(words).encode()).hexdigest()

@@ -30,7 +30,7 @@ from auditor import errors
 from auditor.document.audit import CellStatus
 from auditor.errors import AuditorError, LoadError
 from auditor.printable import neutral
-from auditor.runner.executor import group_of
+from auditor.runner.executor import group_of, is_whole
 from auditor.runner.finished import Finished, from_line, row_of
 from auditor.runner.job import Job
 from auditor.runner.observer import Observer
@@ -131,7 +131,7 @@ class Worker:
     def begin(self, cell: PlannedCell) -> None:
         """Its next cell."""
         self.cell = cell
-        self.tell(f"run {cell.key}")
+        self.tell(f"run {cell.model_dump_json()}")
 
     def _listen(self, inbox: Queue[Event]) -> None:
         assert self.process.stdout is not None
@@ -204,7 +204,7 @@ class Processes:
 
     def __init__(self, job: Job, jobs: int, limits: Limits) -> None:
         free = int(SHARE_OF_FREE * psutil.virtual_memory().available / jobs)
-        self._job, self._limits = job, limits
+        self._job, self._jobs, self._limits = job, jobs, limits
         self._memory = limits.memory if limits.memory is not None else free
         self._inbox: Queue[Event] = Queue(MOST_UNREAD)
         self._loaded: Any = None
@@ -230,12 +230,15 @@ class Processes:
     def run(self, cells: Sequence[PlannedCell], observer: Observer, record: Record) -> Iterator[Finished]:
         """See `Executor`."""
         waiting = list(cells)
-        while len(self._workers) > max(1, len(waiting)):
+        if not waiting:
+            return
+        while len(self._workers) > min(self._jobs, len(waiting)):
             self._workers.pop().end()
+        while len(self._workers) < min(self._jobs, len(waiting)):
+            self._workers.append(Worker.start(self._job, self._inbox))
         while waiting or any(worker.cell for worker in self._workers):
             for worker in self._workers:
-                if worker.loaded and worker.cell is None and waiting:
-                    cell = _dealt(worker, self._workers, waiting)
+                if worker.loaded and worker.cell is None and (cell := _dealt(worker, self._workers, waiting)):
                     worker.begin(cell)
                     observer.started(cell)
             for worker, kind, payload in self._events():
@@ -339,16 +342,20 @@ class Processes:
         )
 
 
-def _dealt(worker: Worker, workers: Sequence[Worker], waiting: list[PlannedCell]) -> PlannedCell:
-    """Takes the next cell for a worker out of those that wait.
+def _dealt(worker: Worker, workers: Sequence[Worker], waiting: list[PlannedCell]) -> PlannedCell | None:
+    """Takes the next cell for a worker out of those that wait; None where all of them are for others.
 
-    One of a group that it has begun; else one of the largest group that nobody has; else of the largest group.
+    One of a group that it has begun; else one of the largest group that nobody has; else of the largest group that may
+    be carried out in several processes.
     """
     sizes: dict[tuple[str, int | None], float] = {}
     for cell in waiting:
         sizes[group_of(cell)] = sizes.get(group_of(cell), 0.0) + cell.estimate_s
     others = set().union(*(other.groups for other in workers if other is not worker))
-    choice = (worker.groups & sizes.keys()) or (sizes.keys() - others) or sizes.keys()
+    split = {group_of(cell) for cell in waiting if not is_whole(cell)}
+    choice = (worker.groups & sizes.keys()) or (sizes.keys() - others) or split
+    if not choice:
+        return None
     group = max(choice, key=sizes.__getitem__)
     worker.groups.add(group)
     cell = next(cell for cell in waiting if group_of(cell) == group)

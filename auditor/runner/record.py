@@ -29,6 +29,7 @@ from auditor.records import Model
 from auditor.registry import Profile
 from auditor.replacing import part_of, rename, replace_file, unwritable
 from auditor.runner.finished import Finished, from_line, to_line
+from auditor.runner.plain import Ground
 from auditor.runner.plan import PlannedCell
 
 RUN: Final = "run.json"
@@ -44,17 +45,45 @@ REUSED: Final = frozenset({"ok", "skipped"})
 """How a cell must have ended for a resumed run to keep it; what broke off is tried again."""
 
 
+class Claimed(Model):
+    """What is known of a claim before anything is run.
+
+    Attributes:
+        pending: its cells, which hold the pre-registration.
+        answered: its cells where no run is needed.
+        registered: there is a plan.
+        refused: the defence does not apply: nothing is planned.
+        refuted: arithmetic alone refutes it.
+        possible: an audit by the plan could refute it.
+        runs: of the mechanism, that the plan will take; None where nothing is run.
+        seconds: of all of them, roughly; None where nobody can know.
+    """
+
+    pending: tuple[Finished, ...]
+    answered: tuple[Finished, ...] = ()
+    registered: bool = False
+    refused: bool = False
+    refuted: bool = False
+    possible: bool = False
+    runs: int | None = None
+    seconds: float | None = None
+
+
 class Described(Model):
     """A loaded target and what is to be done with it, as plain values.
 
     Attributes:
         environment: what a rerun must share to give the same numbers.
+        ground: what every arm is measured on, of a comparison.
+        claim: what is known of it before anything runs, of an audited claim.
     """
 
     target: TargetRow
     validity: tuple[ValidityRow, ...]
     cells: tuple[PlannedCell, ...]
     environment: dict[str, Any]
+    ground: Ground | None = None
+    claim: Claimed | None = None
 
 
 class Header(Model):
@@ -155,7 +184,7 @@ class Record:
         """Keeps the traceback of a cell that broke off."""
         if self.folder is None:
             return
-        name = f"{planned.entry.id}-{planned.key[:12]}.txt"
+        name = f"{planned.id}-{planned.key[:12]}.txt"
         try:
             (self.folder / ERRORS).mkdir(exist_ok=True)
             (self.folder / ERRORS / name).write_text(text, encoding="utf-8", errors="backslashreplace")

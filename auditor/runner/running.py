@@ -75,7 +75,7 @@ def assembled(
         settings,
         validity=described.validity,
         planned=len(described.cells),
-        named={cell.entry.id for cell in described.cells if cell.named},
+        named={cell.id for cell in described.cells if cell.named},
         seconds=seconds,
         interrupted=interrupted,
         environment=described.environment,

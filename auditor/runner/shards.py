@@ -75,6 +75,11 @@ def joined_shards(folders: Sequence[Path]) -> tuple[Header, dict[str, Finished]]
                 f"{folder} holds no run that can be merged: {RUN} is missing or of another version. Give the folders "
                 "that auditor run --shard wrote."
             )
+        if not all(cell.is_probe for cell in file.header.described.cells):
+            raise UsageError(
+                f"{folder} holds a comparison or an audited claim, whose cells are parts of no run. Give folders that "
+                "auditor run --shard wrote."
+            )
         if header is None:
             header, first = file.header, folder
         elif differs := _differs(header, file.header):

@@ -7,22 +7,28 @@ an answer a line on what was standard output when the process began; what user c
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import threading
 import traceback
 from queue import SimpleQueue
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from pydantic_core import to_json
 
 from auditor.errors import AuditorError
 from auditor.printable import neutral, neutral_lines
 from auditor.runner.bench import Bench
+from auditor.runner.claim_bench import ClaimBench
 from auditor.runner.finished import said_of, to_line
 from auditor.runner.job import Job
+from auditor.runner.loading import loaded
 from auditor.runner.plan import PlannedCell
 from auditor.runner.undisturbed import ended_by, undisturbed
+
+PR_SET_CHILD_SUBREAPER: Final = 36
+"""Of `prctl(2)`."""
 
 
 class Answers:
@@ -68,26 +74,31 @@ def _printable(text: str) -> str:
 def main() -> None:
     """Orders in, answers out, until the parent goes away."""
     orders, answers = _streams()
+    _keep_children()
     try:
         job = Job.model_validate_json(orders.get())
         with undisturbed(job.threads):
-            bench = Bench.load(job, answers.note)
-            _serve(bench, orders, answers)
+            _serve(loaded(job, answers.note), orders, answers)
     except BaseException as error:
         answers.failed(error)
     os._exit(0)  # threads that user code has left behind would keep the process
 
 
-def _serve(bench: Bench, orders: SimpleQueue[bytes], answers: Answers) -> None:
-    cells = {cell.key: cell for cell in bench.cells}
-    answers.give("loaded", to_json([sorted(cells), bench.outputs()]))
+def _serve(bench: Bench | ClaimBench, orders: SimpleQueue[bytes], answers: Answers) -> None:
+    answers.give("loaded", to_json([sorted(cell.key for cell in bench.cells), bench.outputs()]))
     while True:
-        order, _, key = orders.get().decode().partition(" ")
-        if order == "describe":
+        order, _, cell = orders.get().partition(b" ")
+        if order == b"describe":
             answers.give("described", bench.describe().model_dump_json().encode())
         else:
-            finished = bench.run_one(cells[key], answers.tick, answers.trace)
+            finished = bench.run_one(PlannedCell.model_validate_json(cell), answers.tick, answers.trace)
             answers.give("finished", to_line(finished))
+
+
+def _keep_children() -> None:
+    """Children that would outlive their parents become this process's own (Linux): they count, and end with it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _streams() -> tuple[SimpleQueue[bytes], Answers]:

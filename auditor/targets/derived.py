@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from auditor.errors import CapabilityError, UsageError
+from torch import Tensor
+
+from auditor.data.sources import load_data
+from auditor.errors import CapabilityError, ConfigError, UsageError, nearest
 from auditor.guarantee import FILE_NAME as GUARANTEE
 from auditor.guarantee import to_json
 from auditor.targets.config import (
@@ -43,6 +46,22 @@ def tables_of(path: Path) -> tuple[TargetFile, Path]:
     raise UsageError(
         f"{path} has no {FILE_NAME}; expected a target's folder, so that a new one can be written like it."
     )
+
+
+def group_column(path: Path, name: str | None, data_root: Path | None) -> Tensor | None:
+    """A named column of the target's data, int64 [items]; None when none was named.
+
+    Raises:
+        ConfigError: the data has no such column (the nearest one is offered).
+    """
+    if name is None:
+        return None
+    table, folder = tables_of(path)
+    source = str(folder / table.data.path) if table.data.path else str(table.data.name)
+    columns = load_data(source, root=data_root).columns
+    if name not in columns:
+        raise ConfigError(f'the data of this target has no column "{name}". {nearest(name, columns)}')
+    return columns[name]
 
 
 def save_derived(target: Target, source: Path, out_dir: Path) -> None:

@@ -20,34 +20,8 @@ from auditor.registry import Capability as Capability
 from auditor.targets.call import Call
 from auditor.targets.copying import copied
 from auditor.targets.forward import ForwardAdapter, drop_caches
+from auditor.targets.tag import DefenseTag
 from auditor.tasks import Task
-
-
-@dataclass(frozen=True, slots=True)
-class DefenseTag:
-    """What made a target a defended one.
-
-    Attributes:
-        spec: the defence in canonical form (`joint-cluster:tau=0.5`).
-        version: of the defence's method; another version is another defence.
-        seed: of the fit.
-        base: digest of the undefended target.
-        guarantee: what it promises formally, None without one.
-        notes: plain values for the report (ESS, occupancies, partition name and version).
-        validity: what was checked while fitting (per-record rows, accountants that agree).
-        measured: what the fit measured and a comparison judges.
-        starts_trained: made from the trained model as it is: another seed is no new training.
-    """
-
-    spec: str
-    version: str
-    seed: int
-    base: str
-    guarantee: Guarantee | None = None
-    notes: Mapping[str, Any] = field(default_factory=dict)
-    validity: tuple[ValidityRow, ...] = ()
-    measured: tuple[Measured, ...] = ()
-    starts_trained: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

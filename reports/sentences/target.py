@@ -147,12 +147,13 @@ def plan_cells(planned: Planned) -> tuple[str, ...]:
     return planned.spec, str(planned.seed), about, planned.skip or "planned"
 
 
-def plan(cells: Sequence[Planned], jobs: int = 1) -> str:
-    """How much of the plan would run, for how long, and in how many processes."""
+def plan(cells: Sequence[Planned], jobs: int = 1, groups: int = 0) -> str:
+    """How much of the plan would run, for how long, in how many processes, in how many groups that share trainings."""
     able = [cell for cell in cells if not cell.skip]
     seconds = duration(sum(cell.estimate_s for cell in able))
     ran = f"{digits(len(able))} of {count(len(cells), 'test')} would run"
     shared = f", shared by {count(jobs, 'process')}" if jobs > 1 else ""
+    shared = f"{shared}, in {count(groups, 'group')}" if groups else shared
     return closed(f"{ran}, about {seconds} of CPU time on a graph of 3,000 nodes{shared}")
 
 

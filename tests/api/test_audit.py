@@ -316,3 +316,17 @@ def test_the_digest_is_over_what_a_model_computes_with() -> None:
 
     digests = {content_digest(each) for each in (model, *changed, Other())}
     assert len(digests) == 5
+
+
+def test_an_interrupt_while_the_document_is_made_says_that_there_is_none(
+    toy: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("auditor.runner.running.assemble_audit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        auditor.audit(toy, only="strata", profile="quick", out=tmp_path)
+    assert f"stopped before audit.partial.json was written; finished cells are kept in {tmp_path}" in caplog.messages
+    assert (tmp_path / "cells.jsonl").read_bytes().count(b"\n") == 1
+    assert not (tmp_path / "audit.partial.json").exists()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 from auditor.__main__ import run
@@ -29,3 +31,19 @@ def inside(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str
         sys.path[:] = path
     said = (stream.buffer.getvalue().decode() for stream in (out, err))
     return subprocess.CompletedProcess(arguments, code, *said)
+
+
+def killed(verb: str, target: Path, out: Path, number: int, after: float, *words: str) -> int | None:
+    """Exit code of a run that gets a signal after so many seconds; None where it was done before."""
+    command = [sys.executable, "-m", "auditor", verb, str(target), *words, "-o", str(out)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    # A suite started in the background inherits an ignored SIGINT, and so would the program.
+    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, env=env, preexec_fn=heeds, **silent) as process:
+        try:
+            process.wait(after)
+            return None
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+        return process.wait(60)

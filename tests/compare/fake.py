@@ -13,7 +13,8 @@ from auditor import registry
 from auditor.defense import DefenseTask
 from auditor.errors import ConfigError, SkippedError
 from auditor.registry import Entry, Table
-from auditor.targets.target import DefenseTag, Target
+from auditor.targets.tag import DefenseTag
+from auditor.targets.target import Target
 
 TABLE = Table(entries=(Entry("fake", f"{__name__}:Fake", "retrains, or does not"),))
 

@@ -15,7 +15,7 @@ from auditor.document.facts import LinkFacts
 from auditor.mechanism import PrivateDefense
 from auditor.registry import ProbeEntry, Shown, Table
 from auditor.runner.execute import TrainedCache
-from auditor.targets.target import DefenseTag
+from auditor.targets.tag import DefenseTag
 from tests.compare.fake import Fake, register
 from tests.compare.finished import cell, compared, number
 from tests.toys import toy_target

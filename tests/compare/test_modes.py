@@ -12,11 +12,11 @@ from auditor.document import Decision
 from auditor.document.codes import FewSeeds, LeastOfModes, NotTheIdea, TriedEdits
 from auditor.policy import Policy
 from auditor.runner.assemble import RunSettings
-from auditor.runner.comparing import run_compare
 from auditor.runner.finished import Finished
 from auditor.runner.plan import choose_probes
 from defenses.joint_cluster import method
 from tests.compare.finished import cell, compared, number
+from tests.runner.running import comparison
 from tests.toys import Silent, toy_target
 
 
@@ -68,7 +68,7 @@ def test_modes_share_one_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = RunSettings((0, 1), "standard", Policy.named("standard"))
     defenses = with_controls(["joint-cluster:partition=bfs,clusters=4"], "standard")
     assert len(defenses) == 11
-    audit = run_compare(target, defenses, choose_probes(only="strata"), settings, observer=Silent())
+    audit = comparison(target, defenses, choose_probes(only="strata"), settings, observer=Silent())
     assert {cell.status for cell in audit.cells} == {"ok"}
     assert sorted(fits) == [0] * 4 + [1] * 4  # joint, ce, ce_cluster, joint_random
 

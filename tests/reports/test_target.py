@@ -38,6 +38,7 @@ class Fit:
 def test_a_plan_counts_what_would_run() -> None:
     one, none = Cell("strata"), Cell("graphmi", skip="needs PARAMS")
     assert target.plan([one]) == "1 of 1 test would run, about 2 min of CPU time on a graph of 3,000 nodes."
+    assert target.plan([one, one], jobs=2, groups=1).endswith("3,000 nodes, shared by 2 processes, in 1 group.")
     assert target.plan([one, none]).startswith("1 of 2 tests would run")
     assert target.plan_cells(none) == ("graphmi", "0", "–", "needs PARAMS")
 

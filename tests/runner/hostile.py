@@ -51,6 +51,19 @@ path = "graph.npz"
 split = "file:split.npz"
 """
 
+LATE = "if CALLS > 90: "
+"""After the target is loaded and checked, in the middle of the cell of corruption: strata ends before."""
+ENDS = {
+    "exit": "sys.exit(0)",
+    "os-exit": "os._exit(0)",
+    "generator-exit": "raise GeneratorExit",
+    "interrupt": "raise KeyboardInterrupt",
+    "no-text": "raise type('B', (Exception,), {'__str__': lambda self: 1 / 0})()",
+    "surrogate": "raise RuntimeError('\\ud800')",
+    "signal": "os.kill(os.getpid(), 9)",
+    "leaves-a-child": "os.fork() and os._exit(0) or time.sleep(60)",
+}
+
 
 def hostile(folder: Path, *, forward: str = "pass", top: str = "pass", build: str = "pass") -> Path:
     """A target folder; each text is what is done at that place."""

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from auditor.document import canonical, from_bytes
 from tests.cli.program import auditor as program
+from tests.cli.program import killed
 from tests.runner.hostile import hostile
 
 pytestmark = [pytest.mark.workers, pytest.mark.slow]
@@ -41,22 +38,6 @@ def undisturbed(target: Path) -> tuple[bytes, float]:
     return canonical(from_bytes(raw)), time.monotonic() - start
 
 
-def killed(target: Path, out: Path, number: int, after: float, jobs: int) -> int | None:
-    """Exit code of a run that gets a signal after so many seconds; None where it was done before."""
-    command = [sys.executable, "-m", "auditor", "run", str(target), *WHAT, "--jobs", str(jobs), "-o", str(out)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    # A suite started in the background inherits an ignored SIGINT, and so would the program.
-    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, env=env, preexec_fn=heeds, **silent) as process:
-        try:
-            process.wait(after)
-            return None
-        except subprocess.TimeoutExpired:
-            process.send_signal(number)
-        return process.wait(60)
-
-
 @pytest.fixture(scope="module")
 def earlier(target: Path) -> Path:
     """A folder with the complete audit of another plan."""
@@ -75,7 +56,7 @@ def test_nothing_finished_is_lost(
     kept = (out / "audit.json").read_bytes()
     ran: Counter[str] = Counter()
     for _ in range(2):
-        code = killed(target, out, number, rng.uniform(0.3, 1.0) * seconds, jobs)
+        code = killed("run", target, out, number, rng.uniform(0.3, 1.0) * seconds, *WHAT, "--jobs", str(jobs))
         if code is None:
             break
         assert code in (EXIT[number], -number)  # the latter where it came before the program could heed it

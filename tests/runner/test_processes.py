@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from pydantic_core import to_json
 
@@ -20,12 +21,10 @@ from auditor.errors import LoadError
 from auditor.runner.processes import Processes, Worker, _heard
 from auditor.runner.record import Record
 from tests.cli.program import auditor as program
-from tests.runner.hostile import hostile
+from tests.runner.hostile import ENDS, LATE, hostile
 from tests.toys import Silent
 
 pytestmark = pytest.mark.workers
-LATE = "if CALLS > 90: "
-"""After the target is loaded and checked, in the middle of the cell of corruption: strata ends before."""
 
 
 def audited(folder: Path, **options: Any) -> Report:
@@ -41,18 +40,6 @@ def test_the_number_of_processes_changes_no_number(tmp_path: Path, honest: Repor
     assert [cell.status for cell in honest.cells] == ["ok", "ok"]
     two = audited(hostile(tmp_path / "t"), jobs=2)
     assert canonical(two.document) == canonical(honest.document)
-
-
-ENDS = {
-    "exit": "sys.exit(0)",
-    "os-exit": "os._exit(0)",
-    "generator-exit": "raise GeneratorExit",
-    "interrupt": "raise KeyboardInterrupt",
-    "no-text": "raise type('B', (Exception,), {'__str__': lambda self: 1 / 0})()",
-    "surrogate": "raise RuntimeError('\\ud800')",
-    "signal": "os.kill(os.getpid(), 9)",
-    "leaves-a-child": "os.fork() and os._exit(0) or time.sleep(60)",
-}
 
 
 @pytest.mark.slow
@@ -208,6 +195,21 @@ def test_what_code_does_to_its_process_changes_no_number(
     report = audited(hostile(tmp_path / "t", **parts), out="out")
     assert [r.estimate for r in report.document.results] == [r.estimate for r in honest.document.results]
     assert json.loads((tmp_path / "out" / "audit.json").read_bytes())["verdict"]["status"] == report.verdict.status
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody else adopts orphans")
+def test_what_a_model_leaves_in_the_background_ends_with_its_worker(tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    note = f"open({str(left)!r}, 'w').write(str(os.getpid()))"
+    daemon = f"os.fork() == 0 and (os.setsid(), os.fork() == 0 and ({note}, time.sleep(1e6)), os._exit(0))"
+    audited(hostile(tmp_path / "t", build=daemon))
+    process, until = int(left.read_text()), time.monotonic() + 10
+    while lives := psutil.pid_exists(process) and psutil.Process(process).status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > until:
+            break
+        time.sleep(0.1)
+    assert not lives
 
 
 def test_a_model_that_is_another_one_at_every_load_is_refused(tmp_path: Path) -> None:

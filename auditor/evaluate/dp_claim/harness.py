@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from auditor.document import CellRow, Measured, ValidityRow
 from auditor.document.audit import CellStatus
-from auditor.errors import AuditorError, CapabilityError, SkippedError
 from auditor.evaluate.dp_claim import rows, verdict
 from auditor.evaluate.dp_claim.plan import PROBE
 from auditor.evaluate.dp_claim.power import Power, power_of
@@ -46,26 +44,21 @@ def answered(question: Question, found: Verdict, power: Power | None) -> tuple[A
     return tuple(_done(question, Seen(found, power, promised=question.planned, seed=seed)) for seed in question.seeds)
 
 
-def run(question: Question, power: Power | None) -> Iterator[Answer]:
-    """The cells of the runs, one per seed, as they finish; an error while running is a row with that status."""
+def run(question: Question, power: Power | None, seed: int) -> Answer:
+    """The cell of the run with that seed.
+
+    Raises:
+        SkippedError, CapabilityError: the mechanism does not apply.
+        AuditorError: it could not be run.
+    """
     plan, runs = question.plan, question.runs
     assert plan is not None
     assert runs is not None
-    for seed in plan.seeds:
-        start = time.perf_counter()
-        try:
-            promised = question.promised(seed)
-            own, twin = runs.audited(plan, seed)
-        except (SkippedError, CapabilityError) as reason:
-            yield Answer(_cell(question, seed, power, "skipped", str(reason)))
-            continue
-        except AuditorError as error:
-            if error.exit_code == 2:
-                raise
-            yield Answer(_cell(question, seed, power, "error", str(error)))
-            continue
-        done = _done(question, Seen(verdict.by_audit(own, twin), power, own, twin, promised, seed))
-        yield Answer(done.row.model_copy(update={"seconds": time.perf_counter() - start}), done.measured)
+    start = time.perf_counter()
+    promised = question.promised(seed)
+    own, twin = runs.audited(plan, seed)
+    done = _done(question, Seen(verdict.by_audit(own, twin), power, own, twin, promised, seed))
+    return Answer(done.row.model_copy(update={"seconds": time.perf_counter() - start}), done.measured)
 
 
 def _done(question: Question, seen: Seen) -> Answer:

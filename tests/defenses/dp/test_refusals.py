@@ -23,7 +23,7 @@ from auditor.defense import DefenseTask
 from auditor.errors import ConfigError, PerRecordShapeError, SkippedError
 from auditor.runner.execute import TrainedCache
 from auditor.statistics.accounting import accountant_id
-from auditor.targets.target import DefenseTag
+from auditor.targets.tag import DefenseTag
 from auditor.targets.train import train_reference
 from defenses.dp.node import DPNode
 from defenses.dp.record_checks import check_records

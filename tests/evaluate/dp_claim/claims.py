@@ -5,21 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from auditor.defense import DefenseTask
+from auditor.document import Audit, TargetRow
 from auditor.errors import CapabilityError
+from auditor.evaluate.dp_claim.question import Question
 from auditor.guarantee import Guarantee, Level
 from auditor.policy import Policy
 from auditor.registry import Entry, Table
 from auditor.runner.assemble import RunSettings
+from auditor.runner.claim_bench import ClaimBench
+from auditor.runner.claim_runs import run_claim
+from auditor.runner.describe import target_row
 from auditor.runner.execute import TrainedCache
+from auditor.runner.record import Record
 from auditor.statistics.accounting import mu_of
 from auditor.targets.target import Target
+from tests.toys import Silent
 
 DELTA = 1e-5
 TOYS = Table(
@@ -161,3 +168,11 @@ def settings(seeds: tuple[int, ...] = (0,)) -> RunSettings:
 
 def task(seed: int = 0, scale: float = 1.0) -> DefenseTask:
     return DefenseTask(seed, TrainedCache(), noise_scale=scale)
+
+
+def claimed(question: Question, target: Target | TargetRow, how: RunSettings, **more: Any) -> Audit:
+    """The audit of a question that was asked already, in this process."""
+    row, loaded = (target, None) if isinstance(target, TargetRow) else (target_row(target), target)
+    bench = ClaimBench(question, row, loaded)
+    given = {"write": lambda _: None, "observer": Silent(), "record": Record(), **more}
+    return run_claim(bench, bench.describe(), how, **given)

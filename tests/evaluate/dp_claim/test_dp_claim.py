@@ -18,13 +18,15 @@ from auditor.document.codes import PowerOnly
 from auditor.document.facts import ClaimFacts
 from auditor.errors import ConfigError
 from auditor.evaluate.dp_claim.question import Question
-from auditor.evaluate.dp_claim.runs import Cost, SubjectRuns
+from auditor.evaluate.dp_claim.runs import SubjectRuns
 from auditor.evaluate.dp_claim.subject import Work
 from auditor.evaluate.dp_claim.user_function import load_function
-from auditor.runner.claiming import Asked, Refused, ask_defense, ask_function, ask_parameters, ask_scores, run_claim
+from auditor.runner.asked import Asked
+from auditor.runner.claiming import Refused, ask_defense, ask_function, ask_parameters, ask_scores
 from auditor.runner.execute import TrainedCache
+from auditor.runner.record import Claimed
 from auditor.targets.target import Target
-from tests.evaluate.dp_claim.claims import Flips, Sums, settings
+from tests.evaluate.dp_claim.claims import Flips, Sums, claimed, settings
 from tests.toys import sbm_graph, toy_target
 
 NODES = toy_target(graph=sbm_graph(240), epochs=1)
@@ -42,7 +44,7 @@ def ask(target: Target, defense: Any, **asked: Any) -> Question:
 
 
 def audited(question: Question, target: Any, **how: Any) -> Audit:
-    return run_claim(question, target, settings(question.seeds), write=lambda _: None, **how)
+    return claimed(question, target, settings(question.seeds), **how)
 
 
 def judged(audit: Audit) -> Result:
@@ -185,7 +187,7 @@ def test_the_document_with_the_plan_exists_before_the_first_score() -> None:
         documents.append(audit)
 
     question = ask(NODES, Watched(4.0), claim="4", canaries=1000)
-    final = run_claim(question, NODES, settings(), write=write)
+    final = claimed(question, NODES, settings(), write=write)
     assert order == ["written", "run", "run"]
     read = from_bytes(to_bytes(documents[0]))
     assert read.results == ()
@@ -532,7 +534,7 @@ def test_other_scores_are_another_audit(tmp_path: Path) -> None:
     ],
 )
 def test_what_the_runs_will_take_is_said_before_them(target: Target, spec: str, asked: dict[str, Any]) -> None:
-    said: list[Cost] = []
+    said: list[Claimed] = []
     question = ask(target, make_defense(spec), **asked)
     audited(question, target, power_only=True, notify=said.append)
     (cost,) = said
@@ -542,13 +544,13 @@ def test_what_the_runs_will_take_is_said_before_them(target: Target, spec: str, 
 
 
 def test_nobody_knows_what_a_function_takes(tmp_path: Path) -> None:
-    said: list[Cost] = []
+    said: list[Claimed] = []
     (tmp_path / "mine_cost.py").write_text("def train(data, seed, noise=True):\n    raise RuntimeError\n")
     question = ask_function(
         GRAPHS, "mine_cost:train", Asked("1", level="graph", canaries=40, alpha=0.2), folder=tmp_path, tick=no_tick
     )
     audited(question, GRAPHS, power_only=True, notify=said.append)
-    assert said == [Cost(2)]
+    assert [(cost.runs, cost.seconds) for cost in said] == [(2, None)]
 
 
 def test_a_model_that_ignores_its_features_has_no_estimate() -> None:

@@ -20,9 +20,10 @@ from auditor.evaluate.dp_claim.power import power_of
 from auditor.evaluate.dp_claim.score_file import read_scores
 from auditor.evaluate.dp_claim.subject import Observation
 from auditor.evaluate.dp_claim.testing import best_threshold, multi_run, one_run
-from auditor.runner.claiming import Asked, ask_scores, run_claim
+from auditor.runner.asked import Asked
+from auditor.runner.claiming import ask_scores
 from auditor.statistics import dp
-from tests.evaluate.dp_claim.claims import settings
+from tests.evaluate.dp_claim.claims import claimed, settings
 
 
 def claim(text: str = "4", level: str = "edge") -> Claim:
@@ -141,7 +142,7 @@ def test_threshold_separates_best() -> None:
 def written(record: dict[str, Any] | None) -> bytes:
     """A document with a registration; what `record` changes is sealed again, as a clever editor would."""
     question, row = ask_scores(None, Asked("4", level="edge", canaries=1000), None, power_only=True)
-    audit = run_claim(question, row, settings(), write=lambda _: None, power_only=True)
+    audit = claimed(question, row, settings(), power_only=True)
     document = json.loads(to_bytes(audit))
     if record is not None:
         document["cells"][0]["params"]["preregistration"].update(record)
