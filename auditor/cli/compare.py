@@ -26,6 +26,7 @@ def compare(
     format_: Annotated[str | None, typer.Option("--format", help="Reports to write beside audit.json.")] = None,
     data: options.Data = None,
     data_root: options.DataRoot = None,
+    device: options.Device = None,
     exit_zero: Annotated[bool | None, typer.Option("--exit-zero", help="A failed gate exits 0 (dashboards).")] = None,
     plain: options.Plain = None,
 ) -> None:
@@ -43,6 +44,7 @@ def compare(
         "out": out,
         "format": format_,
         "data_root": data_root,
+        "device": device,
         "exit_zero": exit_zero,
         "plain": plain,
     }

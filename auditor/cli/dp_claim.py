@@ -52,6 +52,7 @@ def dp_claim(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of canaries, bits and training.")] = 0,
     data_root: options.DataRoot = None,
+    device: options.Device = None,
     out: Annotated[str | None, typer.Option("-o", "--out", help="Folder for audit.json and reports.")] = None,
     format_: Annotated[str | None, typer.Option("--format", help="Reports to write beside audit.json.")] = None,
     allow_inconclusive: Annotated[
@@ -83,7 +84,7 @@ def dp_claim(
         _only_arithmetic(ctx)
     if prereg is not None and scores is None:
         raise UsageError("--prereg belongs to --scores: every other audit writes its own before it runs.")
-    given = {"out": out, "format": format_, "data_root": data_root, "plain": plain}
+    given = {"out": out, "format": format_, "data_root": data_root, "device": device, "plain": plain}
     asked = Asked(claim, level, relation, access, canaries, alpha, mode, runs, seed)  # type: ignore[arg-type]
     how = {"power_only": power_only, "allow_inconclusive": allow_inconclusive, "notify": _say_cost}
     if target is not None:

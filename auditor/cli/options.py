@@ -25,6 +25,10 @@ TrustPickle = Annotated[
     bool, typer.Option("--trust-pickle", help="Unpickle a whole module: this runs code that came inside the file.")
 ]
 Plain = Annotated[bool | None, typer.Option("--plain", help="No boxes, no live output.")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="Where models run: cpu (default), cuda, cuda:i, or auto: a GPU where there is one."),
+]
 Jobs = Annotated[str | None, typer.Option(help="Worker processes: auto (default, one a core) or a number.")]
 CellTimeout = Annotated[
     float | None, typer.Option(help="Seconds after which a cell is ended (default: 20 x its estimate, at least 600).")

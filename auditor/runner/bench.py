@@ -62,7 +62,7 @@ class Bench:
             trust_pickle=job.trust_pickle,
             notify=notify,
         )
-        return replace(cls.of(target, job), survives=BaseException)
+        return replace(cls.of(target.on(job.device), job), survives=BaseException)
 
     def describe(self) -> Described:
         """See `Executor`."""
@@ -70,7 +70,7 @@ class Bench:
             target=target_row(self.target),
             validity=check_validity(self.target, (cell.entry.id for cell in self.cells)),
             cells=self.cells,
-            environment=environment(),
+            environment=environment(self.target.device),
         )
 
     def outputs(self) -> tuple[float, float] | None:

@@ -33,6 +33,7 @@ from auditor.runner.describe import environment, target_row
 from auditor.runner.finished import Finished
 from auditor.statistics.accounting import check_delta
 from auditor.stopping import exit_code_of
+from auditor.targets.device import CPU
 from auditor.targets.target import Target
 
 DEFAULT_CANARIES = 1000
@@ -288,7 +289,7 @@ def run_claim(
             named={PROBE},
             seconds=time.perf_counter() - clock,
             interrupted=interrupted,
-            environment=environment(),
+            environment=environment(target.device if isinstance(target, Target) else CPU),
             allow_inconclusive=allow_inconclusive,
             power=only,
         )
@@ -324,7 +325,7 @@ def refused(asked: Asked, defense: Defense, reason: Refused, target: Target, set
         status="skipped",
         reason=reason.reason,
     )
-    how = {"validity": (), "planned": 1, "named": {PROBE}, "seconds": 0.0, "environment": environment()}
+    how = {"validity": (), "planned": 1, "named": {PROBE}, "seconds": 0.0, "environment": environment(target.device)}
     return assemble_audit(target_row(target), [Finished(row)], settings, **how)  # type: ignore[arg-type]
 
 

@@ -87,7 +87,7 @@ def run_compare(
         named={request.entry.id for request in probes if request.named},
         seconds=time.perf_counter() - clock,
         interrupted=interrupted,
-        environment=environment(),
+        environment=environment(target.device),
         compare=run.compared,
     )
 

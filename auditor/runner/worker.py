@@ -70,7 +70,7 @@ def main() -> None:
     orders, answers = _streams()
     try:
         job = Job.model_validate_json(orders.get())
-        with undisturbed(job.threads):
+        with undisturbed(job.threads, job.device):
             bench = Bench.load(job, answers.note)
             _serve(bench, orders, answers)
     except BaseException as error:
