@@ -315,6 +315,11 @@ class ModelHandle:
         return self._model
 
     @property
+    def on_cpu(self) -> nn.Module:
+        """The same model on the CPU, for what reads its tensors beside those of a graph; itself where it is there."""
+        return self._model if self.device.type == CPU else copied(self._model).cpu()
+
+    @property
     def takes_edge_weight(self) -> bool:
         """Whether forward has an edge weight argument."""
         return self._forward.takes_edge_weight
