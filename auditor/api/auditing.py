@@ -111,7 +111,7 @@ def audit(
         cell_timeout: of a path: seconds after which a cell is ended; by default 20 times its estimate, at least 600.
         max_memory: of a path: GB that one worker may take; by default its part of three quarters of what is free.
         resume: goes on from an interrupted run in `out` (default); False starts over.
-        accept_mixed_env: goes on although other versions or threads made what is there.
+        accept_mixed_env: goes on although other versions, threads or another device made what is there.
         shard: `"i/n"`: only the i-th of n parts of the cells, kept in `out` for `auditor merge`; no verdict.
         executor: of a path: `"processes"` (default), or `"ray"` for the Ray cluster at `ray_address` (else
             `RAY_ADDRESS`, else one on this machine), on which every path must mean the same.

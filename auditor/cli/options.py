@@ -27,7 +27,7 @@ TrustPickle = Annotated[
 Plain = Annotated[bool | None, typer.Option("--plain", help="No boxes, no live output.")]
 Device = Annotated[
     str | None,
-    typer.Option(help="Where models run: cpu (default), cuda, cuda:i, or auto: a GPU where there is one."),
+    typer.Option(help="Where models run: cpu (default), cuda, cuda:i, or auto. What is trained is trained on the CPU."),
 ]
 Jobs = Annotated[str | None, typer.Option(help="Worker processes: auto (default, one a core) or a number.")]
 CellTimeout = Annotated[
@@ -40,5 +40,6 @@ Resume = Annotated[
     bool | None, typer.Option("--resume/--fresh", help="Go on from an interrupted run in -o (default), or start over.")
 ]
 MixedEnv = Annotated[
-    bool | None, typer.Option("--accept-mixed-env", help="Go on although other versions made what is there.")
+    bool | None,
+    typer.Option("--accept-mixed-env", help="Go on although other versions or another device made what is there."),
 ]
