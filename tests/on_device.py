@@ -64,7 +64,10 @@ def pairs(one: tuple[Measured, ...], other: tuple[Measured, ...]) -> Iterator[tu
     """Name and both values of every number that two devices found."""
     assert [(m.finding, m.metric, m.subset) for m in one] == [(m.finding, m.metric, m.subset) for m in other]
     for a, b in zip(one, other, strict=True):
-        yield f"{a.finding} {a.metric} {a.subset}", a.estimate.value, b.estimate.value
+        name, value, other_value = f"{a.finding} {a.metric} {a.subset}", a.estimate.value, b.estimate.value
+        assert (value is None) == (other_value is None), name  # too few to tell
+        if value is not None and other_value is not None:
+            yield name, value, other_value
 
 
 class _Loud(Record):
