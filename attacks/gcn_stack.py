@@ -130,7 +130,7 @@ class GcnStack:
         keys = torch.unique(pairs.min(dim=0).values * n + pairs.max(dim=0).values)
         u, v = keys // n, keys % n
         u, v = u[u != v], v[u != v]
-        arcs = torch.stack([torch.cat([u, v]), torch.cat([v, u])])
+        arcs = torch.stack([torch.cat([u, v]), torch.cat([v, u])]).to(self._x.device)
         degrees = torch.bincount(arcs[1], minlength=n).to(self._x.dtype)
 
         def multiply(h: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ class InProcess:
 
     def __init__(self, job: Job) -> None:
         self._stack = ExitStack()
-        self._stack.enter_context(undisturbed(job.threads))
+        self._stack.enter_context(undisturbed(job.threads, job.device))
         try:
             self._bench = loaded(job, LOG.warning, survives=OURS_OR_THEIRS)
         except BaseException:

@@ -19,6 +19,7 @@ from auditor.parameters import parameters
 from auditor.probe import Attempt
 from auditor.shared import content
 from auditor.statistics.pair_scores import row_cosine, unit_rows
+from auditor.targets.device import moved
 from auditor.view import View, uniform_pairs
 
 DENSE_NODES = 4096
@@ -71,7 +72,8 @@ class GraphMI:
             attacked = torch.arange(n) if view.attacked is None else view.attacked
             nodes = attacked[view.known[attacked]]
             budget = view.density / n * attacked.shape[0] ** 2 / 2
-        objective = Objective(view.y, nodes, budget, self.eta, self.alpha, self.beta)
+        device = view.model.device
+        objective = Objective(view.y.to(device), nodes.to(device), budget, self.eta, self.alpha, self.beta)
         graph, notes = self._graph(view, attempt, objective)
         h, losses = self._descend(graph, attempt)
         if isinstance(graph, CandidateGraph):
@@ -79,7 +81,7 @@ class GraphMI:
         notes |= {"loss_start": losses[0], "loss_end": losses[-1], "budget": budget, "labels_used": int(nodes.numel())}
         if graph.is_empty:
             notes["warning"] = "no gradient to follow: the model explains the labels without any edge"
-        cosine = row_cosine(h)
+        cosine = row_cosine(h.cpu())
         return LinkOutcome(lambda pairs: cosine(pairs).clamp_min(0.0), notes)
 
     def _descend(self, graph: SoftGraph, attempt: Attempt) -> tuple[Tensor, list[float]]:
@@ -97,14 +99,14 @@ class GraphMI:
 
     def _graph(self, view: View, attempt: Attempt, objective: Objective) -> tuple[SoftGraph, dict[str, Any]]:
         """The state to descend on, by the form asked for and what the model allows."""
-        x, n = view.x, view.num_nodes
+        x, n = moved(view.x, view.model.device), view.num_nodes
         stack = GcnStack.of(view.model, x)
         if stack is None and not view.relaxation.is_exact:
             raise SkippedError(
                 "GraphMI needs a differentiable edge weight whose 0 means no edge; of this model: "
                 f"{view.relaxation.describe()}."
             )
-        flat = _is_flat(x)
+        flat = _is_flat(view.x)
         wants_dense = (
             self.form == "dense"
             or self.protocol == "paper"
@@ -113,7 +115,7 @@ class GraphMI:
         if wants_dense and stack is not None and n <= DENSE_NODES:
             return DenseGraph(stack, x, objective), {"form": "dense", "candidates": n * (n - 1) // 2}
         if wants_dense and n <= ALL_PAIRS_NODES:
-            pairs = torch.combinations(torch.arange(n)).T.contiguous()
+            pairs = torch.combinations(torch.arange(n, device=x.device)).T.contiguous()
             graph = CandidateGraph(stack or view.relaxation, x, pairs, objective)
             return graph, {"form": "dense", "candidates": pairs.shape[1]}
         pairs = self._candidates(view, stack, attempt, flat=flat)
@@ -128,14 +130,15 @@ class GraphMI:
     def _candidates(self, view: View, stack: GcnStack | None, attempt: Attempt, *, flat: bool) -> Tensor:
         """Union over nodes of the k nearest by embedding on no edges and the k nearest by features, int64 [2, M]."""
         x, n = view.x, view.num_nodes
+        there = moved(x, view.model.device)
         if stack is not None:
-            h = stack.embeddings(torch.zeros_like, torch.zeros(n, dtype=x.dtype))
+            h = stack.embeddings(torch.zeros_like, there.new_zeros(n))
         else:
             with torch.no_grad():
-                h = view.relaxation.embeddings(x, torch.empty(2, 0, dtype=torch.int64), torch.empty(0))
+                h = view.relaxation.embeddings(there, torch.empty(2, 0, dtype=torch.int64), torch.empty(0))
         keys = [nearest(h, self.k)]
         if not flat:  # features are the same for every model that is attacked
-            keys.append(attempt.shared.once(("nearest", content(x), self.k), lambda: nearest(x, self.k)))
+            keys.append(attempt.shared.once(("nearest", content(x), self.k), lambda: nearest(x, self.k)).to(h.device))
         merged = torch.unique(torch.cat(keys))
         return torch.stack([merged // n, merged % n])
 

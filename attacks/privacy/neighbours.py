@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from auditor.statistics.pair_scores import unit_rows
+from auditor.targets.device import CPU
 
 ALL_PAIRS = 50_000
 ROWS = 512
@@ -32,29 +33,30 @@ def nearest(rows: Tensor, k: int) -> Tensor:
     unit = unit_rows(rows).float()
     if unit.shape[0] > ALL_PAIRS:
         return _largest_products_in_cells(unit, unit, k)
-    sparse = csr_array(unit.numpy()) if float((unit != 0).float().mean()) < 0.1 else None
+    is_sparse = unit.device.type == CPU and float((unit != 0).float().mean()) < 0.1
+    sparse = csr_array(unit.numpy()) if is_sparse else None
 
     def cosine(ids: Tensor) -> Tensor:
         if sparse is None:
             return unit[ids] @ unit.T
         return torch.from_numpy((sparse[int(ids[0]) : int(ids[-1]) + 1] @ sparse.T).toarray())
 
-    return _largest(cosine, unit.shape[0], k)
+    return _largest(cosine, unit.shape[0], k, unit.device)
 
 
 def largest_products(left: Tensor, right: Tensor, k: int) -> Tensor:
     """Keys of the pairs of each row u with the k rows v of largest (L R^T)_uv, itself excluded; sorted int64."""
     if left.shape[0] > ALL_PAIRS:
         return _largest_products_in_cells(left, right, k)
-    return _largest(lambda ids: left[ids] @ right.T, left.shape[0], k)
+    return _largest(lambda ids: left[ids] @ right.T, left.shape[0], k, left.device)
 
 
-def _largest(of: Callable[[Tensor], Tensor], n: int, k: int) -> Tensor:
+def _largest(of: Callable[[Tensor], Tensor], n: int, k: int, device: torch.device) -> Tensor:
     keys = []
     for start in range(0, n, ROWS):
-        ids = torch.arange(start, min(start + ROWS, n))
+        ids = torch.arange(start, min(start + ROWS, n), device=device)
         values = of(ids)  # [ROWS, N]
-        values[torch.arange(ids.shape[0]), ids] = -torch.inf
+        values[ids - start, ids] = -torch.inf
         best = values.topk(min(k, n - 1), dim=1).indices
         keys.append(pair_keys(ids.repeat_interleave(best.shape[1]), best.reshape(-1), n))
     found: Tensor = torch.unique(torch.cat(keys))
@@ -70,7 +72,7 @@ def _largest_products_in_cells(left: Tensor, right: Tensor, k: int) -> Tensor:
     cells = int(4 * n**0.5)
     # What one side of a product gains the other one loses: columns of equal spread make distances say most.
     balance = (left.norm(dim=0) / right.norm(dim=0).clamp_min(1e-30)).clamp(1e-12, 1e12).sqrt()
-    stored, asked = (np.ascontiguousarray(side.float().numpy()) for side in (right * balance, left / balance))
+    stored, asked = (np.ascontiguousarray(side.float().cpu().numpy()) for side in (right * balance, left / balance))
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, cells, faiss.METRIC_INNER_PRODUCT)
     index.cp.seed, index.cp.niter = 0, 8
     index.train(stored[:: max(1, n // (TRAINED_ON * cells))])
@@ -80,4 +82,4 @@ def _largest_products_in_cells(left: Tensor, right: Tensor, k: int) -> Tensor:
     u, v = np.repeat(np.arange(n), k + 1), best.reshape(-1)
     kept = (v >= 0) & (u != v)  # itself may be among them, and then is one too many
     found: Tensor = torch.unique(pair_keys(torch.from_numpy(u[kept]), torch.from_numpy(v[kept]), n))
-    return found
+    return found.to(left.device)

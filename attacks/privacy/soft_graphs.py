@@ -8,6 +8,7 @@ Both hold a in [0, 1] with sum a <= b, and take the same step
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -16,14 +17,16 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
-from attacks.gcn_stack import GcnStack, at_pairs
+from attacks.gcn_stack import GcnStack, Multiply, at_pairs
 from attacks.privacy.neighbours import largest_products, pair_keys
+from auditor.targets.device import CPU
 from auditor.targets.relaxation import Relaxation
 
 LEAST_DEGREE = 1e-3
 HALVINGS = 40
 ROWS = 256  # rows of a dense matrix handled at once: stays in cache
 PAIRS = 65_536
+MESSAGES = 100_000_000  # numbers that are sent along arcs at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +100,7 @@ class DenseGraph:
 
     def __init__(self, stack: GcnStack, x: Tensor, objective: Objective) -> None:
         self._stack, self._objective = stack, objective
-        self._a = torch.zeros(x.shape[0], x.shape[0], dtype=x.dtype)
+        self._a = x.new_zeros(x.shape[0], x.shape[0])
         self._gram = x @ x.T if objective.beta > 0 else None
 
     @property
@@ -158,7 +161,7 @@ class CandidateGraph:
         self._model, self._x, self._objective = model, x, objective
         self._square = (x * x).sum(dim=1)
         self._factors: tuple[Tensor, Tensor] | None = None
-        self._set(pairs, torch.zeros(pairs.shape[1], dtype=x.dtype))
+        self._set(pairs, x.new_zeros(pairs.shape[1]))
 
     @property
     def is_empty(self) -> bool:
@@ -191,7 +194,7 @@ class CandidateGraph:
     def embeddings(self, *, first: bool = False) -> Tensor:
         """Embeddings on the present a, [N, d]."""
         if isinstance(self._model, GcnStack):
-            return self._model.embeddings(self._multiply, self._degrees(), first=first)
+            return self._model.embeddings(self._product(), self._degrees(), first=first)
         with torch.no_grad():
             return self._model.embeddings(self._x, self._arcs, torch.cat([self._a, self._a]))
 
@@ -207,7 +210,7 @@ class CandidateGraph:
         kept = self._a > 0
         old = pair_keys(self._pairs[0, kept], self._pairs[1, kept], n)
         keys = torch.unique(torch.cat([found, old]))
-        a = torch.zeros(keys.shape[0], dtype=self._a.dtype)
+        a = self._a.new_zeros(keys.shape[0])
         a[torch.searchsorted(keys, old)] = self._a[kept]
         self._set(torch.stack([keys // n, keys % n]), a)
 
@@ -216,32 +219,29 @@ class CandidateGraph:
         n = self._x.shape[0]
         self._pairs, self._a = pairs, a
         self._arcs = torch.stack([torch.cat([u, v]), torch.cat([v, u])])
-        order = torch.argsort(self._arcs[0] * n + self._arcs[1])
-        self._pair_of = order % pairs.shape[1]  # of each arc, arcs in the order of their keys
-        starts = torch.zeros(n + 1, dtype=torch.int64)
-        torch.cumsum(torch.bincount(self._arcs[0], minlength=n), dim=0, out=starts[1:])
-        self._starts, self._columns = starts.numpy(), self._arcs[1, order].numpy()
+        if pairs.device.type == CPU:
+            order = torch.argsort(self._arcs[0] * n + self._arcs[1])
+            self._pair_of = order % pairs.shape[1]  # of each arc, arcs in the order of their keys
+            starts = torch.zeros(n + 1, dtype=torch.int64)
+            torch.cumsum(torch.bincount(self._arcs[0], minlength=n), dim=0, out=starts[1:])
+            self._starts, self._columns = starts.numpy(), self._arcs[1, order].numpy()
         self._gram: Tensor | None = None
 
     def _degrees(self) -> Tensor:
-        return torch.zeros(self._x.shape[0], dtype=self._a.dtype).index_add_(0, self._arcs[0], self._a.repeat(2))
+        return self._a.new_zeros(self._x.shape[0]).index_add_(0, self._arcs[0], self._a.repeat(2))
 
-    def _csr(self, values: Tensor) -> csr_array:
-        n, data = self._x.shape[0], values.index_select(0, self._pair_of).numpy()
-        return csr_array((data, self._columns, self._starts), shape=(n, n))
-
-    def _multiply(self, h: Tensor) -> Tensor:
-        return torch.from_numpy(np.asarray(self._csr(self._a) @ h.detach().numpy()))
+    def _product(self) -> Multiply:
+        """H -> A H: sparse rows on the CPU; elsewhere sums along the arcs, whose order is fixed there too."""
+        if self._a.device.type != CPU:
+            return partial(_along, self._arcs, self._a.repeat(2))
+        n, data = self._x.shape[0], self._a.index_select(0, self._pair_of).numpy()
+        matrix = csr_array((data, self._columns, self._starts), shape=(n, n))
+        return lambda h: torch.from_numpy(np.asarray(matrix @ h.detach().numpy()))
 
     def _cross_entropy_gradient(self) -> tuple[float, Tensor]:
         o = self._objective
         if isinstance(self._model, GcnStack):
-            matrix = self._csr(self._a)
-
-            def multiply(h: Tensor) -> Tensor:
-                return torch.from_numpy(np.asarray(matrix @ h.detach().numpy()))
-
-            loss = o.cross_entropy(self._model.logits(multiply, self._degrees()))
+            loss = o.cross_entropy(self._model.logits(self._product(), self._degrees()))
             left, right = self._factors = self._model.pair_factors(loss)
             return float(loss.detach()), at_pairs(left, right, self._pairs)
         a = self._a.clone().requires_grad_(True)
@@ -264,6 +264,14 @@ class CandidateGraph:
         return node.index_select(0, u) + node.index_select(0, v) - 2 * self._gram * at_u * at_v
 
 
+def _along(arcs: Tensor, weights: Tensor, h: Tensor) -> Tensor:
+    """Sums of weight * H[v] at each u of the arcs (u, v), [N, d], in blocks of columns that bound the messages."""
+    (to, source), size = arcs, max(1, MESSAGES // max(1, arcs.shape[1]))
+    parts = torch.split(h.detach(), size, dim=1)
+    sums = [torch.zeros_like(part).index_add_(0, to, weights[:, None] * part[source]) for part in parts]
+    return torch.cat(sums, dim=1)
+
+
 def _node_gradient(square: Tensor, near: Tensor, d: Tensor) -> Tensor:
     """Node part of dsmooth/da_uv: n_u / d_u, and what reaches a through d_u, with r_u = sum_v a_uv g_uv d_v^-1/2."""
     return square * LEAST_DEGREE / d**2 + near / d**1.5
@@ -271,7 +279,7 @@ def _node_gradient(square: Tensor, near: Tensor, d: Tensor) -> Tensor:
 
 def _inner_products(x: Tensor, pairs: Tensor) -> Tensor:
     """<x_u, x_v> at the pairs, [M]; sparse rows are multiplied as such."""
-    if float((x != 0).float().mean()) > 0.1:
+    if x.device.type != CPU or float((x != 0).float().mean()) > 0.1:
         size = max(1, 4_000_000 // x.shape[1])
         return torch.cat([(x[u] * x[v]).sum(dim=1) for u, v in torch.split(pairs, size, dim=1)])
     rows = csr_array(x.numpy())

@@ -17,6 +17,7 @@ from torch import Tensor
 from attacks.gcn_stack import GcnStack, at_pairs
 from attacks.robustness.losses import Loss
 from auditor.data.edits import EdgeSpace
+from auditor.targets.device import CPU
 from auditor.targets.target import ModelHandle
 
 LARGE = 500_000
@@ -58,10 +59,12 @@ class SparseGcn:
 
     @classmethod
     def of(cls, handle: ModelHandle, space: EdgeSpace) -> SparseGcn | None:
-        """None for a small graph, one with directions, weights, loops or fields, and any other model."""
+        """None for a small graph, one with directions, weights, loops or fields, any other model, and on a GPU."""
         graph = space.graph
         plain = not space.directed and graph.edge_weight is None and graph.batch is None and not any(graph.fields)
-        if graph.num_edges < LARGE or not plain or bool((graph.edge_index[0] == graph.edge_index[1]).any()):
+        if handle.device.type != CPU or graph.num_edges < LARGE:
+            return None
+        if not plain or bool((graph.edge_index[0] == graph.edge_index[1]).any()):
             return None
         stack = GcnStack.of(handle, graph.x)
         if stack is None:

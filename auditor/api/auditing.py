@@ -52,6 +52,7 @@ def audit(
     out: Place | None = None,
     formats: Iterable[str] | None = (),
     threads: int | None = None,
+    device: str | None = None,
     data_root: Place | None = None,
     exit_zero: bool | None = None,
     jobs: int | str | None = None,
@@ -100,6 +101,8 @@ def audit(
         out: folder for `audit.json` and the reports.
         formats: reports to write beside `audit.json`; None for those of the config file.
         threads: torch threads during the audit, 1 by default; part of what a rerun must share.
+        device: where models are run: `cpu` (default), `cuda` (every GPU of one kind, a worker each), `cuda:i`, or
+            `auto`: a GPU where there is one. What is trained is trained on the CPU. Part of what a rerun must share.
         data_root: folder of raw data sets.
         exit_zero: a failed gate has exit code 0.
         jobs: of a path: worker processes, `"auto"` (default) for one a core. Whatever the model's code does there
@@ -108,7 +111,7 @@ def audit(
         cell_timeout: of a path: seconds after which a cell is ended; by default 20 times its estimate, at least 600.
         max_memory: of a path: GB that one worker may take; by default its part of three quarters of what is free.
         resume: goes on from an interrupted run in `out` (default); False starts over.
-        accept_mixed_env: goes on although other versions or threads made what is there.
+        accept_mixed_env: goes on although other versions, threads or another device made what is there.
         shard: `"i/n"`: only the i-th of n parts of the cells, kept in `out` for `auditor merge`; no verdict.
         executor: of a path: `"processes"` (default), or `"ray"` for the Ray cluster at `ray_address` (else
             `RAY_ADDRESS`, else one on this machine), on which every path must mean the same.
@@ -124,7 +127,7 @@ def audit(
 
     A failed gate raises nothing: see `Report.verdict` and `Report.raise_for_verdict`.
     """
-    given = _options(only, skip, family, profile, seeds, data_root, threads) | {
+    given = _options(only, skip, family, profile, seeds, data_root, threads, device) | {
         "training_seeds": training_seeds,
         "policy": policy,
         "fail_on": fail_on,
@@ -142,6 +145,7 @@ def audit(
         "ray_address": ray_address,
     }
     session = _session(model, given)
+    device = session.devices()[0]
     live = _live(claimed_accuracy, reference, call, adapter, transform, build, recipe, name)
     observer = LineObserver(LOG.info) if progress == "auto" else progress
     if isinstance(model, str | os.PathLike):
@@ -150,8 +154,8 @@ def audit(
     from auditor.runner.undisturbed import undisturbed
 
     _refuse_limits(jobs, cell_timeout, max_memory)
-    with undisturbed(session.resolved["threads"]):
-        target = _target(session, model, data, split, live, trust_pickle=trust_pickle)
+    with undisturbed(session.resolved["threads"], device):
+        target = _target(session, model, data, split, live, trust_pickle=trust_pickle).on(device)
         return session.run(lambda: session.bench(target), observer=observer, argv=tuple(argv))
 
 
@@ -204,6 +208,7 @@ def check(
     seeds: str | Iterable[int] | None = None,
     training_seeds: int | None = None,
     threads: int | None = None,
+    device: str | None = None,
     data_root: Place | None = None,
     jobs: int | str | None = None,
     trust_pickle: bool = False,
@@ -212,11 +217,12 @@ def check(
 
     Arguments and errors are those of `audit`.
     """
-    options = _options(only, skip, family, profile, seeds, data_root, threads) | {
+    options = _options(only, skip, family, profile, seeds, data_root, threads, device) | {
         "training_seeds": training_seeds,
         "jobs": None if jobs is None else str(jobs),
     }
     session = _session(model, options)
+    where = session.devices()[0]
     live = _live(claimed_accuracy, reference, call, adapter, transform, build, recipe, name)
     if isinstance(model, str | os.PathLike):
         job = session.job(**_of_path(data, split, live, trust_pickle=trust_pickle))
@@ -225,8 +231,9 @@ def check(
         return Check(found.target, found.validity, found.cells, session.jobs())
     from auditor.runner.undisturbed import undisturbed
 
-    with undisturbed(session.resolved["threads"]):
-        found = session.bench(_target(session, model, data, split, live, trust_pickle=trust_pickle)).describe()
+    with undisturbed(session.resolved["threads"], where):
+        target = _target(session, model, data, split, live, trust_pickle=trust_pickle).on(where)
+        found = session.bench(target).describe()
         return Check(found.target, found.validity, found.cells)
 
 
@@ -374,6 +381,7 @@ def _options(
     seeds: str | Iterable[int] | None = None,
     data_root: Place | None = None,
     threads: int | None = None,
+    device: str | None = None,
 ) -> dict[str, Any]:
     """Options of a run as the command line writes them."""
     return {
@@ -384,6 +392,7 @@ def _options(
         "seeds": _text(seeds),
         "data_root": None if data_root is None else os.fspath(data_root),
         "threads": threads,
+        "device": device,
     }
 
 

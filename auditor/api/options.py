@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -33,6 +34,7 @@ DEFAULTS: Mapping[str, Any] = {
     "out": "",
     "format": "html",
     "threads": 1,
+    "device": "cpu",
     "data_root": "",
     "exit_zero": False,
     "plain": False,
@@ -46,6 +48,7 @@ DEFAULTS: Mapping[str, Any] = {
     "ray_address": "",
 }
 EXECUTORS = ("processes", "ray")
+DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,16 @@ def _check_limits(options: Mapping[str, Setting]) -> None:
         )
     if options["ray_address"].value and executor != "ray":
         raise ConfigError("ray_address came without executor = ray; give --executor ray, or leave it out.")
+    if not DEVICE.fullmatch(device := options["device"].value):
+        raise ConfigError(
+            f'device is "{device}"; expected auto, cpu, cuda, or cuda:i for the i-th GPU, from 0. Give one of these; '
+            "auto takes a GPU where there is one."
+        )
+    if device != "cpu" and executor == "ray":
+        raise ConfigError(
+            f'device is "{device}" with executor = ray; expected cpu, since tasks of a cluster are dealt by their '
+            "cores. Leave --device out, or --executor."
+        )
     for name, unit in (("cell_timeout", "seconds"), ("max_memory", "GB")):
         if not 0 <= options[name].value < math.inf:
             raise ConfigError(f"{name} is {options[name].value}; expected {unit} above 0, or 0 for the default.")

@@ -50,10 +50,12 @@ WORTH_A_WORKER_S = 10.0
 """CPU seconds of a plan for which it is worth to load the target once more."""
 UNRECORDED = (
     *("out", "data_root", "plain", "format"),
-    *("jobs", "cell_timeout", "max_memory", "resume", "accept_mixed_env", "shard", "executor"),
+    *("device", "jobs", "cell_timeout", "max_memory", "resume", "accept_mixed_env", "shard", "executor"),
     "ray_address",
 )
-"""Options that change no number: where files lie, how they are shown, who does the work. The document has none."""
+"""Options that change no number: where files lie, how they are shown, who does the work. The document has none.
+
+The device does change numbers; what it came to is in the document's environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +101,13 @@ class Session:
         from auditor.compare.arms import load_any
         from auditor.data.sources import resolve_root
         from auditor.runner.execute import TrainedCache
+        from auditor.targets.device import settle
 
         self._say_what_is_not_read()
         torch.set_num_threads(self.resolved["threads"])
-        return load_any(
+        device = self.devices()[0]
+        settle(device)
+        target = load_any(
             self.path,
             models=TrainedCache(),
             data_root=resolve_root(self.resolved["data_root"] or None),
@@ -111,6 +116,7 @@ class Session:
             trust_pickle=trust_pickle,
             notify=LOG.warning,
         )
+        return target.on(device)
 
     def _say_what_is_not_read(self) -> None:
         if self.config is None or not self.path.is_dir():
@@ -170,6 +176,7 @@ class Session:
             trust_pickle=trust_pickle,
             data_root=os.path.abspath(root) if root else None,
             threads=resolved["threads"],
+            device=self.devices()[0],
             seeds=self.seeds(),
             training_seeds=resolved["training_seeds"],
             side=asdict(side_knowledge(resolved.tables.get("access"))),
@@ -182,10 +189,25 @@ class Session:
 
         return Bench.of(target, self.job())
 
+    def devices(self) -> tuple[str, ...]:
+        """What a worker each may run on: the CPU, or the GPUs that were asked for.
+
+        Raises:
+            ConfigError: torch finds no such GPU.
+        """
+        if self.resolved["device"] == "cpu":  # needs no torch
+            return ("cpu",)
+        from auditor.targets.device import devices_of
+
+        return devices_of(self.resolved["device"])
+
     def jobs(self, arms: int = 1) -> int:
         """Worker processes: as many as were asked for, else one a core as far as there is work for each; one a cell.
 
-        Of a comparison one a fit, since what is trained is trained in one process.
+        Of a comparison one a fit, since what is trained is trained in one process. On GPUs one each.
+
+        Raises:
+            ConfigError: more were asked for than there are GPUs.
         """
         asked, new = self.probes(), self.resolved["training_seeds"]
         times = [new + (1 if request.entry.deterministic else len(self.seeds())) for request in asked]
@@ -198,8 +220,21 @@ class Session:
         return max(1, jobs)
 
     def jobs_for(self, cells: int) -> int:
-        """Worker processes for so many cells that may run side by side."""
-        return min(parse_jobs(self.resolved["jobs"], self.resolved["threads"]), cells)
+        """Worker processes for so many cells that may run side by side; on GPUs one each.
+
+        Raises:
+            ConfigError: more were asked for than there are GPUs.
+        """
+        devices = self.devices()
+        jobs: int = min(parse_jobs(self.resolved["jobs"], self.resolved["threads"]), cells)
+        if devices != ("cpu",) and jobs > len(devices):
+            if self.resolved["jobs"] != "auto":
+                raise ConfigError(
+                    f"jobs is {self.resolved['jobs']} with device = {self.resolved['device']}; expected one worker a "
+                    f"GPU, and there {'is 1' if len(devices) == 1 else f'are {len(devices)}'}. Leave --jobs out."
+                )
+            jobs = len(devices)
+        return max(1, jobs)
 
     def workers(self, job: Job, *, jobs: int | None = None) -> Executor:
         """The executor that runs in processes of its own, here or on a cluster: user code is nowhere else."""
@@ -212,7 +247,7 @@ class Session:
             from auditor.runner.ray_tasks import RayTasks
 
             return RayTasks(job, limits, self.resolved["ray_address"] or None)
-        return Processes(job, jobs or self.jobs(), limits)
+        return Processes(job, jobs or self.jobs(), limits, self.devices())
 
     def run(self, start: Callable[[], Executor], *, observer: Observer, argv: tuple[str, ...] = ()) -> Report:
         """Runs the plan, writes `audit.json` and the reports asked for; `start` loads the target.

@@ -18,6 +18,7 @@ def check(
     seeds: options.Seeds = None,
     training_seeds: options.TrainingSeeds = None,
     jobs: options.Jobs = None,
+    device: options.Device = None,
     data: options.Data = None,
     data_root: options.DataRoot = None,
     plain: options.Plain = None,
@@ -39,6 +40,7 @@ def check(
         seeds=seeds,
         training_seeds=training_seeds,
         jobs=jobs,
+        device=device,
         data_root=data_root,
         trust_pickle=trust_pickle,
     )

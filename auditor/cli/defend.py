@@ -24,7 +24,7 @@ def defend(
     data: options.Data = None,
     data_root: options.DataRoot = None,
 ) -> None:
-    """Fit a defence on a target's own recipe and data, and save the defended target.
+    """Fit a defence on a target's own recipe and data, on the CPU, and save the defended target.
 
     Privacy noise is drawn from the operating system and recorded nowhere; --seed fixes weights and split alone.
     """

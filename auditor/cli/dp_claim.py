@@ -53,6 +53,7 @@ def dp_claim(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of canaries, bits and training.")] = 0,
     data_root: options.DataRoot = None,
+    device: options.Device = None,
     out: Annotated[str | None, typer.Option("-o", "--out", help="Folder for audit.json and reports.")] = None,
     format_: Annotated[str | None, typer.Option("--format", help="Reports to write beside audit.json.")] = None,
     allow_inconclusive: Annotated[
@@ -94,6 +95,7 @@ def dp_claim(
         "out": out,
         "format": format_,
         "data_root": data_root,
+        "device": device,
         "jobs": jobs,
         "cell_timeout": cell_timeout,
         "max_memory": max_memory,

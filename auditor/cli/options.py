@@ -25,6 +25,10 @@ TrustPickle = Annotated[
     bool, typer.Option("--trust-pickle", help="Unpickle a whole module: this runs code that came inside the file.")
 ]
 Plain = Annotated[bool | None, typer.Option("--plain", help="Plain lines, no live output (as where no terminal is).")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="Where models run: cpu (default), cuda, cuda:i, or auto. What is trained is trained on the CPU."),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Every number, check and id as tables.")]
 Jobs = Annotated[str | None, typer.Option(help="Worker processes: auto (default, one a core) or a number.")]
 CellTimeout = Annotated[
@@ -37,5 +41,6 @@ Resume = Annotated[
     bool | None, typer.Option("--resume/--fresh", help="Go on from an interrupted run in -o (default), or start over.")
 ]
 MixedEnv = Annotated[
-    bool | None, typer.Option("--accept-mixed-env", help="Go on although other versions made what is there.")
+    bool | None,
+    typer.Option("--accept-mixed-env", help="Go on although other versions or another device made what is there."),
 ]

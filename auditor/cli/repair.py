@@ -24,7 +24,7 @@ def repair(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the parts of the training nodes.")] = 0,
     data_root: options.DataRoot = None,
 ) -> None:
-    """Edit the weights so that named wrong nodes become right; exit 1 when none fits the budget."""
+    """Edit the weights so that named wrong nodes become right, on the CPU; exit 1 when none fits the budget."""
     import torch
 
     from auditor import registry

@@ -30,7 +30,10 @@ def train(
     data_root: options.DataRoot = None,
     download: Annotated[bool, typer.Option("--download", help="Let PyG download a set the data root lacks.")] = False,
 ) -> None:
-    """Train a reference model (GCN, GAT, GraphSAGE, GIN, MLP) and save it as safetensors with its target.toml."""
+    """Train a reference model (GCN, GAT, GraphSAGE, GIN, MLP) and save it as safetensors with its target.toml.
+
+    It is trained on the CPU, where the same seed gives the same model.
+    """
     from auditor.api.files import check_folder
     from auditor.cli.console import note, stderr, stdout
     from auditor.cli.training import say_trained, train_target

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -104,6 +104,15 @@ class Fields:
     def get(self, name: str) -> Tensor | None:
         """The tensor of that name, None without one."""
         return next((value for key, value in self if key == name), None)
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Fields:
+        """The same fields, each tensor as `change` makes it."""
+
+        def of(part: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+            return {name: change(value) for name, value in part.items()}
+
+        lists = {name: replace(own, ids=change(own.ids), rows=of(own.rows)) for name, own in self.lists.items()}
+        return replace(self, node=of(self.node), edge=of(self.edge), graph=of(self.graph), lists=lists)
 
     @property
     def held(self) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ class Bench(OneByOne):
             target=target_row(target),
             validity=(*validity, *origin_rows(target)) if compares else validity,
             cells=self.cells,
-            environment=environment(),
+            environment=environment(target.device),
             ground=ground_of(target) if compares else None,
         )
 

@@ -28,6 +28,7 @@ from auditor.runner.finished import Finished, row_of, said_of
 from auditor.runner.job import Job
 from auditor.runner.plan import CLAIM, STEP_S, PlannedCell
 from auditor.runner.record import Claimed, Described
+from auditor.targets.device import CPU
 from auditor.targets.target import Target
 
 
@@ -82,7 +83,13 @@ class ClaimBench(OneByOne):
             claim = Claimed(pending=said, answered=said, refused=True)
         else:
             claim = _claimed(self.question, *self._before, self._cost)
-        return Described(target=self.row, validity=(), cells=self.cells, environment=environment(), claim=claim)
+        return Described(
+            target=self.row, validity=(), cells=self.cells, environment=environment(self._device), claim=claim
+        )
+
+    @property
+    def _device(self) -> str:
+        return CPU if self.target is None else self.target.device
 
     def outputs(self) -> tuple[float, float] | None:
         """See `outputs_of`."""

@@ -14,6 +14,7 @@ import torch_geometric
 from auditor import registry
 from auditor.document import NONE, Estimate, TargetRow, TaskRow, ValidityRow
 from auditor.statistics.intervals import wilson
+from auditor.targets.device import CPU, described
 from auditor.targets.target import Target
 from auditor.targets.validity import validity_rows
 
@@ -66,12 +67,13 @@ def target_row(target: Target) -> TargetRow:
     )
 
 
-def environment() -> dict[str, Any]:
-    """Versions and threads: what a rerun must share to give the same bytes."""
+def environment(device: str = CPU) -> dict[str, Any]:
+    """Versions, threads and device: what a rerun must share to give the same bytes."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torch_geometric": torch_geometric.__version__,
         "platform": f"{sys.platform}-{platform.machine()}",
         "threads": torch.get_num_threads(),
+        "device": described(device),
     }

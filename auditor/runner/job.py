@@ -20,6 +20,7 @@ class Job(Model):
         trust_pickle: unpickles a whole module.
         data_root: folder of raw data sets; None for the environment's.
         threads: of torch.
+        device: `cpu` or `cuda:i`.
         only, skip, family, profile: which probes.
         seeds: of the attacks.
         training_seeds: models to train anew.
@@ -35,6 +36,7 @@ class Job(Model):
     trust_pickle: bool = False
     data_root: str | None = None
     threads: int = 1
+    device: str = "cpu"
     only: str = ""
     skip: str = ""
     family: str = ""

@@ -30,7 +30,7 @@ def loaded(job: Job, notify: Callable[[str], object], *, survives: Survived = Ba
         split=job.split,
         trust_pickle=job.trust_pickle,
         notify=notify,
-    )
+    ).on(job.device)
     if job.asked is not None:
         return replace(ClaimBench.about(target, job), survives=survives)
     return replace(Bench.of(target, job, group_column(path, job.group, root)), survives=survives)

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any, BinaryIO, Final
@@ -88,6 +89,7 @@ class Worker:
     """One process, and what it is doing.
 
     Attributes:
+        job: what it has loaded.
         cell: under way; None while it loads, describes or waits.
         since: when that began, on the monotonic clock.
         loaded: it can take cells.
@@ -95,6 +97,7 @@ class Worker:
         ended: when it was first seen that the process has ended; 0 while it runs.
     """
 
+    job: Job
     process: subprocess.Popen[bytes]
     said: BinaryIO
     cell: PlannedCell | None = None
@@ -115,7 +118,7 @@ class Worker:
             env=_environment(job.threads),
             start_new_session=True,  # an interrupt at the terminal is the parent's to deal with
         )
-        worker = cls(process, said)
+        worker = cls(job, process, said)
         threading.Thread(target=worker._listen, args=(inbox,), daemon=True).start()
         worker.tell(job.model_dump_json())
         return worker
@@ -200,15 +203,19 @@ class Processes:
         job: what every worker loads.
         jobs: worker processes.
         limits: of each of them.
+        devices: one for each of them, in place of the job's.
     """
 
-    def __init__(self, job: Job, jobs: int, limits: Limits) -> None:
+    def __init__(self, job: Job, jobs: int, limits: Limits, devices: Sequence[str] = ()) -> None:
         free = int(SHARE_OF_FREE * psutil.virtual_memory().available / jobs)
         self._job, self._jobs, self._limits = job, jobs, limits
         self._memory = limits.memory if limits.memory is not None else free
         self._inbox: Queue[Event] = Queue(MOST_UNREAD)
         self._loaded: Any = None
-        self._workers = [Worker.start(job, self._inbox) for _ in range(jobs)]
+        each = cycle(devices or (job.device,))
+        self._workers = [
+            Worker.start(job.model_copy(update={"device": device}), self._inbox) for device in islice(each, jobs)
+        ]
 
     def describe(self) -> Described:
         """See `Executor`.
@@ -330,7 +337,7 @@ class Processes:
     def _replaced(self, worker: Worker, beyond: Beyond) -> Iterator[Finished]:
         """Ends a worker and starts another in its place; the row of its cell, if it has one, says why."""
         worker.end()
-        self._workers[self._workers.index(worker)] = Worker.start(self._job, self._inbox)
+        self._workers[self._workers.index(worker)] = Worker.start(worker.job, self._inbox)
         if not worker.loaded:
             raise LoadError(f"{self._name} was not loaded: {beyond.why}.")
         if worker.cell is None:

@@ -9,12 +9,15 @@ import torch
 
 from auditor.errors import LoadError
 from auditor.printable import error_text
+from auditor.targets.device import CPU, repeatable
 from auditor.targets.rng import forked_rng
 
 
 @contextmanager
-def undisturbed(threads: int) -> Iterator[None]:
-    """Inside: float32, CPU, gradients and no autocast, whatever the caller has set. Outside: as it was.
+def undisturbed(threads: int, device: str = CPU) -> Iterator[None]:
+    """Inside: float32, gradients and no autocast, whatever the caller has set. Outside: as it was.
+
+    Tensors are made on the CPU; on another `device`, what runs there gives the same numbers twice.
 
     Raises:
         LoadError: code of the model would have ended the program.
@@ -27,6 +30,7 @@ def undisturbed(threads: int) -> Iterator[None]:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(torch.autocast("cpu", enabled=False))
+        stack.enter_context(repeatable(device))
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
         torch.set_default_dtype(torch.float32)

@@ -77,7 +77,7 @@ def main() -> None:
     _keep_children()
     try:
         job = Job.model_validate_json(orders.get())
-        with undisturbed(job.threads):
+        with undisturbed(job.threads, job.device):
             _serve(loaded(job, answers.note), orders, answers)
     except BaseException as error:
         answers.failed(error)

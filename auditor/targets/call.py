@@ -223,7 +223,7 @@ class Inputs:
         """The transposed adjacency as torch's compressed sparse rows, as PyG's layers read it."""
         arcs = self.edge_index if edge_index is None else edge_index
         values = self.edge_weight if weight is None else weight
-        values = torch.ones(arcs.shape[1]) if values is None else values
+        values = torch.ones(arcs.shape[1], device=arcs.device) if values is None else values
         size = (self.nodes, self.nodes)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch calls its compressed layout beta, once a process
@@ -234,7 +234,7 @@ class Inputs:
         return self._csr(weight, arcs)
 
     def _ptr(self) -> Tensor:
-        counts = torch.tensor([self.nodes]) if self.batch is None else self.batch.bincount()
+        counts = torch.tensor([self.nodes], device=self.x.device) if self.batch is None else self.batch.bincount()
         return functional.pad(counts.cumsum(0), (1, 0))
 
     def _data(self, x: Tensor, **more: Tensor) -> Data:

@@ -8,6 +8,7 @@ docs/methods/relaxation.md.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -113,12 +114,7 @@ class Relaxation:
         fields: Fields = NO_FIELDS,
     ) -> Tensor:
         """Logits with each arc of edge_index [2, E] scaled by weight [E] in [0, 1]; 0 means the arc is absent."""
-        self._fix(x)
-        if self.method == "native":
-            return self.handle.logits(x, edge_index, weight, batch, fields)
-        rows = None if self._memo is None else self._memo.rows
-        with soft_edges(self.handle.model, edge_index, weight, method=self.method, rows=rows):
-            return self.handle.logits(x, edge_index, None, batch, fields)
+        return self._weighted(self.handle.logits, x, edge_index, weight, batch, fields)
 
     def embeddings(
         self,
@@ -129,12 +125,27 @@ class Relaxation:
         fields: Fields = NO_FIELDS,
     ) -> Tensor:
         """The same, input of the last message-passing layer [N, d]."""
+        return self._weighted(self.handle.embeddings, x, edge_index, weight, batch, fields)
+
+    def _weighted(
+        self,
+        answer: Callable[..., Tensor],
+        x: Tensor,
+        edge_index: Tensor,
+        weight: Tensor,
+        batch: Tensor | None,
+        fields: Fields,
+    ) -> Tensor:
+        """What the handle answers with a weight on each arc."""
+        home = x.device
+        x, edge_index, scale, batch, fields = self.handle.moved(x, edge_index, weight, batch, fields)
+        assert scale is not None
         self._fix(x)
         if self.method == "native":
-            return self.handle.embeddings(x, edge_index, weight, batch, fields)
+            return answer(x, edge_index, scale, batch, fields).to(home)
         rows = None if self._memo is None else self._memo.rows
-        with soft_edges(self.handle.model, edge_index, weight, method=self.method, rows=rows):
-            return self.handle.embeddings(x, edge_index, None, batch, fields)
+        with soft_edges(self.handle.model, edge_index, scale, method=self.method, rows=rows):
+            return answer(x, edge_index, None, batch, fields).to(home)
 
     def exact_logits(
         self,
@@ -145,9 +156,11 @@ class Relaxation:
         fields: Fields = NO_FIELDS,
     ) -> Tensor:
         """Logits on real edges, nothing relaxed: what every decision of an attack is taken on. No gradient."""
+        home = x.device
+        x, edge_index, edge_weight, batch, fields = self.handle.moved(x, edge_index, edge_weight, batch, fields)
         self._fix(x)
         with torch.no_grad():
-            return self.handle.logits(x, edge_index, edge_weight, batch, fields)
+            return self.handle.logits(x, edge_index, edge_weight, batch, fields).to(home)
 
     def _fix(self, x: Tensor) -> None:
         if self._memo is not None:

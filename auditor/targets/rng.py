@@ -21,7 +21,8 @@ def forked_rng(seed: int | None = None) -> Iterator[None]:
     the one place that seeds them, so that neither the order of cells nor the caller's own draws can depend on it.
     """
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - the state that is protected
-    with torch.random.fork_rng(devices=[]), _named_by_content():
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=gpus), _named_by_content():
         try:
             if seed is not None:
                 torch.manual_seed(seed)

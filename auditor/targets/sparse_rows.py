@@ -29,7 +29,7 @@ class SparseRows:
         if x.dim() != 2 or int((x != 0).sum()) > DENSE * x.numel():
             return None
         row, column = torch.nonzero(x, as_tuple=True)
-        start = torch.zeros(x.shape[0] + 1, dtype=torch.int64)
+        start = torch.zeros(x.shape[0] + 1, dtype=torch.int64, device=x.device)
         start[1:] = torch.cumsum(torch.bincount(row, minlength=x.shape[0]), dim=0)
         return cls(x, start, column, x[row, column])
 
@@ -43,9 +43,9 @@ class SparseRows:
         """
         n, f = self.x.shape
         count = self.start[source + 1] - self.start[source]  # entries that travel along each arc
-        arc = torch.repeat_interleave(torch.arange(source.numel()), count)
+        arc = torch.repeat_interleave(torch.arange(source.numel(), device=source.device), count)
         first = torch.cumsum(count, dim=0) - count
-        entry = self.start[source][arc] + torch.arange(arc.numel()) - first[arc]
+        entry = self.start[source][arc] + torch.arange(arc.numel(), device=arc.device) - first[arc]
         place = target[arc] * f + self.column[entry]
         moved = weight.index_select(0, arc) * self.value[entry]
         return weight.new_zeros(n * f).index_add(0, place, moved).view(n, f)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
@@ -13,12 +14,14 @@ from torch import Tensor, nn
 from auditor.data.fields import NO_FIELDS, Fields
 from auditor.data.graph import Graph, Split
 from auditor.document import Measured, ValidityRow
-from auditor.errors import CapabilityError, SplitError
+from auditor.errors import CapabilityError, LoadError, SplitError
 from auditor.guarantee import Guarantee
+from auditor.printable import error_text
 from auditor.registry import LACKING
 from auditor.registry import Capability as Capability
 from auditor.targets.call import Call
 from auditor.targets.copying import copied
+from auditor.targets.device import CPU, moved
 from auditor.targets.forward import ForwardAdapter, drop_caches
 from auditor.targets.tag import DefenseTag
 from auditor.tasks import Task
@@ -96,6 +99,7 @@ class Target:
         private: the private graph where `graph` is a released one; None when `graph` is it.
         molecules: whether its graphs are molecules, which an edit of nodes or edges makes others; None where nobody
             says.
+        device: where its handles live, `cpu` or `cuda:i`; `model`, graph and split stay on the CPU.
         fixed_nodes: tensors of the model that have a row per node (`emb.weight [400, 16]`): it knows these nodes only.
     """
 
@@ -119,6 +123,7 @@ class Target:
     verified: bool = True
     fixed_nodes: tuple[str, ...] = ()
     molecules: bool | None = None
+    device: str = CPU
 
     def __post_init__(self) -> None:
         self.split.check_fits(self.graph)
@@ -141,22 +146,43 @@ class Target:
                 f"{self.name} is compared on items that it was not trained on; this needs {LACKING['SPLIT']}."
             )
 
+    def on(self, device: str) -> Target:
+        """The same target, its handles on `device` (`cpu`, `cuda:i`).
+
+        Raises:
+            LoadError: the model does not run there.
+        """
+        if device == self.device:
+            return self
+        base = None if self.base is None else self.base.on(device)
+        there = replace(self, device=device, base=base)
+        try:
+            there.clean_logits()
+        except Exception as error:  # whatever a forward raises that ran on the CPU
+            raise LoadError(
+                f"{self.name} runs on the CPU and not on {device} ({error_text(error)}); expected every tensor of the "
+                "model to move with it. Keep tensors as parameters or buffers (register_buffer), make new ones on the "
+                "device of the input, or give --device cpu."
+            ) from None
+        return there
+
     def handle(self) -> ModelHandle:
         """A private copy of the model, caches dropped, that holds no graph."""
-        return ModelHandle(self.model, embedding_layer=self.embedding_layer)
+        return self._handle(self.model)
+
+    def _handle(self, model: nn.Module) -> ModelHandle:
+        return ModelHandle(model, embedding_layer=self.embedding_layer, device=self.device)
 
     def adversary_handle(self) -> ModelHandle:
         """`handle()` without what only an evaluation may hold (the noise behind a release): for attacks and files."""
-        model = self.model.for_adversary() if isinstance(self.model, ServedModel) else self.model
-        return ModelHandle(model, embedding_layer=self.embedding_layer)
+        return self._handle(self.model.for_adversary() if isinstance(self.model, ServedModel) else self.model)
 
     def with_nodes(self, ids: Tensor) -> ModelHandle:
         """The model for a graph whose node i is this graph's node ids[i] (-1: none of them), ids int64 [N'].
 
         A model that keeps something per node (a table of clusters) re-indexes it; for any other it is `handle()`.
         """
-        model = self.model.with_nodes(ids) if isinstance(self.model, ServedModel) else self.model
-        return ModelHandle(model, embedding_layer=self.embedding_layer)
+        return self._handle(self.model.with_nodes(ids) if isinstance(self.model, ServedModel) else self.model)
 
     def logits(
         self,
@@ -241,10 +267,16 @@ _CLEAN: WeakKeyDictionary[Target, Tensor] = WeakKeyDictionary()
 
 
 class ModelHandle:
-    """The model alone: a function of graphs that the caller makes. Holds no graph and no cache."""
+    """The model alone: a function of graphs that the caller makes. Holds no graph and no cache.
 
-    def __init__(self, model: nn.Module, *, embedding_layer: str | None = None, call: Call | None = None) -> None:
-        self._model = copied(model).eval().requires_grad_(False)
+    It computes on `device`: what it is given is moved there, and answers come back to where the features are.
+    """
+
+    def __init__(
+        self, model: nn.Module, *, embedding_layer: str | None = None, call: Call | None = None, device: str = CPU
+    ) -> None:
+        self.device = torch.device(device)
+        self._model = copied(model).to(self.device).eval().requires_grad_(False)
         if call is not None:
             call.bound(self._model)
         self.dropped_caches = drop_caches(self._model)
@@ -255,6 +287,11 @@ class ModelHandle:
     def model(self) -> nn.Module:
         """The private copy, for white-box attacks (access `weights`)."""
         return self._model
+
+    @property
+    def on_cpu(self) -> nn.Module:
+        """The same model on the CPU, for what reads its tensors beside those of a graph; itself where it is there."""
+        return self._model if self.device.type == CPU else copied(self._model).cpu()
 
     @property
     def takes_edge_weight(self) -> bool:
@@ -271,7 +308,7 @@ class ModelHandle:
     ) -> Tensor:
         """Same contract as `Target.logits`."""
         self.calls += 1
-        return self._forward.logits(x, edge_index, edge_weight, batch, fields)
+        return self._forward.logits(*self.moved(x, edge_index, edge_weight, batch, fields)).to(x.device)
 
     def embeddings(
         self,
@@ -287,4 +324,14 @@ class ModelHandle:
             CapabilityError: no message-passing layer was found.
         """
         self.calls += 1
-        return self._forward.embeddings(x, edge_index, edge_weight, batch, fields)
+        return self._forward.embeddings(*self.moved(x, edge_index, edge_weight, batch, fields)).to(x.device)
+
+    def moved(
+        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None, batch: Tensor | None, fields: Fields
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Fields]:
+        """The inputs of a call on the device; those that are there already as they are."""
+        if self.device.type == CPU == x.device.type:
+            return x, edge_index, edge_weight, batch, fields
+        place = functools.partial(moved, device=self.device)
+        weight, of = (None if each is None else place(each) for each in (edge_weight, batch))
+        return place(x), place(edge_index), weight, of, fields.each(place)

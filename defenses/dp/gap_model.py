@@ -118,7 +118,7 @@ def neighbour_sums(x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = N
     source, to = edge_index
     messages = x.double()[source]
     weight = (source != to).double() if edge_weight is None else (source != to) * edge_weight.double()
-    return torch.zeros(x.shape, dtype=torch.float64).index_add(0, to, messages * weight[:, None])
+    return torch.zeros(x.shape, dtype=torch.float64, device=x.device).index_add(0, to, messages * weight[:, None])
 
 
 def unit_rows(x: Tensor) -> Tensor:

@@ -209,8 +209,9 @@ class ClusterModel(nn.Module):
         there = edge_index if edge_weight is None else edge_index[:, edge_weight.detach() > 0]
         with torch.no_grad():
             there = drop_unlike(x, there, None, self.plan.threshold)[0]
-            found = partition(name, there, n, min(clusters, n), seed=seed, x=x.detach())
-            table = merge_small(found.assign, members, there, least).assign
+            there = there.cpu()  # a partition is found there
+            found = partition(name, there, n, min(clusters, n), seed=seed, x=x.detach().cpu())
+            table = merge_small(found.assign, members.cpu(), there, least).assign.to(x.device)
         inside = members[table[members] >= 0]
         return table, inside, table[inside]
 
@@ -236,13 +237,13 @@ def _adopt(
 ) -> Tensor:
     """Cluster of nodes without an entry: the plurality of its neighbours'; nearest prototype on a tie or none."""
     place = torch.full_like(entry, -1)
-    place[unseen] = torch.arange(unseen.numel())
+    place[unseen] = torch.arange(unseen.numel(), device=z.device)
     ends = torch.cat([edge_index, edge_index.flip(0)], dim=1)
     if edge_weight is not None:
         ends = ends[:, torch.cat([edge_weight, edge_weight]).detach() > 0]
     node, other = ends[:, (place[ends[0]] >= 0) & (entry[ends[1]] >= 0)]
-    votes = torch.zeros(unseen.numel(), prototypes.shape[0])
-    votes.index_put_((place[node], entry[other]), torch.ones(node.shape[0]), accumulate=True)
+    votes = prototypes.new_zeros(unseen.numel(), prototypes.shape[0])
+    votes.index_put_((place[node], entry[other]), votes.new_ones(node.shape[0]), accumulate=True)
     top = votes.max(dim=1, keepdim=True).values
     clear = (top[:, 0] > 0) & ((votes == top).sum(dim=1) == 1)
     return torch.where(clear, votes.argmax(dim=1), _nearest(z[unseen], prototypes))

@@ -106,7 +106,7 @@ def freeze(target: Target) -> FrozenHead:
         SkippedError: the model has no head of the known kinds, or a single logit for more than two classes.
     """
     check_target(target)
-    model: nn.Module = target.handle().model
+    model: nn.Module = target.handle().on_cpu
     part = part_of(target.graph, target.split.train)
     head = find_head(model, part.graph)
     layer = read_head(model, head)

@@ -92,6 +92,17 @@ def test_a_folder_at_a_temporary_name_is_refused(tmp_path: Path) -> None:
         replace_file(tmp_path / "a.json", b"1")
 
 
+def test_cells_of_another_device_are_refused_and_named(tmp_path: Path) -> None:
+    with Record.opened(tmp_path) as record:
+        record.begin(header(device="cpu"))
+        record.add(done("a"))
+    with Record.opened(tmp_path) as record:
+        with pytest.raises(UsageError, match=r"device cpu \(now cuda \(H200\)\).*--accept-mixed-env"):
+            record.begin(header(device="cuda (H200)"))
+        assert list(record.begin(header(device="cuda (H200)"), mixed=True)) == ["a"]
+    assert read_run(tmp_path).header.described.environment["device"] == "cuda (H200)"  # type: ignore[union-attr]
+
+
 def test_a_complete_run_is_not_gone_on_with(tmp_path: Path) -> None:
     with Record.opened(tmp_path) as record:
         record.begin(header())

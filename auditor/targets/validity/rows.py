@@ -21,6 +21,7 @@ from auditor.targets.rng import forked_rng
 from auditor.targets.slices import GraphSlices
 from auditor.targets.target import Capability, Target
 from auditor.targets.validity.causes import SUMMATION_TOLERANCE, cause_rows
+from auditor.targets.validity.elsewhere import device_rows
 from auditor.targets.validity.trial import Trial
 from auditor.tasks import log_probabilities, output_kind
 
@@ -47,7 +48,7 @@ def _rows(target: Target, rng: np.random.Generator) -> tuple[ValidityRow, ...]:
     rows = [_call(trial), *causes, _reference(trial), _clean_accuracy(trial), _split(trial)]
     rows += [_edge_dependence(trial, use), _beats_constant(trial), _gradient(trial, finite=finite, unused=unused)]
     rows += [_output_scale(trial), _output_kind(trial), _relaxation_gap(trial, unused=unused), _graph_hygiene(trial)]
-    return tuple(rows)
+    return (*rows, *device_rows(trial))
 
 
 def _call(trial: Trial) -> ValidityRow:

@@ -116,7 +116,7 @@ class Jumps:
         targets = choose_targets(target, count, rng)
         if not targets.numel():
             raise SkippedError("no test node is classified right")
-        model = target.handle().model
+        model = target.handle().on_cpu
         assert isinstance(model, ServesByClusters)  # a copy of what `layout` was read from
         old = model.clusters_on(target.graph.x, target.graph.edge_index)
         return cls(target, model, targets, old, Verifier(target, targets))

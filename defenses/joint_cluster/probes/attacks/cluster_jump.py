@@ -41,7 +41,7 @@ class ClusterJump:
             SkippedError: the model does not partition the graph it is asked about.
         """
         x, space = view.x, EdgeSpace.of(view.graph)
-        layout = ClusterLayout.of(view.model.model, view.train_mask)
+        layout = ClusterLayout.of(view.model.on_cpu, view.train_mask)
         if layout is None or layout.model.mode != "recluster":
             raise SkippedError("the model does not partition anew: no edge moves a node to another cluster")
         old = layout.model.clusters_on(x, space.graph.edge_index)

@@ -45,7 +45,7 @@ class PartitionLeak:
 
 def find_table(view: View) -> Tensor | None:
     """The table in the model's buffers, int64 [N]; None when there is none for these nodes."""
-    for name, buffer in view.model.model.named_buffers():
+    for name, buffer in view.model.on_cpu.named_buffers():
         fits = buffer.dtype == torch.int64 and buffer.shape == (view.num_nodes,)
         if name.rpartition(".")[2] == NAME and fits:
             return buffer

@@ -43,7 +43,7 @@ class PrototypeEdit:
             SkippedError: the model stores no clusters, or has no gradient to edges.
         """
         space, relaxation = EdgeSpace.of(view.graph), view.relaxation
-        layout = ClusterLayout.of(view.model.model, view.train_mask)
+        layout = ClusterLayout.of(view.model.on_cpu, view.train_mask)
         if layout is None:
             raise SkippedError("the model serves by no stored table of clusters: there is no prototype to move")
         if relaxation.kind == "none":

@@ -49,7 +49,7 @@ class PrototypeMembership:
 
 def find_prototypes(view: View) -> Tensor | None:
     """The prototypes in the model's buffers, float [K, d]; None when there are none."""
-    for name, buffer in view.model.model.named_buffers():
+    for name, buffer in view.model.on_cpu.named_buffers():
         if name.rpartition(".")[2] == NAME and buffer.dim() == 2 and buffer.shape[0]:
             return buffer
     return None
