@@ -154,7 +154,8 @@ def rounded(p: Tensor, digits: int | None) -> Tensor:
     left = (float(10**digits) - units.sum(dim=1, keepdim=True)).round()
     order = torch.argsort(scaled - units, dim=1, descending=True, stable=True)
     rank = torch.argsort(order, dim=1)
-    return (units + (rank < left)) / float(10**digits)
+    whole: Tensor = units + (rank < left)
+    return whole / float(10**digits)
 
 
 def _through(forward: Callable[..., Any]) -> Callable[..., Any]:
