@@ -91,6 +91,11 @@ class View:
         return None if digits is None else int(digits)
 
     @property
+    def is_coarse(self) -> bool:
+        """Whether `posteriors` are coarser than what the model computes: rounded, cut or down to the class."""
+        return self._take("is_coarse", Access.POSTERIORS, bool)
+
+    @property
     def embeddings(self) -> Tensor:
         """What the service's embedding layer gives on the private graph, [N, d] (access `embeddings`)."""
         return self._take("embeddings", Access.EMBEDDINGS, Tensor)
@@ -176,7 +181,9 @@ def grant_privacy(
         held["density"] = 4.0 if side.density is None else float(side.density)
     if Access.POSTERIORS in access:
         held["posteriors"] = serve(target, side)
-        held["outputs"], held["served_digits"] = side.outputs, side.served_digits
+        digits = [each for each in (side.served_digits, target.served_digits) if each is not None]
+        held["outputs"], held["served_digits"] = side.outputs, min(digits, default=None)
+        held["is_coarse"] = bool(digits) or target.is_coarse
     if Access.EMBEDDINGS in access:
         held["embeddings"] = target.clean_embeddings()
     if Access.WEIGHTS in access:
@@ -234,9 +241,10 @@ def grant_graph(target: Target, access: frozenset[Access], *, with_test_labels: 
     if Access.POSTERIORS in access:
         held["posteriors"], held["outputs"] = log_probabilities(target.clean_logits()).exp(), "probs"
     if Access.WEIGHTS in access:
-        held["model"] = target.handle()
+        inner = target.beneath()
+        held["model"] = inner.handle()
         held["relaxation"] = Relaxation.choose(
-            target.handle(), num_features=graph.num_features, level=target.task.level, graph=blank
+            inner.handle(), num_features=graph.num_features, level=target.task.level, graph=blank
         )
     return View(access, graph.num_nodes, target.num_classes, target.task, held)
 

@@ -73,6 +73,14 @@ TABLE = Table(
             tasks=BOTH,
         ),
         Entry(
+            "coarse-outputs",
+            "defenses.coarse_outputs:CoarseOutputs",
+            "serves fewer posteriors, rounded ones or the class alone; changes no class, trains nothing",
+            "privacy",
+            needs=("PROBS",),
+            tasks=BOTH,
+        ),
+        Entry(
             "edge-rand",
             "defenses.dp.edge_rand:EdgeRand",
             "edge-level DP: flips every pair of nodes with probability 1 / (1 + e^epsilon)",

@@ -92,6 +92,14 @@ def row_correlation(rows: Tensor) -> PairScore:
     return row_cosine(h - h.mean(dim=1, keepdim=True))
 
 
+def tied(score: PairScore) -> PairScore:
+    """The same score at 12 decimals: what differs only by the order of a sum is equal, and ties are worth one half.
+
+    Of coarse answers most pairs have one of a few scores. Without this their last bits rank classes, at random.
+    """
+    return lambda pairs: score(pairs).round(decimals=12)
+
+
 def log_posteriors(posteriors: Tensor, *, digits: int | None = None) -> Tensor:
     """Log p, float64 [N, C], clipped at 1e-12, or at half the resolution of a service that rounds to `digits`."""
     least = 1e-12 if digits is None else 0.5 * 10.0**-digits
@@ -118,6 +126,29 @@ def log_posterior_similarity(log_p: Tensor, *, neighbourhood: Tensor) -> PairSco
     def score(pairs: Tensor) -> Tensor:
         u, v = pairs[0], pairs[1]
         return -(m[u] - m[v]).abs() / (spacing[u] * spacing[v]).sqrt()
+
+    return in_blocks(score, 4)
+
+
+def few_log_odds_similarity(log_p: Tensor, *, neighbourhood: Tensor) -> PairScore:
+    """The same for two classes and answers of which most nodes share theirs with many: there the spacing is 0.
+
+    Nodes with one answer count as spread evenly over its cell, which ends half-way to the next answers: the spacing is
+    width / count, and the mean distance of two of them a third of the cell. Where most answers have spacing,
+    `log_posterior_similarity` itself.
+    """
+    m = (log_p[:, 1] - log_p[:, 0]).round(decimals=5)
+    if float(_tenth_smallest(m, m[neighbourhood]).median()) > 0:
+        return log_posterior_similarity(log_p, neighbourhood=neighbourhood)
+    values, cell, count = torch.unique(m, return_inverse=True, return_counts=True)
+    gaps = values.diff() if values.numel() > 1 else values.new_ones(1)
+    width = (torch.cat([gaps[:1], gaps]) + torch.cat([gaps, gaps[-1:]]))[: values.numel()] / 2
+    per_node = (count / width)[cell]
+
+    def score(pairs: Tensor) -> Tensor:
+        u, v = pairs[0], pairs[1]
+        inside = count[cell[u]].double() / 3
+        return -torch.where(cell[u] == cell[v], inside, (m[u] - m[v]).abs() * (per_node[u] * per_node[v]).sqrt())
 
     return in_blocks(score, 4)
 

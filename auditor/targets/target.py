@@ -73,6 +73,21 @@ class ServedModel(Protocol):
         ...
 
 
+@runtime_checkable
+class Coarsens(Protocol):
+    """A part of a model through which its answers go out and become coarser: [n, C] in and out, classes unchanged.
+
+    It hides nothing from whoever holds the file, who takes it out, and its gradient is 0 where it has one at all. So
+    attacks on the weights, and checks of what is computed, are given the model beneath (`Target.beneath`), while what
+    is served, and what an attack on it achieves, is read off the answers as they go out.
+    """
+
+    @property
+    def served_digits(self) -> int | None:
+        """Decimals that posteriors are rounded to; None where they are not."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Target:
     """A trained model with its graph, split and capabilities. Immutable; `logits` is the whole contract.
@@ -173,9 +188,36 @@ class Target:
     def _handle(self, model: nn.Module) -> ModelHandle:
         return ModelHandle(model, embedding_layer=self.embedding_layer, device=self.device)
 
+    def beneath(self) -> Target:
+        """This target with its answers as they are computed, what makes them coarser taken out; itself for most."""
+        if not self.is_coarse:
+            return self
+        model = copied(self.model)
+        for name in self._coarsening():
+            model.set_submodule(name, nn.Identity())
+        return replace(self, model=model)
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether something makes its answers coarser than what the model computes."""
+        return bool(self._coarsening())
+
+    @property
+    def served_digits(self) -> int | None:
+        """Decimals that the posteriors it answers are rounded to; None for exact ones."""
+        digits = (part.served_digits for part in self._coarsening().values())
+        return min((each for each in digits if each is not None), default=None)
+
+    def _coarsening(self) -> dict[str, Coarsens]:
+        return {name: part for name, part in self.model.named_modules() if isinstance(part, Coarsens)}
+
     def adversary_handle(self) -> ModelHandle:
-        """`handle()` without what only an evaluation may hold (the noise behind a release): for attacks and files."""
-        return self._handle(self.model.for_adversary() if isinstance(self.model, ServedModel) else self.model)
+        """What whoever holds the file has: the model `beneath`, for attacks on it and for the reference in the file.
+
+        Without what only an evaluation may hold (the noise behind a release).
+        """
+        model = self.beneath().model
+        return self._handle(model.for_adversary() if isinstance(model, ServedModel) else model)
 
     def with_nodes(self, ids: Tensor) -> ModelHandle:
         """The model for a graph whose node i is this graph's node ids[i] (-1: none of them), ids int64 [N'].

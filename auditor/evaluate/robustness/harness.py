@@ -87,7 +87,7 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
     target = given if space.graph is given.graph else replace(given, graph=space.graph)
     if space.m == 0:
         raise SkippedError(f"{target.graph.name} has no edges to edit")
-    use = EdgeUse.of(given, cell.rng("edge-dependence"))
+    use = EdgeUse.of(given.beneath(), cell.rng("edge-dependence"))
     if use.kind == "used":
         _require_search(cell)
     items = torch.nonzero(target.split.test).flatten()

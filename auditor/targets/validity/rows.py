@@ -34,9 +34,13 @@ REMEMBERED = 5.0  # drawn splits of five models stayed below 2.8, the true ones 
 
 
 def validity_rows(target: Target, rng: np.random.Generator) -> tuple[ValidityRow, ...]:
-    """Every row that applies to `target`; the model, the graph and the global generators are left as they were."""
+    """Every row that applies to `target`; the model, the graph and the global generators are left as they were.
+
+    Of a target with coarser answers the rows are about the model beneath: a step of rounding turns the last bit of a
+    sum into a tenth, and gradients into 0.
+    """
     with forked_rng():  # a model that draws in eval mode draws from them
-        return _rows(target, rng)
+        return _rows(target.beneath(), rng)
 
 
 def _rows(target: Target, rng: np.random.Generator) -> tuple[ValidityRow, ...]:
