@@ -32,6 +32,7 @@ DEFAULTS: Mapping[str, Any] = {
     "baseline": "",
     "out": "",
     "format": "html",
+    "log": "",
     "threads": 1,
     "data_root": "",
     "exit_zero": False,
