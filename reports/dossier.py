@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from auditor.document import Audit, CellRow, Decision, Result
+from auditor.document import NONE, Audit, CellRow, Decision, Result
 from auditor.registry import taxon
 from reports import views
 from reports.comparison import Grid
@@ -34,15 +34,16 @@ class DossierReport:
         """The report; every string of the document is escaped."""
         safe = neutral(audit)
         found = [result for result in views.judged(safe) if not views.is_control(safe, result)]
+        settled, target = [r for r in found if views.is_settled(r)], {r.fingerprint for r in views.undefended(safe)}
         families = dict.fromkeys((*views.families(safe), *(result.family for result in found)))
-        settled = [result for result in found if views.is_settled(result)]
-        claims = [result for family in families for result in views.of_family(settled, family)]
-        numbered = dict(enumerate(claims, start=1))
+        own = [r for family in families for r in views.of_family(settled, family) if r.fingerprint in target]
+        numbered = dict(enumerate(own, start=1))
+        elsewhere = [result for result in settled if result.fingerprint not in target]
         sections = (
             _head(safe),
             _answer(safe),
             *(_question(safe, family, numbered) for family in families),
-            _defences(safe),
+            _elsewhere(safe, dict(enumerate(elsewhere, start=len(own) + 1))),
             _not_evidence(safe, [result for result in found if not views.is_settled(result)]),
             _terms(numbered),
             ["## What this document is not", "", *_items(words.IS_NOT)],
@@ -73,15 +74,21 @@ def _answer(audit: Audit) -> list[str]:
 def _question(audit: Audit, family: str, numbered: dict[int, Result]) -> list[str]:
     """The claims of one family; nothing where it was not asked and has none."""
     own = {number: result for number, result in numbered.items() if result.family == family}
-    if not own and not any(cell.family == family for cell in audit.cells):
+    if not own and not any(answer.family == family and answer.asked for answer in views.answers(audit)):
         return []
     title, question = names.TITLES.get(family, family), names.QUESTIONS.get(family, "")
     lines = [f"## {escape(f'{title}: {question}' if question else title)}", ""]
     if not own:
         return [*lines, "No claim: what was tested here is listed as not evidence."]
+    return [*lines, *_claims(audit, own)]
+
+
+def _claims(audit: Audit, numbered: dict[int, Result]) -> list[str]:
     cells, item = {cell.key: cell for cell in audit.cells}, views.item(audit)
-    for number, result in own.items():
-        lines += [f"### Claim {number}: {word(result)}", "", escape(said(result, item)), "", *_NO_HEAD]
+    lines: list[str] = []
+    for number, result in numbered.items():
+        place = "" if result.arm == NONE else f", on {escape(names.arm(result.arm))}"
+        lines += [f"### Claim {number}{place}: {word(result)}", "", escape(said(result, item)), "", *_NO_HEAD]
         lines += [_row(label, text) for label, text in _evidence(audit, cells, result)]
         lines.append("")
     return lines[:-1]
@@ -97,14 +104,15 @@ def _evidence(audit: Audit, cells: dict[str, CellRow], result: Result) -> list[t
     ]
 
 
-def _defences(audit: Audit) -> list[str]:
-    """What is shown of each defence that was asked for."""
+def _elsewhere(audit: Audit, numbered: dict[int, Result]) -> list[str]:
+    """What is shown of each defence that was asked for, and every claim about another model than the target."""
     told = [
-        f"**{escape(arm)}**: {escape(compared.decided(decision))}"
+        f"- **{escape(arm)}**: {escape(compared.decided(decision))}"
         for arm, decision in _decisions(audit)
         if decision.status in _SETTLED
     ]
-    return ["## What each defence does", "", *(f"- {line}" for line in told)] if told else []
+    lines = [*told, *([""] if told and numbered else []), *_claims(audit, numbered)]
+    return [f"## {words.ELSEWHERE}", "", *lines] if lines else []
 
 
 def _not_evidence(audit: Audit, open_: list[Result]) -> list[str]:

@@ -28,8 +28,8 @@ IS_NOT: Final = (
     "It is no legal assessment. Whether nodes, links or attributes are personal data here, who can really get the "
     "access that a claim assumes, and whether a likelihood is insignificant, are questions for its reader.",
     "It shows nothing about attacks that were not run: other attacks may find more.",
-    "It is about the one model whose digest stands above, on the data named above. Another training gives another "
-    "model.",
+    "It is about the one model whose digest stands above, on the data named above. Another training, or a defence, "
+    "gives another model: claims about such models stand apart, and no term counts them.",
     "A claim “not found” bounds one attack on these items, at 95 %. It is no guarantee.",
     "A term says what a claim speaks to. No term is met or missed by a claim alone.",
     "MITRE ATLAS describes AML.T0024 through an inference API. Where the access of a claim is the model file, its id "
@@ -39,6 +39,7 @@ IS_NOT: Final = (
 """What this document is not."""
 _WITHOUT_ADVERSARY: Final = ("shift", "defense")
 _PARTS: Final = {"train": "for training", "val": "for validation", "test": "for testing"}
+ELSEWHERE: Final = "Other models: the target with a defence, or trained anew"
 UNCOVERED: Final = "no test of this program speaks to it"
 ASKED_NOT: Final = "nothing in this audit is evidence for or against it"
 
