@@ -65,6 +65,7 @@ TABLE = Table(
             touches=("beats-constant", "output-kind", "ties"),
             tasks=("node", "graph"),
             cost={"quick": 5, "standard": 5, "full": 5},
+            taxa={"shift-miscalibrated": taxonomy.CALIBRATION},
         ),
         ProbeEntry(
             "corruption",

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from auditor.errors import ConfigError, UsageError, nearest
-from auditor.taxonomy import NOTHING, Taxon
+from auditor.taxonomy import GUARANTEE, NOTHING, Taxon
 
 GROUPS = ("attacks", "defenses", "reports", "loaders")
 OURS = ("attacks", "defenses", "reports")
@@ -27,6 +27,8 @@ FAMILIES = ("privacy", "robustness", "shift")
 LEVELS = ("node", "edge", "graph")
 VERB_FINDINGS: Mapping[str, str] = {"defense-gain": "defense", "dp-claim": "privacy"}
 """Findings that a verb raises by itself (`compare`, `dp-claim`), and their family."""
+VERB_TAXA: Mapping[str, Taxon] = {"dp-claim": GUARANTEE}
+"""What those of them mean elsewhere that mean anything there."""
 
 Profile = Literal["quick", "standard", "full"]
 Role = Literal["search", "heuristic", "control"]
@@ -305,9 +307,9 @@ def findings() -> dict[str, str]:
 
 
 def taxon(finding: str) -> Taxon:
-    """What a finding means elsewhere: its probe's line says it. Nothing for one that no registered probe raises."""
+    """What a finding means elsewhere: its probe's line says it, or the verb's. Nothing for one that neither raises."""
     found = (probe.taxa.get(finding, probe.taxon) for probe in probes().values() if finding in probe.findings)
-    return next(found, NOTHING)
+    return next(found, VERB_TAXA.get(finding, NOTHING))
 
 
 @cache

@@ -14,6 +14,18 @@ TABLE = Table(
         ),
         Entry("sarif", "reports.sarif:SarifReport", "SARIF 2.1.0 for code scanning", "exchange"),
         Entry("junit", "reports.junit:JunitReport", "JUnit XML, one case per judged finding", "exchange"),
+        Entry(
+            "dossier",
+            "reports.dossier:DossierReport",
+            "every claim with its evidence, in the terms of EDPB, OWASP AISVS and MITRE ATLAS",
+            "text",
+        ),
+        Entry(
+            "cyclonedx",
+            "reports.cyclonedx:CyclonedxReport",
+            "CycloneDX 1.6 with a model card (needs the extra cyclonedx)",
+            "exchange",
+        ),
         Entry("csv", "reports.csv:CsvReport", "one row per measurement and seed", "data"),
     )
 )

@@ -5,7 +5,7 @@ Selections and orders alone: nothing is measured, joined or judged here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from auditor.document import NONE, RECIPE, Audit, CellRow, Result, Series, ValidityRow
@@ -116,6 +116,18 @@ def of_family(results: Iterable[Result], family: str) -> list[Result]:
 def is_quiet(result: Result) -> bool:
     """A pass with nothing proven: it may be left out where space is short."""
     return result.judgement is not None and result.judgement.status == "pass" and result.judgement.severity == "none"
+
+
+def is_settled(result: Result) -> bool:
+    """Whether its judgement says something: it is decided, and rests on no failed check."""
+    judgement = result.judgement
+    return judgement is not None and judgement.status != "inconclusive" and not judgement.untrusted
+
+
+def touching(audit: Audit, cells: Mapping[str, CellRow], result: Result) -> list[ValidityRow]:
+    """The checks that bear on a result, of the target and of its own cells; `cells` are the document's by key."""
+    rows = [row for row in audit.validity if row.bears_on(result.probe)]
+    return rows + [row for key in dict.fromkeys(result.cells) for row in cells[key].validity]
 
 
 def source(result: Result) -> str:

@@ -51,6 +51,7 @@ def audit(
     baseline: Place | None = None,
     out: Place | None = None,
     formats: Iterable[str] | None = (),
+    log: str | None = None,
     threads: int | None = None,
     device: str | None = None,
     data_root: Place | None = None,
@@ -100,6 +101,8 @@ def audit(
         baseline: path of accepted results.
         out: folder for `audit.json` and the reports.
         formats: reports to write beside `audit.json`; None for those of the config file.
+        log: a tracker that the finished audit is logged to besides: `"mlflow"`. What goes wrong there is told to the
+            logger `auditor` and changes nothing.
         threads: torch threads during the audit, 1 by default; part of what a rerun must share.
         device: where models are run: `cpu` (default), `cuda` (every GPU of one kind, a worker each), `cuda:i`, or
             `auto`: a GPU where there is one. What is trained is trained on the CPU. Part of what a rerun must share.
@@ -134,6 +137,7 @@ def audit(
         "baseline": None if baseline is None else os.fspath(baseline),
         "out": None if out is None else os.fspath(out),
         "format": None if formats is None else _text(formats),
+        "log": log,
         "exit_zero": exit_zero,
         "jobs": None if jobs is None else str(jobs),
         "cell_timeout": cell_timeout,

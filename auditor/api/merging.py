@@ -27,6 +27,7 @@ def merge(
     formats: Iterable[str] = (),
     baseline: Place | None = None,
     exit_zero: bool | None = None,
+    log: str | None = None,
 ) -> Report:
     """Joins what `audit(..., shard="i/n", out=...)` left in several folders; nothing is measured again.
 
@@ -39,6 +40,7 @@ def merge(
         formats: reports to write beside `audit.json`.
         baseline: path of accepted results.
         exit_zero: a failed gate has exit code 0.
+        log: a tracker that the audit is logged to besides: `"mlflow"`.
 
     Raises:
         UsageError: a folder holds no run, they are parts of different runs, or `out` is one of them.
@@ -51,6 +53,7 @@ def merge(
     given = {
         "out": "" if out is None else os.fspath(out),
         "format": ",".join(formats),
+        "log": log or "",
         "baseline": "" if baseline is None else os.fspath(baseline),
         "exit_zero": header.options["exit_zero"] if exit_zero is None else exit_zero,
     }

@@ -33,6 +33,7 @@ DEFAULTS: Mapping[str, Any] = {
     "baseline": "",
     "out": "",
     "format": "html",
+    "log": "",
     "threads": 1,
     "device": "cpu",
     "data_root": "",

@@ -23,8 +23,10 @@ from auditor.api.options import (
     with_defense_tables,
 )
 from auditor.api.report import Report, file_formats, files_of, names_of
+from auditor.api.tracking import SHORT, check_tracker, log_audit
 from auditor.document import Audit, to_bytes
 from auditor.errors import ConfigError, UsageError
+from auditor.printable import error_text
 from auditor.runner.record import CELLS, PARTIAL, RUN, Record
 from auditor.stopping import stoppable
 from auditor.targets.config import AUDIT_FILE, config_file
@@ -46,10 +48,12 @@ if TYPE_CHECKING:
 
 
 LOG = logging.getLogger("auditor")
+PAGE = "audit.html"
+"""What a tracker gets in any case, beside the document."""
 WORTH_A_WORKER_S = 10.0
 """CPU seconds of a plan for which it is worth to load the target once more."""
 UNRECORDED = (
-    *("out", "data_root", "plain", "format"),
+    *("out", "data_root", "plain", "format", "log"),
     *("device", "jobs", "cell_timeout", "max_memory", "resume", "accept_mixed_env", "shard", "executor"),
     "ray_address",
 )
@@ -261,6 +265,8 @@ class Session:
         shard = Shard.parse(self.resolved["shard"]) if self.resolved["shard"] else None
         if shard is not None and self.out is None:
             raise ConfigError("shard came without a folder for its cells; give -o DIR.")
+        if shard is not None and self.resolved["log"]:
+            raise ConfigError("log came with shard; a part has no verdict to log. Give --log to auditor merge instead.")
         with self._begun(start, argv, shard) as begun:
             chosen = None if shard is None else shard.of_cells(begun.described.cells)
             audit = run_audit(
@@ -384,10 +390,21 @@ class Session:
         """The report of a document. In the output folder it takes the place of the last one, if it is complete."""
         report = Report(audit)
         if complete and not report.interrupted:
-            record.commit(files_of(audit, self.formats()))
+            files = files_of(audit, self.formats())
+            record.commit(files)
+            self._log(audit, files)
         else:
             record.partial(to_bytes(audit))
         return report
+
+    def _log(self, audit: Audit, files: Mapping[str, bytes]) -> None:
+        """Hands a complete audit with its page to the tracker; what goes wrong there is told, and changes nothing."""
+        if not (name := self.resolved["log"]):
+            return
+        try:
+            log_audit(audit, files if PAGE in files else {**files, **files_of(audit, ["html"])})
+        except Exception as error:  # of somebody else's server
+            LOG.warning("the audit stands, but was not logged to %s: %s", name, error_text(error, SHORT))
 
     def formats(self) -> list[str]:
         """Report ids to write beside `audit.json`.
@@ -398,8 +415,10 @@ class Session:
         return file_formats(str(self.resolved["format"]).split(","))
 
     def check_out(self) -> None:
-        """Raises UsageError where the formats are unknown or the output folder could not be written."""
+        """Raises UsageError where formats or tracker are unknown or lack a package, or a place cannot be written."""
         names = names_of(self.formats())
+        if self.resolved["log"]:
+            check_tracker(self.resolved["log"])
         if self.out is not None:
             check_folder(self.out)
             check_names(self.out, (*names, RUN, CELLS, PARTIAL))

@@ -16,6 +16,7 @@ def merge(
     format_: Annotated[str, typer.Option("--format", help="Reports to write beside audit.json.")] = "html",
     baseline: Annotated[str | None, typer.Option(help="Accepted results (auditor-baseline.json).")] = None,
     exit_zero: Annotated[bool | None, typer.Option("--exit-zero", help="A failed gate exits 0 (dashboards).")] = None,
+    log: options.Log = None,
     plain: options.Plain = None,
     verbose: options.Verbose = False,
 ) -> None:
@@ -24,6 +25,6 @@ def merge(
     from auditor.cli.console import show_in
 
     formats = [name for name in format_.split(",") if name and out is not None]
-    report = joined(folders, out=out, formats=formats, baseline=baseline, exit_zero=exit_zero)
+    report = joined(folders, out=out, formats=formats, baseline=baseline, exit_zero=exit_zero, log=log)
     show_in(report, None if out is None else Path(out), formats, plain=plain, verbose=verbose)
     raise typer.Exit(report.verdict.exit_code)

@@ -24,6 +24,7 @@ DataRoot = Annotated[str | None, typer.Option(help="Folder of raw data sets (els
 TrustPickle = Annotated[
     bool, typer.Option("--trust-pickle", help="Unpickle a whole module: this runs code that came inside the file.")
 ]
+Log = Annotated[str | None, typer.Option(help="Log the finished audit to a tracker as well: mlflow.")]
 Plain = Annotated[bool | None, typer.Option("--plain", help="Plain lines, no live output (as where no terminal is).")]
 Device = Annotated[
     str | None,

@@ -67,6 +67,10 @@ class ValidityRow(Model):
     touches: tuple[str, ...] | None = None
     noise_floor: Number = None
 
+    def bears_on(self, probe: str) -> bool:
+        """Whether it spoils results of a probe (`id` or `id:key=value`) when it fails."""
+        return self.touches is None or probe.partition(":")[0] in self.touches
+
 
 def check(id_: str, kind: Kind, holds: bool | CheckStatus | None, evidence: str) -> ValidityRow:
     """The one way to make a validity row.

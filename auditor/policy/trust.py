@@ -38,8 +38,7 @@ def trust_of(result: Result, validity: Sequence[ValidityRow], cells: Mapping[str
         validity: rows about the target; each says which probes it touches.
         cells: by key; the rows of a cell touch that cell's results, and no others.
     """
-    probe = result.probe.partition(":")[0]
-    rows = [row for row in validity if row.touches is None or probe in row.touches]
+    rows = [row for row in validity if row.bears_on(result.probe)]
     rows += [row for key in dict.fromkeys(result.cells) for row in cells[key].validity]
     failed = [row for row in rows if row.status == "fail"]
     return Trust(

@@ -18,6 +18,8 @@ ATLAS = {
 }
 OWASP = {f"ML{number:02}" for number in range(1, 11)}
 CWE = {359}
+# Of OWASP AISVS 1.0, chapter C11: sections and requirements in use.
+AISVS = {"C11.1.3", "C11.2", "C11.2.3", "C11.2.5", "C11.3.2"}
 
 
 @pytest.mark.parametrize("probe", registry.probes().values(), ids=lambda probe: probe.id)
@@ -26,6 +28,7 @@ def test_every_id_on_a_registry_line_is_on_a_stored_list(probe: registry.ProbeEn
         assert set(taxon.atlas) <= ATLAS
         assert set(taxon.owasp) <= OWASP
         assert set(taxon.cwe) <= CWE
+        assert set(taxon.aisvs) <= AISVS
 
 
 @pytest.mark.parametrize("probe", registry.probes().values(), ids=lambda probe: probe.id)

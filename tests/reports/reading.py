@@ -55,11 +55,15 @@ def visible(name: str, content: str) -> str:
         texts = [result["message"]["text"] for result in run["results"]]
         texts += [rule["help"]["text"] for rule in run["tool"]["driver"]["rules"]]
         return "\n".join(texts)
+    if name == "cyclonedx":
+        told = json.loads(content)["components"][0]["modelCard"].get("considerations", {})
+        risks = [text for risk in told.get("ethicalConsiderations", ()) for text in risk.values()]
+        return "\n".join([*told.get("technicalLimitations", ()), *risks])
     if name == "junit":
         elements = list(ET.fromstring(content).iter())
         told = [value for each in elements for key, value in each.attrib.items() if key in ("message", "value")]
         return "\n".join([*told, *(each.text or "" for each in elements)])
-    return re.sub(r"\\(.)", r"\1", content) if name == "markdown" else content
+    return re.sub(r"\\(.)", r"\1", content) if name in ("markdown", "dossier") else content
 
 
 def plurals(text: str) -> list[str]:

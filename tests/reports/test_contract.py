@@ -23,7 +23,7 @@ HOSTILE = tuple(name for name in AUDITS if "hostile" in name)
 
 
 def test_every_format_of_the_design_is_registered() -> None:
-    assert set(FORMATS) >= {"terminal", "json", "html", "markdown", "sarif", "junit", "csv"}
+    assert set(FORMATS) >= {"terminal", "json", "html", "markdown", "sarif", "junit", "csv", "dossier", "cyclonedx"}
     assert set(FAMILY.values()) <= {"text", "page", "exchange", "data"}
 
 

@@ -35,7 +35,7 @@ WORK: dict[str, Callable[[Audit], object]] = {
     "read": lambda audit: from_bytes(to_bytes(audit)),
     "gate": lambda audit: gate(audit, Policy.named("strict"), as_of=TODAY),
     "diff": lambda audit: diff(audit, audit),
-    **{name: rendered(name) for name in ("terminal", "json", "html", "markdown", "sarif", "junit", "csv")},
+    **{name: rendered(name) for name in registry.entries("reports")},
 }
 
 
