@@ -20,6 +20,7 @@ TABLE = Table(
             "every claim with its evidence, in the terms of EDPB, OWASP AISVS and MITRE ATLAS",
             "text",
         ),
+        Entry("dossier-html", "reports.html.dossier:DossierPage", "the dossier as a page of its own", "text"),
         Entry(
             "cyclonedx",
             "reports.cyclonedx:CyclonedxReport",

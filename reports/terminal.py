@@ -35,6 +35,7 @@ WIDTH = 100
 NARROWEST = 20  # below it the terminal itself breaks the lines
 _ENDLESS = 1_000_000  # columns of plain lines: nothing is wrapped
 _LINES_SHOWN = 12  # of results over their limits or open, and of further lines of a verdict
+_CHANGES_SHOWN = 20
 _WARNINGS_SHOWN = 2
 _MORE = "Every number: auditor report AUDIT.JSON --verbose"
 
@@ -123,11 +124,17 @@ class TerminalReport:
         _print(repair.lines(facts), console)
 
     def print_changes(self, changes: Changes, console: Console, *, show_all: bool = False) -> None:
-        """What changed between two audits; unchanged numbers only where they are asked for."""
-        rows = [row for row in changes.rows if show_all or row.change != "same"]
+        """What changed between two audits, counted first and last: the judged numbers that changed, or every one."""
+        said = words.summary(changes)
+        _print(said, console)
+        changed = [row for row in changes.rows if row.change != "same"]
+        rows = changes.rows if show_all else [row for row in changed if row.judged][:_CHANGES_SHOWN]
         if rows:
             console.print(_listing(words.HEADS, [words.cells(row) for row in rows]))
-        _print(words.summary(changes), console)
+        if len(rows) < len(changed):
+            _print([words.left_out(len(changed) - len(rows))], console)
+        if rows:
+            _print(said[-1:], console)
 
     def print_accepted(self, baseline: Acceptances, console: Console, *, today: datetime.date) -> None:
         """What a baseline accepts, and how many days are left."""

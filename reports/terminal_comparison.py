@@ -15,6 +15,7 @@ from reports.comparison import Grid, Row, broken, leading, to
 from reports.sentences import comparison as words
 from reports.sentences import names
 from reports.sentences.numbers import MISSING, closed, count
+from reports.sentences.steps import target_path
 from reports.terminal_layout import Screen
 
 _NUMBER = 14  # columns of `1.2 better to`
@@ -56,9 +57,13 @@ def comparison_screen(audit: Audit, compared: Comparison, screen: Screen) -> Ite
         yield screen.text(f"{row.name}: {words.outcome(row.arm)}", "bold")
         if row.arm.reason:
             yield screen.text(closed(f"{words.missing(row.arm)}: {row.arm.reason}"))
+        yield from screen.labelled("Changes", [words.beside_none(row.arm, audit.results)] if row.arm.headlines else [])
         yield from screen.labelled("Buys", words.buys(row.arm) or [words.NOTHING_COMPARED])
-        yield from screen.labelled("Costs", words.costs(row.arm) or ["Nothing that was measured."])
+        yield from screen.labelled("Costs", words.costs(row.arm))
         yield from screen.labelled("Guarantee", [closed(words.guarantee(row.arm))])
+    if command := words.again(audit, target_path(audit)):
+        yield from screen.gap()
+        yield from screen.labelled("Next", [command])
     yield from screen.gap()
 
 

@@ -15,7 +15,7 @@ from reports.sentences.compose import ABSENT, ACCEPTED, OPEN, OVER, SEEN, UNANSW
 NARROW = 80
 """Columns below which a tag and its question stand alone, with the text under them."""
 
-_NUMBER = 13  # columns of a number in a table
+_FIRST, _NUMBER = 16, 13  # columns of a name and of a number in a table
 TAGS = {
     OVER: "OVER",
     OPEN: "open",
@@ -72,7 +72,7 @@ class Screen:
 
     def __init__(self, *, width: int, plain: bool) -> None:
         self.plain = plain
-        self.narrow = width < NARROW
+        self.width, self.narrow = width, width < NARROW
 
     def text(self, text: str, style: str = "") -> RenderableType:
         """A paragraph."""
@@ -139,7 +139,7 @@ class Screen:
                 label = f"control {name.strip()}" if name.startswith(" ") else name
                 yield Text(f"{label}: {'; '.join(told)}")
             return
-        if self.narrow:
+        if self.width < _FIRST + (_NUMBER + 2) * len(heads[1:]):
             for name, *values in rows:
                 yield Text(name, style="bold")
                 block = Table.grid(padding=(0, 2, 0, 0))
@@ -148,7 +148,7 @@ class Screen:
                 yield block
             return
         table = Table.grid(padding=(0, 2, 0, 0), expand=True)
-        table.add_column(overflow="fold", min_width=16)
+        table.add_column(overflow="fold", min_width=_FIRST)
         for _ in heads[1:]:
             table.add_column(width=_NUMBER, overflow="fold", justify="right")
         table.add_row(*(Text("\n".join(broken(head, _NUMBER))) for head in heads))

@@ -140,7 +140,7 @@ class Report:
         return Number(max(found, key=_badness))
 
     def summary(self) -> str:
-        """The report as text of at most 100 columns: what `auditor run --plain` prints."""
+        """The report as ASCII lines, one fact each: what `auditor run --plain` prints."""
         text: str = registry.find("reports", "terminal").load()().render(self.document, plain=True)
         return text
 

@@ -162,7 +162,9 @@ def groups(audit: Audit) -> Bars | None:
     ]
     share = Shares.comparing(*(estimate.value for _, estimate, _ in (*everything, *rows)))
     more = len(found) - len(rows)
-    about = f"of {digits(share.of)}, weakest first" + (f"; {count(more, 'group')} more in the tables" if more else "")
+    about = f"of {digits(share.of)}, weakest first" + (f"; {count(more, 'more group')} in the tables" if more else "")
+    if any(isinstance(r.facts, Group) and r.facts.diagnostic for r in views.shown(audit)):
+        about += ", and groups that only the true labels tell apart" if more else "; not those that true labels define"
     return Bars("Right answers, by group", about, _bars([*everything, *rows], share.bare, least=1.0))
 
 

@@ -19,7 +19,7 @@ from reports.html.charts import Drawing, series_drawing
 from reports.neutral import neutral
 from reports.sentences import claim, comparison, glossary, names, numbers, target, verdict
 from reports.sentences.compose import OPEN, OVER, SEEN, nearness, said, word
-from reports.sentences.steps import SHOWN, steps
+from reports.sentences.steps import SHOWN, steps, target_path
 from reports.sentences.templates import excess_cell, figure, template
 from reports.views import Answer
 
@@ -180,6 +180,7 @@ class HtmlReport:
             families=sections,
             matrix=_matrix(safe),
             grid=grid,
+            again=grid and comparison.again(safe, target_path(safe)),
             compared=grid and pictures.compared(safe, grid),
             tracks=tracks,
             tracks_left_out=tracks_left_out,

@@ -141,8 +141,8 @@ def _list(listed: LinkList, using: str) -> Figure:
     without = "" if listed.m is None else f"without it {digits(listed.m.value)}, "
     return Figure(
         f"{about}{found} of {of}",
-        f"likeliest pairs are links with {using}; {without}blindly {blind}",
-        f"with {using} {about}{found} of the {of} likeliest pairs are links; {without}blindly {blind}",
+        f"guesses at links are right with {using}; {without}blindly {blind}",
+        f"with {using} {about}{found} of {of} guesses at links are right; {without}blindly {blind}",
     )
 
 

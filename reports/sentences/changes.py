@@ -103,6 +103,11 @@ def summary(changes: Changes) -> list[str]:
     return [closed(text) for text in said]
 
 
+def left_out(number: int) -> str:
+    """How many changed numbers a list leaves out."""
+    return f"And {count(number, 'more changed number')}, shown or further down: --all."
+
+
 def accepted_cells(entry: Acceptance, today: datetime.date) -> tuple[str, ...]:
     """One acceptance under `ACCEPTED_HEADS`."""
     left = (entry.expires - today).days

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, assert_never
 
@@ -52,9 +53,8 @@ _TRIED = {
     "every": "every edit that was found on any of them was tried on both",
     "own": "each was tried with its own edits alone",
 }
-NOTHING_COMPARED: Final = (
-    "Nothing is decided: it has no control of its own. Its row beside that of no defence says what it changes."
-)
+UNDECIDED: Final = "NOT DECIDED"
+NOTHING_COMPARED: Final = "Nothing is decided: it has no control of its own that lacks its idea."
 CONTROLS: Final = "Indented: controls that lack one idea of the defence above them; ↑ more is better, ↓ less is better."
 PARETO = (
     "Pareto: no other row is at least as good in every column and better in one, by the values alone, without their "
@@ -147,6 +147,8 @@ def outcome(arm: Arm) -> str:
     if parts:
         return " and ".join(parts)
     statuses = {decision.status for decision in said}
+    if not statuses:
+        return UNDECIDED
     settled = next((each for each in ("not-settled", "not-shown") if each in statuses), "not-compared")
     return WORDS[settled].upper()
 
@@ -166,23 +168,45 @@ def headline(name: str, comparison: Comparison) -> str:
     return f"{name}: {text}." + (f" {closed(why(few))}" if few else "")
 
 
+def beside_none(arm: Arm, results: Iterable[Result]) -> str:
+    """What is another number than without a defence, better first, and what is over its limit with it."""
+    better: list[str] = []
+    worse: list[str] = []
+    for line in arm.headlines:
+        found = next((each for each in line.differences if each.to == NONE), None)
+        if found is None or found.estimate.value is None:
+            continue
+        harm = found.estimate.negated() if line.worse_when == "lower" else found.estimate
+        write = Differences.of(line.unit, harm)
+        if (said := write.said(harm.value or 0.0)) != "no difference":
+            between = f" ({write.between(harm)})" if harm.has_interval else ""
+            (worse if (harm.value or 0.0) > 0 else better).append(f"{names.column(line)[0]} {said}{between}")
+    text = "; ".join((*better, *worse)) or "nothing that was measured differs"
+    over = list(dict.fromkeys(names.asked(r) for r in results if r.arm == arm.arm and r.has_status("fail")))
+    return closed(f"{text}. Over the limit with it: {listed(over)}" if over else text)
+
+
 def buys(arm: Arm) -> list[str]:
-    """What is better, or not shown to be: every decision but those that say it is worse."""
-    return [decided(each) for each in arm.decisions if each.status != "hurts"]
+    """What is better than its controls, or not shown to be; what says that it is worse stands among the costs."""
+    return [decided(each) for each in arm.decisions if each.status != "hurts" and each.about != "utility"]
 
 
 def costs(arm: Arm) -> list[str]:
-    """What is worse, and what happens to the right answers beside no defence."""
-    said = [decided(each) for each in arm.decisions if each.status == "hurts"]
-    for line in arm.headlines:
-        found = next((each for each in line.differences if each.to == NONE), None)
-        if found is not None and line.family == "utility" and found.estimate.value is not None:
-            worse = found.estimate.negated() if line.worse_when == "lower" else found.estimate
-            write = Differences.of(line.unit, worse)
-            between = f" ({write.between(worse)})" if worse.has_interval else ""
-            said.append(closed(f"{names.column(line)[0]}: {write.said(worse.value or 0.0)}{between}"))
-            break
-    return said
+    """What is worse than its controls, and whether what is left is of use."""
+    return [decided(each) for each in arm.decisions if each.status == "hurts" or each.about == "utility"]
+
+
+def again(audit: Audit, path: str) -> str:
+    """The command that runs enough seeds; empty where enough were run, or where the target has no path."""
+    assert audit.comparison is not None
+    asked = [arm for arm in audit.comparison.arms if not arm.control_of and arm.arm != NONE]
+    few = [code for arm in asked for each in arm.decisions for code in each.codes if isinstance(code, FewSeeds)]
+    if not few or not path:
+        return ""
+    named = "".join(f" --defense {shlex.quote(arm.arm)}" for arm in asked)
+    seeds = ",".join(map(str, range(max(code.needed for code in few))))
+    profile = "" if audit.profile == "standard" else f" --profile {audit.profile}"
+    return f"auditor compare {shlex.quote(path)}{named}{profile} --seeds {seeds}"
 
 
 def _lower(text: str) -> str:
@@ -312,7 +336,7 @@ def _scaled(headline: Headline, value: float) -> str:
     if headline.unit not in ("share", "auc", "errors"):
         return value_cell(value, headline.unit)
     text = digits(abs(100 * value), 1 if abs(100 * value) < 99.95 else 0)
-    return f"{text} less" if value < 0 and text != "0.0" else text
+    return f"{text} below 0" if value < 0 and text != "0.0" else text
 
 
 def _range(headline: Headline, estimate: Estimate) -> str:

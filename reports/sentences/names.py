@@ -102,12 +102,13 @@ _COLUMNS = {
     ("utility", "balanced_accuracy"): "class mean",
     ("utility", "poisoned_accuracy"): "right if poisoned",
     ("robustness", "robust_accuracy"): "right after edits",
-    ("privacy", "headroom"): "link errors avoided",
+    ("privacy", "headroom"): "links given away",
     ("shift", "worst_group_accuracy"): "weakest group",
     ("shift", "accuracy"): "mild damage",
 }
 """What a column of a comparison asks, by family and metric."""
 _PARTS = {"id": "test graphs no larger than those trained on", "ood": "test graphs larger than those trained on"}
+_ALONE = {("hops-to-train", "unreachable"): "no path to a labelled node"}
 _PROPERTIES = {
     "degree": "degree {}",
     "pagerank": "PageRank {}",
@@ -193,7 +194,9 @@ def detector(name: str) -> str:
 
 
 def group(cut_by: str, name: str) -> str:
-    """What the items of a group have in common: `degree 2–3`."""
+    """What the items of a group have in common: `degree 2–3`, `no path to a labelled node`."""
+    if (alone := _ALONE.get((cut_by, name))) is not None:
+        return alone
     return _PROPERTIES.get(cut_by, cut_by.replace("-", " ") + " {}").format(name)
 
 
@@ -206,7 +209,7 @@ def column(headline: Headline) -> tuple[str, str]:
         text = f"after edits of {subset(headline.subset).removesuffix(' edges')}"
     elif headline.subset in _PARTS:
         text += f" ({headline.subset.upper()})"
-    unit = {"share": "of 100", "auc": "of 100", "errors": "of 100"}.get(headline.unit, "")
+    unit = {"share": "of 100", "auc": "of 100", "errors": "of 100 errors"}.get(headline.unit, "")
     return text, "points" if headline.shown == "excess" and headline.unit in ("share", "auc") else unit
 
 

@@ -19,7 +19,7 @@ from reports.sentences import names
 from reports.sentences.briefs import Remedy
 from reports.sentences.claim import ADVICE
 from reports.sentences.codes import ways
-from reports.sentences.compose import OPEN, OVER, SEEN, word
+from reports.sentences.compose import OPEN, OVER, SEEN, is_found, word
 from reports.sentences.numbers import listed
 from reports.sentences.templates import template
 
@@ -71,7 +71,7 @@ def steps(audit: Audit, results: Iterable[Result]) -> list[Step]:
 
 
 def _repairing(audit: Audit, result: Result) -> Step | None:
-    """What a result over its limit asks for; also of one within it, where that is next to nothing."""
+    """What lowers a result that is over its limit, or proven and open; one within it, where that is next to nothing."""
     amount = word(result)
     if isinstance(result.facts, ClaimFacts):
         text = ADVICE["VIOLATED"] if amount == OVER else ""
@@ -79,7 +79,8 @@ def _repairing(audit: Audit, result: Result) -> Step | None:
             text = RUN_ONE if result.facts.reason == "not-run" else MORE_CANARIES
         return Step(text, findings=(result.finding,)) if text else None
     words, path = template(result.finding), target_path(audit)
-    if amount != OVER and not (amount == SEEN and words.is_simple):
+    is_open = amount == OPEN and is_found(result) and bool(words.brief.remedies)
+    if amount != OVER and not is_open and not (amount == SEEN and words.is_simple):
         return None
     remedies = words.brief.remedies
     if not remedies:
@@ -105,7 +106,7 @@ def _commands(path: str, remedy: Remedy, probe: str) -> tuple[str, ...]:
         )
     defended = _beside(path, re.sub(r"\W+", "-", remedy.defense))
     apply = f"auditor defend {target} --defense {remedy.defense}{needs} -o {shlex.quote(defended)}"
-    return apply, _run(defended, probe)
+    return apply, f"auditor run {shlex.quote(defended)}"
 
 
 def _run(target: str, probe: str, more: str = "") -> str:

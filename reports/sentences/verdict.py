@@ -64,7 +64,9 @@ def decision(audit: Audit, results: Sequence[Result], item: str) -> str:
     if failing is not None:
         words = template(failing.finding)
         return f"Not ready while {words.brief.exposure}: {figure(failing, item).line}. {words.first}"
-    text = f"Nothing over the limits of “{audit.verdict.policy}” was found."
+    accepted = audit.verdict.counts.get("accepted", 0)
+    but = f" that nobody has accepted ({digits(accepted)} {'was' if accepted == 1 else 'were'})" if accepted else ""
+    text = f"Nothing over the limits of “{audit.verdict.policy}” was found{but}."
     seen = next((result for result in results if result.has_status("pass") and is_found(result)), None)
     if seen is None:
         return text
@@ -72,11 +74,11 @@ def decision(audit: Audit, results: Sequence[Result], item: str) -> str:
 
 
 def unsettled(results: Sequence[Result], item: str) -> str:
-    """`Not settled: weakest group and 1 in 10 nodes gone.`; empty where nothing is open."""
+    """`Not settled: “Weakest group”; “1 in 10 nodes gone”.`; empty where nothing is open."""
     open_ = [result for result in results if word(result) == OPEN]
-    labels = list(dict.fromkeys(_lower(template(result.finding).brief.label(result, item)) for result in open_))
+    labels = list(dict.fromkeys(f"“{template(result.finding).brief.label(result, item)}”" for result in open_))
     more = [count(len(labels) - _NAMED, "more result")] if len(labels) > _NAMED else []
-    return closed(f"not settled: {listed([*labels[:_NAMED], *more])}") if labels else ""
+    return closed(f"not settled: {'; '.join([*labels[:_NAMED], *more])}") if labels else ""
 
 
 def _lower(text: str) -> str:
@@ -127,12 +129,12 @@ def further(audit: Audit) -> list[str]:
 
 
 def policy(audit: Audit) -> str:
-    """`standard: over the limit = at least large; 5 points for mild damage, never for too little confidence`.
+    """`limits of standard: any large effect; 5 points for mild damage, never for too little confidence`.
 
     The level, and the questions of this audit that it does not decide: as they were judged.
     """
     v = audit.verdict
-    line = f"{v.policy}: over the limit = at least {names.size(v.fail_on)}"
+    line = f"limits of {v.policy}: any {names.size(v.fail_on)} effect"
     own: dict[str, str] = {}
     for result in audit.results:
         about = names.asked(result)
@@ -183,7 +185,7 @@ def last_line(audit: Audit) -> tuple[str, str]:
 
 def _despite(audit: Audit) -> str:
     """Why a failed audit exits with 0."""
-    if audit.verdict.exit_code != 0:
+    if audit.verdict.exit_code != 0 or audit.verdict.status != "FAILED":
         return ""
     is_demonstration = audit.argv[:1] == ("demo",)
     return " because this is a demonstration; otherwise 1" if is_demonstration else " because of --exit-zero"

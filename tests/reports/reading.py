@@ -47,7 +47,7 @@ def fresh(name: str, audit: Audit) -> str:
 
 def visible(name: str, content: str) -> str:
     """What people read of a rendered report: no style, no chart axes, no config, no markup."""
-    if name == "html":
+    if name in ("html", "dossier-html"):
         content = re.sub(r"<style>.*?</style>|<svg.*?</svg>|<pre>.*?</pre>|<meta[^>]*>", " ", content, flags=re.S)
         return re.sub(r"<[^>]+>", " ", content)
     if name == "sarif":

@@ -146,7 +146,7 @@ def test_names_of_controls_that_differ_by_seed_are_all_named() -> None:
     assert names.control("a control of a plug-in") == "a control of a plug-in"
 
 
-@pytest.mark.parametrize(("shown", "unit", "number"), [("value", "share", "80.8"), ("excess", "auc", "2.5 less")])
+@pytest.mark.parametrize(("shown", "unit", "number"), [("value", "share", "80.8"), ("excess", "auc", "2.5 below 0")])
 def test_numbers_of_the_matrix_are_in_percent_and_points(shown: Any, unit: Unit, number: str) -> None:
     headline = compared.comparison_of((0,)).arms[0].headlines[0]
     value = Estimate(value=0.808 if shown == "value" else -0.0251)
@@ -185,5 +185,5 @@ def test_without_a_twin_it_is_said_why_a_large_leak_is_not_settled_and_what_to_g
     audit = audit_of([cell(measurement(0.45, 0.4, 0.55, metric=ranking, at_most="medium"))])
     (result,) = undefended(audit)
     assert "without the model's training recipe" in said(result)
-    (step,) = steps(audit, [result])
+    *_, step = steps(audit, [result])
     assert step.text.startswith("Give the model's training recipe")

@@ -60,7 +60,7 @@ def test_a_step_is_a_command_with_the_path_of_the_target() -> None:
     lines = REPORT.render(audit, plain=True).splitlines()
     target = "'out/my model-coarse-outputs-digits-1'"
     assert f"Do first 1: auditor defend 'out/my model' --defense coarse-outputs:digits=1 -o {target}" in lines
-    assert f"Do first 1: auditor run {target} --only posterior-similarity" in lines
+    assert f"Do first 1: auditor run {target}" in lines
     unknown = samples.realistic().model_copy(update={"config_file": ""})
     assert "--defense" not in REPORT.render(unknown, plain=True)
 
