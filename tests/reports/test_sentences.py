@@ -113,12 +113,9 @@ def test_the_word_follows_the_stem(stem: str) -> None:
 def test_steps_answer_what_is_over_or_open_worst_first() -> None:
     audit = samples.realistic()
     found = steps(audit, undefended(audit))
-    assert [step.findings for step in found] == [
-        ("privacy-link-stealing",),
-        ("shift-miscalibrated",),
-        (),
-        ("shift-worst-group",),
-    ]
+    open_ = ("shift-worst-group",)
+    wanted = [("privacy-link-stealing",), open_, ("shift-miscalibrated",), (), open_]
+    assert [step.findings for step in found] == wanted
     assert found[0].text == TEMPLATES["privacy-link-stealing"].first
     assert steps(samples.clean(), undefended(samples.clean())) == []
     failed = steps(samples.untrusted(), undefended(samples.untrusted()))
