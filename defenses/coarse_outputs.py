@@ -36,7 +36,8 @@ class CoarseOutputs:
 
     Attributes:
         top_k: how many posteriors are served, the largest; the mass of the others is shared equally among them.
-        digits: decimals that posteriors are rounded to, so that they still add up to 1 (largest remainders).
+        digits: decimals that posteriors are rounded to, so that they still add up to 1 (largest remainders); 1 where
+            none of the three is given.
         labels_only: the predicted class has 1, every other 0.
 
     Source: Shokri et al., "Membership inference attacks against machine learning models", S&P 2017, section VIII
@@ -58,11 +59,8 @@ class CoarseOutputs:
                 f"labels-only with {' and '.join(given)} cannot be used: a class alone has no posterior to cut or "
                 "round. Give one or the other"
             )
-        if not self.labels_only and not given:
-            raise ValueError(
-                "no way to answer more coarsely was given; expected top-k=K, digits=D, both, or labels-only=true, as "
-                f"in {self.id}:digits=1"
-            )
+        if not self.labels_only and not given:  # the one that costs least, so that the bare name means something
+            object.__setattr__(self, "digits", 1)
         return self
 
     def fit(self, target: Target, task: DefenseTask) -> Target:

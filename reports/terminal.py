@@ -199,6 +199,8 @@ def _audit_screen(audit: Audit, screen: Screen) -> Iterable[RenderableType]:
         yield screen.tagged(line.status, line.title, text)
     if len(lines) > _LINES_SHOWN + 3:
         yield screen.text(f"{count(len(lines) - _LINES_SHOWN - 3, 'more result')} over the limit or not settled")
+    if retrained := verdict.retrained(audit):
+        yield from screen.labelled("Retrained", [retrained])
     yield from screen.gap()
     found = steps(audit, near)[:SHOWN]
     if found:

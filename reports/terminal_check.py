@@ -32,6 +32,7 @@ def check_parts(
     """
     yield screen.text(words.auditable(target, checks, failed), "bold")
     yield from (screen.text(closed(fact)) for fact in words.facts(target))
+    yield from screen.labelled("Call", [text] if (text := words.called(target)) else [])
     for row in checks:
         if row.status in ("warn", "fail"):
             yield from screen.labelled(names.CHECKS[row.status], [closed(f"{row.id}: {row.evidence}")])

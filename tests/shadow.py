@@ -8,16 +8,24 @@ aside), and a draw from a generator of the CPU. Torch is told of it once a proce
 from __future__ import annotations
 
 import functools
+import os
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
+ALONE = "AUDITOR_ALONE"
+"""Set where a process was started for these tests alone."""
+own_process = pytest.mark.skipif(
+    not os.environ.get(ALONE),
+    reason="torch takes no new device after its first gradient: tests/test_alone.py runs this in a process of its own",
+)
 SHADOW = "shadow:0"
 NAME = "shadow"
 COMPOSITES = ("CompositeExplicitAutogradNonFunctional", "CompositeExplicitAutograd")

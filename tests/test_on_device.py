@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.on_device import CASES, measured, pairs
-from tests.shadow import install
+from tests.shadow import install, own_process
+
+pytestmark = own_process
 
 QUICK = ("strata", "strata of gap", "corruption of graphs")
 ORDER_OF_SUMS = {"graphmi": 0.02, "graphmi of gat": 0.0}

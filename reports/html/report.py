@@ -166,7 +166,7 @@ class HtmlReport:
             status=verdict.last_line(safe)[0],
             headline=verdict.headline(safe),
             decision=_decision(safe, near, item),
-            unsettled="" if is_claim else verdict.unsettled(near, item),
+            unsettled="" if is_claim or grid is not None else verdict.unsettled(near, item),
             last=last,
             further=verdict.further(safe),
             policy=verdict.policy(safe),

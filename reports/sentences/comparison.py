@@ -168,8 +168,9 @@ def headline(name: str, comparison: Comparison) -> str:
     return f"{name}: {text}." + (f" {closed(why(few))}" if few else "")
 
 
-def beside_none(arm: Arm, results: Iterable[Result]) -> str:
+def beside_none(arm: Arm, results: Sequence[Result]) -> str:
     """What is another number than without a defence, better first, and what is over its limit with it."""
+    sure, before = confidence(results, arm.arm), confidence(results, NONE)
     better: list[str] = []
     worse: list[str] = []
     for line in arm.headlines:
@@ -181,7 +182,8 @@ def beside_none(arm: Arm, results: Iterable[Result]) -> str:
         if (said := write.said(harm.value or 0.0)) != "no difference":
             between = f" ({write.between(harm)})" if harm.has_interval else ""
             (worse if (harm.value or 0.0) > 0 else better).append(f"{names.column(line)[0]} {said}{between}")
-    text = "; ".join((*better, *worse)) or "nothing that was measured differs"
+    moved = [f"confidence {sure}, {before} before"] if sure != before else []
+    text = "; ".join((*better, *worse, *moved)) or "nothing that was measured differs"
     over = list(dict.fromkeys(names.asked(r) for r in results if r.arm == arm.arm and r.has_status("fail")))
     return closed(f"{text}. Over the limit with it: {listed(over)}" if over else text)
 

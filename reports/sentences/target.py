@@ -113,6 +113,11 @@ def fitted(before: TargetRow, after: TargetRow, fit: Fit) -> list[str]:
     ]
 
 
+def called(target: TargetRow) -> str:
+    """How the model is called: a wrong call is a wrong number; empty where that was not recorded."""
+    return str(target.provenance.get("call", {}).get("forward") or "")
+
+
 def offers(target: TargetRow) -> str:
     """What the model lets others do, and the digest of its content."""
     return f"offers {listed(target.capabilities)} · digest {target.digest[:12]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from auditor.document import NONE, Audit, Result
+from auditor.document import NONE, RECIPE, Audit, Result
 from auditor.document.codes import (
     BrokeOff,
     Interrupted,
@@ -71,6 +71,17 @@ def decision(audit: Audit, results: Sequence[Result], item: str) -> str:
     if seen is None:
         return text
     return f"{text} Seen within its limit: {closed(figure(seen, item).line)}"
+
+
+def retrained(audit: Audit) -> str:
+    """What new trainings of the recipe come to, of the judged results; empty where none was asked for."""
+    results = [result for result in audit.results if result.arm == RECIPE and result.judgement is not None]
+    if not results:
+        return ""
+    counts = {status: sum(r.has_status(status) for r in results) for status in ("fail", "inconclusive", "pass")}
+    said = {"fail": "over the limit", "inconclusive": "not settled", "pass": "within the limit or not found"}
+    parts = [f"{digits(number)} {said[status]}" for status, number in counts.items() if number]
+    return closed(f"of {names.arm(RECIPE)}: {', '.join(parts)}")
 
 
 def unsettled(results: Sequence[Result], item: str) -> str:

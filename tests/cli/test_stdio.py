@@ -16,6 +16,7 @@ import pytest
 
 from auditor.document import from_bytes, sealed, to_bytes
 from auditor.printable import ascii_form
+from reports.terminal import TerminalReport
 from tests.reports import samples
 from tests.reports.compared import AUDITS
 
@@ -92,10 +93,13 @@ def test_an_error_that_cannot_be_told_keeps_its_code() -> None:
 
 
 def test_ascii_forms_stand_for_the_signs_of_a_report(documents: dict[int, Path]) -> None:
-    wide = _run(f'"$@" {documents[1]}').stdout.decode()
-    narrow = _run(f'"$@" {documents[1]}', **C_LOCALE).stdout.decode("ascii")
-    assert {"·", "≤", "•", "→"} <= set(wide)
-    assert narrow.count("?") == wide.count("?"), "a sign without an ASCII form"
+    """In a pipe, and more so where the encoding has nothing else."""
+    piped = _run(f'"$@" {documents[1]} --verbose').stdout.decode("ascii")
+    narrow = _run(f'"$@" {documents[1]} --verbose', **C_LOCALE).stdout.decode("ascii")
+    screen = TerminalReport().render(from_bytes(documents[1].read_bytes()), verbose=True)
+    assert {"·", "≤", "•"} <= set(screen)
+    assert narrow == piped
+    assert piped.count("?") == screen.count("?"), "a sign without an ASCII form"
     assert ascii_form("− ≤ ≥ → ± … · ─ │ é") == "- <= >= -> +/- ... * - | e"
 
 

@@ -321,8 +321,6 @@ def test_edges_that_move_no_coarse_answer_are_not_taken_for_edges_that_nothing_u
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("coarse-outputs", "no way to answer more coarsely"),
-        ("coarse-outputs:labels-only=false", "no way to answer more coarsely"),
         ("coarse-outputs:digits=0", "digits=0"),
         ("coarse-outputs:digits=7", "digits=7"),
         ("coarse-outputs:digits=1.5", "a whole number"),

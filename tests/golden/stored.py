@@ -14,7 +14,7 @@ from tests.golden.table import Table
 
 DATA = Path(__file__).parent / "data"
 VERSIONS = ("torch", "numpy", "scipy", "scikit-learn")
-SAME_MACHINE, OTHER_MACHINE = 1e-12, 1e-6
+SAME_MACHINE, OTHER_MACHINE = 1e-10, 1e-6
 MISSING = "missing"
 SHOWN = 20
 

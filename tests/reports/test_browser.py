@@ -84,7 +84,7 @@ def test_charts_are_visible_and_legible(browser: Any, pages: dict[str, Path], da
         " return [b.width, b.height, t.length, getComputedStyle(t[0]).fill,"
         " Math.min(...t.map(e => e.getBoundingClientRect().height))]})"
     )
-    assert len(charts) == (8 if name == "realistic" else 9)
+    assert len(charts) == 5
     background = browser.execute_script(
         "return getComputedStyle(document.querySelector('.card:not(.verdict)')).backgroundColor"
     )

@@ -134,7 +134,10 @@ def test_paths_hold_wherever_the_model_s_code_goes(tmp_path: Path, monkeypatch: 
 
 def test_a_worker_that_ends_between_two_cells_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is lost with it: its last cell is told already."""
-    idle, fresh = SimpleNamespace(loaded=True, cell=None, how_it_ended=lambda: "gone", end=lambda: None), object()
+    idle, fresh = (
+        SimpleNamespace(job=None, loaded=True, cell=None, how_it_ended=lambda: "gone", end=lambda: None),
+        object(),
+    )
     monkeypatch.setattr(Worker, "start", lambda *_: fresh)
     pool = object.__new__(Processes)
     pool._workers, pool._job, pool._inbox = [idle], None, None  # type: ignore[list-item, assignment]

@@ -27,8 +27,10 @@ from auditor.targets.relaxation import Relaxation
 from auditor.targets.target import ModelHandle
 from auditor.targets.validity import validity_rows
 from auditor.targets.validity.elsewhere import random_order
-from tests.shadow import SHADOW, install
+from tests.shadow import SHADOW, install, own_process
 from tests.toys import sbm_graph, toy_target
+
+pytestmark = own_process
 
 GRAPH = sbm_graph(40, degree=4.0)
 FAMILIES = {"gcn": GCN, "gat": GAT, "sage": GraphSAGE, "gin": GIN}

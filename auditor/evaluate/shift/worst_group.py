@@ -56,7 +56,7 @@ class WorstGroup:
         items sees least.
         """
         z = float(stats.norm.ppf(0.5 + self.confidence / 2))
-        return z * math.sqrt(self.chance * (1 - self.chance) / float(self.items.min()))
+        return z * math.sqrt(max(self.chance * (1 - self.chance), 0.0) / float(self.items.min()))
 
 
 def worst_group(
