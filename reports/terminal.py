@@ -188,7 +188,7 @@ def _screen(audit: Audit, screen: Screen, where: str, *, more: bool) -> Iterable
 
 
 def _audit_screen(audit: Audit, screen: Screen) -> Iterable[RenderableType]:
-    item, near = views.item(audit), views.nearest(views.undefended(audit))
+    item, near = views.item(audit), views.nearest(views.deciding(audit))
     status = verdict.WORDS[audit.verdict.status]
     yield screen.text(f"{audit.target.name}: {status}. {verdict.headline(audit)}", "bold")
     yield screen.text(verdict.decision(audit, near, item))

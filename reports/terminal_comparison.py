@@ -15,7 +15,6 @@ from reports.comparison import Grid, Row, broken, leading, to
 from reports.sentences import comparison as words
 from reports.sentences import names
 from reports.sentences.numbers import MISSING, closed, count
-from reports.sentences.steps import target_path
 from reports.terminal_layout import Screen
 
 _NUMBER = 14  # columns of `1.2 better to`
@@ -38,7 +37,7 @@ def comparison_screen(audit: Audit, compared: Comparison, screen: Screen) -> Ite
     sure = {row.name: words.confidence(audit.results, row.name) for row in rows}
     sure = sure if any(text != MISSING for text in sure.values()) else {}
     yield from screen.table(
-        ("", *(names.column(grid.columns[k])[0] for k in shown), *(["confidence"] if sure else [])),
+        ("", *(words.head(grid.columns[k], audit.results)[0] for k in shown), *(["confidence"] if sure else [])),
         (
             "",
             *(f"{names.column(grid.columns[k])[1]} {words.arrow(grid.columns[k])}".strip() for k in shown),
@@ -60,8 +59,9 @@ def comparison_screen(audit: Audit, compared: Comparison, screen: Screen) -> Ite
         yield from screen.labelled("Changes", [words.beside_none(row.arm, audit.results)] if row.arm.headlines else [])
         yield from screen.labelled("Buys", words.buys(row.arm) or [words.NOTHING_COMPARED])
         yield from screen.labelled("Costs", words.costs(row.arm))
+        yield from screen.labelled("Use", words.use(row.arm))
         yield from screen.labelled("Guarantee", [closed(words.guarantee(row.arm))])
-    if command := words.again(audit, target_path(audit)):
+    if command := words.again(audit):
         yield from screen.gap()
         yield from screen.labelled("Next", [command])
     yield from screen.gap()
@@ -83,10 +83,6 @@ def _leading_rows(grid: Grid) -> list[Row]:
 
 def _name(row: Row) -> str:
     return f"  {row.short}" if row.is_control else names.arm(row.name)
-
-
-def _unit(column: Headline) -> str:
-    return f"{names.column(column)[1]} {words.arrow(column)}".strip()
 
 
 def _value(cell: Headline | None) -> str:
@@ -161,7 +157,7 @@ def _said(grid: Grid) -> Iterable[RenderableType]:
     for row in grid.asked:
         for decision in row.arm.decisions:
             small = (f"  {decision.probe}" if decision.probe else "", "dim")
-            lines.add_row("•", Text.assemble((row.name, "bold"), f": {words.decided(decision)}", small))
+            lines.add_row("•", Text.assemble((row.name, "bold"), f": {words.decided(decision, row.arm)}", small))
     yield from _titled("What may be said", lines)
 
 

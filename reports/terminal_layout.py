@@ -58,6 +58,16 @@ def styled(text: str, status: str) -> Text:
     return Text(text, style=STYLE.get(status, ""))
 
 
+def pasteable(command: str, width: int) -> str:
+    """A command on lines of at most `width` columns that a shell reads as one: broken at spaces, with backslashes."""
+    lines = [""]
+    for word in command.split(" "):
+        if lines[-1] and len(lines[-1]) + len(word) + 3 > width:
+            lines.append("   ")
+        lines[-1] += word if not lines[-1].strip() else f" {word}"
+    return " \\\n".join(lines)
+
+
 def grid(*widths: int) -> Table:
     """Columns of fixed widths and a last one that takes the rest."""
     table = Table.grid(padding=(0, 1, 0, 0), expand=True)
@@ -124,7 +134,7 @@ class Screen:
             row = grid(3)
             row.add_row(Text(f"{number:>2}."), Text(text))
             for command in commands:
-                row.add_row("", Text(command, style="cyan"))
+                row.add_row("", Text(pasteable(command, self.width - 5), style="cyan"))
             yield row
 
     def table(

@@ -97,10 +97,17 @@ def briefly(audit: Audit) -> list[Answer]:
     lines = []
     for answer in answers(audit):
         lines.append(answer)
-        for result in nearest(of_family(undefended(audit), answer.family)):
+        for result in nearest(of_family(deciding(audit), answer.family)):
             if result is not answer.result and word(result) not in (SEEN, ABSENT):
                 lines.append(replace(answer, status=word(result), text="", result=result))
     return lines
+
+
+def deciding(audit: Audit) -> list[Result]:
+    """What a verdict rests on: `undefended`, and what is over its limit in models that the recipe trained anew."""
+    if audit.comparison is not None:
+        return undefended(audit)
+    return [result for result in judged(audit) if result.arm != RECIPE or result.has_status("fail")]
 
 
 def is_control(audit: Audit, result: Result) -> bool:

@@ -175,7 +175,7 @@ def compared(audit: Audit, grid: Grid) -> Compared | None:
     shown = leading(grid.columns, _COLUMNS_SHOWN)
     rows = grid.rows[:_ROWS_SHOWN]
     over = {r.arm: r.estimate for r in audit.results if r.question == "over-confidence"}
-    heads = [(names.column(grid.columns[k])[0], _unit(grid.columns[k])) for k in shown]
+    heads = [(words.head(grid.columns[k], audit.results)[0], _unit(grid.columns[k])) for k in shown]
     columns = [[None if row.cells[k] is None else row.cells[k].estimate for row in rows] for k in shown]  # type: ignore[union-attr]
     texts = [[_value(row.cells[k]) for row in rows] for k in shown]
     if over:

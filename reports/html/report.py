@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from auditor.document import NONE, Audit, Result
+from auditor.document import NONE, RECIPE, Audit, Result
 from auditor.guarantee import Guarantee
 from reports import views
 from reports.comparison import Grid, to
@@ -19,7 +20,7 @@ from reports.html.charts import Drawing, series_drawing
 from reports.neutral import neutral
 from reports.sentences import claim, comparison, glossary, names, numbers, target, verdict
 from reports.sentences.compose import OPEN, OVER, SEEN, nearness, said, word
-from reports.sentences.steps import SHOWN, steps, target_path
+from reports.sentences.steps import SHOWN, steps
 from reports.sentences.templates import excess_cell, figure, template
 from reports.views import Answer
 
@@ -111,10 +112,8 @@ class HtmlReport:
         What is always there is rendered first; charts that are folded away fill what is left of the page's size.
         """
         safe = neutral(audit)
-        sections = _families(safe)
-        bare = self._page(safe, sections)
-        room = PAGE_BYTES - len(bare.encode())
-        main = _main_charts(safe)
+        sections, main = _families(safe), [] if views.is_claim(safe) else _main_charts(safe)
+        room = PAGE_BYTES - len(_page(safe, sections, main).encode())
         filled = [_with_charts(section, safe, index, main) for index, section in enumerate(sections)]
         kept = []
         for section in filled:
@@ -125,81 +124,86 @@ class HtmlReport:
                     charts.append(chart)
             left_out = len(section.charts) - len(charts) + section.charts_left_out
             kept.append(replace(section, charts=charts, charts_left_out=left_out))
-        return self._page(safe, kept)
+        return _page(safe, kept, main)
 
-    def _page(self, safe: Audit, sections: list[FamilyOnPage]) -> str:
-        grid = None if safe.comparison is None else Grid.of(safe.comparison)
-        folder = files("reports.html")
-        style = folder.joinpath("style.css").read_text(encoding="utf-8")
-        source = folder.joinpath("page.html.j2").read_text(encoding="utf-8")
-        # No loader: the template can include nothing. Undefined names are errors, not blanks.
-        environment = Environment(
-            autoescape=True, undefined=StrictUndefined, trim_blocks=False, keep_trailing_newline=True
-        )
-        page = environment.from_string(source)
-        item, is_claim = views.item(safe), views.is_claim(safe)
-        undefended = views.undefended(safe)
-        near = views.nearest(undefended)
-        _, last = verdict.last_line(safe)
-        answers = views.answers(safe)
-        tracks, tracks_left_out = ([], 0) if is_claim else pictures.overview(safe)
-        checks = views.checks(safe)
-        return page.render(
-            audit=safe,
-            style=Markup(style),
-            tone=lambda status: _TONES.get(status, "none"),
-            names=names,
-            numbers=numbers,
-            excess_cell=excess_cell,
-            words=comparison,
-            source=views.source,
-            word=word,
-            said=lambda result: said(result, item),
-            figure=lambda result: figure(result, item),
-            who=lambda result: template(result.finding).brief.who,
-            signs=pictures.SIGNS,
-            told=lambda answer: "seen" if answer.status == SEEN else _tone(answer.result),
-            to=to,
-            folded_rows=FOLDED_ROWS,
-            arm_rows=ARM_ROWS,
-            sign=_SIGNS[safe.verdict.status],
-            status=verdict.last_line(safe)[0],
-            headline=verdict.headline(safe),
-            decision=_decision(safe, near, item),
-            unsettled="" if is_claim or grid is not None else verdict.unsettled(near, item),
-            last=last,
-            further=verdict.further(safe),
-            policy=verdict.policy(safe),
-            coverage=verdict.coverage(safe),
-            passed=target.passed(checks),
-            target_facts=target.facts(safe.target),
-            answers=answers,
-            others=_others(answers, undefended),
-            steps=steps(safe, near)[:SHOWN],
-            checks=checks,
-            families=sections,
-            matrix=_matrix(safe),
-            grid=grid,
-            again=grid and comparison.again(safe, target_path(safe)),
-            compared=grid and pictures.compared(safe, grid),
-            tracks=tracks,
-            tracks_left_out=tracks_left_out,
-            limitless=0 if is_claim else sum(nearness(result) is None for result in undefended),
-            odd_scale=any(result.judgement is not None and result.judgement.threshold == 0 for result in undefended),
-            marks=pictures.limit_marks(),
-            link_bars=None if is_claim else pictures.links(safe),
-            group_bars=None if is_claim else pictures.groups(safe),
-            main_charts=[] if is_claim else _main_charts(safe),
-            no_test=numbers.listed(names.NO_TEST),
-            glossary=glossary.entries(is_claim=is_claim, is_comparison=grid is not None),
-            claim_lines=claim.lines(safe) if is_claim else [],
-            bounds=claim.bound_rows(facts) if is_claim and (facts := claim.found(safe)) else [],
-            bound_heads=claim.HEADS,
-            guarantees=_guarantees(safe),
-            missing=views.listed_missing(safe),
-            unasked=[answer.title.lower() for answer in answers if not answer.asked],
-            config=_config(safe),
-        )
+
+@cache
+def _template() -> tuple[Template, str]:
+    """The template and the style sheet."""
+    folder = files("reports.html")
+    # No loader: the template can include nothing. Undefined names are errors, not blanks.
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False, keep_trailing_newline=True)
+    page = environment.from_string(folder.joinpath("page.html.j2").read_text(encoding="utf-8"))
+    return page, folder.joinpath("style.css").read_text(encoding="utf-8")
+
+
+def _page(safe: Audit, sections: list[FamilyOnPage], main: list[ChartOnPage]) -> str:
+    grid = None if safe.comparison is None else Grid.of(safe.comparison)
+    page, style = _template()
+    item, is_claim = views.item(safe), views.is_claim(safe)
+    undefended = views.undefended(safe)
+    near = views.nearest(views.deciding(safe))
+    _, last = verdict.last_line(safe)
+    answers = views.answers(safe)
+    tracks, tracks_left_out = ([], 0) if is_claim else pictures.overview(safe)
+    checks = views.checks(safe)
+    return page.render(
+        audit=safe,
+        style=Markup(style),
+        tone=lambda status: _TONES.get(status, "none"),
+        names=names,
+        numbers=numbers,
+        excess_cell=excess_cell,
+        words=comparison,
+        source=views.source,
+        word=word,
+        said=lambda result: said(result, item),
+        figure=lambda result: figure(result, item),
+        who=lambda result: template(result.finding).brief.who,
+        signs=pictures.SIGNS,
+        told=lambda answer: "seen" if answer.status == SEEN else _tone(answer.result),
+        to=to,
+        folded_rows=FOLDED_ROWS,
+        arm_rows=ARM_ROWS,
+        sign=_SIGNS[safe.verdict.status],
+        status=verdict.last_line(safe)[0],
+        headline=verdict.headline(safe),
+        decision=_decision(safe, near, item),
+        unsettled="" if is_claim or grid is not None else verdict.unsettled(near, item),
+        last=last,
+        further=verdict.further(safe),
+        policy=verdict.policy(safe),
+        coverage=verdict.coverage(safe),
+        passed=target.passed(checks),
+        target_facts=target.facts(safe.target),
+        answers=answers,
+        others=_others(answers, undefended),
+        steps=steps(safe, near)[:SHOWN],
+        checks=checks,
+        families=sections,
+        matrix=_matrix(safe),
+        recipe_matrix=any(result.arm == RECIPE for result in safe.results),
+        grid=grid,
+        again=grid and comparison.again(safe),
+        compared=grid and pictures.compared(safe, grid),
+        tracks=tracks,
+        tracks_left_out=tracks_left_out,
+        limitless=0 if is_claim else sum(nearness(result) is None for result in undefended),
+        odd_scale=any(result.judgement is not None and result.judgement.threshold == 0 for result in undefended),
+        marks=pictures.limit_marks(),
+        link_bars=None if is_claim else pictures.links(safe),
+        group_bars=None if is_claim else pictures.groups(safe),
+        main_charts=main,
+        no_test=numbers.listed(names.NO_TEST),
+        glossary=glossary.entries(is_claim=is_claim, is_comparison=grid is not None),
+        claim_lines=claim.lines(safe) if is_claim else [],
+        bounds=claim.bound_rows(facts) if is_claim and (facts := claim.found(safe)) else [],
+        bound_heads=claim.HEADS,
+        guarantees=_guarantees(safe),
+        missing=views.listed_missing(safe),
+        unasked=[answer.title.lower() for answer in answers if not answer.asked],
+        config=_config(safe),
+    )
 
 
 def _tone(result: Result | None) -> str:

@@ -165,6 +165,10 @@ def ranked(found: str, other: str = "a random pair") -> Drawn:
 
     def figure(result: Result, item: str) -> Figure:
         control = result.control
+        if result.unit == "errors" and (result.own.value or 0.0) >= 0:
+            spared = Shares.comparing(result.own.value)(result.own.value)
+            text = f"errors of a guess avoided in telling the {found} from {other}"
+            return Figure(spared, text, f"{spared} {text}")
         if result.unit != "auc" or control is None:
             return _beside(result, item)
         own, beside = result.own.value, control.estimate.value

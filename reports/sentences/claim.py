@@ -23,6 +23,7 @@ ADVICE: Final = {
     "CONSISTENT": "Not refuted, not proven: a stronger adversary may exist.",
 }
 """What follows from each verdict word."""
+UNRUN: Final = "No run was audited: arithmetic says nothing of the code. This is not a pass."
 _LARGEST = 20.0
 """Epsilon from which on the odds are a number that nobody can picture."""
 _SEEN = {
@@ -70,6 +71,11 @@ def headline(claim: Mapping[str, Any]) -> str:
 def verdict(facts: ClaimFacts) -> str:
     """The verdict word and why, without a full stop."""
     return f"{facts.verdict}: {why(facts)}"
+
+
+def advice(facts: ClaimFacts) -> str:
+    """What follows from the verdict word, and where no run was audited that it says nothing of the code."""
+    return UNRUN if facts.verdict == "UNDERPOWERED" and facts.reason == "not-run" else ADVICE[facts.verdict]
 
 
 def odds(facts: ClaimFacts) -> str:

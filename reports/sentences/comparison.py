@@ -25,9 +25,11 @@ from auditor.document.codes import (
     TriedEdits,
     UntrustedArm,
 )
+from auditor.document.results import Unit
 from auditor.guarantee import STANDING
 from reports.sentences import names
-from reports.sentences.numbers import MISSING, Differences, closed, count, digits, ends, listed, value_cell
+from reports.sentences.numbers import MISSING, Differences, closed, count, digits, ends, listed, lowered, value_cell
+from reports.sentences.templates import template
 
 WORDS: Final[Mapping[str, str]] = {
     "helps": "helps",
@@ -56,17 +58,22 @@ _TRIED = {
 UNDECIDED: Final = "NOT DECIDED"
 NOTHING_COMPARED: Final = "Nothing is decided: it has no control of its own that lacks its idea."
 CONTROLS: Final = "Indented: controls that lack one idea of the defence above them; ↑ more is better, ↓ less is better."
+_REPLACED = ("--seeds", "-o", "--out")
+"""Options of a comparison that the next one has of its own."""
 PARETO = (
     "Pareto: no other row is at least as good in every column and better in one, by the values alone, without their "
     "intervals."
 )
 
 
-def decided(decision: Decision) -> str:
-    """What may be said of a defence in one respect."""
+def decided(decision: Decision, arm: Arm | None = None) -> str:
+    """What may be said of a defence in one respect; its arm says in which unit its probe's headline is."""
     untrusted = [why(code) for code in decision.codes if isinstance(code, UntrustedArm)]
     reasons = [why(code) for code in decision.codes if not isinstance(code, UntrustedArm | NoUtility)]
-    said = f"{_word(decision)}, {compared}" if (compared := _compared(decision)) else _word(decision)
+    headlines = () if arm is None or not decision.probe else arm.headlines
+    unit: Unit = next((line.unit for line in headlines if line.probe == decision.probe), "share")
+    compared = _compared(decision, unit)
+    said = f"{_word(decision)}, {compared}" if compared else _word(decision)
     return closed(f"{about(decision)}: {': '.join((*untrusted, '; '.join((said, *reasons))))}")
 
 
@@ -121,13 +128,13 @@ def why(code: DecisionCode) -> str:
             assert_never(code)
 
 
-def _compared(decision: Decision) -> str:
+def _compared(decision: Decision, unit: Unit) -> str:
     """`4.8 points better than CONTROL (between 4.1 and 5.5)`; empty where nothing is compared."""
     estimate = decision.estimate
     if estimate is None or estimate.value is None:
         return f"beside {decision.to}" if decision.to else ""
     gained = estimate.negated() if decision.about == "links" else estimate
-    write = Differences.of("share", gained, sides=("worse", "better"))
+    write = Differences.of(unit, gained, sides=("worse", "better"))
     other = "always naming the commonest class" if decision.about == "utility" else names.arm(decision.to)
     than = f" than {other}" if other else ""
     between = f" ({write.between(gained)})" if gained.has_interval else ""
@@ -142,8 +149,13 @@ def outcome(arm: Arm) -> str:
         return "NOT FITTED"
     parts = []
     for status in ("helps", "hurts"):
-        of = dict.fromkeys(about(decision) for decision in said if decision.status == status)
-        parts += [f"{WORDS[status].upper()} ({listed([_lower(text) for text in of])})"] if of else []
+        links = len({decision.probe for decision in said if decision.about == "links"})
+        of = dict.fromkeys(
+            about(decision) + (f" by {decision.probe}" if decision.about == "links" and links > 1 else "")
+            for decision in said
+            if decision.status == status
+        )
+        parts += [f"{WORDS[status].upper()} ({listed([lowered(text) for text in of])})"] if of else []
     if parts:
         return " and ".join(parts)
     statuses = {decision.status for decision in said}
@@ -168,6 +180,16 @@ def headline(name: str, comparison: Comparison) -> str:
     return f"{name}: {text}." + (f" {closed(why(few))}" if few else "")
 
 
+def head(column: Headline, results: Iterable[Result]) -> tuple[str, str]:
+    """What a column asks, and its unit; a leak is named by what its finding is called, since several share a metric."""
+    text, unit = names.column(column)
+    if column.family == "privacy":
+        found = (r for r in results if r.judgement is not None and (r.probe, r.metric) == (column.probe, column.metric))
+        result = next(found, None)
+        text = text if result is None else lowered(template(result.finding).brief.label(result, ""))
+    return text, unit
+
+
 def beside_none(arm: Arm, results: Sequence[Result]) -> str:
     """What is another number than without a defence, better first, and what is over its limit with it."""
     sure, before = confidence(results, arm.arm), confidence(results, NONE)
@@ -181,7 +203,7 @@ def beside_none(arm: Arm, results: Sequence[Result]) -> str:
         write = Differences.of(line.unit, harm)
         if (said := write.said(harm.value or 0.0)) != "no difference":
             between = f" ({write.between(harm)})" if harm.has_interval else ""
-            (worse if (harm.value or 0.0) > 0 else better).append(f"{names.column(line)[0]} {said}{between}")
+            (worse if (harm.value or 0.0) > 0 else better).append(f"{head(line, results)[0]} {said}{between}")
     moved = [f"confidence {sure}, {before} before"] if sure != before else []
     text = "; ".join((*better, *worse, *moved)) or "nothing that was measured differs"
     over = list(dict.fromkeys(names.asked(r) for r in results if r.arm == arm.arm and r.has_status("fail")))
@@ -190,29 +212,33 @@ def beside_none(arm: Arm, results: Sequence[Result]) -> str:
 
 def buys(arm: Arm) -> list[str]:
     """What is better than its controls, or not shown to be; what says that it is worse stands among the costs."""
-    return [decided(each) for each in arm.decisions if each.status != "hurts" and each.about != "utility"]
+    return [decided(each, arm) for each in arm.decisions if each.status != "hurts" and each.about != "utility"]
 
 
 def costs(arm: Arm) -> list[str]:
-    """What is worse than its controls, and whether what is left is of use."""
-    return [decided(each) for each in arm.decisions if each.status == "hurts" or each.about == "utility"]
+    """What is worse than its controls."""
+    return [decided(each, arm) for each in arm.decisions if each.status == "hurts" and each.about != "utility"]
 
 
-def again(audit: Audit, path: str) -> str:
-    """The command that runs enough seeds; empty where enough were run, or where the target has no path."""
+def use(arm: Arm) -> list[str]:
+    """Whether what is left of its accuracy is of use."""
+    return [decided(each, arm) for each in arm.decisions if each.about == "utility"]
+
+
+def again(audit: Audit) -> str:
+    """The same command with enough seeds; empty where enough were run, or where it is not known."""
     assert audit.comparison is not None
-    asked = [arm for arm in audit.comparison.arms if not arm.control_of and arm.arm != NONE]
-    few = [code for arm in asked for each in arm.decisions for code in each.codes if isinstance(code, FewSeeds)]
-    if not few or not path:
+    few = [c for arm in audit.comparison.arms for each in arm.decisions for c in each.codes if isinstance(c, FewSeeds)]
+    if not few or audit.argv[:1] != ("compare",):
         return ""
-    named = "".join(f" --defense {shlex.quote(arm.arm)}" for arm in asked)
+    words, kept = iter(audit.argv), []
+    for word in words:
+        if word in _REPLACED:
+            next(words, None)
+        elif not word.startswith(tuple(f"{option}=" for option in _REPLACED)):
+            kept.append(word)
     seeds = ",".join(map(str, range(max(code.needed for code in few))))
-    profile = "" if audit.profile == "standard" else f" --profile {audit.profile}"
-    return f"auditor compare {shlex.quote(path)}{named}{profile} --seeds {seeds}"
-
-
-def _lower(text: str) -> str:
-    return f"{text[:1].lower()}{text[1:]}"
+    return f"auditor {shlex.join(kept)} --seeds {seeds}"
 
 
 # ---- numbers of the matrix ------------------------------------------------------------------------------------------

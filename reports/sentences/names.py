@@ -206,7 +206,7 @@ def column(headline: Headline) -> tuple[str, str]:
         ", "
     )
     if headline.subset.startswith("eps="):
-        text = f"after edits of {subset(headline.subset).removesuffix(' edges')}"
+        text = f"right after edits of {subset(headline.subset)}"
     elif headline.subset in _PARTS:
         text += f" ({headline.subset.upper()})"
     unit = {"share": "of 100", "auc": "of 100", "errors": "of 100 errors"}.get(headline.unit, "")

@@ -80,6 +80,11 @@ def closed(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}{end}" if text else ""
 
 
+def lowered(text: str) -> str:
+    """The text with a small first letter, to stand inside a sentence."""
+    return f"{text[:1].lower()}{text[1:]}"
+
+
 def moment(iso: str | None) -> str:
     """`28 November 2026, 11:26 UTC`; empty for no time, as it stands where it is none."""
     try:

@@ -42,7 +42,7 @@ def lines(facts: RepairFacts) -> list[str]:
     if idle:
         said.append(f"edited while a part of the training nodes had no gradient: {digits(len(idle))}{_ids(idle)}")
     if own.ids("repaired"):
-        said.append("a repaired label is memorised now: run the membership probes on the result as well")
+        said.append("a repaired label is memorised now, which tells that its node was repaired")
     return [closed(text) for text in said]
 
 

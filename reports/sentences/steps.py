@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from auditor.document import Audit, Result
+from auditor.document import NONE, Audit, Result
 from auditor.document.codes import NotSeparable, Settle
 from auditor.document.facts import ClaimFacts
 from reports.sentences import names
@@ -20,8 +20,8 @@ from reports.sentences.briefs import Remedy
 from reports.sentences.claim import ADVICE
 from reports.sentences.codes import ways
 from reports.sentences.compose import OPEN, OVER, SEEN, is_found, word
-from reports.sentences.numbers import listed
-from reports.sentences.templates import template
+from reports.sentences.numbers import closed, listed
+from reports.sentences.templates import figure, template
 
 RUN_ONE: Final = "Audit a run as well (--defense, --train or --scores): arithmetic says nothing of the code."
 RECIPE_WANTED: Final = (
@@ -29,7 +29,7 @@ RECIPE_WANTED: Final = (
 )
 MORE_CANARIES: Final = "Settle what is open: more canaries or runs."
 BROKEN: Final = "Find out why tests broke off; until they run, nothing is shown by a pass."
-MEND: Final = "Mend the failed checks under “Can this audit be trusted?” and run the audit again."
+MEND: Final = "Mend the failed checks and run the audit again."
 TARGET_FILE: Final = "target.toml"
 SHOWN: Final = 3
 """Steps that a report names; nobody does more at once."""
@@ -53,24 +53,29 @@ class Step:
 
 
 def steps(audit: Audit, results: Iterable[Result]) -> list[Step]:
-    """What to do, in the order of the results; equal advice once. What only settles comes last."""
+    """What to do, in the order of the results; equal advice once.
+
+    What only settles comes behind it, and last what next to nothing would mend and no limit asks for.
+    """
     item, results = names.items(audit.target.task.level), list(results)
     found: dict[str, Step] = {}
+    last: dict[str, Step] = {}
     for result in results:
-        step = _repairing(audit, result)
+        step = _repairing(audit, result, item)
         if step is not None:
-            before = found.get(step.text, step)
-            found[step.text] = replace(before, findings=tuple(dict.fromkeys((*before.findings, *step.findings))))
+            kept = last if word(result) == SEEN else found
+            before = kept.get(step.text, step)
+            kept[step.text] = replace(before, findings=tuple(dict.fromkeys((*before.findings, *step.findings))))
     done = list(found.values())
     if any(cell.status in ("error", "timeout") for cell in audit.cells):
         done.append(Step(BROKEN))
     checks = (*audit.validity, *(row for cell in audit.cells for row in cell.validity))
     if any(row.status == "fail" for row in checks):
         done.append(Step(MEND))
-    return [*done, *_settling(audit, results, item)]
+    return [*done, *_settling(audit, results, item), *last.values()]
 
 
-def _repairing(audit: Audit, result: Result) -> Step | None:
+def _repairing(audit: Audit, result: Result, item: str) -> Step | None:
     """What lowers a result that is over its limit, or proven and open; one within it, where that is next to nothing."""
     amount = word(result)
     if isinstance(result.facts, ClaimFacts):
@@ -83,20 +88,30 @@ def _repairing(audit: Audit, result: Result) -> Step | None:
     if amount != OVER and not is_open and not (amount == SEEN and words.is_simple):
         return None
     remedies = words.brief.remedies
+    text = words.first if amount != SEEN else f"{closed(figure(result, item).line)} {words.first}"
     if not remedies:
-        verify = (_run(path, result.probe),) if path else ()
+        verify = (f"{_run(path, result.probe)}{_how(audit)}",) if path else ()
         return Step(words.first, commands=verify, findings=(result.finding,))
-    commands = _commands(path, remedies[0], result.probe) if path else ()
-    return Step(words.first, remedies[0].cost, commands, (result.finding,))
+    commands = _commands(path, remedies[0], result.probe, _how(audit)) if path else ()
+    return Step(text, remedies[0].cost, commands, (result.finding,))
 
 
 def target_path(audit: Audit) -> str:
-    """What the verbs are given to load this target again; empty where that was no config file."""
-    file = audit.config_file
+    """What the verbs are given to defend or audit this target again.
+
+    Empty where it was loaded from no config file, and for a defended one, which is defended from its base alone.
+    """
+    file = audit.config_file if audit.target.defense == NONE else ""
     return file if posixpath.basename(file) != TARGET_FILE else posixpath.dirname(file) or "."
 
 
-def _commands(path: str, remedy: Remedy, probe: str) -> tuple[str, ...]:
+def _how(audit: Audit) -> str:
+    """How deep the audit went and how it was judged, where not as usual: what verifies is held to the same."""
+    given = (("policy", audit.verdict.policy), ("fail-on", audit.config.get("fail_on", "")), ("profile", audit.profile))
+    return "".join(f" --{name} {shlex.quote(str(value))}" for name, value in given if value not in ("", "standard"))
+
+
+def _commands(path: str, remedy: Remedy, probe: str, how: str) -> tuple[str, ...]:
     """The command that applies a remedy, and the one that verifies it."""
     target, needs = shlex.quote(path), f" {remedy.needs}" if remedy.needs else ""
     if remedy.compares:
@@ -106,7 +121,7 @@ def _commands(path: str, remedy: Remedy, probe: str) -> tuple[str, ...]:
         )
     defended = _beside(path, re.sub(r"\W+", "-", remedy.defense))
     apply = f"auditor defend {target} --defense {remedy.defense}{needs} -o {shlex.quote(defended)}"
-    return apply, f"auditor run {shlex.quote(defended)}"
+    return apply, f"auditor run {shlex.quote(defended)}{how}"
 
 
 def _run(target: str, probe: str, more: str = "") -> str:

@@ -127,7 +127,8 @@ def passed(checks: Sequence[ValidityRow]) -> str:
     """`12 of 13 checks passed, 1 warns`."""
     statuses = [row.status for row in checks]
     parts = [f"{digits(statuses.count('pass'))} of {count(len(checks), 'check')} passed"]
-    for status, word in (("warn", "warns" if statuses.count("warn") == 1 else "warn"), ("fail", "failed")):
+    warns = "warns" if statuses.count("warn") == 1 else "warn"
+    for status, word in (("warn", warns), ("fail", "failed"), ("not_checked", "not checked")):
         parts += [f"{digits(statuses.count(status))} {word}"] if status in statuses else []
     return ", ".join(parts)
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from auditor import registry
-from auditor.document import Result
+from auditor.document import RECIPE, Result
 from auditor.document.facts import BudgetCurve
 from auditor.document.results import Question
 from reports.sentences import briefs, names, pictures
 from reports.sentences.briefs import Brief, Figure, Remedy
-from reports.sentences.numbers import FOUND, OWNER, Sides, difference_cell, value_cell
+from reports.sentences.numbers import FOUND, OWNER, Sides, difference_cell
 from reports.sentences.pictures import INSIDER, Words
 
 ANYONE = "anyone who receives the answers"
@@ -92,10 +92,11 @@ def basis(result: Result, control: str) -> str:
 def figure(result: Result, item: str) -> Figure:
     """The one figure of a result for somebody with ten seconds."""
     drawn = template(result.finding).brief.figure
-    if drawn is not None:
-        return drawn(result, item)
-    text = picture(result, item)
-    return Figure(value_cell(result.own.value, result.unit), text, text)
+    text = "" if drawn is not None else picture(result, item)
+    found = drawn(result, item) if drawn is not None else Figure("", text, text)
+    if result.arm != RECIPE:
+        return found
+    return Figure(found.large, found.text, f"of models that its recipe trained anew, {found.line}")
 
 
 def picture(result: Result, item: str) -> str:
@@ -113,11 +114,6 @@ OTHER: Final = Template(pictures.other, pictures.plain, "Find out what is behind
 _TEMPERATURE = Remedy("temperature", "Minutes; no class changes.")
 _COARSE = Remedy("coarse-outputs:digits=1", "Seconds; no class changes, and the answers say less.")
 _JOINT = Remedy("joint-cluster", "Trains the model anew; it may not help.", compares=True)
-_EDGE_FREE = Remedy(
-    "edge-rand:hops=0", "Trains a model that uses no edge; what edges are worth is lost.", compares=True
-)
-_WEIGHTS = Remedy("group-balanced", "Trains the model anew.", needs="--group COLUMN", compares=True)
-_FROZEN = Remedy("joint-cluster:prototypes=frozen", "Trains the model anew.", compares=True)
 
 TEMPLATES: Final[Mapping[str, Template]] = {
     "privacy-link-stealing": Template(
@@ -162,7 +158,7 @@ TEMPLATES: Final[Mapping[str, Template]] = {
             _EDITING,
             briefs.budget_label("Worse than without edges"),
             briefs.below_edge_free,
-            (_JOINT, _EDGE_FREE),
+            (_JOINT,),
         ),
     ),
     "shift-gap": Template(
@@ -179,7 +175,6 @@ TEMPLATES: Final[Mapping[str, Template]] = {
             exposure="that group is served",
             label=briefs.said("Weakest group"),
             figure=briefs.worst_group,
-            remedies=(_WEIGHTS,),
         ),
     ),
     "shift-miscalibrated": Template(
@@ -223,7 +218,6 @@ TEMPLATES: Final[Mapping[str, Template]] = {
             "links are confidential and the file is handed out",
             _few_or("Links read from the table of clusters"),
             briefs.links("its table"),
-            (Remedy("joint-cluster:assignment=nearest", "Trains the model anew.", compares=True),),
         ),
     ),
     "joint-small-prototype": Template(
@@ -237,7 +231,6 @@ TEMPLATES: Final[Mapping[str, Template]] = {
             "the file is handed out",
             briefs.said("Averages of next to nobody"),
             briefs.shipped("stored average", "of under 5 nodes"),
-            (Remedy("joint-cluster:min-occupancy=5", "Trains the model anew.", compares=True),),
         ),
     ),
     "joint-live-needs-training-graph": Template(
@@ -250,14 +243,13 @@ TEMPLATES: Final[Mapping[str, Template]] = {
             "the file is handed out",
             briefs.said("Training nodes in the file"),
             briefs.shipped("training node", "named in the file"),
-            (_FROZEN,),
         ),
     ),
     "joint-cluster-jump": Template(
         _said("whoever adds edges can move a node to another cluster"),
         pictures.jump,
         "Store the averages (prototypes=frozen).",
-        brief=Brief("whoever adds edges", _EDITING, briefs.said("Nodes moved to another cluster"), remedies=(_FROZEN,)),
+        brief=Brief("whoever adds edges", _EDITING, briefs.said("Nodes moved to another cluster")),
     ),
     "prototype-membership": Template(
         _said(f"{HOLDER} can tell who is in an average"),
@@ -277,7 +269,7 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         pictures.prototype_edit,
         "Store the averages (prototypes=frozen).",
         items="cluster",
-        brief=Brief(INSIDER, _EDITING, briefs.said("Edits at a cluster"), remedies=(_FROZEN,)),
+        brief=Brief(INSIDER, _EDITING, briefs.said("Edits at a cluster")),
     ),
     "defense-gain": Template(
         pictures.costs_answers, pictures.gain, "Leave the defence out, unless for its guarantee.", brief=_DEFENDED

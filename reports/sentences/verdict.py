@@ -16,7 +16,7 @@ from auditor.document.codes import (
 from reports.sentences import claim, names
 from reports.sentences.codes import holes
 from reports.sentences.compose import OPEN, is_found, word
-from reports.sentences.numbers import Differences, Shares, closed, count, digits, listed
+from reports.sentences.numbers import Differences, Shares, closed, count, digits, listed, lowered
 from reports.sentences.templates import figure, template
 
 _NAMED = 4
@@ -59,7 +59,7 @@ def decision(audit: Audit, results: Sequence[Result], item: str) -> str:
         item: what one test item is.
     """
     if audit.verdict.exit_code == 130 or audit.verdict.status == "INCOMPLETE":
-        return f"No answer yet: {_lower(_missing(audit))}"
+        return f"No answer yet: {lowered(_missing(audit))}"
     failing = next((result for result in results if result.has_status("fail")), None)
     if failing is not None:
         words = template(failing.finding)
@@ -90,10 +90,6 @@ def unsettled(results: Sequence[Result], item: str) -> str:
     labels = list(dict.fromkeys(f"“{template(result.finding).brief.label(result, item)}”" for result in open_))
     more = [count(len(labels) - _NAMED, "more result")] if len(labels) > _NAMED else []
     return closed(f"not settled: {'; '.join([*labels[:_NAMED], *more])}") if labels else ""
-
-
-def _lower(text: str) -> str:
-    return f"{text[:1].lower()}{text[1:]}"
 
 
 def _missing(audit: Audit) -> str:
@@ -183,7 +179,7 @@ def last_line(audit: Audit) -> tuple[str, str]:
     if (facts := claim.found(audit)) is not None and v.exit_code in (0, 1, 3):
         accepted = v.counts.get("accepted", 0)
         kept = "Accepted by the baseline. " if accepted else ""
-        return facts.verdict, f"{kept}{claim.ADVICE[facts.verdict]} Exit code {v.exit_code}{_despite(audit)}."
+        return facts.verdict, f"{kept}{claim.advice(facts)} Exit code {v.exit_code}{_despite(audit)}."
     if status == "INCOMPLETE":
         return WORDS[status], f"{_incomplete(audit)} Exit code {v.exit_code}."
     text = closed(counted(audit))

@@ -91,7 +91,7 @@ def test_a_claim_names_cells_seeds_interval_control_checks_access_and_terms() ->
         "35.2 % (33.2 to 37.2 %), from 10,556 items",
         "control, features and labels: 4.8 % (3.8 to 5.8 %)",
         "difference: 30.4 worse (28.4 to 32.4 worse)",
-        "2 of 3 checks passed; not checked: leaky split",
+        "2 of 3 checks passed, 1 not checked; not checked: leaky split",
         "served posteriors, node features and labels (MITRE ATLAS: AML.T0040 AI Model Inference API Access)",
         "EDPB Opinion 28/2024, paragraph 43: likelihood of obtaining personal data from queries",
         "C11.3.2",

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
 from collections.abc import Callable
 
 import pytest
 from rich.console import Console
 
-from auditor.document import Audit
+from auditor.document import RECIPE, Audit
 from auditor.printable import ascii_form
 from reports import views
 from reports.sentences import verdict
 from reports.terminal import TerminalReport
+from reports.terminal_layout import pasteable
 from tests.reports import samples
 from tests.reports.compared import AUDITS
 
@@ -147,3 +149,32 @@ def test_a_planned_claim_shows_the_plan_and_no_verdict_word() -> None:
     assert "epsilon 4, delta 0.00001" in flat
     assert "Dp-claim on gap:epsilon=4 does not apply: --power-only: nothing was run" in flat
     assert not re.search("VIOLATED|CONSISTENT|UNDERPOWERED", flat)
+
+
+def test_a_command_is_broken_so_that_a_shell_reads_it_as_one() -> None:
+    command = "auditor defend out/model --defense coarse-outputs:digits=1 -o out/model-coarse-outputs-digits-1"
+    broken = pasteable(command, 50)
+    assert max(map(len, broken.splitlines())) <= 50
+    assert shlex.split(broken.replace("\\\n", " ")) == shlex.split(command)
+
+
+def test_what_verifies_is_held_to_the_limits_of_the_audit() -> None:
+    audit = samples.realistic()
+    strict = audit.model_copy(update={"verdict": audit.verdict.model_copy(update={"policy": "strict"})})
+    verified = [line for line in REPORT.render(strict, plain=True).splitlines() if "auditor run" in line]
+    assert verified
+    assert all("--policy strict" in line for line in verified)
+
+
+def test_a_defended_target_is_not_told_to_be_defended() -> None:
+    assert "--defense" not in REPORT.render(samples.several_seeds(), plain=True)
+
+
+def test_a_failing_new_training_is_the_headline() -> None:
+    audit = samples.realistic()
+    failing = next(result for result in audit.results if result.has_status("fail"))
+    moved = failing.model_copy(update={"arm": RECIPE})
+    results = tuple(moved if result is failing else result for result in audit.results)
+    text = REPORT.render(audit.model_copy(update={"results": results}), plain=True)
+    assert "Not ready while links are confidential: of models that its recipe trained anew, " in text
+    assert "Nothing over the limits" not in text
