@@ -72,9 +72,10 @@ def test_what_a_fit_recorded_is_written_as_every_number_is(value: object, text: 
 def test_a_defended_target_stands_beside_the_one_it_was_made_from() -> None:
     row = samples.realistic().target
     lines = target.fitted(row, row.model_copy(update={"defense": "l2r"}), Fit())
-    assert lines[0].startswith(f"before {row.name}: test accuracy")
-    assert lines[1].startswith(f"after {row.name}: test accuracy")
-    assert lines[2:] == [
+    assert lines[0].startswith(f"{row.name} is made: 1 of 1 check passed. Test accuracy 8")
+    assert lines[1].startswith(f"before {row.name}: test accuracy")
+    assert lines[2].startswith(f"after {row.name}: test accuracy")
+    assert lines[3:] == [
         "split public (seed 0): 140 training, 500 validation and 1,000 test",
         "defended by l2r: no formal guarantee",
         "version 1, seed 0",
