@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, library
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
@@ -35,14 +35,14 @@ PURGED_EVERY = 10_000
 
 _held: dict[int, tuple[StorageWeakRef, Tensor]] = {}
 """What stands for each tensor, by its storage: shared by the copies that autograd makes of it."""
-_libraries: list[torch.library.Library] = []
+_libraries: list[library.Library] = []
 
 
 def install() -> str:
     """Tells torch of the device; its name."""
     if not _libraries:
         _setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
-        every, aten = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
+        every, aten = library.Library("_", "IMPL"), library.Library("aten", "IMPL")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             every.fallback(_computed, "PrivateUse1")

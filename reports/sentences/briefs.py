@@ -206,9 +206,8 @@ def robust(result: Result, item: str) -> Figure:
     others = [] if random is None else [f"{share.bare(random)} after as many random ones"]
     others += [] if edge_free is None else [f"{share.bare(edge_free)} without using any link"]
     compared = "".join(f"{'; ' if not k else ', '}{text}" for k, text in enumerate(others))
-    of = f"{'of' if share.counted else 'in'} {digits(share.of)}"
     return Figure(
-        f"{share.bare(clean)} → {share.bare(attacked)} {of}",
+        _fall(share, clean, attacked),
         f"{plural(item)} right after {edits}{compared}",
         f"{share(clean, item)} are right, {share.bare(attacked)} after {edits}{compared}",
     )
@@ -232,6 +231,11 @@ def below_edge_free(result: Result, item: str) -> Figure:
     )
 
 
+def _fall(share: Shares, before: float | None, after: float | None) -> str:
+    """`808 → 611 of 1,000`."""
+    return f"{share.bare(before)} → {share.bare(after)} {'of' if share.counted else 'in'} {digits(share.of)}"
+
+
 def each(made: int, facts: Robust, item: str) -> str:
     """` (0.3 per node)`."""
     return f" ({rate(made, facts.attacked_items, item)})" if made and facts.attacked_items else ""
@@ -249,7 +253,7 @@ def gap(result: Result, item: str) -> Figure:
     share = Shares.comparing(clean, shifted, n=result.estimate.n)
     what = names.damage(facts.damage, facts.severity)
     return Figure(
-        f"{share.bare(clean)} → {share.bare(shifted)} {'of' if share.counted else 'in'} {digits(share.of)}",
+        _fall(share, clean, shifted),
         f"{plural(item)} right with {what}",
         f"{share(clean, item)} are right, {share.bare(shifted)} with {what}",
     )

@@ -5,7 +5,7 @@ Each is a function of a result, its typed facts and the word for one item; a cla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from auditor.document import Control, Result
 from auditor.document.facts import (
@@ -23,20 +23,18 @@ from auditor.document.facts import (
     Shipped,
 )
 from reports.sentences import names
+from reports.sentences.briefs import each
 from reports.sentences.numbers import (
     MISSING,
     Shares,
     count,
     decimals,
     digits,
-    rate,
     shortest,
     value_cell,
 )
 
 INSIDER = "an insider who edits edges and knows model and data"
-
-Words = Callable[[Result, str], str]
 
 
 # ---- links ----------------------------------------------------------------------------------------------------------
@@ -127,10 +125,10 @@ def robust(result: Result, item: str) -> str:
     right = f"{share(clean, item)} are right"
     if facts.no_edge_free == "edges-unused":
         return f"{right}; {_UNUSED}"
-    made = f"{count(facts.edits, 'edit')} on purpose{_each(facts.edits, facts, item)}"
+    made = f"{count(facts.edits, 'edit')} on purpose{each(facts.edits, facts, item)}"
     left = [f"at most {share.bare(attacked)} after {made}"]
     if clean is not None and attacked is not None and attacked >= clean:
-        left = [f"and no {count(facts.budget, 'edit')}{_each(facts.budget, facts, item)} were found that break one"]
+        left = [f"and no {count(facts.budget, 'edit')}{each(facts.budget, facts, item)} were found that break one"]
     if random is not None:
         left.append(f"{share.bare(random)} after {_as_many(facts)} random ones")
     if edge_free is not None:
@@ -156,7 +154,7 @@ def below_edge_free(result: Result, item: str) -> str:
         return plain(result)
     attacked, beside = _sides(result)
     share = Shares.comparing(attacked, beside, n=facts.attacked_items)
-    edited = f"after {count(facts.edits, 'edit')}{_each(facts.edits, facts, item)}" if facts.edits else "unedited"
+    edited = f"after {count(facts.edits, 'edit')}{each(facts.edits, facts, item)}" if facts.edits else "unedited"
     text = f"{edited} it is right on {share(attacked, item)}"
     if facts.edge_free is not None:
         return f"{text}; trained without any edge it would be right on {share.bare(beside)}"
@@ -171,11 +169,6 @@ def worse_without(result: Result, item: str) -> str:
     constant = isinstance(facts, Robust) and facts.edge_free is None
     beside = "always naming the commonest class" if constant else "one trained without any edge"
     return f"{INSIDER} can make the model worse than {beside}"
-
-
-def _each(made: int, facts: Robust, item: str) -> str:
-    """` (0.3 per node)`."""
-    return f" ({rate(made, facts.attacked_items, item)})" if made and facts.attacked_items else ""
 
 
 def _as_many(facts: Robust) -> str:

@@ -15,9 +15,9 @@ from auditor.document import RECIPE, Result
 from auditor.document.facts import BudgetCurve
 from auditor.document.results import Question
 from reports.sentences import briefs, names, pictures
-from reports.sentences.briefs import Brief, Figure, Remedy
+from reports.sentences.briefs import Brief, Figure, Remedy, Words
 from reports.sentences.numbers import FOUND, OWNER, Sides, difference_cell
-from reports.sentences.pictures import INSIDER, Words
+from reports.sentences.pictures import INSIDER
 
 ANYONE = "anyone who receives the answers"
 HOLDER = "whoever holds the model file"
