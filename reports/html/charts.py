@@ -14,7 +14,6 @@ from reports.sentences.numbers import MISSING, count, digits
 WIDTH = 430.0
 HEIGHT = 270.0
 POINTS = 60  # points of a curve that are drawn and listed; the rest is in audit.json
-OVERVIEW_ROWS = 14
 
 
 @dataclass(frozen=True, slots=True)
