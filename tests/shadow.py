@@ -24,7 +24,7 @@ ALONE = "AUDITOR_ALONE"
 """Set where a process was started for these tests alone."""
 own_process = pytest.mark.skipif(
     not os.environ.get(ALONE),
-    reason="torch takes no new device after its first gradient: tests/test_alone.py runs this in a process of its own",
+    reason="torch takes no new device after its first gradient: tests/alone runs this in a process of its own",
 )
 SHADOW = "shadow:0"
 NAME = "shadow"

@@ -1,4 +1,4 @@
-"""Tests that need a process of their own, in one."""
+"""Tests that need a process of their own, in one; in a folder that is collected first, since they take longest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILES = ("tests/targets/test_device.py", "tests/test_on_device.py")
 def test_devices(kind: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", kind, *FILES],
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         env={**os.environ, ALONE: "1"},
         capture_output=True,
         text=True,
