@@ -18,7 +18,7 @@ from rich.terminal_theme import MONOKAI
 
 from auditor.document import from_bytes
 from reports.html.report import HtmlReport
-from reports.terminal import WIDTH, TerminalReport
+from reports.terminal.report import WIDTH, TerminalReport
 
 PAGE_WIDTH, PAGE_HEIGHT = 1280, 1500
 MAX_PNG_BYTES = 300_000

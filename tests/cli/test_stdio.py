@@ -16,7 +16,7 @@ import pytest
 
 from auditor.document import from_bytes, sealed, to_bytes
 from auditor.printable import ascii_form
-from reports.terminal import TerminalReport
+from reports.terminal.report import TerminalReport
 from tests.reports import samples
 from tests.reports.compared import AUDITS
 

@@ -23,7 +23,7 @@ from reports.sentences import comparison as words
 from reports.sentences import verdict
 from reports.sentences.names import QUESTIONS
 from reports.sentences.steps import steps
-from reports.terminal import TerminalReport
+from reports.terminal.report import TerminalReport
 from tests.reports import compared, reading, samples
 from tests.reports.compared import AUDITS
 from tests.reports.reading import fresh, rendered

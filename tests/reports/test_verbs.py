@@ -18,7 +18,7 @@ from auditor.policy import Policy, gate
 from auditor.policy.baseline import accept
 from auditor.policy.diff import diff
 from reports.sentences import changes
-from reports.terminal import TerminalReport
+from reports.terminal.report import TerminalReport
 from tests.reports import reading, samples
 
 TODAY = datetime.date(2026, 11, 20)

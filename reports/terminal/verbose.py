@@ -17,9 +17,9 @@ from reports.sentences import names, target, verdict
 from reports.sentences.compose import left_out, said, word
 from reports.sentences.numbers import MISSING, called, count, interval_cell, value_cell
 from reports.sentences.templates import excess_cell
-from reports.terminal_claim import claim_parts
-from reports.terminal_comparison import comparison_parts
-from reports.terminal_layout import STYLE, grid, styled
+from reports.terminal.claim import claim_parts
+from reports.terminal.comparison import comparison_parts
+from reports.terminal.layout import STYLE, grid, styled
 
 NARROW = 95  # columns below which the five columns no longer fit
 _LOUD_SHOWN = 60  # of one family that do not pass, worst first: a screen is no list of a thousand

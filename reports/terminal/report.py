@@ -25,11 +25,11 @@ from reports.sentences.changes import Acceptances, Changes
 from reports.sentences.compose import brief
 from reports.sentences.numbers import closed, count, listed
 from reports.sentences.steps import SHOWN, steps
-from reports.terminal_check import check_parts
-from reports.terminal_claim import claim_screen
-from reports.terminal_comparison import comparison_screen
-from reports.terminal_layout import Screen
-from reports.terminal_verbose import every_number
+from reports.terminal.check import check_parts
+from reports.terminal.claim import claim_screen
+from reports.terminal.comparison import comparison_screen
+from reports.terminal.layout import Screen
+from reports.terminal.verbose import every_number
 
 WIDTH = 100
 NARROWEST = 20  # below it the terminal itself breaks the lines

@@ -12,7 +12,7 @@ from auditor.document import TargetRow, ValidityRow
 from reports.sentences import names
 from reports.sentences import target as words
 from reports.sentences.numbers import closed
-from reports.terminal_layout import Screen
+from reports.terminal.layout import Screen
 
 
 def check_parts(

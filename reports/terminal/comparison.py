@@ -15,7 +15,7 @@ from reports.comparison import Grid, Row, broken, leading, to
 from reports.sentences import comparison as words
 from reports.sentences import names
 from reports.sentences.numbers import MISSING, closed, count
-from reports.terminal_layout import Screen
+from reports.terminal.layout import Screen
 
 _NUMBER = 14  # columns of `1.2 better to`
 _LAST = 7  # of `seconds`

@@ -12,7 +12,7 @@ from rich.text import Text
 from auditor.document import Audit
 from reports.sentences import claim, names
 from reports.sentences.numbers import closed
-from reports.terminal_layout import STYLE, Screen
+from reports.terminal.layout import STYLE, Screen
 
 _LABEL = 10
 
