@@ -19,6 +19,7 @@ from auditor.document.facts import (
     Shipped,
 )
 from reports.sentences import names
+from reports.sentences.guesses import few_alarms, likeliest
 from reports.sentences.numbers import MISSING, Shares, count, digits, plural, rate, value_cell
 
 
@@ -133,30 +134,23 @@ def links(using: str) -> Drawn:
     return figure
 
 
-def _list(listed: LinkList, using: str) -> Figure:
-    found, of = digits(listed.k.value), digits(listed.n_links)
-    about = "about " if listed.sampled else ""
-    chance = listed.r.value
-    blind = "fewer than 1" if chance is not None and 0 < chance < 0.5 else digits(chance)
-    without = "" if listed.m is None else f"without it {digits(listed.m.value)}, "
+def _list(pairs: LinkList, using: str) -> Figure:
+    guesses = likeliest(pairs)
+    large, compared = f"{guesses.found} of {guesses.among}", guesses.compared("without it")
     return Figure(
-        f"{about}{found} of {of}",
-        f"guesses at links are right with {using}; {without}blindly {blind}",
-        f"with {using} {about}{found} of {of} guesses at links are right; {without}blindly {blind}",
+        large,
+        f"guesses at links are right with {using}; {compared}",
+        f"with {using} {large} guesses at links are right; {compared}",
     )
 
 
 def _few_alarms(low: LowFpr, using: str) -> Figure:
-    beside = None if low.control is None else low.control.value
-    share = Shares.comparing(low.attack.value, beside, low.fpr)
-    others = "" if beside is None else f"without it {share.bare(beside)}, "
-    alarm = f"if {share(low.fpr)} unlinked pairs is falsely named"
-    compared = f"{others}blindly {share.bare(low.chance)}"
-    found = share(low.attack.value)
+    guesses = few_alarms(low)
+    text, compared = f"links are found with {using}", guesses.compared("without it")
     return Figure(
-        found,
-        f"links are found with {using} {alarm}; {compared}",
-        f"{alarm}, {found} links are found with {using}; {compared}",
+        guesses.found,
+        f"{text} {guesses.among}; {compared}",
+        f"{guesses.among}, {guesses.found} {text}; {compared}",
     )
 
 

@@ -24,6 +24,7 @@ from auditor.document.facts import (
 )
 from reports.sentences import names
 from reports.sentences.briefs import each
+from reports.sentences.guesses import few_alarms, likeliest
 from reports.sentences.numbers import (
     MISSING,
     Shares,
@@ -64,23 +65,16 @@ def _errs(rival: Rival) -> str:
     return f"{text} (links join the unlike)" if rival.in_reverse else text
 
 
-def _list(links: LinkList) -> str:
-    about = "about " if links.sampled else ""
-    found = f"{about}{digits(links.k.value)} are links"
-    beside = "" if links.m is None else f"without the model {digits(links.m.value)}, "
-    by_chance = links.r.value
-    blind = "fewer than 1" if by_chance is not None and 0 < by_chance < 0.5 else digits(by_chance)
-    return f"of the {digits(links.n_links)} likeliest pairs {found}; {beside}blindly {blind}"
+def _list(pairs: LinkList) -> str:
+    guesses = likeliest(pairs)
+    found = f"of the {guesses.among} likeliest pairs {guesses.found} are links"
+    return f"{found}; {guesses.compared('without the model')}"
 
 
 def _few_alarms(result: Result, low: LowFpr) -> str:
-    beside = None if low.control is None else low.control.value
-    share = Shares.comparing(low.attack.value, beside, low.fpr)
-    found = f"{share(low.attack.value)} links are found{_explained(result)}"
-    text = f"if {share(low.fpr)} unlinked pairs is falsely named, {found}"
-    if low.control is None:
-        return f"{text}; blindly {share.bare(low.chance)}"
-    return f"{text}; without the model {share.bare(beside)}, blindly {share.bare(low.chance)}"
+    guesses = few_alarms(low)
+    found = f"{guesses.among}, {guesses.found} links are found{_explained(result)}"
+    return f"{found}; {guesses.compared('without the model')}"
 
 
 def _explained(result: Result) -> str:
