@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any, Literal
 
 from auditor.document import Audit, CellRow, Estimate, Result
-from auditor.document.results import Unit
+from auditor.document.results import Question, Unit
 from auditor.records import Model, Number
 
 Change = Literal["worse", "better", "same", "new", "gone", "redefined"]
@@ -19,6 +19,9 @@ DEFINING = ("attack", "attacks", "labels", "density", "features", "controls", "d
 Settings that the user wrote are part of the probe's name, and budgets of the subset's.
 """
 
+HALVES: frozenset[Question] = frozenset({"over-confidence", "under-confidence"})
+"""Questions that ask about one number from its two sides: what lies below 0 is what the other one asks about."""
+
 
 class DiffRow(Model):
     """One result in both audits, or in one.
@@ -28,7 +31,8 @@ class DiffRow(Model):
         unit: of the metric.
         change: what happened to its excess.
         judged: whether either audit judges it.
-        old, new: excess over the control; None where the audit lacks it.
+        old, new: excess over the control; None where the audit lacks it. Of a number that two questions ask about from
+            both sides it is 0 where it lies on the other's: no confidence is more than not too high.
         difference: new − old; positive = worse for the model's owner.
         half_width: of the difference, from both intervals taken as independent.
         why: why it was not compared: `profile`, `access` or defining parameters that differ, `no-control`,
@@ -107,8 +111,8 @@ def _row(old: _Defined | None, new: _Defined | None) -> DiffRow:
         unit=result.unit,
         change=change,
         judged=any(side is not None and side[0].judged for side in (old, new)),
-        old=None if old is None else old[0].excess,
-        new=None if new is None else new[0].excess,
+        old=None if old is None else _effect(old[0]),
+        new=None if new is None else _effect(new[0]),
         difference=difference,
         half_width=width,
         why=why,
@@ -130,9 +134,25 @@ def _compare(old: _Defined | None, new: _Defined | None) -> tuple[Change, float 
         return "same", None, None, ("no-control",)
     if before.value is None or after.value is None or before.half_width is None or after.half_width is None:
         return "same", None, None, ("open",)
-    difference, width = after.value - before.value, math.hypot(before.half_width, after.half_width)
+    width = math.hypot(before.half_width, after.half_width)  # of the number itself: no end is nearer than it was
+    question = new[0].question
+    difference = _asked_about(after.value, question) - _asked_about(before.value, question)
     change: Change = "worse" if difference - width > 0 else "better" if difference + width < 0 else "same"
     return change, difference, width, ()
+
+
+def _effect(result: Result) -> Estimate | None:
+    """The excess, as far as it is what its question asks about."""
+    excess = result.excess
+    if excess is None or result.question not in HALVES:
+        return excess
+    ends = (excess.value, excess.lo, excess.hi)
+    value, lo, hi = (None if end is None else _asked_about(end, result.question) for end in ends)
+    return Estimate(value=value, lo=lo, hi=hi, n=excess.n)
+
+
+def _asked_about(value: float, question: Question) -> float:
+    return max(value, 0.0) if question in HALVES else value
 
 
 def _defined(audit: Audit) -> dict[str, _Defined]:

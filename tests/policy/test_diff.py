@@ -121,3 +121,42 @@ def test_seeds_are_joined_before_they_are_compared() -> None:
     (row,) = diff(old, new).rows
     assert row.difference == pytest.approx(0.1)
     assert row.change == "same"  # two seeds .2 apart prove nothing
+
+
+def both_sides(error: float) -> Audit:
+    """Mean confidence less accuracy, asked about from both sides."""
+    numbers = [
+        measurement(value, value - 0.05, value + 0.05, metric=Metric(name, "share", "higher", question))
+        for name, question, value in (
+            ("over_confidence", "over-confidence", error),
+            ("under_confidence", "under-confidence", -error),
+        )
+    ]
+    return audit_of([cell(*numbers)])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "over", "under"),
+    [
+        (-0.4, -0.1, "same", "better"),
+        (-0.1, -0.4, "same", "worse"),
+        (0.1, 0.4, "worse", "same"),
+        (0.4, -0.4, "better", "worse"),
+        (-0.4, 0.4, "worse", "better"),
+        (-0.4, 0.02, "same", "better"),
+    ],
+)
+def test_too_little_confidence_is_no_better_than_none_too_much(old: float, new: float, over: str, under: str) -> None:
+    found = {row.metric: row for row in diff(both_sides(old), both_sides(new)).rows}
+    assert (found["over_confidence"].change, found["under_confidence"].change) == (over, under)
+    for row, sign in ((found["over_confidence"], 1), (found["under_confidence"], -1)):
+        assert row.old is not None
+        assert (row.old.value, row.difference) == (
+            pytest.approx(max(sign * old, 0.0)),
+            pytest.approx(max(sign * new, 0.0) - max(sign * old, 0.0)),
+        )
+
+
+def test_a_model_that_is_better_calibrated_is_no_regression() -> None:
+    assert diff(both_sides(-0.4), both_sides(-0.1)).exit_code == 0
+    assert diff(both_sides(-0.1), both_sides(-0.4)).exit_code == 1
