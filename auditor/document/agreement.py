@@ -62,25 +62,35 @@ def _results(audit: Audit) -> Iterator[str]:
 
 
 def _of_result(result: Result, cells: Mapping[str, CellRow], senses: dict[tuple[str, str], str]) -> Iterator[str]:
-    place = " ".join(filter(None, (result.probe, result.metric, result.subset)))
     for each in result.by_seed:
         cell = cells.get(each.cell)
         if cell is None or cell.status != "ok":
-            yield f"{place} rests on a cell that is not in the document or did not finish"
+            yield f"{_place(result)} rests on a cell that is not in the document or did not finish"
         elif (cell.probe, cell.arm, cell.seed) != (result.probe, result.arm, each.seed):
-            yield f"{place} rests on a cell of another probe, arm or seed"
+            yield f"{_place(result)} rests on a cell of another probe, arm or seed"
         if reason := _of_numbers(each):
-            yield f"the difference of {place} at seed {each.seed} {reason}"
-        if (ends := _ends_of_controls(each)) is not None and not _close(each.contrast, ends):
-            yield f"the interval of the difference of {place} at seed {each.seed} is not that to its controls"
+            yield f"the difference of {_place(result)} at seed {each.seed} {reason}"
+        if not _has_ends_of_controls(each):
+            yield f"the interval of the difference of {_place(result)} at seed {each.seed} is not that to its controls"
     if result.seeds != "fixed" and result.seeds != tuple(each.seed for each in result.by_seed):
-        yield f"{place} names the seeds {result.seeds} and holds others"
-    if reason := _of_numbers(result):
-        yield f"the difference of {place} {reason}"
-    yield from _of_joining(result, place)
+        yield f"{_place(result)} names the seeds {result.seeds} and holds others"
+    if not _is_seed(result) and (reason := _of_numbers(result)):
+        yield f"the difference of {_place(result)} {reason}"
+    if not _is_joined(result):
+        yield f"{_place(result)} is not what its seeds say together"
     if senses.setdefault((result.finding, result.metric), result.worse_when) != result.worse_when:
-        yield f"{place} is worse when {result.worse_when}, and elsewhere the other way round"
-    yield from _of_judgement(result, place)
+        yield f"{_place(result)} is worse when {result.worse_when}, and elsewhere the other way round"
+    yield from _of_judgement(result)
+
+
+def _place(result: Result) -> str:
+    return " ".join(filter(None, (result.probe, result.metric, result.subset)))
+
+
+def _is_seed(result: Result) -> bool:
+    """Whether its numbers are those of its only seed, the same records: they were looked at there."""
+    first = result.by_seed[0]
+    return result.estimate is first.estimate and result.contrast is first.contrast and result.controls is first.controls
 
 
 def _of_numbers(numbers: Numbers) -> str:
@@ -100,59 +110,61 @@ def _subtracts(difference: Estimate, own: Estimate, other: Estimate) -> bool:
     return math.isclose(difference.value, own.value - other.value, abs_tol=TOLERANCE)
 
 
-def _ends_of_controls(numbers: Numbers) -> Estimate | None:
-    """The difference of one seed as its controls have it; None where one of them is not there to say."""
+def _has_ends_of_controls(numbers: Numbers) -> bool:
+    """Whether the difference of one seed is as its controls have it; true where one of them is not there to say."""
     contrast = numbers.contrast
     if contrast is None:
-        return None
+        return True
     known = {control.name: control.contrast for control in numbers.controls}
     value, lo, hi = (
         known.get(name) for name in (contrast.to, contrast.lo_to or contrast.to, contrast.hi_to or contrast.to)
     )
     if value is None or lo is None or hi is None:
-        return None
-    return Estimate.model_construct(value=value.value, lo=lo.lo, hi=hi.hi, n=value.n)
+        return True
+    return _same(contrast.value, value.value) and _same(contrast.lo, lo.lo) and _same(contrast.hi, hi.hi)
 
 
-def _of_joining(result: Result, place: str) -> Iterator[str]:
+def _is_joined(result: Result) -> bool:
     """Whether the result is what its seeds say together."""
-    from auditor.statistics.seeds import joined, joined_contrast  # whoever only needs the schema imports no numpy
-
     seeds = result.by_seed
     if result.joined_by == "worst" or len(seeds) == 1:
         shown = next((each for each in seeds if each.seed == result.shown_seed), seeds[0])
-        alike = _close(result.estimate, shown.estimate) and _close(result.contrast, shown.contrast)
-    else:
-        contrasts = [each.contrast for each in seeds if each.contrast is not None]
-        together = joined_contrast(contrasts) if len(contrasts) == len(seeds) else None
-        alike = _close(result.estimate, joined([each.estimate for each in seeds])) and _close(result.contrast, together)
-    if not alike:
-        yield f"{place} is not what its seeds say together"
+        return _close(result.estimate, shown.estimate) and _close(result.contrast, shown.contrast)
+    from auditor.statistics.seeds import joined, joined_contrast  # whoever only needs the schema imports no numpy
+
+    contrasts = [each.contrast for each in seeds if each.contrast is not None]
+    together = joined_contrast(contrasts) if len(contrasts) == len(seeds) else None
+    return _close(result.estimate, joined([each.estimate for each in seeds])) and _close(result.contrast, together)
 
 
-def _of_judgement(result: Result, place: str) -> Iterator[str]:
-    judgement, excess = result.judgement, result.excess
+def _of_judgement(result: Result) -> Iterator[str]:
+    judgement = result.judgement
     if (judgement is not None) != result.judged:
-        yield f"{place} is {'' if result.judged else 'not '}judged and has {'no' if result.judged else 'a'} judgement"
+        said = f"{'' if result.judged else 'not '}judged and has {'no' if result.judged else 'a'} judgement"
+        yield f"{_place(result)} is {said}"
     if judgement is None or judgement.threshold is None or result.question in _RULES_OF_THEIR_OWN:
         return
+    status = judgement.status
+    if status not in ("pass", "fail"):
+        return
+    excess = result.excess
     lo, hi = (None, None) if excess is None else (excess.lo, excess.hi)
-    if judgement.status == "pass" and (hi is None or hi > judgement.threshold + TOLERANCE):
-        yield f"{place} is judged a pass, and its excess reaches the threshold"
-    if judgement.status == "fail" and (lo is None or lo < judgement.threshold - TOLERANCE):
-        yield f"{place} is judged a fail, and its excess is not above the threshold"
+    if status == "pass" and (hi is None or hi > judgement.threshold + TOLERANCE):
+        yield f"{_place(result)} is judged a pass, and its excess reaches the threshold"
+    if status == "fail" and (lo is None or lo < judgement.threshold - TOLERANCE):
+        yield f"{_place(result)} is judged a fail, and its excess is not above the threshold"
 
 
 def _close(a: Estimate | None, b: Estimate | None) -> bool:
     """Whether two estimates are the same number with the same interval, but for rounding."""
-    if a is None or b is None:
+    if a is b or a is None or b is None:
         return a is b
     pairs = ((a.value, b.value), (a.lo, b.lo), (a.hi, b.hi))
     return all(_same(one, other) for one, other in pairs)
 
 
 def _same(one: float | None, other: float | None) -> bool:
-    if one is None or other is None:
+    if one is other or one is None or other is None:
         return one is other
     return math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
 

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from auditor.document.agreement import contradictions, plan_of
 from auditor.document.audit import SCHEMA_VERSION, Audit
 from auditor.document.writing import json_parts
-from auditor.errors import DocumentError, UsageError
+from auditor.document.written import as_written
+from auditor.errors import AuditorError, DocumentError, UsageError
 from auditor.printable import json_escaped
 from auditor.reading.files import first_line, reading
 
@@ -70,16 +71,37 @@ def from_bytes(raw: bytes) -> Audit:
 
 
 def _read(raw: bytes) -> Audit:
-    document = _parsed(raw)
-    is_ours = str(document["schema_version"]) == SCHEMA_VERSION
-    audit = _validated(document, strict=is_ours)
-    document.clear()  # the caller's is the record: a large document is not kept twice
-    if found := list(disagreements(audit, with_digest=is_ours)):
+    audit = _read_as_written(raw)
+    if audit is None:
+        document = _parsed(raw)
+        is_ours = str(document["schema_version"]) == SCHEMA_VERSION
+        audit = _validated(document, strict=is_ours)
+        document.clear()  # the caller's is the record: a large document is not kept twice
+        found = list(disagreements(audit, with_digest=is_ours))
+    else:
+        found = list(contradictions(audit))
+    if found:
         more = f" (and {len(found) - _NAMED} more)" if len(found) > _NAMED else ""
         raise DocumentError(
             f"the audit document does not agree with itself: {'; '.join(found[:_NAMED])}{more}. Run the audit again."
         )
     return audit
+
+
+def _read_as_written(raw: bytes) -> Audit | None:
+    """A document that is laid out as ours and has its digest; None for any other, and for one with anything wrong."""
+    parts = as_written(raw, volatile=VOLATILE, depth=MAX_DEPTH)
+    if parts is None:
+        return None
+    try:
+        document = _parsed(parts.rest)
+        if document.pop("results", None) != [parts.digest] or str(document["schema_version"]) != SCHEMA_VERSION:
+            return None
+        rest = _validated({**document, "results": ()}, strict=True)
+    except AuditorError:
+        return None
+    results = parts.results() if rest.plan and rest.digest == parts.digest else None
+    return None if results is None else rest.model_copy(update={"results": results})
 
 
 def _parsed(raw: bytes) -> dict[str, Any]:

@@ -45,7 +45,8 @@ class Bands(Model):
 
     def edge(self, level: Level) -> float | None:
         """Lower edge of the band `level`."""
-        return {"low": self.low, "medium": self.medium, "high": self.high, "critical": self.critical}[level]
+        found: float | None = getattr(self, level)
+        return found
 
     def threshold(self, level: Level) -> float | None:
         """Least effect that is at least `level`; None where no band reaches it."""

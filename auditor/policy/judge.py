@@ -34,7 +34,7 @@ from auditor.document.codes import (
     WorseThanAccepted,
 )
 from auditor.document.facts import ClaimFacts, Decorrelation, Group, Severity, Shipped
-from auditor.document.results import Confidence, Status
+from auditor.document.results import Confidence, Question, Status
 from auditor.policy.bands import CONFIDENCES, rank, reaches
 from auditor.policy.baseline import Baseline
 from auditor.policy.bounds import ALPHA, settling, widened
@@ -108,14 +108,18 @@ def judge(
     by_key = {cell.key: cell for cell in cells}
     judged = [result for result in results if result.judged]
     thresholds = dict(zip(map(id, judged), _thresholds(judged, policy), strict=True))
+    trusts: dict[tuple[str, tuple[str, ...]], Trust] = {}
     made = []
     for result in results:
         if not result.judged:
             made.append(result)
             continue
-        own = _judge_one(result, thresholds[id(result)], trust_of(result, validity, by_key), policy)
+        place = result.probe, result.cells
+        if (trust := trusts.get(place)) is None:
+            trust = trusts[place] = trust_of(result, validity, by_key)
+        own = _judge_one(result, thresholds[id(result)], trust, policy)
         own = _accepted(result, own, policy, target_name, as_of, baseline)
-        made.append(result.model_copy(update={"judgement": own}))
+        made.append(result if own == result.judgement else result.model_copy(update={"judgement": own}))
     return tuple(made)
 
 
@@ -133,7 +137,8 @@ def _gates(result: Result, judgement: Judgement, policy: Policy) -> bool:
 
 def _thresholds(judged: Sequence[Result], policy: Policy) -> list[Threshold]:
     """T of every result, and how many are judged together with it: of one arm, since each arm is a model of its own."""
-    pairs = [(result, _threshold(result, policy)) for result in judged]
+    by_question: dict[Question, Threshold] = {}
+    pairs = [(result, _threshold(result, policy, by_question)) for result in judged]
     by_band = [t.value == 0 and not t.corrected and r.question not in UNBANDED for r, t in pairs]
     at_zero = Counter(result.arm for result, zero in zip(judged, by_band, strict=True) if zero)
     asking = Counter((result.question, result.arm) for result in judged)
@@ -143,20 +148,23 @@ def _thresholds(judged: Sequence[Result], policy: Policy) -> list[Threshold]:
         if not zero and result.p_adjusted is not None and not threshold.corrected:
             # The harness corrected for another threshold than the policy's: its p-value says nothing about this one.
             together = asking[result.question, result.arm]
-        made.append(replace(threshold, together=together))
+        made.append(threshold if together == 1 else replace(threshold, together=together))
     return made
 
 
-def _threshold(result: Result, policy: Policy) -> Threshold:
+def _threshold(result: Result, policy: Policy, by_question: dict[Question, Threshold]) -> Threshold:
     """T of one result: its harness's own limit, a named limit that is set, else the policy's table.
 
-    A p-value answers for the threshold it was made for.
+    A p-value answers for the threshold it was made for. `by_question` keeps what holds for every result of a question.
     """
-    found = (
-        _from_policy(result, policy)
-        if result.limit is None
-        else Threshold(result.limit.value, result.limit.name, "limit")
-    )
+    if result.limit is not None:
+        found = Threshold(result.limit.value, result.limit.name, "limit")
+    elif (known := by_question.get(result.question)) is not None:
+        found = known
+    else:
+        found = _from_policy(result, policy)
+        if found.floor is None:  # a floor is asked of each control
+            by_question[result.question] = found
     if found.value is None or result.p_adjusted is None:
         return found
     corrected = result.p_for is None or math.isclose(found.value, result.p_for, abs_tol=1e-12)
@@ -283,7 +291,7 @@ def _measured(result: Result, threshold: Threshold, policy: Policy) -> _Word:
 def _anchors(result: Result, value: float) -> tuple[float, float]:
     """The excess that the lower end belongs to and that of the upper end: they may be against different controls."""
     contrast = result.contrast
-    if contrast is None:
+    if contrast is None or not (contrast.lo_to or contrast.hi_to):
         return value, value
     values = {
         control.name: excess_of(control.contrast, result.worse_when).value
