@@ -104,9 +104,9 @@ def _visible(text: str) -> str:
 
 
 _ASCII = {
+    **dict.fromkeys(map(chr, range(0x2500, 0x2580)), "+"),  # corners and crossings of boxes, but for the lines below
     **dict.fromkeys("−–—‐‑‒―─━═╌╍┄┈╴╶╸╺╼╾", "-"),
     **dict.fromkeys("│┃║╎╏┆┊╵╷╹╻▏▌▐", "|"),
-    **dict.fromkeys("┌┐└┘├┤┬┴┼┏┓┗┛┣┫┳┻╋╔╗╚╝╠╣╦╩╬╒╓╕╖╘╙╛╜╞╡╪╭╮╰╯", "+"),
     **dict.fromkeys("‘’‚′", "'"),
     **dict.fromkeys("“”„″«»", '"'),
     **dict.fromkeys("•·∙▪●", "*"),

@@ -140,7 +140,7 @@ def _not_evidence(audit: Audit, open_: list[Result]) -> list[str]:
             *(f"{source}: {term}: {words.UNCOVERED}" for source, term in sorted(words.uncovered())),
         ],
         "Checks that did not pass": [
-            f"{names.CHECKS[row.status]}: {row.id}: {row.evidence}"
+            f"{names.CHECKS[row.status]}: {names.check(row.id)}: {row.evidence}"
             for row in views.checks(audit)
             if row.status != "pass"
         ],

@@ -112,7 +112,7 @@ def _compared(cell: Headline | None) -> str:
 
 def _answers(audit: Audit) -> list[str]:
     lines = ["| | | |", "|---|---|---|"]
-    for answer in views.briefly(audit):
+    for answer in views.briefly(audit, views.nearest(views.deciding(audit))):
         text = answer.text if answer.result is None else said(answer.result, views.item(audit))
         lines.append(f"| **{answer.title}** | {answer.status} | {escape(text)} |")
     return [*lines, ""]
@@ -173,7 +173,7 @@ def _lists(audit: Audit) -> list[str]:
             for result in accepted
         ],
         "Checks that did not pass": [
-            f"{names.CHECKS[row.status]}: {escape(row.id)}: {escape(row.evidence)}"
+            f"{names.CHECKS[row.status]}: {escape(names.check(row.id))}: {escape(row.evidence)}"
             for row in views.checks(audit)
             if row.status != "pass"
         ],

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from auditor.document import NONE, RECIPE, Audit, CellRow, Result, Series, ValidityRow
 from auditor.document.facts import SEVERITIES, ClaimFacts
 from reports.sentences import names
-from reports.sentences.compose import ABSENT, SEEN, UNANSWERED, UNASKED, is_found, nearness, said, unanswered, word
+from reports.sentences.compose import ABSENT, SEEN, UNANSWERED, UNASKED, proven, said, unanswered, word
 
 _STATUSES = ("fail", "inconclusive", "accepted", "pass")
 _CHECKS = ("fail", "warn", "not_checked", "pass")
@@ -83,8 +83,7 @@ def nearest(results: Iterable[Result]) -> list[Result]:
     """Those over their limits first, then those in which something is proven, each by how near its limit that is."""
 
     def key(result: Result) -> tuple[bool, bool, float]:
-        scaled, is_proven = nearness(result), is_found(result)
-        lo = None if scaled is None else scaled.lo
+        is_proven, lo = proven(result)
         if lo is None:
             lo = 0.0 if is_proven else float("-inf")
         return not result.has_status("fail"), not is_proven, -lo
@@ -92,14 +91,17 @@ def nearest(results: Iterable[Result]) -> list[Result]:
     return sorted(results, key=key)
 
 
-def briefly(audit: Audit) -> list[Answer]:
-    """What fits on a screen: of each question its answer; behind it, without their texts, what else is over or open."""
+def briefly(audit: Audit, near: Sequence[Result]) -> list[Answer]:
+    """What fits on a screen: of each question its answer; behind it, without their texts, what else is over or open.
+
+    `near`: the deciding results, those nearest to their limits first.
+    """
     lines = []
-    for answer in answers(audit):
+    for answer in _answers(audit, near):
         lines.append(answer)
-        for result in nearest(of_family(deciding(audit), answer.family)):
-            if result is not answer.result and word(result) not in (SEEN, ABSENT):
-                lines.append(replace(answer, status=word(result), text="", result=result))
+        for result in of_family(near, answer.family):
+            if result is not answer.result and (status := word(result)) not in (SEEN, ABSENT):
+                lines.append(replace(answer, status=status, text="", result=result))
     return lines
 
 
@@ -164,8 +166,13 @@ def answers(audit: Audit) -> list[Answer]:
 
     The audit of a claim asks one question of its own.
     """
+    return _answers(audit, nearest(deciding(audit)))
+
+
+def _answers(audit: Audit, near: Sequence[Result]) -> list[Answer]:
     asked = dict.fromkeys(cell.family for cell in audit.cells) if is_claim(audit) else names.FAMILIES
-    return [_answer(audit, family) for family in asked]
+    own = near if audit.comparison is not None else [result for result in near if result.arm != RECIPE]
+    return [_answer(audit, family, of_family(own, family)) for family in asked]
 
 
 def missing(audit: Audit) -> list[Missing]:
@@ -227,9 +234,9 @@ def _as_one(rows: Sequence[tuple[ValidityRow, str]]) -> ValidityRow:
     return first.model_copy(update={"evidence": names.together(first.evidence, alike, [arm for _, arm in rows])})
 
 
-def _answer(audit: Audit, family: str) -> Answer:
+def _answer(audit: Audit, family: str, results: Sequence[Result]) -> Answer:
+    """From the results of the family that it rests on, those nearest to their limits first."""
     title, question = names.TITLES.get(family, family), names.QUESTIONS.get(family, "")
-    results = nearest(of_family(undefended(audit), family))
     if results:
         return Answer(family, title, question, word(results[0]), said(results[0], item(audit)), results[0])
     cells = [c for c in audit.cells if c.family == family and (audit.comparison is None or c.arm == NONE)]

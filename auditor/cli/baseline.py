@@ -33,7 +33,7 @@ def write(
     """Accept every result that fails the gate today."""
     from auditor import registry
     from auditor.api.files import write_file
-    from auditor.cli.console import note, stdout
+    from auditor.cli.console import is_plain, note, stdout
     from auditor.errors import ConfigError
     from auditor.policy import gate, gates
     from auditor.policy.baseline import accept, to_bytes
@@ -54,7 +54,7 @@ def write(
     failing = [result for result in own if gates(result, rules) and not result.has_status("accepted")]
     accepted = accept(judged, failing, reason=reason.strip(), by=by.strip() or "unnamed", created=day, expires=last)
     write_file(out, to_bytes(accepted))
-    registry.find("reports", "terminal").load()().print_accepted(accepted, stdout(), today=day)
+    registry.find("reports", "terminal").load()().print_accepted(accepted, stdout(), today=day, plain=is_plain())
     note(f"written: {out}")
 
 
@@ -68,9 +68,9 @@ def show(
     """List accepted results with the days that are left."""
     from auditor import registry
     from auditor.api.files import read_file
-    from auditor.cli.console import stdout
+    from auditor.cli.console import is_plain, stdout
     from auditor.policy.baseline import read_baseline
 
     day = judging.read_day(as_of, "--as-of")
     baseline = read_baseline(read_file(baseline_json))
-    registry.find("reports", "terminal").load()().print_accepted(baseline, stdout(), today=day)
+    registry.find("reports", "terminal").load()().print_accepted(baseline, stdout(), today=day, plain=is_plain())

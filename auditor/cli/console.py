@@ -102,7 +102,8 @@ def show_in(
     files = [] if out is None or report.interrupted else [str(out / name) for name in names_of(formats)]
     page = next((name for name in files if name.endswith(".html")), "")
     terminal = registry.find("reports", "terminal").load()()
-    terminal.print(report.document, stdout(), plain=is_plain(plain), verbose=verbose, where=page)
+    path = files[0] if files else ""  # the document comes first
+    terminal.print(report.document, stdout(), plain=is_plain(plain), verbose=verbose, where=page, path=path)
     if report.interrupted:
         note(f"interrupted; finished cells are kept{'' if out is None else f' in {out}: the same command goes on'}")
     elif files:

@@ -23,6 +23,7 @@ def defend(
     group: Group = None,
     data: options.Data = None,
     data_root: options.DataRoot = None,
+    plain: options.Plain = None,
 ) -> None:
     """Fit a defence on a target's own recipe and data, on the CPU, and save the defended target.
 
@@ -32,14 +33,14 @@ def defend(
     from auditor.api.files import check_folder, check_other_folder
     from auditor.api.options import with_defense_tables
     from auditor.api.session import Session
-    from auditor.cli.console import loading, note, stderr, stdout
+    from auditor.cli.console import is_plain, loading, note, stderr, stdout
     from auditor.compare.arms import fit_defended, make_defense
     from auditor.data.sources import resolve_root
     from auditor.runner.describe import target_row
     from auditor.runner.execute import TrainedCache
     from auditor.targets.derived import group_column, save_derived
 
-    session = Session.open(target, {"data_root": data_root})
+    session = Session.open(target, {"data_root": data_root, "plain": plain})
     made = make_defense(with_defense_tables([defense], session.resolved.tables.get("defenses"))[0])
     with loading(plain=session.resolved["plain"]):
         loaded = session.load_target(data=data)
@@ -51,5 +52,7 @@ def defend(
     save_derived(defended, target, out)
     tag = defended.defense
     assert tag is not None
-    registry.find("reports", "terminal").load()().print_fitted(target_row(loaded), target_row(defended), tag, stdout())
+    registry.find("reports", "terminal").load()().print_fitted(
+        target_row(loaded), target_row(defended), tag, stdout(), plain=is_plain(session.resolved["plain"])
+    )
     note(f'written: {out}/target.toml. Audit it with "auditor run {out}".')

@@ -30,5 +30,7 @@ def gate(
     accepted = judging.read_baseline_file(baseline)
     audit = judging.read_audit(audit_json)
     judged = judge(audit, rules, accepted, as_of=day, exit_zero=exit_zero, seal=False)
-    registry.find("reports", "terminal").load()().print(judged, stdout(), plain=is_plain(plain), verbose=verbose)
+    registry.find("reports", "terminal").load()().print(
+        judged, stdout(), plain=is_plain(plain), verbose=verbose, path=str(audit_json)
+    )
     raise typer.Exit(judged.verdict.exit_code)

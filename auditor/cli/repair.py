@@ -23,13 +23,14 @@ def repair(
     together: Annotated[bool, typer.Option("--together", help="All nodes in one edit, not one at a time.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the parts of the training nodes.")] = 0,
     data_root: options.DataRoot = None,
+    plain: options.Plain = None,
 ) -> None:
     """Edit the weights so that named wrong nodes become right, on the CPU; exit 1 when none fits the budget."""
     import torch
 
     from auditor import registry
     from auditor.api.files import check_other_folder, prepare_folder, write_file
-    from auditor.cli.console import note, stderr, stdout
+    from auditor.cli.console import is_plain, note, stderr, stdout
     from auditor.compare.arms import load_any
     from auditor.data.sources import resolve_root
     from auditor.defense import DefenseTask
@@ -46,7 +47,7 @@ def repair(
     loaded = load_any(target, models=models, data_root=resolve_root(data_root), notify=note)
     with stderr().status(f"repairing {loaded.name}"):
         repaired, facts = defense.beside_control(loaded, DefenseTask(seed, models))
-    registry.find("reports", "terminal").load()().print_repair(facts, stdout())
+    registry.find("reports", "terminal").load()().print_repair(facts, stdout(), plain=is_plain(plain))
     if repaired is None:
         note("nothing was saved: no node could be repaired within the budget")
         raise typer.Exit(1)

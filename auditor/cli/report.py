@@ -33,7 +33,7 @@ def report(
     reports = [registry.find("reports", name).load()() for name in names]
     if len(reports) == 1 and out is None:
         if names == ["terminal"]:
-            reports[0].print(audit, stdout(), plain=is_plain(plain), verbose=verbose)
+            reports[0].print(audit, stdout(), plain=is_plain(plain), verbose=verbose, path=str(audit_json))
         else:
             write_data(reports[0].render(audit))
         return

@@ -35,7 +35,7 @@ def train(
     It is trained on the CPU, where the same seed gives the same model.
     """
     from auditor.api.files import check_folder
-    from auditor.cli.console import note, stderr, stdout
+    from auditor.cli.console import is_plain, note, stderr, stdout
     from auditor.cli.training import say_trained, train_target
 
     check_folder(out)
@@ -53,5 +53,5 @@ def train(
             data_root=data_root,
             download=download,
         )
-    say_trained(target, stdout())
+    say_trained(target, stdout(), plain=is_plain())
     note(f'written: {out}/target.toml. Audit it with "auditor run {out}".')

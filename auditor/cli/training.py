@@ -48,9 +48,9 @@ def train_target(
     )
 
 
-def say_trained(target: Target, console: Console) -> None:
+def say_trained(target: Target, console: Console, *, plain: bool = False) -> None:
     """Accuracy and split of a target that was just made."""
     from auditor import registry
     from auditor.runner.describe import target_row
 
-    registry.find("reports", "terminal").load()().print_trained(target_row(target), console)
+    registry.find("reports", "terminal").load()().print_trained(target_row(target), console, plain=plain)

@@ -14,6 +14,7 @@ from reports.sentences.numbers import closed, count, day, difference_cell, digit
 
 HEADS = ("change", "what", "before", "after", "difference")
 ACCEPTED_HEADS = ("finding", "size", "accepted up to", "days left", "reason", "by")
+NOTHING = "none"
 _CHANGES = {
     "worse": "worse",
     "gone": "gone",
@@ -90,6 +91,13 @@ def cells(row: Changed) -> tuple[str, ...]:
     return tuple(printable.neutral(text) for text in (change, what, *sides))
 
 
+def change_line(row: Changed) -> str:
+    """The same as one line: `worse: posterior-similarity, AUC; before 5.4 worse …; after …; difference …`."""
+    change, what, *sides = cells(row)
+    told = (f"{head} {side}" for head, side in zip(HEADS[2:], sides, strict=True))
+    return printable.neutral("; ".join((f"{change}: {what}", *told)))
+
+
 def summary(changes: Changes) -> list[str]:
     """How many numbers changed how, and whether they could be compared at all."""
     said = []
@@ -118,6 +126,13 @@ def accepted_cells(entry: Acceptance, today: datetime.date) -> tuple[str, ...]:
     return tuple(printable.neutral(word) for word in words)
 
 
+def accepted_line(entry: Acceptance, today: datetime.date) -> str:
+    """The same as one line: `accepted: privacy-link-stealing: …; size large; …`."""
+    name, *words = accepted_cells(entry, today)
+    told = (f"{head} {word}" for head, word in zip(ACCEPTED_HEADS[1:], words, strict=True))
+    return "; ".join((f"accepted: {name}", *told))
+
+
 def accepted_summary(baseline: Acceptances) -> str:
     """How much is accepted, and how much must keep running."""
     kept = f"{count(len(baseline.cells), 'test')} must keep running"
@@ -127,4 +142,6 @@ def accepted_summary(baseline: Acceptances) -> str:
 
 
 def _excess(estimate: Estimate | None, unit: Unit) -> str:
+    if estimate is not None and (estimate.value, estimate.lo, estimate.hi) == (0.0, 0.0, 0.0):
+        return NOTHING
     return " · ".join(filter(None, difference_cell(estimate, unit)))

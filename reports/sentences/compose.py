@@ -133,26 +133,32 @@ def nearness(result: Result) -> Estimate | None:
 
     Where the limit is no effect at all, both are 1 and 10 points are one unit.
     """
-    judgement, excess = result.judgement, None
-    if judgement is not None:
-        excess = _judged_excess(result, judgement)
+    judgement = result.judgement
+    excess = None if judgement is None else _judged_excess(result, judgement)
     if judgement is None or judgement.threshold is None or excess is None or excess.value is None:
         return None
-    limit = judgement.threshold
-    unit = limit or UNIT_WITHOUT_LIMIT
+    value, lo, hi = (_scaled(end, judgement.threshold) for end in (excess.value, excess.lo, excess.hi))
+    return Estimate(value=value, lo=lo, hi=hi, n=excess.n)
 
-    def scaled(value: float | None) -> float | None:
-        return None if value is None else 1 + (value - limit) / unit
 
-    return Estimate(value=scaled(excess.value), lo=scaled(excess.lo), hi=scaled(excess.hi), n=excess.n)
+def _scaled(value: float | None, limit: float) -> float | None:
+    return None if value is None else 1 + (value - limit) / (limit or UNIT_WITHOUT_LIMIT)
 
 
 def is_found(result: Result) -> bool:
     """Whether something is proven: the lower end that was judged is above 0."""
-    if result.question == "artifact":
-        return (result.estimate.value or 0.0) > 0
-    excess = None if result.judgement is None else _judged_excess(result, result.judgement)
-    return excess is not None and excess.lo is not None and excess.lo > 0
+    return proven(result)[0]
+
+
+def proven(result: Result) -> tuple[bool, float | None]:
+    """Whether something is proven, and how much of it on the scale of `nearness`; None where there is no end on it."""
+    judgement = result.judgement
+    excess = None if judgement is None else _judged_excess(result, judgement)
+    lo = None if excess is None else excess.lo
+    is_proven = (result.estimate.value or 0.0) > 0 if result.question == "artifact" else lo is not None and lo > 0
+    if judgement is None or judgement.threshold is None or excess is None or excess.value is None:
+        return is_proven, None
+    return is_proven, _scaled(lo, judgement.threshold)
 
 
 def shown(result: Result, item: str = "node") -> str:

@@ -104,7 +104,7 @@ def checks(rows: Sequence[ValidityRow]) -> str:
     if not rows:
         return "none bears on it"
     named = {
-        status: [row.id.replace("-", " ") for row in rows if row.status == status]
+        status: [names.check(row.id) for row in rows if row.status == status]
         for status in ("fail", "warn", "not_checked")
     }
     told = [f"{names.CHECKS[status]}: {listed(list(dict.fromkeys(ids)))}" for status, ids in named.items() if ids]

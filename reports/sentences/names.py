@@ -219,9 +219,14 @@ def subset(text: str) -> str:
     return f"{_portion(value)} edges" if sign and key == "eps" else _PARTS.get(text, text.replace("=", " "))
 
 
+def check(id_: str) -> str:
+    """`reference answers` for `reference-answers`: a check in words."""
+    return id_.replace("-", " ")
+
+
 def checks(ids: Iterable[str]) -> str:
     """`the check “gradient”`, `the checks “a” and “b”`."""
-    named = [f"“{id_.replace('-', ' ')}”" for id_ in ids]
+    named = [f"“{check(id_)}”" for id_ in ids]
     return f"the {called('check', named)}"
 
 

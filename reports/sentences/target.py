@@ -112,7 +112,7 @@ def fitted(before: TargetRow, after: TargetRow, fit: Fit) -> list[str]:
         *now[1:],
         *defended(after),
         f"version {fit.version}, seed {fit.seed}",
-        *(f"{names.CHECKS[row.status]} {row.id}: {row.evidence}" for row in fit.validity),
+        *(f"{names.CHECKS[row.status]} {names.check(row.id)}: {row.evidence}" for row in fit.validity),
         *(f"{name.replace('_', ' ')}: {_plain(value)}" for name, value in fit.notes.items()),
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -35,11 +36,11 @@ def check_parts(
     yield from screen.labelled("Call", [text] if (text := words.called(target)) else [])
     for row in checks:
         if row.status in ("warn", "fail"):
-            yield from screen.labelled(names.CHECKS[row.status], [closed(f"{row.id}: {row.evidence}")])
+            yield from screen.labelled(names.CHECKS[row.status], [closed(f"{names.check(row.id)}: {row.evidence}")])
     if verbose:
         yield screen.text(closed(words.offers(target)))
-        yield _table(("check", "kind", "status", "evidence"), [_cells(row) for row in checks])
-        yield _table(words.PLAN_HEADS, [words.plan_cells(cell) for cell in plan])
+        yield _table(("check", "kind", "status", "evidence"), [_cells(row) for row in checks], plain=screen.plain)
+        yield _table(words.PLAN_HEADS, [words.plan_cells(cell) for cell in plan], plain=screen.plain)
     yield from screen.labelled("Plan", [words.plan(plan, *split), *words.skipped(plan)])
     if failed:
         word, text = "NOT TRUSTWORTHY", f"{names.checks(failed)} failed. Exit code 3."
@@ -52,8 +53,8 @@ def _cells(row: ValidityRow) -> tuple[str, ...]:
     return row.id, row.kind, names.CHECKS[row.status], row.evidence
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(*heads)
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, plain: bool) -> Table:
+    table = Table(*heads, box=box.ASCII if plain else box.HEAVY_HEAD)
     for row in rows:
         table.add_row(*map(Text, row))
     return table

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import shlex
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console, RenderableType
@@ -37,7 +38,7 @@ _ENDLESS = 1_000_000  # columns of plain lines: nothing is wrapped
 _LINES_SHOWN = 12  # of results over their limits or open, and of further lines of a verdict
 _CHANGES_SHOWN = 20
 _WARNINGS_SHOWN = 2
-_MORE = "Every number: auditor report AUDIT.JSON --verbose"
+_UNKNOWN = "AUDIT.JSON"  # where nobody said which file the document lies in
 
 
 class TerminalReport:
@@ -72,7 +73,14 @@ class TerminalReport:
         return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
 
     def print(
-        self, audit: Audit, console: Console, *, plain: bool = False, verbose: bool = False, where: str = ""
+        self,
+        audit: Audit,
+        console: Console,
+        *,
+        plain: bool = False,
+        verbose: bool = False,
+        where: str = "",
+        path: str = "",
     ) -> None:
         """Writes the report to a console; no user text is read as markup.
 
@@ -81,22 +89,26 @@ class TerminalReport:
             console: where to.
             plain: see `render`.
             verbose: likewise.
-            where: the page or document that holds the rest, if that was written.
+            where: the page that holds the rest, if that was written.
+            path: the file that the document lies in, where that is known.
         """
         width = max(min(console.width, WIDTH), NARROWEST)
         safe, screen = neutral(audit), Screen(width=width, plain=plain)
-        _emit(_screen(safe, screen, where, more=not verbose), console, width=width, plain=plain)
+        more = "" if verbose else f"Every number: auditor report {shlex.quote(path) if path else _UNKNOWN} --verbose"
+        _emit(_screen(safe, screen, where, more), console, width=width, plain=plain)
         if verbose:
             _emit(every_number(safe, width=width, plain=plain), console, width=width, plain=plain, tables=True)
         _emit(_ending(safe, screen), console, width=width, plain=plain)
 
-    def print_trained(self, trained: TargetRow, console: Console) -> None:
+    def print_trained(self, trained: TargetRow, console: Console, *, plain: bool = False) -> None:
         """A target that was just made."""
-        _print(target.trained(neutral(trained)), console)
+        _print(target.trained(neutral(trained)), console, plain=plain)
 
-    def print_fitted(self, before: TargetRow, after: TargetRow, fit: target.Fit, console: Console) -> None:
+    def print_fitted(
+        self, before: TargetRow, after: TargetRow, fit: target.Fit, console: Console, *, plain: bool = False
+    ) -> None:
         """A defended target beside the one that it was made from."""
-        _print(target.fitted(neutral(before), neutral(after), fit), console)
+        _print(target.fitted(neutral(before), neutral(after), fit), console, plain=plain)
 
     def print_check(
         self,
@@ -119,29 +131,35 @@ class TerminalReport:
         parts = check_parts(neutral(checked), rows, plan, failed, (jobs, groups), screen, path=path, verbose=verbose)
         _emit(parts, console, width=width, plain=plain, tables=verbose)
 
-    def print_repair(self, facts: RepairFacts, console: Console) -> None:
+    def print_repair(self, facts: RepairFacts, console: Console, *, plain: bool = False) -> None:
         """What a repair did, beside its control."""
-        _print(repair.lines(facts), console)
+        _print(repair.lines(facts), console, plain=plain)
 
-    def print_changes(self, changes: Changes, console: Console, *, show_all: bool = False) -> None:
+    def print_changes(self, changes: Changes, console: Console, *, show_all: bool = False, plain: bool = False) -> None:
         """What changed between two audits, counted first and last: the judged numbers that changed, or every one."""
         said = words.summary(changes)
-        _print(said, console)
+        _print(said, console, plain=plain)
         changed = [row for row in changes.rows if row.change != "same"]
         rows = changes.rows if show_all else [row for row in changed if row.judged][:_CHANGES_SHOWN]
-        if rows:
+        if rows and plain:
+            _print(map(words.change_line, rows), console, plain=plain)
+        elif rows:
             console.print(_listing(words.HEADS, [words.cells(row) for row in rows]))
         if len(rows) < len(changed):
-            _print([words.left_out(len(changed) - len(rows))], console)
+            _print([words.left_out(len(changed) - len(rows))], console, plain=plain)
         if rows:
-            _print(said[-1:], console)
+            _print(said[-1:], console, plain=plain)
 
-    def print_accepted(self, baseline: Acceptances, console: Console, *, today: datetime.date) -> None:
+    def print_accepted(
+        self, baseline: Acceptances, console: Console, *, today: datetime.date, plain: bool = False
+    ) -> None:
         """What a baseline accepts, and how many days are left."""
-        if baseline.accepted:
+        if plain:
+            _print((words.accepted_line(entry, today) for entry in baseline.accepted), console, plain=plain)
+        elif baseline.accepted:
             rows = [words.accepted_cells(entry, today) for entry in baseline.accepted]
             console.print(_listing(words.ACCEPTED_HEADS, rows))
-        _print([words.accepted_summary(baseline)], console)
+        _print([words.accepted_summary(baseline)], console, plain=plain)
 
 
 def _emit(parts: Iterable[RenderableType], console: Console, *, width: int, plain: bool, tables: bool = False) -> None:
@@ -160,9 +178,9 @@ def _emit(parts: Iterable[RenderableType], console: Console, *, width: int, plai
             console.print(Text(lines.rstrip("\n")), width=width, markup=False, emoji=False)
 
 
-def _print(lines: Iterable[str], console: Console) -> None:
-    for line in lines:
-        console.print(Text(printable.neutral(line)))
+def _print(lines: Iterable[str], console: Console, *, plain: bool) -> None:
+    """Lines of words alone."""
+    _emit((Text(printable.neutral(line)) for line in lines), console, width=console.width, plain=plain)
 
 
 def _listing(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -175,7 +193,7 @@ def _listing(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     return table
 
 
-def _screen(audit: Audit, screen: Screen, where: str, *, more: bool) -> Iterable[RenderableType]:
+def _screen(audit: Audit, screen: Screen, where: str, more: str) -> Iterable[RenderableType]:
     if audit.comparison is not None:
         yield from comparison_screen(audit, audit.comparison, screen)
     elif views.is_claim(audit):
@@ -184,7 +202,7 @@ def _screen(audit: Audit, screen: Screen, where: str, *, more: bool) -> Iterable
         yield from _audit_screen(audit, screen)
     yield from screen.labelled("Not tested", _not_tested(audit))
     place = [where] if where else []
-    yield from screen.labelled("Report", [". ".join([*place, _MORE])] if more else place)
+    yield from screen.labelled("Report", [". ".join([*place, more])] if more else place)
 
 
 def _audit_screen(audit: Audit, screen: Screen) -> Iterable[RenderableType]:
@@ -193,7 +211,7 @@ def _audit_screen(audit: Audit, screen: Screen) -> Iterable[RenderableType]:
     yield screen.text(f"{audit.target.name}: {status}. {verdict.headline(audit)}", "bold")
     yield screen.text(verdict.decision(audit, near, item))
     yield from screen.gap()
-    lines = views.briefly(audit)
+    lines = views.briefly(audit, near)
     for line in lines[: _LINES_SHOWN + 3]:
         text = line.text if line.result is None else brief(line.result, item)
         yield screen.tagged(line.status, line.title, text)

@@ -79,5 +79,5 @@ def test_a_defended_target_stands_beside_the_one_it_was_made_from() -> None:
         "split public (seed 0): 140 training, 500 validation and 1,000 test",
         "defended by l2r: no formal guarantee",
         "version 1, seed 0",
-        "passed ess-floor: ESS is 0.58 N",
+        "passed ess floor: ESS is 0.58 N",
     ]

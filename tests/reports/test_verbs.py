@@ -62,10 +62,19 @@ def test_gate_and_report_print_the_terminal_report(write: Write, capsys: pytest.
     audit = samples.realistic()
     path = write("audit.json", audit)
     assert __main__.run(["report", path]) == 0
-    assert capsys.readouterr().out == TerminalReport().render(audit, plain=True)
+    assert capsys.readouterr().out == TerminalReport().render(audit, plain=True).replace("AUDIT.JSON", path)
     assert __main__.run(["gate", path, "--policy", "lenient", "--as-of", "2026-11-20"]) == 1
     judged = gate(audit, Policy.named("lenient"), as_of=TODAY)
-    assert capsys.readouterr().out == TerminalReport().render(judged, plain=True)
+    text = capsys.readouterr().out
+    assert text == TerminalReport().render(judged, plain=True).replace("AUDIT.JSON", path)
+    assert f"Every number: auditor report {path} --verbose" in text
+
+
+def test_a_path_that_a_shell_would_break_is_quoted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "an audit.json"
+    path.write_bytes(to_bytes(samples.realistic()))
+    assert __main__.run(["report", str(path)]) == 0
+    assert f"Every number: auditor report '{path}' --verbose" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -108,6 +117,22 @@ def test_changes_are_listed_regressions_first_without_signs() -> None:
     every = printed(lambda console: TerminalReport().print_changes(found, console, show_all=True), width=160)
     assert every.count("the same") > text.count("the same")
     assert "(shown)" in every
+
+
+def test_a_diff_in_a_pipe_is_ascii_one_change_a_line(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = write("old.json", samples.realistic()), write("new.json", worse())
+    assert __main__.run(["diff", old, new]) == 0
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    assert text.isascii()
+    assert "" not in lines
+    assert lines[1] == (
+        "worse: posterior-similarity, AUC prior; before 5.4 worse * 4.2 to 6.6 worse; after 8.8 worse * 7.6 to 10.0 "
+        "worse; difference 3.4 worse * 1.7 to 5.1 worse"
+    )
+    assert lines[0] == lines[-1]
+    assert __main__.run(["diff", old, new, "--all"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) > len(lines)
 
 
 def test_why_numbers_were_not_compared_is_said() -> None:
