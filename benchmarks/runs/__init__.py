@@ -1,4 +1,4 @@
-"""What a run costs: beside the version before, and as the graph grows."""
+"""What a run costs: beside the version before, as the graph grows, and of large documents."""
 
 from __future__ import annotations
 
@@ -15,4 +15,5 @@ def commands(folder: Path) -> dict[str, list[str]]:
     return {
         "This version beside the one before": ["benchmarks.runs", "before"],
         "Growth with the graph": ["benchmarks.runs", "growth"],
+        "Large documents": ["benchmarks.runs", "documents"],
     }

@@ -6,10 +6,11 @@ import argparse
 import os
 
 from benchmarks.runs.before import print_before
+from benchmarks.runs.documents import print_documents
 from benchmarks.runs.graphs import NODES
 from benchmarks.runs.growth import print_growth, probes
 
-PARTS = ("before", "growth")
+PARTS = ("before", "growth", "documents")
 
 
 def main() -> None:
@@ -24,6 +25,8 @@ def main() -> None:
     for part in options.parts:
         if part == "growth":
             print_growth(options.nodes, options.probes)
+        elif part == "documents":
+            print_documents()
         else:
             print_before(options.times)
 

@@ -31,7 +31,7 @@ def terminal_svg(audit_json: bytes) -> str:
         record=True, file=io.StringIO(), width=WIDTH, force_terminal=True, color_system="standard", highlight=False,
         _environ={},
     )  # fmt: skip
-    TerminalReport().print(from_bytes(audit_json), console)
+    TerminalReport().print(from_bytes(audit_json), console, path="demo/audit.json")
     svg = console.export_svg(title="auditor demo", theme=MONOKAI, unique_id="auditor-demo")
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
     return svg.replace("Fira Code, monospace", FONTS)

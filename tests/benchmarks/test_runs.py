@@ -5,8 +5,11 @@ from __future__ import annotations
 import torch
 
 from auditor import registry
+from auditor.document import from_bytes, to_bytes
+from benchmarks.runs.documents import repeated
 from benchmarks.runs.graphs import DEGREE, HOMOPHILY, graph
 from benchmarks.runs.growth import exponent, probes
+from tests.reports import samples
 
 
 def test_graphs_are_undirected_and_alike_in_every_size():
@@ -33,3 +36,13 @@ def test_every_probe_of_standard_is_measured():
     found = probes()
     assert set(found) <= set(registry.probes())
     assert {"graphmi", "structure-evasion", "corruption"} <= set(found)
+
+
+def test_a_repeated_audit_has_its_size_and_agrees_with_itself():
+    audit = samples.realistic()
+    found = repeated(audit, 500_000)
+    raw = to_bytes(found)
+    assert 450_000 < len(raw) < 600_000
+    assert from_bytes(raw) == found
+    assert len(found.results) % len(audit.results) == 0
+    assert len({result.fingerprint for result in found.results}) == len(found.results)
