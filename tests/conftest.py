@@ -20,6 +20,9 @@ LONGEST = (
     "tests/test_gate_example.py",
     "tests/benchmarks/test_trust_slow.py",
     "tests/golden/",
+    "tests/targets/test_save.py",
+    "tests/test_doc_examples.py",
+    "tests/test_wheel.py",
 )
 """Files that take longest are begun first: one that were begun last would leave the other workers idle."""
 
