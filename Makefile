@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
+# What is compiled once is kept: else every one of the many processes that tests start would compile the program anew.
+unexport PYTHONDONTWRITEBYTECODE
+# A file runs in one worker, so that what it makes is made once; in the order of tests/conftest.py, the longest first.
+TESTS := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-slow lint bench bench-defenses bench-dp bench-trust docs screenshots clean
 
@@ -10,10 +14,10 @@ demo: $(VENV)/.installed
 	$(BIN)/auditor demo -o out/demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(TESTS)
 
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile -m slow
+	$(TESTS) -m slow
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

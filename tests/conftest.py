@@ -11,6 +11,28 @@ import torch
 from auditor.api.session import Session
 from tests import in_process
 
+LONGEST = (
+    "tests/alone/",
+    "tests/runner/test_compared.py",
+    "tests/runner/test_kills.py",
+    "tests/runner/test_claimed.py",
+    "tests/runner/test_processes.py",
+    "tests/test_gate_example.py",
+    "tests/benchmarks/test_trust_slow.py",
+    "tests/golden/",
+    "tests/targets/test_save.py",
+    "tests/test_doc_examples.py",
+    "tests/test_wheel.py",
+)
+"""Files that take longest are begun first: one that were begun last would leave the other workers idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next((k for k, name in enumerate(LONGEST) if item.nodeid.startswith(name)), len(LONGEST))
+
+    items.sort(key=place)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:

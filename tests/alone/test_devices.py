@@ -1,4 +1,4 @@
-"""Tests that need a process of their own, in one; in a folder that is collected first, since they take longest."""
+"""Tests that need a process of their own, in one."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from auditor.__main__ import run
 def auditor(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", **environment}
     command = [sys.executable, "-m", "auditor", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=600)
 
 
 def inside(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:

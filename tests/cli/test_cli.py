@@ -25,7 +25,8 @@ LINKS = "posterior-similarity:negatives=2000,replicates=50"
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("target") / "demo-gcn"
-    done = auditor("train", "--data", "demo", "--arch", "gcn", "--hidden", "8", "--epochs", "60", "-o", folder)
+    words = ("--data", "demo", "--arch", "gcn", "--hidden", "8", "--epochs", "60")
+    done = inside("train", *words, "-o", folder, cwd=folder.parent)
     assert done.returncode == 0, done.stderr
     assert "test accuracy" in done.stdout
     assert "always the commonest class" in done.stdout
@@ -46,7 +47,7 @@ def test_run_writes_document_and_page_and_ends_with_the_verdict(target: Path, tm
 
 def test_two_runs_agree_byte_for_byte_but_for_times(target: Path, tmp_path: Path) -> None:
     options = ("--only", LINKS, "--profile", "quick", "--seeds", "0")
-    auditor("run", target, *options, "-o", tmp_path / "a")
+    auditor("run", target, *options, "--jobs", "1", "-o", tmp_path / "a")
     inside("run", target, *options, "-o", tmp_path / "b", cwd=tmp_path)
     a, b = (from_bytes((tmp_path / name / "audit.json").read_bytes()) for name in ("a", "b"))
     assert canonical(a) == canonical(b)
@@ -54,7 +55,7 @@ def test_two_runs_agree_byte_for_byte_but_for_times(target: Path, tmp_path: Path
 
 def test_failed_gate_exits_1_and_0_with_exit_zero(target: Path, tmp_path: Path) -> None:
     options = ("--only", "structure-evasion:cycles=1,losses=tanh", "--profile", "quick", "--fail-on", "low")
-    failed = auditor("run", target, *options)
+    failed = inside("run", target, *options, cwd=tmp_path)
     shown = inside("run", target, *options, "--exit-zero", cwd=tmp_path)
     assert (failed.returncode, shown.returncode) == (1, 0), failed.stdout
     assert "FAILED" in failed.stdout
@@ -62,7 +63,8 @@ def test_failed_gate_exits_1_and_0_with_exit_zero(target: Path, tmp_path: Path) 
 
 
 def test_interrupted_run_exits_130_and_keeps_what_is_finished(target: Path, tmp_path: Path) -> None:
-    words = ["run", target, "--only", "strata,structure-evasion", "--profile", "full", "--seeds", "0", "-o", tmp_path]
+    words = ["run", target, "--only", "strata,structure-evasion", "--profile", "full", "--seeds", "0"]
+    words += ["--jobs", "1", "-o", tmp_path]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
     command = [sys.executable, "-m", "auditor", *map(str, words)]
     pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -98,7 +100,7 @@ def test_check_shows_validity_and_plan_and_runs_no_attack(target: Path, tmp_path
     assert "deterministic" in done.stdout
     assert "structure-evasion" in done.stdout
     assert "can be audited: 15 of 16 checks passed, 1 warns." in done.stdout.splitlines()[0]
-    one = auditor("check", target, "--only", "strata", "--seeds", "0").stdout
+    one = inside("check", target, "--only", "strata", "--seeds", "0", cwd=tmp_path).stdout
     assert "1 of 1 test would run, about 5.0 s of CPU time" in one
 
 
@@ -151,7 +153,7 @@ def test_bad_graph_exits_2_in_words(target: Path, tmp_path: Path, changes: dict[
 def test_pickled_module_is_refused_and_nothing_runs(target: Path, tmp_path: Path) -> None:
     folder = _with_data(target, tmp_path / "t", _npz(tmp_path / "graph.npz"))
     (folder / "model.safetensors").write_bytes(pickle.dumps(Exploit()))
-    done = auditor("run", folder, "--only", "strata", cwd=tmp_path)
+    done = inside("run", folder, "--only", "strata", cwd=tmp_path)
     assert done.returncode == 4, done.stdout + done.stderr
     assert not (tmp_path / "SENTINEL").exists()
     torch.save(torch.nn.Linear(2, 2), folder / "model.safetensors")
@@ -256,7 +258,7 @@ def test_defended_target_is_saved_loaded_and_audited_like_any_other(target: Path
     assert "no formal guarantee" in done.stdout
     assert "head-folds-back" in done.stdout
     options = ("--only", "strata", "--profile", "quick", "-o", tmp_path / "out")
-    audited = auditor("run", tmp_path / "defended", *options)
+    audited = inside("run", tmp_path / "defended", *options, cwd=tmp_path)
     assert audited.returncode in (0, 1), audited.stderr
     audit = from_bytes((tmp_path / "out" / "audit.json").read_bytes())
     assert {row.id: row.status for row in audit.validity}["clean-accuracy"] == "pass"

@@ -17,6 +17,7 @@ from auditor.cli.progress import BarObserver, LineObserver
 from auditor.document import to_bytes
 from auditor.errors import AuditorError, ConfigError, UsageError
 from auditor.view import SideKnowledge
+from tests.cli.program import inside
 from tests.policy.samples import audit_of, cell, measurement
 
 TABLES = """
@@ -138,10 +139,10 @@ def test_baseline_that_is_over_before_it_begins_is_refused(tmp_path: Path) -> No
     audit, out = tmp_path / "audit.json", tmp_path / "base.json"
     audit.write_bytes(to_bytes(audit_of([cell(measurement(0.3, 0.26, 0.34))])))
     words = ["baseline", "write", str(audit), "--reason", "known", "--as-of", "2026-11-21", "-o", str(out)]
-    over = _run(*words, "--expires", "2026-11-20")
+    over = inside(*words, "--expires", "2026-11-20", cwd=tmp_path)
     assert (over.returncode, out.exists()) == (2, False)
-    assert b"2026-11-20" in over.stderr
-    assert _run(*words, "--expires", "2026-11-21").returncode == 0
+    assert "2026-11-20" in over.stderr
+    assert inside(*words, "--expires", "2026-11-21", cwd=tmp_path).returncode == 0
 
 
 def test_reader_that_leaves_changes_no_exit_code(tmp_path: Path) -> None:
@@ -151,19 +152,21 @@ def test_reader_that_leaves_changes_no_exit_code(tmp_path: Path) -> None:
     for words, code in ((("gate", passing), 0), (("gate", failing), 1), (("list", "probes"), 0)):
         read, write = os.pipe()
         os.close(read)
-        done = _run(*map(str, words), stdout=write)
+        command = [sys.executable, "-m", "auditor", *map(str, words)]
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=120, check=False)
         os.close(write)
         assert (done.returncode, done.stderr) == (code, b""), words
 
 
 def test_a_run_leaves_nothing_of_an_earlier_one_behind(tmp_path: Path) -> None:
     target, out = tmp_path / "target", tmp_path / "out"
-    assert _run("train", "--data", "demo", "--epochs", "5", "--hidden", "4", "-o", str(target)).returncode == 0
-    options = ("run", str(target), "--profile", "quick", "--only", "strata", "-o", str(out))
-    assert _run(*options, "--format", "csv,html").returncode in (0, 1)
+    words = ("train", "--data", "demo", "--epochs", "5", "--hidden", "4", "-o", target)
+    assert inside(*words, cwd=tmp_path).returncode == 0
+    options = ("run", target, "--profile", "quick", "--only", "strata", "-o", out)
+    assert inside(*options, "--format", "csv,html", cwd=tmp_path).returncode in (0, 1)
     assert {"audit.csv", "audit.html"} <= {path.name for path in out.iterdir()}
     (out / "audit.toml").touch()
-    assert _run(*options, "--format", "markdown").returncode in (0, 1)
+    assert inside(*options, "--format", "markdown", cwd=tmp_path).returncode in (0, 1)
     ours = {".auditor.lock", "audit.json", "audit.md", "cells.jsonl", "run.json"}
     assert {path.name for path in out.iterdir()} == {*ours, "audit.toml"}
 
@@ -175,16 +178,11 @@ def test_plain_asks_for_lines_on_a_terminal_too(monkeypatch: pytest.MonkeyPatch,
         assert isinstance(observer, kind)
 
 
-def test_bare_command_shows_its_help_and_no_empty_error() -> None:
-    done = _run()
+def test_bare_command_shows_its_help_and_no_empty_error(tmp_path: Path) -> None:
+    done = inside(cwd=tmp_path)
     assert done.returncode == 2
-    assert b"Usage" in done.stdout + done.stderr
-    assert b"error" not in done.stderr
-
-
-def _run(*words: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "auditor", *words]
-    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, timeout=120, check=False)
+    assert "Usage" in done.stdout + done.stderr
+    assert "error" not in done.stderr
 
 
 @pytest.mark.parametrize("option", [("--alpha", "0.5"), ("--runs", "3"), ("--canaries", "9"), ("--power-only",)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,8 @@ split = "file:split.npz"
 
 LATE = "if CALLS > 90: "
 """After the target is loaded and checked, in the middle of the cell of corruption: strata ends before."""
+IN_CORRUPTION = "if any('corruption' in f.filename for f in __import__('traceback').extract_stack()): "
+IN_FIT = "if any(f.name == 'fit_defended' for f in __import__('traceback').extract_stack()): "
 ENDS = {
     "exit": "sys.exit(0)",
     "os-exit": "os._exit(0)",
@@ -88,3 +91,29 @@ def hostile(folder: Path, *, forward: str = "pass", top: str = "pass", build: st
     ids = np.random.default_rng(0).permutation(graph.num_nodes)
     np.savez(folder / "split.npz", train_idx=ids[:40], val_idx=ids[40:50], test_idx=ids[50:])
     return folder
+
+
+TURNS = """
+WAYS, ENDED = {ways}, []
+
+
+def end():
+    if {once} and ENDED:
+        return
+    ENDED.append(True)
+    with open({ended!r}, "a") as ended:
+        ended.write("x")
+    turn = os.path.getsize({ended!r})
+    if turn <= len(WAYS):
+        exec(WAYS[turn - 1])
+"""
+
+
+def in_turn(folder: Path, where: str, ways: Sequence[str], *, once: bool = False) -> Path:
+    """A target that ends there in another way each time, in their order, and is harmless after the last of them.
+
+    A process costs seconds: one run tries them all. What has ended is counted in the file `ended` beside the folder.
+    With `once`, a process tries one way: for those that it outlives until the parent ends it.
+    """
+    top = TURNS.format(ways=list(ways), once=once, ended=str(folder.parent / "ended"))
+    return hostile(folder, forward=where + "end()", top=top)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +33,17 @@ class Net(nn.Module):
 
 
 def fit(data, seed, noise=True):
-    if seed == 0 or {always}:
-        {does}
+    {does}
     torch.manual_seed(seed)
     return Net(data.graph.x.shape[1], data.num_classes)
 """
 WHAT = ("--claim", "1,1e-3", "--level", "edge", "--canaries", "35", "--alpha", "0.3", "--train", "mine.py:fit")
 
 
-def claimed(folder: Path, does: str, *words: Any, always: bool = True, out: str = "out") -> tuple[int, Report]:
+def claimed(folder: Path, does: str, *words: Any, out: str = "out") -> tuple[int, Report]:
     if not (folder / "t").exists():
         hostile(folder / "t")
-    (folder / "mine.py").write_text(TRAIN.format(does=does, always=always))
+    (folder / "mine.py").write_text(TRAIN.format(does=does))
     done = program("dp-claim", "t", *WHAT, "-o", out, *map(str, words), cwd=folder)
     assert "Traceback" not in done.stdout + done.stderr
     return done.returncode, Report.load(folder / out)
@@ -57,33 +57,31 @@ def test_a_training_that_ends_its_process_is_a_row_with_the_plan_and_no_verdict(
     assert cell.params["preregistration"]["claim"]["epsilon"] == 1
 
 
+def by_seed(ways: Sequence[str]) -> str:
+    """Code of a training that ends in another way at each seed, and is harmless at those beyond."""
+    return f"exec(dict(enumerate({list(ways)!r})).get(seed, 'pass'))"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("does", ENDS.values(), ids=list(ENDS))
-def test_an_end_of_a_training_is_a_row_and_the_other_repeat_goes_on(tmp_path: Path, does: str) -> None:
-    code, report = claimed(tmp_path, does, "--runs", 2, always=False)
-    assert {cell.seed: cell.status for cell in report.cells} == {0: "error", 1: "ok"}
+def test_an_end_of_a_training_is_a_row_and_the_other_repeats_go_on(tmp_path: Path) -> None:
+    """Every way to end a process, in a repeat of its own."""
+    last = len(ENDS)
+    code, report = claimed(tmp_path, by_seed(list(ENDS.values())), "--runs", last + 1)
+    assert {cell.seed: cell.status for cell in report.cells} == {**dict.fromkeys(range(last), "error"), last: "ok"}
     assert code in (1, 3)
     assert code == report.verdict.exit_code
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("does", "limit", "status", "said"),
-    [
-        ("time.sleep(1e6)", ("--cell-timeout", 45), "timeout", "it took longer than 45 s (--cell-timeout)"),
-        (
-            "fit.kept = [torch.ones(25_000_000) for _ in range(200)]",
-            ("--max-memory", 2),
-            "error",
-            "it needed more than 2.0 GB (--max-memory)",
-        ),
-    ],
-    ids=["time", "memory"],
-)
-def test_limits_hold_for_a_training(tmp_path: Path, does: str, limit: tuple[Any, ...], status: str, said: str) -> None:
-    code, report = claimed(tmp_path, does, *limit)
+def test_limits_hold_for_a_training(tmp_path: Path) -> None:
+    greedy = "fit.kept = [torch.ones(25_000_000) for _ in range(200)]"
+    limits = ("--cell-timeout", 45, "--max-memory", 2)
+    code, report = claimed(tmp_path, by_seed(["time.sleep(1e6)", greedy]), "--runs", 2, *limits)
     assert code == 3
-    assert [(cell.status, cell.reason) for cell in report.cells] == [(status, said)]
+    assert [(cell.status, cell.reason) for cell in sorted(report.cells, key=lambda cell: cell.seed)] == [
+        ("timeout", "it took longer than 45 s (--cell-timeout)"),
+        ("error", "it needed more than 2.0 GB (--max-memory)"),
+    ]
 
 
 @pytest.mark.slow

@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,10 @@ from auditor.api.report import Report
 from auditor.document import Audit, canonical
 from tests.cli.program import auditor as program
 from tests.cli.program import killed
-from tests.runner.hostile import ENDS, LATE, hostile
+from tests.runner.hostile import ENDS, IN_CORRUPTION, IN_FIT, hostile, in_turn
 
 pytestmark = pytest.mark.workers
 WHAT = ("--defense", "temperature", "--profile", "quick", "--only", "strata")
-FITTING = "if any(f.name == 'fit_defended' for f in __import__('traceback').extract_stack()): "
 
 
 def compared(folder: Path, out: Path, *words: Any, jobs: int = 1) -> tuple[int, Audit]:
@@ -41,7 +42,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Audit:
 
 def test_the_end_of_a_process_costs_one_cell_and_the_other_arm_goes_on(tmp_path: Path) -> None:
     """The defence is fitted in a worker that ends: nothing of it is known, and nothing passes for that."""
-    code, audit = compared(hostile(tmp_path / "t", forward=FITTING + "os._exit(0)"), tmp_path / "out")
+    code, audit = compared(hostile(tmp_path / "t", forward=IN_FIT + "os._exit(0)"), tmp_path / "out")
     assert code == 3
     said = {(cell.arm, cell.probe): (cell.status, cell.reason) for cell in audit.cells}
     assert said["none", "strata"] == said["none", "gain"] == ("ok", "")
@@ -59,35 +60,40 @@ def test_two_processes_write_what_one_does(tmp_path: Path, whole: Audit) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("does", "place"),
-    [pytest.param(does, ("fit", "cell")[k % 2], id=name) for k, (name, does) in enumerate(ENDS.items())],
-)
-def test_an_end_anywhere_is_rows_and_never_a_verdict(tmp_path: Path, does: str, place: str) -> None:
-    where = FITTING if place == "fit" else LATE
-    code, audit = compared(hostile(tmp_path / "t", forward=where + does), tmp_path / "out", "--only", "corruption")
+def test_an_end_in_a_fit_leaves_the_undefended_model_and_gives_no_verdict(tmp_path: Path) -> None:
+    target = in_turn(tmp_path / "t", IN_FIT, list(ENDS.values()))
+    code, audit = compared(target, tmp_path / "out", "--seeds", ",".join(map(str, range(len(ENDS)))))
     assert code == 3
-    broken = {cell.arm for cell in audit.cells if cell.status == "error"}
-    assert broken == {"temperature"} if place == "fit" else broken  # the process that takes over counts calls anew
+    assert {cell.status for cell in audit.cells if cell.arm == "none"} == {"ok"}
+    fitted = [cell for cell in audit.cells if cell.arm == "temperature" and cell.probe == "strata"]
+    assert [cell.status for cell in fitted] == ["error"] * len(ENDS)
+    assert all(cell.reason.startswith("temperature was not fitted: ") for cell in fitted)
+    assert len((tmp_path / "ended").read_text()) == len(ENDS)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("does", "limit", "said"),
-    [
-        ("time.sleep(1e6)", ("--cell-timeout", 30), "it took longer than 30 s (--cell-timeout)"),
-        (
-            "self.kept = [torch.ones(25_000_000) for _ in range(200)]",
-            ("--max-memory", 2),
-            "it needed more than 2.0 GB (--max-memory)",
-        ),
-    ],
-    ids=["time", "memory"],
-)
-def test_limits_hold_for_a_fit(tmp_path: Path, does: str, limit: tuple[Any, ...], said: str) -> None:
-    code, audit = compared(hostile(tmp_path / "t", forward=FITTING + does), tmp_path / "out", *limit)
+def test_an_end_in_a_cell_is_its_row_and_never_a_verdict(tmp_path: Path) -> None:
+    last = len(ENDS)
+    target, words = in_turn(tmp_path / "t", IN_CORRUPTION, list(ENDS.values())), ("--only", "corruption")
+    code, audit = compared(target, tmp_path / "out", *words, "--seeds", ",".join(map(str, range(last))))
     assert code == 3
-    assert {cell.reason for cell in audit.cells if cell.arm != "none"} == {f"temperature was not fitted: {said}"}
+    found = Counter((cell.probe, cell.status) for cell in audit.cells)
+    assert found["corruption", "error"] == last
+    assert found["corruption", "ok"] == last
+    assert {status for probe, status in found if probe != "corruption"} == {"ok"}
+
+
+@pytest.mark.slow
+def test_limits_hold_for_a_fit(tmp_path: Path) -> None:
+    greedy = "__import__('builtins').kept = [torch.ones(25_000_000) for _ in range(200)]"
+    target = in_turn(tmp_path / "t", IN_FIT, ["time.sleep(1e6)", greedy])
+    limits = ("--cell-timeout", 30, "--max-memory", 2)
+    code, audit = compared(target, tmp_path / "out", "--seeds", "0,1", *limits)
+    assert code == 3
+    assert {cell.reason for cell in audit.cells if cell.arm == "temperature" and cell.probe == "strata"} == {
+        "temperature was not fitted: it took longer than 30 s (--cell-timeout)",
+        "temperature was not fitted: it needed more than 2.0 GB (--max-memory)",
+    }
     assert {cell.status for cell in audit.cells if cell.arm == "none"} == {"ok"}
 
 
@@ -99,15 +105,12 @@ def test_code_that_patches_its_process_changes_no_number(tmp_path: Path, whole: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_comparison_goes_on_and_the_last_complete_one_stays(
-    tmp_path: Path, whole: Audit, number: signal.Signals
-) -> None:
+def test_a_killed_comparison_goes_on_and_the_last_complete_one_stays(tmp_path: Path, whole: Audit) -> None:
     target, out = hostile(tmp_path / "t"), tmp_path / "out"
     compared(target, out)
     kept = (out / "audit.json").read_bytes()
     words, seen = (*WHAT, "--seeds", "0,1", "--jobs", "1"), 0
-    for after in (8, 12, 16):
+    for after, number in product((8, 12, 16), (signal.SIGKILL, signal.SIGINT)):
         if killed("compare", target, out, number, after, *words) is None:
             break
         assert (out / "audit.json").read_bytes() == kept
