@@ -14,7 +14,7 @@ import pytest
 
 from auditor.document import canonical, from_bytes
 from tests.cli.program import auditor as program
-from tests.cli.program import inside, killed
+from tests.cli.program import killed
 from tests.runner.hostile import hostile
 
 pytestmark = [pytest.mark.workers, pytest.mark.slow]
@@ -91,7 +91,7 @@ def test_a_usage_error_changes_nothing(tmp_path: Path, target: Path, wrong: tupl
     out = tmp_path / "out"
     out.mkdir()
     (out / "audit.json").write_bytes(b"as it was")
-    done = inside("run", target, *wrong, "-o", out, cwd=tmp_path)
+    done = program("run", target, *wrong, "-o", out)
     assert done.returncode == 2, done.stderr
     assert [path.name for path in out.iterdir()] == ["audit.json"]
     assert (out / "audit.json").read_bytes() == b"as it was"

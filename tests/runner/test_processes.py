@@ -168,16 +168,23 @@ def test_an_end_while_loading_is_a_target_that_cannot_be_loaded(tmp_path: Path, 
 
 
 @pytest.mark.slow
-def test_a_cell_that_hangs_or_takes_all_memory_is_ended(tmp_path: Path) -> None:
-    greedy = "__import__('builtins').kept = [torch.ones(25_000_000) for _ in range(200)]"
-    folder = in_turn(tmp_path / "t", IN_CORRUPTION, ["time.sleep(1e6)", greedy])
-    report = audited(folder, seeds=range(3), cell_timeout=20, max_memory=2)
-    hung, filled, harmless = of_corruption(report, 3)
-    assert (hung.status, hung.reason) == ("timeout", "it took longer than 20 s (--cell-timeout)")
-    assert 20 <= hung.seconds < 60
-    assert (filled.status, filled.reason) == ("error", "it needed more than 2.0 GB (--max-memory)")
-    assert harmless.status == "ok"
+def test_a_cell_that_hangs_is_ended(tmp_path: Path) -> None:
+    start = time.monotonic()
+    report = audited(hostile(tmp_path / "t", forward=LATE + "time.sleep(1e6)"), cell_timeout=20)
+    assert time.monotonic() - start < 150
+    ended = [cell for cell in report.cells if cell.status == "timeout"]
+    assert ended
+    assert all(cell.reason == "it took longer than 20 s (--cell-timeout)" for cell in ended)
     assert report.verdict.exit_code == 3
+
+
+@pytest.mark.slow
+def test_a_cell_that_takes_all_memory_is_ended(tmp_path: Path) -> None:
+    greedy = LATE + "self.kept = [torch.ones(25_000_000) for _ in range(200)]"
+    report = audited(hostile(tmp_path / "t", forward=greedy), max_memory=2)
+    ended = [cell for cell in report.cells if cell.status == "error"]
+    assert ended
+    assert all(cell.reason == "it needed more than 2.0 GB (--max-memory)" for cell in ended)
 
 
 HARMLESS = {
