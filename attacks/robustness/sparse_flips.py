@@ -83,7 +83,8 @@ class SparseGcn:
         stored = self.place[space.places[torch.searchsorted(space.existing, keys[edges])]]
         ends = torch.stack(space.ends(keys))
         added = _sorted(torch.cat([ends[:, absent], ends[:, absent].flip(0)], dim=1), self.degrees.shape[0])
-        return SparseFlips(self, edges, absent, stored, added, ends, torch.where(there, -1.0, 1.0), loss_of)
+        order = torch.argsort(keys)
+        return SparseFlips(self, edges, absent, stored, added, ends, order, torch.where(there, -1.0, 1.0), loss_of)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,6 +97,7 @@ class SparseFlips:
         stored: places of the two arcs of the former among the sorted ones, int64 [K1, 2].
         added: arcs of the latter, all u -> v before all v -> u.
         ends: of the pairs, int64 [2, K].
+        order: that sorts the pairs by their ends, int64 [K].
         sign: of the weight that a flip adds to its pair, [K].
         loss_of: a loss from the model's outputs.
     """
@@ -106,6 +108,7 @@ class SparseFlips:
     stored: Tensor
     added: Arcs
     ends: Tensor
+    order: Tensor
     sign: Tensor
     loss_of: LossOf
 
@@ -122,7 +125,9 @@ class SparseFlips:
 
         value = self.loss_of(stack.logits(multiply, degrees), loss)
         left, right = stack.pair_factors(value)
-        return torch.nan_to_num(self.sign * at_pairs(left, right, self.ends)), float(value.detach())
+        found = torch.empty_like(change)
+        found[self.order] = at_pairs(left, right, self.ends[:, self.order])
+        return torch.nan_to_num(self.sign * found), float(value.detach())
 
     def _matrices(self, w: Tensor) -> list[csr_array]:
         """The edges that are left, and the pairs that are added: their sum is the adjacency."""
