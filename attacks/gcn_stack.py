@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor, nn
 from torch_geometric.nn import GCNConv, MessagePassing
 
@@ -29,7 +31,7 @@ GATHERED_PAIRS = 1_000_000
 
 @dataclass(slots=True, eq=False)
 class _Ledger:
-    """What one forward and backward leave behind: per layer, P = D^-1/2 dL/dout and Q = D^-1/2 X W."""
+    """What one forward and backward leave behind: per layer, P = D^-1/2 dL/dout and Q = D^-1/2 X W, or with X alone."""
 
     multiply: Multiply
     factors: list[tuple[Tensor, Tensor]]
@@ -110,8 +112,9 @@ class GcnStack:
 
     def _layer(self, layer: GCNConv, x: Tensor, *_edges: object, **_more: object) -> Tensor:
         self._inputs.append(x if self._is_given(x) else x.clone())  # forward may go on to write on its own
-        h = self._project(layer, x)
-        out: Tensor = _Aggregate.apply(h, self._scale, self._ledger)  # type: ignore[no-untyped-call]
+        narrow = not self._is_given(x) and layer.in_channels < layer.out_channels  # S (X W) = (S X) W: the thinner one
+        h: Tensor = _Aggregate.apply(x if narrow else self._project(layer, x), self._scale, self._ledger)  # type: ignore[no-untyped-call]
+        out: Tensor = layer.lin(h) if narrow else h
         return out if layer.bias is None else out + layer.bias
 
     def _project(self, layer: GCNConv, x: Tensor) -> Tensor:
@@ -174,3 +177,13 @@ def at_pairs(left: Tensor, right: Tensor, pairs: Tensor) -> Tensor:
         at = torch.sparse_csr_tensor(starts, pairs[1], left.new_zeros(pairs.shape[1]), (n, n), check_invariants=False)
     found: Tensor = torch.sparse.sampled_addmm(at, left, right.T, beta=0.0).values()
     return found
+
+
+def without_zeros(matrix: csr_array) -> csr_array:
+    """The same matrix without the entries that are 0, most of them where few candidates have a weight.
+
+    What it is multiplied with is finite, so that no product changes.
+    """
+    there = matrix.data != 0
+    count = np.concatenate([[0], np.cumsum(there)])
+    return csr_array((matrix.data[there], matrix.indices[there], count[matrix.indptr]), shape=matrix.shape)

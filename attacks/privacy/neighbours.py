@@ -19,8 +19,10 @@ from auditor.targets.device import CPU
 
 ALL_PAIRS = 50_000
 ROWS = 512
-FOUND_IN = 32  # cells that are looked into
-TRAINED_ON = 40  # rows a centre
+CELLS = 2.0  # times sqrt(N)
+FOUND_IN = 24  # cells that are looked into
+TRAINED_ON = 20  # rows a centre
+TRAININGS = 4  # passes over them
 
 
 def pair_keys(u: Tensor, v: Tensor, n: int) -> Tensor:
@@ -69,12 +71,12 @@ def _largest_products_in_cells(left: Tensor, right: Tensor, k: int) -> Tensor:
 
     n, width = right.shape
     faiss.omp_set_num_threads(torch.get_num_threads())
-    cells = int(4 * n**0.5)
+    cells = int(CELLS * n**0.5)
     # What one side of a product gains the other one loses: columns of equal spread make distances say most.
     balance = (left.norm(dim=0) / right.norm(dim=0).clamp_min(1e-30)).clamp(1e-12, 1e12).sqrt()
     stored, asked = (np.ascontiguousarray(side.float().cpu().numpy()) for side in (right * balance, left / balance))
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, cells, faiss.METRIC_INNER_PRODUCT)
-    index.cp.seed, index.cp.niter = 0, 8
+    index.cp.seed, index.cp.niter = 0, TRAININGS
     index.train(stored[:: max(1, n // (TRAINED_ON * cells))])
     index.add(stored)
     index.nprobe = FOUND_IN

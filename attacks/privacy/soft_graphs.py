@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
-from attacks.gcn_stack import GcnStack, Multiply, at_pairs
+from attacks.gcn_stack import GcnStack, Multiply, at_pairs, without_zeros
 from attacks.privacy.neighbours import largest_products, pair_keys
 from auditor.targets.device import CPU
 from auditor.targets.relaxation import Relaxation
@@ -235,7 +235,7 @@ class CandidateGraph:
         if self._a.device.type != CPU:
             return partial(_along, self._arcs, self._a.repeat(2))
         n, data = self._x.shape[0], self._a.index_select(0, self._pair_of).numpy()
-        matrix = csr_array((data, self._columns, self._starts), shape=(n, n))
+        matrix = without_zeros(csr_array((data, self._columns, self._starts), shape=(n, n)))
         return lambda h: torch.from_numpy(np.asarray(matrix @ h.detach().numpy()))
 
     def _cross_entropy_gradient(self) -> tuple[float, Tensor]:

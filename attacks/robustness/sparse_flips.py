@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from attacks.gcn_stack import GcnStack, at_pairs
+from attacks.gcn_stack import GcnStack, at_pairs, without_zeros
 from attacks.robustness.losses import Loss
 from auditor.data.edits import EdgeSpace
 from auditor.targets.device import CPU
 from auditor.targets.target import ModelHandle
 
-LARGE = 500_000
-"""Arcs from which sparse products are used."""
+LARGE = 10_000
+"""Arcs from which sparse products are used; below, a climb takes a second or two either way."""
 LossOf = Callable[[Tensor, Loss], Tensor]
 
 
@@ -30,8 +30,8 @@ class Arcs:
     """Arcs sorted by their ends, as in a CSR matrix: `order` int64 [E], `starts` [N + 1], `columns` [E]."""
 
     order: Tensor
-    starts: NDArray[np.int64]
-    columns: NDArray[np.int64]
+    starts: NDArray[np.int32]
+    columns: NDArray[np.int32]
 
     def matrix(self, weights: Tensor) -> csr_array:
         """[N, N], from the weights of the sorted arcs, [E]."""
@@ -114,8 +114,15 @@ class SparseFlips:
 
     def gradient(self, w: Tensor, loss: Loss) -> tuple[Tensor, float]:
         """(dL/dw [K], L) of a loss, with w [K] in [0, 1]."""
-        stack, u, v = self.gcn.stack, self.ends[0], self.ends[1]
-        change = self.sign * w
+        value = self.loss_of(self.logits(w), loss)
+        left, right = self.gcn.stack.pair_factors(value)
+        found = torch.empty_like(w)
+        found[self.order] = at_pairs(left, right, self.ends[:, self.order])
+        return torch.nan_to_num(self.sign * found), float(value.detach())
+
+    def logits(self, w: Tensor) -> Tensor:
+        """Of every node, [N, C]."""
+        u, v, change = self.ends[0], self.ends[1], self.sign * w
         degrees = self.gcn.degrees.index_add(0, u, change).index_add(0, v, change)
         matrices = self._matrices(w)
 
@@ -123,21 +130,17 @@ class SparseFlips:
             given = h.detach().numpy()
             return torch.from_numpy(np.asarray(sum(matrix @ given for matrix in matrices)))
 
-        value = self.loss_of(stack.logits(multiply, degrees), loss)
-        left, right = stack.pair_factors(value)
-        found = torch.empty_like(change)
-        found[self.order] = at_pairs(left, right, self.ends[:, self.order])
-        return torch.nan_to_num(self.sign * found), float(value.detach())
+        return self.gcn.stack.logits(multiply, degrees)
 
     def _matrices(self, w: Tensor) -> list[csr_array]:
         """The edges that are left, and the pairs that are added: their sum is the adjacency."""
         left = torch.ones(self.gcn.place.shape[0])
         left[self.stored] = (1 - w.index_select(0, self.edges)).unsqueeze(1)
         added = w.index_select(0, self.absent).repeat(2).index_select(0, self.added.order)
-        return [self.gcn.arcs.matrix(left), self.added.matrix(added)]
+        return [self.gcn.arcs.matrix(left), without_zeros(self.added.matrix(added))]
 
 
 def _sorted(arcs: Tensor, n: int) -> Arcs:
     order = torch.argsort(arcs[0] * n + arcs[1])
     starts = torch.searchsorted(arcs[0, order], torch.arange(n + 1))
-    return Arcs(order, starts.numpy(), arcs[1, order].numpy())
+    return Arcs(order, starts.int().numpy(), arcs[1, order].int().numpy())
