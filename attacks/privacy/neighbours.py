@@ -76,7 +76,7 @@ def _largest_products_in_cells(left: Tensor, right: Tensor, k: int) -> Tensor:
     balance = (left.norm(dim=0) / right.norm(dim=0).clamp_min(1e-30)).clamp(1e-12, 1e12).sqrt()
     stored, asked = (np.ascontiguousarray(side.float().cpu().numpy()) for side in (right * balance, left / balance))
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, cells, faiss.METRIC_INNER_PRODUCT)
-    index.cp.seed, index.cp.niter = 0, TRAININGS
+    index.cp.seed, index.cp.niter, index.cp.min_points_per_centroid = 0, TRAININGS, TRAINED_ON // 2
     index.train(stored[:: max(1, n // (TRAINED_ON * cells))])
     index.add(stored)
     index.nprobe = FOUND_IN
