@@ -1,8 +1,8 @@
 """Which rows lie nearest to each row: by comparison of all pairs, and approximately on graphs where that takes hours.
 
 Up to `ALL_PAIRS` nodes every pair is looked at. Beyond, faiss sorts rows into cells around centres and looks into the
-nearest cells alone: 15 s of CPU for 170,000 rows of 128 numbers. Forced upon Cora, it finds 86 % of the neighbours by
-features and 95 % or more of the steepest pairs, and GraphMI's AUC is .8605 in place of .8603.
+nearest cells alone. Forced upon a generated graph of 12,000 nodes, it finds 80 % of the steepest pairs and 72 % of the
+neighbours by features, as many as with twice the cells, 32 of them looked into, and twice as long a training.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class ActiveSet:
     """A projected randomised block coordinate descent (PRBCD, Geisler et al. 2021) on the weights of pairs.
 
     Every cycle one gradient over a fresh random block and all existing edges chooses the active set; ten cheap steps
-    follow on the set alone. Sets of flips are judged by exact errors on the edited graph, never by the loss. Graphs to
+    follow on the set alone. Sets of flips are judged by errors on the edited graph, never by the loss. Graphs to
     be classified as a whole are broken flip by flip instead.
 
     Attributes:

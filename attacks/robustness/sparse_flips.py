@@ -8,13 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.sparse import csr_array
 from torch import Tensor
 
-from attacks.gcn_stack import GcnStack, at_pairs, without_zeros
+from attacks.gcn_stack import GcnStack, Rows, at_pairs
 from attacks.robustness.losses import Loss
 from auditor.data.edits import EdgeSpace
 from auditor.targets.device import CPU
@@ -27,16 +24,15 @@ LossOf = Callable[[Tensor, Loss], Tensor]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arcs:
-    """Arcs sorted by their ends, as in a CSR matrix: `order` int64 [E], `starts` [N + 1], `columns` [E]."""
+    """Arcs sorted by their ends, in compressed rows: `order` int64 [E], `starts` int32 [N], `columns` int32 [E]."""
 
     order: Tensor
-    starts: NDArray[np.int32]
-    columns: NDArray[np.int32]
+    starts: Tensor
+    columns: Tensor
 
-    def matrix(self, weights: Tensor) -> csr_array:
-        """[N, N], from the weights of the sorted arcs, [E]."""
-        n = len(self.starts) - 1
-        return csr_array((weights.numpy(), self.columns, self.starts), shape=(n, n))
+    def rows(self, weights: Tensor) -> Rows:
+        """The adjacency, from the weights of the sorted arcs, [E]."""
+        return Rows(self.starts, self.columns, weights)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,23 +120,18 @@ class SparseFlips:
         """Of every node, [N, C]."""
         u, v, change = self.ends[0], self.ends[1], self.sign * w
         degrees = self.gcn.degrees.index_add(0, u, change).index_add(0, v, change)
-        matrices = self._matrices(w)
+        there, added = self._parts(w)
+        return self.gcn.stack.logits(lambda h: there.times(h) + added.times(h), degrees)
 
-        def multiply(h: Tensor) -> Tensor:
-            given = h.detach().numpy()
-            return torch.from_numpy(np.asarray(sum(matrix @ given for matrix in matrices)))
-
-        return self.gcn.stack.logits(multiply, degrees)
-
-    def _matrices(self, w: Tensor) -> list[csr_array]:
+    def _parts(self, w: Tensor) -> tuple[Rows, Rows]:
         """The edges that are left, and the pairs that are added: their sum is the adjacency."""
         left = torch.ones(self.gcn.place.shape[0])
         left[self.stored] = (1 - w.index_select(0, self.edges)).unsqueeze(1)
         added = w.index_select(0, self.absent).repeat(2).index_select(0, self.added.order)
-        return [self.gcn.arcs.matrix(left), without_zeros(self.added.matrix(added))]
+        return self.gcn.arcs.rows(left), self.added.rows(added).without_zeros()
 
 
 def _sorted(arcs: Tensor, n: int) -> Arcs:
     order = torch.argsort(arcs[0] * n + arcs[1])
-    starts = torch.searchsorted(arcs[0, order], torch.arange(n + 1))
-    return Arcs(order, starts.int().numpy(), arcs[1, order].int().numpy())
+    starts = torch.searchsorted(arcs[0, order], torch.arange(n))
+    return Arcs(order, starts.int(), arcs[1, order].int())

@@ -8,7 +8,7 @@ from torch.nn import functional
 from torch_geometric.nn import GCN
 from torch_geometric.nn.models import GAT
 
-from attacks.gcn_stack import GcnStack, at_pairs, without_zeros
+from attacks.gcn_stack import GcnStack, Rows, at_pairs
 from attacks.privacy.graphmi import GraphMI
 from attacks.privacy.soft_graphs import CandidateGraph, DenseGraph, Objective, project_
 from auditor import registry
@@ -119,14 +119,20 @@ def test_a_layer_sends_its_thinner_side_and_the_gradient_is_that_of_every_pair(o
         torch.testing.assert_close(read_off[i], slope, rtol=1e-4, atol=1e-8)
 
 
-def test_a_matrix_without_its_zeros_multiplies_as_before():
+def test_compressed_rows_multiply_as_scipy_does_with_their_zeros_and_without():
     rng = np.random.default_rng(0)
     dense = rng.random((9, 9)) * (rng.random((9, 9)) < 0.5)
+    dense[[0, 8]] = 0
     matrix = csr_array(dense)
     matrix.data[::3] = 0
-    kept, h = without_zeros(matrix), rng.random((9, 4))
-    assert kept.nnz < matrix.nnz
-    np.testing.assert_array_equal(kept @ h, matrix @ h)
+    starts, columns = (torch.from_numpy(part).int() for part in (matrix.indptr[:-1], matrix.indices))
+    rows, h = Rows(starts, columns, torch.from_numpy(matrix.data)), rng.random((9, 4))
+    kept = rows.without_zeros()
+    assert kept.weights.numel() < rows.weights.numel()
+    for each in (rows, kept):
+        np.testing.assert_allclose(each.times(torch.from_numpy(h)), matrix @ h, rtol=1e-12)
+    nothing = Rows(starts, columns, torch.zeros_like(rows.weights)).without_zeros()
+    assert not nothing.times(torch.from_numpy(h)).any()
 
 
 def test_gradient_of_cross_entropy_at_every_pair_equals_finite_differences():
