@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
-from attacks.gcn_stack import GcnStack, Multiply, at_pairs
+from attacks.gcn_stack import GcnStack, Multiply, Rows, at_pairs
 from attacks.privacy.neighbours import largest_products, pair_keys
 from auditor.targets.device import CPU
 from auditor.targets.relaxation import Relaxation
@@ -222,9 +222,8 @@ class CandidateGraph:
         if pairs.device.type == CPU:
             order = torch.argsort(self._arcs[0] * n + self._arcs[1])
             self._pair_of = order % pairs.shape[1]  # of each arc, arcs in the order of their keys
-            starts = torch.zeros(n + 1, dtype=torch.int64)
-            torch.cumsum(torch.bincount(self._arcs[0], minlength=n), dim=0, out=starts[1:])
-            self._starts, self._columns = starts.numpy(), self._arcs[1, order].numpy()
+            count = torch.bincount(self._arcs[0], minlength=n)
+            self._starts, self._columns = (count.cumsum(dim=0) - count).int(), self._arcs[1, order].int()
         self._gram: Tensor | None = None
 
     def _degrees(self) -> Tensor:
@@ -234,9 +233,7 @@ class CandidateGraph:
         """H -> A H: sparse rows on the CPU; elsewhere sums along the arcs, whose order is fixed there too."""
         if self._a.device.type != CPU:
             return partial(_along, self._arcs, self._a.repeat(2))
-        n, data = self._x.shape[0], self._a.index_select(0, self._pair_of).numpy()
-        matrix = csr_array((data, self._columns, self._starts), shape=(n, n))
-        return lambda h: torch.from_numpy(np.asarray(matrix @ h.detach().numpy()))
+        return Rows(self._starts, self._columns, self._a.index_select(0, self._pair_of)).without_zeros().times
 
     def _cross_entropy_gradient(self) -> tuple[float, Tensor]:
         o = self._objective

@@ -36,7 +36,7 @@ class ActiveSet:
     """A projected randomised block coordinate descent (PRBCD, Geisler et al. 2021) on the weights of pairs.
 
     Every cycle one gradient over a fresh random block and all existing edges chooses the active set; ten cheap steps
-    follow on the set alone. Sets of flips are judged by exact errors on the edited graph, never by the loss. Graphs to
+    follow on the set alone. Sets of flips are judged by errors on the edited graph, never by the loss. Graphs to
     be classified as a whole are broken flip by flip instead.
 
     Attributes:
@@ -108,7 +108,7 @@ class _Search:
         self.keys = torch.empty(0, dtype=torch.int64)
         self.w = torch.empty(0)
         self.best = torch.empty(0, dtype=torch.int64)
-        self.best_errors = int((~victim.correct(self.best)).sum())
+        self.best_errors = int((~victim.tried(self.best)).sum())
         self.best_state = (self.keys, self.w)
         self.among = _reach(victim)
         self.loss_range = [math.nan, math.nan]
@@ -158,9 +158,9 @@ class _Search:
         return project_with_caps(w, self.budget, *self.victim.space.ends(self.keys), self.caps)
 
     def _try(self, ordered: Tensor, keys: Tensor, w: Tensor) -> None:
-        """Exact errors on the graph edited by the first `budget` of the ordered flips; keeps the best."""
+        """Errors on the graph edited by the first `budget` of the ordered flips; keeps the best."""
         flips = within_caps(ordered, self.victim.space.graph.num_nodes, self.caps, self.budget)
-        errors = int((~self.victim.correct(flips)).sum())
+        errors = int((~self.victim.tried(flips)).sum())
         if errors > self.best_errors:
             self.best, self.best_errors, self.best_state = flips, errors, (keys, w)
 

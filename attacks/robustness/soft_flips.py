@@ -89,6 +89,14 @@ class Victim:
             own, found[piece] = gradient[: keys.numel()], gradient[keys.numel() :]
         return torch.cat([own, found]), value
 
+    def tried(self, keys: Tensor) -> Tensor:
+        """As `correct`, from sparse products where there are some: up to the order of sums."""
+        if self.sparse is None:
+            return self.correct(keys)
+        with torch.no_grad():
+            logits = self.sparse.at(keys, self.loss_of).logits(torch.ones(keys.numel()))
+        return self.space.graph.task.correct(logits[self.items], self.y)
+
     def correct(self, keys: Tensor) -> Tensor:
         """Which attacked items are still right on the really edited graph, bool [n]."""
         graph = self.space.toggled(keys)

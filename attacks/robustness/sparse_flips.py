@@ -8,35 +8,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.sparse import csr_array
 from torch import Tensor
 
-from attacks.gcn_stack import GcnStack, at_pairs
+from attacks.gcn_stack import GcnStack, Rows, at_pairs
 from attacks.robustness.losses import Loss
 from auditor.data.edits import EdgeSpace
 from auditor.targets.device import CPU
 from auditor.targets.target import ModelHandle
 
-LARGE = 500_000
-"""Arcs from which sparse products are used."""
+LARGE = 10_000
+"""Arcs from which sparse products are used; below, a climb takes a second or two either way."""
 LossOf = Callable[[Tensor, Loss], Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arcs:
-    """Arcs sorted by their ends, as in a CSR matrix: `order` int64 [E], `starts` [N + 1], `columns` [E]."""
+    """Arcs sorted by their ends, in compressed rows: `order` int64 [E], `starts` int32 [N], `columns` int32 [E]."""
 
     order: Tensor
-    starts: NDArray[np.int64]
-    columns: NDArray[np.int64]
+    starts: Tensor
+    columns: Tensor
 
-    def matrix(self, weights: Tensor) -> csr_array:
-        """[N, N], from the weights of the sorted arcs, [E]."""
-        n = len(self.starts) - 1
-        return csr_array((weights.numpy(), self.columns, self.starts), shape=(n, n))
+    def rows(self, weights: Tensor) -> Rows:
+        """The adjacency, from the weights of the sorted arcs, [E]."""
+        return Rows(self.starts, self.columns, weights)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +79,8 @@ class SparseGcn:
         stored = self.place[space.places[torch.searchsorted(space.existing, keys[edges])]]
         ends = torch.stack(space.ends(keys))
         added = _sorted(torch.cat([ends[:, absent], ends[:, absent].flip(0)], dim=1), self.degrees.shape[0])
-        return SparseFlips(self, edges, absent, stored, added, ends, torch.where(there, -1.0, 1.0), loss_of)
+        order = torch.argsort(keys)
+        return SparseFlips(self, edges, absent, stored, added, ends, order, torch.where(there, -1.0, 1.0), loss_of)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,6 +93,7 @@ class SparseFlips:
         stored: places of the two arcs of the former among the sorted ones, int64 [K1, 2].
         added: arcs of the latter, all u -> v before all v -> u.
         ends: of the pairs, int64 [2, K].
+        order: that sorts the pairs by their ends, int64 [K].
         sign: of the weight that a flip adds to its pair, [K].
         loss_of: a loss from the model's outputs.
     """
@@ -106,33 +104,34 @@ class SparseFlips:
     stored: Tensor
     added: Arcs
     ends: Tensor
+    order: Tensor
     sign: Tensor
     loss_of: LossOf
 
     def gradient(self, w: Tensor, loss: Loss) -> tuple[Tensor, float]:
         """(dL/dw [K], L) of a loss, with w [K] in [0, 1]."""
-        stack, u, v = self.gcn.stack, self.ends[0], self.ends[1]
-        change = self.sign * w
+        value = self.loss_of(self.logits(w), loss)
+        left, right = self.gcn.stack.pair_factors(value)
+        found = torch.empty_like(w)
+        found[self.order] = at_pairs(left, right, self.ends[:, self.order])
+        return torch.nan_to_num(self.sign * found), float(value.detach())
+
+    def logits(self, w: Tensor) -> Tensor:
+        """Of every node, [N, C]."""
+        u, v, change = self.ends[0], self.ends[1], self.sign * w
         degrees = self.gcn.degrees.index_add(0, u, change).index_add(0, v, change)
-        matrices = self._matrices(w)
+        there, added = self._parts(w)
+        return self.gcn.stack.logits(lambda h: there.times(h) + added.times(h), degrees)
 
-        def multiply(h: Tensor) -> Tensor:
-            given = h.detach().numpy()
-            return torch.from_numpy(np.asarray(sum(matrix @ given for matrix in matrices)))
-
-        value = self.loss_of(stack.logits(multiply, degrees), loss)
-        left, right = stack.pair_factors(value)
-        return torch.nan_to_num(self.sign * at_pairs(left, right, self.ends)), float(value.detach())
-
-    def _matrices(self, w: Tensor) -> list[csr_array]:
+    def _parts(self, w: Tensor) -> tuple[Rows, Rows]:
         """The edges that are left, and the pairs that are added: their sum is the adjacency."""
         left = torch.ones(self.gcn.place.shape[0])
         left[self.stored] = (1 - w.index_select(0, self.edges)).unsqueeze(1)
         added = w.index_select(0, self.absent).repeat(2).index_select(0, self.added.order)
-        return [self.gcn.arcs.matrix(left), self.added.matrix(added)]
+        return self.gcn.arcs.rows(left), self.added.rows(added).without_zeros()
 
 
 def _sorted(arcs: Tensor, n: int) -> Arcs:
     order = torch.argsort(arcs[0] * n + arcs[1])
-    starts = torch.searchsorted(arcs[0, order], torch.arange(n + 1))
-    return Arcs(order, starts.numpy(), arcs[1, order].numpy())
+    starts = torch.searchsorted(arcs[0, order], torch.arange(n))
+    return Arcs(order, starts.int(), arcs[1, order].int())

@@ -12,6 +12,9 @@ from auditor.runner.observer import Observer
 from auditor.runner.plan import PlannedCell
 from auditor.runner.record import Described, Record
 
+Group = tuple[str, int | None]
+"""A family, with its seed where a model of that seed is what it shares; or a defence and its seed."""
+
 
 class Executor(Protocol):
     """Loads a target, says what is to be done with it, does it."""
@@ -34,7 +37,7 @@ class Executor(Protocol):
         ...
 
 
-def group_of(cell: PlannedCell) -> tuple[str, int | None]:
+def group_of(cell: PlannedCell) -> Group:
     """Cells of one group share twins, controls and reference models: they are best carried out in one process.
 
     The arms of one defence at one seed are one group: one fit may be served in several ways.

@@ -31,7 +31,7 @@ from auditor import errors
 from auditor.document.audit import CellStatus
 from auditor.errors import AuditorError, LoadError
 from auditor.printable import neutral
-from auditor.runner.executor import group_of, is_whole
+from auditor.runner.executor import Group, group_of, is_whole
 from auditor.runner.finished import Finished, from_line, row_of
 from auditor.runner.job import Job
 from auditor.runner.observer import Observer
@@ -93,7 +93,7 @@ class Worker:
         cell: under way; None while it loads, describes or waits.
         since: when that began, on the monotonic clock.
         loaded: it can take cells.
-        groups: of the cells that it was given; what they share is made already.
+        groups: of the cells that it was given, with their seeds; what they share is made already.
         ended: when it was first seen that the process has ended; 0 while it runs.
     """
 
@@ -103,7 +103,7 @@ class Worker:
     cell: PlannedCell | None = None
     since: float = field(default_factory=time.monotonic)
     loaded: bool = False
-    groups: set[tuple[str, int | None]] = field(default_factory=set)
+    groups: set[tuple[Group, int]] = field(default_factory=set)
     ended: float = 0.0
 
     @classmethod
@@ -353,19 +353,26 @@ def _dealt(worker: Worker, workers: Sequence[Worker], waiting: list[PlannedCell]
     """Takes the next cell for a worker out of those that wait; None where all of them are for others.
 
     One of a group that it has begun; else one of the largest group that nobody has; else of the largest group that may
-    be carried out in several processes.
+    be carried out in several processes. Of these, one of a seed that it has begun; else of one that nobody has: twins
+    and draws are those of a seed.
     """
-    sizes: dict[tuple[str, int | None], float] = {}
+    sizes: dict[Group, float] = {}
     for cell in waiting:
         sizes[group_of(cell)] = sizes.get(group_of(cell), 0.0) + cell.estimate_s
-    others = set().union(*(other.groups for other in workers if other is not worker))
+    theirs = set().union(*(other.groups for other in workers if other is not worker))
+    own, others = ({group for group, _ in begun} for begun in (worker.groups, theirs))
     split = {group_of(cell) for cell in waiting if not is_whole(cell)}
-    choice = (worker.groups & sizes.keys()) or (sizes.keys() - others) or split
+    choice = (own & sizes.keys()) or (sizes.keys() - others) or split
     if not choice:
         return None
     group = max(choice, key=sizes.__getitem__)
-    worker.groups.add(group)
-    cell = next(cell for cell in waiting if group_of(cell) == group)
+
+    def rank(cell: PlannedCell) -> int:
+        mine = group, cell.seed
+        return 0 if mine in worker.groups else 1 if mine not in theirs else 2
+
+    cell = min((cell for cell in waiting if group_of(cell) == group), key=rank)
+    worker.groups.add((group, cell.seed))
     waiting.remove(cell)
     return cell
 

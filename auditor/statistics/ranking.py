@@ -7,6 +7,7 @@ weights are whole numbers are added up several at a time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 EXACT = 2**24  # float32 holds every whole number below
+LARGEST = 255  # that a byte holds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,8 +93,25 @@ class Ranking:
         return Curve(_corners(self._negatives.sums(negative)), _corners(self._positives.sums(positive)))
 
     def curves_of(self, positive: Tensor, negative: Tensor) -> Curve:
-        """Curves of J weightings by whole numbers, float32 [positives, J] and [negatives, J]; exact."""
+        """Curves of J weightings by whole numbers, `counts` of the positives and of the negatives; exact."""
         return Curve(self._negatives.running_counts(negative), self._positives.running_counts(positive))
+
+
+def counts(times: Tensor) -> Tensor:
+    """Whole numbers [n, J] in the form that `Ranking.curves_of` adds up fastest.
+
+    Returns:
+        float32 [n, J] where a number is above 255. Else uint8 [n, J + 8]: of each row the numbers, then a factor of 1
+        and an offset of 0 in float32, as torch's sums of quantised rows read them. A quarter of the memory is what
+        makes them fast: rows are read in the order of the scores, which is none.
+    """
+    if times.numel() and int(times.max()) > LARGEST:
+        return times.float()
+    lanes = times.shape[1]
+    rows = torch.zeros(times.shape[0], lanes + 8, dtype=torch.uint8)
+    rows[:, :lanes] = times
+    rows[:, lanes : lanes + 4] = torch.ones(1).view(torch.uint8)
+    return rows
 
 
 class _Side:
@@ -116,18 +135,36 @@ class _Side:
         """Weight of each bin, [bins]; of 1 each where there are none."""
         return np.bincount(self._bin, weights, self._ends.shape[0]).astype(np.float64)
 
-    def running_counts(self, weights: Tensor) -> Floats:
-        """Weight up to each bin of J weightings by whole numbers, float32 [n, J] -> float64 [J, 1 + bins].
+    def running_counts(self, rows: Tensor) -> Floats:
+        """Weight up to each bin of J weightings, from their `counts`: float64 [J, 1 + bins].
 
-        float32 holds whole numbers up to 2^24; a bin that has more is added up again in float64.
+        float32 holds whole numbers up to 2^24; where a total is larger, all is added up again in float64.
         """
-        sums = embedding_bag(self._order, weights, self._starts, mode="sum")
-        if float(sums.max()) >= EXACT:
-            sums = embedding_bag(self._order, weights.double(), self._starts, mode="sum")
-        corners = torch.zeros(sums.shape[1], 1 + sums.shape[0], dtype=torch.float64)
-        corners[:, 1:] = sums.T
-        found: Floats = corners.cumsum_(dim=1).numpy()
+        found = _running(self._sums_of(rows))
+        if found[:, -1].max(initial=0.0) >= EXACT:
+            found = _running(embedding_bag(self._order, _plain(rows).double(), self._starts, mode="sum"))
         return found
+
+    def _sums_of(self, rows: Tensor) -> Tensor:
+        """Weight of each bin, float32 [bins, J]."""
+        if rows.dtype == torch.uint8:
+            sums: Tensor = torch.ops.quantized.embedding_bag_byte_rowwise_offsets(rows, self._order, self._starts)
+            return sums
+        return embedding_bag(self._order, rows, self._starts, mode="sum")
+
+
+def _plain(rows: Tensor) -> Tensor:
+    """The whole numbers behind `counts`, [n, J]."""
+    return rows[:, :-8] if rows.dtype == torch.uint8 else rows
+
+
+def _running(sums: Tensor) -> Floats:
+    """Cumulative sums [J, 1 + bins] of [bins, J], from 0."""
+    corners = torch.empty(sums.shape[1], 1 + sums.shape[0], dtype=torch.float64)
+    corners[:, 0] = 0
+    corners[:, 1:] = sums.T
+    found: Floats = corners.cumsum_(dim=1).numpy()
+    return found
 
 
 def _corners(sums: Floats) -> Floats:
@@ -136,8 +173,9 @@ def _corners(sums: Floats) -> Floats:
 
 def auc(curve: Curve) -> Floats:
     """Area under the ROC curve, [...]; a tie counts one half. NaN when a class has no weight."""
-    # Sums, not np.dot: BLAS would wake its threads for each of thousands of short vectors.
-    area = ((curve.fp[..., 1:] - curve.fp[..., :-1]) * (curve.tp[..., 1:] + curve.tp[..., :-1])).sum(axis=-1) / 2
+    # einsum, not np.dot: BLAS would wake its threads for each of thousands of short vectors.
+    step = np.diff(curve.fp)
+    area = sum(np.einsum("...k,...k->...", step, side) for side in (curve.tp[..., 1:], curve.tp[..., :-1])) / 2
     return _where_defined(curve, area, curve.fp[..., -1] * curve.tp[..., -1])
 
 
@@ -148,7 +186,7 @@ def tpr_at(curve: Curve, fpr: float) -> Floats:
     `y_u = y_v`: a weak control, and a leak that is not there.
     """
     # At a vertical step the upper end counts: those positives cost no false positive.
-    reached = _at(fpr * curve.fp[..., -1], curve.fp, curve.tp)
+    reached = _at(fpr * curve.fp[..., -1], (curve.fp,), curve.tp)
     return np.minimum(_where_defined(curve, reached, curve.tp[..., -1]), 1.0)
 
 
@@ -168,23 +206,30 @@ def average_precision(curve: Curve) -> Floats:
 def precision_at_positives(curve: Curve) -> Floats:
     """Precision among as many top items, by weight, as there are positives, [...]; linear inside a tie block."""
     total = curve.tp[..., -1]
-    return _where_defined(curve, _at(total, curve.tp + curve.fp, curve.tp), total)
+    return _where_defined(curve, _at(total, (curve.tp, curve.fp), curve.tp), total)
 
 
-def _at(level: Floats, x: Floats, y: Floats) -> Floats:
-    """Y [...] where the ascending x [..., K] reaches `level` [...], straight from corner to corner.
+def _at(level: Floats, parts: Sequence[Floats], y: Floats) -> Floats:
+    """Y [...] where the ascending sum of the parts [..., K] reaches `level` [...], straight from corner to corner.
 
-    Of equal corners the last one counts.
+    Of equal corners the last one counts. All rows are searched at once, by halving.
     """
-    corners = zip(np.ravel(level), x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1]), strict=True)
-    return np.reshape([_reached(*each) for each in corners], np.shape(level))
+    size = y.shape[-1]
+    flat, sides, wanted = y.reshape(-1, size), [part.reshape(-1, size) for part in parts], np.ravel(level)
+    row = np.arange(flat.shape[0])
 
+    def x(place: Ints) -> Floats:
+        return np.asarray(sum(side[row, place] for side in sides))
 
-def _reached(level: float, x: Floats, y: Floats) -> float:
-    at = max(int(x.searchsorted(level, side="right")) - 1, 0)
-    after = min(at + 1, x.shape[0] - 1)
-    width = x[after] - x[at]
-    return float(y[at] + (level - x[at]) / width * (y[after] - y[at]) if width > 0 else y[at])
+    at, beyond = np.zeros_like(row), np.full_like(row, size)
+    for _ in range(size.bit_length()):
+        middle = (at + beyond) // 2
+        reached = x(middle) <= wanted
+        at, beyond = np.where(reached, middle, at), np.where(reached, beyond, middle)
+    after = np.minimum(at + 1, size - 1)
+    start, width = x(at), x(after) - x(at)
+    share = np.divide(wanted - start, width, out=np.zeros_like(width), where=width > 0)
+    return np.reshape(flat[row, at] + share * (flat[row, after] - flat[row, at]), np.shape(level))
 
 
 def _where_defined(curve: Curve, value: Floats, total: Floats) -> Floats:

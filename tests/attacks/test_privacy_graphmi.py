@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 from torch.nn import functional
 from torch_geometric.nn import GCN
 from torch_geometric.nn.models import GAT
 
-from attacks.gcn_stack import GcnStack
+from attacks.gcn_stack import GcnStack, Rows, at_pairs
 from attacks.privacy.graphmi import GraphMI
 from attacks.privacy.soft_graphs import CandidateGraph, DenseGraph, Objective, project_
 from auditor import registry
@@ -91,6 +92,47 @@ def test_stack_refuses_what_it_cannot_stand_for():
 
     assert GcnStack.of(ModelHandle(Degree()), x) is None
     assert GcnStack.of(ModelHandle(GCN(6, 8, 3, 3, jk="cat")), x) is not None
+
+
+@pytest.mark.parametrize("out", [2, 9])
+def test_a_layer_sends_its_thinner_side_and_the_gradient_is_that_of_every_pair(out):
+    torch.manual_seed(0)
+    x, y, pairs = torch.rand(12, 6, dtype=torch.float64), torch.arange(12) % out, all_pairs(12)
+    stack = GcnStack.of(ModelHandle(GCN(6, 4, 2, out).double().eval()), x)
+    a = torch.rand(pairs.shape[1], dtype=torch.float64)
+
+    def loss(weights):
+        dense = torch.zeros(12, 12, dtype=torch.float64)
+        dense[pairs[0], pairs[1]] = weights
+        dense = dense + dense.T
+        return functional.cross_entropy(stack.logits(dense.mm, dense.sum(dim=1)), y)
+
+    left, right = stack.pair_factors(loss(a))
+    assert left.shape[1] == 2 * (4 + min(4, out)) + 2
+    read_off = at_pairs(left, right, pairs)
+    torch.testing.assert_close(read_off, (left @ right.T)[pairs[0], pairs[1]])
+    for i in range(0, pairs.shape[1], 7):
+        step = torch.zeros_like(a)
+        step[i] = 1e-5
+        with torch.no_grad():
+            slope = (loss(a + step) - loss(a - step)) / 2e-5
+        torch.testing.assert_close(read_off[i], slope, rtol=1e-4, atol=1e-8)
+
+
+def test_compressed_rows_multiply_as_scipy_does_with_their_zeros_and_without():
+    rng = np.random.default_rng(0)
+    dense = rng.random((9, 9)) * (rng.random((9, 9)) < 0.5)
+    dense[[0, 8]] = 0
+    matrix = csr_array(dense)
+    matrix.data[::3] = 0
+    starts, columns = (torch.from_numpy(part).int() for part in (matrix.indptr[:-1], matrix.indices))
+    rows, h = Rows(starts, columns, torch.from_numpy(matrix.data)), rng.random((9, 4))
+    kept = rows.without_zeros()
+    assert kept.weights.numel() < rows.weights.numel()
+    for each in (rows, kept):
+        np.testing.assert_allclose(each.times(torch.from_numpy(h)), matrix @ h, rtol=1e-12)
+    nothing = Rows(starts, columns, torch.zeros_like(rows.weights)).without_zeros()
+    assert not nothing.times(torch.from_numpy(h)).any()
 
 
 def test_gradient_of_cross_entropy_at_every_pair_equals_finite_differences():

@@ -171,6 +171,9 @@ def test_sparse_products_have_the_gradients_of_the_relaxation(monkeypatch):
         assert same == pytest.approx(value, abs=1e-5)
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
         assert float(expected.abs().max()) > 1e-4
+    assert torch.equal(fast.tried(keys), slow.correct(keys))
+    assert torch.equal(slow.tried(keys), slow.correct(keys))
+    assert not torch.equal(slow.correct(keys), slow.correct(keys[:0]))
 
 
 @pytest.mark.parametrize("arch", ["gat", "sage"])

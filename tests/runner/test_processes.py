@@ -18,7 +18,8 @@ import auditor
 from auditor.api.report import Report
 from auditor.document import CellRow, canonical
 from auditor.errors import LoadError
-from auditor.runner.processes import Processes, Worker, _heard
+from auditor.runner.plan import PlannedCell
+from auditor.runner.processes import Processes, Worker, _dealt, _heard
 from auditor.runner.record import Record
 from tests.cli.program import auditor as program
 from tests.runner.hostile import ENDS, IN_CORRUPTION, LATE, hostile, in_turn
@@ -150,6 +151,22 @@ def test_a_worker_that_ends_between_two_cells_is_replaced(monkeypatch: pytest.Mo
     pool._workers, pool._job, pool._inbox = [idle], None, None  # type: ignore[list-item, assignment]
     assert list(pool._answered(idle, "gone", b"", Silent(), Record())) == []  # type: ignore[arg-type]
     assert pool._workers == [fresh]
+
+
+def test_cells_of_a_seed_stay_in_one_process() -> None:
+    """What they share is made once, and a process that helps with another one's family begins a seed of its own."""
+    specs = ("graphmi", "posterior-similarity")
+    waiting = [
+        PlannedCell(spec=spec, seed=seed, profile="standard", key=f"{spec} {seed}") for spec in specs for seed in (0, 1)
+    ]
+    first, second = (SimpleNamespace(groups=set()) for _ in range(2))
+    taken: list[list[tuple[str, int]]] = [[], []]
+    while waiting:
+        for worker, own in zip((first, second), taken, strict=True):
+            cell = _dealt(worker, [first, second], waiting)  # type: ignore[arg-type, list-item]
+            assert cell is not None
+            own.append((cell.id, cell.seed))
+    assert taken == [[(spec, seed) for spec in specs] for seed in (0, 1)]
 
 
 AT_LOAD = [

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from auditor.statistics.ranking import (
@@ -7,6 +8,7 @@ from auditor.statistics.ranking import (
     auc,
     average_precision,
     balanced,
+    counts,
     precision_at_positives,
     tpr_at,
     tpr_points,
@@ -84,6 +86,23 @@ def test_points_rise_with_the_rate():
     points = tpr_points(Ranking(rng.normal(size=500), truth).curve(), np.linspace(0.001, 1, 50))
     assert (np.diff(points) >= 0).all()
     assert points[-1] == 1.0
+
+
+@pytest.mark.parametrize(("most", "kind"), [(9, torch.uint8), (300, torch.float32), (2**23, torch.float32)])
+def test_curves_of_whole_numbers_are_exact_whatever_holds_them(most, kind):
+    rng = np.random.default_rng(5)
+    truth = np.r_[np.ones(20, bool), np.zeros(300, bool)]
+    ranking = Ranking(rng.integers(0, 30, 320) + truth, truth)
+    times = rng.integers(0, most + 1, (320, 5))
+    times[0] = most
+    as_given = torch.from_numpy(times.astype(np.uint8) if most < 256 else times.astype(np.float32))
+    rows = [counts(as_given[torch.from_numpy(side)]) for side in (truth, ~truth)]
+    assert rows[0].dtype == kind
+    curve = ranking.curves_of(*rows)
+    for lane in range(5):
+        expected = ranking.curve(times[:, lane].astype(np.float64))
+        np.testing.assert_array_equal(curve.fp[lane], expected.fp)
+        np.testing.assert_array_equal(curve.tp[lane], expected.tp)
 
 
 @pytest.mark.parametrize(
