@@ -135,7 +135,7 @@ def exposure(scored: Scored, finding: str, subset: str, facts: MemberFacts) -> l
     One threshold for everybody, that of the strictest rate that there are enough others for: who is most exposed is
     shown beside the total, and not judged.
     """
-    trial, own = scored.trial, scored.comparisons()[0].own
+    trial, own = scored.trial, scored.own
     there = [metric for metric in LOW_TPR if scored.has(metric)]
     if not there:
         return []
@@ -184,7 +184,7 @@ def roc_series(scored: Scored, subset: str, item: str) -> Series:
     trial = scored.trial
     grid = np.unique(np.concatenate([np.geomspace(1 / trial.others, 1.0, ROC_POINTS), [0.01, 0.1]]))
     beside = scored.comparisons()
-    own = beside[0].own
+    own = scored.own
     curves = [_roc(scored, own, grid, "attack" if own == 0 else "attack and side knowledge together", "value")]
     curves += [_roc(scored, 0, grid, "attack alone", "reference")] if own != 0 else []
     curves += [_roc(scored, each.other, grid, each.name, "control") for each in beside if each.other is not None]

@@ -1,8 +1,8 @@
 """Scores of members and others by the attack and every control, alone and added up, and their replicates.
 
-What is judged is the combined adversary: whoever attacks holds what the controls hold. A control that is itself better
-than chance is added to the attack, both as normal scores of their ranks with equal weights. One that is not would only
-add noise, and is left to whoever guesses without the model: it stays something that the attack must beat.
+What is judged is the combined adversary: whoever attacks holds what the controls hold. The strongest control that is
+itself better than chance is added to the attack, both as normal scores of their ranks with equal weights. One that is
+not would only add noise, and is left to whoever guesses without the model. Every control is something to beat.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Scored:
     def of(
         cls, trial: Trial, guessers: Sequence[Guesser], state: Callable[[], np.random.Generator], times: int
     ) -> Scored:
-        """Everybody alone, then the attack together with each control that is proven better than chance.
+        """Everybody alone, then the attack together with the strongest control that is proven better than chance.
 
         Args:
             trial: the items.
@@ -112,11 +112,10 @@ class Scored:
 
         alone: dict[Place, tuple[Floats, ...]] = {k: each.scores for k, each in enumerate(guessers)}
         first = cls(trial, tuple(guessers), alone, measured(alone))
-        added: dict[Place, tuple[Floats, ...]] = {
-            (0, k): _added(guessers[0], guessers[k]) for k in range(1, len(guessers)) if first._beats_chance(k)
-        }
-        if not added:
+        known = [k for k in first.strongest_first if first._beats_chance(k)]
+        if not known:
             return first
+        added: dict[Place, tuple[Floats, ...]] = {(0, known[0]): _added(guessers[0], guessers[known[0]])}
         second = measured(added)
         parts = zip(
             (first.replicates.value, first.replicates.node, first.replicates.pair),
@@ -124,6 +123,17 @@ class Scored:
             strict=True,
         )
         return cls(trial, tuple(guessers), {**alone, **added}, Replicates(*(np.concatenate(p, axis=-1) for p in parts)))
+
+    @property
+    def own(self) -> Place:
+        """The combined adversary: the last column."""
+        return list(self.columns)[-1] if len(self.columns) > len(self.guessers) else 0
+
+    @property
+    def strongest_first(self) -> list[int]:
+        """Places of the controls, the one of the largest AUC first."""
+        reached = {k: self.estimate(AUC, k).value or 0.0 for k in range(1, len(self.guessers))}
+        return sorted(reached, key=lambda k: -reached[k])
 
     def _beats_chance(self, place: Place) -> bool:
         reached = self.estimate(AUC, place)
@@ -170,12 +180,11 @@ class Scored:
         return _estimate(self.replicates.errors_avoided(at, mine, theirs, least=self._least), n)
 
     def comparisons(self) -> tuple[Beside, ...]:
-        """Every control and chance, the one of the largest AUC first."""
-        reached = {k: self.estimate(AUC, k).value or 0.0 for k in range(1, len(self.guessers))}
-        order = sorted(reached, key=lambda k: -reached[k])
-        found = [Beside(self, self.guessers[k].name, (0, k) if (0, k) in self.columns else 0, k) for k in order]
-        ahead = sum(reached[k] > 0.5 for k in order)
-        found.insert(ahead, Beside(self, CHANCE, found[0].own if ahead else 0, None))
+        """The combined adversary beside every control and chance, the one of the largest AUC first."""
+        order = self.strongest_first
+        found = [Beside(self, self.guessers[k].name, self.own, k) for k in order]
+        ahead = sum((self.estimate(AUC, k).value or 0.0) > 0.5 for k in order)
+        found.insert(ahead, Beside(self, CHANCE, self.own, None))
         return tuple(found)
 
     @property
