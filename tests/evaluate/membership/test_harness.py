@@ -99,7 +99,7 @@ def test_references_of_another_kind_of_model_make_a_pass_untrusted() -> None:
 
 def test_a_split_by_class_is_given_away_without_any_model() -> None:
     target = base(600)
-    spread = dataclasses.replace(target.graph, y=(torch.arange(600) % 20 == 0).long() + (torch.arange(600) < 40).long())
+    spread = dataclasses.replace(target.graph, y=torch.bucketize(torch.arange(600), torch.tensor([30, 80]), right=True))
     data = LoadedData(spread, {}, "", "toy", "")
     split = make_split("per-class:12", data, 0)
     by_class = dataclasses.replace(target, graph=spread, split=split, num_classes=3)
