@@ -4,6 +4,7 @@ from auditor import taxonomy
 from auditor.registry import Entry, ProbeEntry, Shown, Table
 
 LINKS = "auditor.evaluate.links.harness:evaluate"
+MEMBERSHIP = "auditor.evaluate.membership.harness:evaluate"
 ROBUSTNESS = "auditor.evaluate.robustness.harness:evaluate"
 SHIFT = "auditor.evaluate.shift.harness:evaluate"
 
@@ -31,6 +32,41 @@ TABLE = Table(
             touches=("edge-dependence", "graph-hygiene", "output-scale", "output-kind"),
             cost={"quick": 10, "standard": 25, "full": 60},
             taxon=taxonomy.LINKS,
+        ),
+        ProbeEntry(
+            "membership-threshold",
+            "privacy",
+            MEMBERSHIP,
+            "tells training nodes by how sure the answers about them are",
+            ("privacy-membership-node",),
+            Shown("headroom"),
+            touches=("output-scale", "output-kind"),
+            cost={"quick": 2, "standard": 6, "full": 6},
+            taxon=taxonomy.MEMBERSHIP,
+        ),
+        ProbeEntry(
+            "membership-lira",
+            "privacy",
+            MEMBERSHIP,
+            "tells training nodes by comparing answers with those of models of the same recipe",
+            ("privacy-membership-node",),
+            Shown("headroom"),
+            touches=("output-scale", "output-kind"),
+            cost={"quick": 15, "standard": 30, "full": 60},
+            profiles=("standard", "full"),
+            taxon=taxonomy.MEMBERSHIP,
+        ),
+        ProbeEntry(
+            "graph-membership",
+            "privacy",
+            MEMBERSHIP,
+            "tells training graphs by how sure the answers about them are, alone and beside models of the same recipe",
+            ("privacy-membership-graph",),
+            Shown("headroom"),
+            touches=("output-scale", "output-kind"),
+            tasks=("graph",),
+            cost={"quick": 2, "standard": 40, "full": 80},
+            taxon=taxonomy.MEMBERSHIP,
         ),
         ProbeEntry(
             "structure-evasion",
@@ -97,6 +133,44 @@ TABLE = Table(
             "privacy",
             needs=("PROBS",),
             access=("posteriors",),
+        ),
+        Entry(
+            "membership-threshold",
+            "attacks.privacy.membership_threshold:MembershipThreshold",
+            "log-odds of the true class, one threshold for all",
+            "privacy",
+            needs=("PROBS", "SPLIT"),
+            access=("posteriors", "labels", "queries"),
+            deterministic=True,
+        ),
+        Entry(
+            "membership-lira",
+            "attacks.privacy.membership_lira:MembershipLira",
+            "likelihood ratio of models with and without the item (LiRA, RMIA)",
+            "privacy",
+            needs=("PROBS", "SPLIT", "RETRAIN"),
+            access=("posteriors", "labels", "queries", "references"),
+            deterministic=True,
+        ),
+        Entry(
+            "graph-threshold",
+            "attacks.privacy.membership_threshold:MembershipThreshold",
+            "log-odds of the true class of a graph, one threshold for all",
+            "privacy",
+            "graph-membership",
+            needs=("PROBS", "SPLIT"),
+            access=("posteriors", "labels"),
+            deterministic=True,
+        ),
+        Entry(
+            "graph-lira",
+            "attacks.privacy.membership_lira:MembershipLira",
+            "likelihood ratio of models with and without the graph (LiRA, RMIA)",
+            "privacy",
+            "graph-membership",
+            needs=("PROBS", "SPLIT", "RETRAIN"),
+            access=("posteriors", "labels", "references"),
+            deterministic=True,
         ),
         Entry(
             "active-set",

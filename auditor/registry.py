@@ -44,6 +44,8 @@ class Access(StrEnum):
     FEATURES = "features"
     LABELS = "labels"
     DENSITY = "density"
+    QUERIES = "queries"
+    REFERENCES = "references"
     GRAPH = "graph"
 
 

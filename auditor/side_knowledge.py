@@ -18,6 +18,8 @@ class SideKnowledge:
         density: mean degree rho that the adversary assumes; None means 4. Never computed from the private edges.
         outputs: `probs` (default) or `logits`: what the served posteriors look like.
         served_digits: decimals the service rounds to; None for exact.
+        queries: what the adversary may ask besides the served answers: `own` (graphs of their own), `served` (the
+            served graph with changed features), `all` (default, worst case) or `none`.
     """
 
     labels: str = "all"
@@ -25,12 +27,15 @@ class SideKnowledge:
     density: float | None = None
     outputs: str = "probs"
     served_digits: int | None = None
+    queries: str = "all"
 
     def __post_init__(self) -> None:
         if self.labels not in ("all", "train", "none"):
             raise ConfigError(f'[access] labels is "{self.labels}"; expected "all", "train" or "none".')
         if self.outputs not in ("probs", "logits"):
             raise ConfigError(f'[access] outputs is "{self.outputs}"; expected "probs" or "logits".')
+        if self.queries not in ("all", "own", "served", "none"):
+            raise ConfigError(f'[access] queries is "{self.queries}"; expected "all", "own", "served" or "none".')
         if not isinstance(self.features, bool):
             raise ConfigError(f"[access] features is {self.features!r}; expected true or false.")
         if self.density is not None and not (_is_number(self.density) and 0 < self.density < math.inf):
@@ -38,6 +43,11 @@ class SideKnowledge:
         digits = self.served_digits
         if digits is not None and not (_is_number(digits) and isinstance(digits, int) and digits >= 1):
             raise ConfigError(f"[access] served_digits is {digits!r}; expected a whole number of at least 1.")
+
+    @property
+    def asks_own(self) -> bool:
+        """Whether the model may be asked about the adversary's own graphs."""
+        return self.queries in ("all", "own")
 
 
 def _is_number(value: object) -> bool:

@@ -22,6 +22,7 @@ ACCESS: Final[Mapping[str, str]] = {
     "weights": "AML.T0044",
     "posteriors": "AML.T0040",
     "embeddings": "AML.T0040",
+    "queries": "AML.T0040",
 }
 """MITRE ATLAS techniques of AI model access, by the word of the access that they give."""
 

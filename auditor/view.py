@@ -24,6 +24,23 @@ from auditor.tasks import Task, log_probabilities
 
 T = TypeVar("T")
 REFERENCE_PAIRS = 100_000
+TRIED = 8
+"""Nodes that are asked about one by one, to see whether others change an answer."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class References:
+    """What an adversary knows who trained models of the same recipe on other items of the same data.
+
+    Attributes:
+        candidates: items that may be members, bool [items].
+        trained_on: whether each model was trained on an item, bool [K, items].
+        margins: how sure each model's answers are of the true classes, by query, float64 [K, items].
+    """
+
+    candidates: Tensor
+    trained_on: Tensor
+    margins: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,6 +113,21 @@ class View:
         return self._take("is_coarse", Access.POSTERIORS, bool)
 
     @property
+    def alone(self) -> Tensor | None:
+        """What the service answers about each node in a graph without edges, [N, C] (access `queries`).
+
+        None where own graphs may not be asked about, where an item is a graph, and for a model that cannot be asked so.
+        """
+        if Access.QUERIES not in self.access:
+            raise AccessError('this attack read alone, which needs the access "queries".')
+        return self._held.get("alone")
+
+    @property
+    def references(self) -> References:
+        """Models of the same recipe (access `references`)."""
+        return self._take("references", Access.REFERENCES, References)
+
+    @property
     def embeddings(self) -> Tensor:
         """What the service's embedding layer gives on the private graph, [N, d] (access `embeddings`)."""
         return self._take("embeddings", Access.EMBEDDINGS, Tensor)
@@ -155,8 +187,11 @@ def grant_privacy(
     rng: np.random.Generator,
     *,
     attacked: Tensor | None = None,
+    references: References | None = None,
 ) -> View:
     """A privacy View: no field equals or encodes the private edges.
+
+    References are made by the harness that grants them.
 
     Raises:
         AccessError: `graph` was asked for; privacy attacks are never granted it.
@@ -184,6 +219,10 @@ def grant_privacy(
         digits = [each for each in (side.served_digits, target.served_digits) if each is not None]
         held["outputs"], held["served_digits"] = side.outputs, min(digits, default=None)
         held["is_coarse"] = bool(digits) or target.is_coarse
+    if Access.QUERIES in access:
+        held["alone"] = serve_alone(target, side) if side.asks_own and side.features else None
+    if Access.REFERENCES in access:
+        held["references"] = references
     if Access.EMBEDDINGS in access:
         held["embeddings"] = target.clean_embeddings()
     if Access.WEIGHTS in access:
@@ -251,7 +290,40 @@ def grant_graph(target: Target, access: frozenset[Access], *, with_test_labels: 
 
 def serve(target: Target, side: SideKnowledge) -> Tensor:
     """What the service answers on the private graph, float64 [N, C]: probabilities or logits, rounded if it rounds."""
-    logits = target.clean_logits()
+    return _as_served(target.clean_logits(), side)
+
+
+def serve_alone(target: Target, side: SideKnowledge) -> Tensor | None:
+    """What the service answers about each node of a graph without edges, as `serve`; None for many graphs.
+
+    All nodes are in one such graph, or each in a graph of its own where the model lets them see each other. None as
+    well for a model that has no answer without edges.
+    """
+    graph = target.graph
+    if graph.batch is not None:
+        return None
+
+    def answers(model: ModelHandle, asked: Graph) -> Tensor:
+        return model.logits(asked.x, asked.edge_index, asked.edge_weight, asked.batch, asked.fields)
+
+    def by_itself(node: Tensor) -> Tensor:
+        return answers(target.with_nodes(node), bare.taking(node, node))
+
+    try:
+        bare = graph.keeping(torch.empty(0, dtype=torch.int64))
+        with torch.no_grad():
+            together = answers(target.handle(), bare)
+            if not target.fixed_nodes:
+                few = torch.linspace(0, graph.num_nodes - 1, min(TRIED, graph.num_nodes)).long()
+                own = torch.cat([by_itself(node) for node in few[:, None]])
+                if not torch.allclose(own, together[few], rtol=1e-4, atol=1e-4):
+                    together = torch.cat([by_itself(node) for node in torch.arange(graph.num_nodes)[:, None]])
+    except Exception:  # whatever a user's forward raises that was never asked about such a graph
+        return None
+    return _as_served(together, side) if bool(torch.isfinite(together).all()) else None
+
+
+def _as_served(logits: Tensor, side: SideKnowledge) -> Tensor:
     answer = logits.double() if side.outputs == "logits" else log_probabilities(logits).exp()
     return answer if side.served_digits is None else answer.round(decimals=side.served_digits)
 

@@ -18,6 +18,8 @@ FIELDS = {
     "posteriors": Access.POSTERIORS,
     "outputs": Access.POSTERIORS,
     "served_digits": Access.POSTERIORS,
+    "alone": Access.QUERIES,
+    "references": Access.REFERENCES,
     "model": Access.WEIGHTS,
     "relaxation": Access.WEIGHTS,
     "graph": Access.GRAPH,

@@ -120,6 +120,30 @@ class LinkFacts(Model):
     draws: Draws | None = None
 
 
+class MemberFacts(Model):
+    """Members and others behind a number about membership.
+
+    Attributes:
+        members, others: items that the model was trained on, and test items.
+        needed: others that the metric wants, where there are fewer: then it has no number.
+        query: how the model was asked: `full`, its served answers; `0-hop`, a node without its edges.
+        attack: which attack scored them, where a probe has several.
+        group: the part of the items that it is about, `class=3`; empty for all of them.
+        rivals: every comparison behind the headroom, the strongest guess without the model first.
+        low_fpr: for metrics at few false accusations.
+    """
+
+    kind: Literal["members"] = "members"
+    members: int
+    others: int
+    needed: int | None = None
+    query: str = ""
+    attack: str = ""
+    group: str = ""
+    rivals: tuple[Rival, ...] = ()
+    low_fpr: LowFpr | None = None
+
+
 NoEdgeFree = Literal["", "no-recipe", "failed", "not-better", "edges-unused"]
 """Why there is no model trained without edges: no recipe to train it by; its training failed; it was no better than
 always naming the commonest class, on the validation items; or the model itself is one, since no edge can change an
@@ -404,6 +428,7 @@ class ClaimFacts(Model):
 
 Facts = Annotated[
     LinkFacts
+    | MemberFacts
     | Robust
     | BudgetCurve
     | Group

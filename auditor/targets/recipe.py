@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from auditor.targets.forward import ForwardAdapter
 from auditor.targets.rng import forked_rng
 from auditor.targets.slices import GraphSlices
 from auditor.targets.target import Fitted
+from auditor.targets.together import Job, fit_together
 
 Optimizer = Literal["adam", "sgd"]
 
@@ -48,9 +49,22 @@ class TrainRecipe:
         names = ("optimizer", "lr", "weight_decay", "epochs", "batch_size", "seed")
         return {name: getattr(self, name) for name in names}
 
-    def _optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+    def _optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.SGD
-        return kind(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        return kind(parameters, lr=self.lr, weight_decay=self.weight_decay)
+
+    def fit_many(self, graph: Graph, splits: Sequence[Split], seeds: Sequence[int]) -> list[Fitted]:
+        """A model for each split, as `fit` makes it; trained side by side where the architecture allows.
+
+        Then masks of dropout are other draws of the same distribution.
+        """
+        jobs = [Job(graph, split, seed) for split, seed in zip(splits, seeds, strict=True)]
+        for split in splits:
+            split.check_fits(graph)
+        models = fit_together(jobs, self.build, self._optimizer, self.epochs)
+        if models is None:
+            return [self.fit(job.graph, job.split, job.seed) for job in jobs]
+        return [Fitted(model) for model in models]
 
     def fit(self, graph: Graph, split: Split, seed: int) -> Fitted:
         """A freshly built and trained model, in eval mode, frozen; the same for the same inputs and seed.
@@ -69,7 +83,7 @@ class TrainRecipe:
                     model.eval()
                     forward.logits(part.x, part.edge_index, part.edge_weight, part.batch, part.fields)
             model.requires_grad_(True)
-            optimizer = self._optimizer(model)
+            optimizer = self._optimizer(model.parameters())
             validation = None if not split.val.any() else _items(graph, split.val)
             best: tuple[float, float] | None = None
             kept: dict[str, Tensor] | None = None

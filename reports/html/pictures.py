@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from auditor.document import NONE, Audit, Estimate, Headline
-from auditor.document.facts import Group, LinkFacts, LinkList
+from auditor.document.facts import Group, LinkFacts, LinkList, MemberFacts
 from reports import views
 from reports.comparison import Grid, Row, leading, to
 from reports.sentences import comparison as words
 from reports.sentences import names
 from reports.sentences.compose import ABSENT, OPEN, OVER, SEEN, beside_limit, nearness, word
-from reports.sentences.numbers import MISSING, Shares, count, digits
+from reports.sentences.numbers import MISSING, Shares, count, digits, plural
 from reports.sentences.templates import template
 
 SIGNS = {OVER: "✕", OPEN: "?", SEEN: "•", ABSENT: "✓"}
@@ -138,6 +138,31 @@ def links(audit: Audit) -> Bars | None:
     rows.append(("Blindly", first.r, "reference"))
     about = f"the {digits(first.n_links)} likeliest pairs of each guess, as many as there are links"
     return Bars("Real links among the likeliest pairs", about, _bars(rows, lambda value: digits(value)))
+
+
+def members(audit: Audit) -> Bars | None:
+    """Members found where few others are accused, by what was asked; None where no such rate was judged."""
+    item = views.item(audit)
+    found = [
+        (template(result.finding).brief.label(result, item).partition(",")[0], facts.low_fpr)
+        for result in views.undefended(audit)
+        if isinstance(facts := result.facts, MemberFacts) and facts.low_fpr is not None and result.judgement is not None
+    ]
+    if not found:
+        return None
+    first = found[0][1]
+    alike = [(label, low) for label, low in found if low.fpr == first.fpr]
+    rows = [(label, low.attack, "value") for label, low in alike]
+    best = max((low.control for _, low in alike if low.control is not None), key=_height, default=None)
+    rows += [("Without the model", best, "control")] if best is not None else []
+    rows.append(("Blindly", Estimate(value=first.chance), "reference"))
+    share = Shares.comparing(*(estimate.value for _, estimate, _ in rows), first.fpr)
+    about = f"of {digits(share.of)}, if {share(first.fpr)} outsiders is falsely accused"
+    return Bars(f"Training {plural(item)} found at few false accusations", about, _bars(rows, share.bare))
+
+
+def _height(estimate: Estimate) -> float:
+    return estimate.value or 0.0
 
 
 def groups(audit: Audit) -> Bars | None:

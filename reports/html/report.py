@@ -192,6 +192,7 @@ def _page(safe: Audit, sections: list[FamilyOnPage], main: list[ChartOnPage]) ->
         odd_scale=any(result.judgement is not None and result.judgement.threshold == 0 for result in undefended),
         marks=pictures.limit_marks(),
         link_bars=None if is_claim else pictures.links(safe),
+        member_bars=None if is_claim else pictures.members(safe),
         group_bars=None if is_claim else pictures.groups(safe),
         main_charts=main,
         no_test=numbers.listed(names.NO_TEST),

@@ -15,6 +15,7 @@ from auditor.document.facts import (
     LinkFacts,
     LinkList,
     LowFpr,
+    MemberFacts,
     Robust,
     Shipped,
 )
@@ -176,6 +177,55 @@ def ranked(found: str, other: str = "a random pair") -> Drawn:
         )
 
     return figure
+
+
+# ---- members --------------------------------------------------------------------------------------------------------
+
+
+def member_label(item: str) -> Words:
+    """`Training nodes told from others (0-hop), few false accusations`."""
+
+    def label(result: Result, _item: str) -> str:
+        facts = result.facts
+        how = asked(facts) if isinstance(facts, MemberFacts) else ""
+        few = ", few false accusations" if result.question == "low-fpr" else ""
+        return f"Training {plural(item)} told from others{f' {how}' if how else ''}{few}"
+
+    return label
+
+
+def asked(facts: MemberFacts) -> str:
+    """How the model was asked, in words; empty where there is one way."""
+    ways = {"0-hop": "asked without links", "full": "by the served answers"}
+    return ways.get(facts.query, {"lira": "beside other models", "threshold": "by confidence"}.get(facts.attack, ""))
+
+
+def members(item: str) -> Drawn:
+    """Members found at few false accusations, or how often one is told from another."""
+
+    def figure(result: Result, _item: str) -> Figure:
+        facts = result.facts
+        if not isinstance(facts, MemberFacts) or facts.low_fpr is None:
+            return ranked(f"training {item}", f"another {item}")(result, item)
+        low = facts.low_fpr
+        share, compared = beside_outsiders(low)
+        alarm = f"if {share(low.fpr)} outsiders is falsely accused"
+        found = share(low.attack.value)
+        return Figure(
+            found,
+            f"training {plural(item)} are found {alarm}; {compared}",
+            f"{alarm}, {found} training {plural(item)} are found; {compared}",
+        )
+
+    return figure
+
+
+def beside_outsiders(low: LowFpr) -> tuple[Shares, str]:
+    """One denominator, and what is found without the model and blindly."""
+    beside = None if low.control is None else low.control.value
+    share = Shares.comparing(low.attack.value, beside, low.fpr)
+    others = "" if beside is None else f"without the model {share.bare(beside)}, "
+    return share, f"{others}blindly {share.bare(low.chance)}"
 
 
 # ---- edits ----------------------------------------------------------------------------------------------------------

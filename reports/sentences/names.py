@@ -31,7 +31,7 @@ CELLS: Final = {"ok": "ran", "skipped": "does not apply", "error": "broke off", 
 """How a test ended."""
 CHECKS: Final = {"pass": "passed", "warn": "warns", "fail": "failed", "not_checked": "not checked"}
 
-NO_TEST: Final = ("membership", "hidden attributes", "copying", "added nodes", "poisoned training")
+NO_TEST: Final = ("hidden attributes", "copying", "added nodes", "poisoned training")
 """What people ask of a model that this version has no test for."""
 
 ASKED: Final[Mapping[Question, str]] = {
@@ -60,6 +60,7 @@ _HOLDERS = {
     "weights": "the weights",
     "posteriors": "served posteriors",
     "queries": "queries",
+    "references": "models of the same recipe",
     "served": "queries on the served graph",
     "own": "queries on own graphs",
     "embeddings": "embeddings",
@@ -83,6 +84,9 @@ _CONTROLS = {
     "features-standardised+labels+mlp": "features, labels and a network without edges",
     "chance": "a blind guess",
     "untrained": "the same attack on an untrained model",
+    "blind": "a guess from features, class and degree",
+    "difficulty": "how easy it is for other models",
+    "others of the group": "others of the group",
     "counterfactual/degree": "a model trained on a rewired graph of equal degrees",
     "counterfactual/degree+class": "a model trained on a rewired graph of equal degrees and class mixing",
     "random": "random edits",

@@ -18,12 +18,13 @@ from auditor.document.facts import (
     LinkFacts,
     LinkList,
     LowFpr,
+    MemberFacts,
     Rival,
     Robust,
     Shipped,
 )
 from reports.sentences import names
-from reports.sentences.briefs import each
+from reports.sentences.briefs import asked, beside_outsiders, each
 from reports.sentences.guesses import few_alarms, likeliest
 from reports.sentences.numbers import (
     MISSING,
@@ -31,6 +32,7 @@ from reports.sentences.numbers import (
     count,
     decimals,
     digits,
+    plural,
     shortest,
     value_cell,
 )
@@ -56,12 +58,12 @@ def links(result: Result, item: str) -> str:
     return ranked if facts.links is None else f"{_list(facts.links)}; {ranked}"
 
 
-def _errs(rival: Rival) -> str:
+def _errs(rival: Rival, found: str = "link", other: str = "a random pair") -> str:
     """`shown a link and a random pair, the best guess without the model errs 16 times in 100, with it 9`."""
     errors = [None if area.value is None else 1 - area.value for area in (rival.without_model, rival.with_model)]
     share = Shares.comparing(*errors)
     guess = "a blind guess" if rival.control == "chance" else "the best guess without the model"
-    text = f"shown a link and a random pair, {guess} errs {_times(share, errors[0])}, with it {share.bare(errors[1])}"
+    text = f"shown a {found} and {other}, {guess} errs {_times(share, errors[0])}, with it {share.bare(errors[1])}"
     return f"{text} (links join the unlike)" if rival.in_reverse else text
 
 
@@ -103,6 +105,39 @@ def _ranked(result: Result, found: str, other: str = "a random pair") -> str:
 def _times(share: Shares, value: float | None) -> str:
     """`84 times in 100`."""
     return f"{share.bare(value)} times in {digits(share.of)}"
+
+
+# ---- members --------------------------------------------------------------------------------------------------------
+
+
+def members(result: Result, item: str) -> str:
+    """Members found at few false accusations, or told from others, beside a guess without the model."""
+    facts = result.facts
+    if not isinstance(facts, MemberFacts):
+        return _ranked(result, f"training {item}", f"another {item}")
+    if result.estimate.value is None and facts.needed is not None:
+        return f"{count(facts.others, f'outside {item}')} are too few, {digits(facts.needed)} are needed"
+    how = f"{asked(facts)}, " if asked(facts) else ""
+    if facts.group and result.unit == "share":
+        return f"{how}{_exposed(result, facts, item)}"
+    if facts.low_fpr is not None:
+        share, compared = beside_outsiders(facts.low_fpr)
+        accused = f"if {share(facts.low_fpr.fpr)} outsiders is falsely accused"
+        return f"{how}{accused}, {share(facts.low_fpr.attack.value)} training {plural(item)} are found; {compared}"
+    if facts.rivals:
+        return how + _errs(facts.rivals[0], f"training {item}", f"another {item}")
+    return how + _ranked(result, f"training {item}", f"another {item}")
+
+
+def _exposed(result: Result, facts: MemberFacts, item: str) -> str:
+    own, beside = _sides(result)
+    share = Shares.comparing(own, beside)
+    cut, _, name = facts.group.partition("=")
+    where = names.group(cut, name.replace("-", "–"))
+    return (
+        f"of the {count(facts.members, f'training {item}')} with {where} {share(own)} are found; "
+        f"of its {digits(facts.others)} outsiders {share.bare(beside)} are falsely accused"
+    )
 
 
 # ---- edits ----------------------------------------------------------------------------------------------------------

@@ -115,6 +115,25 @@ _TEMPERATURE = Remedy("temperature", "Minutes; no class changes.")
 _COARSE = Remedy("coarse-outputs:digits=1", "Seconds; no class changes, and the answers say less.")
 _JOINT = Remedy("joint-cluster", "Trains the model anew; it may not help.", compares=True)
 
+
+def _membership(item: str) -> Template:
+    """Whoever has answers asks who was trained on."""
+    return Template(
+        _said(f"{ANYONE} can tell which {item}s the model was trained on"),
+        pictures.members,
+        "Serve labels or fewer digits and stop training earlier; differential privacy does more.",
+        FOUND,
+        item,
+        brief=Brief(
+            ANYONE,
+            "taking part is confidential",
+            briefs.member_label(item),
+            briefs.members(item),
+            (_COARSE,),
+        ),
+    )
+
+
 TEMPLATES: Final[Mapping[str, Template]] = {
     "privacy-link-stealing": Template(
         _said(f"{ANYONE} can find links better than without the model"),
@@ -143,6 +162,8 @@ TEMPLATES: Final[Mapping[str, Template]] = {
             briefs.links("its file"),
         ),
     ),
+    "privacy-membership-node": _membership("node"),
+    "privacy-membership-graph": _membership("graph"),
     "robustness-structure": Template(
         _said(f"{INSIDER} can break more answers than chance"),
         pictures.robust,

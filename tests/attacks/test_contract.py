@@ -22,6 +22,7 @@ from torch import Tensor
 from auditor import registry
 from auditor.data.edits import EdgeSpace
 from auditor.errors import AccessError, ConfigError, SkippedError
+from auditor.evaluate.membership.queries import margins
 from auditor.evaluate.robustness.budgets import graph_levels, node_caps
 from auditor.evaluate.robustness.verification import Verifier
 from auditor.outcomes import FlipOutcome, LinkOutcome, Outcome, ShiftOutcome
@@ -31,7 +32,7 @@ from auditor.runner.execute import TrainedCache
 from auditor.runner.plan import build_attacks
 from auditor.targets.target import Target
 from auditor.targets.validity import validity_rows
-from auditor.view import Access, SideKnowledge, View, grant_graph, grant_privacy, uniform_pairs
+from auditor.view import Access, References, SideKnowledge, View, grant_graph, grant_privacy, uniform_pairs
 from tests.defenses.joint_cluster.fits import Tabled, fitted
 from tests.toys import small_graphs, toy_target
 
@@ -41,6 +42,9 @@ TARGETS = {
     "prototype-membership": "joint-frozen",
     "prototype-edit": "joint-live",
     "cluster-jump": "joint-recluster",
+    "graph-membership": "graph-gin",
+    "graph-threshold": "graph-gin",
+    "graph-lira": "graph-gin",
 }
 GRAPHS = "graph-gin"
 # Parameters that make a probe fast.
@@ -50,6 +54,9 @@ FAST: dict[str, dict[str, str]] = {
     "posterior-similarity": LINKS,
     "partition-leak": LINKS,
     "prototype-membership": {"draws": "2", "replicates": "50"},
+    "membership-threshold": {"replicates": "50"},
+    "membership-lira": {"references": "3", "replicates": "50"},
+    "graph-membership": {"references": "3", "replicates": "50"},
     "structure-evasion": {"cycles": "1", "losses": "tanh", "eps": "0.05", "local_cap": "0.5"},
     "prototype-edit": {"budgets": "1", "draws": "2", "replicates": "50"},
     "cluster-jump": {"targets": "4", "edges": "2", "draws": "2", "replicates": "50"},
@@ -92,8 +99,18 @@ def targets() -> Callable[[str], Target]:
 
 def make_view(family: str, target: Target, access: frozenset[Access], seed: int = 1) -> View:
     if family == "privacy":
-        return grant_privacy(target, access, SideKnowledge(), np.random.default_rng(seed))
+        made = references(target, access) if Access.REFERENCES in access else None
+        return grant_privacy(target, access, SideKnowledge(), np.random.default_rng(seed), references=made)
     return grant_graph(target, access, with_test_labels=family == "robustness")
+
+
+def references(target: Target, access: frozenset[Access]) -> References:
+    """Four models that were trained on a half of the candidates each, their answers the target's with noise."""
+    own = margins(grant_privacy(target, access - {Access.REFERENCES}, SideKnowledge(), np.random.default_rng(0)))
+    noise = torch.randn(4, target.graph.num_items, generator=torch.Generator().manual_seed(0)).double()
+    half = torch.arange(target.graph.num_items) % 2 == 0
+    tables = {query: phi + noise for query, phi in own.items()}
+    return References(target.split.train | target.split.test, torch.stack([half, ~half] * 2), tables)
 
 
 def attempt(family: str, seed: int = 0) -> Attempt:

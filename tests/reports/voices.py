@@ -36,9 +36,11 @@ from auditor.document.facts import (
     Group,
     LinkFacts,
     LowFpr,
+    MemberFacts,
     RepairedNode,
     RepairFacts,
     RepairRun,
+    Rival,
     Shipped,
 )
 from reports.sentences import claim, comparison, repair, verdict
@@ -105,6 +107,22 @@ def _group(groups: int = 15) -> Group:
     return Group(cut_by="degree", group="2–3", members=59, groups=groups, permutation_p=0.005, detectable=0.172)
 
 
+HEADROOM = Metric("headroom", "errors", "higher", "ranking")
+MEMBERS = Metric("combined_tpr@0.01", "share", "higher", "low-fpr")
+
+
+def _members(query: str, area: float) -> MemberFacts:
+    chance, own = Estimate(value=0.5), around(area, 0.02)
+    rival = Rival(control="chance", with_model=own, without_model=chance, positives=140, negatives=1000)
+    attack = "" if query else "lira"
+    return MemberFacts(members=140, others=1000, query=query, attack=attack, rivals=(rival,))
+
+
+def _found(query: str, share: float) -> MemberFacts:
+    low = LowFpr(fpr=0.01, attack=around(share, 0.01), control=around(0.012, 0.01), chance=0.01)
+    return MemberFacts(members=140, others=1000, query=query, low_fpr=low)
+
+
 KNOWN = ("features+labels", 0.702)
 CASES: dict[str, tuple[Case, ...]] = {
     "privacy-link-stealing": (
@@ -113,6 +131,13 @@ CASES: dict[str, tuple[Case, ...]] = {
     ),
     "privacy-link-inversion": (
         Case(samples.AUC, 0.956, KNOWN, (links(135, 78, sampled=True), links(79, 78, sampled=True)), n=10_556),
+    ),
+    "privacy-membership-node": (
+        Case(HEADROOM, 0.312, ("chance", 0.0), (_members("0-hop", 0.656), _members("0-hop", 0.5)), n=1140),
+        Case(MEMBERS, 0.214, ("chance", 0.01), (_found("0-hop", 0.214), _found("0-hop", 0.01)), n=1140, subset="0-hop"),
+    ),
+    "privacy-membership-graph": (
+        Case(HEADROOM, 0.312, ("chance", 0.0), (_members("", 0.656), _members("", 0.5)), n=150, subset="lira"),
     ),
     "robustness-structure": (
         Case(samples.ROBUST, 0.612, ("random", 0.801), (robust(0.612, 0.801), robust(0.815, 0.801)), subset="eps=0.05"),
@@ -319,6 +344,14 @@ def variants() -> Iterator[tuple[str, Result]]:
         "links · beside chance",
         _with(over, controls=(chance,), contrast=over.contrast, facts=links(None), to="chance"),
     )
+    few_others = MemberFacts(members=140, others=90, needed=100, query="full")
+    few = measured(MEMBERS, Estimate(value=None, n=230), finding="privacy-membership-node", facts=few_others)
+    yield "members · too few outsiders", _result(few.model_dump(), NONE, None)
+    part = MemberFacts(members=31, others=120, query="0-hop", group="degree=1-2")
+    others = Control(name="others of the group", estimate=around(0.02, 0.01), contrast=around(0.3, 0.05))
+    found_there = Metric("found@0.01", "share", "higher")
+    group = measured(found_there, around(0.32, 0.1), finding="privacy-membership-node", controls=[others], facts=part)
+    yield "members · a group", _result(group.model_dump(), NONE, None)
     broken = result("robustness-structure", evasion, "over")
     yield "edits · worse than no edges", _with(broken, facts=robust(0.412, 0.801))
     yield "edits · worse than the commonest class", _with(broken, facts=robust(0.212, 0.801, edge_free=None))

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from auditor.document import Control, Estimate, Measured, Metric, ValidityRow, check, measured
 from auditor.document.facts import Named
-from auditor.errors import EvaluationError, SkippedError
+from auditor.errors import SkippedError
+from auditor.evaluate.membership.harness import checked_claim
 from auditor.outcomes import MembershipOutcome
 from auditor.parameters import build, parameters
 from auditor.probe import Cell, CellResult, Registered
 from auditor.statistics.grouped_ranking import GroupedRanking
-from auditor.statistics.node_bootstrap import Replicates
+from auditor.statistics.unit_bootstrap import unit_bootstrap
 from auditor.targets.target import Target
 from auditor.view import grant_privacy
 from defenses.joint_cluster.layout import LEAST_OCCUPANCY, Prototypes
@@ -148,12 +149,7 @@ class _Trial:
 def _claim(cell: Cell, attack: Registered, target: Target) -> MembershipOutcome:
     """What the attack says on a view of `target`, its scores in float64."""
     claim = attack.run(grant_privacy(target, attack.access, cell.side, cell.rng("view")), cell.attempt(attack))
-    if not isinstance(claim, MembershipOutcome):
-        raise EvaluationError(f"{attack.id} returned a {type(claim).__name__}; this harness takes a MembershipOutcome")
-    scores, wanted = claim.scores.double(), (len(claim.variant), target.graph.num_nodes)
-    if scores.shape != wanted or not bool(torch.isfinite(scores).all()):
-        raise EvaluationError(f"{attack.id}: scores {list(scores.shape)}; expected finite ones, {list(wanted)}.")
-    return replace(claim, scores=scores)
+    return checked_claim(claim, attack.id, target.graph.num_nodes)
 
 
 def _measure(
@@ -176,20 +172,13 @@ def _measure(
     made = [GroupedRanking(scores[items].numpy(), member, cluster) for scores, _ in beside]
     left = [kept[items].numpy() | member for _, kept in beside]
 
-    def areas(weights: NDArray[np.float64]) -> tuple[float, float, float]:
+    def areas(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         theirs = [ranking.auc(weights * kept) for ranking, kept in zip(made, left, strict=True)]
-        return float(np.mean([shipped.auc(weights * kept) for kept in left])), float(np.mean(theirs)), 0.5
+        return np.array([[np.mean([shipped.auc(weights * kept) for kept in left]), np.mean(theirs), 0.5]])
 
-    sides = [np.flatnonzero(member), np.flatnonzero(~member)]
-    resampled = np.empty((replicates, 1, 3))
-    for j in range(replicates):  # members and others apart
-        weights = np.zeros(len(member))
-        for side in sides:
-            weights[side] = rng.multinomial(len(side), np.full(len(side), 1 / len(side)))
-        resampled[j, 0] = areas(weights)
-    # Units are resampled, not pairs: there is no noise of single pairs to take off.
-    found = Replicates(np.array([areas(np.ones(len(member)))]), resampled, np.zeros((10, 1, 3)))
-    least = 1 / (len(sides[0]) * len(sides[1]))
+    members, others = int(member.sum()), int((~member).sum())
+    found = unit_bootstrap(member, areas, rng=rng, replicates=replicates)
+    least = 1 / (members * others)
     n, picks = len(member), np.eye(3)
     value, control = (_estimate(found.interval(0, pick, logit=True, least=least), n) for pick in picks[:2])
     named = ((CONTROL, control), ("chance", Estimate(value=0.5)))
@@ -204,7 +193,7 @@ def _measure(
     ]
     strongest = min(avoided, key=lambda h: h.value or 0.0)
     reached = {"with_prototypes": value.value, "without": max(control.value or 0.5, 0.5)}
-    facts = Named(numbers={"members": len(sides[0]), "others": len(sides[1]), **reached})
+    facts = Named(numbers={"members": members, "others": others, **reached})
     row = partial(measured, finding=finding, subset=subset, facts=facts)
     return [row(HEADROOM, strongest, controls=room, judged=judged), row(AUC, value, controls=controls)]
 
