@@ -1,7 +1,6 @@
 """Privacy and robustness auditor for trained graph neural networks. What is public is imported when it is asked for."""
 
 import importlib
-from typing import Any
 
 __version__ = "0.2.0"
 
@@ -18,7 +17,7 @@ _HOME = {
 __all__ = [*_HOME, "__version__", "errors"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "errors":
         return importlib.import_module("auditor.errors")
     if name in _HOME:

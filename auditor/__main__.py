@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import sys
-import tempfile
-import traceback
-from contextlib import suppress
-from pathlib import Path
-from typing import NoReturn
 
-from auditor.cli.screen import leave, open_screens
-from auditor.errors import AuditorError
-from auditor.printable import error_text, neutral, neutral_lines
-from auditor.stopping import exit_code_of
+try:
+    import tempfile
+    import traceback
+    from contextlib import suppress
+    from pathlib import Path
+    from typing import NoReturn
+
+    from auditor.cli.screen import leave, open_screens
+    from auditor.errors import AuditorError
+    from auditor.printable import error_text, neutral, neutral_lines
+    from auditor.stopping import exit_code_of, stop_at_once
+except KeyboardInterrupt:  # before there is anything that could tell it
+    os._exit(130)
 
 NO_VERDICT = 3
 
 
 def main() -> NoReturn:
     """Runs the command line and ends the process with its code (0, 1, 2, 3, 4 or 130), whatever still runs in it."""
+    stop_at_once()
     screens, code = open_screens(), NO_VERDICT
     try:
         code = run()
