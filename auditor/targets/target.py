@@ -69,6 +69,7 @@ class FitsMany(Protocol):
         ...
 
 
+@runtime_checkable
 class Rebuilds(Recipe, Protocol):
     """A recipe whose models can be kept as tensors and made again from them, without training."""
 
