@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from auditor.errors import ConfigError
+from auditor.errors import ConfigError, nearest
+
+FILE = "file:"
+EXPLANATIONS = ("batch", "own")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,9 @@ class SideKnowledge:
         density: mean degree rho that the adversary assumes; None means 4. Never computed from the private edges.
         outputs: `probs` (default) or `logits`: what the served posteriors look like.
         served_digits: decimals the service rounds to; None for exact.
+        explanations: what is published to explain the answers: `batch` (default) or `own`, gradients that are computed
+            here, or `file:explanations.npz`, see `auditor.targets.explanations`.
+        explanations_sha256: of that file, so that another one asks another question; filled in where it is read.
     """
 
     labels: str = "all"
@@ -25,6 +31,8 @@ class SideKnowledge:
     density: float | None = None
     outputs: str = "probs"
     served_digits: int | None = None
+    explanations: str = "batch"
+    explanations_sha256: str = ""
 
     def __post_init__(self) -> None:
         if self.labels not in ("all", "train", "none"):
@@ -35,9 +43,25 @@ class SideKnowledge:
             raise ConfigError(f"[access] features is {self.features!r}; expected true or false.")
         if self.density is not None and not (_is_number(self.density) and 0 < self.density < math.inf):
             raise ConfigError(f"[access] density is {self.density!r}; expected a mean degree above 0.")
+        form = self.explanations
+        if not isinstance(form, str) or (form not in EXPLANATIONS and not form.startswith(FILE)):
+            raise ConfigError(
+                f'[access] explanations is {form!r}; expected "batch", "own" or "file:explanations.npz". '
+                f"{nearest(str(form), EXPLANATIONS)}".rstrip()
+            )
         digits = self.served_digits
         if digits is not None and not (_is_number(digits) and isinstance(digits, int) and digits >= 1):
             raise ConfigError(f"[access] served_digits is {digits!r}; expected a whole number of at least 1.")
+
+    @property
+    def explanations_file(self) -> str:
+        """Path of the file that explanations come from; empty where they are computed."""
+        return self.explanations.removeprefix(FILE) if self.explanations.startswith(FILE) else ""
+
+    @property
+    def explained(self) -> str:
+        """What explanations are, without the path of a file."""
+        return self.explanations_sha256 or self.explanations
 
 
 def _is_number(value: object) -> bool:

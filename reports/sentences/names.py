@@ -160,6 +160,14 @@ def holders(access: Iterable[str]) -> str:
     return listed([_HOLDERS.get(word, word) for word in access]) or "nothing"
 
 
+def filled(text: str, access: Iterable[str]) -> str:
+    """`{answers}` and `{file}` in a text as what this adversary holds: answers or embeddings, the file and answers."""
+    held = set(access)
+    answers = "embeddings" if "embeddings" in held else "answers"
+    file = "model file, its answers" if "posteriors" in held else "model file"
+    return text.replace("{answers}", answers).replace("{file}", file)
+
+
 def control(name: str) -> str:
     """A control in words; one that has them already as it is. Over seeds several may be named."""
     return " or ".join(dict.fromkeys(_CONTROLS.get(part, part) for part in name.split(" / ")))

@@ -19,9 +19,9 @@ from reports.sentences.briefs import Brief, Figure, Remedy, Words
 from reports.sentences.numbers import FOUND, OWNER, Sides, difference_cell
 from reports.sentences.pictures import INSIDER
 
-ANYONE = "anyone who receives the answers"
+ANYONE = "anyone who receives the {answers}"
 HOLDER = "whoever holds the model file"
-INFORMED = "whoever holds the model file, features and labels"
+INFORMED = "whoever holds the {file}, features and labels"
 
 
 _EDITING = "people you do not trust can edit edges"
@@ -72,6 +72,11 @@ class Template:
 def template(finding: str) -> Template:
     """The template of a finding id: ours, or one that the table of a plug-in names."""
     return TEMPLATES.get(finding) or registry.templates().get(finding, OTHER)
+
+
+def who(result: Result) -> str:
+    """Who can do what a result is about; empty where nobody has to attack."""
+    return names.filled(template(result.finding).brief.who, result.access)
 
 
 def sides(result: Result) -> Sides:
@@ -125,9 +130,22 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         brief=Brief(
             ANYONE,
             "links are confidential",
-            _few_or("Links read from the answers"),
-            briefs.links("its answers"),
+            _few_or("Links read from the {answers}"),
+            briefs.links("its {answers}"),
             (_COARSE,),
+        ),
+    ),
+    "privacy-explanation": Template(
+        _said("anyone who receives explanations of the answers can find links better than without the model"),
+        pictures.links,
+        "Explain each answer by itself, not all in one pass, and to few people; then audit again.",
+        FOUND,
+        "node",
+        brief=Brief(
+            "anyone who receives explanations of the answers",
+            "links are confidential and answers are explained",
+            _few_or("Links read from explanations"),
+            briefs.links("explanations of its answers"),
         ),
     ),
     "privacy-link-inversion": Template(

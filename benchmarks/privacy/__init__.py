@@ -1,0 +1,17 @@
+"""Privacy: each probe on named graphs beside its controls, one module a probe (`python -m benchmarks privacy`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def targets(folder: Path) -> list[list[str]]:
+    """Arguments of `auditor train`: these train their own."""
+    return []
+
+
+def commands(folder: Path) -> dict[str, list[str]]:
+    """Title and module with arguments of each benchmark."""
+    return {
+        "Links by likeness of answers, embeddings and explanations": ["benchmarks.privacy.similarity"],
+    }
