@@ -1,13 +1,13 @@
 """Links by likeness of what is served, and all views added up (`python -m benchmarks.privacy.similarity`).
 
-Targets are GCNs of width 16, by the recipe of `auditor train`, one per seed; `cora` is row-normalised there, `cora:none`
+Targets are GCNs of width 16, by the recipe of `auditor train`, one a seed; `cora` is row-normalised there, `cora:none`
 has its features as they are. Every number is on all edges against 200,000 uniform non-edges, with one fixed direction
-of each score; AUC and its interval over nodes, links found at 1 false alarm in 1,000 non-edges, and average precision
-where there are as many non-edges as edges. `no model` is the best of the guesses that need none.
+of each score: AUC and its interval over nodes, links found at 1 false alarm in 1,000 non-edges, and average precision
+with as many non-edges as edges. `no model` is the best of the guesses that need none.
 
 `rank mean` is the mean of the normal scores of the two metrics of posteriors: the candidate for a default of
-`posterior-similarity`, decided on Cora and the airports, and checked on the other graphs. It was not taken: on Cora with
-features as they are it stays below the goal of .955, which the correlation of log-posteriors reaches.
+`posterior-similarity`, to be decided on Cora and the airports and checked on the other graphs. It was not taken: with
+features as they are it stays below .955 on Cora, which the correlation of log-posteriors reaches.
 """
 
 from __future__ import annotations

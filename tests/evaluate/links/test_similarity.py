@@ -66,9 +66,8 @@ def sums(edge_index):
 
 def test_a_planted_leak_of_embeddings_is_found_and_noise_is_none(target):
     def proven(rows):
-        return row(
-            evaluate(make_cell(target, Rows(rows), probe=EMBEDDINGS, replicates=60, counterfactuals=0))
-        ).contrast.lo
+        cell = make_cell(target, Rows(rows), probe=EMBEDDINGS, replicates=60, counterfactuals=0)
+        return row(evaluate(cell)).contrast.lo
 
     planted = sums(target.graph.edge_index)
     assert proven(whitened(planted)) > 0.05
