@@ -18,6 +18,7 @@ from torch import Tensor
 PairScore = Callable[[Tensor], Tensor]
 BLOCK_NUMBERS = 4_000_000  # values gathered per side and block: 32 MB of float64
 BLOCK_PAIRS = 65_536
+BLOCK_ROWS = 4_096
 RANK = 1e-6  # singular values below this share of the largest are rounding of float32
 WIDTH = 128  # columns below which rows are cheap
 SPARSE = 0.1  # share of non-zero values below which rows are multiplied as sparse ones
@@ -107,14 +108,18 @@ def compact(rows: Tensor, rng: torch.Generator) -> Tensor:
 
     Source: Halko, Martinsson and Tropp, "Finding Structure with Randomness", SIAM Review 2011 (range finder).
     """
-    h = rows.double()
-    if min(h.shape) <= WIDTH:
-        return h
-    sums = h.T @ torch.randn(h.shape[0], WIDTH, generator=rng, dtype=torch.float64)
+    if min(rows.shape) <= WIDTH:
+        return rows.double()
+    drawn = torch.randn(rows.shape[0], WIDTH, generator=rng, dtype=torch.float64)
+    sums = torch.zeros(rows.shape[1], WIDTH, dtype=torch.float64)
+    parts = torch.split(rows, BLOCK_ROWS)  # made longer numbers of one after another
+    for part, weight in zip(parts, torch.split(drawn, BLOCK_ROWS), strict=True):
+        sums += part.double().T @ weight
     left, size, _ = torch.linalg.svd(sums, full_matrices=False)
-    inside = h @ left[:, size > RANK * size[0]]
-    length = h.square().sum(dim=1)
-    return inside if bool((length - inside.square().sum(dim=1) <= RANK * length).all()) else h
+    basis = left[:, size > RANK * size[0]]
+    inside = torch.cat([part.double() @ basis for part in parts])
+    length = torch.cat([part.double().square().sum(dim=1) for part in parts])
+    return inside if bool((length - inside.square().sum(dim=1) <= RANK * length).all()) else rows.double()
 
 
 def is_sparse(rows: Tensor) -> bool:

@@ -39,7 +39,7 @@ from auditor.targets.target import Target
 from auditor.targets.train import train_reference
 from auditor.view import Access, SideKnowledge, grant_privacy
 
-NEGATIVES, REPLICATES = 200_000, 200
+NEGATIVES, REPLICATES = 200_000, 100
 RANK_MEAN = "posteriors, rank mean"
 
 
@@ -97,13 +97,15 @@ def measure(target: Target, methods: tuple[Method, ...]) -> list[Row]:
             continue
     knowledge = side_knowledge(target, SideKnowledge(), np.random.default_rng(0))
     found[RANK_MEAN] = rank_mean(tuple(found[method.name] for method in POSTERIORS), knowledge.reference_pairs)
-    scorers = [Scorer(name, (score,)) for name, score in found.items()]
-    scorers += no_model_controls(knowledge, seed=0)
     truth = Truth.of(target.graph)
     prior = prior_pairs(truth, NEGATIVES, np.random.default_rng(1))
     how: dict[str, Any] = {"num_nodes": truth.num_nodes, "rng": np.random.default_rng(2)}
     # The first scorer of a set counts the better way round; here each has one direction, the control's as well.
     blank = Scorer("none", (lambda pairs: torch.zeros(pairs.shape[1], dtype=torch.float64),))
+    controls = no_model_controls(knowledge, seed=0)
+    guesses = score_set(prior, [blank, *controls], (AUC,), replicates=0, **how)
+    best = controls[guesses.strongest_first[0] - 1]
+    scorers = [Scorer(name, (score,)) for name, score in found.items()] + [best]
     main = score_set(prior, [blank, *scorers], (AUC, LOW_TPR[-1]), replicates=REPLICATES, **how)
     even = balanced_of(prior, np.random.default_rng(3))
     beside = score_set(even, [blank, *scorers], (AVERAGE_PRECISION,), replicates=0, **how)
@@ -113,8 +115,7 @@ def measure(target: Target, methods: tuple[Method, ...]) -> list[Row]:
         return Row(name, main.estimate(AUC, at), tpr or 0.0, precision or 0.0)
 
     rows = [row(name, at) for at, name in enumerate(found, start=1)]
-    best = max(range(len(found) + 1, len(scorers) + 1), key=lambda at: main.estimate(AUC, at).value or 0.0)
-    return [*rows, row(f"no model: {scorers[best - 1].name}", best)]
+    return [*rows, row(f"no model: {best.name}", len(scorers))]
 
 
 def trained(spec: str, seed: int) -> Target:
