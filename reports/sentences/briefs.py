@@ -50,12 +50,14 @@ class Remedy:
         cost: what it takes and what it changes, a sentence.
         needs: further options that only the user can fill in (`--group COLUMN`).
         compares: whether it is to be compared first, since it costs accuracy or may not help.
+        of: the access that it makes worth less; empty where it helps whatever an adversary holds.
     """
 
     defense: str
     cost: str
     needs: str = ""
     compares: bool = False
+    of: str = ""
 
 
 def _label(result: Result, item: str) -> str:

@@ -33,7 +33,7 @@ from reports.sentences import claim as claims
 from reports.sentences import names
 from reports.sentences.codes import all_of
 from reports.sentences.numbers import Differences, Shares, closed, count
-from reports.sentences.templates import Template, basis, figure, picture, sides, template, who
+from reports.sentences.templates import Template, basis, figure, first, picture, sides, template, who
 
 OVER, SEEN, ABSENT, OPEN, ACCEPTED, VOID, SHOWN = (
     "over the limit",
@@ -84,7 +84,7 @@ def said(result: Result, item: str = "node") -> str:
     parts += all_of((StandsAnyway, AcceptanceExpired, WorseThanAccepted, Accepted), result, "")
     if not judgement.has(Untrusted) and is_found(result):
         words = template(result.finding)
-        parts += [words.first] if words.is_simple else []
+        parts += [first(result)] if words.is_simple else []
     return " ".join(map(closed, parts))
 
 

@@ -161,11 +161,13 @@ def holders(access: Iterable[str]) -> str:
 
 
 def filled(text: str, access: Iterable[str]) -> str:
-    """`{answers}` and `{file}` in a text as what this adversary holds: answers or embeddings, the file and answers."""
+    """A text whose `{answers}`, `{less}` (what to serve in their place) and `{file}` are those of this adversary."""
     held = set(access)
-    answers = "embeddings" if "embeddings" in held else "answers"
+    answers, less = ("answers", "labels or fewer digits")
+    if "embeddings" in held:
+        answers, less = ("embeddings", "answers in place of embeddings")
     file = "model file, its answers" if "posteriors" in held else "model file"
-    return text.replace("{answers}", answers).replace("{file}", file)
+    return text.replace("{answers}", answers).replace("{less}", less).replace("{file}", file)
 
 
 def control(name: str) -> str:

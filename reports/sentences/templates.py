@@ -79,6 +79,16 @@ def who(result: Result) -> str:
     return names.filled(template(result.finding).brief.who, result.access)
 
 
+def first(result: Result) -> str:
+    """What to do first, a sentence."""
+    return names.filled(template(result.finding).first, result.access)
+
+
+def remedies(result: Result) -> tuple[Remedy, ...]:
+    """What to do that is a command, and that lowers what this adversary holds."""
+    return tuple(each for each in template(result.finding).brief.remedies if not each.of or each.of in result.access)
+
+
 def sides(result: Result) -> Sides:
     """Words for an excess below and above 0: those of the question, or of the finding."""
     return _SIDES.get(result.question) or template(result.finding).sides
@@ -117,14 +127,14 @@ _said, _few_or = briefs.said, briefs.few_alarms_or
 OTHER: Final = Template(pictures.other, pictures.plain, "Find out what is behind it before the model is used.")
 
 _TEMPERATURE = Remedy("temperature", "Minutes; no class changes.")
-_COARSE = Remedy("coarse-outputs:digits=1", "Seconds; no class changes, and the answers say less.")
+_COARSE = Remedy("coarse-outputs:digits=1", "Seconds; no class changes, and the answers say less.", of="posteriors")
 _JOINT = Remedy("joint-cluster", "Trains the model anew; it may not help.", compares=True)
 
 TEMPLATES: Final[Mapping[str, Template]] = {
     "privacy-link-stealing": Template(
         _said(f"{ANYONE} can find links better than without the model"),
         pictures.links,
-        "Serve labels or fewer digits and audit again; edge-level differential privacy does more.",
+        "Serve {less} and audit again; edge-level differential privacy does more.",
         FOUND,
         "node",
         brief=Brief(
