@@ -41,6 +41,7 @@ class Access(StrEnum):
     WEIGHTS = "weights"
     POSTERIORS = "posteriors"
     EMBEDDINGS = "embeddings"
+    EXPLANATIONS = "explanations"
     FEATURES = "features"
     LABELS = "labels"
     DENSITY = "density"

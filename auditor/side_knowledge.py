@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from auditor.errors import ConfigError
+from auditor.errors import ConfigError, nearest
+
+FILE = "file:"
+EXPLANATIONS = ("batch", "own")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,9 @@ class SideKnowledge:
         served_digits: decimals the service rounds to; None for exact.
         queries: what the adversary may ask besides the served answers: `own` (graphs of their own), `served` (the
             served graph with changed features), `all` (default, worst case) or `none`.
+        explanations: what is published to explain the answers: `batch` (default) or `own`, gradients that are computed
+            here, or `file:explanations.npz`, see `auditor.targets.explanations`.
+        explanations_sha256: of that file, so that another one asks another question; filled in where it is read.
     """
 
     labels: str = "all"
@@ -28,6 +34,8 @@ class SideKnowledge:
     outputs: str = "probs"
     served_digits: int | None = None
     queries: str = "all"
+    explanations: str = "batch"
+    explanations_sha256: str = ""
 
     def __post_init__(self) -> None:
         if self.labels not in ("all", "train", "none"):
@@ -40,6 +48,12 @@ class SideKnowledge:
             raise ConfigError(f"[access] features is {self.features!r}; expected true or false.")
         if self.density is not None and not (_is_number(self.density) and 0 < self.density < math.inf):
             raise ConfigError(f"[access] density is {self.density!r}; expected a mean degree above 0.")
+        form = self.explanations
+        if not isinstance(form, str) or (form not in EXPLANATIONS and not form.startswith(FILE)):
+            raise ConfigError(
+                f'[access] explanations is {form!r}; expected "batch", "own" or "file:explanations.npz". '
+                f"{nearest(str(form), EXPLANATIONS)}".rstrip()
+            )
         digits = self.served_digits
         if digits is not None and not (_is_number(digits) and isinstance(digits, int) and digits >= 1):
             raise ConfigError(f"[access] served_digits is {digits!r}; expected a whole number of at least 1.")
@@ -48,6 +62,16 @@ class SideKnowledge:
     def asks_own(self) -> bool:
         """Whether the model may be asked about the adversary's own graphs."""
         return self.queries in ("all", "own")
+
+    @property
+    def explanations_file(self) -> str:
+        """Path of the file that explanations come from; empty where they are computed."""
+        return self.explanations.removeprefix(FILE) if self.explanations.startswith(FILE) else ""
+
+    @property
+    def explained(self) -> str:
+        """What explanations are, without the path of a file."""
+        return self.explanations_sha256 or self.explanations
 
 
 def _is_number(value: object) -> bool:

@@ -18,6 +18,7 @@ from auditor.data.graph import Graph
 from auditor.errors import AccessError
 from auditor.registry import Access as Access
 from auditor.side_knowledge import SideKnowledge as SideKnowledge
+from auditor.targets.explanations import explanations
 from auditor.targets.relaxation import Relaxation, synthetic_graph
 from auditor.targets.target import ModelHandle, Target
 from auditor.tasks import Task, log_probabilities
@@ -133,6 +134,11 @@ class View:
         return self._take("embeddings", Access.EMBEDDINGS, Tensor)
 
     @property
+    def explanations(self) -> Tensor:
+        """What is published to explain the answers on the private graph, [N, F] (access `explanations`)."""
+        return self._take("explanations", Access.EXPLANATIONS, Tensor)
+
+    @property
     def model(self) -> ModelHandle:
         """The model on graphs that the adversary makes (access `weights`); holds no graph."""
         return self._take("model", Access.WEIGHTS, ModelHandle)
@@ -195,6 +201,8 @@ def grant_privacy(
 
     Raises:
         AccessError: `graph` was asked for; privacy attacks are never granted it.
+        SkippedError: there are no explanations of this model.
+        DataError: the file that explanations come from is not theirs.
     """
     if Access.GRAPH in access:
         raise AccessError(
@@ -225,6 +233,8 @@ def grant_privacy(
         held["references"] = references
     if Access.EMBEDDINGS in access:
         held["embeddings"] = target.clean_embeddings()
+    if Access.EXPLANATIONS in access:
+        held["explanations"] = explanations(target, side)
     if Access.WEIGHTS in access:
         held["model"] = target.adversary_handle()
         trial = _trial_graph(target, with_features=Access.FEATURES in access)

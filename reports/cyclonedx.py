@@ -26,7 +26,7 @@ from reports.sentences import names, verdict
 from reports.sentences.compose import ACCEPTED, OVER, SEEN, said, word
 from reports.sentences.dossier import unasked
 from reports.sentences.numbers import closed
-from reports.sentences.templates import template
+from reports.sentences.templates import first
 
 _PROPERTY = "gnn-auditor"
 """Namespace of the properties that are ours."""
@@ -120,7 +120,7 @@ def _card(audit: Audit) -> dict[str, Any]:
     considerations = {
         "technicalLimitations": list(dict.fromkeys(_limitations(audit))),
         "ethicalConsiderations": [
-            {"name": said(result, views.item(audit)), "mitigationStrategy": template(result.finding).first}
+            {"name": said(result, views.item(audit)), "mitigationStrategy": first(result)}
             for result in _found(audit)
             if taxon(result.finding).tells_of_data
         ],

@@ -98,7 +98,7 @@ def _rules(results: Sequence[tuple[Result, Judgement]]) -> list[dict[str, Any]]:
                 "id": finding,
                 "name": "".join(word.capitalize() for word in re.split(r"[^A-Za-z0-9]+", finding)) or "Finding",
                 "shortDescription": {"text": finding.replace("-", " ")},
-                "help": {"text": f"{template(finding).first} More: auditor explain {finding}"},
+                "help": {"text": f"{names.filled(template(finding).first, ())} More: auditor explain {finding}"},
                 "properties": {"tags": ["security", *ids], "security-severity": _SECURITY_SEVERITY[worst[finding]]},
             }
         )

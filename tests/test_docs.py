@@ -74,7 +74,8 @@ TABLES = {
     "[target]": set(TargetTable.model_fields) - {"train", "init"},
     "[target.train]": set(TrainTable.model_fields),
     "[data]": set(DataTable.model_fields),
-    "[access]": {field.name for field in dataclasses.fields(SideKnowledge)},
+    "[access]": {field.name for field in dataclasses.fields(SideKnowledge)}
+    - {"explanations_sha256"},  # nobody's to say
     "[run]": set(DEFAULTS),
     "[gate]": (set(Policy.model_fields) - {"name", "limits", "suppress"}) | set(LIMITS),
     "[[suppress]]": set(Suppress.model_fields),

@@ -60,9 +60,17 @@ class GraphMI:
     def run(self, view: View, attempt: Attempt) -> LinkOutcome:
         """Descends, and returns the scorer with notes on the form, the candidates and the loss.
 
+        It draws nothing, so that whoever asks the same of the same model, alone or as one view of several, shares it.
+
         Raises:
             SkippedError: no label is known, or the model offers no differentiable edge weight.
         """
+        model = view.model.model
+        held = (view.x, view.y, view.known, *model.parameters(), *model.buffers())
+        asked = content(self, attempt.profile, view.density, view.attacked, repr(model), *held)
+        return attempt.shared.once(("graphmi", asked), lambda: self._found(view, attempt))
+
+    def _found(self, view: View, attempt: Attempt) -> LinkOutcome:
         if not view.known.any():
             raise SkippedError("GraphMI descends on the loss at known labels; none is known. Grant labels.")
         n = view.num_nodes

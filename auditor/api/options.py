@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from auditor.errors import ConfigError, nearest
+from auditor.errors import ConfigError, DataError, nearest
+from auditor.reading.files import bytes_of
 from auditor.registry import canonical_spec, parse_spec
-from auditor.side_knowledge import SideKnowledge
+from auditor.side_knowledge import FILE, SideKnowledge
 from auditor.targets.config import read_target_file
 
 RUN_TABLES = ("run", "gate", "policy", "access", "suppress", "defenses")
@@ -213,17 +215,27 @@ def parse_jobs(text: str, threads: int) -> int:
     raise ConfigError(f'jobs is "{text}"; expected auto, or a whole number from 1 to {4 * cores} ({cores} cores here).')
 
 
-def side_knowledge(table: Any) -> SideKnowledge:
-    """`[access]` as SideKnowledge.
+def side_knowledge(table: Any, folder: Path = Path()) -> SideKnowledge:
+    """`[access]` as SideKnowledge, a file in it as an absolute path with its digest.
+
+    Args:
+        table: as it stands in the config file.
+        folder: of the config file, which its paths are relative to.
 
     Raises:
         ConfigError: unknown key or a value out of range.
+        DataError: a file that cannot be read.
     """
-    known = [f.name for f in fields(SideKnowledge)]
+    known = [f.name for f in fields(SideKnowledge) if f.name != "explanations_sha256"]
     for key in table or {}:
         if key not in known:
             raise ConfigError(f'[access] has no key "{key}". {nearest(key, known)}')
-    return SideKnowledge(**(table or {}))
+    side = SideKnowledge(**(table or {}))
+    if not side.explanations_file:
+        return side
+    path = Path(os.path.abspath(folder / side.explanations_file))
+    raw = bytes_of(path, error=DataError, expected="an .npz file with the explanations. Correct the path.")
+    return replace(side, explanations=f"{FILE}{path}", explanations_sha256=hashlib.sha256(raw).hexdigest())
 
 
 def _typed(value: Any, default: Any, place: str) -> Any:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from auditor.runner.plan import ProbeRequest
     from auditor.runner.record import Described, Header
     from auditor.runner.shards import Shard
+    from auditor.side_knowledge import SideKnowledge
     from auditor.targets.target import Target
 
 
@@ -150,6 +151,11 @@ class Session:
         asked, usual = self.resolved["seeds"], seeds_of(self.resolved["profile"])
         return parse_seeds(asked) if asked else usual
 
+    def side(self) -> SideKnowledge:
+        """`[access]`: what an adversary is assumed to know besides the model."""
+        folder = Path() if self.config is None else self.config.parent
+        return side_knowledge(self.resolved.tables.get("access"), folder)
+
     def probes(self) -> tuple[ProbeRequest, ...]:
         """The probes that the options choose."""
         from auditor.runner.plan import choose_probes
@@ -183,7 +189,7 @@ class Session:
             device=self.devices()[0],
             seeds=self.seeds(),
             training_seeds=resolved["training_seeds"],
-            side=asdict(side_knowledge(resolved.tables.get("access"))),
+            side=asdict(self.side()),
             models=os.path.abspath(self.out / MODELS) if self.out else "",
             **{name: resolved[name] for name in ("only", "skip", "family", "profile")},
         )
@@ -441,7 +447,7 @@ class Session:
             seeds=self.seeds(),
             profile=self.resolved["profile"],
             policy=self.policy(),
-            side=side_knowledge(self.resolved.tables.get("access")),
+            side=self.side(),
             config={**self._recorded(), **self.resolved.tables},
             config_file=_relative(self.config) if config_file is None else config_file,
             argv=argv,

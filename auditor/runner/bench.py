@@ -27,6 +27,7 @@ from auditor.runner.plan import FIT, GAIN, PlannedCell, choose_probes, on_model,
 from auditor.runner.record import Described, Record
 from auditor.runner.scoring import ground_of, scores_of
 from auditor.side_knowledge import SideKnowledge
+from auditor.targets.explanations import explanations
 from auditor.targets.tag import Made
 from auditor.targets.target import Target
 
@@ -72,6 +73,8 @@ class Bench(OneByOne):
         """A target that is loaded already; of the job, what is asked of it counts."""
         requests = choose_probes(only=job.only, skip=job.skip, family=job.family, profile=job.profile)
         side = SideKnowledge(**job.side)
+        if side.explanations_file:  # a file that does not fit ends the run before it begins
+            explanations(target, side)
         how: dict[str, Any] = {"seeds": job.seeds, "profile": job.profile, "side": side}
         if job.arms:
             cells = plan_compare(target, job.arms, requests, group=job.group or "", **how)

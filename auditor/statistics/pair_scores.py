@@ -6,7 +6,7 @@ score depends on which other pairs are asked for, and nothing of size N × N is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from torch import Tensor
 PairScore = Callable[[Tensor], Tensor]
 BLOCK_NUMBERS = 4_000_000  # values gathered per side and block: 32 MB of float64
 BLOCK_PAIRS = 65_536
+BLOCK_ROWS = 4_096
+RANK = 1e-6  # singular values below this share of the largest are rounding of float32
+WIDTH = 128  # columns below which rows are cheap
 SPARSE = 0.1  # share of non-zero values below which rows are multiplied as sparse ones
 
 
@@ -35,6 +38,23 @@ def normal_scores(values: NDArray[np.float64], reference: NDArray[np.float64]) -
     rank = (np.searchsorted(reference, values, "left") + np.searchsorted(reference, values, "right")) / (2 * size)
     found: NDArray[np.float64] = ndtri(np.clip(rank, 0.5 / size, 1 - 0.5 / size))
     return found
+
+
+def rank_mean(scores: Sequence[PairScore], reference: Tensor) -> PairScore:
+    """Mean of the `normal_scores` of several scores: each pair by its mid-ranks among the reference pairs.
+
+    Args:
+        scores: of kinds that need not have one scale.
+        reference: pairs drawn without the truth, int64 [2, R].
+    """
+    known = [(score, np.sort(score(reference).double().numpy())) for score in scores]
+
+    def mean(pairs: Tensor) -> Tensor:
+        return torch.from_numpy(
+            np.mean([normal_scores(score(pairs).double().numpy(), ranks) for score, ranks in known], axis=0)
+        )
+
+    return mean
 
 
 def in_blocks(score: PairScore, width: int) -> PairScore:
@@ -63,6 +83,43 @@ def row_cosine(rows: Tensor) -> PairScore:
         entries = csr_array(unit.numpy())
         return of_ids(lambda u, v: row_products(entries, u, v))
     return in_blocks(lambda pairs: (unit[pairs[0]] * unit[pairs[1]]).sum(dim=1), unit.shape[1])
+
+
+def whitened(rows: Tensor) -> Tensor:
+    """Rows [N, d] as the rows of U in their singular value decomposition U S V^T, columns centred, float64 [N, r].
+
+    All directions that they differ in count alike. Kept are singular values above `RANK` times the largest: below are
+    dead columns and rounding.
+    """
+    h = rows.double()
+    h = h - h.mean(dim=0)
+    squared, directions = torch.linalg.eigh(h.T @ h)
+    kept = squared > RANK**2 * squared.max()
+    found: Tensor = h @ (directions[:, kept] / squared[kept].sqrt())
+    return found
+
+
+def compact(rows: Tensor, rng: torch.Generator) -> Tensor:
+    """Rows [N, d] in a basis of what they span, float64 [N, r], where that is much narrower; else as they are.
+
+    Inner products of rows stay what they were. Gradients of a network are as wide as the features and span no more
+    than its first layers do, so that a pair costs r products in place of d. The basis is that of `WIDTH` random sums
+    of rows, and is taken only where it holds every row.
+
+    Source: Halko, Martinsson and Tropp, "Finding Structure with Randomness", SIAM Review 2011 (range finder).
+    """
+    if min(rows.shape) <= WIDTH:
+        return rows.double()
+    drawn = torch.randn(rows.shape[0], WIDTH, generator=rng, dtype=torch.float64)
+    sums = torch.zeros(rows.shape[1], WIDTH, dtype=torch.float64)
+    parts = torch.split(rows, BLOCK_ROWS)  # made longer numbers of one after another
+    for part, weight in zip(parts, torch.split(drawn, BLOCK_ROWS), strict=True):
+        sums += part.double().T @ weight
+    left, size, _ = torch.linalg.svd(sums, full_matrices=False)
+    basis = left[:, size > RANK * size[0]]
+    inside = torch.cat([part.double() @ basis for part in parts])
+    length = torch.cat([part.double().square().sum(dim=1) for part in parts])
+    return inside if bool((length - inside.square().sum(dim=1) <= RANK * length).all()) else rows.double()
 
 
 def is_sparse(rows: Tensor) -> bool:

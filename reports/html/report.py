@@ -21,7 +21,7 @@ from reports.neutral import neutral
 from reports.sentences import claim, comparison, glossary, names, numbers, target, verdict
 from reports.sentences.compose import OPEN, OVER, SEEN, nearness, said, word
 from reports.sentences.steps import SHOWN, steps
-from reports.sentences.templates import excess_cell, figure, template
+from reports.sentences.templates import excess_cell, figure, who
 from reports.views import Answer
 
 PAGE_BYTES = 292_000  # of the whole page: charts, then rows of tables, are left to audit.json to stay below 300 kB
@@ -159,7 +159,7 @@ def _page(safe: Audit, sections: list[FamilyOnPage], main: list[ChartOnPage]) ->
         word=word,
         said=lambda result: said(result, item),
         figure=lambda result: figure(result, item),
-        who=lambda result: template(result.finding).brief.who,
+        who=who,
         signs=pictures.SIGNS,
         told=lambda answer: "seen" if answer.status == SEEN else _tone(answer.result),
         to=to,

@@ -52,12 +52,14 @@ class Remedy:
         cost: what it takes and what it changes, a sentence.
         needs: further options that only the user can fill in (`--group COLUMN`).
         compares: whether it is to be compared first, since it costs accuracy or may not help.
+        of: the access that it makes worth less; empty where it helps whatever an adversary holds.
     """
 
     defense: str
     cost: str
     needs: str = ""
     compares: bool = False
+    of: str = ""
 
 
 def _label(result: Result, item: str) -> str:
@@ -99,13 +101,14 @@ GENERAL: Final = Brief()
 
 
 def said(text: str) -> Words:
-    """Words that are the same for every result."""
-    return lambda result, item: text
+    """Words that are the same for every result, but for what its adversary holds."""
+    return lambda result, item: names.filled(text, result.access)
 
 
 def few_alarms_or(text: str) -> Words:
     """A label that says so where few false alarms are allowed."""
-    return lambda result, item: f"{text}, few false alarms" if result.question == "low-fpr" else text
+    plain = said(text)
+    return lambda result, item: plain(result, item) + (", few false alarms" if result.question == "low-fpr" else "")
 
 
 def budget_label(text: str) -> Words:
@@ -125,11 +128,11 @@ def links(using: str) -> Drawn:
     """Links among the likeliest pairs, or at few false alarms; `using` says what the guesser has: `its answers`."""
 
     def figure(result: Result, item: str) -> Figure:
-        facts = result.facts
+        facts, held = result.facts, names.filled(using, result.access)
         if isinstance(facts, LinkFacts) and facts.low_fpr is not None:
-            return _few_alarms(facts.low_fpr, using)
+            return _few_alarms(facts.low_fpr, held)
         if isinstance(facts, LinkFacts) and facts.links is not None:
-            return _list(facts.links, using)
+            return _list(facts.links, held)
         return ranked("link")(result, item)
 
     return figure

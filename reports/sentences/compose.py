@@ -33,7 +33,7 @@ from reports.sentences import claim as claims
 from reports.sentences import names
 from reports.sentences.codes import all_of
 from reports.sentences.numbers import Differences, Shares, closed, count
-from reports.sentences.templates import Template, basis, figure, picture, sides, template
+from reports.sentences.templates import Template, basis, figure, first, picture, sides, template, who
 
 OVER, SEEN, ABSENT, OPEN, ACCEPTED, VOID, SHOWN = (
     "over the limit",
@@ -84,7 +84,7 @@ def said(result: Result, item: str = "node") -> str:
     parts += all_of((StandsAnyway, AcceptanceExpired, WorseThanAccepted, Accepted), result, "")
     if not judgement.has(Untrusted) and is_found(result):
         words = template(result.finding)
-        parts += [words.first] if words.is_simple else []
+        parts += [first(result)] if words.is_simple else []
     return " ".join(map(closed, parts))
 
 
@@ -93,7 +93,7 @@ def brief(result: Result, item: str = "node") -> str:
 
     Its figure; where it is over its limit or open, the range beside the limit; and by whom.
     """
-    judgement, short = result.judgement, template(result.finding).brief
+    judgement, holder = result.judgement, who(result)
     if isinstance(result.facts, ClaimFacts):
         return closed(claims.verdict(result.facts))
     excess = None if judgement is None else _judged_excess(result, judgement)
@@ -105,7 +105,7 @@ def brief(result: Result, item: str = "node") -> str:
         parts = [f"{all_of((Untrusted,), result, '')[0]}: {parts[0]}"]
     elif judgement is not None and judgement.status != "pass":
         parts += [beside_limit(result), *all_of((Accepted,), result, "")]
-    parts += [f"by {short.who}"] if short.who else []
+    parts += [f"by {holder}"] if holder else []
     return " ".join(map(closed, filter(None, parts)))
 
 

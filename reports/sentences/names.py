@@ -164,6 +164,16 @@ def holders(access: Iterable[str]) -> str:
     return listed([_HOLDERS.get(word, word) for word in access]) or "nothing"
 
 
+def filled(text: str, access: Iterable[str]) -> str:
+    """A text whose `{answers}`, `{less}` (what to serve in their place) and `{file}` are those of this adversary."""
+    held = set(access)
+    answers, less = ("answers", "labels or fewer digits")
+    if "embeddings" in held:
+        answers, less = ("embeddings", "answers in place of embeddings")
+    file = "model file, its answers" if "posteriors" in held else "model file"
+    return text.replace("{answers}", answers).replace("{less}", less).replace("{file}", file)
+
+
 def control(name: str) -> str:
     """A control in words; one that has them already as it is. Over seeds several may be named."""
     return " or ".join(dict.fromkeys(_CONTROLS.get(part, part) for part in name.split(" / ")))

@@ -21,7 +21,7 @@ from reports.sentences.claim import ADVICE
 from reports.sentences.codes import ways
 from reports.sentences.compose import OPEN, OVER, SEEN, is_found, word
 from reports.sentences.numbers import closed, listed
-from reports.sentences.templates import figure, template
+from reports.sentences.templates import figure, first, remedies, template
 
 RUN_ONE: Final = "Audit a run as well (--defense, --train or --scores): arithmetic says nothing of the code."
 RECIPE_WANTED: Final = (
@@ -84,16 +84,16 @@ def _repairing(audit: Audit, result: Result, item: str) -> Step | None:
             text = RUN_ONE if result.facts.reason == "not-run" else MORE_CANARIES
         return Step(text, findings=(result.finding,)) if text else None
     words, path = template(result.finding), target_path(audit)
-    is_open = amount == OPEN and is_found(result) and bool(words.brief.remedies)
+    is_open = amount == OPEN and is_found(result) and bool(remedies(result))
     if amount != OVER and not is_open and not (amount == SEEN and words.is_simple):
         return None
-    remedies = words.brief.remedies
-    text = words.first if amount != SEEN else f"{closed(figure(result, item).line)} {words.first}"
-    if not remedies:
+    advice, commanded = first(result), remedies(result)
+    text = advice if amount != SEEN else f"{closed(figure(result, item).line)} {advice}"
+    if not commanded:
         verify = (f"{_run(path, result.probe)}{_how(audit)}",) if path else ()
-        return Step(words.first, commands=verify, findings=(result.finding,))
-    commands = _commands(path, remedies[0], result.probe, _how(audit)) if path else ()
-    return Step(text, remedies[0].cost, commands, (result.finding,))
+        return Step(advice, commands=verify, findings=(result.finding,))
+    commands = _commands(path, commanded[0], result.probe, _how(audit)) if path else ()
+    return Step(text, commanded[0].cost, commands, (result.finding,))
 
 
 def target_path(audit: Audit) -> str:

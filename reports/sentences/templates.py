@@ -19,9 +19,9 @@ from reports.sentences.briefs import Brief, Figure, Remedy, Words
 from reports.sentences.numbers import FOUND, OWNER, Sides, difference_cell
 from reports.sentences.pictures import INSIDER
 
-ANYONE = "anyone who receives the answers"
+ANYONE = "anyone who receives the {answers}"
 HOLDER = "whoever holds the model file"
-INFORMED = "whoever holds the model file, features and labels"
+INFORMED = "whoever holds the {file}, features and labels"
 
 
 _EDITING = "people you do not trust can edit edges"
@@ -74,6 +74,21 @@ def template(finding: str) -> Template:
     return TEMPLATES.get(finding) or registry.templates().get(finding, OTHER)
 
 
+def who(result: Result) -> str:
+    """Who can do what a result is about; empty where nobody has to attack."""
+    return names.filled(template(result.finding).brief.who, result.access)
+
+
+def first(result: Result) -> str:
+    """What to do first, a sentence."""
+    return names.filled(template(result.finding).first, result.access)
+
+
+def remedies(result: Result) -> tuple[Remedy, ...]:
+    """What to do that is a command, and that lowers what this adversary holds."""
+    return tuple(each for each in template(result.finding).brief.remedies if not each.of or each.of in result.access)
+
+
 def sides(result: Result) -> Sides:
     """Words for an excess below and above 0: those of the question, or of the finding."""
     return _SIDES.get(result.question) or template(result.finding).sides
@@ -112,7 +127,7 @@ _said, _few_or = briefs.said, briefs.few_alarms_or
 OTHER: Final = Template(pictures.other, pictures.plain, "Find out what is behind it before the model is used.")
 
 _TEMPERATURE = Remedy("temperature", "Minutes; no class changes.")
-_COARSE = Remedy("coarse-outputs:digits=1", "Seconds; no class changes, and the answers say less.")
+_COARSE = Remedy("coarse-outputs:digits=1", "Seconds; no class changes, and the answers say less.", of="posteriors")
 _JOINT = Remedy("joint-cluster", "Trains the model anew; it may not help.", compares=True)
 
 
@@ -138,15 +153,28 @@ TEMPLATES: Final[Mapping[str, Template]] = {
     "privacy-link-stealing": Template(
         _said(f"{ANYONE} can find links better than without the model"),
         pictures.links,
-        "Serve labels or fewer digits and audit again; edge-level differential privacy does more.",
+        "Serve {less} and audit again; edge-level differential privacy does more.",
         FOUND,
         "node",
         brief=Brief(
             ANYONE,
             "links are confidential",
-            _few_or("Links read from the answers"),
-            briefs.links("its answers"),
+            _few_or("Links read from the {answers}"),
+            briefs.links("its {answers}"),
             (_COARSE,),
+        ),
+    ),
+    "privacy-explanation": Template(
+        _said("anyone who receives explanations of the answers can find links better than without the model"),
+        pictures.links,
+        "Explain each answer by itself, not all in one pass, and to few people; then audit again.",
+        FOUND,
+        "node",
+        brief=Brief(
+            "anyone who receives explanations of the answers",
+            "links are confidential and answers are explained",
+            _few_or("Links read from explanations"),
+            briefs.links("explanations of its answers"),
         ),
     ),
     "privacy-link-inversion": Template(

@@ -17,7 +17,7 @@ from reports.sentences import claim, names
 from reports.sentences.codes import holes
 from reports.sentences.compose import OPEN, is_found, word
 from reports.sentences.numbers import Differences, Shares, closed, count, digits, listed, lowered
-from reports.sentences.templates import figure, template
+from reports.sentences.templates import figure, first, template
 
 _NAMED = 4
 WORDS = {"PASSED": "PASSED", "FAILED": "FAILED", "INCOMPLETE": "NO VERDICT (INCOMPLETE)"}
@@ -63,7 +63,7 @@ def decision(audit: Audit, results: Sequence[Result], item: str) -> str:
     failing = next((result for result in results if result.has_status("fail")), None)
     if failing is not None:
         words = template(failing.finding)
-        return f"Not ready while {words.brief.exposure}: {figure(failing, item).line}. {words.first}"
+        return f"Not ready while {words.brief.exposure}: {figure(failing, item).line}. {first(failing)}"
     accepted = audit.verdict.counts.get("accepted", 0)
     but = f" that nobody has accepted ({digits(accepted)} {'was' if accepted == 1 else 'were'})" if accepted else ""
     text = f"Nothing over the limits of “{audit.verdict.policy}” was found{but}."

@@ -52,6 +52,11 @@ LINKS = {"counterfactuals": "0", "negatives": "300", "replicates": "50"}
 FAST: dict[str, dict[str, str]] = {
     "graphmi": {"steps": "10", **LINKS},
     "posterior-similarity": LINKS,
+    "embedding-similarity": LINKS,
+    "explanation-similarity": LINKS,
+    "ensemble-white-box": LINKS,
+    "ensemble-outputs": LINKS,
+    "ensemble-all": LINKS,
     "partition-leak": LINKS,
     "prototype-membership": {"draws": "2", "replicates": "50"},
     "membership-threshold": {"replicates": "50"},
@@ -113,18 +118,18 @@ def references(target: Target, access: frozenset[Access]) -> References:
     return References(target.split.train | target.split.test, torch.stack([half, ~half] * 2), tables)
 
 
-def attempt(family: str, seed: int = 0) -> Attempt:
+def attempt(family: str, seed: int = 0, profile: registry.Profile = "quick") -> Attempt:
     budgets = BUDGETS if family == "robustness" else ()
-    return Attempt(np.random.default_rng(seed), torch.Generator().manual_seed(seed), "quick", budgets)
+    return Attempt(np.random.default_rng(seed), torch.Generator().manual_seed(seed), profile, budgets)
 
 
 def registered(id_: str, **settings: Any) -> Registered:
     return Registered(ATTACKS[id_], ATTACKS[id_].load()(**settings))
 
 
-def run(id_: str, target: Target, *, seed: int = 0, **settings: Any) -> Outcome:
-    attack, family = registered(id_, **settings), ATTACKS[id_].family
-    return attack.run(make_view(family, target, attack.access), attempt(family, seed))
+def run(id_: str, target: Target, *, seed: int = 0, profile: registry.Profile = "quick") -> Outcome:
+    attack, family = registered(id_), ATTACKS[id_].family
+    return attack.run(make_view(family, target, attack.access), attempt(family, seed, profile))
 
 
 @pytest.fixture(scope="module")
@@ -292,9 +297,8 @@ def test_scores_follow_the_nodes_when_they_are_relabelled(id_: str, targets: Any
     target = targets(toy(id_))
     place = torch.from_numpy(np.random.default_rng(5).permutation(120))  # node i becomes node place[i]
     pairs = uniform_pairs(120, 500, np.random.default_rng(3))
-    # Candidates among equally near nodes are chosen by their number; the dense form has no such choice.
-    settings = {"form": "dense"} if id_ == "graphmi" else {}
-    given, moved = (run(id_, each, **settings) for each in (target, relabelled(target, place)))
+    # Candidates among equally near nodes are chosen by their number; the dense form, that of `full`, chooses none.
+    given, moved = (run(id_, each, profile="full") for each in (target, relabelled(target, place)))
     assert isinstance(given, LinkOutcome)
     assert isinstance(moved, LinkOutcome)
     torch.testing.assert_close(moved.score(place[pairs]), given.score(pairs), rtol=0, atol=1e-5)

@@ -128,7 +128,8 @@ def policy(folder: Path) -> None:
 # --- the scenarios --------------------------------------------------------------------------------------------------
 
 TRAIN = "train --data nodes.npz --hidden 8 --split random:0.42/0.08/0.5"
-LINKS = "posterior-similarity:counterfactuals=1,negatives=300,replicates=50"
+FEW_LINKS = "counterfactuals=1,negatives=300,replicates=50"
+LINKS = f"posterior-similarity:{FEW_LINKS}"
 QUICK_LINKS = "posterior-similarity:negatives=300,replicates=50"
 EVASION = "structure-evasion:cycles=1,losses=tanh"
 QUIET = "--format json --plain"
@@ -142,6 +143,15 @@ SCENARIOS: Mapping[str, Scenario] = {
             f"run target -o run --profile standard --only "
             f"graphmi:counterfactuals=1,negatives=300,replicates=50,steps=10,{LINKS},{EVASION},eps=0.05/0.1,strata,"
             f"corruption {QUIET}",
+        ),
+        audits=("run",),
+        files=(nodes,),
+    ),
+    "ensembles": Scenario(
+        (
+            f"{TRAIN} --epochs 40 -o target",
+            "run target -o run --profile standard --seeds 0 --only "
+            f"ensemble-outputs:{FEW_LINKS},ensemble-all:{FEW_LINKS} {QUIET}",
         ),
         audits=("run",),
         files=(nodes,),
@@ -257,7 +267,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
 }
 
-RUNS = ("demo", "claim-static", "claim-run")
+RUNS = ("demo", "ensembles", "claim-static", "claim-run")
 JUDGED = ("node", "diff", "gate", "graph", "repair")
 COMPARISONS = ("compare", "compare-seeds", "clusters")
 """The scenarios of each test file: one file is one worker."""

@@ -17,7 +17,7 @@ from reports.sentences import claim, comparison, names, repair
 from reports.sentences.compose import brief, said, word
 from reports.sentences.numbers import closed
 from reports.sentences.steps import steps
-from reports.sentences.templates import OTHER, TEMPLATES, template
+from reports.sentences.templates import OTHER, TEMPLATES, first, remedies, template, who
 from reports.views import undefended
 from tests.policy.samples import audit_of, cell, measurement
 from tests.reports import compared, reading, samples, voices
@@ -117,7 +117,7 @@ def test_steps_answer_what_is_over_or_open_worst_first() -> None:
     open_ = ("shift-worst-group",)
     wanted = [("privacy-link-stealing",), (), open_, ("shift-miscalibrated",)]
     assert [step.findings for step in found] == wanted
-    assert found[0].text == TEMPLATES["privacy-link-stealing"].first
+    assert found[0].text == "Serve labels or fewer digits and audit again; edge-level differential privacy does more."
     assert steps(samples.clean(), undefended(samples.clean())) == []
     failed = steps(samples.untrusted(), undefended(samples.untrusted()))
     assert any("Mend the failed checks" in step.text for step in failed)
@@ -193,3 +193,17 @@ def test_every_remedy_is_a_defence_that_can_be_asked_for() -> None:
             id_, parameters = registry.parse_spec(remedy.defense)
             entry = registry.entries("defenses")[id_]
             assert build(entry.load(), parameters, owner=id_), finding
+
+
+def test_what_lowers_answers_is_no_advice_for_embeddings() -> None:
+    case = voices.CASES["privacy-link-stealing"][0]
+    answers = voices.result("privacy-link-stealing", case, "over").model_copy(update={"access": ("posteriors",)})
+    embeddings = answers.model_copy(update={"access": ("embeddings",)})
+    assert [remedy.defense for remedy in remedies(answers)] == ["coarse-outputs:digits=1"]
+    assert remedies(embeddings) == ()
+    assert first(embeddings).startswith("Serve answers in place of embeddings")
+    assert who(embeddings) == "anyone who receives the embeddings"
+    assert "its embeddings" in brief(embeddings, "node")
+    assert "its answers" in brief(answers, "node")
+    file = answers.model_copy(update={"finding": "privacy-link-inversion", "access": ("weights", "posteriors")})
+    assert who(file) == "whoever holds the model file, its answers, features and labels"

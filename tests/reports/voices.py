@@ -129,6 +129,7 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case(samples.AUC, 0.956, KNOWN, (links(135, 78), links(79, 78)), n=10_556),
         Case(samples.TPR, 0.3521, ("features+labels", 0.0483), (links(None, low=LOW), links(None, low=LOW_NOT))),
     ),
+    "privacy-explanation": (Case(samples.AUC, 0.956, KNOWN, (links(135, 78), links(79, 78)), n=10_556),),
     "privacy-link-inversion": (
         Case(samples.AUC, 0.956, KNOWN, (links(135, 78, sampled=True), links(79, 78, sampled=True)), n=10_556),
     ),

@@ -280,10 +280,12 @@ def _power_row(main: Measured, positives: int) -> ValidityRow:
 
 def _params(cell: Cell, attack: Registered, knowledge: Knowledge, controls: Sequence[Scorer]) -> dict[str, Any]:
     x, method = knowledge.x, cast(Any, attack.attack)
+    explained = {} if Access.EXPLANATIONS not in attack.access else {"explanations": cell.side.explained}
     return {
         "attack": {attack.id: asdict(method)},
         "labels": cell.side.labels,
         "density": "4.0, the default" if cell.side.density is None else f"{cell.side.density}, given by the user",
         "features": "unknown" if x is None else "identity" if is_identity(x) else "known",
         "controls": [control.name for control in controls],
+        **explained,
     }

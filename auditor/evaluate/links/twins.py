@@ -29,7 +29,7 @@ HARNESS = "links"
 """Name of the random streams that all link probes share; fixed for ever."""
 UNTRAINED_DRAWS = 3
 MAX_OVERLAP = 0.5
-SERVED = frozenset({Access.POSTERIORS, Access.EMBEDDINGS})
+SERVED = frozenset({Access.POSTERIORS, Access.EMBEDDINGS, Access.EXPLANATIONS})
 SCHEMES = ("degree+class", "degree")
 """Rewirings, the closest to the graph first: it keeps the class mixing as well as the degrees."""
 
@@ -101,6 +101,11 @@ def _sees_private_output(attack: Registered) -> bool:
     return bool(attack.access & SERVED)
 
 
+def _is_of_one_model(cell: Cell, attack: Registered) -> bool:
+    """Whether what the attack reads is known of the target alone, so that no other model can be attacked alike."""
+    return Access.EXPLANATIONS in attack.access and bool(cell.side.explanations_file)
+
+
 def untrained_control(cell: Cell, attack: Registered) -> Scorer | None:
     """The same architecture freshly initialised and attacked in the same way; None where it cannot or must not run.
 
@@ -115,7 +120,7 @@ def untrained_control(cell: Cell, attack: Registered) -> Scorer | None:
 
 def architecture_reference(cell: Cell, attack: Registered) -> PairScore | None:
     """What any model of this shape would give away on this graph: an untrained one, served. Never a control."""
-    if not _sees_private_output(attack) or cell.target.build is None:
+    if not _sees_private_output(attack) or cell.target.build is None or _is_of_one_model(cell, attack):
         return None
     return run_attack(cell, attack, _untrained(cell, 1)[0]).score
 
@@ -139,6 +144,9 @@ def counterfactuals(
     """
     if graphs == 0:
         return []
+    if _is_of_one_model(cell, attack):
+        reason = "explanations come from a file, and nobody knows how those of another model are made"
+        return [Counterfactual(Twin(scheme=scheme), reason=reason) for scheme in SCHEMES]
     if Capability.RETRAIN not in cell.target.capabilities or cell.target.recipe is None:
         reason = "the target cannot be retrained (no [target.train])"
         return [Counterfactual(Twin(scheme=scheme), reason=reason) for scheme in SCHEMES]

@@ -65,10 +65,11 @@ def make_cell(
     side: SideKnowledge | None = None,
     models: Twins | None = None,
     seed: int = 0,
+    probe: str = "",
     **params: object,
 ) -> Cell:
-    """A cell of `graphmi` for GraphMI, of `posterior-similarity` for every other attack."""
-    probe = "graphmi" if isinstance(attack, GraphMI) else "posterior-similarity"
+    """A cell of the probe named by `probe`, else of `graphmi` for GraphMI and `posterior-similarity` for the others."""
+    probe = probe or ("graphmi" if isinstance(attack, GraphMI) else "posterior-similarity")
     words: Mapping[str, str] = {key: str(value) for key, value in params.items()}
     return Cell(
         target,
