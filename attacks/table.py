@@ -33,6 +33,17 @@ TABLE = Table(
             taxon=taxonomy.LINKS,
         ),
         ProbeEntry(
+            "influence",
+            "privacy",
+            LINKS,
+            "LinkTeller: tells edges by whose answers change when one node's features do",
+            ("privacy-link-influence",),
+            Shown("headroom"),
+            touches=("edge-dependence", "graph-hygiene", "output-scale", "output-kind"),
+            cost={"quick": 15, "standard": 40, "full": 90},
+            taxon=taxonomy.LINKS,
+        ),
+        ProbeEntry(
             "structure-evasion",
             "robustness",
             ROBUSTNESS,
@@ -97,6 +108,15 @@ TABLE = Table(
             "privacy",
             needs=("PROBS",),
             access=("posteriors",),
+        ),
+        Entry(
+            "influence",
+            "attacks.privacy.influence:Influence",
+            "influence of one node's features on another's answer, from one query a node",
+            "privacy",
+            needs=("PROBS",),
+            access=("queries", "features"),
+            deterministic=True,
         ),
         Entry(
             "active-set",

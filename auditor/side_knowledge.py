@@ -18,6 +18,8 @@ class SideKnowledge:
         density: mean degree rho that the adversary assumes; None means 4. Never computed from the private edges.
         outputs: `probs` (default) or `logits`: what the served posteriors look like.
         served_digits: decimals the service rounds to; None for exact.
+        queries: what the service can be asked about: `served` (default), the graph that it is served on with one
+            node's features changed; or `own`, graphs of the adversary alone.
     """
 
     labels: str = "all"
@@ -25,12 +27,15 @@ class SideKnowledge:
     density: float | None = None
     outputs: str = "probs"
     served_digits: int | None = None
+    queries: str = "served"
 
     def __post_init__(self) -> None:
         if self.labels not in ("all", "train", "none"):
             raise ConfigError(f'[access] labels is "{self.labels}"; expected "all", "train" or "none".')
         if self.outputs not in ("probs", "logits"):
             raise ConfigError(f'[access] outputs is "{self.outputs}"; expected "probs" or "logits".')
+        if self.queries not in ("served", "own"):
+            raise ConfigError(f'[access] queries is "{self.queries}"; expected "served" or "own".')
         if not isinstance(self.features, bool):
             raise ConfigError(f"[access] features is {self.features!r}; expected true or false.")
         if self.density is not None and not (_is_number(self.density) and 0 < self.density < math.inf):

@@ -1,7 +1,8 @@
 """Access and View: what an adversary is assumed to hold, and nothing else.
 
-A View is the only thing an attack gets. A privacy View holds no private edge, not even behind a handle: the handles
-it carries hold the model alone, and the evaluation pairs (half of which are edges) are never in it.
+A View is the only thing an attack gets. A privacy View holds no private edge: its handles hold the model alone, or, of
+queries, nothing but a name for what the harness runs; and the evaluation pairs (half of which are edges) are never in
+it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from auditor.data.graph import Graph
 from auditor.errors import AccessError
 from auditor.registry import Access as Access
 from auditor.side_knowledge import SideKnowledge as SideKnowledge
+from auditor.targets.queries import Queries, open_queries
 from auditor.targets.relaxation import Relaxation, synthetic_graph
 from auditor.targets.target import ModelHandle, Target
 from auditor.tasks import Task, log_probabilities
@@ -99,6 +101,11 @@ class View:
     def embeddings(self) -> Tensor:
         """What the service's embedding layer gives on the private graph, [N, d] (access `embeddings`)."""
         return self._take("embeddings", Access.EMBEDDINGS, Tensor)
+
+    @property
+    def query(self) -> Queries:
+        """Asks what changes on the served graph with one node's features: `query(v, row) -> (ids, rows)`; counted."""
+        return self._take("query", Access.QUERIES, Queries)
 
     @property
     def model(self) -> ModelHandle:
@@ -184,6 +191,8 @@ def grant_privacy(
         digits = [each for each in (side.served_digits, target.served_digits) if each is not None]
         held["outputs"], held["served_digits"] = side.outputs, min(digits, default=None)
         held["is_coarse"] = bool(digits) or target.is_coarse
+    if Access.QUERIES in access:
+        held["query"] = open_queries(target, outputs=side.outputs, digits=side.served_digits)
     if Access.EMBEDDINGS in access:
         held["embeddings"] = target.clean_embeddings()
     if Access.WEIGHTS in access:
