@@ -17,6 +17,7 @@ from auditor.statistics.pair_scores import PairScore, log_posteriors, of_ids
 from auditor.view import View
 
 LEAST_CHANGE, MOST_CHANGE = 1e-4, 1.0
+NO_STEP = 1e-8
 PER_RESOLUTION = 1e4  # the change of features, in units of the smallest step that answers take
 LOGARITHMS = 1e-6  # answers that take larger steps are compared as they are: the logarithm of a rounded 0 is nothing
 TOGETHER = 256  # queries asked at once
@@ -79,9 +80,14 @@ class Influence:
 
 
 def smallest_step(answers: Tensor) -> float:
-    """The smallest difference of two numbers that are answered, 0 where all are equal; answers [N, C]."""
-    values = torch.unique(answers[torch.isfinite(answers)])
-    return float(values.diff().min()) if values.numel() > 1 else 0.0
+    """The smallest difference of two numbers that are answered, 0 where there is none; answers [N, C].
+
+    A difference below 1e-8 counts as none: equal numbers that a service computes in other ways differ in their last
+    digits, and taken for a step these would hide that it rounds.
+    """
+    steps = torch.unique(answers[torch.isfinite(answers)]).diff()
+    steps = steps[steps > NO_STEP]
+    return float(steps.min()) if steps.numel() else 0.0
 
 
 def _centred(rows: Tensor) -> Tensor:

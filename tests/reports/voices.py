@@ -105,6 +105,11 @@ def _group(groups: int = 15) -> Group:
     return Group(cut_by="degree", group="2–3", members=59, groups=groups, permutation_p=0.005, detectable=0.172)
 
 
+def asked(facts: LinkFacts) -> LinkFacts:
+    """The same after 2,708 queries."""
+    return facts.model_copy(update={"queries": 2_708})
+
+
 KNOWN = ("features+labels", 0.702)
 CASES: dict[str, tuple[Case, ...]] = {
     "privacy-link-stealing": (
@@ -113,6 +118,15 @@ CASES: dict[str, tuple[Case, ...]] = {
     ),
     "privacy-link-inversion": (
         Case(samples.AUC, 0.956, KNOWN, (links(135, 78, sampled=True), links(79, 78, sampled=True)), n=10_556),
+    ),
+    "privacy-link-influence": (
+        Case(samples.AUC, 0.956, KNOWN, (asked(links(135, 78)), asked(links(79, 78))), n=10_556),
+        Case(
+            samples.TPR,
+            0.3521,
+            ("features+labels", 0.0483),
+            (asked(links(None, low=LOW)), asked(links(None, low=LOW_NOT))),
+        ),
     ),
     "robustness-structure": (
         Case(samples.ROBUST, 0.612, ("random", 0.801), (robust(0.612, 0.801), robust(0.815, 0.801)), subset="eps=0.05"),
