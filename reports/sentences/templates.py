@@ -148,7 +148,7 @@ TEMPLATES: Final[Mapping[str, Template]] = {
     "privacy-link-influence": Template(
         _said(f"{ASKER} can find links better than without the model"),
         pictures.links,
-        "Serve labels alone and audit again, or answer each node from stored predictions, so that no query is computed.",
+        "Serve labels alone and audit again, or answer from stored predictions, so that no query is computed.",
         FOUND,
         "node",
         brief=Brief(
