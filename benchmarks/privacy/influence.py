@@ -109,7 +109,8 @@ def goals() -> None:
             values.append([found.estimate(metric).value for metric in (AUC, LOW_TPR[-1])] + [each])
             print(
                 f"| {name} | {seed} | {target.accuracy():.3f} | {_with_interval(found, 0)} "
-                f"| {_with_interval(found, 1)} | {cost['cpu_s']:.2f} | {each:.2f} | {cost['queries']} | {cost['engine']} |",
+                f"| {_with_interval(found, 1)} | {cost['cpu_s']:.2f} | {each:.2f} "
+                f"| {cost['queries']} | {cost['engine']} |",
                 flush=True,
             )
         table = np.array(values, dtype=float)
