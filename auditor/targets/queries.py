@@ -184,11 +184,16 @@ class Oracle:
     def _choose(self, target: Target) -> QueryCheck:
         """Compares every way that may do with the model itself, on nodes spread over the graph; the first that agrees.
 
-        Rows are doubled there: a large change also shows what is not linear.
+        Half of them are ends of edges, since where most nodes have none a way that forgets edges would agree on the
+        others. Rows are doubled there: a large change also shows what is not linear.
         """
         full = self._full
         graph, n = full.graph, full.graph.num_nodes
-        nodes = torch.unique(torch.linspace(0, n - 1, min(COMPARED, n)).long())
+        ends = (
+            graph.edge_index[0, torch.linspace(0, graph.num_edges - 1, COMPARED // 2).long()] if graph.num_edges else []
+        )
+        spread = torch.linspace(0, n - 1, COMPARED // 2).long()
+        nodes = torch.unique(torch.cat([spread, torch.as_tensor(ends, dtype=torch.int64)]))
         moved = int(full.changed(nodes[:UNCHANGED], graph.x[nodes[:UNCHANGED]])[0].numel())
         if moved or isinstance(target.model, ServedModel | AnswersFromRelease) or target.fixed_nodes or graph.fields:
             return QueryCheck("full", 0.0, moved)

@@ -184,6 +184,15 @@ def test_the_first_engine_that_agrees_is_taken() -> None:
     assert oracle(target_of(Coupled)).checked.engine == "full"  # everything moves
 
 
+def test_a_way_that_forgets_edges_is_turned_down_where_most_nodes_have_none() -> None:
+    inside = (GRAPH.edge_index < 8).all(dim=0)
+    few = GRAPH.keeping(inside)
+    assert 0 < few.num_edges < 20
+    made = oracle(target_of(Summing, few))  # index arithmetic, of which no layer tells
+    u, v = few.edge_index[:, 0].tolist()
+    assert v in made.ask(torch.tensor([u]), 3 * few.x[u : u + 1] + 1)[1].tolist()
+
+
 @pytest.mark.parametrize("kind", [*TOYS, "appnp", "tag"])
 def test_a_small_change_is_the_derivative_and_beyond_the_reach_it_is_exactly_nothing(kind: str) -> None:
     """Influence per unit of change is the Jacobian-vector product of log-posteriors in the direction of the row."""
