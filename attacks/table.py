@@ -126,6 +126,16 @@ TABLE = Table(
             touches=("edge-dependence", "graph-hygiene", "gradient", "relaxation-gap", "output-scale", "output-kind"),
             cost={"full": 200},
             profiles=("full",),
+        ),
+        ProbeEntry(
+            "influence",
+            "privacy",
+            LINKS,
+            "LinkTeller: tells edges by whose answers change when one node's features do",
+            ("privacy-link-influence",),
+            Shown("headroom"),
+            touches=("edge-dependence", "graph-hygiene", "output-scale", "output-kind"),
+            cost={"quick": 15, "standard": 40, "full": 90},
             taxon=taxonomy.LINKS,
         ),
         ProbeEntry(
@@ -200,7 +210,7 @@ TABLE = Table(
             "log-odds of the true class, one threshold for all",
             "privacy",
             needs=("PROBS", "SPLIT"),
-            access=("posteriors", "labels", "queries"),
+            access=("posteriors", "labels", "own-queries"),
             deterministic=True,
         ),
         Entry(
@@ -209,7 +219,7 @@ TABLE = Table(
             "likelihood ratio of models with and without the item (LiRA, RMIA)",
             "privacy",
             needs=("PROBS", "SPLIT", "RETRAIN"),
-            access=("posteriors", "labels", "queries", "references"),
+            access=("posteriors", "labels", "own-queries", "references"),
             deterministic=True,
         ),
         Entry(
@@ -271,6 +281,15 @@ TABLE = Table(
             "privacy",
             needs=("PARAMS", "GRAD_EDGE", "EMBEDDINGS", "BARE", "PROBS"),
             access=("weights", "posteriors", "features", "labels", "density"),
+        ),
+        Entry(
+            "influence",
+            "attacks.privacy.influence:Influence",
+            "influence of one node's features on another's answer, from one query a node",
+            "privacy",
+            needs=("PROBS",),
+            access=("queries", "features"),
+            deterministic=True,
         ),
         Entry(
             "active-set",

@@ -42,10 +42,11 @@ class Access(StrEnum):
     POSTERIORS = "posteriors"
     EMBEDDINGS = "embeddings"
     EXPLANATIONS = "explanations"
+    QUERIES = "queries"
+    OWN_QUERIES = "own-queries"
     FEATURES = "features"
     LABELS = "labels"
     DENSITY = "density"
-    QUERIES = "queries"
     REFERENCES = "references"
     GRAPH = "graph"
 

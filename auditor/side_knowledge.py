@@ -21,8 +21,8 @@ class SideKnowledge:
         density: mean degree rho that the adversary assumes; None means 4. Never computed from the private edges.
         outputs: `probs` (default) or `logits`: what the served posteriors look like.
         served_digits: decimals the service rounds to; None for exact.
-        queries: what the adversary may ask besides the served answers: `own` (graphs of their own), `served` (the
-            served graph with changed features), `all` (default, worst case) or `none`.
+        queries: what the adversary may ask besides the served answers: `served` (the served graph with one node's
+            features changed), `own` (graphs of their own), `all` (default, worst case) or `none`.
         explanations: what is published to explain the answers: `batch` (default) or `own`, gradients that are computed
             here, or `file:explanations.npz`, see `auditor.targets.explanations`.
         explanations_sha256: of that file, so that another one asks another question; filled in where it is read.
@@ -43,7 +43,7 @@ class SideKnowledge:
         if self.outputs not in ("probs", "logits"):
             raise ConfigError(f'[access] outputs is "{self.outputs}"; expected "probs" or "logits".')
         if self.queries not in ("all", "own", "served", "none"):
-            raise ConfigError(f'[access] queries is "{self.queries}"; expected "all", "own", "served" or "none".')
+            raise ConfigError(f'[access] queries is "{self.queries}"; expected "all", "served", "own" or "none".')
         if not isinstance(self.features, bool):
             raise ConfigError(f"[access] features is {self.features!r}; expected true or false.")
         if self.density is not None and not (_is_number(self.density) and 0 < self.density < math.inf):
@@ -62,6 +62,11 @@ class SideKnowledge:
     def asks_own(self) -> bool:
         """Whether the model may be asked about the adversary's own graphs."""
         return self.queries in ("all", "own")
+
+    @property
+    def asks_served(self) -> bool:
+        """Whether the served graph may be asked about with one node's features changed."""
+        return self.queries in ("all", "served")
 
     @property
     def explanations_file(self) -> str:

@@ -58,10 +58,13 @@ class Task:
         return int(torch.bincount(y).max()) / int(y.numel())
 
 
-def log_probabilities(logits: Tensor) -> Tensor:
-    """Log posteriors in float64, [N, C]; rows that already are probabilities or log-probabilities are recognised."""
+def log_probabilities(logits: Tensor, *, kind: str | None = None) -> Tensor:
+    """Log posteriors in float64, [N, C]; rows that already are probabilities or log-probabilities are recognised.
+
+    `kind` says what they are where that is known of rows that these are a few of, see `output_kind`.
+    """
     z = logits.double()
-    if output_kind(logits) == "probs":
+    if (output_kind(logits) if kind is None else kind) == "probs":
         return z.clamp_min(1e-300).log()
     return z.log_softmax(dim=1)
 

@@ -17,12 +17,13 @@ Likelihood = Literal["extraction", "queries"]
 
 _WHITE_BOX, _BLACK_BOX = "AML.T0043.000", "AML.T0043.001"
 _OUTPUTS = "C11.3.2"
-_ANSWERS = frozenset({"posteriors", "embeddings", "explanations"})
+_ANSWERS = frozenset({"posteriors", "embeddings", "explanations", "queries", "own-queries"})
 ACCESS: Final[Mapping[str, str]] = {
     "weights": "AML.T0044",
     "posteriors": "AML.T0040",
     "embeddings": "AML.T0040",
     "queries": "AML.T0040",
+    "own-queries": "AML.T0040",
     "explanations": "AML.T0040",
 }
 """MITRE ATLAS techniques of AI model access, by the word of the access that they give."""

@@ -1,7 +1,8 @@
 """Access and View: what an adversary is assumed to hold, and nothing else.
 
-A View is the only thing an attack gets. A privacy View holds no private edge, not even behind a handle: the handles
-it carries hold the model alone, and the evaluation pairs (half of which are edges) are never in it.
+A View is the only thing an attack gets. A privacy View holds no private edge: its handles hold the model alone, or, of
+queries, nothing but a name for what the harness runs; and the evaluation pairs (half of which are edges) are never in
+it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from auditor.errors import AccessError
 from auditor.registry import Access as Access
 from auditor.side_knowledge import SideKnowledge as SideKnowledge
 from auditor.targets.explanations import explanations
+from auditor.targets.queries import Queries, open_queries
 from auditor.targets.relaxation import Relaxation, synthetic_graph
 from auditor.targets.target import ModelHandle, Target
 from auditor.tasks import Task, log_probabilities
@@ -115,12 +117,12 @@ class View:
 
     @property
     def alone(self) -> Tensor | None:
-        """What the service answers about each node in a graph without edges, [N, C] (access `queries`).
+        """What the service answers about each node in a graph without edges, [N, C] (access `own-queries`).
 
         None where own graphs may not be asked about, where an item is a graph, and for a model that cannot be asked so.
         """
-        if Access.QUERIES not in self.access:
-            raise AccessError('this attack read alone, which needs the access "queries".')
+        if Access.OWN_QUERIES not in self.access:
+            raise AccessError('this attack read alone, which needs the access "own-queries".')
         return self._held.get("alone")
 
     @property
@@ -137,6 +139,11 @@ class View:
     def explanations(self) -> Tensor:
         """What is published to explain the answers on the private graph, [N, F] (access `explanations`)."""
         return self._take("explanations", Access.EXPLANATIONS, Tensor)
+
+    @property
+    def query(self) -> Queries:
+        """Asks what changes on the served graph with one node's features: `query(v, row) -> (ids, rows)`; counted."""
+        return self._take("query", Access.QUERIES, Queries)
 
     @property
     def model(self) -> ModelHandle:
@@ -228,6 +235,8 @@ def grant_privacy(
         held["outputs"], held["served_digits"] = side.outputs, min(digits, default=None)
         held["is_coarse"] = bool(digits) or target.is_coarse
     if Access.QUERIES in access:
+        held["query"] = open_queries(target, outputs=side.outputs, digits=side.served_digits)
+    if Access.OWN_QUERIES in access:
         held["alone"] = serve_alone(target, side) if side.asks_own and side.features else None
     if Access.REFERENCES in access:
         held["references"] = references

@@ -26,6 +26,7 @@ CASES = {
     "ensemble-white-box": ("gcn", ""),
     "ensemble-outputs": ("gcn", ""),
     "ensemble-all": ("gcn", ""),
+    "influence": ("gcn", ""),
     "graphmi": ("gcn", ""),
     "graphmi:form=dense": ("gcn", ""),
     "structure-evasion": ("gcn", ""),

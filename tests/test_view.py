@@ -18,8 +18,9 @@ FIELDS = {
     "posteriors": Access.POSTERIORS,
     "outputs": Access.POSTERIORS,
     "served_digits": Access.POSTERIORS,
-    "alone": Access.QUERIES,
+    "alone": Access.OWN_QUERIES,
     "references": Access.REFERENCES,
+    "query": Access.QUERIES,
     "model": Access.WEIGHTS,
     "relaxation": Access.WEIGHTS,
     "graph": Access.GRAPH,
@@ -70,6 +71,7 @@ def test_changing_a_view_does_not_change_the_target() -> None:
         ({"outputs": "votes"}, "probs"),
         ({"density": 0.0}, "above 0"),
         ({"served_digits": 0}, "at least 1"),
+        ({"queries": "some"}, "served"),
     ],
 )
 def test_bad_side_knowledge_is_refused(table: dict[str, object], words: str) -> None:

@@ -105,6 +105,7 @@ class LinkFacts(Model):
         low_fpr: for metrics at few false alarms.
         twin: for a row about a rewired graph.
         draws: for the protocol of papers.
+        queries: that were asked; None for an attack that asks none.
     """
 
     kind: Literal["links"] = "links"
@@ -118,6 +119,7 @@ class LinkFacts(Model):
     low_fpr: LowFpr | None = None
     twin: Twin | None = None
     draws: Draws | None = None
+    queries: int | None = None
 
 
 class MemberFacts(Model):

@@ -117,6 +117,19 @@ class Coarsens(Protocol):
         """Decimals that posteriors are rounded to; None where they are not."""
         ...
 
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Answers as they go out, a row for each row."""
+        ...
+
+
+@runtime_checkable
+class AnswersFromRelease(Protocol):
+    """A model that answers queries from what a mechanism released once: none of them reads an edge."""
+
+    def from_release(self, x: Tensor) -> Tensor:
+        """Logits [N, C] where the features become x [N, F]."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Target:
@@ -223,22 +236,24 @@ class Target:
         if not self.is_coarse:
             return self
         model = copied(self.model)
-        for name in self._coarsening():
+        for name in self.coarsening:
             model.set_submodule(name, nn.Identity())
         return replace(self, model=model)
 
     @property
     def is_coarse(self) -> bool:
         """Whether something makes its answers coarser than what the model computes."""
-        return bool(self._coarsening())
+        return bool(self.coarsening)
 
     @property
     def served_digits(self) -> int | None:
         """Decimals that the posteriors it answers are rounded to; None for exact ones."""
-        digits = (part.served_digits for part in self._coarsening().values())
+        digits = (part.served_digits for part in self.coarsening.values())
         return min((each for each in digits if each is not None), default=None)
 
-    def _coarsening(self) -> dict[str, Coarsens]:
+    @property
+    def coarsening(self) -> dict[str, Coarsens]:
+        """What makes its answers coarser, by the name of the module; in the order that answers go through."""
         return {name: part for name, part in self.model.named_modules() if isinstance(part, Coarsens)}
 
     def adversary_handle(self) -> ModelHandle:

@@ -13,6 +13,7 @@ def targets(folder: Path) -> list[list[str]]:
 def commands(folder: Path) -> dict[str, list[str]]:
     """Title and module with arguments of each benchmark."""
     return {
+        "Influence queries": ["benchmarks.privacy.influence"],
         "Links by likeness of answers, embeddings and explanations": ["benchmarks.privacy.similarity"],
         "Membership of nodes": ["benchmarks.privacy.membership"],
     }

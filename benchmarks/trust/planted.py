@@ -6,10 +6,10 @@
 - `heterophilous`: a network that takes nodes less their neighbours, fitted to the last training item on a graph that
   joins classes: answers of joined nodes are *unlike*.
 
-Those four are to be found. One more is not, yet:
+Those four are to be found. One more is not, by probes that ask no queries:
 
 - `neighbour-hash`: logits carry a hash of the set of neighbours. No likeness of answers tells an edge; asking what
-  changes when one node's features change tells them all, so this is what a probe of influence must find.
+  changes when one node's features change tells them all: `influence` must find it (`benchmarks.privacy`).
 """
 
 from __future__ import annotations

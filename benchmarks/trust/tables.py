@@ -45,7 +45,7 @@ def print_planted(profile: str, runs: int | None, jobs: int, *, retrain: bool) -
     for kind in planted.FOR_INFLUENCE:
         own = [rows for k, _, rows in told if k == kind]
         claimed = sum(any(row.claim for row in rows) for rows in own)
-        print(f"\n{kind}: claimed in {claimed} of {len(own)} runs; no probe asks for influence yet.")
+        print(f"\n{kind}: claimed in {claimed} of {len(own)} runs; none of these probes asks queries.")
 
 
 def _table(dealt: Runs, found: Sequence[list[Row]], kinds: Sequence[str], title: str) -> None:

@@ -88,6 +88,10 @@ class GapModel(nn.Module):
         """Logits from the release alone [N, C]: what is served, and no edge is read."""
         return self.classify([self.served.get_buffer("x0"), *(unit_rows(z) for z in self.served.sums())])
 
+    def from_release(self, x: Tensor) -> Tensor:
+        """See `auditor.targets.target.AnswersFromRelease`: a changed row reaches its own node's answer alone."""
+        return self.classify([self.encode(x), *(unit_rows(z) for z in self.served.sums())])
+
     def serve_on(self, graph: Graph) -> None:
         """Recovers the noise draw, so that `graph` (the private one) is answered from the release."""
         before, draws = self.encode(graph.x), []

@@ -48,6 +48,11 @@ def links(result: Result, item: str) -> str:
     facts = result.facts
     if not isinstance(facts, LinkFacts):
         return _ranked(result, "link")
+    asked = "" if facts.queries is None else f"after {count(facts.queries, 'query')}, "
+    return f"{asked}{_found(result, facts)}"
+
+
+def _found(result: Result, facts: LinkFacts) -> str:
     if result.estimate.value is None and facts.needed is not None:
         return f"{count(facts.negatives, 'unlinked pair')} are too few, {digits(facts.needed)} are needed"
     if facts.low_fpr is not None:

@@ -21,6 +21,7 @@ from reports.sentences.pictures import INSIDER
 
 ANYONE = "anyone who receives the {answers}"
 HOLDER = "whoever holds the model file"
+ASKER = "anyone who may ask again with changed features"
 INFORMED = "whoever holds the {file}, features and labels"
 
 
@@ -128,6 +129,7 @@ OTHER: Final = Template(pictures.other, pictures.plain, "Find out what is behind
 
 _TEMPERATURE = Remedy("temperature", "Minutes; no class changes.")
 _COARSE = Remedy("coarse-outputs:digits=1", "Seconds; no class changes, and the answers say less.", of="posteriors")
+_LABELS = Remedy("coarse-outputs:labels-only=true", "Seconds; no class changes, and the answers are classes alone.")
 _JOINT = Remedy("joint-cluster", "Trains the model anew; it may not help.", compares=True)
 
 
@@ -192,6 +194,20 @@ TEMPLATES: Final[Mapping[str, Template]] = {
     ),
     "privacy-membership-node": _membership("node"),
     "privacy-membership-graph": _membership("graph"),
+    "privacy-link-influence": Template(
+        _said(f"{ASKER} can find links better than without the model"),
+        pictures.links,
+        "Serve labels alone and audit again, or answer from stored predictions, so that no query is computed.",
+        FOUND,
+        "node",
+        brief=Brief(
+            ASKER,
+            "links are confidential and nodes may be asked about again",
+            _few_or("Links read from what queries change"),
+            briefs.links("queries"),
+            (_LABELS,),
+        ),
+    ),
     "robustness-structure": Template(
         _said(f"{INSIDER} can break more answers than chance"),
         pictures.robust,

@@ -57,6 +57,7 @@ FAST: dict[str, dict[str, str]] = {
     "ensemble-white-box": LINKS,
     "ensemble-outputs": LINKS,
     "ensemble-all": LINKS,
+    "influence": LINKS,
     "partition-leak": LINKS,
     "prototype-membership": {"draws": "2", "replicates": "50"},
     "membership-threshold": {"replicates": "50"},

@@ -37,7 +37,9 @@ def test_likelihood_ratio_with_unit_deviation() -> None:
 def view_of(phi: list[float], references: References, access: frozenset[Access]) -> View:
     """A view that answers with these margins of two classes, the true one first."""
     target = toy_target(epochs=1)
-    view = grant_privacy(target, access - {Access.QUERIES}, SideKnowledge(outputs="logits"), np.random.default_rng(0))
+    view = grant_privacy(
+        target, access - {Access.OWN_QUERIES}, SideKnowledge(outputs="logits"), np.random.default_rng(0)
+    )
     n = len(phi)
     held = {
         "posteriors": torch.tensor([[each, 0.0] for each in phi], dtype=torch.float64),
@@ -46,7 +48,7 @@ def view_of(phi: list[float], references: References, access: frozenset[Access])
         "known": torch.ones(n, dtype=torch.bool),
         "references": references,
     }
-    return View(access - {Access.QUERIES}, n, 2, view.task, held)
+    return View(access - {Access.OWN_QUERIES}, n, 2, view.task, held)
 
 
 ACCESS = frozenset({Access.POSTERIORS, Access.LABELS, Access.REFERENCES})

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from auditor.targets.queries import _ORACLES
 from auditor.view import Access, SideKnowledge, grant_privacy
 from tests.toys import sbm_graph, toy_target
 
@@ -82,6 +83,14 @@ def test_the_walk_sees_what_is_planted(cached_target):
     """The walk above can fail: a cached layer, or the arcs in a container, are found."""
     assert leaks(cached_target.model, cached_target.graph) != []
     assert leaks({"held": [(1, cached_target.graph.edge_index)]}, cached_target.graph) != []
+
+
+def test_what_answers_queries_holds_the_edges_and_no_view_leads_to_it(cached_target):
+    """The walk would see the oracle: it is not in the view, whose handle has a count and nothing else."""
+    view = grant_privacy(cached_target, EVERYTHING, SideKnowledge(), np.random.default_rng(0))
+    assert leaks(_ORACLES[view.query], cached_target.graph) != []
+    assert list(tensors(view.query)) == []
+    assert not hasattr(view.query, "__dict__")
 
 
 def test_view_does_not_depend_on_the_evaluation_pairs(cached_target):

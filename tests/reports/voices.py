@@ -123,6 +123,11 @@ def _found(query: str, share: float) -> MemberFacts:
     return MemberFacts(members=140, others=1000, query=query, low_fpr=low)
 
 
+def asked(facts: LinkFacts) -> LinkFacts:
+    """The same after 2,708 queries."""
+    return facts.model_copy(update={"queries": 2_708})
+
+
 KNOWN = ("features+labels", 0.702)
 CASES: dict[str, tuple[Case, ...]] = {
     "privacy-link-stealing": (
@@ -139,6 +144,15 @@ CASES: dict[str, tuple[Case, ...]] = {
     ),
     "privacy-membership-graph": (
         Case(HEADROOM, 0.312, ("chance", 0.0), (_members("", 0.656), _members("", 0.5)), n=150, subset="lira"),
+    ),
+    "privacy-link-influence": (
+        Case(samples.AUC, 0.956, KNOWN, (asked(links(135, 78)), asked(links(79, 78))), n=10_556),
+        Case(
+            samples.TPR,
+            0.3521,
+            ("features+labels", 0.0483),
+            (asked(links(None, low=LOW)), asked(links(None, low=LOW_NOT))),
+        ),
     ),
     "robustness-structure": (
         Case(samples.ROBUST, 0.612, ("random", 0.801), (robust(0.612, 0.801), robust(0.815, 0.801)), subset="eps=0.05"),

@@ -8,11 +8,14 @@ from functools import partial
 from typing import Annotated, Any, Literal, cast
 
 import numpy as np
+import torch
 from pydantic import Field
+from torch import Tensor
 
 from auditor.document import Measured, Series, ValidityRow, check
 from auditor.document.facts import Twin
 from auditor.errors import ConfigError, EvaluationError, SkippedError
+from auditor.evaluate.links.asking import asked_nodes, check_queries, query_rows
 from auditor.evaluate.links.controls import Knowledge, Scorer, is_identity, no_model_controls
 from auditor.evaluate.links.measure import comparisons, judged_numbers, link_list, number, roc_series, with_facts
 from auditor.evaluate.links.pairs import (
@@ -23,6 +26,7 @@ from auditor.evaluate.links.pairs import (
     intra_class_pairs,
     prior_pairs,
     same_component_of,
+    uniform_near,
 )
 from auditor.evaluate.links.paper_protocol import paper_numbers
 from auditor.evaluate.links.scorer_check import check_scorer
@@ -51,7 +55,7 @@ from auditor.probe import Cell, CellResult, Registered
 from auditor.statistics import draws
 from auditor.statistics.pair_scores import PairScore
 from auditor.targets.target import Target
-from auditor.view import Access, SideKnowledge, grant_privacy
+from auditor.view import REFERENCE_PAIRS, Access, SideKnowledge, grant_privacy
 
 NEGATIVES = {"quick": 50_000, "standard": 200_000, "full": 1_000_000}
 INTRA_NEGATIVES = {"quick": 50_000, "standard": 100_000, "full": 100_000}
@@ -74,6 +78,7 @@ class Settings:
         replicates: node replicates of the bootstrap.
         counterfactuals: rewired graphs per scheme.
         draws: draws of attacked nodes under the paper protocol; one draw is never reported.
+        max_queries: nodes that are asked about by an attack that asks; pairs without one of them are left out.
     """
 
     protocol: Literal["full-graph", "paper"] = "full-graph"
@@ -81,6 +86,7 @@ class Settings:
     replicates: Annotated[int, Field(ge=50)] | None = None
     counterfactuals: Annotated[int, Field(ge=0)] | None = None
     draws: Annotated[int, Field(ge=2)] = 10
+    max_queries: Annotated[int, Field(ge=1)] | None = None
 
 
 def evaluate(cell: Cell) -> CellResult:
@@ -94,38 +100,47 @@ def evaluate(cell: Cell) -> CellResult:
     settings = build(Settings, cell.params, owner=cell.probe.id)
     attack = _attack(cell)
     _check_applies(cell, attack)
+    asked = asked_nodes(cell, attack, settings.max_queries)
     truth = Truth.of(cell.target.private_graph)
     knowledge = side_knowledge(cell.target, cell.side, shared_rng(cell, "view"))
     controls = no_model_controls(knowledge, seed=draws.integer(0, HARNESS, "mlp"), shared=cell.models.shared)
     access = tuple(sorted(attack.access))
     if settings.protocol == "paper":
-        rows, scorer_row = paper_numbers(
+        rows, scorer_row, outcome = paper_numbers(
             cell, attack, truth, controls, draws=settings.draws, judged=True, knowledge=knowledge
         )
         return CellResult(
             access=access,
             measured=tuple(rows),
-            validity=(scorer_row, _truth_row(cell.target)),
+            validity=(scorer_row, *query_rows(outcome.notes), _truth_row(cell.target)),
             params=_params(cell, attack, knowledge, controls),
         )
     cell.tick(0.05, "attack")
-    outcome = run_attack(cell, attack, cell.target)
+    outcome = run_attack(cell, attack, cell.target, attacked=asked)
     scorer_row = check_scorer(outcome.score, truth.num_nodes, cell.rng("scorer"), probe=cell.probe.id)
     cell.tick(0.2, "controls")
     untrained = untrained_control(cell, attack) if cell.profile != "quick" else None
     controls += [] if untrained is None else [untrained]
     graphs = TWINS[cell.profile] if settings.counterfactuals is None else settings.counterfactuals
-    twins = counterfactuals(cell, attack, truth, graphs, first_only=cell.profile == "quick")
+    twins = counterfactuals(cell, attack, truth, graphs, first_only=cell.profile == "quick", attacked=asked)
     cell.tick(0.6, "intervals")
-    rows, series, pairs = _measure_all(cell, attack, outcome.score, truth, controls, twins, knowledge, settings)
+    rows, series, pairs = _measure_all(cell, attack, outcome.score, truth, controls, twins, knowledge, settings, asked)
     power = _power_row(rows[1], pairs["prior"]["edges"])
     if cell.profile == "full":
         rows += paper_numbers(cell, attack, truth, controls, draws=settings.draws, judged=False, knowledge=knowledge)[0]
+    if (queries := outcome.notes.get("queries")) is not None:
+        rows = [with_facts(row, queries=queries) for row in rows]
     return CellResult(
         access=access,
         measured=tuple(rows),
         series=(series,),
-        validity=(scorer_row, _truth_row(cell.target), *(_twin_row(cell, twin) for twin in twins), power),
+        validity=(
+            scorer_row,
+            *query_rows(outcome.notes),
+            _truth_row(cell.target),
+            *(_twin_row(cell, twin) for twin in twins),
+            power,
+        ),
         params={
             **_params(cell, attack, knowledge, controls),
             "notes": dict(outcome.notes),
@@ -144,8 +159,11 @@ def _measure_all(
     twins: Sequence[Counterfactual],
     knowledge: Knowledge,
     settings: Settings,
+    asked: Tensor | None,
 ) -> tuple[list[Measured], Series, dict[str, dict[str, int]]]:
     """Every set of pairs, scored by the attack and every control on the same replicates of nodes.
+
+    Where the attack asked about some nodes alone, all of them hold pairs with one of these alone.
 
     Returns:
         the numbers, headroom and AUC of the combined adversary first; ROC curves of the main set; edges and non-edges
@@ -156,7 +174,12 @@ def _measure_all(
     replicates = REPLICATES[cell.profile] if settings.replicates is None else settings.replicates
     if n < MIN_NODES:
         replicates = 0
-    prior = prior_pairs(truth, count, shared_rng(cell, "pairs"))
+    judged = truth if asked is None else truth.near(asked.numpy())
+    prior = prior_pairs(judged, count, shared_rng(cell, "pairs"))
+    reference = knowledge.reference_pairs
+    if asked is not None:  # of the other pairs the attack has no score, so that none of them says where one ranks
+        near = uniform_near(judged, REFERENCE_PAIRS, shared_rng(cell, "view", "near"))
+        reference = torch.from_numpy(near)
 
     def scored(
         pairs: PairSet,
@@ -170,7 +193,7 @@ def _measure_all(
         return score_set(pairs, using, metrics, num_nodes=n, rng=rng, replicates=times, together=together, memo=memo)
 
     def ready(scorer: Scorer, pairs: PairSet) -> Scorer:
-        return prepared(scorer, pairs, knowledge.reference_pairs)
+        return prepared(scorer, pairs, reference)
 
     own = ready(Scorer("attack", (score,)), prior)
     beside = [ready(control, prior) for control in controls]
@@ -189,7 +212,7 @@ def _measure_all(
     against = comparisons(main, apart)
     finding, words = cell.probe.findings[0], knowledge.words
     rows = judged_numbers(against, (AUC, *LOW_TPR), finding=finding, knowledge=words)
-    rows[0] = with_facts(rows[0], links=link_list(against[0], n_links=truth.keys.size, num_nodes=n))
+    rows[0] = with_facts(rows[0], links=link_list(against[0], n_links=judged.keys.size, n_pairs=judged.num_pairs))
     ordered = sorted(MAIN, key=lambda metric: metric not in main.metrics)  # what the set is too small for comes last
     row = partial(number, finding=finding, knowledge=words)
     rows += [row(main, metric) for metric in ordered]
@@ -197,13 +220,13 @@ def _measure_all(
 
     y = cell.target.graph.y.numpy()
     even = balanced_of(prior, shared_rng(cell, "balanced"))
-    inside = intra_class_pairs(truth, y, min(count, INTRA_NEGATIVES[cell.profile]), shared_rng(cell, "intra-class"))
+    inside = intra_class_pairs(judged, y, min(count, INTRA_NEGATIVES[cell.profile]), shared_rng(cell, "intra-class"))
     parts = [inside, *degree_subsets(prior, truth), same_component_of(prior, truth)]
     shown = [(even, (AUC, AVERAGE_PRECISION)), *((part, ON_PARTS) for part in parts if part is not None)]
     for pairs, metrics in shown:
         found = scored(pairs, [own, *beside], usable(metrics, pairs), min(replicates, SUBSET_REPLICATES))
         rows += [row(found, metric) for metric in found.metrics]
-    series = roc_series(against, architecture_reference(cell, attack))
+    series = roc_series(against, architecture_reference(cell, attack, asked))
     sizes = {p.subset: {"edges": p.positives, "non_edges": p.negatives} for p in (prior, *(p for p, _ in shown))}
     return rows, series, sizes
 
@@ -235,6 +258,8 @@ def _check_applies(cell: Cell, attack: Registered) -> None:
         raise SkippedError(f"{attack.id} needs labels; [access] labels is none.")
     if Access.FEATURES in attack.access and not cell.side.features:
         raise SkippedError(f"{attack.id} needs features; [access] features is false.")
+    if Access.QUERIES in attack.access:
+        check_queries(cell)
     n, density = cell.target.graph.num_nodes, cell.side.density
     if density is not None and density > n - 1:
         raise ConfigError(f"[access] density is {density}; expected a mean degree of at most N - 1 = {n - 1}.")

@@ -187,23 +187,22 @@ def with_facts(row: Measured, **more: Any) -> Measured:
     return row.model_copy(update={"facts": row.facts.model_copy(update=more)})
 
 
-def link_list(strongest: Beside, *, n_links: int, num_nodes: int) -> LinkList:
+def link_list(strongest: Beside, *, n_links: int, n_pairs: int) -> LinkList:
     """The N likeliest pairs as a list, N being the number of links: how many of them are links.
 
     Args:
         strongest: the comparison with the best guess without the model, on a set that stands for all pairs, with
             `PRECISION` among its metrics.
         n_links: N.
-        num_nodes: of the graph.
+        n_pairs: of all pairs that it is about.
     """
-    every = num_nodes * (num_nodes - 1) // 2
     scored, other = strongest.scored, strongest.other
     return LinkList(
         n_links=n_links,
         k=_of(scored.estimate(PRECISION, strongest.own), n_links),
         m=None if other is None else _of(scored.estimate(PRECISION, other), n_links),
-        r=Estimate(value=n_links * n_links / every, n=n_links),
-        sampled=scored.pairs.size < every,
+        r=Estimate(value=n_links * n_links / n_pairs, n=n_links),
+        sampled=scored.pairs.size < n_pairs,
     )
 
 

@@ -78,10 +78,17 @@ class PairSet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """E: the private edges, undirected, without loops, as sorted keys u * N + v with u < v."""
+    """E: the private edges, undirected, without loops, as sorted keys u * N + v with u < v.
+
+    Attributes:
+        keys: of the edges.
+        num_nodes: N.
+        ends: ids ascending, where it is about the pairs with an end among them alone; None for all pairs.
+    """
 
     keys: Ints
     num_nodes: int
+    ends: Ints | None = None
 
     @classmethod
     def of(cls, graph: Graph) -> Truth:
@@ -99,6 +106,24 @@ class Truth:
                 f"{keys.size} of {n * (n - 1) // 2} pairs are edges: above half there are too few non-edges to rank."
             )
         return cls(keys, n)
+
+    def near(self, ends: Ints) -> Truth:
+        """The same of the pairs that have an end among `ends`, ids ascending."""
+        mine = np.isin(self.pairs, ends).any(axis=0)
+        return Truth(self.keys[mine], self.num_nodes, ends)
+
+    @property
+    def num_pairs(self) -> int:
+        """Pairs that it is about, edges or not."""
+        n = self.num_nodes
+        others = 0 if self.ends is None else n - self.ends.size
+        return n * (n - 1) // 2 - others * (others - 1) // 2
+
+    def covers(self, pairs: Ints) -> NDArray[np.bool_]:
+        """Which of `pairs` it is about, bool [P]."""
+        if self.ends is None:
+            return np.ones(pairs.shape[1], dtype=np.bool_)
+        return np.asarray(np.isin(pairs, self.ends).any(axis=0))
 
     @property
     def pairs(self) -> Ints:
@@ -124,7 +149,7 @@ def contains(sorted_keys: Ints, keys: Ints) -> NDArray[np.bool_]:
 
 def prior_pairs(truth: Truth, negatives: int, rng: np.random.Generator) -> PairSet:
     """PRIOR: every edge (or 200,000 of them) against `negatives` uniform non-edges (all, if there are fewer)."""
-    every = truth.num_nodes * (truth.num_nodes - 1) // 2 - truth.keys.size
+    every = truth.num_pairs - truth.keys.size
     positive = truth.keys
     if positive.size > MAX_POSITIVES:
         positive = np.sort(rng.choice(positive, MAX_POSITIVES, replace=False))
@@ -140,8 +165,7 @@ def intra_class_pairs(truth: Truth, y: Ints, negatives: int, rng: np.random.Gene
     pairs = truth.pairs
     inside = y[pairs[0]] == y[pairs[1]]
     positive = truth.keys[inside]
-    sizes = np.bincount(y)
-    every = int((sizes * (sizes - 1) // 2).sum()) - positive.size
+    every = _pairs_of_classes(truth, y) - positive.size
     if positive.size < MIN_POSITIVES or every < MIN_POSITIVES:
         return None
     if positive.size > MAX_POSITIVES:
@@ -205,18 +229,19 @@ def _assemble(subset: str, truth: Truth, positive: Ints, negative: Ints, edges: 
 
 def _non_edges(truth: Truth, count: int, rng: np.random.Generator) -> Ints:
     """`count` distinct uniform non-edges in random order, as keys; all of them when there are no more."""
-    n = truth.num_nodes
-    every = n * (n - 1) // 2 - truth.keys.size
+    n, ends = truth.num_nodes, truth.ends
+    every = truth.num_pairs - truth.keys.size
     if every <= 2 * count and n * n <= 50 * MAX_POSITIVES:  # nearly all: list them, at most 10^7
         u, v = np.triu_indices(n, 1)
-        keys = (u * n + v).astype(np.int64)
+        keys = (u * n + v).astype(np.int64)[truth.covers(np.stack([u, v]))]
         keys = keys[~contains(truth.keys, keys)]
         return keys if every <= count else np.asarray(rng.choice(keys, count, replace=False))
 
     def draw(size: int) -> Ints:
-        u, v = rng.integers(0, n, size), rng.integers(0, n - 1, size)
+        u = rng.integers(0, n, size) if ends is None else rng.choice(ends, size)
+        v = rng.integers(0, n - 1, size)
         v = v + (v >= u)
-        return np.minimum(u, v) * n + np.maximum(u, v)
+        return _keys_once(u, v, truth)
 
     return _distinct_non_edges(truth, draw, min(count, every))
 
@@ -231,20 +256,48 @@ def _intra_class_non_edges(truth: Truth, y: Ints, count: int, every: int, rng: n
             a, b = np.triu_indices(ids.size, 1)
             parts.append(np.minimum(ids[a], ids[b]) * n + np.maximum(ids[a], ids[b]))
         keys = np.concatenate(parts).astype(np.int64)
+        keys = keys[truth.covers(np.stack([keys // n, keys % n]))]
         keys = keys[~contains(truth.keys, keys)]
         return keys if every <= count else np.asarray(rng.choice(keys, count, replace=False))
     start = np.cumsum(sizes) - sizes
-    share = sizes * (sizes - 1.0)
-    share /= share.sum()
+    by_class = sizes * (sizes - 1.0)
+    place = np.argsort(order) - start[y]  # of each node in its class
 
     def draw(size: int) -> Ints:
-        c = rng.choice(sizes.size, size, p=share)
-        a, b = rng.integers(0, sizes[c]), rng.integers(0, np.maximum(sizes[c] - 1, 1))
+        if truth.ends is None:
+            c = rng.choice(sizes.size, size, p=by_class / by_class.sum())
+            a = rng.integers(0, sizes[c])
+        else:
+            others = sizes[y[truth.ends]] - 1.0
+            u = rng.choice(truth.ends, size, p=others / others.sum())
+            c, a = y[u], place[u]
+        b = rng.integers(0, np.maximum(sizes[c] - 1, 1))
         b = b + (b >= a)
-        u, v = order[start[c] + a], order[start[c] + b]
-        return np.asarray(np.minimum(u, v) * n + np.maximum(u, v))
+        return _keys_once(order[start[c] + a], order[start[c] + b], truth)
 
     return _distinct_non_edges(truth, draw, count)
+
+
+def _keys_once(u: Ints, v: Ints, truth: Truth) -> Ints:
+    """Keys of pairs of which u was drawn among the ends; a pair of two ends, drawn either way, is kept one way."""
+    keys = np.minimum(u, v) * truth.num_nodes + np.maximum(u, v)
+    return keys if truth.ends is None else keys[(u < v) | ~np.isin(v, truth.ends)]
+
+
+def _pairs_of_classes(truth: Truth, y: Ints) -> int:
+    """Pairs of one class that the truth is about, edges or not."""
+    sizes = np.bincount(y)
+    others = sizes if truth.ends is None else sizes - np.bincount(y[truth.ends], minlength=sizes.size)
+    every = sizes * (sizes - 1) // 2
+    return int((every if truth.ends is None else every - others * (others - 1) // 2).sum())
+
+
+def uniform_near(truth: Truth, count: int, rng: np.random.Generator) -> Ints:
+    """Uniform pairs that a truth with ends is about, with replacement, int64 [2, about count]; edges are not read."""
+    assert truth.ends is not None
+    u, v = rng.choice(truth.ends, count), rng.integers(0, truth.num_nodes - 1, count)
+    keys = _keys_once(u, v + (v >= u), truth)
+    return np.stack([keys // truth.num_nodes, keys % truth.num_nodes])
 
 
 def _distinct_non_edges(truth: Truth, draw: Callable[[int], Ints], count: int) -> Ints:

@@ -20,6 +20,7 @@ from auditor.evaluate.links.pairs import PairSet, Truth, is_enough, pairs_inside
 from auditor.evaluate.links.scorer_check import check_scorer
 from auditor.evaluate.links.scoring import AUC, AVERAGE_PRECISION, SIGNS, pair_scores
 from auditor.evaluate.links.twins import run_attack
+from auditor.outcomes import LinkOutcome
 from auditor.probe import Cell, Registered
 from auditor.statistics.intervals import student_t
 from auditor.statistics.pair_scores import normal_scores
@@ -42,8 +43,10 @@ def paper_numbers(
     draws: int,
     judged: bool,
     knowledge: Knowledge,
-) -> tuple[list[Measured], ValidityRow]:
+) -> tuple[list[Measured], ValidityRow, LinkOutcome]:
     """Headroom, AUC and average precision, attack and controls on the same pairs of every draw; scorers are checked.
+
+    The outcome of the last draw comes along, for what it notes.
 
     The attack runs once per draw with the ids in its View (and `protocol = paper` where it has such a parameter).
     Intervals are t intervals over draws of nodes, for this trained model.
@@ -95,7 +98,7 @@ def paper_numbers(
         if metric is AUC.metric:
             rows.insert(0, _headroom(cell, values[:, :, 0], np.concatenate(added), names, facts, judged=judged))
     every = f"{checked.evidence}, in each of {len(found)} draws"
-    return rows, checked.model_copy(update={"evidence": every})
+    return rows, checked.model_copy(update={"evidence": every}), outcome
 
 
 def balanced_metrics(scores: Floats, pairs: PairSet, rng: np.random.Generator) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ HARNESS = "links"
 """Name of the random streams that all link probes share; fixed for ever."""
 UNTRAINED_DRAWS = 3
 MAX_OVERLAP = 0.5
-SERVED = frozenset({Access.POSTERIORS, Access.EMBEDDINGS, Access.EXPLANATIONS})
+SERVED = frozenset({Access.POSTERIORS, Access.EMBEDDINGS, Access.EXPLANATIONS, Access.QUERIES})
 SCHEMES = ("degree+class", "degree")
 """Rewirings, the closest to the graph first: it keeps the class mixing as well as the degrees."""
 
@@ -81,7 +81,11 @@ def run_attack(
 
     def run() -> Outcome:
         view = grant_privacy(target, attack.access, cell.side, shared_rng(cell, "view"), attacked=attacked)
-        return attack.run(view, cell.attempt(attack, *draw))
+        found = attack.run(view, cell.attempt(attack, *draw))
+        if Access.QUERIES in attack.access and isinstance(found, LinkOutcome):
+            asked = {"queries": view.query.count, **asdict(view.query.checked)}
+            return replace(found, notes={**found.notes, **asked})
+        return found
 
     if attack.entry.deterministic and target is cell.target:
         asked = (attack.id, attack.attack, cell.side, cell.profile, attacked)
@@ -118,11 +122,11 @@ def untrained_control(cell: Cell, attack: Registered) -> Scorer | None:
     return Scorer("untrained", tuple(outcome.score for outcome in outcomes))
 
 
-def architecture_reference(cell: Cell, attack: Registered) -> PairScore | None:
+def architecture_reference(cell: Cell, attack: Registered, attacked: Tensor | None = None) -> PairScore | None:
     """What any model of this shape would give away on this graph: an untrained one, served. Never a control."""
     if not _sees_private_output(attack) or cell.target.build is None or _is_of_one_model(cell, attack):
         return None
-    return run_attack(cell, attack, _untrained(cell, 1)[0]).score
+    return run_attack(cell, attack, _untrained(cell, 1)[0], attacked=attacked).score
 
 
 def _untrained(cell: Cell, count: int) -> list[Target]:
@@ -135,9 +139,17 @@ def _untrained(cell: Cell, count: int) -> list[Target]:
 
 
 def counterfactuals(
-    cell: Cell, attack: Registered, truth: Truth, graphs: int, *, first_only: bool = False
+    cell: Cell,
+    attack: Registered,
+    truth: Truth,
+    graphs: int,
+    *,
+    first_only: bool = False,
+    attacked: Tensor | None = None,
 ) -> list[Counterfactual]:
     """Twins trained and served on rewired graphs, attacked for the edges of the real one; one entry per scheme tried.
+
+    `attacked`: the nodes that the attack on the target concentrated on.
 
     With `first_only` a scheme is tried only where none before it gave a twin: few edges in many classes leave too
     little to swap inside pairs of classes.
@@ -153,11 +165,13 @@ def counterfactuals(
     made: list[Counterfactual] = []
     for scheme in SCHEMES:
         if not made or not first_only or all(twin.scorer is None for twin in made):
-            made.append(_counterfactual(cell, attack, truth, scheme, graphs))
+            made.append(_counterfactual(cell, attack, truth, scheme, graphs, attacked))
     return made
 
 
-def _counterfactual(cell: Cell, attack: Registered, truth: Truth, scheme: str, graphs: int) -> Counterfactual:
+def _counterfactual(
+    cell: Cell, attack: Registered, truth: Truth, scheme: str, graphs: int, attacked: Tensor | None
+) -> Counterfactual:
     target, n = cell.target, truth.num_nodes
     classes = target.graph.y.numpy() if scheme == "degree+class" else None
     scores, keys, overlaps, homophily, accuracies = list[PairScore](), [], [], [], []
@@ -173,7 +187,7 @@ def _counterfactual(cell: Cell, attack: Registered, truth: Truth, scheme: str, g
             twin = cell.models.twin(target, _graph(target.private_graph, rewired.pairs), cell.seed)
         except CapabilityError as error:
             return Counterfactual(Twin(scheme=scheme), reason=str(error))
-        scores.append(run_attack(cell, attack, twin).score)
+        scores.append(run_attack(cell, attack, twin, attacked=attacked).score)
         keys.append(rewired.pairs[0] * n + rewired.pairs[1])
         homophily.append(_homophily(rewired.pairs, target.graph.y))
         accuracies.append(twin.accuracy())

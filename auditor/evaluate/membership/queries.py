@@ -19,7 +19,7 @@ def margins(view: View) -> dict[str, Tensor]:
     """
     y, known, digits = view.y.clamp_min(0), view.known, view.served_digits
     asked = {FULL: view.posteriors}
-    alone = view.alone if Access.QUERIES in view.access else None
+    alone = view.alone if Access.OWN_QUERIES in view.access else None
     if alone is not None:
         asked[ALONE] = alone
     return {

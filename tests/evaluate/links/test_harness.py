@@ -359,13 +359,13 @@ def flat(pairs):
 
 def test_links_among_the_likeliest_pairs_on_six_nodes():
     first, *_ = six_nodes(favourites(ATTACK), flat)
-    links = link_list(first, n_links=4, num_nodes=6)
+    links = link_list(first, n_links=4, n_pairs=15)
     assert (links.n_links, links.sampled) == (4, False)
     # Beside a guess that knows nothing the attack stands alone: three of its four pairs are links.
     assert (links.k.value, links.m.value, links.r.value) == pytest.approx((3, 16 / 15, 16 / 15))
     assert not any(count.has_interval for count in (links.k, links.m, links.r))
     first, *_ = six_nodes(favourites(ATTACK), favourites(GUESS), replicates=50)
-    links, precision = link_list(first, n_links=4, num_nodes=6), first.scored.estimate(PRECISION, first.own)
+    links, precision = link_list(first, n_links=4, n_pairs=15), first.scored.estimate(PRECISION, first.own)
     assert links.k.value == pytest.approx(4 * precision.value)
     assert (links.k.lo, links.k.hi) == pytest.approx((4 * precision.lo, 4 * precision.hi))
     assert links.m.value == pytest.approx(2)
@@ -376,7 +376,7 @@ def test_links_among_the_likeliest_pairs_on_six_nodes():
 def test_without_a_guess_the_list_has_no_second_count():
     (chance,) = six_nodes(favourites(ATTACK))
     assert (chance.name, chance.own, chance.other) == ("chance", 0, None)
-    assert link_list(chance, n_links=4, num_nodes=6).m is None
+    assert link_list(chance, n_links=4, n_pairs=15).m is None
 
 
 def test_attack_and_guess_are_added_up_as_normal_scores_of_their_ranks():
@@ -440,7 +440,7 @@ def test_a_list_is_an_estimate_where_non_edges_are_a_sample():
             rng=np.random.default_rng(0),
             replicates=0,
         )
-        counts.append(link_list(comparisons(found, ())[0], n_links=9, num_nodes=200))
+        counts.append(link_list(comparisons(found, ())[0], n_links=9, n_pairs=19_900))
     assert [links.sampled for links in counts] == [False, True]
 
 
