@@ -13,9 +13,11 @@ from auditor.data.graph import Graph, Split
 from auditor.defense import Defense, DefenseTask
 from auditor.errors import CapabilityError, LoadError, SkippedError
 from auditor.parameters import spec_of
+from auditor.shared import content
 from auditor.targets.copying import copied
+from auditor.targets.model_state import StateError, state_of
 from auditor.targets.tag import DefenseTag
-from auditor.targets.target import Fitted, Target
+from auditor.targets.target import Fitted, Rebuilds, Target
 
 
 class Trains(Defense, Protocol):
@@ -81,6 +83,20 @@ class DefenseRecipe:
             base = base.fitted(base.recipe.fit(graph, split, seed), graph, split, seed)
         task = replace(self.task, seed=seed, release=False)
         return _promised(self.defense.train(base, task), task)
+
+    def depends_on(self, seed: int) -> str:
+        """See `auditor.targets.target.Rebuilds`."""
+        base, task = self.base, self.task
+        if not isinstance(base.recipe, Rebuilds):
+            raise StateError(base.name)
+        own = base.recipe.depends_on(seed), spec_of(self.defense), self.defense.version
+        return content(*own, base.digest, state_of(base.model), self.needs_trained, task.noise_scale, task.group)
+
+    def rebuilt(self, graph: Graph, split: Split, seed: int, tensors: Mapping[str, Tensor]) -> Fitted:
+        """See `auditor.targets.target.Rebuilds`."""
+        base = replace(self.base, graph=graph, private=None, split=split)
+        target = self.defense.wrap(base, tensors, replace(self.task, seed=seed, release=False))
+        return Fitted(target.model, released=None if target.private is None else target.graph)
 
     def describe(self) -> Mapping[str, Any]:
         """The base's table and the defence."""

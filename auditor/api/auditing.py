@@ -61,6 +61,7 @@ def audit(
     max_memory: float | None = None,
     resume: bool | None = None,
     accept_mixed_env: bool | None = None,
+    discard_models: bool | None = None,
     shard: str | None = None,
     executor: str | None = None,
     ray_address: str | None = None,
@@ -115,6 +116,8 @@ def audit(
         max_memory: of a path: GB that one worker may take; by default its part of three quarters of what is free.
         resume: goes on from an interrupted run in `out` (default); False starts over.
         accept_mixed_env: goes on although other versions, threads or another device made what is there.
+        discard_models: of a path: keeps no model that is trained on the way in `out` after the run; by default a run
+            that goes on takes them from there. Those of a live model are never kept: no file holds its code.
         shard: `"i/n"`: only the i-th of n parts of the cells, kept in `out` for `auditor merge`; no verdict.
         executor: of a path: `"processes"` (default), or `"ray"` for the Ray cluster at `ray_address` (else
             `RAY_ADDRESS`, else one on this machine), on which every path must mean the same.
@@ -144,6 +147,7 @@ def audit(
         "max_memory": max_memory,
         "resume": resume,
         "accept_mixed_env": accept_mixed_env,
+        "discard_models": discard_models,
         "shard": shard,
         "executor": executor,
         "ray_address": ray_address,
@@ -154,7 +158,7 @@ def audit(
     observer = LineObserver(LOG.info) if progress == "auto" else progress
     if isinstance(model, str | os.PathLike):
         job = session.job(**_of_path(data, split, live, trust_pickle=trust_pickle))
-        return session.run(lambda: session.workers(job), observer=observer, argv=tuple(argv))
+        return session.run(lambda: session.workers(job), observer=observer, argv=tuple(argv), models=True)
     from auditor.runner.undisturbed import undisturbed
 
     _refuse_limits(jobs, cell_timeout, max_memory)

@@ -44,6 +44,7 @@ DEFAULTS: Mapping[str, Any] = {
     "max_memory": 0.0,
     "resume": True,
     "accept_mixed_env": False,
+    "discard_models": False,
     "shard": "",
     "executor": "processes",
     "ray_address": "",

@@ -27,7 +27,7 @@ from auditor.api.tracking import SHORT, check_tracker, log_audit
 from auditor.document import Audit, to_bytes
 from auditor.errors import ConfigError, UsageError
 from auditor.printable import error_text
-from auditor.runner.record import CELLS, PARTIAL, RUN, Record
+from auditor.runner.record import CELLS, MODELS, PARTIAL, RUN, Record
 from auditor.stopping import stoppable
 from auditor.targets.config import AUDIT_FILE, config_file
 
@@ -55,7 +55,7 @@ WORTH_A_WORKER_S = 10.0
 UNRECORDED = (
     *("out", "data_root", "plain", "format", "log"),
     *("device", "jobs", "cell_timeout", "max_memory", "resume", "accept_mixed_env", "shard", "executor"),
-    "ray_address",
+    *("ray_address", "discard_models"),
 )
 """Options that change no number: where files lie, how they are shown, who does the work. The document has none.
 
@@ -184,6 +184,7 @@ class Session:
             seeds=self.seeds(),
             training_seeds=resolved["training_seeds"],
             side=asdict(side_knowledge(resolved.tables.get("access"))),
+            models=os.path.abspath(self.out / MODELS) if self.out else "",
             **{name: resolved[name] for name in ("only", "skip", "family", "profile")},
         )
 
@@ -253,8 +254,12 @@ class Session:
             return RayTasks(job, limits, self.resolved["ray_address"] or None)
         return Processes(job, jobs or self.jobs(), limits, self.devices())
 
-    def run(self, start: Callable[[], Executor], *, observer: Observer, argv: tuple[str, ...] = ()) -> Report:
+    def run(
+        self, start: Callable[[], Executor], *, observer: Observer, argv: tuple[str, ...] = (), models: bool = False
+    ) -> Report:
         """Runs the plan, writes `audit.json` and the reports asked for; `start` loads the target.
+
+        With `models`, those that are trained on the way are kept in the output folder.
 
         Nothing on the disk changes before everything that was asked for is understood and the target is loaded.
         """
@@ -267,7 +272,7 @@ class Session:
             raise ConfigError("shard came without a folder for its cells; give -o DIR.")
         if shard is not None and self.resolved["log"]:
             raise ConfigError("log came with shard; a part has no verdict to log. Give --log to auditor merge instead.")
-        with self._begun(start, argv, shard) as begun:
+        with self._begun(start, argv, shard, models=models) as begun:
             chosen = None if shard is None else shard.of_cells(begun.described.cells)
             audit = run_audit(
                 begun.executor,
@@ -283,16 +288,16 @@ class Session:
 
     @contextmanager
     def _begun(
-        self, start: Callable[[], Executor], argv: tuple[str, ...], shard: Shard | None = None
+        self, start: Callable[[], Executor], argv: tuple[str, ...], shard: Shard | None = None, *, models: bool = False
     ) -> Iterator[Begun]:
         """A loaded target, and the output folder with what an interrupted run has left there."""
         self.check_out()
         with stoppable(), closing(start()) as executor:
             described = executor.describe()
             header = self._header(described, argv, shard)
-            with Record.opened(self.out) as record:
+            with Record.opened(self.out, discard_models=self.resolved["discard_models"]) as record:
                 how = {"fresh": not self.resolved["resume"], "mixed": self.resolved["accept_mixed_env"]}
-                kept = record.begin(header, **how)
+                kept = record.begin(header, models=models, **how)
                 if kept:
                     LOG.warning("going on from an interrupted run: %d cells are finished already", len(kept))
                 try:
@@ -344,7 +349,7 @@ class Session:
         probes, settings = self.probes(), self.settings(argv)
         arms = tuple(request.spec for request in defenses)
         job = self.job(data=data).model_copy(update={"arms": arms, "group": group})
-        with self._begun(lambda: self.workers(job, jobs=self.jobs(len(arms))), argv) as begun:
+        with self._begun(lambda: self.workers(job, jobs=self.jobs(len(arms))), argv, models=True) as begun:
             audit = run_compare(
                 begun.executor,
                 begun.described,

@@ -34,6 +34,7 @@ def compare(
     max_memory: options.MaxMemory = None,
     resume: options.Resume = None,
     accept_mixed_env: options.MixedEnv = None,
+    discard_models: options.DiscardModels = None,
     plain: options.Plain = None,
     verbose: options.Verbose = False,
 ) -> None:
@@ -59,6 +60,7 @@ def compare(
         "max_memory": max_memory,
         "resume": resume,
         "accept_mixed_env": accept_mixed_env,
+        "discard_models": discard_models,
         "plain": plain,
     }
     session = Session.open(target, given)

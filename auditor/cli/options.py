@@ -41,6 +41,10 @@ MaxMemory = Annotated[
 Resume = Annotated[
     bool | None, typer.Option("--resume/--fresh", help="Go on from an interrupted run in -o (default), or start over.")
 ]
+DiscardModels = Annotated[
+    bool | None,
+    typer.Option("--discard-models", help="Keep no model that is trained on the way in -o after the run."),
+]
 MixedEnv = Annotated[
     bool | None,
     typer.Option("--accept-mixed-env", help="Go on although other versions or another device made what is there."),

@@ -40,6 +40,7 @@ def run(
     max_memory: options.MaxMemory = None,
     resume: options.Resume = None,
     accept_mixed_env: options.MixedEnv = None,
+    discard_models: options.DiscardModels = None,
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Run only the i-th of n parts; auditor merge joins them.")
     ] = None,
@@ -79,6 +80,7 @@ def run(
         "max_memory": max_memory,
         "resume": resume,
         "accept_mixed_env": accept_mixed_env,
+        "discard_models": discard_models,
         "shard": shard,
         "executor": executor,
         "ray_address": ray_address,

@@ -97,6 +97,9 @@ class Bench(OneByOne):
 
     def run_one(self, cell: PlannedCell, tick: Tick, trace: Trace) -> Finished:
         """One cell, on the model that it is about."""
+        return replace(self._run_one(cell, tick, trace), models=self.models.used_files())
+
+    def _run_one(self, cell: PlannedCell, tick: Tick, trace: Trace) -> Finished:
         start = time.perf_counter()
         made = self._model_of(cell, tick, trace)
         if isinstance(made, Unmade):

@@ -9,8 +9,9 @@ import contextlib
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from auditor import registry
 from auditor.data.graph import Graph
@@ -26,6 +27,9 @@ from auditor.shared import Shared
 from auditor.statistics.node_bootstrap import Memo
 from auditor.targets.target import Target
 from auditor.view import SideKnowledge
+
+if TYPE_CHECKING:
+    from auditor.runner.kept_models import KeptModels
 
 Tick = Callable[[float | None, str], None]
 Trace = Callable[[PlannedCell, str], object]
@@ -84,12 +88,17 @@ def run_cell(
 
 
 class TrainedCache:
-    """Twins trained in this run, by target, graph and seed; at most `limit` are kept. And flip sets just found."""
+    """Twins trained in this run, by target, graph and seed; at most `limit` are kept. And flip sets just found.
 
-    def __init__(self, limit: int = 64) -> None:
+    Args:
+        limit: twins that are held in memory.
+        kept: where they lie on the disk as well; None for nowhere.
+    """
+
+    def __init__(self, limit: int = 64, kept: KeptModels | None = None) -> None:
         self._twins: dict[tuple[str, str, int], Target] = {}
         self._flips: list[Edits] = []
-        self._limit = limit
+        self._limit, self._kept = limit, kept
         self.replicates: Memo = {}
         self.shared = Shared()
 
@@ -99,7 +108,8 @@ class TrainedCache:
         if key not in self._twins:
             while len(self._twins) >= self._limit:
                 self._twins.pop(next(iter(self._twins)))
-            self._twins[key] = target.retrained(graph, seed=seed)
+            train = target.retrained if self._kept is None else partial(self._kept.twin, target)
+            self._twins[key] = train(graph, seed=seed)
         return self._twins[key]
 
     def keep_flips(self, target: Target, flips: Sequence[FlipSet]) -> None:
@@ -114,6 +124,10 @@ class TrainedCache:
         """The flip sets since the last call."""
         found, self._flips = tuple(self._flips), []
         return found
+
+    def used_files(self) -> tuple[str, ...]:
+        """Names of the kept models that were used since the last call."""
+        return () if self._kept is None else self._kept.taken()
 
 
 def _measured(

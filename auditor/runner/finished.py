@@ -30,6 +30,7 @@ class Finished:
         made: the model that it fitted.
         scores: what that model gets right, under everybody's edits.
         misfit: it was refused since a parameter does not fit this target: a mistake of whoever asked.
+        models: files of the models that were trained for it, or taken from the disk.
     """
 
     row: CellRow
@@ -41,6 +42,7 @@ class Finished:
     made: Made | None = None
     scores: Scores | None = None
     misfit: bool = False
+    models: tuple[str, ...] = ()
 
 
 _ADAPTER: TypeAdapter[Finished] = TypeAdapter(Finished)

@@ -28,6 +28,7 @@ class Job(Model):
         arms: of a comparison: `none` and every defence, in canonical form.
         group: named column that defences are told of.
         asked: a claim about the `defense` or about the function `train`, which is found from `folder`.
+        models: folder of the models that are trained on the way, absolute; empty where none is kept.
     """
 
     path: str
@@ -50,3 +51,4 @@ class Job(Model):
     defense: str = ""
     train: str = ""
     folder: str = ""
+    models: str = ""

@@ -12,6 +12,8 @@ from auditor.runner.bench import Bench
 from auditor.runner.claim_bench import ClaimBench
 from auditor.runner.execute import Survived, TrainedCache
 from auditor.runner.job import Job
+from auditor.runner.kept_models import KeptModels
+from auditor.runner.record import holds_models
 from auditor.targets.derived import group_column
 
 
@@ -22,9 +24,11 @@ def loaded(job: Job, notify: Callable[[str], object], *, survives: Survived = Ba
         UsageError, TargetError: as `load_target` does.
     """
     root, path = resolve_root(job.data_root), Path(job.path)
+    kept = KeptModels(Path(job.models), notify, holds_models) if job.models else None
+    models = TrainedCache(kept=kept)
     target = load_any(
         path,
-        models=TrainedCache(),
+        models=models,
         data_root=root,
         data=job.data,
         split=job.split,
@@ -33,4 +37,4 @@ def loaded(job: Job, notify: Callable[[str], object], *, survives: Survived = Ba
     ).on(job.device)
     if job.asked is not None:
         return replace(ClaimBench.about(target, job), survives=survives)
-    return replace(Bench.of(target, job, group_column(path, job.group, root)), survives=survives)
+    return replace(Bench.of(target, job, group_column(path, job.group, root)), survives=survives, models=models)

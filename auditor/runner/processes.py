@@ -292,12 +292,14 @@ class Processes:
             finished = _checked(payload, cell)
             worker.cell = None
             yield finished
-        elif cell is not None and kind in ("tick", "trace") and (answer := _heard(kind, payload)) is not None:
+        elif cell is not None and kind in ("tick", "trace", "note") and (answer := _heard(kind, payload)) is not None:
             if kind == "tick":
                 fraction, note = answer
                 observer.tick(fraction, note, cell=cell)
-            else:
+            elif kind == "trace":
                 record.trace(cell, answer)
+            else:
+                LOG.warning("%s", answer)
         else:
             yield from self._replaced(worker, Beyond("error", worker.how_it_ended()))
 

@@ -6,15 +6,19 @@ DIR/cells.jsonl         one line a finished cell, on the disk before the next on
 DIR/audit.json, …       the last complete document and its reports, renamed into place together
 DIR/audit.partial.json  what an interrupted run had
 DIR/errors/             tracebacks of cells that broke off
+DIR/models/             models that were trained on the way, see `auditor.runner.kept_models`
 ```
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
+import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, Final
@@ -32,15 +36,20 @@ from auditor.runner.finished import Finished, from_line, to_line
 from auditor.runner.plain import Ground
 from auditor.runner.plan import PlannedCell
 
+LOG = logging.getLogger("auditor")
 RUN: Final = "run.json"
 CELLS: Final = "cells.jsonl"
 DOCUMENT: Final = "audit.json"
 PARTIAL: Final = "audit.partial.json"
 ERRORS: Final = "errors"
+MODELS: Final = "models"
 LOCK: Final = ".auditor.lock"
 LEAST_FREE: Final = 16 * 1024 * 1024
 """Bytes that must be free before a run begins: a document and its reports."""
 MOST_BYTES: Final = 1024 * 1024 * 1024
+KEPT: Final = re.compile(r"[0-9a-f]{64}\.safetensors(\.\d+\.part)?", re.ASCII)
+"""What a kept model is called, and one that was being written."""
+SEALED: Final = re.compile(rb'\{"sha256":"([0-9a-f]{64})","cell":(.*)\}')
 REUSED: Final = frozenset({"ok", "skipped"})
 """How a cell must have ended for a resumed run to keep it; what broke off is tried again."""
 
@@ -112,25 +121,38 @@ class RunFile(Model):
         header: of the run under way, or of the last one; None where nothing can be resumed.
         complete: the documents in the folder are those of this header.
         files: names in the folder that are ours to replace.
+        models: the folder `models` was made by a run: what lies there under a digest is ours.
     """
 
     header: Header | None = None
     complete: bool = False
     files: tuple[str, ...] = ()
+    models: bool = False
 
 
 @dataclass(slots=True)
 class Record:
-    """What a run leaves behind while it runs; without a folder, nothing."""
+    """What a run leaves behind while it runs; without a folder, nothing.
+
+    Attributes:
+        folder: None for nowhere.
+        discards_models: none of those that were trained on the way is kept after the run.
+    """
 
     folder: Path | None = None
+    discards_models: bool = False
     _file: RunFile = field(default_factory=RunFile)
     _errors: list[str] = field(default_factory=list)
+    _models: set[str] = field(default_factory=set)
 
     @classmethod
     @contextmanager
-    def opened(cls, folder: Path | None) -> Iterator[Record]:
+    def opened(cls, folder: Path | None, *, discard_models: bool = False) -> Iterator[Record]:
         """The record in `folder`, which is made if missing and is nobody else's until the end.
+
+        Args:
+            folder: None for nowhere.
+            discard_models: of those that were trained on the way none is kept at the end.
 
         Raises:
             UsageError: the folder cannot be written, is full, or belongs to a run that is under way.
@@ -140,15 +162,26 @@ class Record:
             return
         place = folder.resolve()  # whatever becomes of the working directory
         with _locked(place, folder):
-            yield cls(place, read_run(place) or RunFile())
+            record = cls(place, discard_models, read_run(place) or RunFile())
+            try:
+                yield record
+            finally:
+                if discard_models:
+                    record._remove_models()
+                if record._file.models:
+                    with suppress(OSError):
+                        (place / MODELS).rmdir()  # where nothing was trained
 
-    def begin(self, header: Header | None, *, fresh: bool = False, mixed: bool = False) -> dict[str, Finished]:
+    def begin(
+        self, header: Header | None, *, fresh: bool = False, mixed: bool = False, models: bool = False
+    ) -> dict[str, Finished]:
         """Notes what is run from now on, and gives the cells of an interrupted run that need not run again, by key.
 
         Args:
             header: None for a run that cannot be resumed.
             fresh: starts over.
             mixed: takes cells that another environment made.
+            models: keeps those that are trained on the way.
 
         Raises:
             UsageError: they come from another environment.
@@ -163,8 +196,12 @@ class Record:
             kept = {key: done for key, done in rows.items() if key in wanted and done.row.status in REUSED}
             if kept and not mixed:
                 _same_environment(before.header, header, self.folder)
-        replace_file(self.folder / CELLS, b"".join(to_line(done) + b"\n" for done in kept.values()))
-        self._file = RunFile(header=header, files=before.files)
+        replace_file(self.folder / CELLS, b"".join(map(sealed, kept.values())))
+        if fresh:
+            self._remove_models()
+        self._models = {name for done in kept.values() for name in done.models}
+        ours = self._made_models() if models else before.models
+        self._file = RunFile(header=header, files=before.files, models=ours)
         self._write_run()
         return kept
 
@@ -172,9 +209,10 @@ class Record:
         """One more line; it is on the disk when this returns."""
         if self.folder is None:
             return
+        self._models.update(finished.models)
         try:
             with (self.folder / CELLS).open("ab") as lines:
-                lines.write(to_line(finished) + b"\n")
+                lines.write(sealed(finished))
                 lines.flush()
                 os.fsync(lines.fileno())
         except OSError as error:
@@ -204,12 +242,41 @@ class Record:
         parts = {name: part_of(self.folder / name, raw) for name, raw in files.items()}
         for name, part in parts.items():
             rename(part, self.folder / name)
-        ours = (*files, *self._errors)
+        kept = self._remove_models(but=() if self.discards_models else self._models)
+        ours = (*files, *self._errors, *(f"{MODELS}/{name}" for name in kept))
         for name in {*self._file.files, PARTIAL} - set(ours):
             if _is_inside(name) and (self.folder / name).is_file():
                 (self.folder / name).unlink()
         self._file = self._file.model_copy(update={"complete": True, "files": ours})
         self._write_run()
+
+    def _made_models(self) -> bool:
+        """Whether the folder of the kept models is ours: made now, or by a run before. One of the user's is left."""
+        assert self.folder is not None
+        place = self.folder / MODELS
+        try:
+            place.mkdir()
+        except FileExistsError:
+            ours = self._file.models and _is_folder(place)
+            why = "was there before, and nothing of yours is touched"
+        except OSError as error:
+            ours, why = False, f"cannot be made: {error.strerror}"
+        else:
+            return True
+        if not ours:
+            LOG.warning("models trained on the way are not kept: %s %s", place, why)
+        return ours
+
+    def _remove_models(self, but: Collection[str] = ()) -> list[str]:
+        """Removes the kept models that are not named; the names of those that are left."""
+        if self.folder is None or not self._file.models or not _is_folder(place := self.folder / MODELS):
+            return []
+        with suppress(OSError):
+            for path in place.iterdir():
+                if KEPT.fullmatch(path.name) and path.name not in but:
+                    with suppress(OSError):
+                        path.unlink()
+        return sorted(name for name in but if (place / name).is_file())
 
     def _write_run(self) -> None:
         assert self.folder is not None
@@ -225,16 +292,42 @@ def read_run(folder: Path) -> RunFile | None:
         return None
 
 
+def sealed(finished: Finished) -> bytes:
+    """The line of a cell in the record, and its sha256 before it."""
+    line = to_line(finished)
+    return b'{"sha256":"%b","cell":%b}\n' % (hashlib.sha256(line).hexdigest().encode(), line)
+
+
 def read_cells(folder: Path) -> dict[str, Finished]:
-    """The finished cells of a folder, by key; a last line that was torn by a kill is left out."""
-    found = {}
-    for line in (_held(folder / CELLS) or b"").split(b"\n"):
+    """The finished cells of a folder, by key.
+
+    A last line that was torn by a kill is left out; so is one that is not what was written, and that is said.
+    """
+    found, damaged = {}, 0
+    *lines, _torn = (_held(folder / CELLS) or b"").split(b"\n")
+    for line in lines:
+        match = SEALED.fullmatch(line)
         try:
-            done = from_line(line)
+            if match is None or hashlib.sha256(match[2]).hexdigest().encode() != match[1]:
+                raise ValueError
+            done = from_line(match[2])
         except ValueError:
+            damaged += 1
             continue
         found[done.row.key] = done
+    if damaged:
+        LOG.warning("%s: damaged lines are left out (%d), and their cells count as not run", folder / CELLS, damaged)
     return found
+
+
+def holds_models(folder: Path) -> bool:
+    """Whether `folder` is where the run in the folder above keeps what it trains on the way."""
+    file = read_run(folder.parent) if _is_folder(folder) else None
+    return file is not None and file.models
+
+
+def _is_folder(place: Path) -> bool:
+    return place.is_dir() and not place.is_symlink()
 
 
 def _held(path: Path) -> bytes | None:

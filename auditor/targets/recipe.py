@@ -13,7 +13,9 @@ from torch.nn import functional
 from torch.nn.parameter import is_lazy
 
 from auditor.data.graph import Graph, Split
+from auditor.shared import content
 from auditor.targets.forward import ForwardAdapter
+from auditor.targets.model_state import state_of
 from auditor.targets.rng import forked_rng
 from auditor.targets.slices import GraphSlices
 from auditor.targets.target import Fitted
@@ -60,14 +62,8 @@ class TrainRecipe:
         """
         split.check_fits(graph)
         with forked_rng(seed):
-            model = self.build()
-            forward = ForwardAdapter(model)
             steps = _steps(graph, split.train, self.batch_size)
-            if any(map(is_lazy, model.parameters())):  # a first forward gives such layers their sizes
-                part, _ = next(steps())
-                with torch.no_grad():
-                    model.eval()
-                    forward.logits(part.x, part.edge_index, part.edge_weight, part.batch, part.fields)
+            model, forward = self._untrained(steps)
             model.requires_grad_(True)
             optimizer = self._optimizer(model)
             validation = None if not split.val.any() else _items(graph, split.val)
@@ -87,6 +83,29 @@ class TrainRecipe:
             if kept is not None:
                 model.load_state_dict(kept)
         return Fitted(model.eval().requires_grad_(False))
+
+    def depends_on(self, seed: int) -> str:
+        """See `auditor.targets.target.Rebuilds`."""
+        with forked_rng(seed):
+            return content(seed, sorted(self.describe().items()), state_of(self.build()))
+
+    def rebuilt(self, graph: Graph, split: Split, seed: int, tensors: Mapping[str, Tensor]) -> Fitted:
+        """See `auditor.targets.target.Rebuilds`."""
+        with forked_rng(seed):
+            model, _ = self._untrained(_steps(graph, split.train, self.batch_size))
+        model.load_state_dict(dict(tensors), strict=True)
+        return Fitted(model.eval().requires_grad_(False))
+
+    def _untrained(self, steps: Callable[[], Iterator[tuple[Graph, Tensor]]]) -> tuple[nn.Module, ForwardAdapter]:
+        """A freshly built model; a first forward gives layers their sizes that have none."""
+        model = self.build()
+        forward = ForwardAdapter(model)
+        if any(map(is_lazy, model.parameters())):
+            part, _ = next(steps())
+            with torch.no_grad():
+                model.eval()
+                forward.logits(part.x, part.edge_index, part.edge_weight, part.batch, part.fields)
+        return model, forward
 
 
 @torch.no_grad()

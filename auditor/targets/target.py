@@ -61,6 +61,27 @@ class Recipe(Protocol):
 
 
 @runtime_checkable
+class Rebuilds(Recipe, Protocol):
+    """A recipe whose models can be kept as tensors and made again from them, without training."""
+
+    def depends_on(self, seed: int) -> str:
+        """Digest of all that `fit` depends on beside graph, split and libraries: recipe, seed, untrained model.
+
+        Raises:
+            StateError: a part of the untrained model cannot be told.
+        """
+        ...
+
+    def rebuilt(self, graph: Graph, split: Split, seed: int, tensors: Mapping[str, Tensor]) -> Fitted:
+        """The model of a fit with these inputs from its state dict, and what it released from `served.edge_index`.
+
+        Raises:
+            LoadError, RuntimeError: the tensors do not fit.
+        """
+        ...
+
+
+@runtime_checkable
 class ServedModel(Protocol):
     """What a model may offer beyond `nn.Module`: it keeps something of the graph that it is served on."""
 

@@ -9,21 +9,25 @@ A lazy import inside a custom backward is the one known gap: autograd runs it ou
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
 import importlib.util
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import MethodType, ModuleType
 from typing import Any
+from weakref import WeakSet
 
 from torch import nn
 
 from auditor.errors import LoadError
 
 OURS = ("attacks", "defenses", "reports")
+_ALL: WeakSet[UserImports] = WeakSet()
 
 
 class UserImports:
@@ -34,6 +38,7 @@ class UserImports:
         self.collisions: tuple[str, ...] = ()
         self._theirs: dict[str, ModuleType] = {}
         self._depth = 0
+        _ALL.add(self)
         for name in OURS:
             spec = self._find(name)
             if spec is not None:
@@ -96,6 +101,33 @@ class UserImports:
             return None  # a folder of results, say: nothing to import
         own = importlib.util.find_spec(name)
         return None if own is not None and own.origin == spec.origin and own.origin is not None else spec
+
+
+def user_sources() -> str:
+    """Sha256 (hex) over the source of everything imported so far that belongs to no installed package, nor to us.
+
+    What PyG generates for its own layers is of its package, wherever the file lies. What a forward imports is there
+    once it has run, as it has when a target is loaded.
+    """
+    packages = {name.partition(".")[0] for name in sys.modules}
+    installed = {name for name in packages if name in (*OURS, "auditor") or _is_installed(sys.modules.get(name))}
+    own = [module for name, module in sys.modules.items() if name.partition(".")[0] not in installed]
+    own += [module for user_imports in _ALL for module in user_imports._theirs.values()]
+    digests = set()
+    for module in own:
+        if getattr(module, "__file__", None) is not None and not _is_installed(module):
+            with suppress(OSError):
+                digests.add(hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest())
+    return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
+
+
+def _is_installed(module: ModuleType | None) -> bool:
+    """Whether a module came with Python or was installed, so that a version says what it is."""
+    file = getattr(module, "__file__", None)
+    if file is None:  # built in, or a folder without __init__
+        return module is None or isinstance(getattr(module, "__loader__", None), type)
+    places = (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    return any(Path(file).resolve().is_relative_to(Path(place).resolve()) for place in places)
 
 
 def contain(model: nn.Module, user_imports: UserImports) -> nn.Module:

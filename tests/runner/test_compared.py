@@ -116,7 +116,7 @@ def test_a_killed_comparison_goes_on_and_the_last_complete_one_stays(
         seen = len(lines)
     _code, audit = compared(target, out, "--seeds", "0,1")
     assert canonical(audit) == canonical(whole)
-    keys = [json.loads(line)["row"]["key"] for line in (out / "cells.jsonl").read_bytes().splitlines()]
+    keys = [json.loads(line)["cell"]["row"]["key"] for line in (out / "cells.jsonl").read_bytes().splitlines()]
     assert len(keys) == len(set(keys))
 
 
@@ -127,7 +127,7 @@ def test_what_is_finished_is_not_run_again_and_edits_are_kept_with_it(tmp_path: 
     words = ("--only", "structure-evasion", "--seeds", "0,1")
     _code, first = compared(target, out, *words)
     lines = (out / "cells.jsonl").read_bytes().splitlines(keepends=True)
-    assert any(json.loads(line)["flips"] for line in lines)
+    assert any(json.loads(line)["cell"]["flips"] for line in lines)
     for left in (2, 5, len(lines) - 1):
         again = shutil.copytree(out, tmp_path / str(left))
         run = json.loads((again / "run.json").read_bytes())
@@ -135,8 +135,8 @@ def test_what_is_finished_is_not_run_again_and_edits_are_kept_with_it(tmp_path: 
         (again / "cells.jsonl").write_bytes(b"".join(lines[:left]))
         _code, audit = compared(target, again, *words)
         assert canonical(audit) == canonical(first)
-        rows = [json.loads(line)["row"] for line in (again / "cells.jsonl").read_bytes().splitlines()]
-        assert {row["key"] for row in rows} == {json.loads(line)["row"]["key"] for line in lines}
+        rows = [json.loads(line)["cell"]["row"] for line in (again / "cells.jsonl").read_bytes().splitlines()]
+        assert {row["key"] for row in rows} == {json.loads(line)["cell"]["row"]["key"] for line in lines}
 
 
 @pytest.mark.slow

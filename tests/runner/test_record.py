@@ -15,7 +15,7 @@ from auditor.errors import UsageError
 from auditor.replacing import replace_file
 from auditor.runner.finished import Finished, from_line, to_line
 from auditor.runner.plan import PlannedCell
-from auditor.runner.record import Described, Header, Record, read_cells, read_run
+from auditor.runner.record import Described, Header, Record, holds_models, read_cells, read_run
 from auditor.runner.shards import Shard, joined_shards
 from tests.runner.running import PLACE
 
@@ -72,6 +72,118 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
         kept = record.begin(header())
     assert kept == {"a": done("a"), "c": done("c")}  # what broke off is tried again
     assert read_cells(tmp_path) == kept
+
+
+@pytest.mark.parametrize("damage", ["digit", "digest", "half", "unsealed", "not json"])
+def test_a_line_that_is_damaged_in_place_is_said_and_run_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    with Record.opened(tmp_path) as record:
+        record.begin(header())
+        for key in KEYS:
+            record.add(done(key))
+    first, second, third = (tmp_path / "cells.jsonl").read_bytes().splitlines(keepends=True)
+    second = {
+        "digit": second.replace(b"0.3333333333333333", b"0.3333333333333433"),
+        "digest": second.replace(second[11:12], b"0" if second[11:12] != b"0" else b"1", 1),
+        "half": second[:200] + b"\n",
+        "unsealed": to_line(done("b")) + b"\n",
+        "not json": b"\xff\x00" + second,
+    }[damage]
+    (tmp_path / "cells.jsonl").write_bytes(first + second + third)
+    with Record.opened(tmp_path) as record:
+        assert record.begin(header()) == {"a": done("a"), "c": done("c")}
+    assert "cells.jsonl: damaged lines are left out (1)" in caplog.text
+    assert list(read_cells(tmp_path)) == ["a", "c"]
+
+
+def test_a_torn_last_line_is_not_worth_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shard(tmp_path, done("a"), done("b"))
+    raw = (tmp_path / "cells.jsonl").read_bytes()
+    (tmp_path / "cells.jsonl").write_bytes(raw[:-1])
+    assert list(read_cells(tmp_path)) == ["a"]
+    assert not caplog.text
+
+
+DIGEST, OTHER = (f"{letter * 64}.safetensors" for letter in "ab")
+
+
+def with_models(folder: Path, *names: str, used: tuple[str, ...] = (), **how: Any) -> None:
+    """A run that keeps models under these names; a finished cell has used some of them."""
+    with Record.opened(folder, discard_models=how.pop("discard", False)) as record:
+        record.begin(header(), models=True, **how)
+        for name in names:
+            (folder / "models" / name).write_bytes(b"x")
+        record.add(dataclasses.replace(done("a"), models=used))
+        record.commit({"audit.json": b"1"})
+
+
+def kept_in(folder: Path) -> set[str]:
+    return {path.name for path in (folder / "models").iterdir()} if (folder / "models").is_dir() else set()
+
+
+def test_the_models_that_cells_used_stay_and_are_in_the_manifest(tmp_path: Path) -> None:
+    with_models(tmp_path, DIGEST, OTHER, f"{DIGEST}.12.part", "mine.safetensors", used=(DIGEST,))
+    assert kept_in(tmp_path) == {DIGEST, "mine.safetensors"}
+    file = read_run(tmp_path)
+    assert file is not None
+    assert file.files == ("audit.json", f"models/{DIGEST}")
+    with_models(tmp_path)  # a run that uses none of them
+    assert kept_in(tmp_path) == {"mine.safetensors"}
+
+
+def test_fresh_removes_the_models_of_an_interrupted_run_and_nothing_else(tmp_path: Path) -> None:
+    with Record.opened(tmp_path) as record:
+        record.begin(header(), models=True)
+        for name in (DIGEST, "mine"):
+            (tmp_path / "models" / name).write_bytes(b"x")
+    with Record.opened(tmp_path) as record:
+        record.begin(header(), models=True)
+        assert kept_in(tmp_path) == {DIGEST, "mine"}
+    with Record.opened(tmp_path) as record:
+        record.begin(header(), models=True, fresh=True)
+        assert kept_in(tmp_path) == {"mine"}
+
+
+def test_discarded_models_are_there_during_the_run_alone(tmp_path: Path) -> None:
+    with Record.opened(tmp_path, discard_models=True) as record:
+        record.begin(header(), models=True)
+        assert holds_models(tmp_path / "models")
+        (tmp_path / "models" / DIGEST).write_bytes(b"x")
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_what_the_user_calls_models_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str) -> None:
+    mine, elsewhere = tmp_path / "out" / "models", tmp_path / "elsewhere"
+    mine.parent.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / DIGEST).write_bytes(b"mine")
+    if kind == "file":
+        mine.write_bytes(b"mine")
+    elif kind == "folder":
+        mine.mkdir()
+        (mine / DIGEST).write_bytes(b"mine")
+    else:
+        mine.symlink_to(elsewhere)
+    for fresh in (False, True):
+        with Record.opened(mine.parent, discard_models=fresh) as record:
+            record.begin(header(), models=True, fresh=fresh)
+            assert not holds_models(mine)
+            record.commit({"audit.json": b"1"})
+        assert "not kept" in caplog.text
+    assert (mine if kind == "file" else mine / DIGEST).read_bytes() == b"mine"
+
+
+def test_a_folder_that_was_replaced_since_is_no_longer_ours(tmp_path: Path) -> None:
+    with_models(tmp_path, DIGEST, used=(DIGEST,))
+    (tmp_path / "models" / DIGEST).unlink()
+    (tmp_path / "models").rmdir()
+    (tmp_path / "models").write_bytes(b"mine")
+    with Record.opened(tmp_path) as record:
+        record.begin(header(), models=True, fresh=True)
+        record.commit({"audit.json": b"1"})
+    assert (tmp_path / "models").read_bytes() == b"mine"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes that have a name")
