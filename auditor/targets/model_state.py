@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from torch import Tensor, nn
@@ -64,7 +64,9 @@ class _Writer(pickle.Pickler):
         if isinstance(value, FunctionType):
             if value.__closure__:
                 raise StateError(value.__qualname__)
-            return "function", value.__module__, value.__qualname__, value.__code__.co_code
+            code, given = value.__code__, (value.__defaults__, value.__kwdefaults__)
+            constants = tuple(each for each in code.co_consts if not isinstance(each, CodeType))
+            return "function", value.__module__, value.__qualname__, code.co_code, constants, given
         if isinstance(value, set | frozenset):  # in an order that differs between processes
             return "set", tuple(sorted(map(_digest, value)))
         return None

@@ -189,11 +189,9 @@ class Oracle:
         """
         full = self._full
         graph, n = full.graph, full.graph.num_nodes
-        ends = (
-            graph.edge_index[0, torch.linspace(0, graph.num_edges - 1, COMPARED // 2).long()] if graph.num_edges else []
-        )
+        some = torch.linspace(0, graph.num_edges - 1, COMPARED // 2 if graph.num_edges else 0).long()
         spread = torch.linspace(0, n - 1, COMPARED // 2).long()
-        nodes = torch.unique(torch.cat([spread, torch.as_tensor(ends, dtype=torch.int64)]))
+        nodes = torch.unique(torch.cat([spread, graph.edge_index[0, some]]))
         moved = int(full.changed(nodes[:UNCHANGED], graph.x[nodes[:UNCHANGED]])[0].numel())
         if moved or isinstance(target.model, ServedModel | AnswersFromRelease) or target.fixed_nodes or graph.fields:
             return QueryCheck("full", 0.0, moved)

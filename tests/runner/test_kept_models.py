@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import os
-import signal
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 
+import auditor
 from auditor.compare.arms import fit_defended, make_defense
 from auditor.data.graph import Split
 from auditor.document import canonical, from_bytes
@@ -29,7 +31,6 @@ from auditor.targets.models import build_model
 from auditor.targets.recipe import TrainRecipe
 from auditor.targets.target import Target
 from tests.cli.program import auditor as program
-from tests.cli.program import killed
 from tests.runner.hostile import hostile
 from tests.toys import sbm_graph, toy_target
 
@@ -354,73 +355,100 @@ def test_a_recipe_that_cannot_say_what_it_depends_on_is_trained(tmp_path: Path, 
     assert not list(tmp_path.iterdir())
 
 
-ONLY = ("--only", "posterior-similarity", "--profile", "quick", "--seeds", "0,1")
+HOW: dict[str, Any] = {"only": "posterior-similarity", "profile": "quick", "seeds": (0, 1)}
 
 
-def trainable(folder: Path, forward: str = "pass") -> Path:
+@pytest.fixture(scope="module")
+def trainable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return with_recipe(tmp_path_factory.mktemp("kept") / "t")
+
+
+def with_recipe(folder: Path, forward: str = "pass") -> Path:
     target = hostile(folder, forward=forward)
     with (target / "target.toml").open("a") as file:
         file.write("\n[target.train]\nepochs = 5\n")
     return target
 
 
-def run_of(target: Path, out: Path, *words: str) -> bytes:
-    done = program("run", target, *ONLY, "-o", out, *words)
-    assert done.returncode in (0, 1), done.stderr
+def document(out: Path) -> bytes:
     return canonical(from_bytes((out / "audit.json").read_bytes()))
 
 
-def models_of(out: Path) -> dict[str, int]:
-    """Kept models by name, and when each was written."""
-    return {path.name: path.stat().st_mtime_ns for path in (out / "models").iterdir()}
+def audited(target: Path, out: Path, **how: Any) -> bytes:
+    auditor.audit(target, out=out, **HOW | how)
+    return document(out)
 
 
-@pytest.mark.slow
-@pytest.mark.workers
-def test_a_document_does_not_depend_on_what_was_kept(tmp_path: Path) -> None:
-    target, out = trainable(tmp_path / "t"), tmp_path / "out"
-    whole, kept = run_of(target, out, "--jobs", "2"), models_of(out)
-    assert kept
+def models_of(out: Path) -> set[str]:
+    return {path.name for path in (out / "models").iterdir()}
+
+
+def cut(out: Path, left: int) -> None:
+    """The folder of a complete run as it would be if that had been killed after so many cells."""
+    run = json.loads((out / "run.json").read_bytes())
+    (out / "run.json").write_text(json.dumps({**run, "complete": False}))
+    lines = (out / "cells.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "cells.jsonl").write_bytes(b"".join(lines[:left]))
+
+
+def test_a_document_does_not_depend_on_what_was_kept(tmp_path: Path, trainable: Path, trained: list[int]) -> None:
+    out = tmp_path / "out"
+    whole, kept = audited(trainable, out), models_of(out)
+    assert len(kept) == len(trained) == 2
     files = json.loads((out / "run.json").read_bytes())["files"]
     assert {name for name in files if name.startswith("models/")} == {f"models/{name}" for name in kept}
-    assert run_of(target, out, "--jobs", "1") == whole  # of what the first run has trained
+    trained.clear()
+    assert audited(trainable, out) == whole  # another run of the folder
+    cut(out, 1)
+    assert audited(trainable, out) == whole  # one that goes on
+    assert not trained
     assert models_of(out) == kept
-    assert run_of(target, tmp_path / "none", "--jobs", "1", "--discard-models") == whole
+    assert audited(trainable, tmp_path / "none", discard_models=True) == whole
     assert not (tmp_path / "none" / "models").exists()
-    killed("run", target, tmp_path / "cut", signal.SIGKILL, 12, *ONLY)
-    assert run_of(target, tmp_path / "cut") == whole
-    assert models_of(tmp_path / "cut").keys() == kept.keys()
-    parts = [tmp_path / f"s{i}" for i in (1, 2)]
+    trained.clear()
+    assert audited(trainable, out, resume=False) == whole
+    assert len(trained) == 2
+
+
+def test_shards_keep_their_own_and_are_merged_to_the_same_document(tmp_path: Path, trainable: Path) -> None:
+    whole, parts = audited(trainable, tmp_path / "out"), [tmp_path / f"s{i}" for i in (1, 2)]
     for i, part in enumerate(parts, 1):
-        assert program("run", target, *ONLY, "--shard", f"{i}/2", "-o", part).returncode == 0
-    assert program("merge", *parts, "-o", tmp_path / "m").returncode in (0, 1)
-    assert canonical(from_bytes((tmp_path / "m" / "audit.json").read_bytes())) == whole
-    assert run_of(target, out, "--fresh") == whole
-    again = models_of(out)
-    assert again.keys() == kept.keys()
-    assert not set(again.values()) & set(kept.values())
+        auditor.audit(trainable, out=part, shard=f"{i}/2", **HOW)
+    auditor.merge(parts, out=tmp_path / "m")
+    assert document(tmp_path / "m") == whole
+    assert models_of(parts[0]) | models_of(parts[1]) == models_of(tmp_path / "out")
+    assert not (tmp_path / "m" / "models").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.workers
-def test_a_damaged_model_is_said_on_standard_error(tmp_path: Path) -> None:
-    target, out = trainable(tmp_path / "t"), tmp_path / "out"
-    whole = run_of(target, out)
-    for path in (out / "models").iterdir():
+def test_a_damaged_model_is_said_and_changes_nothing(
+    tmp_path: Path, trainable: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = audited(trainable, tmp_path)
+    for path in (tmp_path / "models").iterdir():
         path.write_bytes(path.read_bytes()[:-50])
-    done = program("run", target, *ONLY, "-o", out)
-    assert "is not what was written there: the model is trained again" in done.stderr
-    assert canonical(from_bytes((out / "audit.json").read_bytes())) == whole
+    assert audited(trainable, tmp_path) == whole
+    assert caplog.text.count("is not what was written there: the model is trained again") == 2
 
 
-@pytest.mark.slow
-@pytest.mark.workers
 def test_a_change_of_what_the_forward_imports_makes_other_models(tmp_path: Path) -> None:
-    target = trainable(tmp_path / "t", "import late; x = x * late.SCALE")
+    target = with_recipe(tmp_path / "t", "import late_scale; x = x * late_scale.VALUE")
     kept = []
-    for scale in ("1.0", "1.5"):
-        (target / "late.py").write_text(f"SCALE = {scale}\n")
-        run_of(target, tmp_path / "out")
-        kept.append(models_of(tmp_path / "out").keys())
+    for value in ("1.0", "1.5"):
+        (target / "late_scale.py").write_text(f"VALUE = {value}\n")
+        sys.modules.pop("late_scale", None)
+        importlib.invalidate_caches()
+        audited(target, tmp_path / "out")
+        kept.append(models_of(tmp_path / "out"))
     assert kept[0]
     assert not kept[0] & kept[1]
+
+
+@pytest.mark.slow
+@pytest.mark.workers
+def test_workers_share_a_folder(tmp_path: Path, trainable: Path) -> None:
+    words = ("--only", "posterior-similarity", "--profile", "quick", "--seeds", "0,1", "-o", tmp_path)
+    assert program("run", trainable, *words, "--jobs", "2").returncode in (0, 1)
+    whole, kept = document(tmp_path), models_of(tmp_path)
+    assert len(kept) == 2
+    assert program("run", trainable, *words, "--jobs", "1").returncode in (0, 1)
+    assert (document(tmp_path), models_of(tmp_path)) == (whole, kept)
