@@ -16,6 +16,7 @@ from auditor.document.facts import (
     LinkList,
     LowFpr,
     MemberFacts,
+    Rival,
     Robust,
     Shipped,
 )
@@ -208,6 +209,8 @@ def members(item: str) -> Drawn:
 
     def figure(result: Result, _item: str) -> Figure:
         facts = result.facts
+        if isinstance(facts, MemberFacts) and facts.rivals:
+            return _told(facts.rivals[0], item)
         if not isinstance(facts, MemberFacts) or facts.low_fpr is None:
             return ranked(f"training {item}", f"another {item}")(result, item)
         low = facts.low_fpr
@@ -221,6 +224,18 @@ def members(item: str) -> Drawn:
         )
 
     return figure
+
+
+def _told(rival: Rival, item: str) -> Figure:
+    own, beside = rival.with_model.value, rival.without_model.value
+    share = Shares.comparing(own, beside)
+    times = f"{share.bare(own)} of {digits(share.of)}"
+    than = f"{'blindly' if rival.control == 'chance' else 'without the model'} {share.bare(beside)}"
+    return Figure(
+        times,
+        f"times the training {item} is told from another; {than}",
+        f"the training {item} is told from another {times} times; {than}",
+    )
 
 
 def beside_outsiders(low: LowFpr) -> tuple[Shares, str]:

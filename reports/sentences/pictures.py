@@ -63,12 +63,12 @@ def _found(result: Result, facts: LinkFacts) -> str:
     return ranked if facts.links is None else f"{_list(facts.links)}; {ranked}"
 
 
-def _errs(rival: Rival, found: str = "link", other: str = "a random pair") -> str:
+def _errs(rival: Rival) -> str:
     """`shown a link and a random pair, the best guess without the model errs 16 times in 100, with it 9`."""
     errors = [None if area.value is None else 1 - area.value for area in (rival.without_model, rival.with_model)]
     share = Shares.comparing(*errors)
     guess = "a blind guess" if rival.control == "chance" else "the best guess without the model"
-    text = f"shown a {found} and {other}, {guess} errs {_times(share, errors[0])}, with it {share.bare(errors[1])}"
+    text = f"shown a link and a random pair, {guess} errs {_times(share, errors[0])}, with it {share.bare(errors[1])}"
     return f"{text} (links join the unlike)" if rival.in_reverse else text
 
 
@@ -130,8 +130,17 @@ def members(result: Result, item: str) -> str:
         accused = f"if {share(facts.low_fpr.fpr)} outsiders is falsely accused"
         return f"{how}{accused}, {share(facts.low_fpr.attack.value)} training {plural(item)} are found; {compared}"
     if facts.rivals:
-        return how + _errs(facts.rivals[0], f"training {item}", f"another {item}")
+        return how + _picks(facts.rivals[0], item)
     return how + _ranked(result, f"training {item}", f"another {item}")
+
+
+def _picks(rival: Rival, item: str) -> str:
+    """`shown a training node and another, a blind guess picks the training node 50 times in 100, with the model 84`."""
+    own, beside = rival.with_model.value, rival.without_model.value
+    share = Shares.comparing(own, beside)
+    guess = "a blind guess" if rival.control == "chance" else "the best guess without the model"
+    picked = f"{guess} picks the training {item} {_times(share, beside)}, with the model {share.bare(own)}"
+    return f"shown a training {item} and another {item}, {picked}"
 
 
 def _exposed(result: Result, facts: MemberFacts, item: str) -> str:
