@@ -4,6 +4,7 @@ from auditor import taxonomy
 from auditor.registry import Entry, ProbeEntry, Shown, Table
 
 LINKS = "auditor.evaluate.links.harness:evaluate"
+EXTRACTION = "auditor.evaluate.extraction.harness:evaluate"
 ROBUSTNESS = "auditor.evaluate.robustness.harness:evaluate"
 SHIFT = "auditor.evaluate.shift.harness:evaluate"
 
@@ -31,6 +32,18 @@ TABLE = Table(
             touches=("edge-dependence", "graph-hygiene", "output-scale", "output-kind"),
             cost={"quick": 10, "standard": 25, "full": 60},
             taxon=taxonomy.LINKS,
+        ),
+        ProbeEntry(
+            "extraction",
+            "privacy",
+            EXTRACTION,
+            "model extraction: a copy made from answers about nodes of the adversary's own",
+            ("privacy-extraction",),
+            Shown("fidelity", as_value=True),
+            touches=("edge-dependence", "output-scale", "output-kind", "ties"),
+            cost={"quick": 10, "standard": 10, "full": 10},
+            profiles=("full",),
+            taxon=taxonomy.EXTRACTION,
         ),
         ProbeEntry(
             "structure-evasion",
@@ -97,6 +110,14 @@ TABLE = Table(
             "privacy",
             needs=("PROBS",),
             access=("posteriors",),
+        ),
+        Entry(
+            "extraction",
+            "attacks.privacy.extraction:Extraction",
+            "a GCN trained on the answers to a share of its nodes",
+            "privacy",
+            needs=("PROBS", "BARE", "ANY_NODES", "SPLIT"),
+            access=("queries",),
         ),
         Entry(
             "active-set",

@@ -41,6 +41,7 @@ class Access(StrEnum):
     WEIGHTS = "weights"
     POSTERIORS = "posteriors"
     EMBEDDINGS = "embeddings"
+    QUERIES = "queries"
     FEATURES = "features"
     LABELS = "labels"
     DENSITY = "density"

@@ -17,10 +17,11 @@ Likelihood = Literal["extraction", "queries"]
 
 _WHITE_BOX, _BLACK_BOX = "AML.T0043.000", "AML.T0043.001"
 _OUTPUTS = "C11.3.2"
-_ANSWERS = frozenset({"posteriors", "embeddings"})
+_ANSWERS = frozenset({"posteriors", "queries", "embeddings"})
 ACCESS: Final[Mapping[str, str]] = {
     "weights": "AML.T0044",
     "posteriors": "AML.T0040",
+    "queries": "AML.T0040",
     "embeddings": "AML.T0040",
 }
 """MITRE ATLAS techniques of AI model access, by the word of the access that they give."""
@@ -89,6 +90,7 @@ MEMBERSHIP: Final = Taxon(
     ("AML.T0024.000",), ("ML04",), (359,), "membership inference", aisvs=("C11.2.5", _OUTPUTS), tells_of_data=True
 )
 ARTEFACT: Final = Taxon(("AML.T0024",), ("ML03",), (359,), "data reconstruction", aisvs=("C11.2",), tells_of_data=True)
+EXTRACTION: Final = Taxon(("AML.T0024.002",), ("ML05",), (), "model extraction", aisvs=(_OUTPUTS,))
 EVASION: Final = Taxon((_WHITE_BOX, "AML.T0015"), ("ML01",), (), "evasion", aisvs=("C11.1.3",))
 CALIBRATION: Final = Taxon(aisvs=("C11.2.3",))
 GUARANTEE: Final = Taxon(aisvs=("C11.2.4",), tells_of_data=True)

@@ -18,6 +18,7 @@ from auditor.data.graph import Graph
 from auditor.errors import AccessError
 from auditor.registry import Access as Access
 from auditor.side_knowledge import SideKnowledge as SideKnowledge
+from auditor.targets.own_queries import OwnQueries
 from auditor.targets.relaxation import Relaxation, synthetic_graph
 from auditor.targets.target import ModelHandle, Target
 from auditor.tasks import Task, log_probabilities
@@ -94,6 +95,15 @@ class View:
     def is_coarse(self) -> bool:
         """Whether `posteriors` are coarser than what the model computes: rounded, cut or down to the class."""
         return self._take("is_coarse", Access.POSTERIORS, bool)
+
+    @property
+    def own_queries(self) -> OwnQueries:
+        """The model on a graph of the adversary's own (access `queries`)."""
+        return self._take("own_queries", Access.QUERIES, OwnQueries)
+
+    def with_own_queries(self, queries: OwnQueries) -> View:
+        """The same view with other answers, or fewer of them (access `queries`)."""
+        return replace(self, _held={**self._held, "own_queries": queries})
 
     @property
     def embeddings(self) -> Tensor:
@@ -184,6 +194,8 @@ def grant_privacy(
         digits = [each for each in (side.served_digits, target.served_digits) if each is not None]
         held["outputs"], held["served_digits"] = side.outputs, min(digits, default=None)
         held["is_coarse"] = bool(digits) or target.is_coarse
+    if Access.QUERIES in access:
+        held["own_queries"] = own_queries(target, side, rng)
     if Access.EMBEDDINGS in access:
         held["embeddings"] = target.clean_embeddings()
     if Access.WEIGHTS in access:
@@ -251,9 +263,34 @@ def grant_graph(target: Target, access: frozenset[Access], *, with_test_labels: 
 
 def serve(target: Target, side: SideKnowledge) -> Tensor:
     """What the service answers on the private graph, float64 [N, C]: probabilities or logits, rounded if it rounds."""
-    logits = target.clean_logits()
+    return _answered(target.clean_logits(), side)
+
+
+def _answered(logits: Tensor, side: SideKnowledge) -> Tensor:
+    """Logits [n, C] as the service gives them out."""
     answer = logits.double() if side.outputs == "logits" else log_probabilities(logits).exp()
     return answer if side.served_digits is None else answer.round(decimals=side.served_digits)
+
+
+def own_queries(target: Target, side: SideKnowledge, rng: np.random.Generator) -> OwnQueries:
+    """The model on the graph of an adversary who holds the nodes that are neither training nor validation items.
+
+    A random half of them, of those with a label, may be asked about: what a copy is worth is seen on the others.
+    """
+    held = ~(target.split.train | target.split.val)
+    ids = torch.nonzero(held).flatten()
+    labelled = np.flatnonzero(target.graph.labelled[ids].numpy())
+    nodes = torch.from_numpy(rng.permutation(labelled)[: ids.numel() // 2])
+    graph = target.graph.induced(ids)
+    handle = target.with_nodes(ids)
+
+    def answers(edge_index: Tensor) -> Tensor:
+        with torch.no_grad():
+            return _answered(handle.logits(graph.x, edge_index), side)
+
+    blank = replace(graph, y=torch.zeros_like(graph.y))
+    is_coarse = target.is_coarse or side.served_digits is not None
+    return OwnQueries(ids, blank, nodes, answers, outputs=side.outputs, is_coarse=is_coarse)
 
 
 def uniform_pairs(num_nodes: int, count: int, rng: np.random.Generator) -> Tensor:

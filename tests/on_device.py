@@ -21,6 +21,7 @@ CASES = {
     "strata": ("gcn", ""),
     "corruption": ("gcn", ""),
     "posterior-similarity": ("gcn", ""),
+    "extraction": ("gcn", ""),
     "graphmi": ("gcn", ""),
     "graphmi:form=dense": ("gcn", ""),
     "structure-evasion": ("gcn", ""),

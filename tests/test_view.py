@@ -18,6 +18,7 @@ FIELDS = {
     "posteriors": Access.POSTERIORS,
     "outputs": Access.POSTERIORS,
     "served_digits": Access.POSTERIORS,
+    "own_queries": Access.QUERIES,
     "model": Access.WEIGHTS,
     "relaxation": Access.WEIGHTS,
     "graph": Access.GRAPH,

@@ -120,6 +120,26 @@ class LinkFacts(Model):
     draws: Draws | None = None
 
 
+class Copy(Model):
+    """A copy of the model, made from its answers.
+
+    Attributes:
+        structure: edges that the adversary has among its nodes: `own`, `knn` or `none`.
+        learned: what it learns from: `posteriors` or `labels`.
+        budget: nodes asked about, as a share of those that may be.
+        answers: nodes asked about.
+        accuracy, copy_accuracy: share of the judged nodes with a label that the model and the copy answer right.
+    """
+
+    kind: Literal["copy"] = "copy"
+    structure: str
+    learned: str
+    budget: float
+    answers: int
+    accuracy: Number = None
+    copy_accuracy: Number = None
+
+
 NoEdgeFree = Literal["", "no-recipe", "failed", "not-better", "edges-unused"]
 """Why there is no model trained without edges: no recipe to train it by; its training failed; it was no better than
 always naming the commonest class, on the validation items; or the model itself is one, since no edge can change an
@@ -404,6 +424,7 @@ class ClaimFacts(Model):
 
 Facts = Annotated[
     LinkFacts
+    | Copy
     | Robust
     | BudgetCurve
     | Group

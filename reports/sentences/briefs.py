@@ -9,6 +9,7 @@ from typing import Final
 from auditor.document import Result
 from auditor.document.facts import (
     Confidence,
+    Copy,
     Damage,
     Detection,
     Group,
@@ -182,6 +183,25 @@ def ranked(found: str, other: str = "a random pair") -> Drawn:
         )
 
     return figure
+
+
+# ---- copies ---------------------------------------------------------------------------------------------------------
+
+
+def copied(result: Result, item: str) -> Figure:
+    """Answers on which a copy agrees with the model, beside what is trained without any."""
+    facts, control = result.facts, result.control
+    if not isinstance(facts, Copy) or control is None:
+        return _beside(result, item)
+    own, beside = result.own.value, control.estimate.value
+    share = Shares.comparing(own, beside, n=result.estimate.n)
+    made = f"a copy made from {count(facts.answers, 'answer')}"
+    other = f"{names.control(control.name)} {share.bare(beside)}"
+    return Figure(
+        share(own),
+        f"answers are the same from {made}; {other}",
+        f"{made} agrees with the model on {share(own, 'answer')}; {other}",
+    )
 
 
 # ---- edits ----------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ CELLS: Final = {"ok": "ran", "skipped": "does not apply", "error": "broke off", 
 """How a test ended."""
 CHECKS: Final = {"pass": "passed", "warn": "warns", "fail": "failed", "not_checked": "not checked"}
 
-NO_TEST: Final = ("membership", "hidden attributes", "copying", "added nodes", "poisoned training")
+NO_TEST: Final = ("membership", "hidden attributes", "added nodes", "poisoned training")
 """What people ask of a model that this version has no test for."""
 
 ASKED: Final[Mapping[Question, str]] = {
@@ -82,6 +82,7 @@ _CONTROLS = {
     "features+labels+mlp": "features, labels and a network without edges",
     "features-standardised+labels+mlp": "features, labels and a network without edges",
     "chance": "a blind guess",
+    "label-trained": "the same network trained on true labels",
     "untrained": "the same attack on an untrained model",
     "counterfactual/degree": "a model trained on a rewired graph of equal degrees",
     "counterfactual/degree+class": "a model trained on a rewired graph of equal degrees and class mixing",
@@ -103,6 +104,7 @@ _COLUMNS = {
     ("utility", "poisoned_accuracy"): "right if poisoned",
     ("robustness", "robust_accuracy"): "right after edits",
     ("privacy", "headroom"): "links given away",
+    ("privacy", "fidelity"): "answers copied",
     ("shift", "worst_group_accuracy"): "weakest group",
     ("shift", "accuracy"): "mild damage",
 }

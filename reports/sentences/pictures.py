@@ -11,6 +11,7 @@ from auditor.document import Control, Result
 from auditor.document.facts import (
     BudgetCurve,
     Confidence,
+    Copy,
     Damage,
     Decorrelation,
     Detection,
@@ -109,6 +110,23 @@ def _ranked(result: Result, found: str, other: str = "a random pair") -> str:
 def _times(share: Shares, value: float | None) -> str:
     """`84 times in 100`."""
     return f"{share.bare(value)} times in {digits(share.of)}"
+
+
+# ---- copies ---------------------------------------------------------------------------------------------------------
+
+
+def copied(result: Result, item: str) -> str:
+    """Answers on which a copy agrees with the model, beside what is trained without any."""
+    facts = result.facts
+    if not isinstance(facts, Copy) or result.control is None:
+        return plain(result)
+    own, beside = _sides(result)
+    share = Shares.comparing(own, beside, n=result.estimate.n)
+    edges = {"knn": f" and edges made up between like {item}s", "none": " and no edge"}
+    text = (
+        f"made from {count(facts.answers, 'answer')}{edges.get(facts.structure, '')}, a copy agrees with the model on "
+    )
+    return f"{text}{share(own, f'other {item}')}; {names.control(result.control.name)} on {share.bare(beside)}"
 
 
 # ---- edits ----------------------------------------------------------------------------------------------------------

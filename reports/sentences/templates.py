@@ -20,6 +20,7 @@ from reports.sentences.numbers import FOUND, OWNER, Sides, difference_cell
 from reports.sentences.pictures import INSIDER
 
 ANYONE = "anyone who receives the answers"
+ASKER = "anyone who may ask about nodes of their own"
 HOLDER = "whoever holds the model file"
 INFORMED = "whoever holds the model file, features and labels"
 
@@ -113,6 +114,9 @@ OTHER: Final = Template(pictures.other, pictures.plain, "Find out what is behind
 
 _TEMPERATURE = Remedy("temperature", "Minutes; no class changes.")
 _COARSE = Remedy("coarse-outputs:digits=1", "Seconds; no class changes, and the answers say less.")
+_CLASSES = Remedy(
+    "coarse-outputs:labels-only=true", "Seconds; no class changes, and nothing else is told.", compares=True
+)
 _JOINT = Remedy("joint-cluster", "Trains the model anew; it may not help.", compares=True)
 
 TEMPLATES: Final[Mapping[str, Template]] = {
@@ -141,6 +145,20 @@ TEMPLATES: Final[Mapping[str, Template]] = {
             "links are confidential and the file is handed out",
             _few_or("Links rebuilt from the file"),
             briefs.links("its file"),
+        ),
+    ),
+    "privacy-extraction": Template(
+        _said(f"{ASKER} can copy the model more closely than true labels of the same nodes allow"),
+        pictures.copied,
+        "Limit and log how many answers one client gets, and serve labels.",
+        FOUND,
+        "node of its own",
+        brief=Brief(
+            ASKER,
+            "the model is not to be copied",
+            _said("A copy made from the answers"),
+            briefs.copied,
+            (_CLASSES,),
         ),
     ),
     "robustness-structure": Template(

@@ -48,6 +48,7 @@ LINKS = {"counterfactuals": "0", "negatives": "300", "replicates": "50"}
 FAST: dict[str, dict[str, str]] = {
     "graphmi": {"steps": "10", **LINKS},
     "posterior-similarity": LINKS,
+    "extraction": {"budgets": "25", "epochs": "40"},
     "partition-leak": LINKS,
     "prototype-membership": {"draws": "2", "replicates": "50"},
     "structure-evasion": {"cycles": "1", "losses": "tanh", "eps": "0.05", "local_cap": "0.5"},

@@ -30,6 +30,7 @@ from auditor.document.facts import (
     BudgetCurve,
     ClaimFacts,
     Confidence,
+    Copy,
     Decorrelation,
     Detection,
     Facts,
@@ -53,6 +54,7 @@ GOLDEN = Path(__file__).parent / "golden" / "sentences.txt"
 FINDINGS = (*TEMPLATES, "dp-claim", "plug-in-finding")
 UNTIL = datetime.date(2027, 6, 30)
 
+FIDELITY = Metric("fidelity", "share", "higher", "accuracy")
 JUMPS = Metric("jump_rate", "share", "higher", "robustness")
 FLIPS = Metric("prototype_flips_per_edge", "ratio", "higher", "other")
 NON_FINITE = Metric("non_finite_rate", "share", "higher", "non-finite")
@@ -101,6 +103,10 @@ def _detection(shifted: float) -> Detection:
     return Detection(damage="edge-drop", severity="0.5", detector="msp", clean=clean, shifted=damaged)
 
 
+def _copy(structure: str) -> Copy:
+    return Copy(structure=structure, learned="posteriors", budget=0.25, answers=258, accuracy=0.8, copy_accuracy=0.79)
+
+
 def _group(groups: int = 15) -> Group:
     return Group(cut_by="degree", group="2–3", members=59, groups=groups, permutation_p=0.005, detectable=0.172)
 
@@ -113,6 +119,17 @@ CASES: dict[str, tuple[Case, ...]] = {
     ),
     "privacy-link-inversion": (
         Case(samples.AUC, 0.956, KNOWN, (links(135, 78, sampled=True), links(79, 78, sampled=True)), n=10_556),
+    ),
+    "privacy-extraction": (
+        Case(
+            FIDELITY,
+            0.941,
+            ("label-trained", 0.612),
+            (_copy("own"), _copy("own")),
+            subset="answers=25%",
+            threshold=0.25,
+        ),
+        Case(FIDELITY, 0.902, ("constant", 0.302), (_copy("none"), _copy("knn")), threshold=0.25),
     ),
     "robustness-structure": (
         Case(samples.ROBUST, 0.612, ("random", 0.801), (robust(0.612, 0.801), robust(0.815, 0.801)), subset="eps=0.05"),
