@@ -4,6 +4,7 @@ from auditor import taxonomy
 from auditor.registry import Entry, ProbeEntry, Shown, Table
 
 LINKS = "auditor.evaluate.links.harness:evaluate"
+ATTRIBUTE = "auditor.evaluate.attribute.harness:evaluate"
 EXTRACTION = "auditor.evaluate.extraction.harness:evaluate"
 ROBUSTNESS = "auditor.evaluate.robustness.harness:evaluate"
 SHIFT = "auditor.evaluate.shift.harness:evaluate"
@@ -44,6 +45,18 @@ TABLE = Table(
             cost={"quick": 10, "standard": 10, "full": 10},
             profiles=("full",),
             taxon=taxonomy.EXTRACTION,
+        ),
+        ProbeEntry(
+            "attribute-inference",
+            "privacy",
+            ATTRIBUTE,
+            "tells a sensitive column of the nodes from served posteriors and everything known besides",
+            ("privacy-attribute",),
+            Shown("attribute"),
+            touches=("output-scale", "output-kind"),
+            cost={"quick": 20, "standard": 20, "full": 20},
+            asks="sensitive",
+            taxon=taxonomy.ATTRIBUTE,
         ),
         ProbeEntry(
             "structure-evasion",

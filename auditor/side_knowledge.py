@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from auditor.errors import ConfigError
@@ -18,6 +19,8 @@ class SideKnowledge:
         density: mean degree rho that the adversary assumes; None means 4. Never computed from the private edges.
         outputs: `probs` (default) or `logits`: what the served posteriors look like.
         served_digits: decimals the service rounds to; None for exact.
+        sensitive: the column that must not be told: a number from 0 of x, or the name of a field of the nodes.
+        neighbours: whether the adversary also sees the columns of each node's neighbours (inference of that column).
     """
 
     labels: str = "all"
@@ -25,6 +28,8 @@ class SideKnowledge:
     density: float | None = None
     outputs: str = "probs"
     served_digits: int | None = None
+    sensitive: str | int | None = None
+    neighbours: bool = False
 
     def __post_init__(self) -> None:
         if self.labels not in ("all", "train", "none"):
@@ -35,9 +40,25 @@ class SideKnowledge:
             raise ConfigError(f"[access] features is {self.features!r}; expected true or false.")
         if self.density is not None and not (_is_number(self.density) and 0 < self.density < math.inf):
             raise ConfigError(f"[access] density is {self.density!r}; expected a mean degree above 0.")
+        if not isinstance(self.neighbours, bool):
+            raise ConfigError(f"[access] neighbours is {self.neighbours!r}; expected true or false.")
+        column = self.sensitive
+        if column is not None and not (
+            (_is_number(column) and isinstance(column, int) and column >= 0) or (isinstance(column, str) and column)
+        ):
+            raise ConfigError(
+                f"[access] sensitive is {column!r}; expected the number of a column, from 0, or the name of a field."
+            )
         digits = self.served_digits
         if digits is not None and not (_is_number(digits) and isinstance(digits, int) and digits >= 1):
             raise ConfigError(f"[access] served_digits is {digits!r}; expected a whole number of at least 1.")
+
+
+UNSAID: Mapping[str, str] = {
+    "sensitive": "nobody named the column that is sensitive; write sensitive = 3 under [access] (a column of x, from "
+    "0), or the name of a field of the nodes",
+}
+"""Keys without which a probe has nothing to ask, and how to say them."""
 
 
 def _is_number(value: object) -> bool:

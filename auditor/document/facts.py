@@ -140,6 +140,23 @@ class Copy(Model):
     copy_accuracy: Number = None
 
 
+class Attribute(Model):
+    """A sensitive column told from answers.
+
+    Attributes:
+        column: as the user named it.
+        about: `binary`, `classes` or `number`.
+        known: share of the nodes whose value the adversary knows.
+        knowledge: what else it holds besides the answers (`features`, `labels`, `neighbours`).
+    """
+
+    kind: Literal["attribute"] = "attribute"
+    column: str
+    about: Literal["binary", "classes", "number"]
+    known: float
+    knowledge: tuple[str, ...] = ()
+
+
 NoEdgeFree = Literal["", "no-recipe", "failed", "not-better", "edges-unused"]
 """Why there is no model trained without edges: no recipe to train it by; its training failed; it was no better than
 always naming the commonest class, on the validation items; or the model itself is one, since no edge can change an
@@ -425,6 +442,7 @@ class ClaimFacts(Model):
 Facts = Annotated[
     LinkFacts
     | Copy
+    | Attribute
     | Robust
     | BudgetCurve
     | Group

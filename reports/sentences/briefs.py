@@ -8,6 +8,7 @@ from typing import Final
 
 from auditor.document import Result
 from auditor.document.facts import (
+    Attribute,
     Confidence,
     Copy,
     Damage,
@@ -202,6 +203,27 @@ def copied(result: Result, item: str) -> Figure:
         f"answers are the same from {made}; {other}",
         f"{made} agrees with the model on {share(own, 'answer')}; {other}",
     )
+
+
+# ---- sensitive columns ----------------------------------------------------------------------------------------------
+
+
+def attribute(result: Result, item: str) -> Figure:
+    """How well a column is guessed with the answers, and without them."""
+    facts, control = result.facts, result.control
+    if not isinstance(facts, Attribute) or control is None:
+        return _beside(result, item)
+    own, beside = result.own.value, control.estimate.value
+    share = Shares.comparing(own, beside, n=result.estimate.n if facts.about == "classes" else 0)
+    column, of, without = f"column {facts.column}", share(own), f"without them {share.bare(beside)}"
+    if facts.about == "binary":
+        pair = f"a {item} with the higher value of {column} is told from one with the lower"
+        times = f"{share.bare(own)} times in {digits(share.of)}"
+        return Figure(of, f"times {pair} with the answers; {without}", f"with the answers {pair} {times}; {without}")
+    what = f"values of {column} are guessed right"
+    if facts.about == "number":
+        what = f"of the variance of {column} is explained"
+    return Figure(of, f"{what} with the answers; {without}", f"with the answers {of} {what}; {without}")
 
 
 # ---- edits ----------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ CELLS: Final = {"ok": "ran", "skipped": "does not apply", "error": "broke off", 
 """How a test ended."""
 CHECKS: Final = {"pass": "passed", "warn": "warns", "fail": "failed", "not_checked": "not checked"}
 
-NO_TEST: Final = ("membership", "hidden attributes", "added nodes", "poisoned training")
+NO_TEST: Final = ("membership", "added nodes", "poisoned training")
 """What people ask of a model that this version has no test for."""
 
 ASKED: Final[Mapping[Question, str]] = {
@@ -66,6 +66,7 @@ _HOLDERS = {
     "explanations": "explanations",
     "features": "node features",
     "labels": "labels",
+    "neighbours": "the features of neighbours",
     "density": "the edge density",
     "graph": "the graph",
     "released": "the released model",
@@ -82,6 +83,9 @@ _CONTROLS = {
     "features+labels+mlp": "features, labels and a network without edges",
     "features-standardised+labels+mlp": "features, labels and a network without edges",
     "chance": "a blind guess",
+    "without-answers/both": "the same guess without the answers",
+    "without-answers/linear": "a linear guess without the answers",
+    "without-answers/trees": "a guess by trees without the answers",
     "label-trained": "the same network trained on true labels",
     "untrained": "the same attack on an untrained model",
     "counterfactual/degree": "a model trained on a rewired graph of equal degrees",
@@ -105,6 +109,7 @@ _COLUMNS = {
     ("robustness", "robust_accuracy"): "right after edits",
     ("privacy", "headroom"): "links given away",
     ("privacy", "fidelity"): "answers copied",
+    ("privacy", "attribute"): "sensitive column told",
     ("shift", "worst_group_accuracy"): "weakest group",
     ("shift", "accuracy"): "mild damage",
 }

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from auditor.document import Control, Result
 from auditor.document.facts import (
+    Attribute,
     BudgetCurve,
     Confidence,
     Copy,
@@ -127,6 +128,35 @@ def copied(result: Result, item: str) -> str:
         f"made from {count(facts.answers, 'answer')}{edges.get(facts.structure, '')}, a copy agrees with the model on "
     )
     return f"{text}{share(own, f'other {item}')}; {names.control(result.control.name)} on {share.bare(beside)}"
+
+
+# ---- sensitive columns ----------------------------------------------------------------------------------------------
+
+
+def attribute(result: Result, item: str) -> str:
+    """How well a column is told with the answers, and by the best guess without them."""
+    facts = result.facts
+    if not isinstance(facts, Attribute) or result.control is None:
+        return plain(result)
+    own, beside = _sides(result)
+    share = Shares.comparing(own, beside, n=result.estimate.n if facts.about == "classes" else 0)
+    known = Shares.comparing(facts.known)(facts.known, item)
+    if facts.about == "binary":
+        text = (
+            f"shown a {item} with the higher value and one with the lower, it tells which is which {_times(share, own)}"
+        )
+    elif facts.about == "classes":
+        text = f"it guesses the value of {share(own, item)} right"
+    else:
+        text = f"it explains {share(own)} of the variance"
+    return f"{text}; the best guess without the answers {share.bare(beside)} (where the value of {known} is known)"
+
+
+def tells(result: Result, item: str) -> str:
+    """S of a sensitive column."""
+    facts = result.facts
+    column = f"column {facts.column}" if isinstance(facts, Attribute) else "a sensitive column"
+    return f"anyone who receives the answers can guess {column} of other {item}s better than without them"
 
 
 # ---- edits ----------------------------------------------------------------------------------------------------------

@@ -161,6 +161,20 @@ TEMPLATES: Final[Mapping[str, Template]] = {
             (_CLASSES,),
         ),
     ),
+    "privacy-attribute": Template(
+        pictures.tells,
+        pictures.attribute,
+        "Serve labels or fewer digits and audit again; train without that column where it is not needed.",
+        FOUND,
+        "node",
+        brief=Brief(
+            ANYONE,
+            "that column is confidential",
+            _said("A sensitive column guessed from the answers"),
+            briefs.attribute,
+            (_COARSE,),
+        ),
+    ),
     "robustness-structure": Template(
         _said(f"{INSIDER} can break more answers than chance"),
         pictures.robust,

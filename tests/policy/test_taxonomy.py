@@ -43,6 +43,7 @@ def test_every_attack_on_a_secret_or_on_answers_has_a_place(probe: registry.Prob
     [
         ("privacy-link-inversion", ("AML.T0024.001", "ML03", "CWE-359")),
         ("privacy-link-stealing", ("AML.T0024.001", "ML03", "CWE-359")),
+        ("privacy-attribute", ("AML.T0024.001", "ML03", "CWE-359")),
         ("privacy-extraction", ("AML.T0024.002", "ML05")),
         ("robustness-structure", ("AML.T0043.000", "AML.T0015", "ML01")),
         ("prototype-edit", ("AML.T0043.000", "AML.T0015", "ML01")),

@@ -26,6 +26,7 @@ from auditor.document import (
 from auditor.document import codes as why
 from auditor.document.facts import (
     Accounted,
+    Attribute,
     Bound,
     BudgetCurve,
     ClaimFacts,
@@ -107,6 +108,10 @@ def _copy(structure: str) -> Copy:
     return Copy(structure=structure, learned="posteriors", budget=0.25, answers=258, accuracy=0.8, copy_accuracy=0.79)
 
 
+def _column(about: Literal["binary", "classes", "number"]) -> Attribute:
+    return Attribute(column="7", about=about, known=0.5, knowledge=("features", "labels"))
+
+
 def _group(groups: int = 15) -> Group:
     return Group(cut_by="degree", group="2–3", members=59, groups=groups, permutation_p=0.005, detectable=0.172)
 
@@ -130,6 +135,26 @@ CASES: dict[str, tuple[Case, ...]] = {
             threshold=0.25,
         ),
         Case(FIDELITY, 0.902, ("constant", 0.302), (_copy("none"), _copy("knn")), threshold=0.25),
+    ),
+    "privacy-attribute": (
+        Case(
+            Metric("attribute", "auc", "higher", "ranking"),
+            0.912,
+            ("without-answers/linear", 0.604),
+            (_column("binary"), _column("binary")),
+            n=2708,
+            threshold=0.25,
+        ),
+        *(
+            Case(
+                Metric("attribute", "share", "higher", "accuracy"),
+                0.832,
+                ("without-answers/both", 0.401),
+                (_column(about), _column(about)),
+                threshold=0.25,
+            )
+            for about in ("classes", "number")
+        ),
     ),
     "robustness-structure": (
         Case(samples.ROBUST, 0.612, ("random", 0.801), (robust(0.612, 0.801), robust(0.815, 0.801)), subset="eps=0.05"),
