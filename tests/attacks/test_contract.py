@@ -316,7 +316,7 @@ def test_the_harness_gives_the_headline_and_raises_only_findings_on_the_registry
 def evaluated(id_: str, target: Target) -> CellResult:
     probe = PROBES[id_]
     attacks, own = build_attacks(probe, FAST.get(id_, {}))
-    cell = Cell(target, probe, attacks, own, "quick", 0, SideKnowledge(), TrainedCache())
+    cell = Cell(target, probe, attacks, own, "quick", 0, SideKnowledge(sensitive=0), TrainedCache())
     result: CellResult = registry.load_location(probe.evaluation)(cell)
     return result
 

@@ -31,7 +31,7 @@ from auditor.view import Access, View, grant_privacy
 AUC = Metric("attribute", "auc", "higher", "ranking")
 SHARE = Metric("attribute", "share", "higher", "accuracy")
 REPLICATES = {"quick": 300, "standard": 1000, "full": 1000}
-FEW = 20
+FEW = 10
 CONSTANT = "constant"
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
