@@ -188,7 +188,7 @@ def _series(points: Sequence[_Point]) -> Series:
         )
 
     return Series(
-        id="extraction",
+        id="copies",
         kind="budget",
         title="Answers on which a copy agrees with the model",
         x_label="nodes asked about",
