@@ -5,6 +5,8 @@ from auditor.registry import Entry, ProbeEntry, Shown, Table
 
 LINKS = "auditor.evaluate.links.harness:evaluate"
 MEMBERSHIP = "auditor.evaluate.membership.harness:evaluate"
+ATTRIBUTE = "auditor.evaluate.attribute.harness:evaluate"
+EXTRACTION = "auditor.evaluate.extraction.harness:evaluate"
 ROBUSTNESS = "auditor.evaluate.robustness.harness:evaluate"
 SHIFT = "auditor.evaluate.shift.harness:evaluate"
 
@@ -137,6 +139,30 @@ TABLE = Table(
             touches=("edge-dependence", "graph-hygiene", "output-scale", "output-kind"),
             cost={"quick": 15, "standard": 40, "full": 90},
             taxon=taxonomy.LINKS,
+        ),
+        ProbeEntry(
+            "extraction",
+            "privacy",
+            EXTRACTION,
+            "model extraction: a copy made from answers about nodes of the adversary's own",
+            ("privacy-extraction",),
+            Shown("fidelity", as_value=True),
+            touches=("edge-dependence", "output-scale", "output-kind", "ties"),
+            cost={"quick": 10, "standard": 10, "full": 10},
+            profiles=("full",),
+            taxon=taxonomy.EXTRACTION,
+        ),
+        ProbeEntry(
+            "attribute-inference",
+            "privacy",
+            ATTRIBUTE,
+            "tells a sensitive column of the nodes from served posteriors and everything known besides",
+            ("privacy-attribute",),
+            Shown("attribute"),
+            touches=("output-scale", "output-kind"),
+            cost={"quick": 20, "standard": 20, "full": 20},
+            asks="sensitive",
+            taxon=taxonomy.ATTRIBUTE,
         ),
         ProbeEntry(
             "structure-evasion",
@@ -290,6 +316,14 @@ TABLE = Table(
             needs=("PROBS",),
             access=("queries", "features"),
             deterministic=True,
+        ),
+        Entry(
+            "extraction",
+            "attacks.privacy.extraction:Extraction",
+            "a GCN trained on the answers to a share of its nodes",
+            "privacy",
+            needs=("PROBS", "BARE", "ANY_NODES", "SPLIT"),
+            access=("own-queries",),
         ),
         Entry(
             "active-set",

@@ -40,6 +40,21 @@ class MembershipOutcome(Outcome):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class CopyOutcome(Outcome):
+    """A copy of the model, by what it answers on a graph of the adversary's own.
+
+    Attributes:
+        edge_index: the edges that it was asked and made with, int64 [2, E'] on the adversary's nodes.
+        classes: what it answers for each of these nodes, int64 [n].
+        notes: plain values for the report.
+    """
+
+    edge_index: Tensor
+    classes: Tensor
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class FlipSet:
     """Edges toggled at one budget: pair keys min * N + max (arcs: u * N + v), int64 [k], k <= budget."""
 

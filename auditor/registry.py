@@ -187,6 +187,8 @@ class ProbeEntry:
             name. Empty for a probe of any target.
         tries: whether its seeds are tries of one adversary on the same weights, so that the worst one is the result.
         deterministic: whether it draws nothing, so that one cell says all.
+        asks: a key of `[access]` without which it has nothing to ask; then it is left out of plans unless asked for by
+            name. Empty for a probe that needs none.
         may_lack: capabilities whose lack its harness judges itself: where nothing can happen, no search is needed.
         version: raised when results of the probe change meaning; part of every cell key.
         rng_name: the name of its random streams, fixed for ever; its id at birth where it is empty.
@@ -207,6 +209,7 @@ class ProbeEntry:
     defenses: tuple[str, ...] = ()
     tries: bool = False
     deterministic: bool = False
+    asks: str = ""
     may_lack: tuple[str, ...] = ()
     version: str = "1"
     rng_name: str = ""

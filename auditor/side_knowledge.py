@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from auditor.errors import ConfigError, nearest
@@ -26,6 +27,8 @@ class SideKnowledge:
         explanations: what is published to explain the answers: `batch` (default) or `own`, gradients that are computed
             here, or `file:explanations.npz`, see `auditor.targets.explanations`.
         explanations_sha256: of that file, so that another one asks another question; filled in where it is read.
+        sensitive: the column that must not be told: a number from 0 of x, or the name of a field of the nodes.
+        neighbours: whether the adversary also sees the columns of each node's neighbours (inference of that column).
     """
 
     labels: str = "all"
@@ -36,6 +39,8 @@ class SideKnowledge:
     queries: str = "all"
     explanations: str = "batch"
     explanations_sha256: str = ""
+    sensitive: str | int | None = None
+    neighbours: bool = False
 
     def __post_init__(self) -> None:
         if self.labels not in ("all", "train", "none"):
@@ -53,6 +58,15 @@ class SideKnowledge:
             raise ConfigError(
                 f'[access] explanations is {form!r}; expected "batch", "own" or "file:explanations.npz". '
                 f"{nearest(str(form), EXPLANATIONS)}".rstrip()
+            )
+        if not isinstance(self.neighbours, bool):
+            raise ConfigError(f"[access] neighbours is {self.neighbours!r}; expected true or false.")
+        column = self.sensitive
+        if column is not None and not (
+            (_is_number(column) and isinstance(column, int) and column >= 0) or (isinstance(column, str) and column)
+        ):
+            raise ConfigError(
+                f"[access] sensitive is {column!r}; expected the number of a column, from 0, or the name of a field."
             )
         digits = self.served_digits
         if digits is not None and not (_is_number(digits) and isinstance(digits, int) and digits >= 1):
@@ -77,6 +91,13 @@ class SideKnowledge:
     def explained(self) -> str:
         """What explanations are, without the path of a file."""
         return self.explanations_sha256 or self.explanations
+
+
+UNSAID: Mapping[str, str] = {
+    "sensitive": "nobody named the column that is sensitive; write sensitive = 3 under [access] (a column of x, from "
+    "0), or the name of a field of the nodes",
+}
+"""Keys without which a probe has nothing to ask, and how to say them."""
 
 
 def _is_number(value: object) -> bool:

@@ -20,6 +20,7 @@ from auditor.errors import AccessError
 from auditor.registry import Access as Access
 from auditor.side_knowledge import SideKnowledge as SideKnowledge
 from auditor.targets.explanations import explanations
+from auditor.targets.own_queries import OwnQueries
 from auditor.targets.queries import Queries, open_queries
 from auditor.targets.relaxation import Relaxation, synthetic_graph
 from auditor.targets.target import ModelHandle, Target
@@ -126,6 +127,15 @@ class View:
         return self._held.get("alone")
 
     @property
+    def own_queries(self) -> OwnQueries:
+        """The model on a graph of the adversary's own (access `own-queries`)."""
+        return self._take("own_queries", Access.OWN_QUERIES, OwnQueries)
+
+    def with_own_queries(self, queries: OwnQueries) -> View:
+        """The same view with other answers, or fewer of them (access `own-queries`)."""
+        return replace(self, _held={**self._held, "own_queries": queries})
+
+    @property
     def references(self) -> References:
         """Models of the same recipe (access `references`)."""
         return self._take("references", Access.REFERENCES, References)
@@ -201,10 +211,12 @@ def grant_privacy(
     *,
     attacked: Tensor | None = None,
     references: References | None = None,
+    with_own_graph: bool = False,
 ) -> View:
     """A privacy View: no field equals or encodes the private edges.
 
-    References are made by the harness that grants them.
+    References are made by the harness that grants them. Own queries (access `own-queries`) are about nodes alone, or,
+    `with_own_graph`, about a graph of nodes that the model was not trained on.
 
     Raises:
         AccessError: `graph` was asked for; privacy attacks are never granted it.
@@ -236,8 +248,11 @@ def grant_privacy(
         held["is_coarse"] = bool(digits) or target.is_coarse
     if Access.QUERIES in access:
         held["query"] = open_queries(target, outputs=side.outputs, digits=side.served_digits)
-    if Access.OWN_QUERIES in access:
-        held["alone"] = serve_alone(target, side) if side.asks_own and side.features else None
+    if Access.OWN_QUERIES in access and side.asks_own:
+        if with_own_graph:
+            held["own_queries"] = own_queries(target, side, rng)
+        else:
+            held["alone"] = serve_alone(target, side) if side.features else None
     if Access.REFERENCES in access:
         held["references"] = references
     if Access.EMBEDDINGS in access:
@@ -345,6 +360,27 @@ def serve_alone(target: Target, side: SideKnowledge) -> Tensor | None:
 def _as_served(logits: Tensor, side: SideKnowledge) -> Tensor:
     answer = logits.double() if side.outputs == "logits" else log_probabilities(logits).exp()
     return answer if side.served_digits is None else answer.round(decimals=side.served_digits)
+
+
+def own_queries(target: Target, side: SideKnowledge, rng: np.random.Generator) -> OwnQueries:
+    """The model on the graph of an adversary who holds the nodes that are neither training nor validation items.
+
+    A random half of them, of those with a label, may be asked about: what a copy is worth is seen on the others.
+    """
+    held = ~(target.split.train | target.split.val)
+    ids = torch.nonzero(held).flatten()
+    labelled = np.flatnonzero(target.graph.labelled[ids].numpy())
+    nodes = torch.from_numpy(rng.permutation(labelled)[: ids.numel() // 2])
+    graph = target.graph.induced(ids)
+    handle = target.with_nodes(ids)
+
+    def answers(edge_index: Tensor) -> Tensor:
+        with torch.no_grad():
+            return _as_served(handle.logits(graph.x, edge_index), side)
+
+    blank = replace(graph, y=torch.zeros_like(graph.y))
+    is_coarse = target.is_coarse or side.served_digits is not None
+    return OwnQueries(ids, blank, nodes, answers, outputs=side.outputs, is_coarse=is_coarse)
 
 
 def uniform_pairs(num_nodes: int, count: int, rng: np.random.Generator) -> Tensor:

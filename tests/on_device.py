@@ -27,6 +27,7 @@ CASES = {
     "ensemble-outputs": ("gcn", ""),
     "ensemble-all": ("gcn", ""),
     "influence": ("gcn", ""),
+    "extraction": ("gcn", ""),
     "graphmi": ("gcn", ""),
     "graphmi:form=dense": ("gcn", ""),
     "structure-evasion": ("gcn", ""),

@@ -19,6 +19,7 @@ FIELDS = {
     "outputs": Access.POSTERIORS,
     "served_digits": Access.POSTERIORS,
     "alone": Access.OWN_QUERIES,
+    "own_queries": Access.OWN_QUERIES,
     "references": Access.REFERENCES,
     "query": Access.QUERIES,
     "model": Access.WEIGHTS,

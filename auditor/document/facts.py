@@ -146,6 +146,43 @@ class MemberFacts(Model):
     low_fpr: LowFpr | None = None
 
 
+class Copy(Model):
+    """A copy of the model, made from its answers.
+
+    Attributes:
+        structure: edges that the adversary has among its nodes: `own`, `knn` or `none`.
+        learned: what it learns from: `posteriors` or `labels`.
+        budget: nodes asked about, as a share of those that may be.
+        answers: nodes asked about.
+        accuracy, copy_accuracy: share of the judged nodes with a label that the model and the copy answer right.
+    """
+
+    kind: Literal["copy"] = "copy"
+    structure: str
+    learned: str
+    budget: float
+    answers: int
+    accuracy: Number = None
+    copy_accuracy: Number = None
+
+
+class Attribute(Model):
+    """A sensitive column told from answers.
+
+    Attributes:
+        column: as the user named it.
+        about: `binary`, `classes` or `number`.
+        known: share of the nodes whose value the adversary knows.
+        knowledge: what else it holds besides the answers (`features`, `labels`, `neighbours`).
+    """
+
+    kind: Literal["attribute"] = "attribute"
+    column: str
+    about: Literal["binary", "classes", "number"]
+    known: float
+    knowledge: tuple[str, ...] = ()
+
+
 NoEdgeFree = Literal["", "no-recipe", "failed", "not-better", "edges-unused"]
 """Why there is no model trained without edges: no recipe to train it by; its training failed; it was no better than
 always naming the commonest class, on the validation items; or the model itself is one, since no edge can change an
@@ -431,6 +468,8 @@ class ClaimFacts(Model):
 Facts = Annotated[
     LinkFacts
     | MemberFacts
+    | Copy
+    | Attribute
     | Robust
     | BudgetCurve
     | Group

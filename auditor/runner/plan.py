@@ -17,6 +17,7 @@ from auditor.parameters import build
 from auditor.records import Model
 from auditor.registry import LACKING, ProbeEntry, Profile, lack_of
 from auditor.runner.plain import Edits
+from auditor.side_knowledge import UNSAID
 
 if TYPE_CHECKING:
     from auditor.probe import Registered
@@ -176,16 +177,26 @@ def plan(
     A probe that draws nothing has one cell, whatever the seeds.
 
     Raises:
-        ConfigError: a parameter that neither the harness nor any attack of the probe declares, or of the wrong type.
+        ConfigError: a parameter that neither the harness nor any attack of the probe declares, or of the wrong type; a
+            sensitive column that is not there.
     """
+    from auditor.data.sensitive import sensitive_column
+
+    if side.sensitive is not None:
+        sensitive_column(target.graph, side.sensitive)  # a column that is not there is told before anything runs
     data = target.graph.digest()
     cells = []
     own = registry.parse_spec(arm if target.defense is None else target.defense.spec)[0]
     for request in requests:
         if request.entry.defenses and own not in request.entry.defenses and not request.named:
             continue  # it probes what another defence ships: nothing that this target has could be at stake
+        unsaid = request.entry.asks if request.entry.asks and getattr(side, request.entry.asks) is None else ""
+        if unsaid and not request.named:
+            continue  # the user has named nothing that it could ask about
         attacks, _params = build_attacks(request.entry, request.params)
         skip, lacks = _reason_to_skip(target, request.entry, attacks)
+        if unsaid and not skip:
+            skip = UNSAID[unsaid]
         cells += [
             PlannedCell(
                 spec=request.spec,

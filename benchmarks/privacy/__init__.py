@@ -12,8 +12,11 @@ def targets(folder: Path) -> list[list[str]]:
 
 def commands(folder: Path) -> dict[str, list[str]]:
     """Title and module with arguments of each benchmark."""
+    extraction = "benchmarks.privacy.extraction"
     return {
         "Influence queries": ["benchmarks.privacy.influence"],
         "Links by likeness of answers, embeddings and explanations": ["benchmarks.privacy.similarity"],
         "Membership of nodes": ["benchmarks.privacy.membership"],
+        "Model extraction": [extraction],
+        "Model extraction from labels alone": [extraction, "--param", "answers=labels", "budgets=25"],
     }

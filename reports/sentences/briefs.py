@@ -8,7 +8,9 @@ from typing import Final
 
 from auditor.document import Result
 from auditor.document.facts import (
+    Attribute,
     Confidence,
+    Copy,
     Damage,
     Detection,
     Group,
@@ -244,6 +246,46 @@ def beside_outsiders(low: LowFpr) -> tuple[Shares, str]:
     share = Shares.comparing(low.attack.value, beside, low.fpr)
     others = "" if beside is None else f"without the model {share.bare(beside)}, "
     return share, f"{others}blindly {share.bare(low.chance)}"
+
+
+# ---- copies ---------------------------------------------------------------------------------------------------------
+
+
+def copied(result: Result, item: str) -> Figure:
+    """Answers on which a copy agrees with the model, beside what is trained without any."""
+    facts, control = result.facts, result.control
+    if not isinstance(facts, Copy) or control is None:
+        return _beside(result, item)
+    own, beside = result.own.value, control.estimate.value
+    share = Shares.comparing(own, beside, n=result.estimate.n)
+    made = f"a copy made from {count(facts.answers, 'answer')}"
+    other = f"{names.control(control.name)} {share.bare(beside)}"
+    return Figure(
+        share(own),
+        f"answers are the same from {made}; {other}",
+        f"{made} agrees with the model on {share(own, 'answer')}; {other}",
+    )
+
+
+# ---- sensitive columns ----------------------------------------------------------------------------------------------
+
+
+def attribute(result: Result, item: str) -> Figure:
+    """How well a column is guessed with the answers, and without them."""
+    facts, control = result.facts, result.control
+    if not isinstance(facts, Attribute) or control is None:
+        return _beside(result, item)
+    own, beside = result.own.value, control.estimate.value
+    share = Shares.comparing(own, beside, n=result.estimate.n if facts.about == "classes" else 0)
+    column, of, without = f"column {facts.column}", share(own), f"without them {share.bare(beside)}"
+    if facts.about == "binary":
+        pair = f"a {item} with the higher value of {column} is told from one with the lower"
+        times = f"{share.bare(own)} times in {digits(share.of)}"
+        return Figure(of, f"times {pair} with the answers; {without}", f"with the answers {pair} {times}; {without}")
+    what = f"values of {column} are guessed right"
+    if facts.about == "number":
+        what = f"of the variance of {column} is explained"
+    return Figure(of, f"{what} with the answers; {without}", f"with the answers {of} {what}; {without}")
 
 
 # ---- edits ----------------------------------------------------------------------------------------------------------

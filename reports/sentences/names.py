@@ -31,7 +31,7 @@ CELLS: Final = {"ok": "ran", "skipped": "does not apply", "error": "broke off", 
 """How a test ended."""
 CHECKS: Final = {"pass": "passed", "warn": "warns", "fail": "failed", "not_checked": "not checked"}
 
-NO_TEST: Final = ("hidden attributes", "copying", "added nodes", "poisoned training")
+NO_TEST: Final = ("added nodes", "poisoned training")
 """What people ask of a model that this version has no test for."""
 
 ASKED: Final[Mapping[Question, str]] = {
@@ -66,6 +66,7 @@ _HOLDERS = {
     "explanations": "explanations",
     "features": "node features",
     "labels": "labels",
+    "neighbours": "the features of neighbours",
     "density": "the edge density",
     "graph": "the graph",
     "released": "the released model",
@@ -82,6 +83,10 @@ _CONTROLS = {
     "features+labels+mlp": "features, labels and a network without edges",
     "features-standardised+labels+mlp": "features, labels and a network without edges",
     "chance": "a blind guess",
+    "without-answers/both": "the same guess without the answers",
+    "without-answers/linear": "a linear guess without the answers",
+    "without-answers/trees": "a guess by trees without the answers",
+    "label-trained": "the same network trained on true labels",
     "untrained": "the same attack on an untrained model",
     "blind": "a guess from features, class and degree",
     "difficulty": "how easy it is for other models",
@@ -106,6 +111,8 @@ _COLUMNS = {
     ("utility", "poisoned_accuracy"): "right if poisoned",
     ("robustness", "robust_accuracy"): "right after edits",
     ("privacy", "headroom"): "links given away",
+    ("privacy", "fidelity"): "answers copied",
+    ("privacy", "attribute"): "sensitive column told",
     ("shift", "worst_group_accuracy"): "weakest group",
     ("shift", "accuracy"): "mild damage",
 }

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 
 from auditor.document import Control, Result
 from auditor.document.facts import (
+    Attribute,
     BudgetCurve,
     Confidence,
+    Copy,
     Damage,
     Decorrelation,
     Detection,
@@ -152,6 +154,52 @@ def _exposed(result: Result, facts: MemberFacts, item: str) -> str:
         f"of the {count(facts.members, f'training {item}')} with {where} {share(own)} are found; "
         f"of its {digits(facts.others)} outsiders {share.bare(beside)} are falsely accused"
     )
+
+
+# ---- copies ---------------------------------------------------------------------------------------------------------
+
+
+def copied(result: Result, item: str) -> str:
+    """Answers on which a copy agrees with the model, beside what is trained without any."""
+    facts = result.facts
+    if not isinstance(facts, Copy) or result.control is None:
+        return plain(result)
+    own, beside = _sides(result)
+    share = Shares.comparing(own, beside, n=result.estimate.n)
+    edges = {"knn": f" and edges made up between like {item}s", "none": " and no edge"}
+    text = (
+        f"made from {count(facts.answers, 'answer')}{edges.get(facts.structure, '')}, a copy agrees with the model on "
+    )
+    return f"{text}{share(own, f'other {item}')}; {names.control(result.control.name)} on {share.bare(beside)}"
+
+
+# ---- sensitive columns ----------------------------------------------------------------------------------------------
+
+
+def attribute(result: Result, item: str) -> str:
+    """How well a column is told with the answers, and by the best guess without them."""
+    facts = result.facts
+    if not isinstance(facts, Attribute) or result.control is None:
+        return plain(result)
+    own, beside = _sides(result)
+    share = Shares.comparing(own, beside, n=result.estimate.n if facts.about == "classes" else 0)
+    known = Shares.comparing(facts.known)(facts.known, item)
+    if facts.about == "binary":
+        text = (
+            f"shown a {item} with the higher value and one with the lower, it tells which is which {_times(share, own)}"
+        )
+    elif facts.about == "classes":
+        text = f"it guesses the value of {share(own, item)} right"
+    else:
+        text = f"it explains {share(own)} of the variance"
+    return f"{text}; the best guess without the answers {share.bare(beside)} (where the value of {known} is known)"
+
+
+def tells(result: Result, item: str) -> str:
+    """S of a sensitive column."""
+    facts = result.facts
+    column = f"column {facts.column}" if isinstance(facts, Attribute) else "a sensitive column"
+    return f"anyone who receives the answers can guess {column} of other {item}s better than without them"
 
 
 # ---- edits ----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ Both are functions of a result and its typed facts. A finding of a plug-in has t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from auditor import registry
@@ -20,6 +20,7 @@ from reports.sentences.numbers import FOUND, OWNER, Sides, difference_cell
 from reports.sentences.pictures import INSIDER
 
 ANYONE = "anyone who receives the {answers}"
+OWN_ASKER = "anyone who may ask about nodes of their own"
 HOLDER = "whoever holds the model file"
 ASKER = "anyone who may ask again with changed features"
 INFORMED = "whoever holds the {file}, features and labels"
@@ -130,6 +131,7 @@ OTHER: Final = Template(pictures.other, pictures.plain, "Find out what is behind
 _TEMPERATURE = Remedy("temperature", "Minutes; no class changes.")
 _COARSE = Remedy("coarse-outputs:digits=1", "Seconds; no class changes, and the answers say less.", of="posteriors")
 _LABELS = Remedy("coarse-outputs:labels-only=true", "Seconds; no class changes, and the answers are classes alone.")
+_LABELS_PERHAPS = replace(_LABELS, compares=True)
 _JOINT = Remedy("joint-cluster", "Trains the model anew; it may not help.", compares=True)
 
 
@@ -206,6 +208,34 @@ TEMPLATES: Final[Mapping[str, Template]] = {
             _few_or("Links read from what queries change"),
             briefs.links("queries"),
             (_LABELS,),
+        ),
+    ),
+    "privacy-extraction": Template(
+        _said(f"{OWN_ASKER} can copy the model more closely than true labels of the same nodes allow"),
+        pictures.copied,
+        "Limit and log how many answers one client gets, and serve labels.",
+        FOUND,
+        "node of its own",
+        brief=Brief(
+            OWN_ASKER,
+            "the model is not to be copied",
+            _said("A copy made from the answers"),
+            briefs.copied,
+            (_LABELS_PERHAPS,),
+        ),
+    ),
+    "privacy-attribute": Template(
+        pictures.tells,
+        pictures.attribute,
+        "Serve labels or fewer digits and audit again; train without that column where it is not needed.",
+        FOUND,
+        "node",
+        brief=Brief(
+            ANYONE,
+            "that column is confidential",
+            _said("A sensitive column guessed from the answers"),
+            briefs.attribute,
+            (_COARSE,),
         ),
     ),
     "robustness-structure": Template(

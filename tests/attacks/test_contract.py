@@ -58,6 +58,7 @@ FAST: dict[str, dict[str, str]] = {
     "ensemble-outputs": LINKS,
     "ensemble-all": LINKS,
     "influence": LINKS,
+    "extraction": {"budgets": "25", "epochs": "40"},
     "partition-leak": LINKS,
     "prototype-membership": {"draws": "2", "replicates": "50"},
     "membership-threshold": {"replicates": "50"},
@@ -106,7 +107,9 @@ def targets() -> Callable[[str], Target]:
 def make_view(family: str, target: Target, access: frozenset[Access], seed: int = 1) -> View:
     if family == "privacy":
         made = references(target, access) if Access.REFERENCES in access else None
-        return grant_privacy(target, access, SideKnowledge(), np.random.default_rng(seed), references=made)
+        own = access == {Access.OWN_QUERIES}
+        rng = np.random.default_rng(seed)
+        return grant_privacy(target, access, SideKnowledge(), rng, references=made, with_own_graph=own)
     return grant_graph(target, access, with_test_labels=family == "robustness")
 
 
@@ -337,7 +340,7 @@ def test_the_harness_gives_the_headline_and_raises_only_findings_on_the_registry
 def evaluated(id_: str, target: Target) -> CellResult:
     probe = PROBES[id_]
     attacks, own = build_attacks(probe, FAST.get(id_, {}))
-    cell = Cell(target, probe, attacks, own, "quick", 0, SideKnowledge(), TrainedCache())
+    cell = Cell(target, probe, attacks, own, "quick", 0, SideKnowledge(sensitive=0), TrainedCache())
     result: CellResult = registry.load_location(probe.evaluation)(cell)
     return result
 

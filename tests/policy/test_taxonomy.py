@@ -13,6 +13,7 @@ ATLAS = {
     "AML.T0024",
     "AML.T0024.000",
     "AML.T0024.001",
+    "AML.T0024.002",
     "AML.T0043.000",
     "AML.T0043.001",
 }
@@ -45,6 +46,8 @@ def test_every_attack_on_a_secret_or_on_answers_has_a_place(probe: registry.Prob
         ("privacy-membership-node", ("AML.T0024.000", "ML04", "CWE-359")),
         ("privacy-membership-graph", ("AML.T0024.000", "ML04", "CWE-359")),
         ("privacy-link-influence", ("AML.T0024.001", "ML03", "CWE-359")),
+        ("privacy-attribute", ("AML.T0024.001", "ML03", "CWE-359")),
+        ("privacy-extraction", ("AML.T0024.002", "ML05")),
         ("robustness-structure", ("AML.T0043.000", "AML.T0015", "ML01")),
         ("prototype-edit", ("AML.T0043.000", "AML.T0015", "ML01")),
         ("prototype-membership", ("AML.T0024.000", "ML04", "CWE-359")),

@@ -26,10 +26,12 @@ from auditor.document import (
 from auditor.document import codes as why
 from auditor.document.facts import (
     Accounted,
+    Attribute,
     Bound,
     BudgetCurve,
     ClaimFacts,
     Confidence,
+    Copy,
     Decorrelation,
     Detection,
     Facts,
@@ -55,6 +57,7 @@ GOLDEN = Path(__file__).parent / "golden" / "sentences.txt"
 FINDINGS = (*TEMPLATES, "dp-claim", "plug-in-finding")
 UNTIL = datetime.date(2027, 6, 30)
 
+FIDELITY = Metric("fidelity", "share", "higher", "accuracy")
 JUMPS = Metric("jump_rate", "share", "higher", "robustness")
 FLIPS = Metric("prototype_flips_per_edge", "ratio", "higher", "other")
 NON_FINITE = Metric("non_finite_rate", "share", "higher", "non-finite")
@@ -101,6 +104,14 @@ def _confidence(confidence: float, bins: str = "") -> Confidence:
 def _detection(shifted: float) -> Detection:
     clean, damaged = Estimate(value=0.815), Estimate(value=shifted)
     return Detection(damage="edge-drop", severity="0.5", detector="msp", clean=clean, shifted=damaged)
+
+
+def _copy(structure: str) -> Copy:
+    return Copy(structure=structure, learned="posteriors", budget=0.25, answers=258, accuracy=0.8, copy_accuracy=0.79)
+
+
+def _column(about: Literal["binary", "classes", "number"]) -> Attribute:
+    return Attribute(column="7", about=about, known=0.5, knowledge=("features", "labels"))
 
 
 def _group(groups: int = 15) -> Group:
@@ -152,6 +163,37 @@ CASES: dict[str, tuple[Case, ...]] = {
             0.3521,
             ("features+labels", 0.0483),
             (asked(links(None, low=LOW)), asked(links(None, low=LOW_NOT))),
+        ),
+    ),
+    "privacy-extraction": (
+        Case(
+            FIDELITY,
+            0.941,
+            ("label-trained", 0.612),
+            (_copy("own"), _copy("own")),
+            subset="answers=25%",
+            threshold=0.25,
+        ),
+        Case(FIDELITY, 0.902, ("constant", 0.302), (_copy("none"), _copy("knn")), threshold=0.25),
+    ),
+    "privacy-attribute": (
+        Case(
+            Metric("attribute", "auc", "higher", "ranking"),
+            0.912,
+            ("without-answers/linear", 0.604),
+            (_column("binary"), _column("binary")),
+            n=2708,
+            threshold=0.25,
+        ),
+        *(
+            Case(
+                Metric("attribute", "share", "higher", "accuracy"),
+                0.832,
+                ("without-answers/both", 0.401),
+                (_column(about), _column(about)),
+                threshold=0.25,
+            )
+            for about in ("classes", "number")
         ),
     ),
     "robustness-structure": (

@@ -1,0 +1,1 @@
+"""The harness of model extraction: a copy made from answers, beside one made from labels."""
