@@ -80,6 +80,7 @@ TABLE = Table(
             touches=("edge-dependence", "graph-hygiene"),
             cost={"standard": 25, "full": 60},
             profiles=("standard", "full"),
+            asks="embeddings",
             taxon=taxonomy.LINKS,
         ),
         ProbeEntry(
@@ -92,6 +93,7 @@ TABLE = Table(
             touches=("edge-dependence", "graph-hygiene", "gradient", "output-scale", "output-kind"),
             cost={"standard": 25, "full": 60},
             profiles=("standard", "full"),
+            asks="explanations",
             taxon=taxonomy.LINKS,
         ),
         ProbeEntry(

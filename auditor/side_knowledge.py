@@ -24,8 +24,10 @@ class SideKnowledge:
         served_digits: decimals the service rounds to; None for exact.
         queries: what the adversary may ask besides the served answers: `served` (the served graph with one node's
             features changed), `own` (graphs of their own), `all` (default, worst case) or `none`.
-        explanations: what is published to explain the answers: `batch` (default) or `own`, gradients that are computed
-            here, or `file:explanations.npz`, see `auditor.targets.explanations`.
+        embeddings: whether the service hands out embeddings. By default it does not.
+        explanations: what is published to explain the answers: `batch` or `own`, gradients that are computed here, or
+            `file:explanations.npz`, see `auditor.targets.explanations`. None, the default, for nothing: a probe of
+            explanations that is asked for all the same takes `batch`.
         explanations_sha256: of that file, so that another one asks another question; filled in where it is read.
         sensitive: the column that must not be told: a number from 0 of x, or the name of a field of the nodes.
         neighbours: whether the adversary also sees the columns of each node's neighbours (inference of that column).
@@ -37,7 +39,8 @@ class SideKnowledge:
     outputs: str = "probs"
     served_digits: int | None = None
     queries: str = "all"
-    explanations: str = "batch"
+    embeddings: bool = False
+    explanations: str | None = None
     explanations_sha256: str = ""
     sensitive: str | int | None = None
     neighbours: bool = False
@@ -54,13 +57,14 @@ class SideKnowledge:
         if self.density is not None and not (_is_number(self.density) and 0 < self.density < math.inf):
             raise ConfigError(f"[access] density is {self.density!r}; expected a mean degree above 0.")
         form = self.explanations
-        if not isinstance(form, str) or (form not in EXPLANATIONS and not form.startswith(FILE)):
+        if form is not None and not (isinstance(form, str) and (form in EXPLANATIONS or form.startswith(FILE))):
             raise ConfigError(
                 f'[access] explanations is {form!r}; expected "batch", "own" or "file:explanations.npz". '
                 f"{nearest(str(form), EXPLANATIONS)}".rstrip()
             )
-        if not isinstance(self.neighbours, bool):
-            raise ConfigError(f"[access] neighbours is {self.neighbours!r}; expected true or false.")
+        for name in ("embeddings", "neighbours"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise ConfigError(f"[access] {name} is {value!r}; expected true or false.")
         column = self.sensitive
         if column is not None and not (
             (_is_number(column) and isinstance(column, int) and column >= 0) or (isinstance(column, str) and column)
@@ -85,19 +89,25 @@ class SideKnowledge:
     @property
     def explanations_file(self) -> str:
         """Path of the file that explanations come from; empty where they are computed."""
-        return self.explanations.removeprefix(FILE) if self.explanations.startswith(FILE) else ""
+        form = self.explanations or ""
+        return form.removeprefix(FILE) if form.startswith(FILE) else ""
 
     @property
     def explained(self) -> str:
         """What explanations are, without the path of a file."""
-        return self.explanations_sha256 or self.explanations
+        return self.explanations_sha256 or self.explanations or EXPLANATIONS[0]
+
+    def says(self, key: str) -> bool:
+        """Whether the user said what `key` stands for: no None, and no refusal."""
+        value = getattr(self, key)
+        return value is not None and value is not False
 
 
 UNSAID: Mapping[str, str] = {
     "sensitive": "nobody named the column that is sensitive; write sensitive = 3 under [access] (a column of x, from "
     "0), or the name of a field of the nodes",
 }
-"""Keys without which a probe has nothing to ask, and how to say them."""
+"""Keys without which a probe has nothing to ask even where it is asked for by name, and how to say them."""
 
 
 def _is_number(value: object) -> bool:

@@ -190,13 +190,13 @@ def plan(
     for request in requests:
         if request.entry.defenses and own not in request.entry.defenses and not request.named:
             continue  # it probes what another defence ships: nothing that this target has could be at stake
-        unsaid = request.entry.asks if request.entry.asks and getattr(side, request.entry.asks) is None else ""
+        unsaid = request.entry.asks if request.entry.asks and not side.says(request.entry.asks) else ""
         if unsaid and not request.named:
-            continue  # the user has named nothing that it could ask about
+            continue  # nobody said that there is anything that it could ask about
         attacks, _params = build_attacks(request.entry, request.params)
         skip, lacks = _reason_to_skip(target, request.entry, attacks)
         if unsaid and not skip:
-            skip = UNSAID[unsaid]
+            skip = UNSAID.get(unsaid, "")
         cells += [
             PlannedCell(
                 spec=request.spec,
