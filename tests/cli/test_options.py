@@ -195,3 +195,10 @@ def test_options_of_a_run_beside_arithmetic_are_refused(option: tuple[str, ...])
     done = CliRunner().invoke(app, [*asked, *option])
     assert isinstance(done.exception, UsageError) or done.exit_code == 2
     assert option[0] in str(done.exception) + done.output
+
+
+@pytest.mark.parametrize("verb", ["run", "check", "compare"])
+def test_an_option_given_twice_is_refused(tmp_path: Path, verb: str) -> None:
+    played = inside(verb, ".", "--only", "strata", "--only", "corruption", cwd=tmp_path)
+    assert played.returncode == 2
+    assert "--only is given 2 times" in played.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,24 @@ def test_named_probe_runs_even_where_the_profile_leaves_it_out() -> None:
     assert "graphmi" not in {r.entry.id for r in choose_probes(profile="quick")}
     (named,) = choose_probes(only="graphmi", profile="quick")
     assert named.named
+
+
+@pytest.mark.parametrize(
+    ("probe", "said"),
+    [
+        ("embedding-similarity", {"embeddings": True}),
+        ("explanation-similarity", {"explanations": "own"}),
+        ("attribute-inference", {"sensitive": 0}),
+    ],
+)
+def test_what_is_not_said_to_be_handed_out_is_attacked_by_name_alone(probe: str, said: dict[str, Any]) -> None:
+    def planned(side: SideKnowledge, only: str = "") -> dict[str, str]:
+        cells = plan(toy_target(), choose_probes(only=only), seeds=(0,), profile="standard", side=side)
+        return {cell.entry.id: cell.skip for cell in cells}
+
+    assert probe not in planned(PUBLIC)
+    assert planned(SideKnowledge(**said))[probe] == ""
+    assert ("nobody named" in planned(PUBLIC, probe)[probe]) == (probe == "attribute-inference")
 
 
 def test_unknown_parameter_offers_the_nearest() -> None:
