@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import math
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,18 @@ from tests.golden.table import Table
 DATA = Path(__file__).parent / "data"
 VERSIONS = ("torch", "numpy", "scipy", "scikit-learn")
 SAME_MACHINE, OTHER_MACHINE = 1e-10, 1e-6
+OTHER_PATH = 0.05
+"""How far a number may move on another machine where a search or a training took another path from a last digit."""
+SUMMARIES = ("verdict", "exit code", "step")
+"""Rows that count the decisions of others."""
 MISSING = "missing"
 SHOWN = 20
 
 
 def machine() -> dict[str, str]:
     """What numbers may depend on beyond our own code."""
-    return SUMS | {name: importlib.metadata.version(name) for name in VERSIONS}
+    versions = {name: importlib.metadata.version(name) for name in VERSIONS}
+    return SUMS | versions | {"processor": _processor()}
 
 
 def write(name: str, table: Table) -> Path:
@@ -47,6 +53,38 @@ def differences(old: Table, new: Table, tolerance: float) -> list[str]:
         for key in sorted({*before, *after})
         if not _equal(before.get(key, MISSING), after.get(key, MISSING), tolerance)
     ]
+
+
+def differences_elsewhere(old: Table, new: Table) -> list[str]:
+    """What differs from a table of another machine, though it may not.
+
+    Even with one order of sums a processor's own last digits sometimes send a search or a training another way. There
+    numbers may move within `OTHER_PATH`, and with them the decisions on that row and those that count it. Everything
+    else is as it was: which rows there are, and every row whose numbers did not move.
+    """
+    apart = {key for key in old.keys() & new.keys() if differences({key: old[key]}, {key: new[key]}, OTHER_MACHINE)}
+    moved = {key for key in apart if _moved(old[key], new[key])}
+    excused = moved | {key for key in apart if moved and any(word in key for word in SUMMARIES)}
+    kept_old, kept_new = ({key: row for key, row in table.items() if key not in excused} for table in (old, new))
+    return differences(kept_old, kept_new, OTHER_MACHINE)
+
+
+def _moved(old: Any, new: Any) -> bool:
+    """Whether numbers of a row moved, each of them a little."""
+    before, after = dict(_flat(old)), dict(_flat(new))
+    pairs = [(before[key], after[key]) for key in before.keys() & after.keys() if isinstance(before[key], float)]
+    numbers = [(one, other) for one, other in pairs if isinstance(other, float)]
+    is_apart = any(not _equal(one, other, OTHER_MACHINE) for one, other in numbers)
+    return is_apart and all(abs(one - other) <= OTHER_PATH for one, other in numbers)
+
+
+def _processor() -> str:
+    """Vendor, family, model and stepping, where the system tells."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+    facts = dict(reversed([[word.strip() for word in line.split(":", 1)] for line in lines if ":" in line]))
+    known = [facts[name] for name in ("vendor_id", "cpu family", "model", "stepping") if name in facts]
+    return " ".join(known) or platform.machine()
 
 
 def _json(value: object) -> str:
