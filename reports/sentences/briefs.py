@@ -189,30 +189,38 @@ def ranked(found: str, other: str = "a random pair") -> Drawn:
 
 
 def member_label(item: str) -> Words:
-    """`Training nodes told from others (0-hop), few false accusations`."""
+    """`Training nodes told from others (about nodes without links), few false accusations`."""
 
     def label(result: Result, _item: str) -> str:
-        facts = result.facts
-        how = asked(facts) if isinstance(facts, MemberFacts) else ""
+        how = asked(result)
         few = ", few false accusations" if result.question == "low-fpr" else ""
-        return f"Training {plural(item)} told from others{f' {how}' if how else ''}{few}"
+        return f"Training {plural(item)} told from others{f' ({how})' if how else ''}{few}"
 
     return label
 
 
-def asked(facts: MemberFacts) -> str:
-    """How the model was asked, in words; empty where there is one way."""
-    ways = {"0-hop": "asked without links", "full": "by the served answers"}
-    return ways.get(facts.query, {"lira": "beside other models", "threshold": "by confidence"}.get(facts.attack, ""))
+_SIMILAR: Final = "beside models of the same recipe"
+_ASKED: Final = {"0-hop": "answers about nodes without links", "full": "served answers"}
+_BESIDE: Final = {"threshold": "", "lira": _SIMILAR}
+
+
+def asked(result: Result) -> str:
+    """What is looked at, and beside what: `answers about nodes without links, beside models of the same recipe`."""
+    facts = result.facts
+    if not isinstance(facts, MemberFacts):
+        return ""
+    beside = _BESIDE.get(facts.attack, _SIMILAR if "references" in result.access else "")
+    return ", ".join(filter(None, (_ASKED.get(facts.query, "answers"), beside)))
 
 
 def members(item: str) -> Drawn:
     """Members found at few false accusations, or how often one is told from another."""
 
     def figure(result: Result, _item: str) -> Figure:
-        facts = result.facts
+        facts, how = result.facts, asked(result)
+        by = f"by {how}: " if how else ""
         if isinstance(facts, MemberFacts) and facts.rivals:
-            return _told(facts.rivals[0], item)
+            return _told(facts.rivals[0], item, by)
         if not isinstance(facts, MemberFacts) or facts.low_fpr is None:
             return ranked(f"training {item}", f"another {item}")(result, item)
         low = facts.low_fpr
@@ -221,22 +229,22 @@ def members(item: str) -> Drawn:
         found = share(low.attack.value)
         return Figure(
             found,
-            f"training {plural(item)} are found {alarm}; {compared}",
-            f"{alarm}, {found} training {plural(item)} are found; {compared}",
+            f"{by}training {plural(item)} are found {alarm}; {compared}",
+            f"{by}{alarm}, {found} training {plural(item)} are found; {compared}",
         )
 
     return figure
 
 
-def _told(rival: Rival, item: str) -> Figure:
+def _told(rival: Rival, item: str, by: str) -> Figure:
     own, beside = rival.with_model.value, rival.without_model.value
     share = Shares.comparing(own, beside)
     times = f"{share.bare(own)} of {digits(share.of)}"
     than = f"{'blindly' if rival.control == 'chance' else 'without the model'} {share.bare(beside)}"
     return Figure(
         times,
-        f"times the training {item} is told from another; {than}",
-        f"the training {item} is told from another {times} times; {than}",
+        f"times {by}the training {item} is told from another; {than}",
+        f"{by}the training {item} is told from another {times} times; {than}",
     )
 
 

@@ -124,7 +124,7 @@ def members(result: Result, item: str) -> str:
         return _ranked(result, f"training {item}", f"another {item}")
     if result.estimate.value is None and facts.needed is not None:
         return f"{count(facts.others, f'outside {item}')} are too few, {digits(facts.needed)} are needed"
-    how = f"{asked(facts)}, " if asked(facts) else ""
+    how = f"by {asked(result)}, "
     if facts.group and result.unit == "share":
         return f"{how}{_exposed(result, facts, item)}"
     if facts.low_fpr is not None:

@@ -72,7 +72,18 @@ def steps(audit: Audit, results: Iterable[Result]) -> list[Step]:
     checks = (*audit.validity, *(row for cell in audit.cells for row in cell.validity))
     if any(row.status == "fail" for row in checks):
         done.append(Step(MEND))
-    return [*done, *_settling(audit, results, item), *last.values()]
+    return _once([*done, *_settling(audit, results, item), *last.values()])
+
+
+def _once(found: Iterable[Step]) -> list[Step]:
+    """Steps of equal commands are one, in the words of the first."""
+    kept: dict[tuple[str, ...] | str, Step] = {}
+    for step in found:
+        before = kept.setdefault(step.commands or step.text, step)
+        kept[step.commands or step.text] = replace(
+            before, findings=tuple(dict.fromkeys((*before.findings, *step.findings)))
+        )
+    return list(kept.values())
 
 
 def _repairing(audit: Audit, result: Result, item: str) -> Step | None:
