@@ -63,7 +63,8 @@ def measured(case: str, device: str) -> tuple[Measured, ...]:
         target = target_of(arch).on(device)
         if defense:
             target = make_defense(defense).fit(target, DefenseTask(0, TrainedCache()))
-        job = Job(path="", only=case.partition(" of ")[0], profile="quick", side={"sensitive": 0})
+        side = {"sensitive": 0} if target.task.level == "node" else {}
+        job = Job(path="", only=case.partition(" of ")[0], profile="quick", side=side)
         bench = Bench.of(target, job)
         found = list(bench.run(bench.cells, Silent(), _Loud()))
     assert found

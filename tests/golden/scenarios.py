@@ -125,6 +125,17 @@ def policy(folder: Path) -> None:
     )
 
 
+def granted(folder: Path) -> None:
+    """`audit.toml`: the model that was trained beside it, and an adversary who holds more than is usual."""
+    (folder / "audit.toml").write_text(
+        '[target]\nname = "granted"\nweights = "target/model.safetensors"\n\n'
+        '[model]\nclass = "GCN"\nin_channels = 24\nout_channels = 3\nhidden_channels = 8\nnum_layers = 2\n\n'
+        '[data]\npath = "nodes.npz"\nsplit = "file:target/split.npz"\ntransform = "row-normalize"\n\n'
+        '[access]\nembeddings = true\nexplanations = "own"\nsensitive = 0\nneighbours = true\n',
+        encoding="utf-8",
+    )
+
+
 # --- the scenarios --------------------------------------------------------------------------------------------------
 
 TRAIN = "train --data nodes.npz --hidden 8 --split random:0.42/0.08/0.5"
@@ -155,6 +166,15 @@ SCENARIOS: Mapping[str, Scenario] = {
         ),
         audits=("run",),
         files=(nodes,),
+    ),
+    "granted": Scenario(
+        (
+            f"{TRAIN} --epochs 40 -o target",
+            f"run audit.toml -o run --profile quick --seeds 0 --only embedding-similarity:{FEW_LINKS},"
+            f"explanation-similarity:{FEW_LINKS},attribute-inference:replicates=50,extraction:budgets=25 {QUIET}",
+        ),
+        audits=("run",),
+        files=(nodes, granted),
     ),
     "gate": Scenario(
         (
@@ -267,7 +287,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
 }
 
-RUNS = ("demo", "ensembles", "claim-static", "claim-run")
+RUNS = ("demo", "ensembles", "granted", "claim-static", "claim-run")
 JUDGED = ("node", "diff", "gate", "graph", "repair")
 COMPARISONS = ("compare", "compare-seeds", "clusters")
 """The scenarios of each test file: one file is one worker."""
