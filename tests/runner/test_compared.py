@@ -21,11 +21,12 @@ from tests.cli.program import killed
 from tests.runner.hostile import ENDS, IN_CORRUPTION, IN_FIT, hostile, in_turn
 
 pytestmark = pytest.mark.workers
-WHAT = ("--defense", "temperature", "--profile", "quick", "--only", "strata")
+WHAT = ("--defense", "temperature", "--profile", "quick")
+STRATA = (*WHAT, "--only", "strata")
 
 
-def compared(folder: Path, out: Path, *words: Any, jobs: int = 1) -> tuple[int, Audit]:
-    done = program("compare", folder, *WHAT, "--jobs", str(jobs), "-o", out, *map(str, words))
+def compared(folder: Path, out: Path, *words: Any, only: str = "strata", jobs: int = 1) -> tuple[int, Audit]:
+    done = program("compare", folder, *WHAT, "--only", only, "--jobs", str(jobs), "-o", out, *map(str, words))
     assert "Traceback" not in done.stdout + done.stderr
     return done.returncode, Report.load(out).document
 
@@ -74,8 +75,8 @@ def test_an_end_in_a_fit_leaves_the_undefended_model_and_gives_no_verdict(tmp_pa
 @pytest.mark.slow
 def test_an_end_in_a_cell_is_its_row_and_never_a_verdict(tmp_path: Path) -> None:
     last = len(ENDS)
-    target, words = in_turn(tmp_path / "t", IN_CORRUPTION, list(ENDS.values())), ("--only", "corruption")
-    code, audit = compared(target, tmp_path / "out", *words, "--seeds", ",".join(map(str, range(last))))
+    target, seeds = in_turn(tmp_path / "t", IN_CORRUPTION, list(ENDS.values())), ",".join(map(str, range(last)))
+    code, audit = compared(target, tmp_path / "out", "--seeds", seeds, only="corruption")
     assert code == 3
     found = Counter((cell.probe, cell.status) for cell in audit.cells)
     assert found["corruption", "error"] == last
@@ -115,7 +116,7 @@ def test_a_killed_comparison_goes_on_and_the_last_complete_one_stays(tmp_path: P
     target, out = hostile(tmp_path / "t"), tmp_path / "out"
     compared(target, out)
     kept = (out / "audit.json").read_bytes()
-    words, seen = (*WHAT, "--seeds", "0,1", "--jobs", "1"), 0
+    words, seen = (*STRATA, "--seeds", "0,1", "--jobs", "1"), 0
     for after, number in product((8, 12, 16), (signal.SIGKILL, signal.SIGINT)):
         if killed("compare", target, out, number, after, *words) is None:
             break
@@ -133,8 +134,8 @@ def test_a_killed_comparison_goes_on_and_the_last_complete_one_stays(tmp_path: P
 def test_what_is_finished_is_not_run_again_and_edits_are_kept_with_it(tmp_path: Path, whole: Audit) -> None:
     """The record of a comparison without its last lines is one that was killed there."""
     target, out = hostile(tmp_path / "t"), tmp_path / "out"
-    words = ("--only", "structure-evasion", "--seeds", "0,1")
-    _code, first = compared(target, out, *words)
+    seeds = ("--seeds", "0,1")
+    _code, first = compared(target, out, *seeds, only="structure-evasion")
     lines = (out / "cells.jsonl").read_bytes().splitlines(keepends=True)
     assert any(json.loads(line)["cell"]["flips"] for line in lines)
     for left in (2, 5, len(lines) - 1):
@@ -142,7 +143,7 @@ def test_what_is_finished_is_not_run_again_and_edits_are_kept_with_it(tmp_path: 
         run = json.loads((again / "run.json").read_bytes())
         (again / "run.json").write_text(json.dumps({**run, "complete": False}))
         (again / "cells.jsonl").write_bytes(b"".join(lines[:left]))
-        _code, audit = compared(target, again, *words)
+        _code, audit = compared(target, again, *seeds, only="structure-evasion")
         assert canonical(audit) == canonical(first)
         rows = [json.loads(line)["cell"]["row"] for line in (again / "cells.jsonl").read_bytes().splitlines()]
         assert {row["key"] for row in rows} == {json.loads(line)["cell"]["row"]["key"] for line in lines}
@@ -154,7 +155,7 @@ def test_the_program_itself_loads_and_runs_no_model(tmp_path: Path) -> None:
     noted = f"open({str(seen)!r}, 'a').write(f'{{os.getpid()}} ')"
     folder = hostile(tmp_path / "t", top=noted, build=noted, forward=noted)
     code = "import os, sys; from auditor.__main__ import run; run(sys.argv[1:]); print(os.getpid())"
-    words = ["compare", str(folder), *WHAT, "--jobs", "1", "-o", str(tmp_path / "out")]
+    words = ["compare", str(folder), *STRATA, "--jobs", "1", "-o", str(tmp_path / "out")]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
     (worker,) = set(seen.read_text().split())
     assert worker != done.stdout.split()[-1]
