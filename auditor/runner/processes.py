@@ -169,7 +169,10 @@ class Worker:
             with contextlib.suppress(OSError):
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
-        self.process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # A signal that came while it was asked whether it lives may have left its lock held: without a limit this
+            # would wait for ever.
+            self.process.wait(GRACE_S)
         for stream in (self.process.stdin, self.said):
             if stream is not None:
                 with contextlib.suppress(OSError):

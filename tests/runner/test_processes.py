@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -237,6 +239,15 @@ def test_what_a_model_leaves_in_the_background_ends_with_its_worker(tmp_path: Pa
             break
         time.sleep(0.1)
     assert not lives
+
+
+def test_a_worker_ends_although_a_signal_left_the_lock_of_its_process_held() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1e6)"], stdin=subprocess.PIPE)
+    worker = Worker(SimpleNamespace(), process, io.BytesIO())
+    process._waitpid_lock.acquire()  # as an exception does that comes right behind it
+    worker.end()
+    process._waitpid_lock.release()
+    assert process.wait(5) == -signal.SIGKILL
 
 
 def test_a_model_that_is_another_one_at_every_load_is_refused(tmp_path: Path) -> None:
