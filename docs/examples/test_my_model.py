@@ -35,7 +35,8 @@ def model(data: Data) -> torch.nn.Module:
 
 
 def test_answers_do_not_give_away_edges(model: torch.nn.Module, data: Data) -> None:
-    assert_no_link_leak(model, data, max_excess=0.3)
+    # Answers come from a store here: nobody can ask again with other features, as influence does.
+    assert_no_link_leak(model, data, max_excess=0.3, skip="influence")
 
 
 def test_a_few_edges_do_not_turn_it(model: torch.nn.Module, data: Data) -> None:

@@ -66,7 +66,8 @@ def test_nothing_finished_is_lost(
         if code is None:
             break
         assert code in (EXIT[number], -number)  # the latter where it came before the program could heed it
-        assert (out / "audit.json").read_bytes() == kept
+        found = (out / "audit.json").read_bytes()
+        assert found == kept or canonical(from_bytes(found)) == whole  # the latter where it was about to end anyway
         before = Counter(ran)
         ran = Counter(keys(out))
         assert not before - ran
