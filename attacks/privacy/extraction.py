@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -21,6 +21,7 @@ from auditor.probe import Attempt
 from auditor.statistics.pair_scores import is_sparse, log_posteriors
 from auditor.targets.own_queries import OwnQueries
 from auditor.targets.rng import forked_rng
+from auditor.targets.sparse_product import sparse_product
 from auditor.view import View
 
 
@@ -142,20 +143,4 @@ class _Sparse:
         self._sides = matrix, csr_array(matrix.T)
 
     def __matmul__(self, dense: Tensor) -> Tensor:
-        product: Tensor = _Product.apply(*self._sides, dense)  # type: ignore[no-untyped-call]
-        return product
-
-
-class _Product(torch.autograd.Function):
-    """matrix @ dense; the gradient of `dense` is the transpose times that of the product, the matrix has none."""
-
-    @staticmethod
-    def forward(ctx: Any, matrix: csr_array, transpose: csr_array, dense: Tensor) -> Tensor:
-        """[n, m] @ [m, k]."""
-        ctx.transpose = transpose
-        return torch.from_numpy(matrix @ dense.detach().numpy())
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, Tensor]:
-        """For `dense` alone."""
-        return None, None, torch.from_numpy(ctx.transpose @ gradient.numpy())
+        return sparse_product(*self._sides, dense)

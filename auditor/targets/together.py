@@ -28,6 +28,7 @@ from auditor.data.graph import Graph, Split
 from auditor.statistics.pair_scores import is_sparse
 from auditor.targets.forward import ForwardAdapter
 from auditor.targets.rng import forked_rng
+from auditor.targets.sparse_product import sparse_product
 
 ROOM = 2**26
 """Features of one chunk, in numbers: 256 MB."""
@@ -139,19 +140,6 @@ class _SideBySide:
         return (losses * self.share).sum()
 
 
-class _SparseProduct(torch.autograd.Function):
-    """S W for a constant sparse S, given with its transpose, and W [columns, H]."""
-
-    @staticmethod
-    def forward(ctx: Any, dense: Tensor, rows: csr_array, columns: csr_array) -> Tensor:
-        ctx.columns = columns
-        return torch.from_numpy(rows @ dense.detach().numpy())
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return torch.from_numpy(ctx.columns @ gradients[0].contiguous().numpy()), None, None
-
-
 class _StackedLinear(nn.Module):
     """K linear layers as one: weight [K, H, F], bias [K, H]; layer i reads the i-th of K equal parts of the rows."""
 
@@ -168,7 +156,7 @@ class _StackedLinear(nn.Module):
         count, width, features = self.weight.shape
         if x is self._side.x and self._side.rows is not None:
             table = self.weight.transpose(1, 2).reshape(count * features, width)
-            out: Tensor = _SparseProduct.apply(table, *self._side.rows)  # type: ignore[no-untyped-call]
+            out = sparse_product(*self._side.rows, table)
         else:
             parts = x.view(count, -1, features)
             out = torch.bmm(parts, self.weight.transpose(1, 2)).view(x.shape[0], width)
