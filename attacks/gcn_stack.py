@@ -188,10 +188,9 @@ class Rows:
 
     def without_zeros(self) -> Rows:
         """The same without the entries that are 0, most of them where few candidates have a weight."""
-        there = self.weights != 0
-        before = torch.zeros(there.numel() + 1, dtype=torch.int32)
-        torch.cumsum(there, dim=0, out=before[1:])
-        return Rows(before[self.starts], self.columns[there], self.weights[there])
+        there = torch.nonzero(self.weights).flatten()
+        starts = torch.searchsorted(there, self.starts.long(), out_int32=True)
+        return Rows(starts, self.columns.index_select(0, there), self.weights.index_select(0, there))
 
     def times(self, h: Tensor) -> Tensor:
         """The product with H [N, d], which has no gradient; three times as fast as SciPy's on two million entries."""

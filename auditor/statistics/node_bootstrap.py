@@ -24,7 +24,7 @@ Metric = Callable[[Curve], Floats]
 Memo = MutableMapping[bytes, tuple[Floats, Floats, Floats]]
 """By what a column of replicates depends on: its values [K], node replicates [J, K], pair replicates [J', K]."""
 Z = 1.96
-LANES = 16  # replicates that are added up together
+LANES = 56  # replicates that are added up together: as many as fill a line of the cache with what belongs to them
 MOST = 15  # times that a node may be drawn for the number of times of a pair to fit into a byte
 # Poisson(1) at 65,536 equally likely quantiles: twenty times faster than drawing, moments right to 1e-4.
 POISSON: Floats = stats.poisson.ppf((np.arange(2**16) + 0.5) / 2**16, 1.0)

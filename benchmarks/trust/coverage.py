@@ -33,7 +33,7 @@ from torch import Tensor
 from auditor.evaluate.links.controls import Scorer
 from auditor.evaluate.links.measure import comparisons, judged_numbers, number
 from auditor.evaluate.links.pairs import Truth, prior_pairs
-from auditor.evaluate.links.scoring import AUC, prepared, score_set
+from auditor.evaluate.links.scoring import AUC, Reference, prepared, score_set
 from benchmarks.trust.running import each
 from benchmarks.trust.settings import COVERAGE_DRAWS, SEEDS
 
@@ -143,7 +143,7 @@ def draw(number_of_draw: int) -> list[tuple[float, float, float]]:
 
         return Scorer(list(SCORERS)[place], (score,))
 
-    every = torch.from_numpy(np.stack([u, v])[:, rng.integers(u.size, size=REFERENCE_PAIRS)])
+    every = Reference(torch.from_numpy(np.stack([u, v])[:, rng.integers(u.size, size=REFERENCE_PAIRS)]))
     found = score_set(
         pairs,
         [prepared(scorer(place), pairs, every) for place in range(len(SCORERS))],

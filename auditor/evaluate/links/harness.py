@@ -36,6 +36,7 @@ from auditor.evaluate.links.scoring import (
     LOW_TPR,
     PRECISION,
     PairMetric,
+    Reference,
     Scored,
     prepared,
     score_set,
@@ -47,11 +48,12 @@ from auditor.evaluate.links.twins import (
     architecture_reference,
     counterfactuals,
     run_attack,
-    shared_rng,
+    run_rng,
     untrained_control,
 )
 from auditor.parameters import build, parameters
 from auditor.probe import Cell, CellResult, Registered
+from auditor.shared import content
 from auditor.statistics import draws
 from auditor.statistics.pair_scores import PairScore
 from auditor.targets.target import Target
@@ -102,8 +104,8 @@ def evaluate(cell: Cell) -> CellResult:
     _check_applies(cell, attack)
     asked = asked_nodes(cell, attack, settings.max_queries)
     truth = Truth.of(cell.target.private_graph)
-    knowledge = side_knowledge(cell.target, cell.side, shared_rng(cell, "view"))
-    controls = no_model_controls(knowledge, seed=draws.integer(0, HARNESS, "mlp"), shared=cell.models.shared)
+    knowledge = side_knowledge(cell.target, cell.side, run_rng("view"))
+    controls = _controls(cell, knowledge)
     access = tuple(sorted(attack.access))
     if settings.protocol == "paper":
         rows, scorer_row, outcome = paper_numbers(
@@ -175,11 +177,12 @@ def _measure_all(
     if n < MIN_NODES:
         replicates = 0
     judged = truth if asked is None else truth.near(asked.numpy())
-    prior = prior_pairs(judged, count, shared_rng(cell, "pairs"))
-    reference = knowledge.reference_pairs
+    shared, about = cell.models.shared, content(judged.keys, judged.ends, n, count)
+    prior = shared.once(("prior", about), lambda: prior_pairs(judged, count, run_rng("pairs")))
+    compared = knowledge.reference_pairs
     if asked is not None:  # of the other pairs the attack has no score, so that none of them says where one ranks
-        near = uniform_near(judged, REFERENCE_PAIRS, shared_rng(cell, "view", "near"))
-        reference = torch.from_numpy(near)
+        compared = torch.from_numpy(uniform_near(judged, REFERENCE_PAIRS, run_rng("view", "near")))
+    reference = shared.once(("reference", content(compared)), lambda: Reference(compared))
 
     def scored(
         pairs: PairSet,
@@ -189,7 +192,7 @@ def _measure_all(
         together: Sequence[tuple[int, int]] = (),
     ) -> Scored:
         # A generator in the same state each time: all sets share their node replicates.
-        rng, memo = shared_rng(cell, "bootstrap"), cell.models.replicates
+        rng, memo = run_rng("bootstrap"), cell.models.replicates
         return score_set(pairs, using, metrics, num_nodes=n, rng=rng, replicates=times, together=together, memo=memo)
 
     def ready(scorer: Scorer, pairs: PairSet) -> Scorer:
@@ -219,8 +222,10 @@ def _measure_all(
     rows += [row(part, AUC, twin=facts) for facts, part in apart]
 
     y = cell.target.graph.y.numpy()
-    even = balanced_of(prior, shared_rng(cell, "balanced"))
-    inside = intra_class_pairs(judged, y, min(count, INTRA_NEGATIVES[cell.profile]), shared_rng(cell, "intra-class"))
+    even = shared.once(("balanced", about), lambda: balanced_of(prior, run_rng("balanced")))
+    most = min(count, INTRA_NEGATIVES[cell.profile])
+    key = ("intra-class", about, content(y))
+    inside = shared.once(key, lambda: intra_class_pairs(judged, y, most, run_rng("intra-class")))
     parts = [inside, *degree_subsets(prior, truth), same_component_of(prior, truth)]
     shown = [(even, (AUC, AVERAGE_PRECISION)), *((part, ON_PARTS) for part in parts if part is not None)]
     for pairs, metrics in shown:
@@ -229,6 +234,14 @@ def _measure_all(
     series = roc_series(against, architecture_reference(cell, attack, asked))
     sizes = {p.subset: {"edges": p.positives, "non_edges": p.negatives} for p in (prior, *(p for p, _ in shown))}
     return rows, series, sizes
+
+
+def _controls(cell: Cell, knowledge: Knowledge) -> list[Scorer]:
+    """The controls without a model, made once a run."""
+    shared, r = cell.models.shared, knowledge.reference_pairs
+    key = ("controls", content(knowledge.x, knowledge.y, knowledge.num_classes, r))
+    seed = draws.integer(0, HARNESS, "mlp")
+    return list(shared.once(key, lambda: no_model_controls(knowledge, seed=seed, shared=shared)))
 
 
 def side_knowledge(target: Target, side: SideKnowledge, rng: np.random.Generator) -> Knowledge:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -13,15 +13,33 @@ from torch import Tensor
 
 from auditor.data.graph import Graph
 from auditor.errors import SkippedError
+from auditor.statistics.pair_scores import PairScore
 
 Ints = NDArray[np.int64]
 MAX_POSITIVES = 200_000
 MIN_POSITIVES = 10  # below, a subset says nothing
 
 
+class Readings:
+    """What was read off one set of pairs, by score and way of reading, for as long as the score is there."""
+
+    def __init__(self) -> None:
+        self._known: WeakKeyDictionary[PairScore, dict[Hashable, NDArray[np.float64]]] = WeakKeyDictionary()
+
+    def once(self, score: PairScore, way: Hashable, make: Callable[[], NDArray[np.float64]]) -> NDArray[np.float64]:
+        """What `make` gives; made once where the score can be referred to weakly, as every function can."""
+        try:
+            known = self._known.setdefault(score, {})
+        except TypeError:
+            return make()
+        if way not in known:
+            known[way] = make()
+        return known[way]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PairSet:
-    """Pairs u < v with the truth, drawn once per cell and never shown to an attack.
+    """Pairs u < v with the truth, drawn once a run and never shown to an attack.
 
     Attributes:
         subset: its name in the document (`prior`, `prior/intra-class`).
@@ -30,7 +48,7 @@ class PairSet:
         inclusion: inverse inclusion weight, float64 [P]: what one sampled pair stands for.
         whole: the set that it is part of; None for a set of its own.
         places: where its pairs are in the whole, int64 [P].
-        known: what was read off the pairs of a whole set, [P] each, by whoever read it.
+        known: what was read off the pairs of a whole set, [P] each.
     """
 
     subset: str
@@ -39,7 +57,7 @@ class PairSet:
     inclusion: NDArray[np.float64]
     whole: PairSet | None = field(default=None, repr=False)
     places: Ints | None = field(default=None, repr=False)
-    known: dict[Any, NDArray[np.float64]] = field(default_factory=dict, repr=False)
+    known: Readings = field(default_factory=Readings, repr=False)
 
     @property
     def size(self) -> int:
@@ -68,12 +86,13 @@ class PairSet:
         part = (self.pairs[:, mask], self.is_edge[mask], self.inclusion[mask])
         return PairSet(subset, *part, whole=whole, places=places[mask])
 
-    def once(self, key: Any, make: Callable[[PairSet], NDArray[np.float64]]) -> NDArray[np.float64]:
-        """A number of each pair, [P], made by `make` for the whole set and read off it for every part."""
+    def once(
+        self, score: PairScore, make: Callable[[PairSet], NDArray[np.float64]], *, way: Hashable = None
+    ) -> NDArray[np.float64]:
+        """What follows from the score of each pair in this way, [P]: made for the whole set, read off for its parts."""
         whole = self if self.whole is None else self.whole
-        if key not in whole.known:
-            whole.known[key] = make(whole)
-        return whole.known[key] if self.places is None else whole.known[key][self.places]
+        found = whole.known.once(score, way, lambda: make(whole))
+        return found if self.places is None else found[self.places]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

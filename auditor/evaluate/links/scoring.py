@@ -19,7 +19,7 @@ from torch import Tensor
 from auditor.document import Control, Estimate, Metric
 from auditor.errors import EvaluationError
 from auditor.evaluate.links.controls import Scorer
-from auditor.evaluate.links.pairs import PairSet
+from auditor.evaluate.links.pairs import PairSet, Readings
 from auditor.shared import content
 from auditor.statistics import ranking
 from auditor.statistics.node_bootstrap import Memo, Replicates, node_bootstrap
@@ -179,15 +179,29 @@ class Scored:
         return np.concatenate(weights)
 
 
-def prepared(scorer: Scorer, pairs: PairSet, reference: Tensor) -> Scorer:
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """Uniform pairs among which scores are ranked, int64 [2, R], and what was read off them."""
+
+    pairs: Tensor
+    known: Readings = field(default_factory=Readings, repr=False)
+
+    def values(self, score: PairScore, owner: str) -> Floats:
+        """Scores of the pairs, ascending, [R]."""
+        return self.known.once(score, "ascending", lambda: np.sort(pair_scores(score, self.pairs, owner=owner)))
+
+
+def prepared(scorer: Scorer, pairs: PairSet, reference: Reference) -> Scorer:
     """The scorer read the better way round on these pairs, with its scores on the reference pairs.
 
     Scores are two-sided: where linked nodes are unlike, the pairs that a score ranks last are the links.
     """
     in_reverse = float(np.mean([_area(column, pairs) for column in _columns(scorer, pairs)])) < 0.5
-    scores = tuple(map(_Negated, scorer.scores)) if in_reverse else scorer.scores
-    ranks = tuple(np.sort(pair_scores(score, reference, owner=scorer.name)) for score in scores)
-    return replace(scorer, scores=scores, reference=ranks, in_reverse=in_reverse)
+    values = [reference.values(score, scorer.name) for score in scorer.scores]
+    if in_reverse:
+        scores, ranks = tuple(map(_Negated, scorer.scores)), tuple(-each[::-1] for each in values)
+        return replace(scorer, scores=scores, reference=ranks, in_reverse=True)
+    return replace(scorer, reference=tuple(values), in_reverse=False)
 
 
 def _columns(scorer: Scorer, pairs: PairSet) -> tuple[Floats, ...]:
@@ -295,7 +309,7 @@ def _normal(scorer: Scorer, pairs: PairSet) -> list[Floats]:
         return lambda whole: normal_scores(_column(score, whole, scorer.name), ranks)
 
     drawn = zip(scorer.scores, scorer.reference, strict=True)
-    return [pairs.once((score, content(ranks)), made(score, ranks)) for score, ranks in drawn]
+    return [pairs.once(score, made(score, ranks), way=content(ranks)) for score, ranks in drawn]
 
 
 def _added(first: Sequence[Floats], second: Sequence[Floats], pairs: PairSet) -> tuple[tuple[Floats, ...], float, int]:

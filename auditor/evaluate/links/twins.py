@@ -66,8 +66,17 @@ def shared_rng(cell: Cell, *draw: str) -> np.random.Generator:
     return draws.generator(cell.seed, HARNESS, *draw)
 
 
+def run_rng(*draw: str) -> np.random.Generator:
+    """The generator of a draw that is one for all link probes and seeds of a run: pairs and their replicates.
+
+    What the seeds vary is what an adversary or a training draws. Which pairs stand for all of them is no part of that,
+    and what is read off them alone, controls and their replicates, is then made once.
+    """
+    return draws.generator(0, HARNESS, *draw)
+
+
 def shared_seed(cell: Cell, *draw: str) -> int:
-    """The same for code that takes a seed."""
+    """`shared_rng` for code that takes a seed."""
     return draws.integer(cell.seed, HARNESS, *draw)
 
 
@@ -80,7 +89,7 @@ def run_attack(
     """
 
     def run() -> Outcome:
-        view = grant_privacy(target, attack.access, cell.side, shared_rng(cell, "view"), attacked=attacked)
+        view = grant_privacy(target, attack.access, cell.side, run_rng("view"), attacked=attacked)
         found = attack.run(view, cell.attempt(attack, *draw))
         if Access.QUERIES in attack.access and isinstance(found, LinkOutcome):
             asked = {"queries": view.query.count, **asdict(view.query.checked)}

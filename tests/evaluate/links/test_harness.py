@@ -19,7 +19,7 @@ from auditor.evaluate.links.measure import comparisons, link_list, number
 from auditor.evaluate.links.pairs import Truth, prior_pairs
 from auditor.evaluate.links.rewiring import rewire
 from auditor.evaluate.links.scorer_check import check_scorer
-from auditor.evaluate.links.scoring import AUC, LOW_TPR, PRECISION, prepared, score_set
+from auditor.evaluate.links.scoring import AUC, LOW_TPR, PRECISION, Reference, prepared, score_set
 from auditor.targets.target import Capability
 from auditor.tasks import log_probabilities
 from auditor.view import SideKnowledge
@@ -170,6 +170,20 @@ def test_graphmi_gets_the_untrained_control_and_gains_nothing_beyond_features_an
     assert result.access == ("density", "features", "labels", "weights")
     assert main.contrast.lo <= 0
     assert row(result, "auc").contrast.value <= 0.01
+
+
+def test_seeds_of_a_run_are_asked_about_the_same_pairs_and_share_what_needs_no_model(target):
+    models = Twins()
+    made, columns = [], []
+    for seed in (0, 1):
+        made.append(evaluate(make_cell(target, PosteriorSimilarity(), models=models, seed=seed, replicates=60)))
+        columns.append(len(models.replicates))
+    first, second = (row(result, "auc") for result in made)
+    assert first.estimate == second.estimate  # the attack draws nothing
+    assert first.controls == second.controls
+    # The twin is another one, on pairs of its own: attack, guess and twin, and the guess added to either.
+    assert columns[1] - columns[0] == 5 < columns[0]
+    assert row(made[0], "combined_auc").controls != row(made[1], "combined_auc").controls
 
 
 def test_equal_seeds_give_equal_results(target):
@@ -343,7 +357,7 @@ def six_nodes(attack, *controls, replicates=0):
     scorers = [Scorer("attack", (attack,)), *(Scorer(f"guess {k}", (each,)) for k, each in enumerate(controls))]
     scored = score_set(
         pairs,
-        [prepared(scorer, pairs, pairs.tensor) for scorer in scorers],
+        [prepared(scorer, pairs, Reference(pairs.tensor)) for scorer in scorers],
         (AUC, PRECISION),
         num_nodes=6,
         rng=np.random.default_rng(0),
@@ -411,7 +425,7 @@ def test_scores_count_the_better_way_round():
 def test_the_twin_of_an_attack_is_compared_together_with_the_same_guess():
     guess = favourites(GUESS)
     main = six_nodes(favourites(ATTACK), guess)[0].scored
-    scorers = [*main.scorers, prepared(Scorer("twin", (favourites(ATTACK),)), main.pairs, main.pairs.tensor)]
+    scorers = [*main.scorers, prepared(Scorer("twin", (favourites(ATTACK),)), main.pairs, Reference(main.pairs.tensor))]
     part = score_set(
         main.pairs,
         scorers,
