@@ -143,6 +143,18 @@ TABLE = Table(
             taxon=taxonomy.LINKS,
         ),
         ProbeEntry(
+            "blackbox-graphmi",
+            "privacy",
+            LINKS,
+            "GraphMI without the weights: asks about made-up graphs, and keeps to those that explain the labels",
+            ("privacy-link-made-up-graphs",),
+            Shown("headroom"),
+            touches=("edge-dependence", "graph-hygiene", "output-scale", "output-kind", "ties"),
+            cost={"quick": 100, "standard": 200, "full": 600},
+            profiles=("full",),
+            taxon=taxonomy.LINKS,
+        ),
+        ProbeEntry(
             "extraction",
             "privacy",
             EXTRACTION,
@@ -318,6 +330,14 @@ TABLE = Table(
             needs=("PROBS",),
             access=("queries", "features"),
             deterministic=True,
+        ),
+        Entry(
+            "blackbox-graphmi",
+            "attacks.privacy.blackbox_graphmi:BlackboxGraphMI",
+            "score-function descent on the share of wrong answers about made-up graphs",
+            "privacy",
+            needs=("PROBS", "BARE"),
+            access=("own-queries", "features", "labels", "density"),
         ),
         Entry(
             "extraction",

@@ -33,6 +33,15 @@ class Attack(Protocol):
         ...
 
 
+@runtime_checkable
+class Asks(Protocol):
+    """What an attack may offer beyond `Attack`: it asks the model questions, and can do without."""
+
+    def unasked(self) -> Attack:
+        """The same method when it asks none: the control of what the answers add."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Registered:
     """An attack with the user's parameters, beside its registry line."""

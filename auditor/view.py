@@ -20,6 +20,7 @@ from auditor.errors import AccessError
 from auditor.registry import Access as Access
 from auditor.side_knowledge import SideKnowledge as SideKnowledge
 from auditor.targets.explanations import explanations
+from auditor.targets.memo import LinearMemo
 from auditor.targets.own_queries import OwnQueries
 from auditor.targets.queries import Queries, open_queries
 from auditor.targets.relaxation import Relaxation, synthetic_graph
@@ -215,8 +216,9 @@ def grant_privacy(
 ) -> View:
     """A privacy View: no field equals or encodes the private edges.
 
-    References are made by the harness that grants them. Own queries (access `own-queries`) are about nodes alone, or,
-    `with_own_graph`, about a graph of nodes that the model was not trained on.
+    References are made by the harness that grants them. Own queries (access `own-queries`) are about nodes alone; of
+    whoever holds the features of all nodes, about graphs on them that they make up; or, `with_own_graph`, about a graph
+    of nodes that the model was not trained on.
 
     Raises:
         AccessError: `graph` was asked for; privacy attacks are never granted it.
@@ -251,6 +253,8 @@ def grant_privacy(
     if Access.OWN_QUERIES in access and side.asks_own:
         if with_own_graph:
             held["own_queries"] = own_queries(target, side, rng)
+        elif Access.FEATURES in access:
+            held["own_queries"] = made_up_queries(target, side)
         else:
             held["alone"] = serve_alone(target, side) if side.features else None
     if Access.REFERENCES in access:
@@ -381,6 +385,22 @@ def own_queries(target: Target, side: SideKnowledge, rng: np.random.Generator) -
     blank = replace(graph, y=torch.zeros_like(graph.y))
     is_coarse = target.is_coarse or side.served_digits is not None
     return OwnQueries(ids, blank, nodes, answers, outputs=side.outputs, is_coarse=is_coarse)
+
+
+def made_up_queries(target: Target, side: SideKnowledge) -> OwnQueries:
+    """The model on all nodes of the private graph without an edge of it: whoever asks makes the edges up."""
+    bare = target.graph.keeping(torch.empty(0, dtype=torch.int64))
+    handle, x = target.handle(), bare.x.clone()
+    LinearMemo(handle.model).fix(x)  # thousands of graphs are asked about, and the features are the same in all
+
+    def answers(edge_index: Tensor) -> Tensor:
+        with torch.no_grad():
+            return _as_served(handle.logits(x, edge_index), side)
+
+    ids = torch.arange(target.graph.num_nodes)
+    blank = replace(bare, x=x, y=torch.zeros_like(bare.y))
+    is_coarse = target.is_coarse or side.served_digits is not None
+    return OwnQueries(ids, blank, ids, answers, outputs=side.outputs, is_coarse=is_coarse)
 
 
 def uniform_pairs(num_nodes: int, count: int, rng: np.random.Generator) -> Tensor:

@@ -27,6 +27,7 @@ CASES = {
     "ensemble-outputs": ("gcn", ""),
     "ensemble-all": ("gcn", ""),
     "influence": ("gcn", ""),
+    "blackbox-graphmi:queries=81": ("gcn", ""),
     "extraction": ("gcn", ""),
     "attribute-inference": ("gcn", ""),
     "graphmi": ("gcn", ""),

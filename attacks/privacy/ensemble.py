@@ -33,7 +33,7 @@ class Ensemble:
     def run(self, view: View, attempt: Attempt) -> LinkOutcome:
         """A scorer over all views, and which they are. GraphMI is run once for everybody who asks it of this model."""
         views = self._views(view, attempt)
-        notes = {"views": list(views)}
+        notes = {"views": tuple(views)}
         if self.combine == "rank":
             return LinkOutcome(rank_mean(tuple(views.values()), view.reference_pairs), notes)
         scores = [standardise(score, view.reference_pairs) for score in views.values()]

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 from pydantic import Field
-from scipy.sparse import csr_array
 from torch import Tensor
 
-from attacks.gcn_stack import GcnStack
-from attacks.privacy.neighbours import nearest
+from attacks.layer_stack import LayerStack
+from attacks.privacy.neighbours import is_flat, nearest
 from attacks.privacy.soft_graphs import CandidateGraph, DenseGraph, Objective, SoftGraph
 from auditor.errors import SkippedError
 from auditor.outcomes import LinkOutcome
 from auditor.parameters import parameters
 from auditor.probe import Attempt
 from auditor.shared import content
-from auditor.statistics.pair_scores import row_cosine, unit_rows
+from auditor.statistics.pair_scores import row_cosine
 from auditor.targets.device import moved
-from auditor.view import View, uniform_pairs
+from auditor.view import View
 
 DENSE_NODES = 4096
 ALL_PAIRS_NODES = 512  # every pair as a candidate, for models without a dense form
-FLAT_PAIRS = 10_000
 REFILL_EVERY = 20
 
 
@@ -36,13 +33,14 @@ class GraphMI:
     projected on [0, 1] with sum a <= b. Then score(u, v) = max(0, cos(H_u, H_v)), H = embeddings on the final a.
 
     Args:
-        form: `dense` (every pair; N <= 4096 and GCN layers only), `knn` (candidates), `auto`: dense in the `full`
-            profile and where features do not tell nodes apart, knn elsewhere.
+        form: `dense` (every pair; N <= 4096 and layers that add up or average, GCN, SAGE, GraphConv and GIN; of others
+            N <= 512), `knn` (candidates), `auto`: dense in the `full` profile and where features do not tell nodes
+            apart, knn elsewhere.
         protocol: `full-graph` (CE on all known labels, b = rho N / 2), or `paper`: CE on the attacked nodes S only,
             b = (rho / N) |S|² / 2, dense, H of the first layer on the a *before* the last update.
         k: candidates per node and source, knn form: nearest by the embedding on no edges, nearest by features, and
-            from the second step on, every 20 steps, the pairs of the largest descent (GCN layers only; without this
-            refill the candidate form stays far below the dense one).
+            from the second step on, every 20 steps, the pairs of the largest descent (of these layers, and of GAT
+            layers within a factor of two; without this refill the candidate form stays far below the dense one).
         steps: T. eta: step size. alpha, beta: weights of the two penalties (the authors' code).
 
     Source: Zhang et al., "GraphMI: Extracting Private Graph Data from Graph Neural Networks", IJCAI 2021
@@ -108,13 +106,13 @@ class GraphMI:
     def _graph(self, view: View, attempt: Attempt, objective: Objective) -> tuple[SoftGraph, dict[str, Any]]:
         """The state to descend on, by the form asked for and what the model allows."""
         x, n = moved(view.x, view.model.device), view.num_nodes
-        stack = GcnStack.of(view.model, x)
+        stack = LayerStack.of(view.model, x)
         if stack is None and not view.relaxation.is_exact:
             raise SkippedError(
                 "GraphMI needs a differentiable edge weight whose 0 means no edge; of this model: "
                 f"{view.relaxation.describe()}."
             )
-        flat = _is_flat(view.x)
+        flat = is_flat(view.x)
         wants_dense = (
             self.form == "dense"
             or self.protocol == "paper"
@@ -128,14 +126,15 @@ class GraphMI:
             return graph, {"form": "dense", "candidates": pairs.shape[1]}
         pairs = self._candidates(view, stack, attempt, flat=flat)
         notes: dict[str, Any] = {"form": "knn", "candidates": pairs.shape[1]}
+        graph = CandidateGraph(stack or view.relaxation, x, pairs, objective)
         if self.form == "dense" or self.protocol == "paper":
-            limit = f"{DENSE_NODES} nodes" if stack is not None else f"{ALL_PAIRS_NODES} nodes without plain GCN layers"
+            limit = f"{DENSE_NODES} nodes" if stack is not None else f"{ALL_PAIRS_NODES} nodes for layers of this kind"
             notes["note"] = f"the dense form ends at {limit}; candidates were used"
-        elif stack is None:
-            notes["note"] = "candidates stay as found: only plain GCN layers tell the gradient at every pair"
-        return CandidateGraph(stack or view.relaxation, x, pairs, objective), notes
+        elif not graph.refills:
+            notes["note"] = "candidates stay as found: layers of this kind do not tell the gradient at every pair"
+        return graph, notes
 
-    def _candidates(self, view: View, stack: GcnStack | None, attempt: Attempt, *, flat: bool) -> Tensor:
+    def _candidates(self, view: View, stack: LayerStack | None, attempt: Attempt, *, flat: bool) -> Tensor:
         """Union over nodes of the k nearest by embedding on no edges and the k nearest by features, int64 [2, M]."""
         x, n = view.x, view.num_nodes
         there = moved(x, view.model.device)
@@ -149,15 +148,3 @@ class GraphMI:
             keys.append(attempt.shared.once(("nearest", content(x), self.k), lambda: nearest(x, self.k)).to(h.device))
         merged = torch.unique(torch.cat(keys))
         return torch.stack([merged // n, merged % n])
-
-
-def _is_flat(x: Tensor) -> bool:
-    """Whether the cosine of features is the same for all of 10,000 pairs: identity or constant features."""
-    some = uniform_pairs(x.shape[0], FLAT_PAIRS, np.random.default_rng(0))[:, :FLAT_PAIRS]
-    if float((x != 0).float().mean()) < 0.1:
-        rows = csr_array(unit_rows(x).float().numpy())
-        u, v = some.numpy()
-        cosine = np.asarray(rows[u].multiply(rows[v]).sum(axis=1)).reshape(-1)
-    else:
-        cosine = row_cosine(x)(some).numpy()
-    return bool(np.ptp(cosine) < 1e-6)

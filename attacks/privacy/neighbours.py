@@ -14,10 +14,12 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from auditor.statistics.pair_scores import unit_rows
+from auditor.statistics.pair_scores import row_cosine, unit_rows
 from auditor.targets.device import CPU
+from auditor.view import uniform_pairs
 
 ALL_PAIRS = 50_000
+FLAT_PAIRS = 10_000
 ROWS = 512
 CELLS = 2.0  # times sqrt(N)
 FOUND_IN = 24  # cells that are looked into
@@ -28,6 +30,18 @@ TRAININGS = 4  # passes over them
 def pair_keys(u: Tensor, v: Tensor, n: int) -> Tensor:
     """Unordered pairs as keys min * n + max."""
     return torch.minimum(u, v) * n + torch.maximum(u, v)
+
+
+def is_flat(x: Tensor) -> bool:
+    """Whether the cosine of features is the same for all of 10,000 pairs: identity or constant features."""
+    some = uniform_pairs(x.shape[0], FLAT_PAIRS, np.random.default_rng(0))[:, :FLAT_PAIRS]
+    if float((x != 0).float().mean()) < 0.1:
+        rows = csr_array(unit_rows(x).float().numpy())
+        u, v = some.numpy()
+        cosine = np.asarray(rows[u].multiply(rows[v]).sum(axis=1)).reshape(-1)
+    else:
+        cosine = row_cosine(x)(some).numpy()
+    return bool(np.ptp(cosine) < 1e-6)
 
 
 def nearest(rows: Tensor, k: int) -> Tensor:

@@ -17,7 +17,8 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
-from attacks.gcn_stack import GcnStack, Multiply, Rows, at_pairs
+from attacks.layer_stack import LayerStack, Multiply, Rows, at_pairs
+from attacks.privacy.attention import Attention
 from attacks.privacy.neighbours import largest_products, pair_keys
 from auditor.targets.device import CPU
 from auditor.targets.relaxation import Relaxation
@@ -95,10 +96,10 @@ def project_(a: Tensor, budget: float, *, copies: int = 1) -> None:
 class DenseGraph:
     """Every pair, as a symmetric matrix: the reference. Memory 2 N² floats (a, and the features' inner products).
 
-    For models that are a `GcnStack` only; the gradient over all pairs is applied as one matrix product.
+    For models that are a `LayerStack` only; the gradient over all pairs is applied as one matrix product.
     """
 
-    def __init__(self, stack: GcnStack, x: Tensor, objective: Objective) -> None:
+    def __init__(self, stack: LayerStack, x: Tensor, objective: Objective) -> None:
         self._stack, self._objective = stack, objective
         self._a = x.new_zeros(x.shape[0], x.shape[0])
         self._gram = x @ x.T if objective.beta > 0 else None
@@ -153,20 +154,26 @@ class DenseGraph:
 class CandidateGraph:
     """A set of pairs u < v with a weight each; O(M h) a step.
 
-    The model is a `GcnStack` where it can be (sparse products, gradients read off thin factors), else any model
-    behind a relaxation whose weight 0 means "absent".
+    The model is a `LayerStack` where it can be (sparse products, gradients read off thin factors), else any model
+    behind a relaxation whose weight 0 means "absent", its attention watched where that tells of other pairs.
     """
 
-    def __init__(self, model: GcnStack | Relaxation, x: Tensor, pairs: Tensor, objective: Objective) -> None:
+    def __init__(self, model: LayerStack | Relaxation, x: Tensor, pairs: Tensor, objective: Objective) -> None:
         self._model, self._x, self._objective = model, x, objective
         self._square = (x * x).sum(dim=1)
         self._factors: tuple[Tensor, Tensor] | None = None
+        self._attention = None if isinstance(model, LayerStack) else Attention.of(model)
         self._set(pairs, x.new_zeros(pairs.shape[1]))
 
     @property
     def is_empty(self) -> bool:
         """Whether a is 0 everywhere."""
         return not bool(self._a.any())
+
+    @property
+    def refills(self) -> bool:
+        """Whether the model tells the gradient at pairs that are no candidates."""
+        return isinstance(self._model, LayerStack) or self._attention is not None
 
     @property
     def pairs(self) -> Tensor:
@@ -193,7 +200,7 @@ class CandidateGraph:
 
     def embeddings(self, *, first: bool = False) -> Tensor:
         """Embeddings on the present a, [N, d]."""
-        if isinstance(self._model, GcnStack):
+        if isinstance(self._model, LayerStack):
             return self._model.embeddings(self._product(), self._degrees(), first=first)
         with torch.no_grad():
             return self._model.embeddings(self._x, self._arcs, torch.cat([self._a, self._a]))
@@ -201,11 +208,12 @@ class CandidateGraph:
     def refill(self, k: int) -> None:
         """Keeps a > 0 and adds, per node, the k pairs whose gradient is most negative.
 
-        Needs a `GcnStack` and at least one step; does nothing without them.
+        Needs a model that `refills` and at least one step; does nothing without them.
         """
-        if self._factors is None:
+        factors = self._factors if self._attention is None else self._attention.pair_factors()
+        if factors is None:
             return
-        left, right = self._factors
+        left, right = factors
         n, found = left.shape[0], largest_products(-left, right, k)
         kept = self._a > 0
         old = pair_keys(self._pairs[0, kept], self._pairs[1, kept], n)
@@ -237,7 +245,7 @@ class CandidateGraph:
 
     def _cross_entropy_gradient(self) -> tuple[float, Tensor]:
         o = self._objective
-        if isinstance(self._model, GcnStack):
+        if isinstance(self._model, LayerStack):
             loss = o.cross_entropy(self._model.logits(self._product(), self._degrees()))
             left, right = self._factors = self._model.pair_factors(loss)
             return float(loss.detach()), at_pairs(left, right, self._pairs)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch_geometric.nn import GCNConv
 
-from attacks.gcn_stack import GcnStack, Rows, at_pairs
+from attacks.layer_stack import LayerStack, Rows, at_pairs
 from attacks.robustness.losses import Loss
 from auditor.data.edits import EdgeSpace
 from auditor.targets.device import CPU
@@ -47,7 +48,7 @@ class SparseGcn:
         degrees: float32 [N].
     """
 
-    stack: GcnStack
+    stack: LayerStack
     space: EdgeSpace
     arcs: Arcs
     place: Tensor
@@ -62,7 +63,7 @@ class SparseGcn:
             return None
         if not plain or bool((graph.edge_index[0] == graph.edge_index[1]).any()):
             return None
-        stack = GcnStack.of(handle, graph.x)
+        stack = LayerStack.of(handle, graph.x, kinds=(GCNConv,))
         if stack is None:
             return None
         arcs = _sorted(graph.edge_index, graph.num_nodes)

@@ -106,6 +106,7 @@ class LinkFacts(Model):
         twin: for a row about a rewired graph.
         draws: for the protocol of papers.
         queries: that were asked; None for an attack that asks none.
+        views: scores that the attack adds up; none where it is one score.
     """
 
     kind: Literal["links"] = "links"
@@ -120,6 +121,7 @@ class LinkFacts(Model):
     twin: Twin | None = None
     draws: Draws | None = None
     queries: int | None = None
+    views: tuple[str, ...] = ()
 
 
 class MemberFacts(Model):

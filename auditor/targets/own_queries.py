@@ -19,6 +19,7 @@ class OwnQueries:
         nodes: of these nodes, by their place in `graph`, answers are given, int64 [q], in random order.
         outputs: kind of the answers, `probs` or `logits`.
         is_coarse: whether they are coarser than what the model computes: rounded, cut or down to the class.
+        asked: graphs asked about so far.
         spent: answers given so far.
     """
 
@@ -34,10 +35,11 @@ class OwnQueries:
     ) -> None:
         self.ids, self.graph, self.nodes, self.outputs, self.is_coarse = ids, graph, nodes, outputs, is_coarse
         self._answers = answers
-        self.spent = 0
+        self.asked = self.spent = 0
 
     def ask(self, edge_index: Tensor) -> Tensor:
         """What is answered about `nodes` on these nodes with edges int64 [2, E'], float64 [q, C]."""
+        self.asked += 1
         self.spent += self.nodes.numel()
         return self._answers(edge_index)[self.nodes]
 

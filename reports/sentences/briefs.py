@@ -108,12 +108,6 @@ def said(text: str) -> Words:
     return lambda result, item: names.filled(text, result.access)
 
 
-def few_alarms_or(text: str) -> Words:
-    """A label that says so where few false alarms are allowed."""
-    plain = said(text)
-    return lambda result, item: plain(result, item) + (", few false alarms" if result.question == "low-fpr" else "")
-
-
 def budget_label(text: str) -> Words:
     """A label with the budget of edits."""
     return lambda result, item: f"{text} ({names.subset(result.subset)})" if result.subset else text
@@ -125,6 +119,17 @@ def defended_label(result: Result, item: str) -> str:
 
 
 # ---- links ----------------------------------------------------------------------------------------------------------
+
+
+def links_label(text: str) -> Words:
+    """A label of links, which says where several scores are added up, and where few false alarms are allowed."""
+    plain = said(text)
+
+    def label(result: Result, item: str) -> str:
+        added = " (all views added up)" if isinstance(result.facts, LinkFacts) and result.facts.views else ""
+        return f"{plain(result, item)}{added}" + (", few false alarms" if result.question == "low-fpr" else "")
+
+    return label
 
 
 def links(using: str) -> Drawn:

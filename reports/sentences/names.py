@@ -88,6 +88,7 @@ _CONTROLS = {
     "without-answers/trees": "a guess by trees without the answers",
     "label-trained": "the same network trained on true labels",
     "untrained": "the same attack on an untrained model",
+    "no-queries": "the same attack without a query",
     "blind": "a guess from features, class and degree",
     "difficulty": "how easy it is for other models",
     "others of the group": "others of the group",
@@ -171,12 +172,13 @@ def holders(access: Iterable[str]) -> str:
 
 
 def filled(text: str, access: Iterable[str]) -> str:
-    """A text whose `{answers}`, `{less}` (what to serve in their place) and `{file}` are those of this adversary."""
+    """A text whose `{answers}`, `{and_answers}`, `{less}` (to serve instead) and `{file}` are this adversary's."""
     held = set(access)
     answers, less = ("answers", "labels or fewer digits")
     if "embeddings" in held:
         answers, less = ("embeddings", "answers in place of embeddings")
     file = "model file, its answers" if "posteriors" in held else "model file"
+    text = text.replace("{and_answers}", " and its answers" if "posteriors" in held else "")
     return text.replace("{answers}", answers).replace("{less}", less).replace("{file}", file)
 
 

@@ -24,6 +24,7 @@ OWN_ASKER = "anyone who may ask about nodes of their own"
 HOLDER = "whoever holds the model file"
 ASKER = "anyone who may ask again with changed features"
 INFORMED = "whoever holds the {file}, features and labels"
+MAKER = "anyone with features and labels who may ask about graphs that they make up"
 
 
 _EDITING = "people you do not trust can edit edges"
@@ -124,7 +125,7 @@ def picture(result: Result, item: str) -> str:
     return template(result.finding).picture(result, item)
 
 
-_said, _few_or = briefs.said, briefs.few_alarms_or
+_said, _links_label = briefs.said, briefs.links_label
 
 OTHER: Final = Template(pictures.other, pictures.plain, "Find out what is behind it before the model is used.")
 
@@ -163,7 +164,7 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         brief=Brief(
             ANYONE,
             "links are confidential",
-            _few_or("Links read from the {answers}"),
+            _links_label("Links read from the {answers}"),
             briefs.links("its {answers}"),
             (_COARSE,),
         ),
@@ -177,7 +178,7 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         brief=Brief(
             "anyone who receives explanations of the answers",
             "links are confidential and answers are explained",
-            _few_or("Links read from explanations"),
+            _links_label("Links read from explanations"),
             briefs.links("explanations of its answers"),
         ),
     ),
@@ -190,7 +191,7 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         brief=Brief(
             INFORMED,
             "links are confidential and the file is handed out",
-            _few_or("Links rebuilt from the file"),
+            _links_label("Links rebuilt from the file{and_answers}"),
             briefs.links("its file"),
         ),
     ),
@@ -205,9 +206,22 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         brief=Brief(
             ASKER,
             "links are confidential and nodes may be asked about again",
-            _few_or("Links read from what queries change"),
+            _links_label("Links read from what queries change"),
             briefs.links("queries"),
             (_LABELS,),
+        ),
+    ),
+    "privacy-link-made-up-graphs": Template(
+        _said(f"{MAKER} can rebuild links better than without the model"),
+        pictures.links,
+        "Take graphs of nobody's own making, or limit and log how many one client asks about.",
+        FOUND,
+        "node",
+        brief=Brief(
+            MAKER,
+            "links are confidential and the model answers about any graph",
+            _links_label("Links rebuilt by asking about made-up graphs"),
+            briefs.links("queries"),
         ),
     ),
     "privacy-extraction": Template(
@@ -311,7 +325,7 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         brief=Brief(
             HOLDER,
             "links are confidential and the file is handed out",
-            _few_or("Links read from the table of clusters"),
+            _links_label("Links read from the table of clusters"),
             briefs.links("its table"),
         ),
     ),

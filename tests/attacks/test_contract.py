@@ -58,6 +58,7 @@ FAST: dict[str, dict[str, str]] = {
     "ensemble-outputs": LINKS,
     "ensemble-all": LINKS,
     "influence": LINKS,
+    "blackbox-graphmi": {"queries": "81", **LINKS},
     "extraction": {"budgets": "25", "epochs": "40"},
     "partition-leak": LINKS,
     "prototype-membership": {"draws": "2", "replicates": "50"},

@@ -45,6 +45,7 @@ def test_every_attack_on_a_secret_or_on_answers_has_a_place(probe: registry.Prob
         ("privacy-link-stealing", ("AML.T0024.001", "ML03", "CWE-359")),
         ("privacy-membership-node", ("AML.T0024.000", "ML04", "CWE-359")),
         ("privacy-membership-graph", ("AML.T0024.000", "ML04", "CWE-359")),
+        ("privacy-link-made-up-graphs", ("AML.T0024.001", "ML03", "CWE-359")),
         ("privacy-link-influence", ("AML.T0024.001", "ML03", "CWE-359")),
         ("privacy-attribute", ("AML.T0024.001", "ML03", "CWE-359")),
         ("privacy-extraction", ("AML.T0024.002", "ML05")),

@@ -207,3 +207,20 @@ def test_what_lowers_answers_is_no_advice_for_embeddings() -> None:
     assert "its answers" in brief(answers, "node")
     file = answers.model_copy(update={"finding": "privacy-link-inversion", "access": ("weights", "posteriors")})
     assert who(file) == "whoever holds the model file, its answers, features and labels"
+
+
+def test_probes_of_one_finding_have_labels_of_their_own() -> None:
+    """GraphMI alone, all that the file shows, and the answers besides; posteriors alone, and all besides."""
+    labels = []
+    for finding, held in (("privacy-link-inversion", "weights"), ("privacy-link-stealing", "posteriors")):
+        alone = voices.result(finding, voices.CASES[finding][0], "over").model_copy(update={"access": (held,)})
+        many = alone.facts.model_copy(update={"views": ("features", "labels")})
+        added = alone.model_copy(update={"facts": many})
+        both = added.model_copy(update={"access": (held, "posteriors")})
+        labels += [template(each.finding).brief.label(each, "node") for each in (alone, added, both)]
+    assert labels[:3] == [
+        "Links rebuilt from the file",
+        "Links rebuilt from the file (all views added up)",
+        "Links rebuilt from the file and its answers (all views added up)",
+    ]
+    assert labels[3:5] == ["Links read from the answers", "Links read from the answers (all views added up)"]

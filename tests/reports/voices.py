@@ -139,6 +139,11 @@ def asked(facts: LinkFacts) -> LinkFacts:
     return facts.model_copy(update={"queries": 2_708})
 
 
+def made_up(facts: LinkFacts) -> LinkFacts:
+    """The same after 4,961 queries."""
+    return facts.model_copy(update={"queries": 4_961})
+
+
 KNOWN = ("features+labels", 0.702)
 CASES: dict[str, tuple[Case, ...]] = {
     "privacy-link-stealing": (
@@ -164,6 +169,9 @@ CASES: dict[str, tuple[Case, ...]] = {
             ("features+labels", 0.0483),
             (asked(links(None, low=LOW)), asked(links(None, low=LOW_NOT))),
         ),
+    ),
+    "privacy-link-made-up-graphs": (
+        Case(samples.AUC, 0.956, KNOWN, (made_up(links(135, 78)), made_up(links(79, 78))), n=10_556),
     ),
     "privacy-extraction": (
         Case(

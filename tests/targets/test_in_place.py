@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch_geometric.data import Data
 from torch_geometric.nn import GCNConv
 
-from attacks.gcn_stack import GcnStack
+from attacks.layer_stack import LayerStack
 from auditor.api.auditing import check
 from auditor.api.auditing import load_target as live
 from auditor.errors import CallError
@@ -160,6 +160,6 @@ def test_embeddings_are_what_the_layer_read() -> None:
     assert torch.equal(found, expected)
     dense = torch.zeros(g.num_nodes, g.num_nodes)
     dense[g.edge_index[1], g.edge_index[0]] = 1
-    stack = GcnStack.of(handles[1], g.x)
+    stack = LayerStack.of(handles[1], g.x)
     assert stack is not None
     assert torch.allclose(stack.embeddings(dense.mm, dense.sum(dim=1)), expected, atol=1e-5)

@@ -49,6 +49,7 @@ from auditor.evaluate.links.twins import (
     counterfactuals,
     run_attack,
     run_rng,
+    unasked_control,
     untrained_control,
 )
 from auditor.parameters import build, parameters
@@ -122,7 +123,8 @@ def evaluate(cell: Cell) -> CellResult:
     scorer_row = check_scorer(outcome.score, truth.num_nodes, cell.rng("scorer"), probe=cell.probe.id)
     cell.tick(0.2, "controls")
     untrained = untrained_control(cell, attack) if cell.profile != "quick" else None
-    controls += [] if untrained is None else [untrained]
+    unasked = unasked_control(cell, attack, asked)
+    controls += [each for each in (untrained, unasked) if each is not None]
     graphs = TWINS[cell.profile] if settings.counterfactuals is None else settings.counterfactuals
     twins = counterfactuals(cell, attack, truth, graphs, first_only=cell.profile == "quick", attacked=asked)
     cell.tick(0.6, "intervals")
@@ -130,8 +132,8 @@ def evaluate(cell: Cell) -> CellResult:
     power = _power_row(rows[1], pairs["prior"]["edges"])
     if cell.profile == "full":
         rows += paper_numbers(cell, attack, truth, controls, draws=settings.draws, judged=False, knowledge=knowledge)[0]
-    if (queries := outcome.notes.get("queries")) is not None:
-        rows = [with_facts(row, queries=queries) for row in rows]
+    if said := {name: outcome.notes[name] for name in ("queries", "views") if name in outcome.notes}:
+        rows = [with_facts(row, **said) for row in rows]
     return CellResult(
         access=access,
         measured=tuple(rows),
@@ -273,6 +275,10 @@ def _check_applies(cell: Cell, attack: Registered) -> None:
         raise SkippedError(f"{attack.id} needs features; [access] features is false.")
     if Access.QUERIES in attack.access:
         check_queries(cell)
+    if Access.OWN_QUERIES in attack.access and not cell.side.asks_own:
+        raise SkippedError(
+            f"{cell.probe.id} asks about graphs of the adversary's own; [access] queries is {cell.side.queries}."
+        )
     n, density = cell.target.graph.num_nodes, cell.side.density
     if density is not None and density > n - 1:
         raise ConfigError(f"[access] density is {density}; expected a mean degree of at most N - 1 = {n - 1}.")

@@ -17,7 +17,7 @@ from auditor.evaluate.links.controls import Scorer
 from auditor.evaluate.links.pairs import PairSet, Truth, contains
 from auditor.evaluate.links.rewiring import rewire
 from auditor.outcomes import LinkOutcome, Outcome
-from auditor.probe import Cell, Registered
+from auditor.probe import Asks, Cell, Registered
 from auditor.shared import content
 from auditor.statistics import draws
 from auditor.statistics.pair_scores import PairScore
@@ -91,10 +91,14 @@ def run_attack(
     def run() -> Outcome:
         view = grant_privacy(target, attack.access, cell.side, run_rng("view"), attacked=attacked)
         found = attack.run(view, cell.attempt(attack, *draw))
-        if Access.QUERIES in attack.access and isinstance(found, LinkOutcome):
+        if not isinstance(found, LinkOutcome):
+            return found
+        asked: dict[str, Any] = {}
+        if Access.QUERIES in attack.access:
             asked = {"queries": view.query.count, **asdict(view.query.checked)}
-            return replace(found, notes={**found.notes, **asked})
-        return found
+        elif Access.OWN_QUERIES in attack.access:
+            asked = {"queries": view.own_queries.asked}
+        return replace(found, notes={**found.notes, **asked})
 
     if attack.entry.deterministic and target is cell.target:
         asked = (attack.id, attack.attack, cell.side, cell.profile, attacked)
@@ -129,6 +133,14 @@ def untrained_control(cell: Cell, attack: Registered) -> Scorer | None:
         return None
     outcomes = [run_attack(cell, attack, target) for target in _untrained(cell, UNTRAINED_DRAWS)]
     return Scorer("untrained", tuple(outcome.score for outcome in outcomes))
+
+
+def unasked_control(cell: Cell, attack: Registered, attacked: Tensor | None = None) -> Scorer | None:
+    """The same attack without a query; None for one that asks nothing."""
+    if not isinstance(attack.attack, Asks):
+        return None
+    silent = replace(attack, attack=attack.attack.unasked())
+    return Scorer("no-queries", (run_attack(cell, silent, cell.target, attacked=attacked).score,))
 
 
 def architecture_reference(cell: Cell, attack: Registered, attacked: Tensor | None = None) -> PairScore | None:

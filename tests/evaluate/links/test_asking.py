@@ -104,6 +104,20 @@ def test_a_probe_that_asks_nothing_has_no_number_of_queries(target: Target) -> N
     assert row(evaluate(cell_of(target, "posterior-similarity"))).facts.queries is None
 
 
+def test_made_up_graphs_are_counted_and_the_attack_without_a_query_is_a_control(target: Target) -> None:
+    probe, entry = registry.find_probe("blackbox-graphmi"), registry.find("attacks", "blackbox-graphmi")
+    attack = Registered(entry, entry.load()(queries=100))
+    cell = Cell(target, probe, (attack,), {**FAST, "counterfactuals": "1"}, "standard", 0, SideKnowledge(), Twins())  # type: ignore[arg-type]
+    result = evaluate(cell)
+    assert {each.facts.queries for each in result.measured if isinstance(each.facts, LinkFacts)} == {81}
+    names = {each.name for each in row(result).controls}
+    assert {"no-queries", "untrained", "counterfactual/degree", "features+labels"} <= names
+    own, (bare,) = row(result, "auc"), [c for c in row(result, "auc").controls if c.name == "no-queries"]
+    assert own.estimate.value != bare.estimate.value
+    with pytest.raises(SkippedError, match="queries is served"):
+        evaluate(dataclasses.replace(cell, side=SideKnowledge(queries="served")))
+
+
 @pytest.mark.parametrize(
     ("side", "words"),
     [(SideKnowledge(queries="own"), "queries is own"), (SideKnowledge(features=False), "features is false")],
