@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from auditor.document.codes import DecisionCode, VerdictCode
+from auditor.document.exposed import Exposed
 from auditor.document.results import Result, Unit, WorseWhen
 from auditor.guarantee import Guarantee
 from auditor.records import Model, Number
@@ -99,6 +100,8 @@ class CellRow(Model):
         lacks: what the target does not offer and the probe needs, where that is why it was skipped.
         params: resolved settings as plain values.
         validity: checks that touch this cell's results alone.
+        exposed: edges and training items as indices, where they were asked for. They stand here and in no result, so
+            that no format that is made of results alone can carry them.
     """
 
     key: str
@@ -114,6 +117,7 @@ class CellRow(Model):
     params: dict[str, Any] = Field(default_factory=dict)
     series: tuple[Series, ...] = ()
     validity: tuple[ValidityRow, ...] = ()
+    exposed: tuple[Exposed, ...] = ()
 
 
 class TaskRow(Model):
