@@ -259,6 +259,7 @@ TABLE = Table(
             needs=("PROBS", "SPLIT"),
             access=("posteriors", "labels"),
             deterministic=True,
+            label="threshold",
         ),
         Entry(
             "graph-lira",
@@ -269,6 +270,7 @@ TABLE = Table(
             needs=("PROBS", "SPLIT", "RETRAIN"),
             access=("posteriors", "labels", "references"),
             deterministic=True,
+            label="lira",
         ),
         Entry(
             "embedding-similarity",

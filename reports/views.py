@@ -146,7 +146,8 @@ def is_settled(result: Result) -> bool:
 def touching(audit: Audit, cells: Mapping[str, CellRow], result: Result) -> list[ValidityRow]:
     """The checks that bear on a result, of the target and of its own cells; `cells` are the document's by key."""
     rows = [row for row in audit.validity if row.bears_on(result.probe)]
-    return rows + [row for key in dict.fromkeys(result.cells) for row in cells[key].validity]
+    own = (row for key in dict.fromkeys(result.cells) for row in cells[key].validity)
+    return rows + [row for row in own if row.spoils(result.access)]
 
 
 def source(result: Result) -> str:

@@ -181,7 +181,7 @@ def checked_claim(claim: object, owner: str, items: int) -> MembershipOutcome:
 def _numbers(cell: Cell, attack: Registered, query: str, scored: Scored, times: int) -> tuple[list[Measured], Series]:
     """Every number of one attack asked in one way; a graph can be asked about in one way alone."""
     trial, finding, level = scored.trial, cell.probe.findings[0], cell.target.task.level
-    name = attack.id.rpartition("-")[2] if len(registry.attacks_of(cell.probe.id)) > 1 else ""
+    name = attack.entry.label or (attack.id if len(registry.attacks_of(cell.probe.id)) > 1 else "")
     query = query if level == "node" else ""
     subset = "/".join(filter(None, (name, query)))
     facts = MemberFacts(members=trial.members, others=trial.others, query=query, attack=name)
@@ -189,7 +189,8 @@ def _numbers(cell: Cell, attack: Registered, query: str, scored: Scored, times: 
     rows += plain_numbers(scored, finding, subset, facts)
     rows += within_class(scored, finding, subset, facts, _rng(cell, "bootstrap"), min(times, PART_REPLICATES))
     rows += exposure(scored, finding, subset, facts)
-    return rows, roc_series(scored, subset, level)
+    held = tuple(sorted(attack.access))
+    return [row.model_copy(update={"access": held}) for row in rows], roc_series(scored, subset, level)
 
 
 def _power_row(trial: Trial, rows: Sequence[Measured]) -> ValidityRow:
