@@ -315,7 +315,7 @@ TABLE = Table(
         Entry(
             "influence",
             "attacks.privacy.influence:Influence",
-            "influence of one node's features on another's answer, from one query a node",
+            "influence of one node's features on another's answer, from a query or two a node",
             "privacy",
             needs=("PROBS",),
             access=("queries", "features"),
