@@ -271,6 +271,7 @@ TABLE = Table(
             needs=("PROBS", "SPLIT"),
             access=("posteriors", "labels"),
             deterministic=True,
+            label="threshold",
         ),
         Entry(
             "graph-lira",
@@ -281,6 +282,7 @@ TABLE = Table(
             needs=("PROBS", "SPLIT", "RETRAIN"),
             access=("posteriors", "labels", "references"),
             deterministic=True,
+            label="lira",
         ),
         Entry(
             "embedding-similarity",
@@ -325,7 +327,7 @@ TABLE = Table(
         Entry(
             "influence",
             "attacks.privacy.influence:Influence",
-            "influence of one node's features on another's answer, from one query a node",
+            "influence of one node's features on another's answer, from a query or two a node",
             "privacy",
             needs=("PROBS",),
             access=("queries", "features"),

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from auditor.defense import TrainedModels
 from auditor.document import Measured, Series, ValidityRow
+from auditor.document.exposed import Exposed
 from auditor.outcomes import Outcome
 from auditor.registry import Entry, ProbeEntry, Profile
 from auditor.shared import Shared
@@ -99,7 +100,8 @@ class Attempt:
 class Cell:
     """One (target, arm, probe, seed), with everything its evaluation needs.
 
-    `attacks` are constructed with the user's parameters; `params` are those of the harness itself.
+    `attacks` are constructed with the user's parameters; `params` are those of the harness itself; `exposed` is how
+    many of the most exposed edges or items may be named.
     """
 
     target: Target
@@ -111,6 +113,7 @@ class Cell:
     side: SideKnowledge
     models: TrainedModels
     tick: Callable[[float | None, str], None] = lambda _fraction, _note: None
+    exposed: int = 0
 
     def rng(self, *draw: str) -> np.random.Generator:
         """The generator of one draw of this probe: seed, the probe's name and the draw's, nothing else.
@@ -145,7 +148,8 @@ class CellResult:
     """What an evaluation answers for one cell; the runner turns it into rows of the document.
 
     `params` are plain JSON values: resolved budgets, pair counts, controls that ran, attacks and their settings.
-    `fixed`: nothing was drawn, so that another seed gives the same numbers.
+    `fixed`: nothing was drawn, so that another seed gives the same numbers. `exposed`: who is given away most, where
+    the cell asks for that.
     """
 
     access: tuple[str, ...]
@@ -154,6 +158,7 @@ class CellResult:
     validity: tuple[ValidityRow, ...] = ()
     params: Mapping[str, Any] = field(default_factory=dict)
     fixed: bool = False
+    exposed: tuple[Exposed, ...] = ()
 
 
 class Evaluation(Protocol):

@@ -114,6 +114,8 @@ class Entry:
             too; `oracle` is told what the others must find, so that its gain is the room there is.
         rng_name: the name of its random streams, fixed for ever; its id at birth where it is empty.
         deterministic: of an attack: it draws nothing, so that every seed asks the same of it and it runs once a run.
+        label: of an attack: what tells its numbers from those of the other attacks of its probe, where each has numbers
+            of its own; its id where it is empty. Part of fingerprints.
     """
 
     id: str
@@ -130,6 +132,7 @@ class Entry:
     reference: Reference = ""
     rng_name: str = ""
     deterministic: bool = False
+    label: str = ""
 
     def __post_init__(self) -> None:
         owner = f'entry "{self.id}"'

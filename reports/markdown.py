@@ -9,9 +9,9 @@ from reports import views
 from reports.comparison import Grid, to
 from reports.neutral import neutral
 from reports.sentences import comparison as words
-from reports.sentences import names, target, verdict
+from reports.sentences import exposed, names, target, verdict
 from reports.sentences.compose import said, word
-from reports.sentences.numbers import MISSING, count, interval_cell, value_cell
+from reports.sentences.numbers import MISSING, closed, count, interval_cell, value_cell
 from reports.sentences.steps import steps
 from reports.sentences.templates import excess_cell
 
@@ -49,6 +49,7 @@ class MarkdownReport:
             lines += ["## The target without a defence", ""]
         lines += _answers(safe)
         lines += _results(safe)
+        lines += _exposed(safe)
         lines += _lists(safe)
         return _fit(lines)
 
@@ -134,6 +135,33 @@ def _results(audit: Audit) -> list[str]:
     if len(every) > len(results):
         lines += ["", f"and {len(every) - len(results)} on the defences and their controls in audit.json"]
     return [*lines, ""]
+
+
+def _exposed(audit: Audit) -> list[str]:
+    """Every list of the most exposed, where they were asked for."""
+    found, item = views.exposed(audit), views.item(audit)
+    if not views.asks_who(audit):
+        return []
+    lines = [
+        f"## {exposed.TITLE}",
+        "",
+        f"**{escape(exposed.WARNING)}**" if found else closed(escape(exposed.NOBODY)),
+        "",
+    ]
+    for each in found:
+        heads = exposed.heads(each.exposed, item)
+        told = f"{views.source(each.result)}, {exposed.about(each.exposed, each.seeds)}"
+        lines += [
+            f"### {escape(exposed.label(each.result, item))}",
+            "",
+            closed(escape(told)),
+            "",
+            "| " + " | ".join(map(escape, heads)) + " |",
+            "|" + "---|" * len(heads),
+            *("| " + " | ".join(map(escape, row)) + " |" for row in exposed.rows(each.exposed)),
+            "",
+        ]
+    return lines
 
 
 def _line(result: Result) -> str:

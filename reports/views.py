@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from auditor.document import NONE, RECIPE, Audit, CellRow, Result, Series, ValidityRow
+from auditor.document.exposed import Exposed
 from auditor.document.facts import SEVERITIES, ClaimFacts
 from reports.sentences import names
 from reports.sentences.compose import ABSENT, SEEN, UNANSWERED, UNASKED, proven, said, unanswered, word
@@ -60,6 +61,15 @@ class Chart:
     seed: int
     other_seeds: tuple[int, ...]
     series: Series
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A list of the most exposed, a result of the same scores, and how many seeds have such a list."""
+
+    result: Result
+    exposed: Exposed
+    seeds: int
 
 
 def judged(audit: Audit) -> list[Result]:
@@ -136,7 +146,8 @@ def is_settled(result: Result) -> bool:
 def touching(audit: Audit, cells: Mapping[str, CellRow], result: Result) -> list[ValidityRow]:
     """The checks that bear on a result, of the target and of its own cells; `cells` are the document's by key."""
     rows = [row for row in audit.validity if row.bears_on(result.probe)]
-    return rows + [row for key in dict.fromkeys(result.cells) for row in cells[key].validity]
+    own = (row for key in dict.fromkeys(result.cells) for row in cells[key].validity)
+    return rows + [row for row in own if row.spoils(result.access)]
 
 
 def source(result: Result) -> str:
@@ -213,6 +224,26 @@ def charts(audit: Audit, family: str) -> list[Chart]:
         Chart(family, probe, arm, pairs[0][0].seed, tuple(cell.seed for cell, _ in pairs[1:]), pairs[0][1])
         for (probe, arm, _), pairs in found.items()
     ]
+
+
+def exposed(audit: Audit) -> list[Named]:
+    """Lists of the most exposed that the first seed of each test has, those nearest to their limits first."""
+    found: dict[tuple[str, str, str], list[Exposed]] = {}
+    for cell in audit.cells:
+        for listed in cell.exposed:
+            if listed.items:
+                found.setdefault((cell.probe, listed.finding, listed.subset), []).append(listed)
+    named = {}
+    for result in nearest(undefended(audit)):
+        key = (result.probe, result.finding, result.subset)
+        if key in found and key not in named:
+            named[key] = Named(result, found[key][0], len(found[key]))
+    return list(named.values())
+
+
+def asks_who(audit: Audit) -> bool:
+    """Whether the run was to name the most exposed, and had a test that could."""
+    return bool(audit.config.get("exposed")) and any(cell.family == "privacy" for cell in audit.cells)
 
 
 def checks(audit: Audit) -> list[ValidityRow]:

@@ -46,6 +46,7 @@ def audit(
     profile: str | None = None,
     seeds: str | Iterable[int] | None = None,
     training_seeds: int | None = None,
+    exposed: int | None = None,
     policy: str | None = None,
     fail_on: str | None = None,
     baseline: Place | None = None,
@@ -97,6 +98,8 @@ def audit(
         seeds: of the attacks, whole numbers >= 0; by profile if None.
         training_seeds: trains the target's recipe anew so many times, 3 or more, and audits those models too: what is
             said of them holds for the recipe, not for this target alone. 0 (default) for none; needs a recipe.
+        exposed: names so many of the most exposed edges and training items in the document, by their indices. These are
+            private data; 0 (default) names nobody.
         policy: `lenient`, `standard` (default), `strict`, or a `[policy.NAME]` of the config file.
         fail_on: severity from which a result fails: `low`, `medium`, `high`, `critical`.
         baseline: path of accepted results.
@@ -135,6 +138,7 @@ def audit(
     """
     given = _options(only, skip, family, profile, seeds, data_root, threads, device) | {
         "training_seeds": training_seeds,
+        "exposed": exposed,
         "policy": policy,
         "fail_on": fail_on,
         "baseline": None if baseline is None else os.fspath(baseline),

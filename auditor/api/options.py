@@ -22,6 +22,7 @@ RUN_TABLES = ("run", "gate", "policy", "access", "suppress", "defenses")
 PATHS = ("baseline", "out", "data_root")
 LEAST_TRAININGS = 3
 MOST_SEEDS = 1_000
+MOST_EXPOSED = 1_000
 THREADS_A_CORE = 4
 DEFAULTS: Mapping[str, Any] = {
     "profile": "standard",
@@ -30,6 +31,7 @@ DEFAULTS: Mapping[str, Any] = {
     "family": "",
     "seeds": "",
     "training_seeds": 0,
+    "exposed": 0,
     "policy": "standard",
     "fail_on": "",
     "baseline": "",
@@ -131,6 +133,11 @@ def _check_limits(options: Mapping[str, Setting]) -> None:
         raise ConfigError(
             f"training_seeds is {trainings}; expected 0, or at least {LEAST_TRAININGS}, since fewer say nothing of a "
             f"recipe, and at most {MOST_SEEDS}."
+        )
+    if not 0 <= (exposed := options["exposed"].value) <= MOST_EXPOSED:
+        raise ConfigError(
+            f"exposed is {exposed}; expected 0, which names nobody, or how many of the most exposed edges and training "
+            f"items to name, at most {MOST_EXPOSED}."
         )
     most = THREADS_A_CORE * (os.cpu_count() or 1)
     if not 1 <= options["threads"].value <= most:

@@ -190,6 +190,7 @@ class Session:
             seeds=self.seeds(),
             training_seeds=resolved["training_seeds"],
             side=asdict(self.side()),
+            exposed=resolved["exposed"],
             models=os.path.abspath(self.out / MODELS) if self.out else "",
             **{name: resolved[name] for name in ("only", "skip", "family", "profile")},
         )
@@ -351,6 +352,8 @@ class Session:
 
         if self.resolved["training_seeds"]:
             raise ConfigError("training_seeds is for run; a comparison trains anew at every seed. Give seeds instead.")
+        if self.resolved["exposed"]:
+            raise ConfigError("exposed is for run; a comparison names nobody. Leave it out.")
         self._refuse_parts("a comparison")
         probes, settings = self.probes(), self.settings(argv)
         arms = tuple(request.spec for request in defenses)
@@ -429,6 +432,11 @@ class Session:
         """Raises UsageError where formats or tracker are unknown or lack a package, or a place cannot be written."""
         names = names_of(self.formats())
         if self.resolved["log"]:
+            if self.resolved["exposed"]:
+                raise ConfigError(
+                    "exposed came with log: edges of the private graph and training items would be sent to a tracker. "
+                    "Leave one of them out."
+                )
             check_tracker(self.resolved["log"])
         if self.out is not None:
             check_folder(self.out)

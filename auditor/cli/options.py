@@ -19,6 +19,12 @@ Seeds = Annotated[str | None, typer.Option(help="Attack seeds, e.g. 0,1,2 (defau
 TrainingSeeds = Annotated[
     int | None, typer.Option(help="Train the recipe anew so many times (at least 3) and audit those models too.")
 ]
+Exposed = Annotated[
+    int | None,
+    typer.Option(
+        min=0, metavar="N", help="Name the N most exposed edges and members, which is private data (default: 0)."
+    ),
+]
 Data = Annotated[str | None, typer.Option(help="Data set, when TARGET is a model file.")]
 DataRoot = Annotated[str | None, typer.Option(help="Folder of raw data sets (else AUDITOR_DATA).")]
 TrustPickle = Annotated[

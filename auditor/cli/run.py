@@ -22,6 +22,7 @@ def run(
     profile: options.Profile = None,
     seeds: options.Seeds = None,
     training_seeds: options.TrainingSeeds = None,
+    exposed: options.Exposed = None,
     policy: Annotated[
         str | None, typer.Option(help="lenient, standard (default), strict or NAME of a policy.NAME table.")
     ] = None,
@@ -66,6 +67,7 @@ def run(
         "profile": profile,
         "seeds": seeds,
         "training_seeds": training_seeds,
+        "exposed": exposed,
         "policy": policy,
         "fail_on": fail_on,
         "baseline": baseline,

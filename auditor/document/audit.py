@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
 from pydantic import Field
 
 from auditor.document.codes import DecisionCode, VerdictCode
+from auditor.document.exposed import Exposed
 from auditor.document.results import Result, Unit, WorseWhen
 from auditor.guarantee import Guarantee
 from auditor.records import Model, Number
@@ -57,6 +58,8 @@ class ValidityRow(Model):
         status: `not_checked` says so and is no pass.
         evidence: what was seen; a cause only where it was established.
         touches: probes whose results it spoils when it fails; None: all of them. A row of a cell touches that cell.
+        holding: a word of the access: of a row of a cell, it spoils only what an adversary found who holds this. Empty
+            for all results of the cell.
         noise_floor: share of the items whose label changes with the order of the nodes alone; None where none does.
     """
 
@@ -65,14 +68,19 @@ class ValidityRow(Model):
     status: CheckStatus
     evidence: str
     touches: tuple[str, ...] | None = None
+    holding: str = ""
     noise_floor: Number = None
 
     def bears_on(self, probe: str) -> bool:
         """Whether it spoils results of a probe (`id` or `id:key=value`) when it fails."""
         return self.touches is None or probe.partition(":")[0] in self.touches
 
+    def spoils(self, access: Collection[str]) -> bool:
+        """Whether a row of a cell spoils, when it fails, what somebody found there who holds `access`."""
+        return not self.holding or self.holding in access
 
-def check(id_: str, kind: Kind, holds: bool | CheckStatus | None, evidence: str) -> ValidityRow:
+
+def check(id_: str, kind: Kind, holds: bool | CheckStatus | None, evidence: str, *, holding: str = "") -> ValidityRow:
     """The one way to make a validity row.
 
     Args:
@@ -80,6 +88,7 @@ def check(id_: str, kind: Kind, holds: bool | CheckStatus | None, evidence: str)
         kind: see `ValidityRow`.
         holds: a status word; or True for a pass, False for a fail (a warning warns), None for not checked.
         evidence: what was seen.
+        holding: see `ValidityRow`.
     """
     if holds is None:
         status: CheckStatus = "not_checked"
@@ -87,7 +96,7 @@ def check(id_: str, kind: Kind, holds: bool | CheckStatus | None, evidence: str)
         status = holds
     else:
         status = "pass" if holds else "warn" if kind == "warning" else "fail"
-    return ValidityRow(id=id_, kind=kind, status=status, evidence=evidence)
+    return ValidityRow(id=id_, kind=kind, status=status, evidence=evidence, holding=holding)
 
 
 class CellRow(Model):
@@ -99,6 +108,8 @@ class CellRow(Model):
         lacks: what the target does not offer and the probe needs, where that is why it was skipped.
         params: resolved settings as plain values.
         validity: checks that touch this cell's results alone.
+        exposed: edges and training items as indices, where they were asked for. They stand here and in no result, so
+            that no format that is made of results alone can carry them.
     """
 
     key: str
@@ -114,6 +125,7 @@ class CellRow(Model):
     params: dict[str, Any] = Field(default_factory=dict)
     series: tuple[Series, ...] = ()
     validity: tuple[ValidityRow, ...] = ()
+    exposed: tuple[Exposed, ...] = ()
 
 
 class TaskRow(Model):

@@ -149,7 +149,13 @@ class _Named(Numbers):
 
 
 class Measured(_Named):
-    """One number of one cell: what a harness answers."""
+    """One number of one cell: what a harness answers.
+
+    Attributes:
+        access: what the adversary of this number held; None for that of the cell.
+    """
+
+    access: tuple[str, ...] | None = None
 
 
 class AtSeed(Numbers):

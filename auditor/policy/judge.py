@@ -108,13 +108,13 @@ def judge(
     by_key = {cell.key: cell for cell in cells}
     judged = [result for result in results if result.judged]
     thresholds = dict(zip(map(id, judged), _thresholds(judged, policy), strict=True))
-    trusts: dict[tuple[str, tuple[str, ...]], Trust] = {}
+    trusts: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Trust] = {}
     made = []
     for result in results:
         if not result.judged:
             made.append(result)
             continue
-        place = result.probe, result.cells
+        place = result.probe, result.cells, result.access
         if (trust := trusts.get(place)) is None:
             trust = trusts[place] = trust_of(result, validity, by_key)
         own = _judge_one(result, thresholds[id(result)], trust, policy)

@@ -36,10 +36,12 @@ def trust_of(result: Result, validity: Sequence[ValidityRow], cells: Mapping[str
     Args:
         result: judged.
         validity: rows about the target; each says which probes it touches.
-        cells: by key; the rows of a cell touch that cell's results, and no others.
+        cells: by key; the rows of a cell touch that cell's results, and no others; of these those of an adversary who
+            holds what the row is about.
     """
     rows = [row for row in validity if row.bears_on(result.probe)]
-    rows += [row for key in dict.fromkeys(result.cells) for row in cells[key].validity]
+    own = (row for key in dict.fromkeys(result.cells) for row in cells[key].validity)
+    rows += [row for row in own if row.spoils(result.access)]
     failed = [row for row in rows if row.status == "fail"]
     return Trust(
         integrity=_ids(row for row in failed if row.kind == "integrity"),

@@ -79,7 +79,7 @@ class Bench(OneByOne):
         if job.arms:
             cells = plan_compare(target, job.arms, requests, group=job.group or "", **how)
         else:
-            cells = plan_run(target, requests, trainings=job.training_seeds, **how)
+            cells = plan_run(target, requests, trainings=job.training_seeds, exposed=job.exposed, **how)
         return cls(target, cells, side, group)
 
     def describe(self) -> Described:

@@ -75,6 +75,7 @@ def run_cell(
         "params": {**planned.params, **result.params},
         "series": result.series,
         "validity": result.validity,
+        "exposed": result.exposed,
     }
     fixed = entry.deterministic or result.fixed
     return Finished(
@@ -146,6 +147,7 @@ def _measured(
         side=side,
         models=models,
         tick=tick,
+        exposed=planned.exposed,
     )
     result: CellResult = registry.load_location(entry.evaluation)(cell)
     if not result.measured:  # a finished cell holds a number: whoever reads the document relies on that

@@ -25,6 +25,7 @@ class Job(Model):
         seeds: of the attacks.
         training_seeds: models to train anew.
         side: `[access]`.
+        exposed: how many of the most exposed edges or items may be named.
         arms: of a comparison: `none` and every defence, in canonical form.
         group: named column that defences are told of.
         asked: a claim about the `defense` or about the function `train`, which is found from `folder`.
@@ -45,6 +46,7 @@ class Job(Model):
     seeds: tuple[int, ...] = (0,)
     training_seeds: int = 0
     side: dict[str, Any] = Field(default_factory=dict)
+    exposed: int = 0
     arms: tuple[str, ...] = ()
     group: str | None = None
     asked: Asked | None = None

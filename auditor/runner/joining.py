@@ -47,7 +47,8 @@ def _result(key: tuple[str, ...], pairs: Sequence[tuple[Finished, Measured]]) ->
     together = _over_seeds(numbers) if shown is None else numbers[shown]
     records = [number.facts for number in numbers]
     adjusted = [number.p_adjusted for number in numbers if number.p_adjusted is not None]
-    access = tuple(dict.fromkeys(word for cell in cells for word in cell.access))
+    held = (cell.access if number.access is None else number.access for cell, number in pairs)
+    access = tuple(dict.fromkeys(word for words in held for word in words))
     return Result(
         estimate=together.estimate,
         controls=together.controls,

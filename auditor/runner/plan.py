@@ -62,6 +62,7 @@ class PlannedCell(Model):
         lacks: what the target lacks for it.
         flips: edits to try, of a cell that tries those of others.
         step_s: rough CPU seconds of a step.
+        exposed: how many of the most exposed edges or items may be named.
     """
 
     spec: str
@@ -74,6 +75,7 @@ class PlannedCell(Model):
     lacks: tuple[str, ...] = ()
     flips: tuple[Edits, ...] = ()
     step_s: float = 0.0
+    exposed: int = 0
 
     @property
     def id(self) -> str:
@@ -169,10 +171,11 @@ def plan(
     side: SideKnowledge,
     arm: str = NONE,
     group: str = "",
+    exposed: int = 0,
 ) -> tuple[PlannedCell, ...]:
     """Every cell, in order, with the reason where it cannot run on `target`; `arm` is the defence that made it or will.
 
-    `group` names the column that defences may be told of.
+    `group` names the column that defences may be told of; `exposed` is how many of the most exposed may be named.
 
     A probe that draws nothing has one cell, whatever the seeds.
 
@@ -202,11 +205,12 @@ def plan(
                 spec=request.spec,
                 seed=seed,
                 profile=profile,
-                key=_cell_key(target, data, request, seed, profile, side, _maker(arm, group)),
+                key=_cell_key(target, data, request, seed, profile, side, _maker(arm, group), exposed),
                 named=request.named,
                 arm=arm,
                 skip=skip,
                 lacks=lacks,
+                exposed=exposed,
             )
             for seed in (seeds[:1] if request.entry.deterministic else seeds)
         ]
@@ -221,6 +225,7 @@ def plan_run(
     profile: Profile,
     side: SideKnowledge,
     trainings: int = 0,
+    exposed: int = 0,
 ) -> tuple[PlannedCell, ...]:
     """Every cell of a run: of the target, then of each of `trainings` models that its recipe trains anew.
 
@@ -228,7 +233,7 @@ def plan_run(
         ConfigError: there is none: nothing would be measured, and nothing may pass for that. Or the target cannot be
             trained anew.
     """
-    cells = plan(target, requests, seeds=seeds, profile=profile, side=side)
+    cells = plan(target, requests, seeds=seeds, profile=profile, side=side, exposed=exposed)
     if not cells:
         raise ConfigError(f"no probe of this choice is about {target.name}; loosen only, skip, family or profile.")
     if trainings and target.recipe is None:
@@ -363,8 +368,9 @@ def _cell_key(
     profile: Profile,
     side: SideKnowledge,
     maker: str,
+    exposed: int,
 ) -> str:
-    words = {
+    words: dict[str, object] = {
         "target": target.digest,
         "data": data,
         "arm": maker,
@@ -373,6 +379,7 @@ def _cell_key(
         "profile": profile,
         "seed": seed,
         "side": dataclasses.asdict(side),
+        **({"exposed": exposed} if exposed else {}),
     }
     return _digest(sorted(words.items()))
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
-from auditor.statistics.node_bootstrap import Metric, Replicates
-from auditor.statistics.ranking import Bools, Floats, Ranking
+from auditor.statistics.node_bootstrap import LANES, Metric, Replicates
+from auditor.statistics.ranking import Bools, Floats, Ranking, counts
 
-Measure = Callable[[Floats], Floats]
-"""Numbers [K metrics, S scores] from a weight for each item, [n]."""
+Times = NDArray[np.int64]
+Measure = Callable[[Times], Floats]
+"""Numbers [J, K metrics, S scores] of J resamples, from how often each item is in each of them, [n, J]."""
 
 
 def unit_bootstrap(positive: Bools, measure: Measure, *, rng: np.random.Generator, replicates: int) -> Replicates:
@@ -24,23 +27,32 @@ def unit_bootstrap(positive: Bools, measure: Measure, *, rng: np.random.Generato
         rng: two calls with generators in the same state draw the same weights.
         replicates: of the items.
     """
+    n = positive.shape[0]
     sides = [np.flatnonzero(positive), np.flatnonzero(~positive)]
-    value = measure(np.ones(positive.shape[0]))
+    value = measure(np.ones((n, 1), dtype=np.int64))[0]
     resampled = np.empty((replicates, *value.shape))
-    for j in range(replicates):
-        weights = np.zeros(positive.shape[0])
-        for side in sides:
-            weights[side] = rng.multinomial(len(side), np.full(len(side), 1 / len(side)))
-        resampled[j] = measure(weights)
+    for start in range(0, replicates, LANES):
+        rows = resampled[start : start + LANES]
+        times = np.zeros((n, rows.shape[0]), dtype=np.int64)
+        for lane in range(rows.shape[0]):
+            for side in sides:
+                times[side, lane] = rng.multinomial(len(side), np.full(len(side), 1 / len(side)))
+        rows[...] = measure(times)
     return Replicates(value, resampled, np.zeros((10, *value.shape)))
 
 
 def ranked(scores: Sequence[Floats], positive: Bools, metrics: Sequence[Metric]) -> Measure:
-    """Metrics of ROC curves of scores [n] each, as `unit_bootstrap` asks for them."""
+    """Metrics of ROC curves of scores [n] each, as `unit_bootstrap` asks for them: exact, several resamples at once."""
     rankings = [Ranking(score, positive) for score in scores]
 
-    def measure(weights: Floats) -> Floats:
-        curves = [ranking.curve(weights) for ranking in rankings]
-        return np.array([[metric(curve) for curve in curves] for metric in metrics])
+    def measure(times: Times) -> Floats:
+        sides = [counts(torch.from_numpy(times[side])) for side in (positive, ~positive)]
+        curves = [ranking.curves_of(*sides) for ranking in rankings]
+        return np.stack([np.stack([metric(curve) for curve in curves], axis=-1) for metric in metrics], axis=1)
 
     return measure
+
+
+def one_by_one(measure: Callable[[Floats], Floats]) -> Measure:
+    """Numbers [K, S] of one resample, from a weight for each item, as `unit_bootstrap` asks for them."""
+    return lambda times: np.stack([measure(weights) for weights in times.T.astype(np.float64)])

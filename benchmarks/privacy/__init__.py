@@ -17,6 +17,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
         "Influence queries": ["benchmarks.privacy.influence"],
         "Links by likeness of answers, embeddings and explanations": ["benchmarks.privacy.similarity"],
         "Membership of nodes": ["benchmarks.privacy.membership"],
+        "A sensitive column": ["benchmarks.privacy.attribute"],
         "Model extraction": [extraction],
         "Model extraction from labels alone": [extraction, "--param", "answers=labels", "budgets=25"],
     }

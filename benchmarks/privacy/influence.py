@@ -4,7 +4,6 @@
   alone on all edges against 200,000 non-edges, intervals over nodes as in an audit; CPU seconds of oracle and attack.
 - `engines`: other architectures on Cora, and how their queries were answered.
 - `served`: the attack on coarse answers and on edge-level differential privacy, as they are served.
-- `planted`: the hash of the neighbour set of `benchmarks.trust.planted`, by whole audits (quick).
 - `large`: 20,000 nodes, all asked about, in a process of its own: CPU seconds of oracle and attack, and peak memory.
 
 Seeds: training 0, 1, 2; pairs 1; bootstrap 2. They were fixed before the first run.
@@ -28,7 +27,6 @@ import numpy as np
 import torch
 from torch_geometric.nn import GCN
 
-import auditor
 from auditor import registry
 from auditor.compare.arms import make_defense
 from auditor.data.roots import resolve_root
@@ -47,9 +45,6 @@ from auditor.targets.target import Target
 from auditor.targets.train import train_reference
 from auditor.view import SideKnowledge, grant_privacy
 from benchmarks.runs.graphs import graph
-from benchmarks.trust import planted
-from benchmarks.trust.judging import Row, row_of
-from benchmarks.trust.settings import POLICY
 
 SEEDS = (0, 1, 2)
 GOALS = {"cora": (0.999, 0.80), "airports_usa": (0.992, 0.25)}
@@ -62,7 +57,6 @@ SERVED = (
     "edge-rand:epsilon=8",
     "gap",
 )
-PLANTED = 20
 
 
 def trained(data: LoadedData, arch: str, seed: int) -> Target:
@@ -150,30 +144,6 @@ def _line(name: str, target: Target) -> None:
     )
 
 
-def planted_hash() -> None:
-    """How often a hash of the neighbour set is found, and fails."""
-    found: list[list[Row]] = []
-    for number in range(PLANTED):
-        one = planted.made("neighbour-hash", number)
-        report = auditor.audit(
-            one.model,
-            one.graph.data,
-            split=one.split,
-            only="influence",
-            profile="quick",
-            policy=POLICY,
-            threads=1,
-            build=one.build,
-            recipe=one.recipe,
-        )
-        found.append([row_of(result, len(report.findings)) for result in report.findings])
-    claimed = sum(any(row.claim for row in rows) for rows in found)
-    failed = sum(any(row.status == "fail" for row in rows) for rows in found)
-    print(f"neighbour-hash, quick, twins can be trained: found in {claimed} of {PLANTED}, fail in {failed}; goal: all.")
-    for rows in found[:1]:
-        print("\n".join(f"- {row.said}" for row in rows))
-
-
 def large() -> None:
     """20,000 nodes, every one asked about, in a child."""
     command = [sys.executable, "-m", "benchmarks.privacy.influence", "large-child"]
@@ -204,7 +174,6 @@ PARTS: dict[str, Callable[[], None]] = {
     "goals": goals,
     "engines": engines,
     "served": served,
-    "planted": planted_hash,
     "large": large,
 }
 

@@ -20,6 +20,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
         **{f"Null models, {p}": [trust, "null", "--profile", p] for p in ("quick", "standard", "full")},
         "Null models, quick, without twins": [trust, "null", "--no-retrain"],
         **{f"Planted leaks, {p}": [trust, "planted", "--profile", p] for p in ("quick", "standard")},
+        **{f"Influence queries and membership, {p}": [trust, "probes", "--profile", p] for p in ("quick", "standard")},
         "Coverage of intervals": [trust, "coverage"],
         "Policy sense": [trust, "sense"],
         "Stability over seeds": [trust, "stability"],

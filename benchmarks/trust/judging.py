@@ -1,7 +1,7 @@
 """One audit through the program's public face, and what is read from its document: claims and fails.
 
-A *claim* is a judged number of a link probe whose excess is above 0 for certain: the lower end of its interval, widened
-over all numbers that were judged in the run (Bonferroni), is above 0. A *fail* is a judgement of that status. A number
+A *claim* is a judged number whose excess is above 0 for certain: the lower end of its interval, widened over all
+numbers that were judged in the run (Bonferroni), is above 0. A *fail* is a judgement of that status. A number
 *crosses* when its lower end reaches the threshold it is judged against, whatever the checks of the target say: a model
 that ignores its edges fails a check, its results are then not trusted, and "no fail" alone would say nothing.
 """
@@ -66,7 +66,7 @@ class Asked:
 
 
 def judged(asked: Sequence[Asked], profile: str, *, retrain: bool = True) -> list[Row]:
-    """The judged numbers of link probes of one run, which may take several audits.
+    """The judged numbers of one run, which may take several audits.
 
     Args:
         asked: the audits.
@@ -89,7 +89,7 @@ def judged(asked: Sequence[Asked], profile: str, *, retrain: bool = True) -> lis
         broken = [cell for cell in report.cells if cell.status not in ("ok", "skipped")]
         if broken:
             raise RuntimeError(f"{broken[0].probe} did not end: {broken[0].status}, {broken[0].reason}")
-        results += [result for result in report.findings if result.probe.partition(":")[0] in PROBES]
+        results += [result for result in report.findings if result.probe.partition(":")[0] in one.probes]
     return [row_of(result, len(results)) for result in results]
 
 

@@ -49,9 +49,10 @@ class OwnEdges(nn.Module):
 class Edgeless(nn.Module):
     """A two-layer perceptron that takes edges and looks at none."""
 
-    def __init__(self, features: int, hidden: int, classes: int) -> None:
+    def __init__(self, features: int, hidden: int, classes: int, *, dropout: float = 0.5) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(0.5), nn.Linear(hidden, classes))
+        last = nn.Linear(hidden, classes)
+        self.net = nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(dropout), last)
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """Logits [N, C] of x [N, F]."""

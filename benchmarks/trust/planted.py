@@ -9,7 +9,7 @@
 Those four are to be found. One more is not, by probes that ask no queries:
 
 - `neighbour-hash`: logits carry a hash of the set of neighbours. No likeness of answers tells an edge; asking what
-  changes when one node's features change tells them all: `influence` must find it (`benchmarks.privacy`).
+  changes when one node's features change tells them all: `influence` must find it (`probes`).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Final
 PROBES: Final = ("posterior-similarity", "graphmi")
 """The link probes. Membership is left out: the null models are trained on members, so that it may truly leak."""
 POLICY: Final = "standard"
-SEEDS: Final = {"null": 4_101, "planted": 4_202, "coverage": 4_303, "ordinary": 0}
+SEEDS: Final = {"null": 4_101, "planted": 4_202, "coverage": 4_303, "ordinary": 0, "probes": 4_404}
 """First word of every generator of a part; the others are the place of the kind in its list and the run. An ordinary
 model is trained with the sum of its word and its training seed."""
 
@@ -15,6 +15,8 @@ NULL_RUNS: Final = {"quick": 40, "standard": 40, "full": 10}
 """Runs over all kinds of null together. `full` is run less often for its cost; the goal is the same share."""
 PLANTED_RUNS: Final = {"quick": 20, "standard": 20, "full": 5}
 """Runs of each kind of planted leak."""
+PROBE_RUNS: Final = {"quick": 20, "standard": 20, "full": 5}
+"""Runs of each kind of model for influence queries and membership."""
 COVERAGE_DRAWS: Final = 600
 
 NODES: Final = 400
@@ -32,6 +34,10 @@ CODE_WEIGHT: Final = 4.0
 large enough to be a leak of more than half of what is left to know (measured before any audit of these models)."""
 TRAIN_SHARE: Final = 0.4
 HIDDEN: Final = 16
+
+MEMBER_SHARE: Final = 0.5
+MEMBER_FEATURES: Final = 64
+"""Of half of the nodes as members, and noise in so many columns for them to be known by."""
 
 RECIPE: Final = {"optimizer": "adam", "lr": 0.01, "weight_decay": 5e-4, "epochs": 100}
 OVERFIT: Final = {"optimizer": "adam", "lr": 0.01, "weight_decay": 0.0, "epochs": 300}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from benchmarks.trust import null, planted
+from benchmarks.trust import null, planted, probes
 from benchmarks.trust.judging import Row
 from benchmarks.trust.running import each, shares
-from benchmarks.trust.settings import NULL_RUNS, PLANTED_RUNS, POLICY
+from benchmarks.trust.settings import NULL_RUNS, PLANTED_RUNS, POLICY, PROBE_RUNS
 
 Runs = Sequence[tuple[str, int]]
 
@@ -46,6 +46,31 @@ def print_planted(profile: str, runs: int | None, jobs: int, *, retrain: bool) -
         own = [rows for k, _, rows in told if k == kind]
         claimed = sum(any(row.claim for row in rows) for rows in own)
         print(f"\n{kind}: claimed in {claimed} of {len(own)} runs; none of these probes asks queries.")
+
+
+def print_probes(profile: str, runs: int | None, jobs: int, *, retrain: bool) -> None:
+    """Claims and fails of influence queries and of membership, on what is to be found and on what is not."""
+    times = PROBE_RUNS[profile] if runs is None else runs
+    kinds = list(probes.KINDS)
+    dealt = shares(times * len(kinds), kinds)
+    found = each(partial(probes.run, profile=profile, retrain=retrain), dealt, jobs)
+    told = [(*each_, rows) for each_, rows in zip(dealt, found, strict=True)]
+    print(f"\n## Influence queries and membership, {profile}, {_twins(retrain=retrain)}\n")
+    print(
+        f"Goal: all of {', '.join(probes.TO_FIND)} found by every probe; of each other kind at most 1 run in 20 with a"
+    )
+    print(f"claim, and no fail under `{POLICY}`.\n")
+    for names, title in ((probes.TO_FIND, "found"), (probes.NULLS, "claims")):
+        own = [(kind, number, rows) for kind, number, rows in told if kind in names]
+        _table([(kind, number) for kind, number, _ in own], [rows for *_, rows in own], list(names), title)
+    for kind, number, rows in told:
+        claimed = {row.probe for row in rows if row.claim}
+        missed = {row.probe for row in rows} - claimed
+        if kind in probes.TO_FIND and missed:
+            print(f"- {kind} {number}, not found by {', '.join(sorted(missed))}")
+        for row in rows if kind in probes.NULLS else ():
+            if row.claim or row.crosses or row.status == "fail":
+                print(f"- {kind} {number}: {row.said}")
 
 
 def _table(dealt: Runs, found: Sequence[list[Row]], kinds: Sequence[str], title: str) -> None:

@@ -18,7 +18,7 @@ from reports.comparison import Grid, to
 from reports.html import pictures
 from reports.html.charts import Drawing, series_drawing
 from reports.neutral import neutral
-from reports.sentences import claim, comparison, glossary, names, numbers, target, verdict
+from reports.sentences import claim, comparison, exposed, glossary, names, numbers, target, verdict
 from reports.sentences.compose import OPEN, OVER, SEEN, nearness, said, word
 from reports.sentences.steps import SHOWN, steps
 from reports.sentences.templates import excess_cell, figure, who
@@ -201,6 +201,10 @@ def _page(safe: Audit, sections: list[FamilyOnPage], main: list[ChartOnPage]) ->
         bounds=claim.bound_rows(facts) if is_claim and (facts := claim.found(safe)) else [],
         bound_heads=claim.HEADS,
         guarantees=_guarantees(safe),
+        who_words=exposed,
+        exposed=views.exposed(safe),
+        asks_who=views.asks_who(safe),
+        item=item,
         missing=views.listed_missing(safe),
         unasked=[answer.title.lower() for answer in answers if not answer.asked],
         config=_config(safe),

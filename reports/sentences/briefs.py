@@ -206,7 +206,6 @@ def member_label(item: str) -> Words:
 
 _SIMILAR: Final = "beside models of the same recipe"
 _ASKED: Final = {"0-hop": "answers about nodes without links", "full": "served answers"}
-_BESIDE: Final = {"threshold": "", "lira": _SIMILAR}
 
 
 def asked(result: Result) -> str:
@@ -214,7 +213,7 @@ def asked(result: Result) -> str:
     facts = result.facts
     if not isinstance(facts, MemberFacts):
         return ""
-    beside = _BESIDE.get(facts.attack, _SIMILAR if "references" in result.access else "")
+    beside = _SIMILAR if "references" in result.access else ""
     return ", ".join(filter(None, (_ASKED.get(facts.query, "answers"), beside)))
 
 

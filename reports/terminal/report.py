@@ -21,7 +21,7 @@ from auditor.document.facts import RepairFacts
 from reports import views
 from reports.neutral import neutral
 from reports.sentences import changes as words
-from reports.sentences import names, repair, target, verdict
+from reports.sentences import exposed, names, repair, target, verdict
 from reports.sentences.changes import Acceptances, Changes
 from reports.sentences.compose import brief
 from reports.sentences.numbers import closed, count, listed
@@ -226,8 +226,20 @@ def _audit_screen(audit: Audit, screen: Screen) -> Iterable[RenderableType]:
             "Do first", [(" ".join((step.text, step.cost)).strip(), step.commands) for step in found]
         )
         yield from screen.gap()
+    yield from screen.labelled("Exposed", _exposed(audit, item))
     yield from screen.labelled("Defence", [closed(text) for text in target.defended(audit.target)])
     yield from screen.labelled("Trust", _trust(audit))
+
+
+def _exposed(audit: Audit, item: str) -> list[str]:
+    """Of each finding the list nearest to its limit, where lists were asked for."""
+    if not views.asks_who(audit):
+        return []
+    first: dict[str, str] = {}
+    for each in views.exposed(audit):
+        label = exposed.label(each.result, item)
+        first.setdefault(each.result.finding, closed(f"{label}: {exposed.line(each.exposed)}"))
+    return [*first.values(), exposed.WARNING] if first else [closed(exposed.NOBODY)]
 
 
 def _trust(audit: Audit) -> list[str]:

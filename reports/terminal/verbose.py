@@ -13,7 +13,7 @@ from rich.text import Text
 
 from auditor.document import Audit, Result
 from reports import views
-from reports.sentences import names, target, verdict
+from reports.sentences import exposed, names, target, verdict
 from reports.sentences.compose import left_out, said, word
 from reports.sentences.numbers import MISSING, called, count, interval_cell, value_cell
 from reports.sentences.templates import excess_cell
@@ -39,6 +39,7 @@ def every_number(audit: Audit, *, width: int, plain: bool) -> Iterable[Renderabl
     else:
         for family in views.families(audit):
             yield from _family(audit, family, plain=plain, narrow=width < NARROW)
+        yield from _exposed(audit)
     yield from _missing(audit)
     yield Text(f"\n{verdict.policy(audit)}", style="dim")
 
@@ -82,6 +83,22 @@ def _family(audit: Audit, family: str, *, plain: bool, narrow: bool) -> Iterable
     beyond = max(len(loud) - _LOUD_SHOWN, 0)
     if more := left_out(max(len(passing) - _PASSING_SHOWN, 0), len(others) - len(extra), beyond):
         yield Padding(Text(f"{more} (audit.html, audit.json)", style="dim"), (0, 0, 0, 2))
+
+
+def _exposed(audit: Audit) -> Iterable[RenderableType]:
+    """Every list of the most exposed as a table."""
+    found, item = views.exposed(audit), views.item(audit)
+    if found:
+        yield Text.assemble("\n", (exposed.TITLE, "bold"), f"  {exposed.WARNING}")
+    for each in found:
+        about = f"  {views.source(each.result)}, {exposed.about(each.exposed, each.seeds)}"
+        yield Text.assemble((exposed.label(each.result, item), "bold"), (about, "dim"))
+        table = Table(box=None, pad_edge=False, expand=True)
+        for head in exposed.heads(each.exposed, item):
+            table.add_column(Text(head, style="dim"), overflow="fold", ratio=1)
+        for row in exposed.rows(each.exposed):
+            table.add_row(*map(Text, row))
+        yield table
 
 
 def _status(result: Result) -> str:

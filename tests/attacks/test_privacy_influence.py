@@ -24,9 +24,12 @@ from auditor.parameters import build
 from auditor.probe import Attempt
 from auditor.runner.execute import TrainedCache
 from auditor.statistics.ranking import Ranking, auc
+from auditor.targets.config import TargetFile
+from auditor.targets.live import live_target
 from auditor.targets.queries import Full
 from auditor.targets.target import Target
 from auditor.view import Access, SideKnowledge, View, grant_privacy, uniform_pairs
+from benchmarks.trust import planted
 from benchmarks.trust.models import NeighbourHash
 from tests.toys import sbm_graph, toy_target
 
@@ -138,8 +141,30 @@ def test_logits_are_compared_without_their_mean(target: Target) -> None:
 
 
 def test_a_model_that_reads_no_edge_gives_no_influence_at_all() -> None:
-    score = run(toy_target("mlp", graph=GRAPH)).score(PAIRS)
-    assert not score.any()
+    outcome = run(toy_target("mlp", graph=GRAPH))
+    assert not outcome.score(PAIRS).any()
+    assert outcome.notes["d"] == 1.0, "nothing moved, so that a larger change was tried"
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_model_that_rounds_its_features_is_asked_again_with_a_larger_change(number: int) -> None:
+    """A ten-thousandth of a word that is there or not is rounded away before any neighbour sees it."""
+    made = planted.made("neighbour-hash", number)
+    masks = {name: torch.zeros(400, dtype=torch.bool).index_fill(0, ids, True) for name, ids in made.split.items()}
+    target = live_target(made.model, made.graph.data, TargetFile(), masks=masks)
+    view, attempt = view_of(target), Attempt(np.random.default_rng(0), torch.Generator().manual_seed(0))
+    outcome = Influence().run(view, attempt)
+    assert outcome.notes["resolution"] < 1e-7
+    assert outcome.notes["d"] == 1.0
+    assert view.query.count == 2 * 400
+    pairs = prior_pairs(Truth.of(target.private_graph), 10**6, np.random.default_rng(0))
+    assert float(auc(Ranking(outcome.score(pairs.tensor).numpy(), pairs.is_edge).curve())) > 0.95
+
+
+def test_exact_answers_that_move_are_asked_for_once(target: Target) -> None:
+    view = view_of(target)
+    Influence().run(view, Attempt(np.random.default_rng(0), torch.Generator().manual_seed(0)))
+    assert view.query.count == 60
 
 
 def test_the_largest_influences_of_each_query_are_kept() -> None:

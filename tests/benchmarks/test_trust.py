@@ -9,7 +9,7 @@ import torch
 from auditor.document import Estimate, Judgement, Result
 from auditor.document.results import AtSeed
 from auditor.statistics.estimate import Contrast
-from benchmarks.trust import coverage, null, planted
+from benchmarks.trust import coverage, null, planted, probes
 from benchmarks.trust.graphs import adjacency, blocks, latent, split
 from benchmarks.trust.judging import row_of
 from benchmarks.trust.models import Edgeless, NeighbourHash, OwnEdges, gcn, serving, trained
@@ -135,6 +135,35 @@ def test_planted_runs_are_the_same_again_and_differ_by_number() -> None:
     assert torch.equal(one.graph.edge_index, again.graph.edge_index)
     assert all(torch.equal(a, b) for a, b in zip(one.model.parameters(), again.model.parameters(), strict=True))
     assert one.graph.pairs.shape != other.graph.pairs.shape
+
+
+def test_probe_runs_are_the_same_again_and_differ_by_number() -> None:
+    for kind in probes.KINDS:
+        one, again, other = (probes.made(kind, number) for number in (0, 0, 1))
+        assert torch.equal(one.graph.edge_index, again.graph.edge_index)
+        assert all(torch.equal(a, b) for a, b in zip(one.model.parameters(), again.model.parameters(), strict=True))
+        assert not torch.equal(one.split["train"], other.split["train"])
+
+
+def test_a_memoriser_knows_its_members_and_a_secret_one_knows_others() -> None:
+    for kind, knows in (("memoriser", True), ("permuted-members", False)):
+        one = probes.made(kind, 0)
+        with torch.no_grad():
+            right = one.model(one.graph.x, one.graph.edge_index).argmax(dim=1) == one.graph.y
+        shares = [float(right[one.split[part]].float().mean()) for part in ("train", "test")]
+        assert (shares[0] == 1.0) is knows
+        assert (shares[1] < 0.4) is knows, "what it says of others is chance"
+        assert abs(shares[0] - shares[1]) < 0.15 or knows
+
+
+def test_no_influence_of_a_perceptron_reaches_another_node() -> None:
+    one = probes.made("mlp", 0)
+    x = one.graph.x.clone()
+    with torch.no_grad():
+        before = one.model(x, one.graph.edge_index)
+        x[7] *= 1.5
+        moved = (one.model(x, one.graph.edge_index) != before).any(dim=1)
+    assert moved.nonzero().flatten().tolist() == [7]
 
 
 def test_runs_are_dealt_out_in_turn_and_answered_in_order() -> None:

@@ -254,6 +254,18 @@ def test_rows_of_a_cell_spoil_that_cell_only() -> None:
     assert (first.untrusted, second.untrusted) == (True, False)
 
 
+def test_a_row_of_a_cell_spoils_only_what_needs_what_it_is_about() -> None:
+    weak = row("fail", "strength").model_copy(update={"holding": "references"})
+    alone = measurement(0.0, -0.1, 0.01).model_copy(update={"access": ("labels", "posteriors")})
+    beside = measurement(0.0, -0.1, 0.01, subset="lira").model_copy(update={"access": ("posteriors", "references")})
+    both = cell(alone, beside, access=("labels", "posteriors", "references"), validity=(weak,))
+    first, second = judged_by([both])
+    assert (first.access, second.access) == (("labels", "posteriors"), ("posteriors", "references"))
+    assert first.judgement is not None
+    assert second.judgement is not None
+    assert (first.judgement.untrusted, second.judgement.untrusted) == (False, True)
+
+
 def test_a_row_of_one_seed_spoils_what_is_joined_from_it() -> None:
     cells = [cell(measurement(0.0, -0.1, 0.01)), cell(measurement(0.0, -0.1, 0.01), seed=1, validity=(row(),))]
     assert finding(cells).untrusted

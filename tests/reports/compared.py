@@ -199,6 +199,7 @@ AUDITS = {
     "empty": samples.empty,
     "several seeds": samples.several_seeds,
     "untrusted": samples.untrusted,
+    "exposed": samples.exposed,
     "claim": samples.claimed,
     "planned claim": samples.planned_claim,
     "hostile": samples.hostile,

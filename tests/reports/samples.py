@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from auditor.document import (
@@ -30,6 +31,7 @@ from auditor.document import (
     measured,
     sealed,
 )
+from auditor.document.exposed import Exposed, ExposedItem
 from auditor.document.facts import (
     Accounted,
     Bound,
@@ -42,6 +44,8 @@ from auditor.document.facts import (
     LinkFacts,
     LinkList,
     LowFpr,
+    MemberFacts,
+    Rival,
     Robust,
 )
 from auditor.guarantee import Guarantee
@@ -557,6 +561,55 @@ def several_seeds() -> Audit:
     cells = [*finished_cells(), stealing(1), stealing(2), stealing(0, "dp-edge")]
     row = target(defense="gap:epsilon=4", guarantee=guarantee())
     return assembled(cells, validity=checks(), accepted=is_evasion, seeds=(0, 1, 2), row=row)
+
+
+def _members() -> Finished:
+    """Membership by answers about nodes without links: over its limit."""
+    rival = Rival(
+        control="chance",
+        with_model=around(0.66, 0.02),
+        without_model=Estimate(value=0.5),
+        positives=140,
+        negatives=1000,
+    )
+    facts = MemberFacts(members=140, others=1000, query="0-hop", rivals=(rival,))
+    metric = Metric("headroom", "errors", "higher", "ranking")
+    numbers = [
+        number(metric, "privacy-membership-node", 0.32, ("chance", 0.0), subset="0-hop", judged=True, facts=facts)
+    ]
+    return cell("membership-threshold", "privacy", numbers, access=("posteriors", "labels", "own-queries"))
+
+
+LINKS_NAMED = Exposed(
+    finding="privacy-link-stealing",
+    subset="prior",
+    of=905,
+    control="features+labels",
+    items=(
+        ExposedItem(ids=(1701, 2607), with_model=0.0, without_model=0.412),
+        ExposedItem(ids=(88, 1203), with_model=0.0001, without_model=0.0312),
+    ),
+)
+MEMBERS_NAMED = Exposed(
+    finding="privacy-membership-node",
+    subset="0-hop",
+    of=140,
+    control="chance",
+    items=(ExposedItem(ids=(2468,), with_model=0.0, without_model=0.5, label=3, size=17),),
+)
+
+
+def exposed() -> Audit:
+    """Links and members by name, at two seeds."""
+    cells = [
+        replace(done, row=done.row.model_copy(update={"exposed": (named,)}))
+        for done, named in (
+            (stealing(), LINKS_NAMED),
+            (stealing(1), LINKS_NAMED.model_copy(update={"items": LINKS_NAMED.items[1:]})),
+            (_members(), MEMBERS_NAMED),
+        )
+    ]
+    return assembled(cells, seeds=(0, 1), config={"profile": "standard", "exposed": 2})
 
 
 def untrusted() -> Audit:

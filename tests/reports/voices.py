@@ -79,6 +79,7 @@ class Case:
         own, control: the numbers where something is found; without an effect the own number is that of the control.
         facts: of the two, where the numbers in them follow.
         arm: which one it is about.
+        access: what its adversary holds.
     """
 
     metric: Metric
@@ -88,6 +89,7 @@ class Case:
     n: int = 1000
     subset: str = ""
     arm: str = NONE
+    access: tuple[str, ...] = ()
     threshold: float = 0.1
     set_by: Literal["level", "policy", "limit"] = "level"
 
@@ -118,6 +120,7 @@ def _group(groups: int = 15) -> Group:
     return Group(cut_by="degree", group="2–3", members=59, groups=groups, permutation_p=0.005, detectable=0.172)
 
 
+HELD = ("labels", "posteriors", "references")
 HEADROOM = Metric("headroom", "errors", "higher", "ranking")
 MEMBERS = Metric("combined_tpr@0.01", "share", "higher", "low-fpr")
 
@@ -159,7 +162,7 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case(MEMBERS, 0.214, ("chance", 0.01), (_found("0-hop", 0.214), _found("0-hop", 0.01)), n=1140, subset="0-hop"),
     ),
     "privacy-membership-graph": (
-        Case(HEADROOM, 0.312, ("chance", 0.0), (_members("", 0.656), _members("", 0.5)), n=150, subset="lira"),
+        Case(HEADROOM, 0.312, ("chance", 0.0), (_members("", 0.656), _members("", 0.5)), 150, "lira", access=HELD),
     ),
     "privacy-link-influence": (
         Case(samples.AUC, 0.956, KNOWN, (asked(links(135, 78)), asked(links(79, 78))), n=10_556),
@@ -337,13 +340,14 @@ def result(finding: str, case: Case, stem: str) -> Result:
         judged=True,
         facts=None if stem == "not measured" else case.facts[0 if found else 1],
     )
+    number = number.model_copy(update={"access": case.access})
     return _result(number.model_dump(), case.arm, _judgement(stem, case.threshold, case.set_by))
 
 
 def _result(number: dict[str, Any], arm: str, judgement: Judgement | None) -> Result:
     by_seed = {name: number[name] for name in ("estimate", "controls", "contrast")}
     return Result(
-        **number,
+        **{**number, "access": number["access"] or ()},
         fingerprint="0" * 64,
         family="f",
         probe="a-probe",

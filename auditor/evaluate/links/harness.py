@@ -13,10 +13,12 @@ from pydantic import Field
 from torch import Tensor
 
 from auditor.document import Measured, Series, ValidityRow, check
+from auditor.document.exposed import Exposed, gives_away
 from auditor.document.facts import Twin
 from auditor.errors import ConfigError, EvaluationError, SkippedError
 from auditor.evaluate.links.asking import asked_nodes, check_queries, query_rows
 from auditor.evaluate.links.controls import Knowledge, Scorer, is_identity, no_model_controls
+from auditor.evaluate.links.exposed import exposed_links
 from auditor.evaluate.links.measure import comparisons, judged_numbers, link_list, number, roc_series, with_facts
 from auditor.evaluate.links.pairs import (
     PairSet,
@@ -128,7 +130,9 @@ def evaluate(cell: Cell) -> CellResult:
     graphs = TWINS[cell.profile] if settings.counterfactuals is None else settings.counterfactuals
     twins = counterfactuals(cell, attack, truth, graphs, first_only=cell.profile == "quick", attacked=asked)
     cell.tick(0.6, "intervals")
-    rows, series, pairs = _measure_all(cell, attack, outcome.score, truth, controls, twins, knowledge, settings, asked)
+    rows, series, pairs, exposed = _measure_all(
+        cell, attack, outcome.score, truth, controls, twins, knowledge, settings, asked
+    )
     power = _power_row(rows[1], pairs["prior"]["edges"])
     if cell.profile == "full":
         rows += paper_numbers(cell, attack, truth, controls, draws=settings.draws, judged=False, knowledge=knowledge)[0]
@@ -151,6 +155,7 @@ def evaluate(cell: Cell) -> CellResult:
             "counterfactual": {twin.facts.scheme: {"graphs": graphs, **twin.describe()} for twin in twins},
             "pairs": pairs,
         },
+        exposed=exposed,
     )
 
 
@@ -164,14 +169,14 @@ def _measure_all(
     knowledge: Knowledge,
     settings: Settings,
     asked: Tensor | None,
-) -> tuple[list[Measured], Series, dict[str, dict[str, int]]]:
+) -> tuple[list[Measured], Series, dict[str, dict[str, int]], tuple[Exposed, ...]]:
     """Every set of pairs, scored by the attack and every control on the same replicates of nodes.
 
     Where the attack asked about some nodes alone, all of them hold pairs with one of these alone.
 
     Returns:
         the numbers, headroom and AUC of the combined adversary first; ROC curves of the main set; edges and non-edges
-        of each set by name.
+        of each set by name; the most exposed edges.
     """
     n = truth.num_nodes
     count = NEGATIVES[cell.profile] if settings.negatives is None else settings.negatives
@@ -218,6 +223,8 @@ def _measure_all(
     finding, words = cell.probe.findings[0], knowledge.words
     rows = judged_numbers(against, (AUC, *LOW_TPR), finding=finding, knowledge=words)
     rows[0] = with_facts(rows[0], links=link_list(against[0], n_links=judged.keys.size, n_pairs=judged.num_pairs))
+    named = cell.exposed if gives_away(rows) else 0
+    exposed = (exposed_links(against[0], finding=finding, count=named),) if named else ()
     ordered = sorted(MAIN, key=lambda metric: metric not in main.metrics)  # what the set is too small for comes last
     row = partial(number, finding=finding, knowledge=words)
     rows += [row(main, metric) for metric in ordered]
@@ -235,7 +242,7 @@ def _measure_all(
         rows += [row(found, metric) for metric in found.metrics]
     series = roc_series(against, architecture_reference(cell, attack, asked))
     sizes = {p.subset: {"edges": p.positives, "non_edges": p.negatives} for p in (prior, *(p for p, _ in shown))}
-    return rows, series, sizes
+    return rows, series, sizes, exposed
 
 
 def _controls(cell: Cell, knowledge: Knowledge) -> list[Scorer]:

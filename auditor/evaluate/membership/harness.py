@@ -13,14 +13,16 @@ from pydantic import Field
 
 from auditor import registry
 from auditor.document import Measured, Series, ValidityRow, check
+from auditor.document.exposed import Exposed, gives_away
 from auditor.document.facts import MemberFacts
 from auditor.errors import EvaluationError, SkippedError
 from auditor.evaluate.membership.controls import BLIND, DIFFICULTY, UNTRAINED, blind, difficulty
+from auditor.evaluate.membership.exposed import exposed_members
 from auditor.evaluate.membership.measure import exposure, judged_numbers, plain_numbers, roc_series, within_class
 from auditor.evaluate.membership.queries import FULL, margins
 from auditor.evaluate.membership.references import HARNESS, Made, made_references, references_row
 from auditor.evaluate.membership.scoring import Guesser, Scored
-from auditor.evaluate.membership.trial import Trial
+from auditor.evaluate.membership.trial import Trial, sizes_of
 from auditor.outcomes import MembershipOutcome
 from auditor.parameters import build, parameters
 from auditor.probe import Cell, CellResult, Registered
@@ -80,7 +82,7 @@ def evaluate(cell: Cell) -> CellResult:
         shared=cell.models.shared,
     )
     shared = () if guess is None else (Guesser(BLIND, (guess,)),)
-    rows, series, mode = list[Measured](), list[Series](), {}
+    rows, series, exposed, mode = list[Measured](), list[Series](), list[Exposed](), {}
     for attack in attacks:
         cell.tick(0.5, attack.id)
         outcome, scored = _scored(cell, attack, trial, made, shared, times)
@@ -88,6 +90,8 @@ def evaluate(cell: Cell) -> CellResult:
         for query, each in scored.items():
             found, drawn = _numbers(cell, attack, query, each, times)
             rows, series = [*rows, *found], [*series, drawn]
+            if cell.exposed and gives_away(found):
+                exposed.append(exposed_members(each, sizes_of(target)[1], of=found[0], count=cell.exposed))
     validity = [_power_row(trial, rows)]
     if made is not None:
         view = grant_privacy(target, access - {Access.REFERENCES}, cell.side, _rng(cell, "view"))
@@ -103,6 +107,7 @@ def evaluate(cell: Cell) -> CellResult:
             "others": trial.others,
             "references": 0 if made is None else count,
         },
+        exposed=tuple(exposed),
     )
 
 
@@ -176,7 +181,7 @@ def checked_claim(claim: object, owner: str, items: int) -> MembershipOutcome:
 def _numbers(cell: Cell, attack: Registered, query: str, scored: Scored, times: int) -> tuple[list[Measured], Series]:
     """Every number of one attack asked in one way; a graph can be asked about in one way alone."""
     trial, finding, level = scored.trial, cell.probe.findings[0], cell.target.task.level
-    name = attack.id.rpartition("-")[2] if len(registry.attacks_of(cell.probe.id)) > 1 else ""
+    name = attack.entry.label or (attack.id if len(registry.attacks_of(cell.probe.id)) > 1 else "")
     query = query if level == "node" else ""
     subset = "/".join(filter(None, (name, query)))
     facts = MemberFacts(members=trial.members, others=trial.others, query=query, attack=name)
@@ -184,7 +189,8 @@ def _numbers(cell: Cell, attack: Registered, query: str, scored: Scored, times: 
     rows += plain_numbers(scored, finding, subset, facts)
     rows += within_class(scored, finding, subset, facts, _rng(cell, "bootstrap"), min(times, PART_REPLICATES))
     rows += exposure(scored, finding, subset, facts)
-    return rows, roc_series(scored, subset, level)
+    held = tuple(sorted(attack.access))
+    return [row.model_copy(update={"access": held}) for row in rows], roc_series(scored, subset, level)
 
 
 def _power_row(trial: Trial, rows: Sequence[Measured]) -> ValidityRow:

@@ -25,7 +25,7 @@ from auditor.evaluate.membership.scoring import (
 from auditor.statistics import ranking
 from auditor.statistics.grouped_ranking import GroupedRanking
 from auditor.statistics.intervals import wilson
-from auditor.statistics.unit_bootstrap import unit_bootstrap
+from auditor.statistics.unit_bootstrap import one_by_one, unit_bootstrap
 
 ROC_POINTS = 120
 FOUND = Metric("found", "share", "higher")
@@ -104,7 +104,7 @@ def within_class(
     def areas(weights: Floats) -> Floats:
         return np.array([[np.mean([ranking.auc(weights) for ranking in draws]) for draws in rankings]])
 
-    found = unit_bootstrap(trial.member, areas, rng=rng, replicates=times)
+    found = unit_bootstrap(trial.member, one_by_one(areas), rng=rng, replicates=times)
     n, picks = len(trial.member), np.eye(len(using))
 
     def estimate(place: int) -> Estimate:

@@ -124,7 +124,7 @@ def references_row(target: Target, made: Made, phi: Tensor, rng: np.random.Gener
         difference <= max(CLOSE, 2 * float(np.std(each, ddof=1)))
         for difference, each in ((off, accuracy), (gap_off, gaps))
     )
-    return check("references", "strength", close and alike, evidence)
+    return check("references", "strength", close and alike, evidence, holding=Access.REFERENCES)
 
 
 def _confidences(own: Floats, rows: Sequence[Floats], rng: np.random.Generator) -> tuple[float, float, float]:

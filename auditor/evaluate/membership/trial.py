@@ -49,7 +49,7 @@ class Trial:
         y = target.graph.y[items].numpy()
         member = target.split.train[items].numpy()
         parts = {f"class={c}": y == c for c in np.unique(y).tolist()}
-        parts |= _quartiles(*_size(target), items)
+        parts |= _quartiles(*sizes_of(target), items)
         groups = {name: inside for name, inside in parts.items() if _enough(inside, member)}
         return cls(items, member, y, groups)
 
@@ -72,8 +72,8 @@ def degrees(target: Target) -> Tensor:
     return torch.bincount(ends, minlength=graph.num_nodes)
 
 
-def _size(target: Target) -> tuple[str, Tensor]:
-    """What the quartiles are of: the degree of a node, the number of nodes of a graph."""
+def sizes_of(target: Target) -> tuple[str, Tensor]:
+    """What items are grouped by, and how much each has: the degree of a node, the number of nodes of a graph."""
     batch = target.graph.batch
     return ("degree", degrees(target)) if batch is None else ("nodes", torch.bincount(batch))
 

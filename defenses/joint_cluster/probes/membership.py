@@ -23,7 +23,7 @@ from auditor.outcomes import MembershipOutcome
 from auditor.parameters import build, parameters
 from auditor.probe import Cell, CellResult, Registered
 from auditor.statistics.grouped_ranking import GroupedRanking
-from auditor.statistics.unit_bootstrap import unit_bootstrap
+from auditor.statistics.unit_bootstrap import one_by_one, unit_bootstrap
 from auditor.targets.target import Target
 from auditor.view import grant_privacy
 from defenses.joint_cluster.layout import LEAST_OCCUPANCY, Prototypes
@@ -177,7 +177,7 @@ def _measure(
         return np.array([[np.mean([shipped.auc(weights * kept) for kept in left]), np.mean(theirs), 0.5]])
 
     members, others = int(member.sum()), int((~member).sum())
-    found = unit_bootstrap(member, areas, rng=rng, replicates=replicates)
+    found = unit_bootstrap(member, one_by_one(areas), rng=rng, replicates=replicates)
     least = 1 / (members * others)
     n, picks = len(member), np.eye(3)
     value, control = (_estimate(found.interval(0, pick, logit=True, least=least), n) for pick in picks[:2])

@@ -97,6 +97,17 @@ def test_references_of_another_kind_of_model_make_a_pass_untrusted() -> None:
     assert (check.status, check.kind) == ("fail", "strength")
 
 
+def test_one_threshold_for_graphs_rests_on_no_reference() -> None:
+    target = toy_target("graph-gin")
+    result = run(target, "graph-membership", profile="standard", references="3", replicates="50")
+    (check,) = [each for each in result.validity if each.id == "references"]
+    held = {m.facts.attack: m.access for m in result.measured}
+    assert held == {"threshold": ("labels", "posteriors"), "lira": ("labels", "posteriors", "references")}
+    assert not check.spoils(held["threshold"])
+    assert check.spoils(held["lira"])
+    assert {m.subset for m in result.measured if m.judged} == {"threshold", "lira"}
+
+
 def test_a_split_by_class_is_given_away_without_any_model() -> None:
     target = base(600)
     spread = dataclasses.replace(target.graph, y=torch.bucketize(torch.arange(600), torch.tensor([30, 80]), right=True))
