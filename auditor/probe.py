@@ -82,6 +82,7 @@ class Attempt:
         node_caps: largest number of flips at each node, int64 [N]; None for no cap.
         item_budgets: many graphs: for each of `budgets`, the flips allowed in each graph of `view.items`, int64 [n];
             their sum is the budget.
+        effort: steps that a search takes, in units of its usual ones; one that takes notice repeats it in its notes.
         tick: progress observer, called with a fraction in [0, 1] or None and a short note.
         shared: keeps what other attempts of the run need alike.
     """
@@ -92,6 +93,7 @@ class Attempt:
     budgets: tuple[int, ...] = ()
     node_caps: Tensor | None = None
     item_budgets: tuple[Tensor, ...] = ()
+    effort: float = 1.0
     tick: Callable[[float | None, str], None] = lambda _fraction, _note: None
     shared: Shared = field(default_factory=Shared)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Self
 
@@ -14,12 +15,14 @@ from torch import Tensor
 from attacks.robustness.graph_flips import break_graphs
 from attacks.robustness.losses import LOSSES, Loss, LossName
 from attacks.robustness.projection import project, project_with_caps
+from attacks.robustness.prune_reinvest import PruneReinvest
+from attacks.robustness.reach import checked_depth, depth_of
 from attacks.robustness.soft_flips import Victim
 from auditor.flips import ranked_flips, within_caps
 from auditor.outcomes import FlipOutcome, FlipSet
 from auditor.parameters import parameters
 from auditor.probe import Attempt
-from auditor.targets.soft_edges import message_passing_layers
+from auditor.registry import Profile
 from auditor.view import View
 
 STEP = 1000.0
@@ -29,6 +32,10 @@ FINAL_STEPS = 30
 TRY_EVERY = 5
 LARGE_BUDGET = 0.15
 REACH = 0.8
+ROUNDS: Mapping[Profile, int] = {"quick": 1, "standard": 2, "full": 4}
+PACKAGE: Mapping[Profile, int] = {"quick": 1, "standard": 4, "full": 8}
+CHECKED = 3
+"""Flips on which it is tried how far a change can be seen from."""
 
 
 @parameters
@@ -43,6 +50,9 @@ class ActiveSet:
         losses: `tanh` and `prob`; both run, since which one wins changes from model to model.
         cycles: how often the active set is chosen again; 0 for 8, and 20 at budgets above 15 % of the edges.
         scan: random pairs looked at in each cycle.
+        rounds: how often the best set of a budget is pruned and what that frees spent again; -1 for 1, 2 and 4 by
+            profile.
+        package: most flips that are spent on breaking one more item; 0 for 1, 4 and 8 by profile.
 
     Source: Geisler et al., "Robustness of Graph Neural Networks at Scale", NeurIPS 2021. Our variant: the block also
     holds every existing edge, and most steps see the active set only.
@@ -51,6 +61,8 @@ class ActiveSet:
     losses: Annotated[tuple[LossName, ...], Field(min_length=1)] = ("tanh", "prob")
     cycles: Annotated[int, Field(ge=0)] = 0
     scan: Annotated[int, Field(ge=1)] = 100_000
+    rounds: Annotated[int, Field(ge=-1)] = -1
+    package: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _different_losses(self) -> Self:
@@ -66,34 +78,56 @@ class ActiveSet:
         """
         calls_before = view.relaxation.handle.calls
         victim = Victim.of(view)
-        points: list[FlipSet] = []
-        variants, gains = [], {}
-        runs = [(name, place) for name in self.losses for place in range(len(attempt.budgets))]
-        for done, (name, place) in enumerate(runs):
-            budget = attempt.budgets[place]
-            attempt.tick(done / len(runs), f"active-set: {name}, {budget} flips")
-            if view.task.level == "graph":
-                if place > 0:  # one run serves every budget: the flips of a graph are nested
-                    continue
-                sets = ranked_flips(break_graphs(victim, LOSSES[name], attempt), attempt, view)
-            else:
-                search = _Search(victim, LOSSES[name], budget, self, attempt)
-                sets = (FlipSet(budget, search.run()),)
-                gains[f"{name} at {budget}"] = [round(value, 6) for value in search.loss_range]
-            points += [
-                replace(each, claimed_accuracy=float(victim.correct(each.keys).double().mean())) for each in sets
-            ]
-            variants += [name] * len(sets)
+        notes: dict[str, Any] = {}
+        found = self._on_graphs if view.task.level == "graph" else self._on_one_graph
+        points, variants = found(victim, view, attempt, notes)
         relaxation = victim.relaxation
-        notes: dict[str, Any] = {
+        claims = tuple(
+            replace(each, claimed_accuracy=float(victim.correct(each.keys).double().mean())) for each in points
+        )
+        notes |= {
             "relaxation": relaxation.kind,
             "gap": relaxation.gap,
             "gaps": relaxation.gaps,
             "calls": relaxation.handle.calls - calls_before,
             "output_scale": victim.outputs.scale,
-            "loss": gains,
         }
-        return FlipOutcome(tuple(points), tuple(variants), notes)
+        return FlipOutcome(claims, variants, notes)
+
+    def _on_graphs(
+        self, victim: Victim, view: View, attempt: Attempt, _notes: dict[str, Any]
+    ) -> tuple[list[FlipSet], tuple[str, ...]]:
+        """One run a loss serves every budget: the flips of a graph are nested."""
+        points: list[FlipSet] = []
+        for done, name in enumerate(self.losses):
+            attempt.tick(done / len(self.losses), f"active-set: {name}")
+            points += ranked_flips(break_graphs(victim, LOSSES[name], attempt), attempt, view)
+        return points, tuple(name for name in self.losses for _ in attempt.budgets)
+
+    def _on_one_graph(
+        self, victim: Victim, _view: View, attempt: Attempt, notes: dict[str, Any]
+    ) -> tuple[list[FlipSet], tuple[str, ...]]:
+        """A climb for each loss and budget, improved by what it wasted; budgets ascend, and each begins no worse."""
+        points: list[FlipSet] = []
+        rounds = round(attempt.effort * (ROUNDS[attempt.profile] if self.rounds < 0 else self.rounds))
+        package = self.package or PACKAGE[attempt.profile]
+        depth = checked_depth(victim, victim.space.draw(min(CHECKED, victim.space.num_pairs), attempt.rng))
+        gains, spent = {}, {}
+        for number, name in enumerate(self.losses):
+            smaller = torch.empty(0, dtype=torch.int64)
+            for place, budget in enumerate(attempt.budgets):
+                done = (number + place / len(attempt.budgets)) / len(self.losses)
+                attempt.tick(done, f"active-set: {name}, {budget} flips")
+                search = _Search(victim, LOSSES[name], budget, self, attempt)
+                climbed = search.run()
+                best = max(climbed, smaller, key=lambda keys: int((~victim.tried(keys)).sum()))
+                improving = PruneReinvest(victim, attempt, budget, depth=depth, package=package)
+                smaller = improving.run(best, rounds) if rounds else best
+                points.append(FlipSet(budget, smaller))
+                gains[f"{name} at {budget}"] = [round(value, 6) for value in search.loss_range]
+                spent[f"{name} at {budget}"] = dataclasses.asdict(improving.spent)
+        notes |= {"loss": gains, "reinvested": spent, "hops": depth, "effort": attempt.effort}
+        return points, tuple(name for name in self.losses for _ in attempt.budgets)
 
 
 class _Search:
@@ -101,7 +135,7 @@ class _Search:
 
     def __init__(self, victim: Victim, loss: Loss, budget: int, settings: ActiveSet, attempt: Attempt) -> None:
         self.victim, self.loss, self.budget, self.settings = victim, loss, budget, settings
-        self.caps, self.rng = attempt.node_caps, attempt.rng
+        self.caps, self.rng, self.effort = attempt.node_caps, attempt.rng, attempt.effort
         space = victim.space
         self.eta = STEP * budget / space.graph.num_nodes
         self.size = min(max(8 * budget, SMALLEST_SET), space.num_pairs)
@@ -116,12 +150,12 @@ class _Search:
     def run(self) -> Tensor:
         """The flips that broke most items, int64 [<= budget]."""
         cycles = self.settings.cycles or (20 if self.budget > LARGE_BUDGET * self.victim.space.m else 8)
-        for cycle in range(cycles):
+        for cycle in range(max(1, round(self.effort * cycles))):
             self._choose_active_set(first=cycle == 0)
             self._climb(STEPS_PER_CYCLE, lambda _step: self.eta)
         self.keys, self.w = self.best_state
         if self.keys.numel():
-            self._climb(FINAL_STEPS, lambda step: self.eta / math.sqrt(step))
+            self._climb(round(self.effort * FINAL_STEPS), lambda step: self.eta / math.sqrt(step))
         return self.best
 
     def _choose_active_set(self, *, first: bool) -> None:
@@ -178,7 +212,7 @@ def _bounded(rate: float, gradient: Tensor) -> float:
 def _reach(victim: Victim) -> Tensor | None:
     """Nodes within k hops of the attacked ones (k = depth + 1 for the degrees), or None when they are 80 % of all."""
     graph = victim.space.graph
-    hops = 1 + sum(int(getattr(layer, "K", 1) or 1) for layer in message_passing_layers(victim.relaxation.handle.model))
+    hops = 1 + depth_of(victim)
     reached = torch.zeros(graph.num_nodes, dtype=torch.bool)
     reached[victim.items] = True
     for _ in range(hops):

@@ -89,13 +89,25 @@ class Victim:
             own, found[piece] = gradient[: keys.numel()], gradient[keys.numel() :]
         return torch.cat([own, found]), value
 
+    def logits(self, keys: Tensor) -> Tensor:
+        """What the model says of the attacked items on the edited graph, [n, C].
+
+        From sparse products where there are some: the model's own answers up to the order of sums.
+        """
+        if self.sparse is not None:
+            with torch.no_grad():
+                return self.sparse.at(keys, self.loss_of).logits(torch.ones(keys.numel()))[self.items]
+        graph = self.space.toggled(keys)
+        logits = self.relaxation.exact_logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
+        return logits[self.items]
+
     def tried(self, keys: Tensor) -> Tensor:
-        """As `correct`, from sparse products where there are some: up to the order of sums."""
-        if self.sparse is None:
-            return self.correct(keys)
-        with torch.no_grad():
-            logits = self.sparse.at(keys, self.loss_of).logits(torch.ones(keys.numel()))
-        return self.space.graph.task.correct(logits[self.items], self.y)
+        """As `correct`, up to the order of sums."""
+        return self.right(self.logits(keys))
+
+    def right(self, logits: Tensor) -> Tensor:
+        """Which attacked items have the right answer, bool [n], by logits [n, C]."""
+        return self.space.graph.task.correct(logits, self.y)
 
     def correct(self, keys: Tensor) -> Tensor:
         """Which attacked items are still right on the really edited graph, bool [n]."""
@@ -111,7 +123,8 @@ class RelaxedFlips:
     Attributes:
         victim: whose edges they are.
         edges, absent: places of those that are there and of those that are not, int64 [K1] and [K2].
-        stored: arcs of the former in the graph, int64 [K1 * 1 or 2].
+        stored: arcs of the former in the graph, int64 [K'].
+        owners: the edge that each of these is an arc of, int64 [K'], in [0, K1).
         arcs: the graph's arcs and those of the absent ones, int64 [2, E'].
         base: the graph's weights, [E].
         fields: of these arcs.
@@ -121,6 +134,7 @@ class RelaxedFlips:
     edges: Tensor
     absent: Tensor
     stored: Tensor
+    owners: Tensor
     arcs: Tensor
     base: Tensor
     fields: Fields
@@ -131,11 +145,15 @@ class RelaxedFlips:
         space, graph = victim.space, victim.space.graph
         there = space.exists(keys)
         arcs = torch.cat([graph.edge_index, space.arcs(keys[~there])], dim=1)
+        places = space.places[torch.searchsorted(space.existing, keys[there])]
+        distinct = torch.ones_like(places, dtype=torch.bool)
+        distinct[:, 1:] = places[:, 1:] != places[:, :1]  # an edge that is there one way only
         return cls(
             victim,
             torch.nonzero(there).flatten(),
             torch.nonzero(~there).flatten(),
-            space.places[torch.searchsorted(space.existing, keys[there])].reshape(-1),
+            places[distinct],
+            torch.nonzero(distinct)[:, 0],
             arcs,
             torch.ones(graph.num_edges) if graph.edge_weight is None else graph.edge_weight,
             graph.fields_on(arcs),
@@ -147,13 +165,12 @@ class RelaxedFlips:
         Pair p gets the weight a_p + (1 - 2 a_p) w_p, a_p in {0, 1} being whether it is an edge.
         """
         space, graph = self.victim.space, self.victim.space.graph
-        ways = 1 if space.directed else 2
-        left = (1 - w.index_select(0, self.edges)).repeat_interleave(ways)
+        left = (1 - w.index_select(0, self.edges)).index_select(0, self.owners)
         weight = self.base.index_put((self.stored,), self.base[self.stored] * left)
         added = w.index_select(0, self.absent)
         if graph.edge_weight is not None:
             added = added * graph.edge_weight.median()
-        weights = torch.cat([weight] + [added] * ways)
+        weights = torch.cat([weight] + [added] * (1 if space.directed else 2))
         logits = self.victim.relaxation.logits(graph.x, self.arcs, weights, graph.batch, self.fields)
         return self.victim.outputs.read(logits[self.victim.items])
 

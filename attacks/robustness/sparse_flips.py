@@ -61,7 +61,7 @@ class SparseGcn:
         plain = not space.directed and graph.edge_weight is None and graph.batch is None and not any(graph.fields)
         if handle.device.type != CPU or graph.num_edges < LARGE:
             return None
-        if not plain or bool((graph.edge_index[0] == graph.edge_index[1]).any()):
+        if not plain or not graph.is_undirected or bool((graph.edge_index[0] == graph.edge_index[1]).any()):
             return None
         stack = LayerStack.of(handle, graph.x, kinds=(GCNConv,))
         if stack is None:

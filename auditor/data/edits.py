@@ -2,6 +2,8 @@
 
 A set of flips S is a set of keys: min * N + max for an undirected graph, u * N + v for a directed one (int64; exact for
 N <= 3.0e9). G + S has every edge of S that was absent and lacks every one that was there. Self-loops stay as they are.
+A graph is undirected when nearly every arc has its reverse: a few that lack it are a slip of the data, and a flip of
+such a pair takes away the one arc that is there.
 """
 
 from __future__ import annotations
@@ -14,6 +16,17 @@ from torch import Tensor
 
 from auditor.data.graph import Graph
 from auditor.errors import SkippedError
+
+SYMMETRIC = 0.99
+"""Share of arcs with a reverse from which a graph is read as undirected."""
+
+
+def edited_as_pairs(graph: Graph) -> bool:
+    """Whether one edit toggles a pair of nodes and not an arc: as the graph says, else by `SYMMETRIC`."""
+    if graph.edited_as != "auto":
+        return graph.edited_as == "pairs"
+    one_way = graph.num_one_way
+    return one_way == 0 or one_way <= (1 - SYMMETRIC) * graph.arc_keys(include_loops=False).numel()
 
 
 def canonical_graph(graph: Graph) -> Graph:
@@ -43,9 +56,10 @@ class EdgeSpace:
 
     Attributes:
         graph: canonical, see `canonical_graph`.
-        directed: whether a flip is an arc; False when every arc has its reverse.
+        directed: whether a flip is an arc, see `edited_as_pairs`.
         existing: keys of the edges that are there, sorted int64 [m], self-loops left out.
-        places: where each of them is stored in edge_index, int64 [m, 2], or [m, 1] when directed.
+        places: where each of them is stored in edge_index, int64 [m, 2], or [m, 1] when directed; a pair that is there
+            one way only has its place twice.
     """
 
     graph: Graph
@@ -57,11 +71,17 @@ class EdgeSpace:
     def of(cls, graph: Graph) -> EdgeSpace:
         """The space of `graph`, made canonical first."""
         graph = canonical_graph(graph)
-        directed = not graph.is_undirected
-        places = torch.nonzero(graph.edge_index[0] != graph.edge_index[1]).flatten()
-        keys, order = torch.sort(_keys(graph.edge_index[:, places], graph.num_nodes, directed), stable=True)
-        places = places[order].view(-1, 1 if directed else 2)
-        return cls(graph, directed, keys[:: 1 if directed else 2].contiguous(), places)
+        directed = not edited_as_pairs(graph)
+        stored = torch.nonzero(graph.edge_index[0] != graph.edge_index[1]).flatten()
+        keys, order = torch.sort(_keys(graph.edge_index[:, stored], graph.num_nodes, directed), stable=True)
+        stored = stored[order]
+        if directed:
+            return cls(graph, True, keys, stored.view(-1, 1))
+        if keys.numel() % 2 == 0 and torch.equal(keys[::2], keys[1::2]):
+            return cls(graph, False, keys[::2].contiguous(), stored.view(-1, 2))
+        existing, count = torch.unique_consecutive(keys, return_counts=True)
+        last = torch.cumsum(count, dim=0) - 1
+        return cls(graph, False, existing, stored[torch.stack([last - count + 1, last], dim=1)])
 
     @property
     def m(self) -> int:
@@ -89,6 +109,10 @@ class EdgeSpace:
     def ends(self, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Both end nodes of each key, int64 [K] each."""
         return keys // self.graph.num_nodes, keys % self.graph.num_nodes
+
+    def keys(self, u: Tensor, v: Tensor) -> Tensor:
+        """The key of each pair, or of each arc u -> v when directed; int64 [K] each."""
+        return _keys(torch.stack([u, v]), self.graph.num_nodes, self.directed)
 
     def arcs(self, keys: Tensor) -> Tensor:
         """The arcs behind the keys, int64 [2, 2K] (all u -> v, then all v -> u), or [2, K] when directed."""

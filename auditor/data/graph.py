@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from auditor.data.fields import NO_FIELDS, Fields, Places, origin_of
 from auditor.errors import GraphError, SplitError
 from auditor.tasks import Task
 
+EditedAs = Literal["auto", "pairs", "arcs"]
 MAX_CLASSES = 1 << 16  # beyond this, a label is an id or damage: tables over classes would fill the memory
 
 
@@ -30,6 +32,7 @@ class Graph:
         whole_x: the features are whole numbers, which the model reads as such (ids, categories).
         flat_x: the features lie in the data as [N], so that the model may read them so.
         withheld: names of what lies beside it in the data and never reaches a model: the split, what is no numbers.
+        edited_as: what one edit of an edge toggles: `pairs`, `arcs`, or what the graph looks like (`EdgeSpace`).
 
     Raises:
         GraphError: on construction, when any of the above does not hold. Node and edge counts are in the message.
@@ -45,6 +48,7 @@ class Graph:
     whole_x: bool = False
     flat_x: bool = False
     withheld: tuple[str, ...] = ()
+    edited_as: EditedAs = "auto"
 
     def __post_init__(self) -> None:
         _check(self)
@@ -82,9 +86,14 @@ class Graph:
     @property
     def is_undirected(self) -> bool:
         """Whether every arc has its reverse (loops aside)."""
+        return self.num_one_way == 0
+
+    @property
+    def num_one_way(self) -> int:
+        """Distinct arcs without their reverse (loops aside)."""
         keys = self.arc_keys(include_loops=False)
         reverse = torch.sort((keys % self.num_nodes) * self.num_nodes + keys // self.num_nodes).values
-        return bool(torch.equal(torch.sort(keys).values, reverse))
+        return 0 if torch.equal(keys, reverse) else int((~torch.isin(keys, reverse)).sum())
 
     def arc_keys(self, *, include_loops: bool = True) -> Tensor:
         """Distinct arcs as int64 keys u * N + v, sorted."""

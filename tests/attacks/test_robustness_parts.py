@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -89,6 +91,15 @@ def test_toggling_matches_a_dense_adjacency(directed):
     )
 
 
+def test_a_pair_that_is_there_one_way_is_one_edge():
+    edges = torch.tensor([[0, 1, 1, 3], [1, 0, 2, 2]])
+    graph = Graph(torch.ones(4, 1), edges, torch.zeros(4, dtype=torch.int64), edited_as="pairs")
+    space = EdgeSpace.of(graph)
+    assert space.existing.tolist() == [0 * 4 + 1, 1 * 4 + 2, 2 * 4 + 3]
+    assert space.toggled(space.existing[1:2]).edge_index.tolist() == [[0, 1, 3], [1, 0, 2]]
+    assert space.toggled(torch.tensor([0 * 4 + 3])).edge_index.tolist() == [[0, 1, 1, 3, 0, 3], [1, 0, 2, 2, 3, 0]]
+
+
 def test_duplicate_arcs_are_dropped_once_and_a_weighted_edge_keeps_its_weight():
     edges = torch.tensor([[0, 1, 0, 1, 2], [1, 0, 1, 2, 1]])
     weight = torch.tensor([2.0, 2.0, 9.0, 4.0, 4.0])
@@ -139,6 +150,22 @@ def test_relaxed_flips_of_weight_one_equal_the_edited_graph(arch):
     torch.testing.assert_close(soft, real, rtol=1e-4, atol=1e-4)
     clean = target.clean_logits()[victim.items]
     torch.testing.assert_close(victim.at(keys).scores(torch.zeros(keys.numel())), clean, rtol=1e-4, atol=1e-4)
+
+
+def test_an_edge_that_is_there_one_way_has_the_gradient_of_its_arc():
+    target = toy_target("gcn")
+    arc = target.graph.edge_index[:, :1]
+    graph = replace(target.graph.with_edges(target.graph.edge_index[:, 1:]), edited_as="pairs")
+    victim = Victim.of(grant_graph(replace(target, graph=graph), WHITE_BOX, with_test_labels=True))
+    keys = victim.space.keys(*arc)
+    relaxed, h = victim.at(keys), 0.02
+
+    def loss(w):
+        return float(LOSSES["tanh"](relaxed.scores(torch.tensor([w])).double(), victim.y))
+
+    found, _ = relaxed.gradient(torch.tensor([0.5]), LOSSES["tanh"])
+    assert float(found) == pytest.approx((loss(0.5 + h) - loss(0.5 - h)) / (2 * h), rel=0.05)
+    assert abs(float(found)) > 1e-5
 
 
 def test_gradient_in_pieces_equals_the_gradient_at_once(monkeypatch):

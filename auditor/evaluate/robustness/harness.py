@@ -7,22 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from auditor.data.edits import EdgeSpace
+from auditor.data.edits import EdgeSpace, edited_as_pairs
+from auditor.data.graph import EditedAs, Graph
 from auditor.document import ValidityRow
 from auditor.errors import SkippedError
-from auditor.evaluate.robustness import trust
+from auditor.evaluate.robustness import strength, trust
 from auditor.evaluate.robustness.budgets import BudgetOf, Level, graph_levels, node_caps, node_levels, parse_eps
 from auditor.evaluate.robustness.edge_free import edge_free_reference
 from auditor.evaluate.robustness.envelope import Floats, Tried, envelope
 from auditor.evaluate.robustness.flip_claims import FlipClaims
-from auditor.evaluate.robustness.measure import Beside, Found, budget_series, numbers
+from auditor.evaluate.robustness.measure import Beside, Found, budget_series, main_level, numbers
 from auditor.evaluate.robustness.verification import Verifier
 from auditor.outcomes import FlipSet
 from auditor.parameters import build, parameters
@@ -31,6 +32,8 @@ from auditor.registry import Profile, Role, lack_of
 from auditor.targets.edge_use import EdgeUse
 from auditor.targets.target import Target
 
+Undirected = Literal["auto", "true", "false"]
+EDITED_AS: Mapping[Undirected, EditedAs] = {"true": "pairs", "false": "arcs"}
 GRAPHS: Mapping[Profile, int] = {"quick": 40, "standard": 100, "full": 10**9}
 
 
@@ -42,12 +45,15 @@ class Settings:
         eps: budgets as decimal shares (`0.01/0.05`); empty for the profile's. Task `graph` also knows `one`: one flip.
         budget_of: what a share is of: `edges`, `targets` (edges incident to targets) or `absolute` (flips).
         local_cap: at most this share of a node's degree in flips at it; 0 for no cap (task `node`).
+        undirected: whether one edit toggles both arcs of a pair (`true`) or one arc (`false`); `auto`: a pair where at
+            least 99 % of the arcs have their reverse.
         graphs: attacked graphs, drawn from the test graphs; 0 for the profile's (task `graph`).
     """
 
     eps: tuple[str, ...] = ()
     budget_of: BudgetOf = "edges"
     local_cap: Annotated[float, Field(ge=0)] = 0.0
+    undirected: Undirected = "auto"
     graphs: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -82,7 +88,8 @@ def evaluate(cell: Cell) -> CellResult:
 
 
 def _evaluate(cell: Cell, settings: Settings) -> CellResult:
-    given = cell.target
+    asked = settings.undirected != "auto"
+    given = _read_as(cell.target, EDITED_AS.get(settings.undirected, "auto"))
     space = EdgeSpace.of(given.graph)
     target = given if space.graph is given.graph else replace(given, graph=space.graph)
     if space.m == 0:
@@ -105,11 +112,13 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
     attacks = [a for a in cell.attacks if use.kind != "unused" or a.entry.role != "search"]
     for attack in attacks:
         _attack(cell, target, attack, items, levels, caps, verifier, run)
+    commonest = int(torch.bincount(given.graph.y[given.split.test]).argmax())
+    majority = float((given.graph.y[items] == commonest).double().mean())
+    again = _search_again(cell, target, items, levels, caps, verifier, run, majority) if use.kind == "used" else ()
     others = [each for each in run.tried if each.role != "control"]
     if use.kind == "used":
         _require_found(attacks, run, others)
 
-    commonest = int(torch.bincount(given.graph.y[given.split.test]).argmax())
     points = envelope(verifier.clean(), others, len(levels), per_item=target.task.level == "graph")
     found = Found(
         probe=cell.probe.id,
@@ -118,7 +127,7 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
         points=tuple(points),
         beside=_beside(cell, run, levels),
         tried=tuple(run.tried),
-        majority=float((given.graph.y[items] == commonest).double().mean()),
+        majority=majority,
         reference=None if use.kind == "unused" else edge_free_reference(cell, items, commonest),
         items=items,
     )
@@ -128,9 +137,10 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
         measured=numbers(found, cell.rng("bootstrap")),
         series=(budget_series(found),),
         validity=(
-            trust.canonical_row(given.graph, space, as_given, found.points[0].correct),
+            trust.canonical_row(given.graph, space, as_given, found.points[0].correct, asked=asked),
             *_trust_rows(run, found, use),
             *(_strength_rows(cell, run, found) if use.kind != "unused" else ()),
+            *again,
         ),
         params={
             "edges": space.m,
@@ -144,6 +154,17 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
         },
         fixed=use.kind == "unused",
     )
+
+
+def _read_as(target: Target, edited_as: EditedAs) -> Target:
+    """The target on a graph that says what one edit toggles: edits must not make another graph of it."""
+
+    def settled(graph: Graph) -> Graph:
+        asked = replace(graph, edited_as=edited_as)
+        return replace(asked, edited_as="pairs" if edited_as_pairs(asked) else "arcs")
+
+    private = None if target.private is None else settled(target.private)
+    return replace(target, graph=settled(target.graph), private=private)
 
 
 def _attack(
@@ -173,6 +194,34 @@ def _attack(
         cell.models.keep_flips(cell.target, (claim,))
 
     run.run(attack, target, items, attempt, verify)
+
+
+def _search_again(
+    cell: Cell,
+    target: Target,
+    items: Tensor,
+    levels: Sequence[Level],
+    caps: Tensor | None,
+    verifier: Verifier,
+    run: _Run,
+    majority: float,
+) -> list[ValidityRow]:
+    """The strongest search at other sizes, at the budget that is judged; what that finds is tried too."""
+    main = main_level(levels)
+    before = run.of_role("search", main)
+    if cell.profile == "quick" or target.task.level == "graph" or not before:
+        return []
+    best = min(before, key=lambda each: each.verified.accuracy)
+    rerun = strength.Rerun(cell, target, next(a for a in cell.attacks if a.id == best.attack), items)
+    rows = []
+    own = [each for each in before if each.attack == best.attack]
+    twice = strength.convergence(rerun, levels[main], main, verifier, caps, own)
+    if twice is not None:
+        row, tried = twice
+        rows.append(row)
+        run.tried.append(tried)
+    free = strength.unbounded(rerun, majority, cell.rng("unbounded"))
+    return rows if free is None else [*rows, free]
 
 
 def _require_search(cell: Cell) -> None:

@@ -91,13 +91,17 @@ class Found:
         return self.eps[-1]
 
 
+def main_level(levels: Sequence[Level]) -> int:
+    """Place of the budget that is judged: the one nearest 5 % of the edges; -1 where there is none."""
+    return min(range(len(levels)), key=lambda i: abs(levels[i].eps - MAIN_EPS), default=-1)
+
+
 def numbers(found: Found, rng: np.random.Generator) -> tuple[Measured, ...]:
     """`robust_accuracy` at each budget (judged at the one nearest 5 %), what sums up the curve, and a second judgement.
 
     At that budget the same accuracy is judged beside the model without edges too.
     """
-    count = len(found.levels)
-    main = min(range(count), key=lambda i: abs(found.levels[i].eps - MAIN_EPS), default=-1)
+    count, main = len(found.levels), main_level(found.levels)
     rows = [_robust_accuracy(found, i, rng, judged=i == main) for i in range(count)]
     if found.task.level == "node" and count > 1:
         if found.largest >= RAUC_END and found.reference is not None:

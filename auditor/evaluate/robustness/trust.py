@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from auditor.data.edits import EdgeSpace
+from auditor.data.edits import SYMMETRIC, EdgeSpace
 from auditor.data.graph import Graph
 from auditor.document import ValidityRow, check
 from auditor.evaluate.robustness.envelope import Bools, Floats, Point, Tried
@@ -23,23 +23,31 @@ FRAGILE = 0.03
 FEW = 30
 
 
-def canonical_row(given: Graph, space: EdgeSpace, as_given: Bools, clean: Bools) -> ValidityRow:
-    """Whether the edges that are edited are the edges that the model was tried on."""
+def canonical_row(given: Graph, space: EdgeSpace, as_given: Bools, clean: Bools, *, asked: bool) -> ValidityRow:
+    """Whether the edges that are edited are the edges that the model was tried on, and what one edit toggles.
+
+    Args:
+        given: the graph as it came.
+        space: its edges, repeated arcs dropped.
+        as_given: which items are right on the former, bool [n].
+        clean: and on the latter.
+        asked: whether the user said what an edit toggles.
+    """
     difference = abs(float(as_given.mean()) - float(clean.mean()))
-    duplicates = given.num_edges - space.graph.num_edges
-    keys = space.graph.arc_keys(include_loops=False)
-    n = given.num_nodes
-    one_way = int((~np.isin((keys % n) * n + keys // n, keys)).sum()) if space.directed else 0
+    duplicates, one_way = given.num_edges - space.graph.num_edges, space.graph.num_one_way
+    arcs = space.graph.arc_keys(include_loops=False).numel()
     evidence = (
         f"clean accuracy {as_given.mean():.1%} on the graph as given, {clean.mean():.1%} on the canonical one "
         f"({duplicates} duplicate arcs dropped, {'directed' if space.directed else 'undirected'})"
     )
     if difference > max(CANONICAL, 1.001 / len(clean)):  # one item is no pattern
         return check("canonical", "integrity", "fail", evidence)
-    odd = duplicates or 0 < one_way < 0.05 * keys.numel()
-    if odd and one_way:
-        evidence += f"; {one_way} of {keys.numel()} arcs have no reverse"
-    return check("canonical", "integrity", "warn" if odd else "pass", evidence)
+    few = 0 < one_way < 0.05 * arcs
+    if few or asked:
+        why = "as was asked" if asked else f"{'less' if one_way <= (1 - SYMMETRIC) * arcs else 'more'} than 1 %"
+        reading = "one edit toggles one arc" if space.directed else "one edit toggles both arcs of a pair"
+        evidence += f"; {one_way} of {arcs} arcs have no reverse ({why}): {reading}"
+    return check("canonical", "integrity", "warn" if duplicates or few else "pass", evidence)
 
 
 def finite_row(tried: Iterable[Tried]) -> ValidityRow:

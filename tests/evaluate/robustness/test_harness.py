@@ -290,6 +290,37 @@ def test_directed_graphs_are_attacked_arc_by_arc():
     assert rows(result)["budget"].status == "pass"
 
 
+def without_an_arc(target, count=1):
+    g = target.graph
+    return dataclasses.replace(target, graph=g.with_edges(g.edge_index[:, count:]))
+
+
+def test_a_missing_arc_does_not_change_what_an_edit_is(gcn):
+    whole, slip = (evaluate(cell(each)) for each in (gcn, without_an_arc(gcn)))
+    assert not slip.params["directed"]
+    assert slip.params["edges"] == whole.params["edges"] == 353
+    assert slip.params["budgets"] == whole.params["budgets"]
+    assert robust(slip).estimate.value == pytest.approx(robust(whole).estimate.value, abs=0.07)
+    row = rows(slip)["canonical"]
+    assert row.status == "warn"
+    assert "1 of 705 arcs have no reverse (less than 1 %): one edit toggles both arcs" in row.evidence
+    assert rows(slip)["budget"].status == "pass"
+
+
+@pytest.mark.parametrize(
+    ("missing", "asked", "directed"),
+    [(6, "auto", False), (8, "auto", True), (0, "false", True), (300, "true", False), (300, "auto", True)],
+)
+def test_what_an_edit_toggles_is_settled_once(gcn, missing, asked, directed):
+    target = without_an_arc(gcn, missing)
+    result = evaluate(cell(target, undirected=asked, eps="0.5"))
+    assert result.params["directed"] == directed
+    assert result.params["edges"] == (706 - missing if directed else 353)
+    assert rows(result)["budget"].status == "pass"
+    said = rows(result)["canonical"].evidence
+    assert ("as was asked" in said) == (asked != "auto")
+
+
 def test_relabelling_the_nodes_keeps_every_verified_accuracy(gcn):
     order = torch.from_numpy(np.random.default_rng(0).permutation(120))
     place = torch.argsort(order)
