@@ -8,6 +8,7 @@ MEMBERSHIP = "auditor.evaluate.membership.harness:evaluate"
 ATTRIBUTE = "auditor.evaluate.attribute.harness:evaluate"
 EXTRACTION = "auditor.evaluate.extraction.harness:evaluate"
 ROBUSTNESS = "auditor.evaluate.robustness.harness:evaluate"
+LOCAL = "auditor.evaluate.robustness.local:evaluate"
 SHIFT = "auditor.evaluate.shift.harness:evaluate"
 
 TABLE = Table(
@@ -190,6 +191,27 @@ TABLE = Table(
             taxon=taxonomy.EVASION,
         ),
         ProbeEntry(
+            "local-evasion",
+            "robustness",
+            LOCAL,
+            "adds and removes edges at one node at a time until its answer is wrong",
+            ("robustness-node",),
+            Shown("one_flip_rate", "uniform", as_value=True),
+            touches=(
+                "edge-dependence",
+                "graph-hygiene",
+                "beats-constant",
+                "gradient",
+                "relaxation-gap",
+                "output-scale",
+                "ties",
+            ),
+            cost={"quick": 20, "standard": 150, "full": 900},
+            tries=True,
+            may_lack=("GRAD_EDGE",),
+            taxon=taxonomy.EVASION,
+        ),
+        ProbeEntry(
             "strata",
             "shift",
             SHIFT,
@@ -355,6 +377,25 @@ TABLE = Table(
             "structure-evasion",
             ("SPLIT",),
             access=("graph", "labels"),
+        ),
+        Entry(
+            "local-evasion",
+            "attacks.robustness.local_evasion:LocalEvasion",
+            "the best of a few exactly evaluated flips of highest gradient, flip by flip",
+            "robustness",
+            needs=("GRAD_EDGE", "SPLIT"),
+            access=("weights", "graph", "features", "labels"),
+            role="search",
+        ),
+        Entry(
+            "local-random",
+            "attacks.robustness.local_random:LocalRandom",
+            "uniform flips at the node, the best of as many tries",
+            "robustness",
+            "local-evasion",
+            ("SPLIT",),
+            access=("weights", "graph"),
+            role="control",
         ),
         Entry(
             "strata",

@@ -223,6 +223,29 @@ class Robust(Model):
     attempts: dict[str, float] = Field(default_factory=dict)
 
 
+class SingleNodes(Model):
+    """Nodes that were attacked one by one.
+
+    Attributes:
+        group: how they were chosen: `uniform`, `margin40`, `degree=8-10`.
+        mode: which edges were edited: `direct`, at the node itself; `influencer`, near it; `additions`, `deletions`.
+        flips: edits allowed at each: `one`, or as many as the node has edges (`degree`).
+        attacked: nodes.
+        tries: random sets of as many edits at each node, the best of which is the control; 0 where it did not run.
+        median_flips: edits that half of the nodes break within; None where fewer than half break.
+        largest: most edits allowed at one node.
+    """
+
+    kind: Literal["single-nodes"] = "single-nodes"
+    group: str
+    mode: str
+    flips: Literal["one", "degree"]
+    attacked: int
+    tries: int
+    median_flips: Number = None
+    largest: int
+
+
 class BudgetCurve(Model):
     """What sums up a curve of accuracy against budget.
 
@@ -471,6 +494,7 @@ Facts = Annotated[
     | Copy
     | Attribute
     | Robust
+    | SingleNodes
     | BudgetCurve
     | Group
     | Confidence

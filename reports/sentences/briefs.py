@@ -21,6 +21,7 @@ from auditor.document.facts import (
     Rival,
     Robust,
     Shipped,
+    SingleNodes,
 )
 from reports.sentences import names
 from reports.sentences.guesses import few_alarms, likeliest
@@ -341,6 +342,43 @@ def below_edge_free(result: Result, item: str) -> Figure:
         f"{plural(item)} right {edits}; {compared}",
         f"{share(attacked, item)} are right {edits}; {compared}",
     )
+
+
+def single_nodes(result: Result, item: str) -> Figure:
+    """Nodes that edits of their own break, beside the best of as many random tries."""
+    facts, control = result.facts, result.control
+    if not isinstance(facts, SingleNodes) or control is None:
+        return _beside(result, item)
+    own, beside = result.own.value, control.estimate.value
+    share = Shares.comparing(own, beside, n=facts.attacked)
+    compared = f"the best of {count(facts.tries, 'random try')} at each breaks {share.bare(beside)}"
+    return Figure(
+        share(own),
+        f"{plural(item)} {chosen(facts)} break with {at_each(facts)}; {compared}",
+        f"{share(own, item)} {chosen(facts)} break with {at_each(facts)}; {compared}",
+    )
+
+
+_CHOSEN: Final = {"uniform": "drawn at random", "margin40": "of highest, lowest and random margin"}
+_EDITS: Final = {
+    "direct": ("edit", "at"),
+    "influencer": ("edit", "near"),
+    "additions": ("new edge", "at"),
+    "deletions": ("removed edge", "at"),
+}
+"""What is done, and where, by mode."""
+
+
+def chosen(facts: SingleNodes) -> str:
+    """How attacked nodes were chosen: `drawn at random`, `with degree 8–10`."""
+    cut, sign, name = facts.group.partition("=")
+    return f"with {names.group(cut, name.replace('-', '–'))}" if sign else _CHOSEN.get(facts.group, facts.group)
+
+
+def at_each(facts: SingleNodes) -> str:
+    """`one edit at each`, `as many new edges at each as it has edges`."""
+    what, where = _EDITS.get(facts.mode, ("edit", "at"))
+    return f"one {what} {where} each" if facts.flips == "one" else f"as many {what}s {where} each as it has edges"
 
 
 def _fall(share: Shares, before: float | None, after: float | None) -> str:

@@ -24,9 +24,10 @@ from auditor.document.facts import (
     Rival,
     Robust,
     Shipped,
+    SingleNodes,
 )
 from reports.sentences import names
-from reports.sentences.briefs import asked, beside_outsiders, each
+from reports.sentences.briefs import asked, at_each, beside_outsiders, chosen, each
 from reports.sentences.guesses import few_alarms, likeliest
 from reports.sentences.numbers import (
     MISSING,
@@ -280,6 +281,21 @@ def budget_curve(result: Result, facts: BudgetCurve, item: str) -> str:
             return text + f"nowhere up to {value_cell(facts.largest_budget, 'share')} of the edges"
         return text + f"after edits of {value_cell(result.estimate.value, 'share')} of the edges"
     return plain(result)
+
+
+def single_nodes(result: Result, item: str) -> str:
+    """Nodes that edits of their own break, beside the best of as many random tries."""
+    facts = result.facts
+    if not isinstance(facts, SingleNodes):
+        return plain(result)
+    own, beside = _sides(result)
+    share = Shares.comparing(own, beside, n=facts.attacked)
+    text = f"{share(own, item)} {chosen(facts)} break with {at_each(facts)}"
+    if beside is not None:
+        text += f"; the best of {count(facts.tries, 'random try')} at each breaks {share.bare(beside)}"
+    if facts.median_flips is not None:
+        text += f"; half of them break within {count(facts.median_flips, 'edit')}"
+    return text
 
 
 def prototype_edit(result: Result, item: str) -> str:

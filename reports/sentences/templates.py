@@ -256,6 +256,13 @@ TEMPLATES: Final[Mapping[str, Template]] = {
             (_JOINT,),
         ),
     ),
+    "robustness-node": Template(
+        _said(f"{INSIDER} can break the answer about a node of their choice more often than chance"),
+        pictures.single_nodes,
+        "Limit and log who creates edges; let a person judge nodes that one edge decides.",
+        items="node",
+        brief=Brief(INSIDER, _EDITING, briefs.said("Single nodes edited on purpose"), briefs.single_nodes, (_JOINT,)),
+    ),
     "shift-gap": Template(
         _said("the model loses right answers under mild damage"),
         pictures.gap,

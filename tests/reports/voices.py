@@ -44,6 +44,7 @@ from auditor.document.facts import (
     RepairRun,
     Rival,
     Shipped,
+    SingleNodes,
 )
 from reports.sentences import claim, comparison, repair, verdict
 from reports.sentences.codes import holes
@@ -57,6 +58,7 @@ GOLDEN = Path(__file__).parent / "golden" / "sentences.txt"
 FINDINGS = (*TEMPLATES, "dp-claim", "plug-in-finding")
 UNTIL = datetime.date(2027, 6, 30)
 
+ONE_FLIP = Metric("one_flip_rate", "share", "higher", "robustness")
 FIDELITY = Metric("fidelity", "share", "higher", "accuracy")
 JUMPS = Metric("jump_rate", "share", "higher", "robustness")
 FLIPS = Metric("prototype_flips_per_edge", "ratio", "higher", "other")
@@ -108,6 +110,12 @@ def _detection(shifted: float) -> Detection:
 
 def _copy(structure: str) -> Copy:
     return Copy(structure=structure, learned="posteriors", budget=0.25, answers=258, accuracy=0.8, copy_accuracy=0.79)
+
+
+def _nodes(
+    flips: Literal["one", "degree"], group: str = "uniform", mode: str = "direct", median: float | None = None
+) -> SingleNodes:
+    return SingleNodes(group=group, mode=mode, flips=flips, attacked=40, tries=6, median_flips=median, largest=9)
 
 
 def _column(about: Literal["binary", "classes", "number"]) -> Attribute:
@@ -201,6 +209,17 @@ CASES: dict[str, tuple[Case, ...]] = {
     ),
     "robustness-below-edge-free": (
         Case(ATTACKED, 0.412, ("edge-free", 0.583), (robust(0.412, 0.801), robust(0.583, 0.801)), subset="eps=0.05"),
+    ),
+    "robustness-node": (
+        Case(ONE_FLIP, 0.525, ("local-random", 0.075), (_nodes("one", median=1), _nodes("one")), 40, "uniform"),
+        Case(
+            Metric("degree_flip_rate", "share", "higher", "robustness"),
+            0.75,
+            ("local-random", 0.2),
+            (_nodes("degree", "degree=8-10", "influencer", 2), _nodes("degree", "margin40", "deletions")),
+            n=40,
+            subset="degree=8-10, influencer",
+        ),
     ),
     "shift-gap": (
         Case(
