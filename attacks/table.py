@@ -9,6 +9,7 @@ ATTRIBUTE = "auditor.evaluate.attribute.harness:evaluate"
 EXTRACTION = "auditor.evaluate.extraction.harness:evaluate"
 ROBUSTNESS = "auditor.evaluate.robustness.harness:evaluate"
 LOCAL = "auditor.evaluate.robustness.local:evaluate"
+FEATURES = "auditor.evaluate.robustness.features:evaluate"
 SHIFT = "auditor.evaluate.shift.harness:evaluate"
 
 TABLE = Table(
@@ -212,6 +213,19 @@ TABLE = Table(
             taxon=taxonomy.EVASION,
         ),
         ProbeEntry(
+            "feature-evasion",
+            "robustness",
+            FEATURES,
+            "edits features to break as many predictions as it can",
+            ("robustness-features",),
+            Shown("robust_accuracy", as_value=True),
+            touches=("beats-constant", "gradient", "output-scale", "ties"),
+            cost={"standard": 20, "full": 20},
+            profiles=("standard", "full"),
+            tries=True,
+            taxon=taxonomy.EVASION,
+        ),
+        ProbeEntry(
             "strata",
             "shift",
             SHIFT,
@@ -395,6 +409,25 @@ TABLE = Table(
             "local-evasion",
             ("SPLIT",),
             access=("weights", "graph"),
+            role="control",
+        ),
+        Entry(
+            "feature-evasion",
+            "attacks.robustness.feature_evasion:FeatureEvasion",
+            "bits by gradient in rounds, or projected gradient ascent (PGD) of values, two losses",
+            "robustness",
+            needs=("GRAD_X", "SPLIT"),
+            access=("weights", "graph", "features", "labels"),
+            role="search",
+        ),
+        Entry(
+            "feature-random",
+            "attacks.robustness.feature_random:FeatureRandom",
+            "uniform bits toggled, or values moved up or down at random",
+            "robustness",
+            "feature-evasion",
+            ("SPLIT",),
+            access=("graph", "features"),
             role="control",
         ),
         Entry(

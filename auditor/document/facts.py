@@ -246,6 +246,37 @@ class SingleNodes(Model):
     largest: int
 
 
+class EditedData(Model):
+    """Accuracy after features were edited, or nodes added, at one budget.
+
+    Attributes:
+        what: `bits` toggled, `values` moved, or `nodes` added.
+        clean: nothing edited.
+        attacked: the worst verified edit.
+        random: random edits of the same budget; None where that control did not run.
+        edits: bits toggled or nodes added by the worst edit; 0 for values.
+        budget: how many were allowed; 0 for values.
+        radius: largest change of a value, in standard deviations; None for the others.
+        edges: edges of each added node; None for the others.
+        attacked_items: how many items were attacked.
+        winner: which attack was the worst.
+        attempts: accuracy left by each attack that was tried, by name.
+    """
+
+    kind: Literal["edited-data"] = "edited-data"
+    what: Literal["bits", "values", "nodes"]
+    clean: Estimate
+    attacked: Estimate
+    random: Estimate | None
+    edits: int = 0
+    budget: int = 0
+    radius: Number = None
+    edges: int | None = None
+    attacked_items: int
+    winner: str
+    attempts: dict[str, float] = Field(default_factory=dict)
+
+
 class BudgetCurve(Model):
     """What sums up a curve of accuracy against budget.
 
@@ -495,6 +526,7 @@ Facts = Annotated[
     | Attribute
     | Robust
     | SingleNodes
+    | EditedData
     | BudgetCurve
     | Group
     | Confidence
