@@ -8,6 +8,8 @@ MEMBERSHIP = "auditor.evaluate.membership.harness:evaluate"
 ATTRIBUTE = "auditor.evaluate.attribute.harness:evaluate"
 EXTRACTION = "auditor.evaluate.extraction.harness:evaluate"
 ROBUSTNESS = "auditor.evaluate.robustness.harness:evaluate"
+LOCAL = "auditor.evaluate.robustness.local:evaluate"
+FEATURES = "auditor.evaluate.robustness.features:evaluate"
 SHIFT = "auditor.evaluate.shift.harness:evaluate"
 
 TABLE = Table(
@@ -202,6 +204,40 @@ TABLE = Table(
             taxon=taxonomy.EVASION,
         ),
         ProbeEntry(
+            "local-evasion",
+            "robustness",
+            LOCAL,
+            "adds and removes edges at one node at a time until its answer is wrong",
+            ("robustness-node",),
+            Shown("one_flip_rate", "uniform", as_value=True),
+            touches=(
+                "edge-dependence",
+                "graph-hygiene",
+                "beats-constant",
+                "gradient",
+                "relaxation-gap",
+                "output-scale",
+                "ties",
+            ),
+            cost={"quick": 20, "standard": 150, "full": 900},
+            tries=True,
+            may_lack=("GRAD_EDGE",),
+            taxon=taxonomy.EVASION,
+        ),
+        ProbeEntry(
+            "feature-evasion",
+            "robustness",
+            FEATURES,
+            "edits features to break as many predictions as it can",
+            ("robustness-features",),
+            Shown("robust_accuracy", as_value=True),
+            touches=("beats-constant", "gradient", "output-scale", "ties"),
+            cost={"standard": 20, "full": 20},
+            profiles=("standard", "full"),
+            tries=True,
+            taxon=taxonomy.EVASION,
+        ),
+        ProbeEntry(
             "strata",
             "shift",
             SHIFT,
@@ -377,6 +413,44 @@ TABLE = Table(
             "structure-evasion",
             ("SPLIT",),
             access=("graph", "labels"),
+        ),
+        Entry(
+            "local-evasion",
+            "attacks.robustness.local_evasion:LocalEvasion",
+            "the best of a few exactly evaluated flips of highest gradient, flip by flip",
+            "robustness",
+            needs=("GRAD_EDGE", "SPLIT"),
+            access=("weights", "graph", "features", "labels"),
+            role="search",
+        ),
+        Entry(
+            "local-random",
+            "attacks.robustness.local_random:LocalRandom",
+            "uniform flips at the node, the best of as many tries",
+            "robustness",
+            "local-evasion",
+            ("SPLIT",),
+            access=("weights", "graph"),
+            role="control",
+        ),
+        Entry(
+            "feature-evasion",
+            "attacks.robustness.feature_evasion:FeatureEvasion",
+            "bits by gradient in rounds, or projected gradient ascent (PGD) of values, two losses",
+            "robustness",
+            needs=("GRAD_X", "SPLIT"),
+            access=("weights", "graph", "features", "labels"),
+            role="search",
+        ),
+        Entry(
+            "feature-random",
+            "attacks.robustness.feature_random:FeatureRandom",
+            "uniform bits toggled, or values moved up or down at random",
+            "robustness",
+            "feature-evasion",
+            ("SPLIT",),
+            access=("graph", "features"),
+            role="control",
         ),
         Entry(
             "strata",

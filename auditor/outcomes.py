@@ -73,6 +73,32 @@ class FlipOutcome(Outcome):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class FeatureEdit:
+    """Features changed at one budget, nothing else.
+
+    Attributes:
+        budget: bits toggled at most; of values, the radius, in standard deviations of each.
+        bits: bits toggled, keys row * F + column, int64 [k]; empty for values.
+        change: what is added to the values, float32 [N, F]; None for bits.
+        claimed_accuracy: that the attack thinks is left.
+    """
+
+    budget: float
+    bits: Tensor
+    change: Tensor | None = None
+    claimed_accuracy: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureOutcome(Outcome):
+    """Edits of features, several per budget allowed; `variant` names each."""
+
+    points: tuple[FeatureEdit, ...]
+    variant: tuple[str, ...]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ShiftedSet:
     """The same items on edited data, or other items on the same data.
 

@@ -80,9 +80,10 @@ class Attempt:
         profile: `quick`, `standard` or `full`.
         budgets: edit budgets, ascending, in edges (family `robustness`; empty elsewhere).
         node_caps: largest number of flips at each node, int64 [N]; None for no cap.
-        item_budgets: many graphs: for each of `budgets`, the flips allowed in each graph of `view.items`, int64 [n];
-            their sum is the budget.
+        item_budgets: items with a budget each (many graphs, single nodes): for each of `budgets`, the flips allowed in
+            or against each of `view.items`, int64 [n]; their sum is the budget.
         effort: steps that a search takes, in units of its usual ones; one that takes notice repeats it in its notes.
+        radii: largest change of each feature value, ascending, in standard deviations (attacks on features).
         tick: progress observer, called with a fraction in [0, 1] or None and a short note.
         shared: keeps what other attempts of the run need alike.
     """
@@ -94,6 +95,7 @@ class Attempt:
     node_caps: Tensor | None = None
     item_budgets: tuple[Tensor, ...] = ()
     effort: float = 1.0
+    radii: tuple[float, ...] = ()
     tick: Callable[[float | None, str], None] = lambda _fraction, _note: None
     shared: Shared = field(default_factory=Shared)
 

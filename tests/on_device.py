@@ -33,6 +33,8 @@ CASES = {
     "graphmi": ("gcn", ""),
     "graphmi:form=dense": ("gcn", ""),
     "structure-evasion": ("gcn", ""),
+    "local-evasion": ("gcn", ""),
+    "feature-evasion": ("gcn", ""),
     "membership-threshold": ("gcn", ""),
     "membership-lira:references=3": ("gcn", ""),
     "graph-membership": ("graph-gin", ""),

@@ -225,6 +225,60 @@ class Robust(Model):
     attempts: dict[str, float] = Field(default_factory=dict)
 
 
+class SingleNodes(Model):
+    """Nodes that were attacked one by one.
+
+    Attributes:
+        group: how they were chosen: `uniform`, `margin40`, `degree=8-10`.
+        mode: which edges were edited: `direct`, at the node itself; `influencer`, near it; `additions`, `deletions`.
+        flips: edits allowed at each: `one`, or as many as the node has edges (`degree`).
+        attacked: nodes.
+        tries: random sets of as many edits at each node, the best of which is the control; 0 where it did not run.
+        median_flips: edits that half of the nodes break within; None where fewer than half break.
+        largest: most edits allowed at one node.
+    """
+
+    kind: Literal["single-nodes"] = "single-nodes"
+    group: str
+    mode: str
+    flips: Literal["one", "degree"]
+    attacked: int
+    tries: int
+    median_flips: Number = None
+    largest: int
+
+
+class EditedData(Model):
+    """Accuracy after features were edited, or nodes added, at one budget.
+
+    Attributes:
+        what: `bits` toggled, `values` moved, or `nodes` added.
+        clean: nothing edited.
+        attacked: the worst verified edit.
+        random: random edits of the same budget; None where that control did not run.
+        edits: bits toggled or nodes added by the worst edit; 0 for values.
+        budget: how many were allowed; 0 for values.
+        radius: largest change of a value, in standard deviations; None for the others.
+        edges: edges of each added node; None for the others.
+        attacked_items: how many items were attacked.
+        winner: which attack was the worst.
+        attempts: accuracy left by each attack that was tried, by name.
+    """
+
+    kind: Literal["edited-data"] = "edited-data"
+    what: Literal["bits", "values", "nodes"]
+    clean: Estimate
+    attacked: Estimate
+    random: Estimate | None
+    edits: int = 0
+    budget: int = 0
+    radius: Number = None
+    edges: int | None = None
+    attacked_items: int
+    winner: str
+    attempts: dict[str, float] = Field(default_factory=dict)
+
+
 class BudgetCurve(Model):
     """What sums up a curve of accuracy against budget.
 
@@ -473,6 +527,8 @@ Facts = Annotated[
     | Copy
     | Attribute
     | Robust
+    | SingleNodes
+    | EditedData
     | BudgetCurve
     | Group
     | Confidence

@@ -13,6 +13,7 @@ from auditor.document.facts import (
     Copy,
     Damage,
     Detection,
+    EditedData,
     Group,
     LinkFacts,
     LinkList,
@@ -21,10 +22,11 @@ from auditor.document.facts import (
     Rival,
     Robust,
     Shipped,
+    SingleNodes,
 )
 from reports.sentences import names
 from reports.sentences.guesses import few_alarms, likeliest
-from reports.sentences.numbers import MISSING, Shares, count, digits, plural, rate, value_cell
+from reports.sentences.numbers import MISSING, Shares, count, digits, plural, rate, shortest, value_cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +347,70 @@ def below_edge_free(result: Result, item: str) -> Figure:
         f"{plural(item)} right {edits}; {compared}",
         f"{share(attacked, item)} are right {edits}; {compared}",
     )
+
+
+def single_nodes(result: Result, item: str) -> Figure:
+    """Nodes that edits of their own break, beside the best of as many random tries."""
+    facts, control = result.facts, result.control
+    if not isinstance(facts, SingleNodes) or control is None:
+        return _beside(result, item)
+    own, beside = result.own.value, control.estimate.value
+    share = Shares.comparing(own, beside, n=facts.attacked)
+    compared = f"the best of {count(facts.tries, 'random try')} at each breaks {share.bare(beside)}"
+    return Figure(
+        share(own),
+        f"{plural(item)} {chosen(facts)} break with {at_each(facts)}; {compared}",
+        f"{share(own, item)} {chosen(facts)} break with {at_each(facts)}; {compared}",
+    )
+
+
+_CHOSEN: Final = {"uniform": "drawn at random", "margin40": "of highest, lowest and random margin"}
+_EDITS: Final = {
+    "direct": ("edit", "at"),
+    "influencer": ("edit", "near"),
+    "additions": ("new edge", "at"),
+    "deletions": ("removed edge", "at"),
+}
+"""What is done, and where, by mode."""
+
+
+def chosen(facts: SingleNodes) -> str:
+    """How attacked nodes were chosen: `drawn at random`, `with degree 8–10`."""
+    cut, sign, name = facts.group.partition("=")
+    return f"with {names.group(cut, name.replace('-', '–'))}" if sign else _CHOSEN.get(facts.group, facts.group)
+
+
+def at_each(facts: SingleNodes) -> str:
+    """`one edit at each`, `as many new edges at each as it has edges`."""
+    what, where = _EDITS.get(facts.mode, ("edit", "at"))
+    return f"one {what} {where} each" if facts.flips == "one" else f"as many {what}s {where} each as it has edges"
+
+
+def edited(result: Result, item: str) -> Figure:
+    """Right answers before and after features are edited or nodes added, beside random edits like them."""
+    facts = result.facts
+    if not isinstance(facts, EditedData):
+        return _beside(result, item)
+    clean, attacked = facts.clean.value, facts.attacked.value
+    random = None if facts.random is None else facts.random.value
+    share = Shares.comparing(clean, attacked, random, n=facts.attacked_items)
+    compared = "" if random is None else f"; {share.bare(random)} after the same at random"
+    made = f"{edited_by(facts, allowed=facts.edits == 0)} on purpose"
+    return Figure(
+        _fall(share, clean, attacked),
+        f"{plural(item)} right after {made}{compared}",
+        f"{share(clean, item)} are right, {share.bare(attacked)} after {made}{compared}",
+    )
+
+
+def edited_by(facts: EditedData, *, allowed: bool = False) -> str:
+    """`492 feature bits toggled`, `27 nodes with 5 edges each added`: what was done, or how much was allowed."""
+    if facts.what == "values":
+        return f"every feature moved by up to {shortest(facts.radius or 0.0)} standard deviations"
+    made = facts.budget if allowed else facts.edits
+    if facts.what == "bits":
+        return f"{count(made, 'feature bit')} toggled"
+    return f"{count(made, 'node')} with {count(facts.edges or 0, 'edge')} each added"
 
 
 def _fall(share: Shares, before: float | None, after: float | None) -> str:

@@ -95,6 +95,8 @@ _CONTROLS = {
     "counterfactual/degree": "a model trained on a rewired graph of equal degrees",
     "counterfactual/degree+class": "a model trained on a rewired graph of equal degrees and class mixing",
     "random": "random edits",
+    "local-random": "random edits at the same nodes",
+    "feature-random": "random edits of features",
     "dice": "edits by a fixed rule",
     "edge-free": "the same recipe without edges",
     "constant": "always naming the commonest class",
@@ -111,6 +113,7 @@ _COLUMNS = {
     ("utility", "balanced_accuracy"): "class mean",
     ("utility", "poisoned_accuracy"): "right if poisoned",
     ("robustness", "robust_accuracy"): "right after edits",
+    ("robustness", "one_flip_rate"): "nodes one edit breaks",
     ("privacy", "headroom"): "links given away",
     ("privacy", "fidelity"): "answers copied",
     ("privacy", "attribute"): "sensitive column told",
@@ -118,6 +121,8 @@ _COLUMNS = {
     ("shift", "accuracy"): "mild damage",
 }
 """What a column of a comparison asks, by family and metric."""
+_BUDGETS = {"eps": "{} edges", "ones": "{} feature bits", "nodes": "{} nodes"}
+"""What a share in a subset is of."""
 _PARTS = {"id": "test graphs no larger than those trained on", "ood": "test graphs larger than those trained on"}
 _ALONE = {("hops-to-train", "unreachable"): "no path to a labelled node"}
 _PROPERTIES = {
@@ -227,7 +232,7 @@ def column(headline: Headline) -> tuple[str, str]:
     text = _COLUMNS.get((headline.family, headline.metric)) or f"{metric(headline.metric)}, {headline.probe}".strip(
         ", "
     )
-    if headline.subset.startswith("eps="):
+    if headline.subset.partition("=")[0] in (*_BUDGETS, "radius"):
         text = f"right after edits of {subset(headline.subset)}"
     elif headline.subset in _PARTS:
         text += f" ({headline.subset.upper()})"
@@ -238,7 +243,11 @@ def column(headline: Headline) -> tuple[str, str]:
 def subset(text: str) -> str:
     """What a budget or a set of items is called: `5 in 100 edges` for `eps=0.05`."""
     key, sign, value = text.partition("=")
-    return f"{_portion(value)} edges" if sign and key == "eps" else _PARTS.get(text, text.replace("=", " "))
+    if sign and key in _BUDGETS:
+        return _BUDGETS[key].format(_portion(value))
+    if sign and key == "radius":
+        return f"by {value} standard deviations"
+    return _PARTS.get(text, text.replace("=", " "))
 
 
 def check(id_: str) -> str:

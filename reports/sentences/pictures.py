@@ -16,6 +16,7 @@ from auditor.document.facts import (
     Damage,
     Decorrelation,
     Detection,
+    EditedData,
     Group,
     LinkFacts,
     LinkList,
@@ -24,9 +25,10 @@ from auditor.document.facts import (
     Rival,
     Robust,
     Shipped,
+    SingleNodes,
 )
 from reports.sentences import names
-from reports.sentences.briefs import asked, beside_outsiders, each
+from reports.sentences.briefs import asked, at_each, beside_outsiders, chosen, each, edited_by
 from reports.sentences.guesses import few_alarms, likeliest
 from reports.sentences.numbers import (
     MISSING,
@@ -280,6 +282,39 @@ def budget_curve(result: Result, facts: BudgetCurve, item: str) -> str:
             return text + f"nowhere up to {value_cell(facts.largest_budget, 'share')} of the edges"
         return text + f"after edits of {value_cell(result.estimate.value, 'share')} of the edges"
     return plain(result)
+
+
+def single_nodes(result: Result, item: str) -> str:
+    """Nodes that edits of their own break, beside the best of as many random tries."""
+    facts = result.facts
+    if not isinstance(facts, SingleNodes):
+        return plain(result)
+    own, beside = _sides(result)
+    share = Shares.comparing(own, beside, n=facts.attacked)
+    text = f"{share(own, item)} {chosen(facts)} break with {at_each(facts)}"
+    if beside is not None:
+        text += f"; the best of {count(facts.tries, 'random try')} at each breaks {share.bare(beside)}"
+    if facts.median_flips is not None:
+        text += f"; half of them break within {count(facts.median_flips, 'edit')}"
+    return text
+
+
+def edited(result: Result, item: str) -> str:
+    """Right answers before and after features are edited or nodes added, beside random edits like them."""
+    facts = result.facts
+    if not isinstance(facts, EditedData):
+        return plain(result)
+    clean, attacked = facts.clean.value, facts.attacked.value
+    random = None if facts.random is None else facts.random.value
+    share = Shares.comparing(clean, attacked, random, n=facts.attacked_items)
+    right = f"{share(clean, item)} are right"
+    if clean is not None and attacked is not None and attacked >= clean:
+        left = [f"and no edit was found that breaks one ({edited_by(facts, allowed=True)})"]
+    else:
+        left = [f"at most {share.bare(attacked)} after {edited_by(facts)} on purpose"]
+    if random is not None:
+        left.append(f"{share.bare(random)} after the same at random")
+    return f"{right}, {', '.join(left)}"
 
 
 def prototype_edit(result: Result, item: str) -> str:

@@ -23,6 +23,7 @@ ANYONE = "anyone who receives the {answers}"
 OWN_ASKER = "anyone who may ask about nodes of their own"
 HOLDER = "whoever holds the model file"
 ASKER = "anyone who may ask again with changed features"
+FEATURE_EDITOR = "an insider who edits features and knows model and data"
 INFORMED = "whoever holds the {file}, features and labels"
 MAKER = "anyone with features and labels who may ask about graphs that they make up"
 
@@ -268,6 +269,24 @@ TEMPLATES: Final[Mapping[str, Template]] = {
             briefs.budget_label("Worse than without edges"),
             briefs.below_edge_free,
             (_JOINT,),
+        ),
+    ),
+    "robustness-node": Template(
+        _said(f"{INSIDER} can break the answer about a node of their choice more often than chance"),
+        pictures.single_nodes,
+        "Limit and log who creates edges; let a person judge nodes that one edge decides.",
+        items="node",
+        brief=Brief(INSIDER, _EDITING, briefs.said("Single nodes edited on purpose"), briefs.single_nodes, (_JOINT,)),
+    ),
+    "robustness-features": Template(
+        _said(f"{FEATURE_EDITOR} can break more answers than chance"),
+        pictures.edited,
+        "Check features where they come in, against ranges and against what a node had before.",
+        brief=Brief(
+            FEATURE_EDITOR,
+            "people you do not trust can edit features",
+            briefs.budget_label("Features edited on purpose"),
+            briefs.edited,
         ),
     ),
     "shift-gap": Template(

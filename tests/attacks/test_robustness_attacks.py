@@ -5,17 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from auditor import registry
 from auditor.data.edits import EdgeSpace
-from auditor.data.graph import Graph, Split
 from auditor.errors import ConfigError, SkippedError
 from auditor.parameters import build
 from auditor.probe import Attempt, Registered
 from auditor.targets.target import Target
 from auditor.view import grant_graph
-from tests.toys import ALL, toy_target
+from tests.evaluate.robustness.probing import marked_target
+from tests.toys import toy_target
 
 
 def attack(id_: str, **settings) -> Registered:
@@ -87,33 +86,6 @@ def test_random_sets_of_one_draw_are_nested():
     small, large = outcome.points[0].keys, outcome.points[1].keys
     assert torch.equal(large[:5], small)
     assert not torch.equal(outcome.points[2].keys, small)
-
-
-class Marked(nn.Module):
-    """The class of a node is whether any neighbour is marked: one edge to a marked node decides."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        from torch_geometric.nn import SimpleConv
-
-        self.sum = SimpleConv(aggr="sum")
-
-    def forward(self, x, edge_index):
-        marked = self.sum(x[:, :1], edge_index)
-        return torch.cat([torch.full_like(marked, 0.5), marked], dim=1)
-
-
-def marked_target(n: int = 60) -> Target:
-    """Nodes 0–4 carry the mark; the rest form a ring and have class 0."""
-    ring = torch.arange(5, n)
-    edges = torch.stack([ring, torch.roll(ring, -1)])
-    x = torch.zeros(n, 2)
-    x[:5, 0] = 1
-    graph = Graph(x, torch.cat([edges, edges.flip(0)], dim=1), torch.zeros(n, dtype=torch.int64), name="ring")
-    test = torch.arange(n) >= 10
-    train = torch.arange(n) < 5
-    split = Split(train, ~(test | train), test)
-    return Target("marked", graph, split, 2, ALL, "factory", "marked", {}, Marked())
 
 
 def test_planted_effect_every_flip_breaks_one_target():

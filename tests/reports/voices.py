@@ -34,6 +34,7 @@ from auditor.document.facts import (
     Copy,
     Decorrelation,
     Detection,
+    EditedData,
     Facts,
     Group,
     LinkFacts,
@@ -44,6 +45,7 @@ from auditor.document.facts import (
     RepairRun,
     Rival,
     Shipped,
+    SingleNodes,
 )
 from reports.sentences import claim, comparison, repair, verdict
 from reports.sentences.codes import holes
@@ -57,6 +59,7 @@ GOLDEN = Path(__file__).parent / "golden" / "sentences.txt"
 FINDINGS = (*TEMPLATES, "dp-claim", "plug-in-finding")
 UNTIL = datetime.date(2027, 6, 30)
 
+ONE_FLIP = Metric("one_flip_rate", "share", "higher", "robustness")
 FIDELITY = Metric("fidelity", "share", "higher", "accuracy")
 JUMPS = Metric("jump_rate", "share", "higher", "robustness")
 FLIPS = Metric("prototype_flips_per_edge", "ratio", "higher", "other")
@@ -110,6 +113,18 @@ def _detection(shifted: float) -> Detection:
 
 def _copy(structure: str) -> Copy:
     return Copy(structure=structure, learned="posteriors", budget=0.25, answers=258, accuracy=0.8, copy_accuracy=0.79)
+
+
+def _nodes(
+    flips: Literal["one", "degree"], group: str = "uniform", mode: str = "direct", median: float | None = None
+) -> SingleNodes:
+    return SingleNodes(group=group, mode=mode, flips=flips, attacked=40, tries=6, median_flips=median, largest=9)
+
+
+def _edited(what: Literal["bits", "values", "nodes"], attacked: float, random: float, **more: Any) -> EditedData:
+    clean, left, beside = (Estimate(value=value) for value in (0.815, attacked, random))
+    shown: dict[str, Any] = {"clean": clean, "attacked": left, "random": beside, "attacked_items": 1000, "winner": "w"}
+    return EditedData(what=what, **shown, **more)
 
 
 def _column(about: Literal["binary", "classes", "number"]) -> Attribute:
@@ -212,6 +227,38 @@ CASES: dict[str, tuple[Case, ...]] = {
     ),
     "robustness-below-edge-free": (
         Case(ATTACKED, 0.412, ("edge-free", 0.583), (robust(0.412, 0.801), robust(0.583, 0.801)), subset="eps=0.05"),
+    ),
+    "robustness-node": (
+        Case(
+            ONE_FLIP, 0.525, ("local-random", 0.075), (_nodes("one", median=1), _nodes("one")), n=40, subset="uniform"
+        ),
+        Case(
+            Metric("degree_flip_rate", "share", "higher", "robustness"),
+            0.75,
+            ("local-random", 0.2),
+            (_nodes("degree", "degree=8-10", "influencer", 2), _nodes("degree", "margin40", "deletions")),
+            n=40,
+            subset="degree=8-10, influencer",
+        ),
+    ),
+    "robustness-features": (
+        Case(
+            samples.ROBUST,
+            0.612,
+            ("feature-random", 0.801),
+            (
+                _edited("bits", 0.612, 0.801, edits=492, budget=492),
+                _edited("bits", 0.815, 0.801, edits=0, budget=492),
+            ),
+            subset="ones=0.01",
+        ),
+        Case(
+            samples.ROBUST,
+            0.612,
+            ("feature-random", 0.801),
+            (_edited("values", 0.612, 0.801, radius=0.25), _edited("values", 0.815, 0.801, radius=0.1)),
+            subset="radius=0.25",
+        ),
     ),
     "shift-gap": (
         Case(

@@ -1,4 +1,4 @@
-"""What flip attacks claim, checked one by one: shared by every harness that edits edges."""
+"""What attacks claim, checked one by one: shared by every harness that edits edges, features or nodes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from auditor.document import ValidityRow, check
 from auditor.errors import EvaluationError, SkippedError
-from auditor.outcomes import FlipOutcome, FlipSet
+from auditor.outcomes import FeatureOutcome, FlipOutcome
 from auditor.probe import Attempt, Registered
 from auditor.targets.target import Target
 from auditor.view import grant_graph
@@ -27,6 +27,7 @@ class FlipClaims:
         notes: by attack that ran, plain values of its outcome.
         access: words of every attack that ran.
         checked: claims looked at.
+        called: what its claims are, for people.
     """
 
     violations: dict[str, list[str]] = field(default_factory=dict)
@@ -34,6 +35,7 @@ class FlipClaims:
     notes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     access: set[str] = field(default_factory=set)
     checked: int = 0
+    called: str = "flip sets"
 
     def run(
         self,
@@ -41,7 +43,9 @@ class FlipClaims:
         target: Target,
         items: Tensor,
         attempt: Attempt,
-        verify: Callable[[FlipSet, str], None],
+        verify: Callable[[Any, str], None],
+        *,
+        kind: type[FlipOutcome | FeatureOutcome] = FlipOutcome,
     ) -> None:
         """Grants a view of `items`, runs one attack and hands each claim with its variant to `verify`.
 
@@ -49,7 +53,7 @@ class FlipClaims:
         kept on record.
 
         Raises:
-            EvaluationError: the attack's outcome is no FlipOutcome.
+            EvaluationError: the attack's outcome is of another kind.
         """
         missing = attack.needs - target.capabilities
         if missing:
@@ -60,15 +64,17 @@ class FlipClaims:
         except SkippedError as reason:
             self.skipped[attack.id] = str(reason)
             return
-        if not isinstance(outcome, FlipOutcome):
-            raise EvaluationError(f"{attack.id} returned a {type(outcome).__name__}; this harness takes a FlipOutcome")
+        if not isinstance(outcome, kind):
+            what = type(outcome).__name__
+            raise EvaluationError(f"{attack.id} returned a {what}; this harness takes a {kind.__name__}")
         self.access |= {str(word) for word in attack.access}
         self.notes[attack.id] = outcome.notes
-        for claim, variant in zip(outcome.points, outcome.variant, strict=True):
+        points: Sequence[Any] = outcome.points
+        for claim, variant in zip(points, outcome.variant, strict=True):
             self.checked += 1
             try:
-                if claim.budget not in attempt.budgets:
-                    raise EvaluationError(f"budget {claim.budget} was not asked for")
+                if claim.budget not in (*attempt.budgets, *attempt.radii):
+                    raise EvaluationError(f"budget {claim.budget:g} was not asked for")
                 verify(claim, variant)
             except EvaluationError as violation:
                 self.violations.setdefault(attack.id, []).append(str(violation))
@@ -81,7 +87,7 @@ class FlipClaims:
     def budget_row(self) -> ValidityRow:
         """Whether every claim kept to the rules; those that did not were dropped."""
         broken = [f"{id_}: {why[0]} ({len(why)} sets dropped)" for id_, why in self.violations.items()]
-        said = "; ".join(broken) or f"{self.checked} flip sets checked, none breaks a rule"
+        said = "; ".join(broken) or f"{self.checked} {self.called} checked, none breaks a rule"
         return check("budget", "integrity", not broken, said)
 
     def params(self, attacks: Sequence[Registered]) -> dict[str, Any]:

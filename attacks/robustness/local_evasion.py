@@ -1,0 +1,92 @@
+"""Breaks one node at a time: the pair whose gradient promises most, tried on real edges, flip by flip."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from attacks.robustness.losses import margins
+from attacks.robustness.near import Near
+from attacks.robustness.node_pairs import Mode, labelled, modes_of, pairs_for, room
+from attacks.robustness.soft_flips import Victim
+from auditor.outcomes import FlipOutcome, FlipSet
+from auditor.parameters import parameters
+from auditor.probe import Attempt
+from auditor.view import View
+
+
+@parameters
+class LocalEvasion:
+    """Flips edges for one node until its answer is wrong, the best of a few exactly evaluated ones each time.
+
+    Each step one gradient of the node's margin over every pair it may toggle ranks them; the best `shortlist` are
+    evaluated on really edited edges, in one call on the node's surroundings, and the one that leaves the least margin
+    is kept.
+
+    Attributes:
+        modes: `direct` toggles pairs at the node, `influencer` pairs of others near it, `additions` and `deletions`
+            only new or only old edges at it; empty for the profile's.
+        shortlist: pairs evaluated in each step.
+
+    Source: the one-node setting of Zügner et al., "Adversarial Attacks on Neural Networks for Graph Data" (Nettack),
+    KDD 2018; candidates from the gradient of the model itself.
+    """
+
+    modes: tuple[Mode, ...] = ()
+    shortlist: Annotated[int, Field(ge=1)] = 6
+
+    def run(self, view: View, attempt: Attempt) -> FlipOutcome:
+        """For each mode, node and budget the first flips of one path; `variant` says whose.
+
+        Raises:
+            SkippedError: the model has no edge gradient, or classifies graphs.
+        """
+        rooms = room(view, attempt)
+        victim = Victim.of(view)
+        near, handle = Near(victim), victim.relaxation.handle
+        calls_before = handle.calls
+        points, variants = [], []
+        most = torch.stack(rooms).max(dim=0).values.tolist() if rooms else []
+        modes = modes_of(self.modes, attempt.profile)
+        nodes = view.items.tolist()
+        for m, mode in enumerate(modes):
+            for place, node in enumerate(nodes):
+                attempt.tick((m + place / len(nodes)) / len(modes), f"local-evasion: {mode}, node {node}")
+                pairs = pairs_for(victim.space, node, mode, near.hops, attempt.rng)
+                path = self._path(victim, near, place, pairs, int(most[place]))
+                for budget, own in zip(attempt.budgets, rooms, strict=True):
+                    points.append(FlipSet(budget, path[: int(own[place])]))
+                    variants.append(labelled(mode, node))
+        notes: dict[str, Any] = {
+            "relaxation": victim.relaxation.kind,
+            "gap": victim.relaxation.gap,
+            "gaps": victim.relaxation.gaps,
+            "calls": handle.calls - calls_before,
+            "output_scale": victim.outputs.scale,
+            "surroundings": bool(near.agrees),
+        }
+        return FlipOutcome(tuple(points), tuple(variants), notes)
+
+    def _path(self, victim: Victim, near: Near, place: int, pairs: Tensor, most: int) -> Tensor:
+        """Flips against the node at `place`, the first one first, int64 [<= most]; ends where it is wrong."""
+        node, y = int(victim.items[place]), victim.y[place : place + 1]
+        one = replace(victim, items=victim.items[place : place + 1], y=y)
+        path = torch.empty(0, dtype=torch.int64)
+        left = float(near.margins(node, y, [path])[0])
+        while left > 0 and path.numel() < min(most, pairs.numel()):
+            rest = pairs[~torch.isin(pairs, path)]
+            gradient, _ = one.gradient_at_zero(path, torch.ones(path.numel()), rest, _minus_margin)
+            best = torch.topk(gradient[path.numel() :], min(self.shortlist, rest.numel())).indices
+            tried = [torch.cat([path, rest[i : i + 1]]) for i in best.tolist()]
+            after = near.margins(node, y, tried)
+            chosen = int(after.argmin())
+            path, left = tried[chosen], float(after[chosen])
+        return path
+
+
+def _minus_margin(z: Tensor, y: Tensor) -> Tensor:
+    return -margins(z, y).mean()

@@ -1,0 +1,170 @@
+"""Numbers of edits that are no flips of edges (features, added nodes): accuracy left, beside random edits like them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from auditor.document import Control, Curve, Estimate, Measured, Series, ValidityRow, measured
+from auditor.document.facts import EditedData
+from auditor.evaluate.robustness import trust
+from auditor.evaluate.robustness.envelope import Floats, Point, Tried, envelope
+from auditor.evaluate.robustness.flip_claims import FlipClaims
+from auditor.evaluate.robustness.measure import ROBUST_ACCURACY
+from auditor.evaluate.robustness.verification import Verified
+from auditor.probe import Cell, Registered
+from auditor.statistics.intervals import paired_bootstrap, wilson
+from auditor.statistics.shares import share
+from auditor.targets.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """One budget.
+
+    Attributes:
+        subset: how measurements name it (`ones=0.01`).
+        at: where it stands on the curve.
+        budget: what attacks are asked for.
+    """
+
+    subset: str
+    at: float
+    budget: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EditedItems:
+    """Everything verified about one probe on one target.
+
+    Attributes:
+        amounts: the budgets, ascending.
+        points: the envelope with no edit, then at each budget.
+        tried: every verified edit.
+        control: id of the control; empty where none ran.
+        random: at each budget, the share of its draws in which each item is right, [n]; None where it did not run.
+        main: place of the budget that is judged.
+    """
+
+    amounts: tuple[Amount, ...]
+    points: tuple[Point, ...]
+    tried: tuple[Tried, ...]
+    control: str
+    random: tuple[Floats | None, ...]
+    main: int
+
+    @classmethod
+    def of(
+        cls,
+        clean: Verified,
+        tried: Sequence[Tried],
+        amounts: Sequence[Amount],
+        attacks: Sequence[Registered],
+        main: int,
+    ) -> EditedItems:
+        """The worst case over every attack but the control, and the mean of the control's draws."""
+        control = next((a.id for a in attacks if a.entry.role == "control"), "")
+        others = [each for each in tried if each.role != "control"]
+        means: list[Floats | None] = []
+        for k in range(len(amounts)):
+            own = [each.verified.correct for each in tried if each.role == "control" and each.level == k]
+            means.append(np.mean(own, axis=0).astype(np.float64) if own else None)
+        points = envelope(clean, others, len(amounts), per_item=False)
+        return cls(tuple(amounts), tuple(points), tuple(tried), control, tuple(means), main)
+
+    @property
+    def n(self) -> int:
+        """Attacked items."""
+        return len(self.points[0].correct)
+
+    def numbers(
+        self, cell: Cell, facts: Callable[[int, Estimate, Estimate, Estimate | None], EditedData]
+    ) -> tuple[Measured, ...]:
+        """`robust_accuracy` at each budget.
+
+        Args:
+            cell: its finding and random streams.
+            facts: of the budget at a place, with clean, attacked and random accuracy.
+        """
+        clean, rng = share(self.points[0].correct), cell.rng("bootstrap")
+        rows = []
+        for i, amount in enumerate(self.amounts):
+            right = self.points[i + 1].correct
+            attacked, random, mean = share(right), None, self.random[i]
+            controls = []
+            if mean is not None:
+                difference = right.astype(np.float64) - mean
+                bounds = paired_bootstrap(lambda w, d=difference: float(w @ d / w.sum()), self.n, rng=rng)  # type: ignore[misc]
+                random = _held(float(mean.mean()), wilson(float(mean.sum()), self.n), self.n)
+                contrast = _held(float(difference.mean()), bounds, self.n)
+                controls.append(Control(name=self.control, estimate=random, contrast=contrast))
+            rows.append(
+                measured(
+                    ROBUST_ACCURACY,
+                    attacked,
+                    finding=cell.probe.findings[0],
+                    subset=amount.subset,
+                    controls=controls,
+                    judged=i == self.main,
+                    facts=facts(i, clean, attacked, random),
+                )
+            )
+        return tuple(rows)
+
+    def attempts(self, i: int) -> dict[str, float]:
+        """Accuracy left by everything tried at one budget, by name."""
+        return {each.name: each.verified.accuracy for each in self.tried if each.level == i}
+
+    def series(self, probe: str, title: str, x_label: str) -> Series:
+        """Accuracy against budget, the control beside it."""
+        xs = (0.0, *(amount.at for amount in self.amounts))
+        bands = [share(point.correct) for point in self.points]
+        curves = [
+            Curve(
+                name="worst of all attacks",
+                role="worst",
+                x=xs,
+                y=tuple(each.value for each in bands),
+                lo=tuple(each.lo for each in bands),
+                hi=tuple(each.hi for each in bands),
+                labels=tuple(point.winner.name for point in self.points),
+            )
+        ]
+        there = [
+            (a.at, float(mean.mean())) for a, mean in zip(self.amounts, self.random, strict=True) if mean is not None
+        ]
+        if there:
+            beside_x, beside_y = zip(*there, strict=True)
+            clean = self.points[0].accuracy
+            curves.append(Curve(name=self.control, role="control", x=(0.0, *beside_x), y=(clean, *beside_y)))
+        return Series(
+            id=f"{probe}-budget", kind="budget", title=title, x_label=x_label, y_label="accuracy", curves=tuple(curves)
+        )
+
+    def rows(self, cell: Cell, run: FlipClaims, target: Target) -> tuple[ValidityRow, ...]:
+        """Whether the numbers can be trusted: rules kept, claims true, the search worth more than its control."""
+        searched = [
+            [each for each in self.tried if each.role == "search" and each.level == k] for k in range(len(self.amounts))
+        ]
+        tested, y = target.split.test, target.graph.y
+        rows = [
+            run.budget_row(),
+            trust.finite_row([self.points[0].winner, *self.tried]),
+            trust.claim_row(self.tried),
+            trust.random_wins_row(self.random, searched, cell.rng("random-wins")),
+            trust.fragile_row(searched, self.points[1:]),
+            trust.nothing_to_lose_row(
+                target.task.correct(target.clean_logits(), y)[tested].numpy(), target.task.constant_quality(y[tested])
+            ),
+            trust.underpowered_row(self.n),
+        ]
+        drop = self.points[0].accuracy - self.points[-1].accuracy
+        rows += [trust.loss_moves_row(notes, drop) for notes in run.notes.values()]
+        return tuple(row for row in rows if row is not None)
+
+
+def _held(value: float, bounds: tuple[float, float], n: int) -> Estimate:
+    """An estimate whose interval is widened, where rounding asks for it, to hold it."""
+    return Estimate(value=value, lo=min(bounds[0], value), hi=max(bounds[1], value), n=n)

@@ -1,0 +1,229 @@
+"""The harness of edited features: verified accuracy under edits on purpose, beside random edits of the same size.
+
+See docs/methods/other-edits.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Annotated, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from auditor.data.feature_space import FeatureSpace, Within
+from auditor.document import Estimate
+from auditor.document.facts import EditedData
+from auditor.errors import EvaluationError, SkippedError
+from auditor.evaluate.robustness.budgets import flips_for, parse_eps
+from auditor.evaluate.robustness.edited import Amount, EditedItems
+from auditor.evaluate.robustness.envelope import Tried
+from auditor.evaluate.robustness.flip_claims import FlipClaims
+from auditor.evaluate.robustness.verification import Verified
+from auditor.outcomes import FeatureEdit, FeatureOutcome
+from auditor.parameters import build, parameters
+from auditor.probe import Cell, CellResult, Registered
+from auditor.targets.target import Target
+
+SHARES = ("0.01", "0.05")
+RADII = (0.1, 0.25, 0.5)
+MAIN_SHARE, MAIN_RADIUS = 0.01, 0.1
+SLACK = 1e-4
+"""What a value may be beyond its bound, as a share of its range or of the radius: sums of float32."""
+Radius = Annotated[float, Field(gt=0, le=10)]
+
+
+@parameters
+class Settings:
+    """Parameters of the harness.
+
+    Attributes:
+        eps: bits: edits as shares of the bits that are set (`0.01/0.05`).
+        radius: values: the largest change, in standard deviations of each.
+        within: the radius bounds every value (`linf`), or the root mean square over a node's values (`l2`).
+        bits_per_node: most bits toggled of one node; 0 for no bound.
+    """
+
+    eps: tuple[str, ...] = SHARES
+    radius: tuple[Radius, ...] = RADII
+    within: Within = "linf"
+    bits_per_node: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _budgets_can_be_read(self) -> Self:
+        if not parse_eps(self.eps, "edges"):  # before any cell: a usage error
+            raise ValueError(f"eps={'/'.join(self.eps)} names no budget above 0.")
+        if not self.radius or len(set(self.radius)) < len(self.radius):
+            raise ValueError("radius names a budget twice, or none.")
+        return self
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureVerifier:
+    """Edits the clean features itself and asks a second copy of the model.
+
+    Attributes:
+        target: under audit.
+        items: attacked, int64 [n].
+        space: its features.
+        within: what a radius bounds.
+        caps: most bits of each node, int64 [N]; None for no bound.
+    """
+
+    target: Target
+    items: Tensor
+    space: FeatureSpace
+    within: Within
+    caps: Tensor | None
+
+    def clean(self) -> Verified:
+        """The features as they are, read from what stands behind them."""
+        return self._ask(self.space.read(self.space.raw), 0, 0)
+
+    def check(self, edit: FeatureEdit) -> Verified:
+        """The claim on really edited features.
+
+        Raises:
+            EvaluationError: it breaks a rule: distinct bits in range, budget, cap; radius, range, what never varies.
+        """
+        if self.space.kind == "bits":
+            self._check_bits(edit)
+            raw = self.space.toggled(edit.bits)
+            gone = int(self.space.raw.view(-1)[edit.bits].sum())
+            return self._ask(self.space.read(raw), edit.bits.numel() - gone, gone)
+        return self._ask(self.space.raw + self._checked_change(edit), 0, 0)
+
+    def _check_bits(self, edit: FeatureEdit) -> None:
+        keys, raw = edit.bits, self.space.raw
+        if edit.change is not None or keys.dtype != torch.int64 or keys.dim() != 1:
+            raise EvaluationError(f"bits are {keys.dtype} {list(keys.shape)}; expected int64 [k], and no change")
+        if torch.unique(keys).numel() != keys.numel():
+            raise EvaluationError(f"{keys.numel() - torch.unique(keys).numel()} bits are listed twice")
+        if keys.numel() > edit.budget:
+            raise EvaluationError(f"{keys.numel()} bits, budget {edit.budget:g}")
+        if keys.numel() and (int(keys.min()) < 0 or int(keys.max()) >= raw.numel()):
+            raise EvaluationError(f"bits from {int(keys.min())} to {int(keys.max())}; expected [0, {raw.numel()})")
+        if self.caps is not None:
+            spent = torch.bincount(keys // raw.shape[1], minlength=raw.shape[0])
+            if bool((spent > self.caps).any()):
+                raise EvaluationError(f"{int(spent.max())} bits of one node, bound {int(self.caps.max())}")
+
+    def _checked_change(self, edit: FeatureEdit) -> Tensor:
+        change, space = edit.change, self.space
+        if edit.bits.numel() or change is None or change.shape != space.raw.shape or change.dtype != space.raw.dtype:
+            raise EvaluationError(f"expected a change of the values, {space.raw.dtype} {list(space.raw.shape)}")
+        if not bool(torch.isfinite(change).all()):
+            raise EvaluationError("a value changes by no finite number")
+        units = space.units(change).abs()
+        reach = units.max() if self.within == "linf" else units.square().mean(dim=1).sqrt().max()
+        if float(reach) > edit.budget * (1 + SLACK):
+            raise EvaluationError(f"a change of {float(reach):.4g} standard deviations, radius {edit.budget:g}")
+        x, slack = space.raw + change, SLACK * (space.highest - space.lowest)
+        if bool(((x < space.lowest - slack) | (x > space.highest + slack)).any()):
+            raise EvaluationError("a value leaves the range that it has on the clean data")
+        return change
+
+    def _ask(self, x: Tensor, additions: int, deletions: int) -> Verified:
+        graph, task = self.target.graph, self.target.task
+        with torch.no_grad():
+            logits = self.target.handle().logits(x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
+        logits = logits[self.items]
+        right = task.correct(logits, graph.y[self.items]).numpy()
+        return Verified(right, bool(torch.isfinite(logits).all()), additions, deletions)
+
+
+def evaluate(cell: Cell) -> CellResult:
+    """Runs every attack of the probe, verifies every edit on really edited features, measures the worst of them.
+
+    Raises:
+        ConfigError: a parameter that cannot be used.
+        SkippedError: features that cannot be edited, or no search that could run.
+    """
+    settings = build(Settings, cell.params, owner=cell.probe.id)
+    with torch.random.fork_rng(devices=[]):  # a model that draws numbers in eval mode must not move ours
+        return _evaluate(cell, settings)
+
+
+def _evaluate(cell: Cell, settings: Settings) -> CellResult:
+    target = cell.target
+    space = FeatureSpace.of(target.graph.x)
+    items = torch.nonzero(target.split.test).flatten()
+    amounts = _amounts(space, settings)
+    caps = None
+    if space.kind == "bits" and settings.bits_per_node:
+        caps = torch.full((target.graph.num_nodes,), settings.bits_per_node)
+    verifier = FeatureVerifier(target, items, space, settings.within, caps)
+    run, tried = FlipClaims(called="edits"), list[Tried]()
+    by_budget = {amount.budget: place for place, amount in reversed(list(enumerate(amounts)))}
+    for attack in cell.attacks:
+        _attack(cell, attack, items, by_budget, verifier, run, tried)
+    if not any(a.entry.role == "search" and a.id not in run.skipped for a in cell.attacks):
+        raise SkippedError(run.why_none)
+    main = MAIN_SHARE if space.kind == "bits" else MAIN_RADIUS
+    nearest = min(range(len(amounts)), key=lambda k: abs(amounts[k].at - main))
+    found = EditedItems.of(verifier.clean(), tried, amounts, cell.attacks, nearest)
+
+    def facts(i: int, clean: Estimate, attacked: Estimate, random: Estimate | None) -> EditedData:
+        winner = found.points[i + 1].winner
+        return EditedData(
+            what=space.kind,
+            clean=clean,
+            attacked=attacked,
+            random=random,
+            edits=winner.flips if space.kind == "bits" else 0,
+            budget=int(amounts[i].budget) if space.kind == "bits" else 0,
+            radius=None if space.kind == "bits" else amounts[i].budget,
+            attacked_items=found.n,
+            winner=winner.name,
+            attempts=found.attempts(i),
+        )
+
+    label = "bits edited / bits set" if space.kind == "bits" else "largest change, standard deviations"
+    return CellResult(
+        access=tuple(sorted(run.access)),
+        measured=found.numbers(cell, facts),
+        series=(found.series(cell.probe.id, "Accuracy under feature edits", label),),
+        validity=found.rows(cell, run, target),
+        params={
+            "kind": space.kind,
+            "divided_by": space.norm,
+            "ones": space.ones if space.kind == "bits" else None,
+            "still": int((space.scale == 0).sum()),
+            "targets": found.n,
+            "budgets": {amount.subset: amount.budget for amount in amounts},
+            **run.params(cell.attacks),
+        },
+    )
+
+
+def _amounts(space: FeatureSpace, settings: Settings) -> tuple[Amount, ...]:
+    if space.kind == "values":
+        return tuple(Amount(f"radius={Decimal(str(r)).normalize():f}", r, r) for r in sorted(settings.radius))
+    shares = parse_eps(settings.eps, "edges")
+    return tuple(Amount(f"ones={word}", float(word), flips_for(word, space.ones)) for word in shares)
+
+
+def _attack(
+    cell: Cell,
+    attack: Registered,
+    items: Tensor,
+    by_budget: dict[float, int],
+    verifier: FeatureVerifier,
+    run: FlipClaims,
+    tried: list[Tried],
+) -> None:
+    """Runs one attack and verifies its claims."""
+    bits = verifier.space.kind == "bits"
+    attempt = replace(
+        cell.attempt(attack, budgets=tuple(sorted(map(int, by_budget))) if bits else ()),
+        radii=() if bits else tuple(sorted(by_budget)),
+        node_caps=verifier.caps,
+    )
+
+    def verify(claim: FeatureEdit, variant: str) -> None:
+        place = by_budget[claim.budget]
+        tried.append(Tried(attack.id, attack.entry.role, variant, place, verifier.check(claim), claim.claimed_accuracy))
+
+    run.run(attack, cell.target, items, attempt, verify, kind=FeatureOutcome)

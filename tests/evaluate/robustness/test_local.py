@@ -1,0 +1,240 @@
+"""Single nodes end to end: what is drawn, what is verified, what is found and what is not."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch_geometric.nn import GCNConv, PairNorm
+
+from attacks.robustness.near import Near
+from attacks.robustness.soft_flips import Victim
+from auditor.data.edits import EdgeSpace
+from auditor.errors import ConfigError, EvaluationError, SkippedError
+from auditor.evaluate.robustness.one_by_one import check_mode
+from auditor.evaluate.robustness.protocols import drawn
+from auditor.outcomes import FlipOutcome, FlipSet
+from auditor.targets.target import Capability
+from auditor.view import Access, grant_graph
+from tests.evaluate.robustness.probing import claims, evaluated, marked_target, number, permuted, rows, shipped
+from tests.toys import sbm_graph, toy_target
+
+PROBE = "local-evasion"
+
+
+@pytest.fixture(scope="module")
+def gcn():
+    return toy_target("gcn")
+
+
+@pytest.fixture(scope="module")
+def standard(gcn):
+    return evaluated(PROBE, gcn, profile="standard")
+
+
+def test_one_number_is_judged_beside_random_tries(standard):
+    (judged,) = [m for m in standard.measured if m.judged]
+    assert (judged.metric, judged.subset, judged.question) == ("one_flip_rate", "uniform", "robustness")
+    assert judged.finding == "robustness-node"
+    (control,) = judged.controls
+    assert control.name == "local-random"
+    assert judged.contrast.value == pytest.approx(judged.estimate.value - control.estimate.value)
+    assert judged.contrast.lo <= judged.contrast.value <= judged.contrast.hi
+    assert judged.excess.value == judged.contrast.value
+    assert (judged.facts.tries, judged.facts.attacked, judged.facts.largest) == (6, judged.estimate.n, 1)
+
+
+def test_more_flips_break_more_and_every_degree_has_its_own_row(standard):
+    assert number(standard, "degree_flip_rate", "uniform").estimate.value >= 0.8
+    assert number(standard, "degree_flip_rate", "uniform").excess.lo > 0
+    strata = {m.subset: m.estimate.n for m in standard.measured if m.subset.startswith("degree=")}
+    assert strata
+    for name, n in strata.items():
+        assert len(standard.params["targets"][name]) == n <= 20
+    assert all(row.status != "fail" for row in standard.validity), standard.validity
+
+
+def test_reported_flips_break_by_an_independent_dense_forward(gcn):
+    """Re-derives who breaks from the attack's flips alone, with a dense adjacency and the plain model."""
+    kept = {}
+    search = shipped(PROBE)[0]
+
+    def remember(view, attempt):
+        outcome = search.run(view, attempt)
+        kept.update({(v.split("=")[1], p.budget): p.keys for p, v in zip(outcome.points, outcome.variant, strict=True)})
+        return outcome
+
+    result = evaluated(PROBE, gcn, attacks=(claims(remember), shipped(PROBE)[1]))
+    n, graph = gcn.graph.num_nodes, gcn.graph
+    broken = {}
+    for (node, _), keys in kept.items():
+        dense = torch.zeros(n, n)
+        dense[graph.edge_index[0], graph.edge_index[1]] = 1
+        for key in keys.tolist():
+            u, v = divmod(key, n)
+            dense[u, v] = dense[v, u] = 1 - dense[u, v]
+        z = gcn.model(graph.x, torch.stack(dense.nonzero(as_tuple=True)))
+        if int(z[int(node)].argmax()) != int(graph.y[int(node)]):
+            broken[node] = min(keys.numel(), broken.get(node, 99))
+    assert broken == {node: k for node, k in result.params["flips"].items() if k is not None}
+
+
+def test_equal_cells_give_equal_results_and_other_seeds_other_nodes(gcn):
+    first, second = (evaluated(PROBE, gcn, targets="10") for _ in range(2))
+    assert first == second
+    assert evaluated(PROBE, gcn, targets="10", seed=1).params["targets"] != first.params["targets"]
+
+
+def test_a_planted_edge_breaks_every_node_with_one_flip():
+    result = evaluated(PROBE, marked_target(), targets="20")
+    main = number(result, "one_flip_rate")
+    assert main.estimate.value == 1
+    assert main.control.estimate.value < 0.9
+    assert set(result.params["flips"].values()) == {1}
+
+
+def test_first_flips_break_what_exhaustive_search_breaks():
+    result = evaluated(PROBE, toy_target("gcn", graph=sbm_graph(60, degree=4.0)), oracle="30")
+    row = rows(result)["oracle"]
+    assert row.status == "pass", row.evidence
+    assert not row.evidence.startswith("some single flip breaks 0")
+
+
+def test_a_search_that_misses_flips_is_flagged_by_the_oracle():
+    def nothing(view, attempt):
+        none = torch.empty(0, dtype=torch.int64)
+        points = [FlipSet(budget, none) for budget in attempt.budgets for _ in view.items]
+        names = [f"direct target={node}" for _ in attempt.budgets for node in view.items.tolist()]
+        return FlipOutcome(tuple(points), tuple(names))
+
+    result = evaluated(PROBE, marked_target(40), attacks=(claims(nothing), shipped(PROBE)[1]), oracle="3", targets="20")
+    assert rows(result)["oracle"].status == "warn"
+    assert rows(result)["random-wins"].status == "fail"
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (lambda node, n: [node * n + node], "self-loops"),
+        (lambda node, n: [min(node, 7) * n + max(node, 7)] * 2, "listed twice|2 flips against"),
+        (lambda node, n: [0 * n + 1] if node > 1 else [2 * n + 3], "are not direct"),
+        (lambda node, n: [k * n + node for k in range(node)][:60], "flips against node"),
+    ],
+)
+def test_claims_that_break_a_rule_are_dropped_and_said(gcn, keys, message):
+    def leak(view, attempt):
+        node = int(view.items[-1])
+        point = FlipSet(attempt.budgets[0], torch.tensor(keys(node, view.num_nodes)))
+        return FlipOutcome((point,), (f"direct target={node}",))
+
+    row = rows(evaluated(PROBE, gcn, attacks=(claims(leak), shipped(PROBE)[1]), targets="8"))["budget"]
+    assert row.status == "fail"
+    assert any(part in row.evidence for part in message.split("|")), row.evidence
+
+
+@pytest.mark.parametrize("variant", ["direct", "direct target=x", "direct target=9999", "sideways target=NODE"])
+def test_claims_without_a_known_node_or_mode_are_dropped(gcn, variant):
+    def stray(view, attempt):
+        node = int(view.items[0])
+        other = (node + 1) % view.num_nodes
+        key = torch.tensor([min(node, other) * view.num_nodes + max(node, other)])
+        return FlipOutcome((FlipSet(attempt.budgets[0], key),), (variant.replace("NODE", str(node)),))
+
+    row = rows(evaluated(PROBE, gcn, attacks=(claims(stray), shipped(PROBE)[1]), targets="8"))["budget"]
+    assert row.status == "fail"
+
+
+def test_modes_are_held_to_what_they_say(gcn):
+    space = EdgeSpace.of(gcn.graph)
+    old = space.existing[:1]
+    node = int(space.ends(old)[0])
+    check_mode(space, node, "direct", old)
+    check_mode(space, node, "deletions", old)
+    for mode in ("additions", "influencer"):
+        with pytest.raises(EvaluationError, match=f"are not {mode}"):
+            check_mode(space, node, mode, old)
+
+
+def test_every_mode_runs_in_full_and_stays_beside_its_own_control(gcn):
+    result = evaluated(PROBE, gcn, profile="full", targets="6", protocols="uniform", oracle="0")
+    shown = {m.subset for m in result.measured}
+    assert shown == {"uniform", "uniform, influencer", "uniform, additions", "uniform, deletions"}
+    assert all(len(m.controls) == 1 for m in result.measured)
+    assert rows(result)["budget"].status == "pass"
+
+
+def test_protocols_draw_what_they_say():
+    nodes = torch.arange(100, 300)
+    margins, degrees = torch.arange(200.0), torch.tensor([1] * 150 + [5] * 45 + [16] * 5)
+    rng = np.random.default_rng(0)
+    (chosen,) = drawn("margin40", nodes, margins, degrees, 0, rng).values()
+    assert chosen.numel() == torch.unique(chosen).numel() == 40
+    assert set(range(100, 110)) | set(range(290, 300)) <= set(chosen.tolist())
+    strata = drawn("degree120", nodes, margins, degrees, 0, rng)
+    assert {name: ids.numel() for name, ids in strata.items()} == {"degree=1": 20, "degree=5": 20, "degree=15-25": 5}
+    (few,) = drawn("margin40", nodes[:12], margins[:12], degrees[:12], 0, rng).values()
+    assert few.tolist() == list(range(100, 112))
+
+
+def test_a_model_that_needs_the_whole_graph_is_asked_about_it():
+    class Normed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = GCNConv(24, 3), PairNorm()
+
+        def forward(self, x, edge_index):
+            return self.norm(self.conv(x, edge_index))
+
+    target = dataclasses.replace(toy_target("gcn"), model=Normed())
+    for given, agrees in ((target, False), (toy_target("gat"), True), (toy_target("sage"), True)):
+        view = grant_graph(given, frozenset(Access), with_test_labels=True)
+        near = Near(Victim.of(view))
+        node, y = int(view.items[0]), view.y[view.items[:1]]
+        keys = torch.tensor([[0 * 120 + 5], [3 * 120 + 90]])
+        left = near.margins(node, y, list(keys))
+        assert near.agrees is agrees
+        whole = [float(given.task.margin(given.logits(*_edited(given, key)), given.graph.y)[node]) for key in keys]
+        z = near.margins(node, y, list(keys))
+        torch.testing.assert_close(left, z, atol=1e-4, rtol=1e-4)
+        assert [bool(m > 0) for m in left] == [m > 0 for m in whole]
+
+
+def _edited(target, keys):
+    graph = EdgeSpace.of(target.graph).toggled(keys)
+    return graph.x, graph.edge_index
+
+
+def test_where_no_edge_can_change_an_answer_nothing_breaks():
+    result = evaluated(PROBE, toy_target("mlp"))
+    main = number(result, "one_flip_rate")
+    assert (main.estimate.value, main.contrast.value, main.judged) == (0, 0, True)
+    assert rows(result)["edge-dependence"].status == "pass"
+    assert result.fixed
+
+
+def test_what_cannot_be_attacked_is_skipped_with_a_reason(gcn):
+    without = dataclasses.replace(gcn, capabilities=gcn.capabilities - {Capability.GRAD_EDGE})
+    with pytest.raises(SkippedError, match="gradient to its edges"):
+        evaluated(PROBE, without)
+    wrong = dataclasses.replace(gcn, graph=dataclasses.replace(gcn.graph, y=(gcn.clean_logits().argmax(dim=1) + 1) % 3))
+    with pytest.raises(SkippedError, match="nothing to break"):
+        evaluated(PROBE, wrong)
+    bare = dataclasses.replace(gcn, graph=gcn.graph.keeping(torch.empty(0, dtype=torch.int64)))
+    with pytest.raises(SkippedError, match="no edges"):
+        evaluated(PROBE, bare)
+
+
+def test_labels_that_mean_nothing_leave_nothing_to_lose(gcn):
+    assert rows(evaluated(PROBE, permuted(gcn)))["nothing-to-lose"].status == "fail"
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"protocols": "unifrom"}, {"targets": "-1"}, {"most": "0"}, {"modes": "direkt"}, {"shortlist": "0"}, {"x": "1"}],
+)
+def test_bad_parameters_are_refused(gcn, params):
+    with pytest.raises(ConfigError):
+        evaluated(PROBE, gcn, **params)
