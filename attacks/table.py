@@ -8,6 +8,7 @@ MEMBERSHIP = "auditor.evaluate.membership.harness:evaluate"
 ATTRIBUTE = "auditor.evaluate.attribute.harness:evaluate"
 EXTRACTION = "auditor.evaluate.extraction.harness:evaluate"
 ROBUSTNESS = "auditor.evaluate.robustness.harness:evaluate"
+CERTIFICATE = "auditor.evaluate.certificate.harness:evaluate"
 SHIFT = "auditor.evaluate.shift.harness:evaluate"
 
 TABLE = Table(
@@ -187,6 +188,21 @@ TABLE = Table(
             tries=True,
             may_lack=("GRAD_EDGE",),
             version="2",
+            taxon=taxonomy.EVASION,
+        ),
+        ProbeEntry(
+            "certificate",
+            "robustness",
+            CERTIFICATE,
+            "proves how many answers of a vote no edit of so many edges can change",
+            ("robustness-certificate",),
+            Shown("certified_accuracy", "flips=1", as_value=True),
+            touches=("edge-dependence", "graph-hygiene", "beats-constant", "ties"),
+            tasks=("node", "graph"),
+            cost={"quick": 60, "standard": 100, "full": 600},
+            profiles=("full",),
+            deterministic=True,
+            judges=False,
             taxon=taxonomy.EVASION,
         ),
         ProbeEntry(

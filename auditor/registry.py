@@ -186,7 +186,9 @@ class ProbeEntry:
         defenses: ids of the defences whose artefact it probes; left out of other targets' plans unless asked for by
             name. Empty for a probe of any target.
         tries: whether its seeds are tries of one adversary on the same weights, so that the worst one is the result.
-        deterministic: whether it draws nothing, so that one cell says all.
+        deterministic: whether one cell says all: it draws nothing, or bounds what another draw could change.
+        judges: whether a number of it may be judged. One that has nothing but bounds to show is no reason to have no
+            verdict, beside others that are judged.
         asks: a key of `[access]` without which it has nothing to ask; then it is left out of plans unless asked for by
             name. Empty for a probe that needs none.
         may_lack: capabilities whose lack its harness judges itself: where nothing can happen, no search is needed.
@@ -209,6 +211,7 @@ class ProbeEntry:
     defenses: tuple[str, ...] = ()
     tries: bool = False
     deterministic: bool = False
+    judges: bool = True
     asks: str = ""
     may_lack: tuple[str, ...] = ()
     version: str = "1"

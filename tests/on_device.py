@@ -32,6 +32,7 @@ CASES = {
     "graphmi": ("gcn", ""),
     "graphmi:form=dense": ("gcn", ""),
     "structure-evasion": ("gcn", ""),
+    "certificate:samples=300,choosing=100,draws=1": ("gcn", ""),
     "membership-threshold": ("gcn", ""),
     "membership-lira:references=3": ("gcn", ""),
     "graph-membership": ("graph-gin", ""),
@@ -44,6 +45,7 @@ CASES = {
     "graphmi of gat": ("gat", ""),
     "structure-evasion of sage": ("sage", ""),
     "structure-evasion of graphs": ("graph-gin", ""),
+    "certificate:parts=5 of graphs": ("graph-gin", ""),
     "corruption of graphs": ("graph-gin", ""),
 }
 """What is run -> the model, and what defends it."""

@@ -242,6 +242,37 @@ class BudgetCurve(Model):
     median_edits: Number = None
 
 
+class Certified(Model):
+    """Answers of a vote that are proven to stand so many edits.
+
+    Attributes:
+        votes: what votes: `parts` of the edges, or copies with `noise` on them.
+        voters: how many answers make a vote.
+        clean: the vote, unedited.
+        target: the model itself, unedited.
+        edits: which ones: `flips` of any kind, `additions` or `deletions`.
+        count: how many; 0 for the vote as it is.
+        random: the vote after as many random edits; None where none were made.
+        found: after the worst of all edits that were made; likewise.
+        exact: whether every set of so many edits was made.
+        abstained: items on which the vote gives no answer.
+        items: how many items were asked about.
+    """
+
+    kind: Literal["certified"] = "certified"
+    votes: Literal["parts", "noise"]
+    voters: int
+    clean: Estimate
+    target: Estimate
+    edits: Literal["flips", "additions", "deletions"] = "flips"
+    count: int = 0
+    random: Estimate | None = None
+    found: Estimate | None = None
+    exact: bool = False
+    abstained: int = 0
+    items: int
+
+
 class Group(Model):
     """One group of test items.
 
@@ -472,6 +503,7 @@ Facts = Annotated[
     | Attribute
     | Robust
     | BudgetCurve
+    | Certified
     | Group
     | Confidence
     | Damage

@@ -11,6 +11,7 @@ from auditor.document import Control, Result
 from auditor.document.facts import (
     Attribute,
     BudgetCurve,
+    Certified,
     Confidence,
     Copy,
     Damage,
@@ -26,7 +27,7 @@ from auditor.document.facts import (
     Shipped,
 )
 from reports.sentences import names
-from reports.sentences.briefs import asked, beside_outsiders, each
+from reports.sentences.briefs import any_edits, asked, beside_outsiders, each, voted
 from reports.sentences.guesses import few_alarms, likeliest
 from reports.sentences.numbers import (
     MISSING,
@@ -280,6 +281,29 @@ def budget_curve(result: Result, facts: BudgetCurve, item: str) -> str:
             return text + f"nowhere up to {value_cell(facts.largest_budget, 'share')} of the edges"
         return text + f"after edits of {value_cell(result.estimate.value, 'share')} of the edges"
     return plain(result)
+
+
+def certified(result: Result, item: str) -> str:
+    """Answers of a vote that surely stand so many edits, beside the vote unedited, the model, and edits that were made.
+
+    First what the vote itself is worth: a certificate of a vote that is seldom right says little.
+    """
+    facts = result.facts
+    if not isinstance(facts, Certified):
+        return plain(result)
+    clean, target = facts.clean.value, facts.target.value
+    random, found = (None if part is None else part.value for part in (facts.random, facts.found))
+    share = Shares.comparing(result.estimate.value, clean, target, random, found, n=facts.items)
+    text = f"{voted(facts)} is right on {share(clean, item)}, the model itself on {share.bare(target)}"
+    if facts.abstained:
+        text += f", and gives no answer about {digits(facts.abstained)}"
+    if not facts.count:
+        return text
+    text += f"; after any {any_edits(facts)} it surely stays right on {share.bare(result.estimate.value)}"
+    seen = [] if random is None else [f"after as many random ones it is right on {share.bare(random)}"]
+    if found is not None:
+        seen.append(f"after the worst of {'all' if facts.exact else 'those that were tried'} on {share.bare(found)}")
+    return f"{text}; {', '.join(seen)}" if seen else text
 
 
 def prototype_edit(result: Result, item: str) -> str:

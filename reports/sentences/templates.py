@@ -256,6 +256,12 @@ TEMPLATES: Final[Mapping[str, Template]] = {
             (_JOINT,),
         ),
     ),
+    "robustness-certificate": Template(
+        _said("edits can change answers of a vote about which nothing is proven"),
+        pictures.certified,
+        "Serve the vote where a guarantee is worth the answers that it costs.",
+        brief=Brief(exposure="a guarantee is asked for", label=briefs.certified_label, figure=briefs.certified),
+    ),
     "shift-gap": Template(
         _said("the model loses right answers under mild damage"),
         pictures.gap,

@@ -29,6 +29,7 @@ from auditor.document.facts import (
     Attribute,
     Bound,
     BudgetCurve,
+    Certified,
     ClaimFacts,
     Confidence,
     Copy,
@@ -65,6 +66,8 @@ SMALL = Metric("small_prototypes", "count", "higher", "artifact")
 IDS = Metric("training_ids", "count", "higher", "artifact")
 PERMUTED = Metric("permuted_dependence_above_half", "ratio", "higher", "artifact")
 CLEAN = Metric("clean_accuracy", "share", "lower", "defense-cost")
+CERTIFIED = Metric("certified_accuracy", "share", "lower")
+VOTED = Metric("vote_accuracy", "share", "lower")
 BALANCED = Metric("balanced_accuracy", "share", "lower", "harm")
 POISONED = Metric("poisoned_accuracy", "share", "lower", "defense-cost")
 AFTER_EDITS = Metric("worst_case_accuracy", "share", "lower", "worst-case-loss")
@@ -116,6 +119,21 @@ def _column(about: Literal["binary", "classes", "number"]) -> Attribute:
 
 def _group(groups: int = 15) -> Group:
     return Group(cut_by="degree", group="2–3", members=59, groups=groups, permutation_p=0.005, detectable=0.172)
+
+
+def _certified(votes: Literal["parts", "noise"], count: int, **more: Any) -> Certified:
+    found = around(0.5, 0.1) if votes == "parts" else None
+    given: dict[str, Any] = {
+        "votes": votes,
+        "voters": 11 if votes == "parts" else 100_000,
+        "clean": around(0.71, 0.1),
+        "target": around(0.82, 0.1),
+        "count": count,
+        "random": around(0.69, 0.1) if count else None,
+        "found": found if count else None,
+        "items": 100,
+    }
+    return Certified(**{**given, **more})
 
 
 HEADROOM = Metric("headroom", "errors", "higher", "ranking")
@@ -201,6 +219,16 @@ CASES: dict[str, tuple[Case, ...]] = {
     ),
     "robustness-below-edge-free": (
         Case(ATTACKED, 0.412, ("edge-free", 0.583), (robust(0.412, 0.801), robust(0.583, 0.801)), subset="eps=0.05"),
+    ),
+    "robustness-certificate": (
+        Case(
+            CERTIFIED,
+            0.41,
+            ("random edits", 0.69),
+            (_certified("parts", 1, exact=True), _certified("parts", 1, exact=True)),
+            n=100,
+            subset="flips=1",
+        ),
     ),
     "shift-gap": (
         Case(
@@ -530,6 +558,12 @@ def _only_shown() -> Iterator[tuple[str, Result]]:
     yield "shown · one edge moves", shown(jump, Metric("one_edge_moves", "share", "higher"), 0.031, None)
     yield "shown · one edge costs", shown(jump, Metric("one_edge_loss", "share", "higher"), 0.0042, None)
     yield "shown · one edge helps", shown(jump, Metric("one_edge_loss", "share", "higher"), -0.0042, None)
+    proof = "robustness-certificate"
+    yield "shown · a vote", shown(proof, VOTED, 0.71, _certified("parts", 0), n=100)
+    yield "shown · any edits of graphs", shown(proof, CERTIFIED, 0.2, _certified("parts", 3), n=100)
+    noisy = _certified("noise", 2, edits="deletions", random=None, abstained=3)
+    yield "shown · any removed edges", shown(proof, CERTIFIED, 0.33, noisy, n=100)
+    yield "shown · any single edit", shown(proof, CERTIFIED, 0.4, _certified("noise", 1, abstained=3), n=100)
     yield "shown · precision", shown("privacy-link-stealing", samples.PRECISION, 0.00031, links(None))
     yield "shown · epsilon", shown("dp-claim", Metric("epsilon_prv", "epsilon", "higher"), 3.5, None)
 
