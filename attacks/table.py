@@ -8,6 +8,7 @@ MEMBERSHIP = "auditor.evaluate.membership.harness:evaluate"
 ATTRIBUTE = "auditor.evaluate.attribute.harness:evaluate"
 EXTRACTION = "auditor.evaluate.extraction.harness:evaluate"
 ROBUSTNESS = "auditor.evaluate.robustness.harness:evaluate"
+BLACK_BOX = "auditor.evaluate.black_box.harness:evaluate"
 CERTIFICATE = "auditor.evaluate.certificate.harness:evaluate"
 SHIFT = "auditor.evaluate.shift.harness:evaluate"
 
@@ -191,6 +192,20 @@ TABLE = Table(
             taxon=taxonomy.EVASION,
         ),
         ProbeEntry(
+            "black-box",
+            "robustness",
+            BLACK_BOX,
+            "adds and removes edges by answers alone, to break as many predictions as so many queries can",
+            ("robustness-black-box",),
+            Shown("robust_accuracy", as_value=True),
+            touches=("edge-dependence", "graph-hygiene", "beats-constant", "ties"),
+            tasks=("node", "graph"),
+            cost={"quick": 10, "standard": 40, "full": 200},
+            tries=True,
+            instead_of="GRAD_EDGE",
+            taxon=taxonomy.EVASION,
+        ),
+        ProbeEntry(
             "certificate",
             "robustness",
             CERTIFICATE,
@@ -371,6 +386,25 @@ TABLE = Table(
             "structure-evasion",
             ("SPLIT",),
             access=("graph", "labels"),
+        ),
+        Entry(
+            "black-box",
+            "attacks.robustness.black_box:BlackBox",
+            "evolution over flip sets by answers about edited graphs",
+            "robustness",
+            needs=("LABELS", "SPLIT"),
+            access=("own-queries", "graph", "labels"),
+            role="search",
+        ),
+        Entry(
+            "random-queries",
+            "attacks.robustness.random_queries:RandomQueries",
+            "the best of as many random flip sets as there are queries",
+            "robustness",
+            "black-box",
+            ("LABELS", "SPLIT"),
+            access=("own-queries", "graph", "labels"),
+            role="control",
         ),
         Entry(
             "strata",

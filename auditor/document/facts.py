@@ -205,6 +205,7 @@ class Robust(Model):
         attacked_items: how many items were attacked.
         winner: which attack was the worst.
         attempts: accuracy left by each attack that was tried, by name.
+        queries: that the worst one asked; None for an attack that asks none.
     """
 
     kind: Literal["robust"] = "robust"
@@ -221,6 +222,7 @@ class Robust(Model):
     attacked_items: int
     winner: str
     attempts: dict[str, float] = Field(default_factory=dict)
+    queries: int | None = None
 
 
 class BudgetCurve(Model):

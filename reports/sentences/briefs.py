@@ -315,8 +315,9 @@ def robust(result: Result, item: str) -> Figure:
             f"{plural(item)} right; no edge can change an answer",
             f"{right} are right; no edge can change an answer",
         )
-    edits = f"{count(facts.edits, 'edit')} on purpose{each(facts.edits, facts, item)}"
-    others = [] if random is None else [f"{share.bare(random)} after as many random ones"]
+    edits = f"{count(facts.edits, 'edit')} {found_by(facts)}{each(facts.edits, facts, item)}"
+    tried = "as many random ones" if facts.queries is None else BEST_OF_RANDOM
+    others = [] if random is None else [f"{share.bare(random)} after {tried}"]
     others += [] if edge_free is None else [f"{share.bare(edge_free)} without using any link"]
     compared = "".join(f"{'; ' if not k else ', '}{text}" for k, text in enumerate(others))
     return Figure(
@@ -324,6 +325,14 @@ def robust(result: Result, item: str) -> Figure:
         f"{plural(item)} right after {edits}{compared}",
         f"{share(clean, item)} are right, {share.bare(attacked)} after {edits}{compared}",
     )
+
+
+BEST_OF_RANDOM: Final = "the best of as many random tries"
+
+
+def found_by(facts: Robust) -> str:
+    """How edits were found: `on purpose`, or `found by 2,000 queries`."""
+    return "on purpose" if facts.queries is None else f"found by {count(facts.queries, 'query')}"
 
 
 def voted(facts: Certified) -> str:

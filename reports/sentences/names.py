@@ -94,6 +94,7 @@ _CONTROLS = {
     "counterfactual/degree": "a model trained on a rewired graph of equal degrees",
     "counterfactual/degree+class": "a model trained on a rewired graph of equal degrees and class mixing",
     "random": "random edits",
+    "random-queries": "the best of as many random tries",
     "dice": "edits by a fixed rule",
     "edge-free": "the same recipe without edges",
     "constant": "always naming the commonest class",

@@ -27,7 +27,7 @@ from auditor.document.facts import (
     Shipped,
 )
 from reports.sentences import names
-from reports.sentences.briefs import any_edits, asked, beside_outsiders, each, voted
+from reports.sentences.briefs import BEST_OF_RANDOM, any_edits, asked, beside_outsiders, each, found_by, voted
 from reports.sentences.guesses import few_alarms, likeliest
 from reports.sentences.numbers import (
     MISSING,
@@ -217,12 +217,13 @@ def robust(result: Result, item: str) -> str:
     right = f"{share(clean, item)} are right"
     if facts.no_edge_free == "edges-unused":
         return f"{right}; {_UNUSED}"
-    made = f"{count(facts.edits, 'edit')} on purpose{each(facts.edits, facts, item)}"
+    made = f"{count(facts.edits, 'edit')} {found_by(facts)}{each(facts.edits, facts, item)}"
     left = [f"at most {share.bare(attacked)} after {made}"]
     if clean is not None and attacked is not None and attacked >= clean:
         left = [f"and no {count(facts.budget, 'edit')}{each(facts.budget, facts, item)} were found that break one"]
     if random is not None:
-        left.append(f"{share.bare(random)} after {_as_many(facts)} random ones")
+        tried = f"{_as_many(facts)} random ones" if facts.queries is None else BEST_OF_RANDOM
+        left.append(f"{share.bare(random)} after {tried}")
     if edge_free is not None:
         left.append(f"{share.bare(edge_free)} without using any link")
     return f"{right}, {', '.join(left)}"

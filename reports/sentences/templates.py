@@ -21,6 +21,7 @@ from reports.sentences.pictures import INSIDER
 
 ANYONE = "anyone who receives the {answers}"
 OWN_ASKER = "anyone who may ask about nodes of their own"
+EDIT_ASKER = "anyone who may ask about edited graphs"
 HOLDER = "whoever holds the model file"
 ASKER = "anyone who may ask again with changed features"
 INFORMED = "whoever holds the {file}, features and labels"
@@ -255,6 +256,12 @@ TEMPLATES: Final[Mapping[str, Template]] = {
             briefs.below_edge_free,
             (_JOINT,),
         ),
+    ),
+    "robustness-black-box": Template(
+        _said(f"{EDIT_ASKER} can break more answers than as many random tries"),
+        pictures.robust,
+        "Limit and log who may ask about edited graphs, and how often; harden the model.",
+        brief=Brief(EDIT_ASKER, _EDITING, briefs.budget_label("Edges edited by asking"), briefs.robust, (_JOINT,)),
     ),
     "robustness-certificate": Template(
         _said("edits can change answers of a vote about which nothing is proven"),

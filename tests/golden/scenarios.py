@@ -254,9 +254,11 @@ SCENARIOS: Mapping[str, Scenario] = {
     "edits": Scenario(
         (
             f"{TRAIN} --epochs 40 -o target",
-            f"run target -o run --profile quick --seeds 0 --only {CERTIFICATE},samples=400,choosing=100 {QUIET}",
+            "run target -o run --profile quick --seeds 0 --only black-box:max_queries=100,"
+            f"{CERTIFICATE},samples=400,choosing=100 {QUIET}",
             "train --data graphs.npz --arch gin --hidden 8 --layers 2 --epochs 30 --split size:10 -o many",
-            f"run many -o many-run --profile quick --seeds 0 --only {CERTIFICATE},parts=5 {QUIET}",
+            "run many -o many-run --profile quick --seeds 0 --only black-box:max_queries=30,graphs=30,"
+            f"{CERTIFICATE},parts=5 {QUIET}",
         ),
         audits=("run", "many-run"),
         files=(nodes, graphs),

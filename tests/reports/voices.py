@@ -44,6 +44,7 @@ from auditor.document.facts import (
     RepairFacts,
     RepairRun,
     Rival,
+    Robust,
     Shipped,
 )
 from reports.sentences import claim, comparison, repair, verdict
@@ -157,6 +158,11 @@ def asked(facts: LinkFacts) -> LinkFacts:
     return facts.model_copy(update={"queries": 2_708})
 
 
+def asked_about(facts: Robust) -> Robust:
+    """The same edits found by 2,000 queries; no model without edges was trained for it."""
+    return facts.model_copy(update={"queries": 2_000, "edge_free": None})
+
+
 KNOWN = ("features+labels", 0.702)
 CASES: dict[str, tuple[Case, ...]] = {
     "privacy-link-stealing": (
@@ -219,6 +225,15 @@ CASES: dict[str, tuple[Case, ...]] = {
     ),
     "robustness-below-edge-free": (
         Case(ATTACKED, 0.412, ("edge-free", 0.583), (robust(0.412, 0.801), robust(0.583, 0.801)), subset="eps=0.05"),
+    ),
+    "robustness-black-box": (
+        Case(
+            samples.ROBUST,
+            0.712,
+            ("random-queries", 0.79),
+            (asked_about(robust(0.712, 0.79)), asked_about(robust(0.791, 0.79))),
+            subset="eps=0.05",
+        ),
     ),
     "robustness-certificate": (
         Case(
