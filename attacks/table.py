@@ -10,6 +10,8 @@ EXTRACTION = "auditor.evaluate.extraction.harness:evaluate"
 ROBUSTNESS = "auditor.evaluate.robustness.harness:evaluate"
 LOCAL = "auditor.evaluate.robustness.local:evaluate"
 FEATURES = "auditor.evaluate.robustness.features:evaluate"
+BLACK_BOX = "auditor.evaluate.black_box.harness:evaluate"
+CERTIFICATE = "auditor.evaluate.certificate.harness:evaluate"
 SHIFT = "auditor.evaluate.shift.harness:evaluate"
 
 TABLE = Table(
@@ -238,6 +240,35 @@ TABLE = Table(
             taxon=taxonomy.EVASION,
         ),
         ProbeEntry(
+            "black-box",
+            "robustness",
+            BLACK_BOX,
+            "adds and removes edges by answers alone, to break as many predictions as so many queries can",
+            ("robustness-black-box",),
+            Shown("robust_accuracy", as_value=True),
+            touches=("edge-dependence", "graph-hygiene", "beats-constant", "ties"),
+            tasks=("node", "graph"),
+            cost={"quick": 10, "standard": 40, "full": 200},
+            tries=True,
+            instead_of="GRAD_EDGE",
+            taxon=taxonomy.EVASION,
+        ),
+        ProbeEntry(
+            "certificate",
+            "robustness",
+            CERTIFICATE,
+            "proves how many answers of a vote no edit of so many edges can change",
+            ("robustness-certificate",),
+            Shown("certified_accuracy", "flips=1", as_value=True),
+            touches=("edge-dependence", "graph-hygiene", "beats-constant", "ties"),
+            tasks=("node", "graph"),
+            cost={"quick": 60, "standard": 100, "full": 600},
+            profiles=("full",),
+            deterministic=True,
+            judges=False,
+            taxon=taxonomy.EVASION,
+        ),
+        ProbeEntry(
             "strata",
             "shift",
             SHIFT,
@@ -450,6 +481,25 @@ TABLE = Table(
             "feature-evasion",
             ("SPLIT",),
             access=("graph", "features"),
+            role="control",
+        ),
+        Entry(
+            "black-box",
+            "attacks.robustness.black_box:BlackBox",
+            "evolution over flip sets by answers about edited graphs",
+            "robustness",
+            needs=("LABELS", "SPLIT"),
+            access=("own-queries", "graph", "labels"),
+            role="search",
+        ),
+        Entry(
+            "random-queries",
+            "attacks.robustness.random_queries:RandomQueries",
+            "the best of as many random flip sets as there are queries",
+            "robustness",
+            "black-box",
+            ("LABELS", "SPLIT"),
+            access=("own-queries", "graph", "labels"),
             role="control",
         ),
         Entry(

@@ -189,7 +189,11 @@ class ProbeEntry:
         defenses: ids of the defences whose artefact it probes; left out of other targets' plans unless asked for by
             name. Empty for a probe of any target.
         tries: whether its seeds are tries of one adversary on the same weights, so that the worst one is the result.
-        deterministic: whether it draws nothing, so that one cell says all.
+        deterministic: whether one cell says all: it draws nothing, or bounds what another draw could change.
+        judges: whether a number of it may be judged. One that has nothing but bounds to show is no reason to have no
+            verdict, beside others that are judged.
+        instead_of: a capability that makes it superfluous where little may be spent: `quick` has it only for a target
+            that lacks this one, unless asked for by name. Empty for none.
         asks: a key of `[access]` without which it has nothing to ask; then it is left out of plans unless asked for by
             name. Empty for a probe that needs none.
         may_lack: capabilities whose lack its harness judges itself: where nothing can happen, no search is needed.
@@ -212,6 +216,8 @@ class ProbeEntry:
     defenses: tuple[str, ...] = ()
     tries: bool = False
     deterministic: bool = False
+    judges: bool = True
+    instead_of: str = ""
     asks: str = ""
     may_lack: tuple[str, ...] = ()
     version: str = "1"
@@ -225,6 +231,7 @@ class ProbeEntry:
         _allowed(owner, "tasks", self.tasks, LEVELS)
         _allowed(owner, "profiles", self.profiles, get_args(Profile))
         _allowed(owner, "cost", tuple(self.cost), get_args(Profile))
+        _allowed(owner, "instead_of", (self.instead_of,), ("", *Capability))
         _allowed(owner, "may_lack", self.may_lack, tuple(Capability))
         _tuples(owner, findings=self.findings, touches=self.touches, defenses=self.defenses)
         _allowed(owner, "taxa", tuple(self.taxa), self.findings)

@@ -59,8 +59,7 @@ class Taxon:
         Without the weights, adversarial data is crafted by the black-box technique where answers were held; in every
         other case by the white-box one, the strongest adversary.
         """
-        held = set(access)
-        crafted = _BLACK_BOX if "posteriors" in held and "weights" not in held else _WHITE_BOX
+        crafted = _BLACK_BOX if _asks(access) else _WHITE_BOX
         return tuple(crafted if id_ == _WHITE_BOX else id_ for id_ in self.atlas)
 
     def requirements(self, access: Iterable[str] = ()) -> tuple[str, ...]:

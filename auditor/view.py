@@ -19,6 +19,7 @@ from auditor.data.graph import Graph
 from auditor.errors import AccessError
 from auditor.registry import Access as Access
 from auditor.side_knowledge import SideKnowledge as SideKnowledge
+from auditor.targets.edit_queries import EditQueries, open_edit_queries
 from auditor.targets.explanations import explanations
 from auditor.targets.memo import LinearMemo
 from auditor.targets.own_queries import OwnQueries
@@ -135,6 +136,15 @@ class View:
     def with_own_queries(self, queries: OwnQueries) -> View:
         """The same view with other answers, or fewer of them (access `own-queries`)."""
         return replace(self, _held={**self._held, "own_queries": queries})
+
+    @property
+    def edit_queries(self) -> EditQueries:
+        """What is answered about the graph with edges toggled (access `own-queries`: robustness family); counted."""
+        return self._take("edit_queries", Access.OWN_QUERIES, EditQueries)
+
+    def with_edit_queries(self, queries: EditQueries) -> View:
+        """The same view with more of them, or fewer (access `own-queries`)."""
+        return replace(self, _held={**self._held, "edit_queries": queries})
 
     @property
     def references(self) -> References:
@@ -317,6 +327,8 @@ def grant_graph(target: Target, access: frozenset[Access], *, with_test_labels: 
         held["known"], held["y"] = known.clone(), torch.where(known, graph.y, -1)
     if Access.POSTERIORS in access:
         held["posteriors"], held["outputs"] = log_probabilities(target.clean_logits()).exp(), "probs"
+    if Access.OWN_QUERIES in access and with_test_labels:
+        held["edit_queries"] = open_edit_queries(target)
     if Access.WEIGHTS in access:
         inner = target.beneath()
         held["model"] = inner.handle()

@@ -35,6 +35,8 @@ CASES = {
     "structure-evasion": ("gcn", ""),
     "local-evasion": ("gcn", ""),
     "feature-evasion": ("gcn", ""),
+    "black-box:max_queries=60": ("gcn", ""),
+    "certificate:samples=300,choosing=100,draws=1": ("gcn", ""),
     "membership-threshold": ("gcn", ""),
     "membership-lira:references=3": ("gcn", ""),
     "graph-membership": ("graph-gin", ""),
@@ -47,6 +49,8 @@ CASES = {
     "graphmi of gat": ("gat", ""),
     "structure-evasion of sage": ("sage", ""),
     "structure-evasion of graphs": ("graph-gin", ""),
+    "black-box:max_queries=20,graphs=10 of graphs": ("graph-gin", ""),
+    "certificate:parts=5 of graphs": ("graph-gin", ""),
     "corruption of graphs": ("graph-gin", ""),
 }
 """What is run -> the model, and what defends it."""

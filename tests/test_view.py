@@ -20,6 +20,7 @@ FIELDS = {
     "served_digits": Access.POSTERIORS,
     "alone": Access.OWN_QUERIES,
     "own_queries": Access.OWN_QUERIES,
+    "edit_queries": Access.OWN_QUERIES,
     "references": Access.REFERENCES,
     "query": Access.QUERIES,
     "model": Access.WEIGHTS,

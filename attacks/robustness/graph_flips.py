@@ -9,8 +9,8 @@ from torch import Tensor
 
 from attacks.robustness.losses import Loss, margins
 from attacks.robustness.soft_flips import Victim
+from auditor.data.batches import in_one_batch
 from auditor.data.edits import EdgeSpace, select_graphs
-from auditor.data.fields import side_by_side
 from auditor.data.graph import Graph
 from auditor.probe import Attempt
 
@@ -92,7 +92,7 @@ def _ranked(
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Candidate pairs of each graph (local keys, never one that was flipped before) and the loss's gradient at them."""
     spaces = [EdgeSpace.of(graph) for graph in graphs]
-    whole, starts = _side_by_side([space.graph for space in spaces])
+    whole, starts = in_one_batch([space.graph for space in spaces])
     joint = replace(victim, space=EdgeSpace.of(whole), items=torch.arange(len(graphs)), y=y)
     local, keys = [], []
     for space, start, old in zip(spaces, starts, taken, strict=True):
@@ -119,22 +119,5 @@ def _broken(victim: Victim, places: list[int], spaces: list[EdgeSpace], chosen: 
 
 def _exact(victim: Victim, graphs: list[Graph]) -> Tensor:
     """Logits of each graph, [B, C], in one batch."""
-    whole, _ = _side_by_side(graphs)
+    whole, _ = in_one_batch(graphs)
     return victim.relaxation.exact_logits(whole.x, whole.edge_index, whole.edge_weight, whole.batch, whole.fields)
-
-
-def _side_by_side(graphs: list[Graph]) -> tuple[Graph, list[int]]:
-    """One batch of single graphs, and the first node of each."""
-    sizes = torch.tensor([graph.num_nodes for graph in graphs])
-    starts = (torch.cumsum(sizes, dim=0) - sizes).tolist()
-    weights = [graph.edge_weight for graph in graphs if graph.edge_weight is not None]
-    whole = replace(
-        graphs[0],
-        x=torch.cat([graph.x for graph in graphs]),
-        edge_index=torch.cat([graph.edge_index + start for graph, start in zip(graphs, starts, strict=True)], dim=1),
-        y=torch.cat([graph.y for graph in graphs]),
-        edge_weight=torch.cat(weights) if len(weights) == len(graphs) else None,
-        batch=torch.arange(len(graphs)).repeat_interleave(sizes),
-        fields=side_by_side([graph.fields for graph in graphs], starts),
-    )
-    return whole, starts

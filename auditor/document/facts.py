@@ -207,6 +207,7 @@ class Robust(Model):
         attacked_items: how many items were attacked.
         winner: which attack was the worst.
         attempts: accuracy left by each attack that was tried, by name.
+        queries: that the worst one asked; None for an attack that asks none.
     """
 
     kind: Literal["robust"] = "robust"
@@ -223,6 +224,7 @@ class Robust(Model):
     attacked_items: int
     winner: str
     attempts: dict[str, float] = Field(default_factory=dict)
+    queries: int | None = None
 
 
 class SingleNodes(Model):
@@ -296,6 +298,37 @@ class BudgetCurve(Model):
     majority: Number = None
     largest_budget: Number = None
     median_edits: Number = None
+
+
+class Certified(Model):
+    """Answers of a vote that are proven to stand so many edits.
+
+    Attributes:
+        votes: what votes: `parts` of the edges, or copies with `noise` on them.
+        voters: how many answers make a vote.
+        clean: the vote, unedited.
+        target: the model itself, unedited.
+        edits: which ones: `flips` of any kind, `additions` or `deletions`.
+        count: how many; 0 for the vote as it is.
+        random: the vote after as many random edits; None where none were made.
+        found: after the worst of all edits that were made; likewise.
+        exact: whether every set of so many edits was made.
+        abstained: items on which the vote gives no answer.
+        items: how many items were asked about.
+    """
+
+    kind: Literal["certified"] = "certified"
+    votes: Literal["parts", "noise"]
+    voters: int
+    clean: Estimate
+    target: Estimate
+    edits: Literal["flips", "additions", "deletions"] = "flips"
+    count: int = 0
+    random: Estimate | None = None
+    found: Estimate | None = None
+    exact: bool = False
+    abstained: int = 0
+    items: int
 
 
 class Group(Model):
@@ -530,6 +563,7 @@ Facts = Annotated[
     | SingleNodes
     | EditedData
     | BudgetCurve
+    | Certified
     | Group
     | Confidence
     | Damage

@@ -6,6 +6,7 @@ import datetime
 from collections import Counter
 from collections.abc import Collection, Sequence
 
+from auditor import registry
 from auditor.document import CellRow, Coverage, Result, Verdict
 from auditor.document.codes import (
     BrokeOff,
@@ -141,7 +142,7 @@ def _holes(
     found += [
         NothingJudged(probe=probe)
         for probe in _unjudged(results)
-        if not some_judged or {probe, probe.partition(":")[0]} & set(named)
+        if not some_judged or (_judges(probe) and {probe, probe.partition(":")[0]} & set(named))
     ]
     for result in results:
         judgement = result.judgement
@@ -160,6 +161,12 @@ def _holes(
 def _unjudged(results: Sequence[Result]) -> list[str]:
     """Probes that gave numbers, not one of which is judged."""
     return sorted({result.probe for result in results} - {result.probe for result in results if result.judged})
+
+
+def _judges(probe: str) -> bool:
+    """Whether a probe, by its id or spec, has numbers to be judged; somebody else's that is gone counts as one."""
+    entry = registry.probes().get(probe.partition(":")[0])
+    return entry is None or entry.judges
 
 
 def _stale(

@@ -193,6 +193,8 @@ def plan(
     for request in requests:
         if request.entry.defenses and own not in request.entry.defenses and not request.named:
             continue  # it probes what another defence ships: nothing that this target has could be at stake
+        if profile == "quick" and request.entry.instead_of in target.capabilities and not request.named:
+            continue  # what it stands in for can be done, and does more for less
         unsaid = request.entry.asks if request.entry.asks and not side.says(request.entry.asks) else ""
         if unsaid and not request.named:
             continue  # nobody said that there is anything that it could ask about

@@ -9,6 +9,7 @@ from typing import Final
 from auditor.document import Result
 from auditor.document.facts import (
     Attribute,
+    Certified,
     Confidence,
     Copy,
     Damage,
@@ -320,8 +321,9 @@ def robust(result: Result, item: str) -> Figure:
             f"{plural(item)} right; no edge can change an answer",
             f"{right} are right; no edge can change an answer",
         )
-    edits = f"{count(facts.edits, 'edit')} on purpose{each(facts.edits, facts, item)}"
-    others = [] if random is None else [f"{share.bare(random)} after as many random ones"]
+    edits = f"{count(facts.edits, 'edit')} {found_by(facts)}{each(facts.edits, facts, item)}"
+    tried = "as many random ones" if facts.queries is None else BEST_OF_RANDOM
+    others = [] if random is None else [f"{share.bare(random)} after {tried}"]
     others += [] if edge_free is None else [f"{share.bare(edge_free)} without using any link"]
     compared = "".join(f"{'; ' if not k else ', '}{text}" for k, text in enumerate(others))
     return Figure(
@@ -329,6 +331,47 @@ def robust(result: Result, item: str) -> Figure:
         f"{plural(item)} right after {edits}{compared}",
         f"{share(clean, item)} are right, {share.bare(attacked)} after {edits}{compared}",
     )
+
+
+BEST_OF_RANDOM: Final = "the best of as many random tries"
+
+
+def found_by(facts: Robust) -> str:
+    """How edits were found: `on purpose`, or `found by 2,000 queries`."""
+    return "on purpose" if facts.queries is None else f"found by {count(facts.queries, 'query')}"
+
+
+def voted(facts: Certified) -> str:
+    """What votes: `a vote of 11 parts of the edges`, `a vote of 100,000 noisy copies`."""
+    return f"a vote of {count(facts.voters, 'part of the edges' if facts.votes == 'parts' else 'noisy copy')}"
+
+
+def any_edits(facts: Certified) -> str:
+    """`single edit`, `3 edits`, `single removed edge`."""
+    noun = {"flips": "edit", "additions": "added edge", "deletions": "removed edge"}[facts.edits]
+    return f"single {noun}" if facts.count == 1 else count(facts.count, noun)
+
+
+def certified_label(result: Result, item: str) -> str:
+    """`Proven for a vote, any single edit`."""
+    facts = result.facts
+    if not isinstance(facts, Certified):
+        return _label(result, item)
+    return f"Proven for a vote, any {any_edits(facts)}" if facts.count else "A vote that can be proven, unedited"
+
+
+def certified(result: Result, item: str) -> Figure:
+    """Answers of a vote that surely stand edits, beside those it gets right unedited."""
+    facts = result.facts
+    if not isinstance(facts, Certified):
+        return _beside(result, item)
+    own, clean, target = result.estimate.value, facts.clean.value, facts.target.value
+    share = Shares.comparing(own, clean, target, n=facts.items)
+    if not facts.count:
+        text = f"right by {voted(facts)}; {share.bare(target)} by the model itself"
+        return Figure(share(own), f"{plural(item)} {text}", f"{share(own, item)} are {text}")
+    text = f"surely stay right by {voted(facts)} after any {any_edits(facts)}; {share.bare(clean)} are right unedited"
+    return Figure(share(own), f"{plural(item)} {text}", f"{share(own, item)} {text}")
 
 
 def below_edge_free(result: Result, item: str) -> Figure:

@@ -97,6 +97,7 @@ _CONTROLS = {
     "random": "random edits",
     "local-random": "random edits at the same nodes",
     "feature-random": "random edits of features",
+    "random-queries": "the best of as many random tries",
     "dice": "edits by a fixed rule",
     "edge-free": "the same recipe without edges",
     "constant": "always naming the commonest class",

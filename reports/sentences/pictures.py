@@ -11,6 +11,7 @@ from auditor.document import Control, Result
 from auditor.document.facts import (
     Attribute,
     BudgetCurve,
+    Certified,
     Confidence,
     Copy,
     Damage,
@@ -28,7 +29,18 @@ from auditor.document.facts import (
     SingleNodes,
 )
 from reports.sentences import names
-from reports.sentences.briefs import asked, at_each, beside_outsiders, chosen, each, edited_by
+from reports.sentences.briefs import (
+    BEST_OF_RANDOM,
+    any_edits,
+    asked,
+    at_each,
+    beside_outsiders,
+    chosen,
+    each,
+    edited_by,
+    found_by,
+    voted,
+)
 from reports.sentences.guesses import few_alarms, likeliest
 from reports.sentences.numbers import (
     MISSING,
@@ -218,12 +230,13 @@ def robust(result: Result, item: str) -> str:
     right = f"{share(clean, item)} are right"
     if facts.no_edge_free == "edges-unused":
         return f"{right}; {_UNUSED}"
-    made = f"{count(facts.edits, 'edit')} on purpose{each(facts.edits, facts, item)}"
+    made = f"{count(facts.edits, 'edit')} {found_by(facts)}{each(facts.edits, facts, item)}"
     left = [f"at most {share.bare(attacked)} after {made}"]
     if clean is not None and attacked is not None and attacked >= clean:
         left = [f"and no {count(facts.budget, 'edit')}{each(facts.budget, facts, item)} were found that break one"]
     if random is not None:
-        left.append(f"{share.bare(random)} after {_as_many(facts)} random ones")
+        tried = f"{_as_many(facts)} random ones" if facts.queries is None else BEST_OF_RANDOM
+        left.append(f"{share.bare(random)} after {tried}")
     if edge_free is not None:
         left.append(f"{share.bare(edge_free)} without using any link")
     return f"{right}, {', '.join(left)}"
@@ -315,6 +328,29 @@ def edited(result: Result, item: str) -> str:
     if random is not None:
         left.append(f"{share.bare(random)} after the same at random")
     return f"{right}, {', '.join(left)}"
+
+
+def certified(result: Result, item: str) -> str:
+    """Answers of a vote that surely stand so many edits, beside the vote unedited, the model, and edits that were made.
+
+    First what the vote itself is worth: a certificate of a vote that is seldom right says little.
+    """
+    facts = result.facts
+    if not isinstance(facts, Certified):
+        return plain(result)
+    clean, target = facts.clean.value, facts.target.value
+    random, found = (None if part is None else part.value for part in (facts.random, facts.found))
+    share = Shares.comparing(result.estimate.value, clean, target, random, found, n=facts.items)
+    text = f"{voted(facts)} is right on {share(clean, item)}, the model itself on {share.bare(target)}"
+    if facts.abstained:
+        text += f", and gives no answer about {digits(facts.abstained)}"
+    if not facts.count:
+        return text
+    text += f"; after any {any_edits(facts)} it surely stays right on {share.bare(result.estimate.value)}"
+    seen = [] if random is None else [f"after as many random ones it is right on {share.bare(random)}"]
+    if found is not None:
+        seen.append(f"after the worst of {'all' if facts.exact else 'those that were tried'} on {share.bare(found)}")
+    return f"{text}; {', '.join(seen)}" if seen else text
 
 
 def prototype_edit(result: Result, item: str) -> str:

@@ -21,6 +21,7 @@ from reports.sentences.pictures import INSIDER
 
 ANYONE = "anyone who receives the {answers}"
 OWN_ASKER = "anyone who may ask about nodes of their own"
+EDIT_ASKER = "anyone who may ask about edited graphs"
 HOLDER = "whoever holds the model file"
 ASKER = "anyone who may ask again with changed features"
 FEATURE_EDITOR = "an insider who edits features and knows model and data"
@@ -288,6 +289,18 @@ TEMPLATES: Final[Mapping[str, Template]] = {
             briefs.budget_label("Features edited on purpose"),
             briefs.edited,
         ),
+    ),
+    "robustness-black-box": Template(
+        _said(f"{EDIT_ASKER} can break more answers than as many random tries"),
+        pictures.robust,
+        "Limit and log who may ask about edited graphs, and how often; harden the model.",
+        brief=Brief(EDIT_ASKER, _EDITING, briefs.budget_label("Edges edited by asking"), briefs.robust, (_JOINT,)),
+    ),
+    "robustness-certificate": Template(
+        _said("edits can change answers of a vote about which nothing is proven"),
+        pictures.certified,
+        "Serve the vote where a guarantee is worth the answers that it costs.",
+        brief=Brief(exposure="a guarantee is asked for", label=briefs.certified_label, figure=briefs.certified),
     ),
     "shift-gap": Template(
         _said("the model loses right answers under mild damage"),

@@ -143,6 +143,7 @@ FEW_LINKS = "counterfactuals=1,negatives=300,replicates=50"
 LINKS = f"posterior-similarity:{FEW_LINKS}"
 QUICK_LINKS = "posterior-similarity:negatives=300,replicates=50"
 EVASION = "structure-evasion:cycles=1,losses=tanh"
+CERTIFICATE = "certificate:draws=1"
 QUIET = "--format json --plain"
 ACCEPT = f"--reason known --expires {EXPIRES} --as-of {DAY}"
 
@@ -250,6 +251,18 @@ SCENARIOS: Mapping[str, Scenario] = {
         leave_out=("number", "series"),
         files=(nodes,),
     ),
+    "edits": Scenario(
+        (
+            f"{TRAIN} --epochs 40 -o target",
+            "run target -o run --profile quick --seeds 0 --only black-box:max_queries=100,"
+            f"{CERTIFICATE},samples=400,choosing=100 {QUIET}",
+            "train --data graphs.npz --arch gin --hidden 8 --layers 2 --epochs 30 --split size:10 -o many",
+            "run many -o many-run --profile quick --seeds 0 --only black-box:max_queries=30,graphs=30,"
+            f"{CERTIFICATE},parts=5 {QUIET}",
+        ),
+        audits=("run", "many-run"),
+        files=(nodes, graphs),
+    ),
     "clusters": Scenario(
         (
             f"{TRAIN} --epochs 100 -o target",
@@ -287,7 +300,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
 }
 
-RUNS = ("demo", "ensembles", "granted", "claim-static", "claim-run")
+RUNS = ("demo", "ensembles", "granted", "edits", "claim-static", "claim-run")
 JUDGED = ("node", "diff", "gate", "graph", "repair")
 COMPARISONS = ("compare", "compare-seeds", "clusters")
 """The scenarios of each test file: one file is one worker."""

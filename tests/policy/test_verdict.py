@@ -19,6 +19,7 @@ LEAK = cell(measurement(0.3, 0.26, 0.34))
 SKIPPED = cell(probe="graphmi", status="skipped", reason="needs GRAD_EDGE")
 CRASHED = cell(probe="graphmi", status="error", reason="ValueError: boom")
 UNJUDGED = cell(measurement(0.1, None, None, judged=False), probe="graphmi")
+BOUND = cell(measurement(0.1, None, None, judged=False), probe="certificate")
 LATE = cell(probe="graphmi", status="timeout", reason="600 s")
 
 
@@ -45,6 +46,8 @@ def verdict(
         ([SAFE, UNJUDGED], {}, 0),
         ([SAFE, UNJUDGED], {"named": {"graphmi"}}, 3),
         ([LEAK, UNJUDGED], {"named": {"graphmi"}}, 1),
+        ([SAFE, BOUND], {"named": {"certificate"}}, 0),  # a probe that has bounds alone was asked for to be read
+        ([BOUND], {"named": {"certificate"}}, 3),
         ([LEAK], {}, 1),
         ([LEAK, CRASHED], {}, 1),  # a breach stays a breach when something else broke
         ([LEAK, SKIPPED], {"named": {"graphmi"}}, 1),

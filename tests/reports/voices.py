@@ -29,6 +29,7 @@ from auditor.document.facts import (
     Attribute,
     Bound,
     BudgetCurve,
+    Certified,
     ClaimFacts,
     Confidence,
     Copy,
@@ -44,6 +45,7 @@ from auditor.document.facts import (
     RepairFacts,
     RepairRun,
     Rival,
+    Robust,
     Shipped,
     SingleNodes,
 )
@@ -68,6 +70,8 @@ SMALL = Metric("small_prototypes", "count", "higher", "artifact")
 IDS = Metric("training_ids", "count", "higher", "artifact")
 PERMUTED = Metric("permuted_dependence_above_half", "ratio", "higher", "artifact")
 CLEAN = Metric("clean_accuracy", "share", "lower", "defense-cost")
+CERTIFIED = Metric("certified_accuracy", "share", "lower")
+VOTED = Metric("vote_accuracy", "share", "lower")
 BALANCED = Metric("balanced_accuracy", "share", "lower", "harm")
 POISONED = Metric("poisoned_accuracy", "share", "lower", "defense-cost")
 AFTER_EDITS = Metric("worst_case_accuracy", "share", "lower", "worst-case-loss")
@@ -136,6 +140,23 @@ def _group(groups: int = 15) -> Group:
 
 
 HELD = ("labels", "posteriors", "references")
+
+
+def _certified(votes: Literal["parts", "noise"], count: int, **more: Any) -> Certified:
+    found = around(0.5, 0.1) if votes == "parts" else None
+    given: dict[str, Any] = {
+        "votes": votes,
+        "voters": 11 if votes == "parts" else 100_000,
+        "clean": around(0.71, 0.1),
+        "target": around(0.82, 0.1),
+        "count": count,
+        "random": around(0.69, 0.1) if count else None,
+        "found": found if count else None,
+        "items": 100,
+    }
+    return Certified(**{**given, **more})
+
+
 HEADROOM = Metric("headroom", "errors", "higher", "ranking")
 MEMBERS = Metric("combined_tpr@0.01", "share", "higher", "low-fpr")
 
@@ -160,6 +181,11 @@ def asked(facts: LinkFacts) -> LinkFacts:
 def made_up(facts: LinkFacts) -> LinkFacts:
     """The same after 4,961 queries."""
     return facts.model_copy(update={"queries": 4_961})
+
+
+def asked_about(facts: Robust) -> Robust:
+    """The same edits found by 2,000 queries; no model without edges was trained for it."""
+    return facts.model_copy(update={"queries": 2_000, "edge_free": None})
 
 
 KNOWN = ("features+labels", 0.702)
@@ -258,6 +284,25 @@ CASES: dict[str, tuple[Case, ...]] = {
             ("feature-random", 0.801),
             (_edited("values", 0.612, 0.801, radius=0.25), _edited("values", 0.815, 0.801, radius=0.1)),
             subset="radius=0.25",
+        ),
+    ),
+    "robustness-black-box": (
+        Case(
+            samples.ROBUST,
+            0.712,
+            ("random-queries", 0.79),
+            (asked_about(robust(0.712, 0.79)), asked_about(robust(0.791, 0.79))),
+            subset="eps=0.05",
+        ),
+    ),
+    "robustness-certificate": (
+        Case(
+            CERTIFIED,
+            0.41,
+            ("random edits", 0.69),
+            (_certified("parts", 1, exact=True), _certified("parts", 1, exact=True)),
+            n=100,
+            subset="flips=1",
         ),
     ),
     "shift-gap": (
@@ -589,6 +634,12 @@ def _only_shown() -> Iterator[tuple[str, Result]]:
     yield "shown · one edge moves", shown(jump, Metric("one_edge_moves", "share", "higher"), 0.031, None)
     yield "shown · one edge costs", shown(jump, Metric("one_edge_loss", "share", "higher"), 0.0042, None)
     yield "shown · one edge helps", shown(jump, Metric("one_edge_loss", "share", "higher"), -0.0042, None)
+    proof = "robustness-certificate"
+    yield "shown · a vote", shown(proof, VOTED, 0.71, _certified("parts", 0), n=100)
+    yield "shown · any edits of graphs", shown(proof, CERTIFIED, 0.2, _certified("parts", 3), n=100)
+    noisy = _certified("noise", 2, edits="deletions", random=None, abstained=3)
+    yield "shown · any removed edges", shown(proof, CERTIFIED, 0.33, noisy, n=100)
+    yield "shown · any single edit", shown(proof, CERTIFIED, 0.4, _certified("noise", 1, abstained=3), n=100)
     yield "shown · precision", shown("privacy-link-stealing", samples.PRECISION, 0.00031, links(None))
     yield "shown · epsilon", shown("dp-claim", Metric("epsilon_prv", "epsilon", "higher"), 3.5, None)
 

@@ -14,7 +14,7 @@ from auditor.errors import EvaluationError, SkippedError
 from auditor.outcomes import FeatureOutcome, FlipOutcome
 from auditor.probe import Attempt, Registered
 from auditor.targets.target import Target
-from auditor.view import grant_graph
+from auditor.view import View, grant_graph
 
 
 @dataclass(slots=True)
@@ -46,11 +46,12 @@ class FlipClaims:
         verify: Callable[[Any, str], None],
         *,
         kind: type[FlipOutcome | FeatureOutcome] = FlipOutcome,
+        granted: Callable[[View], View] = lambda view: view,
     ) -> None:
         """Grants a view of `items`, runs one attack and hands each claim with its variant to `verify`.
 
         A claim under a budget that nobody asked for, or that `verify` refuses with an EvaluationError, is dropped and
-        kept on record.
+        kept on record. `granted` puts in what else the adversary holds.
 
         Raises:
             EvaluationError: the attack's outcome is of another kind.
@@ -60,7 +61,8 @@ class FlipClaims:
             self.skipped[attack.id] = f"needs {', '.join(sorted(missing))}"
             return
         try:
-            outcome = attack.run(grant_graph(target, attack.access, with_test_labels=True).with_items(items), attempt)
+            view = grant_graph(target, attack.access, with_test_labels=True).with_items(items)
+            outcome = attack.run(granted(view), attempt)
         except SkippedError as reason:
             self.skipped[attack.id] = str(reason)
             return

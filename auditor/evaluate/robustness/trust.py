@@ -23,7 +23,7 @@ FRAGILE = 0.03
 FEW = 30
 
 
-def canonical_row(given: Graph, space: EdgeSpace, as_given: Bools, clean: Bools, *, asked: bool) -> ValidityRow:
+def canonical_row(given: Graph, space: EdgeSpace, as_given: Bools, clean: Bools, *, asked: bool = False) -> ValidityRow:
     """Whether the edges that are edited are the edges that the model was tried on, and what one edit toggles.
 
     Args:

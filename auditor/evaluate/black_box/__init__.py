@@ -1,0 +1,1 @@
+"""Robustness against an adversary who asks: no weights, a number of queries."""

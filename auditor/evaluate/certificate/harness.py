@@ -1,0 +1,60 @@
+"""The harness of certificates: what a vote gets right, and how much of it no edit of so many edges can change.
+
+It needs no attack: a proof holds against every adversary. It is of the vote, not of the model that is served.
+See docs/methods/certificate.md.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from auditor.document import check
+from auditor.errors import SkippedError
+from auditor.evaluate.certificate import graphs, nodes
+from auditor.evaluate.certificate.measure import numbers, series
+from auditor.evaluate.certificate.settings import Settings as Settings
+from auditor.parameters import build
+from auditor.probe import Cell, CellResult
+from auditor.registry import LACKING, Profile
+from auditor.targets.target import Capability
+
+GRAPHS: dict[Profile, int] = {"quick": 40, "standard": 100, "full": 10**9}
+ACCESS = ("features", "graph", "labels", "weights")
+"""Whatever an adversary holds, nothing more helps: the proof names no more than it is about."""
+FEW = 30
+
+
+def evaluate(cell: Cell) -> CellResult:
+    """Votes, proves, makes edits and votes again, and measures.
+
+    Raises:
+        SkippedError: nobody named the split, or there is nothing to prove (see `graphs.prove` and `nodes.prove`).
+    """
+    settings = build(Settings, cell.params, owner=cell.probe.id)
+    target = cell.target
+    if Capability.SPLIT not in target.capabilities:
+        raise SkippedError(f"needs {LACKING[Capability.SPLIT]}", lacks=(Capability.SPLIT,))
+    items = torch.nonzero(target.split.test).flatten()
+    with torch.random.fork_rng(devices=[]):  # a model that draws numbers in eval mode must not move ours
+        if target.task.level == "graph":
+            proof = graphs.prove(cell, settings, _drawn(cell, items, settings.graphs or GRAPHS[cell.profile]))
+        else:
+            proof = nodes.prove(cell, settings, items)
+    finding = cell.probe.findings[0]
+    n = proof.items.numel()
+    few = check("underpowered", "strength", n >= FEW, f"{n} targets; at least {FEW} are needed")
+    return CellResult(
+        access=ACCESS,
+        measured=numbers(proof, finding, cell.rng("bootstrap")),
+        series=(series(proof, f"{cell.probe.id}-edits"),),
+        validity=(*proof.rows, few),
+        params={"targets": n, "abstained": proof.abstained, **proof.params},
+    )
+
+
+def _drawn(cell: Cell, items: Tensor, count: int) -> Tensor:
+    """At most `count` of the items, drawn and sorted."""
+    drawn = cell.rng("graphs").permutation(items.numel())[:count]
+    return items[torch.from_numpy(np.sort(drawn))]
