@@ -7,6 +7,7 @@ __version__ = "0.2.0"
 _HOME = {
     "audit": "auditor.api.auditing",
     "check": "auditor.api.auditing",
+    "check_split": "auditor.api.splitting",
     "load_target": "auditor.api.auditing",
     "merge": "auditor.api.merging",
     "Report": "auditor.api.report",

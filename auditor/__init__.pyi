@@ -3,6 +3,7 @@ from auditor.api.auditing import audit as audit
 from auditor.api.auditing import check as check
 from auditor.api.auditing import load_target as load_target
 from auditor.api.report import Report as Report
+from auditor.api.splitting import check_split as check_split
 from auditor.targets.recorded import record as record
 from auditor.targets.save import SavedTarget as SavedTarget
 from auditor.targets.save import save_target as save_target
@@ -14,6 +15,7 @@ __all__ = [
     "__version__",
     "audit",
     "check",
+    "check_split",
     "errors",
     "load_target",
     "record",

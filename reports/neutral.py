@@ -12,7 +12,7 @@ M = TypeVar("M", bound=Model)
 
 NAME_LIMIT = 100
 
-_LONG_FIELDS = {"reason", "evidence", "notes", "words", "remarks", "parameters", "left_out", "guarantee"}
+_LONG_FIELDS = {"reason", "evidence", "fix", "notes", "words", "remarks", "parameters", "left_out", "guarantee"}
 
 
 def neutral(record: M) -> M:

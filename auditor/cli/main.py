@@ -25,6 +25,7 @@ from auditor.cli.merge import merge
 from auditor.cli.repair import repair
 from auditor.cli.report import report
 from auditor.cli.run import run
+from auditor.cli.split import split
 from auditor.cli.train import train
 
 app = typer.Typer(
@@ -61,6 +62,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "demo": demo,
     "train": train,
     "init": init,
+    "split": split,
     "check": check,
     "run": run,
     "merge": merge,

@@ -92,6 +92,19 @@ def load_target(
     return _defended(request, loaded, loaded_data, wrap)
 
 
+def load_data_of(
+    path: Path, *, data_root: Path | None = None, notify: Callable[[str], None] = lambda _line: None
+) -> tuple[str, LoadedData, Split]:
+    """What the target at `path` is called, its data as its model reads them, and the split; no model is built.
+
+    Raises:
+        UsageError: as `load_target` says of tables, graph and split.
+    """
+    file, folder = _find_tables(path, trust_pickle=False)
+    data = _load_data(file.data, folder, data_root, notify)
+    return file.target.name or path.resolve().name, data, find_split(file.data, data, folder)
+
+
 def _defended(request: Request, loaded: LoadedModel, data: LoadedData, wrap: Wrap) -> Target:
     """The base built afresh, then the defence's own tensors put in by the defence; nothing is trained."""
     file, defense = request.file, request.file.defense or {}

@@ -18,6 +18,7 @@ from rich.text import Text
 from auditor import printable
 from auditor.document import Audit, TargetRow, ValidityRow
 from auditor.document.facts import RepairFacts
+from auditor.split_report import SplitReport
 from reports import views
 from reports.neutral import neutral
 from reports.sentences import changes as words
@@ -30,6 +31,7 @@ from reports.terminal.check import check_parts
 from reports.terminal.claim import claim_screen
 from reports.terminal.comparison import comparison_screen
 from reports.terminal.layout import Screen
+from reports.terminal.split import split_parts
 from reports.terminal.verbose import every_number
 
 WIDTH = 100
@@ -130,6 +132,12 @@ class TerminalReport:
         rows = [neutral(row) for row in checks]
         parts = check_parts(neutral(checked), rows, plan, failed, (jobs, groups), screen, path=path, verbose=verbose)
         _emit(parts, console, width=width, plain=plain, tables=verbose)
+
+    def print_split(self, report: SplitReport, console: Console, *, plain: bool = False) -> None:
+        """What the checks of a split found."""
+        width = max(min(console.width, WIDTH), NARROWEST)
+        screen = Screen(width=width, plain=plain)
+        _emit(split_parts(neutral(report), screen), console, width=width, plain=plain)
 
     def print_repair(self, facts: RepairFacts, console: Console, *, plain: bool = False) -> None:
         """What a repair did, beside its control."""

@@ -1,0 +1,1 @@
+"""What of the test data was visible in training: checks of a split that need no model. See docs/methods/split.md."""

@@ -1,0 +1,224 @@
+"""Split hygiene: every planted fault is found at every seed, and the same data without it raise no alarm."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch_geometric.data import Batch, Data
+
+from auditor import check_split
+from auditor.data.graph import Graph
+from auditor.data.hygiene.same_graph import Many, same_graphs
+from auditor.split_report import SplitReport, SplitRow
+from tests.data import splits_with_faults as made
+from tests.data.splits_with_faults import FAULTS
+
+SEEDS = range(10)
+
+
+def report_of(data: Any) -> SplitReport:
+    """Of PyG's objects; a set of graphs comes with its split."""
+    if isinstance(data, tuple):
+        graphs, parts = data
+        batch = Batch.from_data_list(graphs)
+        for part in ("train", "test"):
+            batch[f"{part}_mask"] = torch.zeros(len(graphs), dtype=torch.bool)
+            batch[f"{part}_mask"][parts[part]] = True
+        return check_split(batch)
+    return check_split(data)
+
+
+def row_of(report: SplitReport, id_: str, about: str = "") -> SplitRow | None:
+    return next((row for row in report.rows if row.id == id_ and row.about == about), None)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_planted_fault_is_found_and_named(name: str, seed: int) -> None:
+    fault = FAULTS[name]
+    report = report_of(fault.planted(seed))
+    row = row_of(report, fault.id, fault.about)
+    assert row is not None
+    assert row.status == fault.status
+    assert row.found >= fault.least
+    assert len(row.items) == min(row.found, 1000)
+    assert row.fix
+    assert report.exit_code == (1 if fault.status == "leak" else 0)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_same_data_without_the_fault_raise_no_alarm(name: str, seed: int) -> None:
+    fault = FAULTS[name]
+    report = report_of(fault.benign(seed))
+    assert report.leaks == ()
+    row = row_of(report, fault.id, fault.about)
+    assert row is None or row.status in ("pass", "note")
+    assert report.exit_code == 0
+
+
+def test_correct_splits_with_chance_twins_raise_at_most_one_alarm_in_twenty() -> None:
+    alarms = 0
+    for seed in range(20):
+        rng = np.random.default_rng(1000 + seed)
+        data = made.nodes(seed)
+        kept = torch.from_numpy(rng.integers(0, made.NODES, made.NODES))  # a third of the rows have twins by chance
+        data.x = data.x[torch.where(torch.from_numpy(rng.random(made.NODES)) < 0.4, kept, torch.arange(made.NODES))]
+        report = check_split(data)
+        row = row_of(report, "row-duplicate")
+        assert row is not None
+        assert row.found > 10
+        alarms += report.exit_code
+    assert alarms <= 1
+
+
+def test_categories_are_not_judged() -> None:
+    row = row_of(check_split(made.categories(0)), "row-duplicate")
+    assert row is not None
+    assert row.status == "not_checked"
+    assert "30 of 400 rows" in row.evidence
+
+
+def test_rows_of_zeros_are_no_copies() -> None:
+    data = made.nodes(0)
+    data.x[::3] = 0.0
+    row = row_of(check_split(data), "row-duplicate")
+    assert row is not None
+    assert row.found == 0
+
+
+def test_a_label_conflict_is_a_note() -> None:
+    data = made.nodes(0)
+    train, test = (torch.nonzero(data[mask]).flatten() for mask in ("train_mask", "test_mask"))
+    data.x[train[0]] = data.x[test[0]]
+    data.y[train[0]] = (data.y[test[0]] + 1) % 3
+    row = row_of(check_split(data), "row-duplicate")
+    assert row is not None
+    assert row.status == "note"
+    assert row.items == ((int(test[0]), int(train[0])),)
+    assert "1 of them with another label" in row.evidence
+
+
+def many(*graphs: Data) -> Many:
+    batch = Batch.from_data_list([Data(x=g.x, edge_index=g.edge_index, edge_attr=g.edge_attr) for g in graphs])
+    y = torch.zeros(len(graphs), dtype=torch.int64)
+    from auditor.data.fields import Fields
+
+    fields = Fields() if batch.edge_attr is None else Fields(edge={"edge_attr": batch.edge_attr})
+    return Many.of(Graph(batch.x, batch.edge_index, y, batch=batch.batch, fields=fields))
+
+
+def ring(*lengths: int, attr: list[float] | None = None) -> Data:
+    """Rings side by side, in both directions."""
+    edges, start = [], 0
+    for n in lengths:
+        edges += [(start + i, start + (i + 1) % n) for i in range(n)]
+        start += n
+    edge = torch.tensor(edges).T
+    values = None if attr is None else torch.tensor(attr + attr)[:, None]
+    return Data(x=torch.ones(start, 1), edge_index=torch.cat([edge, edge.flip(0)], 1), edge_attr=values)
+
+
+def test_a_hexagon_is_not_two_triangles() -> None:
+    rng = np.random.default_rng(0)
+    groups, exact = same_graphs(
+        many(ring(6), ring(3, 3), made.relabelled(ring(6), rng), made.relabelled(ring(3, 3), rng))
+    )
+    assert groups[0] == groups[2] != groups[1] == groups[3]
+    assert exact.all()
+
+
+def test_edge_attributes_tell_graphs_apart() -> None:
+    groups, _ = same_graphs(many(ring(4, attr=[1, 1, 2, 2]), ring(4, attr=[1, 2, 1, 2]), ring(4, attr=[2, 2, 1, 1])))
+    assert groups[0] == groups[2] != groups[1]
+
+
+def regular(seed: int, n: int = 10, degree: int = 3) -> Data:
+    import networkx as nx
+
+    edge = torch.tensor(list(nx.random_regular_graph(degree, n, seed=seed).edges())).T
+    return Data(x=torch.ones(n, 1), edge_index=torch.cat([edge, edge.flip(0)], 1))
+
+
+def test_graphs_of_one_colour_agree_with_networkx() -> None:
+    """Regular graphs look alike to Weisfeiler and Leman: every pair needs the exact comparison."""
+    import networkx as nx
+    from torch_geometric.utils import to_networkx
+
+    rng = np.random.default_rng(0)
+    graphs = [regular(seed) for seed in range(12)]
+    graphs += [made.relabelled(graph, rng) for graph in graphs[:6]]
+    groups, _ = same_graphs(many(*graphs))
+    assert len(set(groups)) > 3
+    drawn = [to_networkx(graph, to_undirected=True) for graph in graphs]
+    for i in range(len(graphs)):
+        for j in range(i):
+            assert (groups[i] == groups[j]) == nx.is_isomorphic(drawn[i], drawn[j])
+
+
+def test_large_cliques_and_stars_are_compared_in_no_time() -> None:
+    n = 150
+    clique = (torch.ones(n, n) - torch.eye(n)).nonzero().T
+    star = torch.stack([torch.zeros(n - 1, dtype=torch.int64), torch.arange(1, n)])
+    graphs = [Data(x=torch.ones(n, 1), edge_index=edge) for edge in (clique, torch.cat([star, star.flip(0)], 1))]
+    rng = np.random.default_rng(0)
+    graphs += [made.relabelled(graph, rng) for graph in graphs]
+    begun = time.process_time()
+    groups, _ = same_graphs(many(*graphs))
+    assert groups[0] == groups[2] != groups[1] == groups[3]
+    assert time.process_time() - begun < 5
+
+
+def test_more_than_200_nodes_are_told_by_their_hash() -> None:
+    rng = np.random.default_rng(0)
+    groups, exact = same_graphs(many(ring(201), made.relabelled(ring(201), rng), ring(100, 101)))
+    assert groups[0] == groups[1] == groups[2]  # three rounds do not see how long a ring is
+    assert not exact.any()
+
+
+@pytest.mark.parametrize("form", ["list", "prefixes", "benchmark", "arrays"])
+def test_the_forms_of_a_link_split_say_the_same(form: str, tmp_path: Path) -> None:
+    parts = made.whole_graph_given(0)
+    pairs = {
+        word: (part.edge_label_index[:, part.edge_label > 0], part.edge_label_index[:, part.edge_label == 0])
+        for word, part in zip(("train", "val", "test"), parts, strict=True)
+    }
+    flat = {
+        f"{word}_{kind}_edge_index": ids
+        for word, two in pairs.items()
+        for kind, ids in zip(("pos", "neg"), two, strict=True)
+    }
+    path = tmp_path / "split.pt"
+    if form == "list":
+        torch.save(tuple(parts), path)
+    elif form == "prefixes":
+        torch.save(Data(x=parts[0].x, edge_index=parts[2].edge_index, **flat), path)
+    elif form == "benchmark":
+        torch.save({w: {"edge": p.T, "edge_neg": n.T} for w, (p, n) in pairs.items()}, path)
+    else:
+        path = tmp_path / "split.npz"
+        np.savez(path, edge_index=parts[2].edge_index.numpy(), **{key: ids.numpy() for key, ids in flat.items()})
+    report = check_split(path)
+    row = row_of(report, "link-in-messages", "test")
+    assert row is not None
+    if form == "benchmark":  # messages are the positives of train, which is the whole of what it says
+        assert (report.exit_code, row.found) == (0, 0)
+    else:
+        assert (report.exit_code, row.found, row.of) == (1, pairs["test"][0].shape[1], pairs["test"][0].shape[1])
+
+
+def test_a_million_edges_take_seconds() -> None:
+    edge = made.arcs(0, nodes=100_000, edges=1_000_000)
+    data = Data(x=torch.ones(100_000, 1), edge_index=edge)
+    from torch_geometric.transforms import RandomLinkSplit
+
+    parts = list(RandomLinkSplit(0.05, 0.1)(data))
+    begun = time.process_time()
+    report = check_split(parts)
+    assert report.exit_code == 0
+    assert time.process_time() - begun < 30
