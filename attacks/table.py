@@ -9,6 +9,7 @@ ATTRIBUTE = "auditor.evaluate.attribute.harness:evaluate"
 EXTRACTION = "auditor.evaluate.extraction.harness:evaluate"
 ROBUSTNESS = "auditor.evaluate.robustness.harness:evaluate"
 SHIFT = "auditor.evaluate.shift.harness:evaluate"
+BENEFIT = "auditor.evaluate.shift.benefit:evaluate"
 
 TABLE = Table(
     probes=(
@@ -211,6 +212,16 @@ TABLE = Table(
             touches=("beats-constant", "output-kind", "ties"),
             tasks=("node", "graph"),
             cost={"quick": 5, "standard": 20, "full": 20},
+        ),
+        ProbeEntry(
+            "graph-benefit",
+            "shift",
+            BENEFIT,
+            "what the graph is worth to the recipe, beside rewired edges, no edges and features alone",
+            ("graph-no-benefit", "split-transductive-gap"),
+            Shown("accuracy_with_graph"),
+            cost={"quick": 15, "standard": 15, "full": 15},
+            profiles=("full",),
         ),
     ),
     entries=(

@@ -20,6 +20,7 @@ from tests.toys import Silent, sbm_graph, toy_target
 CASES = {
     "strata": ("gcn", ""),
     "corruption": ("gcn", ""),
+    "graph-benefit": ("gcn", ""),
     "posterior-similarity": ("gcn", ""),
     "embedding-similarity": ("gcn", ""),
     "explanation-similarity": ("gcn", ""),

@@ -310,6 +310,25 @@ class Damage(Model):
     remarks: dict[str, str | float | bool] = Field(default_factory=dict)
 
 
+class Worth(Model):
+    """What a graph is worth to a recipe: accuracy of models trained anew, all with the same seed.
+
+    Attributes:
+        with_graph: trained on the graph as it is.
+        hidden: trained without any edge at a test item, and asked on the whole graph; None where it could not be.
+        worth: with the graph − the best of what does without it.
+        vanishes: with the graph − hidden; None likewise.
+        hidden_edges: share of the edges that were hidden.
+    """
+
+    kind: Literal["worth"] = "worth"
+    with_graph: Estimate
+    hidden: Estimate | None = None
+    worth: Estimate
+    vanishes: Estimate | None = None
+    hidden_edges: float
+
+
 class Detection(Model):
     """Whether confidence tells damaged items from the same items undamaged.
 
@@ -475,6 +494,7 @@ Facts = Annotated[
     | Group
     | Confidence
     | Damage
+    | Worth
     | Detection
     | Shipped
     | Decorrelation

@@ -21,6 +21,7 @@ from auditor.document.facts import (
     Rival,
     Robust,
     Shipped,
+    Worth,
 )
 from reports.sentences import names
 from reports.sentences.guesses import few_alarms, likeliest
@@ -368,6 +369,30 @@ def gap(result: Result, item: str) -> Figure:
         _fall(share, clean, shifted),
         f"{plural(item)} right with {what}",
         f"{share(clean, item)} are right, {share.bare(shifted)} with {what}",
+    )
+
+
+def worth(result: Result, item: str) -> Figure:
+    """Right answers with the graph, and with the best that does without it."""
+    return _of_recipe(result, item, "with the graph")
+
+
+def hidden_edges(result: Result, item: str) -> Figure:
+    """Right answers with the edges of test items hidden in training, and seen."""
+    return _of_recipe(result, item, f"with the edges of test {plural(item)} hidden in training")
+
+
+def _of_recipe(result: Result, item: str, how: str) -> Figure:
+    control = result.control
+    if not isinstance(result.facts, Worth) or control is None:
+        return _beside(result, item)
+    own, beside = result.own.value, control.estimate.value
+    share = Shares.comparing(own, beside)
+    other = f"{names.control(control.name)} {share.bare(beside)}"
+    return Figure(
+        share(own),
+        f"{plural(item)} right {how}, by its recipe trained anew; {other}",
+        f"trained anew {how}, its recipe is right on {share(own, item)}; {other}",
     )
 
 

@@ -43,6 +43,7 @@ ASKED: Final[Mapping[Question, str]] = {
     "over-confidence": "too much confidence",
     "under-confidence": "too little confidence",
     "damage": "mild damage",
+    "held-out": "data that was held out",
     "worst-group": "the worst group",
     "silent-failure": "staying sure while failing",
     "inverted-confidence": "getting surer while failing",
@@ -96,6 +97,9 @@ _CONTROLS = {
     "random": "random edits",
     "dice": "edits by a fixed rule",
     "edge-free": "the same recipe without edges",
+    "rewired-recipe": "the same recipe on random edges of equal degrees",
+    "features-alone": "boosted trees on features alone",
+    "edges of test items in training": "with those edges seen",
     "constant": "always naming the commonest class",
 }
 _DAMAGES = {
@@ -115,6 +119,7 @@ _COLUMNS = {
     ("privacy", "attribute"): "sensitive column told",
     ("shift", "worst_group_accuracy"): "weakest group",
     ("shift", "accuracy"): "mild damage",
+    ("shift", "accuracy_with_graph"): "worth of the graph",
 }
 """What a column of a comparison asks, by family and metric."""
 _PARTS = {"id": "test graphs no larger than those trained on", "ood": "test graphs larger than those trained on"}

@@ -262,6 +262,26 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         "Train with that damage.",
         brief=Brief(exposure="data arrives incomplete", label=briefs.damage_label, figure=briefs.gap),
     ),
+    "graph-no-benefit": Template(
+        _said("the model does as well without the graph"),
+        pictures.worth,
+        "Serve what does without the graph: it is right as often, and no edge can mislead it or be read off it.",
+        brief=Brief(
+            exposure="the graph costs anything to keep",
+            label=_said("Worth of the graph"),
+            figure=briefs.worth,
+        ),
+    ),
+    "split-transductive-gap": Template(
+        _said("right answers hang on edges of test items that were there in training"),
+        pictures.hidden_edges,
+        "Hide those edges in training and report what is left, if new items are to be answered about.",
+        brief=Brief(
+            exposure="items come that were not there in training",
+            label=_said("Edges of test items hidden in training"),
+            figure=briefs.hidden_edges,
+        ),
+    ),
     "shift-worst-group": Template(
         _said("the model serves one group worse than chance explains"),
         pictures.worst_group,

@@ -68,6 +68,7 @@ FAST: dict[str, dict[str, str]] = {
     "prototype-edit": {"budgets": "1", "draws": "2", "replicates": "50"},
     "cluster-jump": {"targets": "4", "edges": "2", "draws": "2", "replicates": "50"},
     "corruption": {"kinds": "edge-drop", "draws": "2"},
+    "graph-benefit": {"replicates": "50"},
 }
 BUDGETS = (5, 18)
 

@@ -44,6 +44,7 @@ from auditor.document.facts import (
     RepairRun,
     Rival,
     Shipped,
+    Worth,
 )
 from reports.sentences import claim, comparison, repair, verdict
 from reports.sentences.codes import holes
@@ -112,6 +113,16 @@ def _copy(structure: str) -> Copy:
 
 def _column(about: Literal["binary", "classes", "number"]) -> Attribute:
     return Attribute(column="7", about=about, known=0.5, knowledge=("features", "labels"))
+
+
+def _worth(worth: float, vanishes: float) -> Worth:
+    return Worth(
+        with_graph=around(0.815, 0.02),
+        hidden=around(0.815 - vanishes, 0.02),
+        worth=around(worth, 0.02),
+        vanishes=around(vanishes, 0.01),
+        hidden_edges=0.42,
+    )
 
 
 def _group(groups: int = 15) -> Group:
@@ -210,6 +221,23 @@ CASES: dict[str, tuple[Case, ...]] = {
             (damage("edge-drop", "0.1"), damage("edge-drop", "0.1")),
             subset="edge-drop=0.1",
             threshold=0.05,
+            set_by="policy",
+        ),
+    ),
+    "graph-no-benefit": (
+        Case(
+            Metric("accuracy_with_graph", "share", "lower", "edge-free"),
+            0.5611,
+            ("features-alone", 0.582),
+            (_worth(-0.0209, -0.012), _worth(0.0, 0.051)),
+        ),
+    ),
+    "split-transductive-gap": (
+        Case(
+            Metric("accuracy_hidden_edges", "share", "lower", "held-out"),
+            0.6112,
+            ("edges of test items in training", 0.815),
+            (_worth(0.234, 0.2038), _worth(0.234, 0.001)),
             set_by="policy",
         ),
     ),
@@ -451,6 +479,17 @@ def variants() -> Iterator[tuple[str, Result]]:
             controls=(Control(name="the rest", estimate=around(45 / 59, 0.1, 59), contrast=around(-9 / 59, 0.05)),),
         ),
     )
+    useless = result("graph-no-benefit", CASES["graph-no-benefit"][0], "not found")
+    trees = Control(name="features-alone", estimate=around(0.581, 0.02), contrast=around(0.234, 0.03))
+    for name, facts in {
+        "and part of it vanishes": _worth(0.234, 0.051),
+        "and none of it vanishes": _worth(0.234, -0.002),
+        "nobody could hide edges": _worth(0.234, 0.0).model_copy(update={"vanishes": None, "hidden": None}),
+    }.items():
+        worth = _with(
+            useless, estimate=around(0.815, 0.02), controls=(trees,), contrast_like=trees.contrast, facts=facts
+        )
+        yield f"worth of the graph · {name}", worth
     unsure = result("shift-miscalibrated", CASES["shift-miscalibrated"][1], "within")
     lets_pass = unsure.judgement and unsure.judgement.model_copy(update={"threshold": None})
     yield "calibration · no limit for too little", _with(unsure, judgement=lets_pass)
