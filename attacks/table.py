@@ -10,6 +10,7 @@ EXTRACTION = "auditor.evaluate.extraction.harness:evaluate"
 ROBUSTNESS = "auditor.evaluate.robustness.harness:evaluate"
 SHIFT = "auditor.evaluate.shift.harness:evaluate"
 BENEFIT = "auditor.evaluate.shift.benefit:evaluate"
+HELD_OUT = "auditor.evaluate.shift.heldout:evaluate"
 
 TABLE = Table(
     probes=(
@@ -222,6 +223,27 @@ TABLE = Table(
             Shown("accuracy_with_graph"),
             cost={"quick": 15, "standard": 15, "full": 15},
             profiles=("full",),
+        ),
+        ProbeEntry(
+            "heldout-domain",
+            "shift",
+            HELD_OUT,
+            "accuracy on a domain that was not trained on: another graph, items of a column, or larger graphs",
+            (
+                "shift-heldout-gap",
+                "shift-class-mix",
+                "shift-below-constant",
+                "shift-silent-failure",
+                "shift-inverted-confidence",
+                "shift-non-finite",
+            ),
+            Shown("heldout_quality"),
+            touches=("output-kind", "ties"),
+            tasks=("node", "graph"),
+            cost={"quick": 5, "standard": 5, "full": 5},
+            profiles=("standard", "full"),
+            deterministic=True,
+            refuses="auditor.evaluate.shift.domains:check_domain",
         ),
     ),
     entries=(

@@ -13,6 +13,7 @@ from auditor.document.facts import (
     Copy,
     Damage,
     Detection,
+    Domain,
     Group,
     LinkFacts,
     LinkList,
@@ -396,6 +397,25 @@ def _of_recipe(result: Result, item: str, how: str) -> Figure:
     )
 
 
+def heldout(result: Result, item: str) -> Figure:
+    """Right answers on held-out items, and on the other test items or by a constant answer."""
+    facts, control = result.facts, result.control
+    if not isinstance(facts, Domain) or control is None or result.unit != "share":
+        return _beside(result, item)
+    own, beside = result.own.value, control.estimate.value
+    share = Shares.comparing(own, beside)
+    of = f"{plural(item)} of {names.damage('domain', facts.domain)} are right"
+    other = f"{names.control(control.name)} {share.bare(beside)}"
+    return Figure(share(own), f"{of}; {other}", f"{share(own)} {of}; {other}")
+
+
+def domain_label(text: str) -> Words:
+    """`Larger graphs (held out)`: what was held out, behind the words."""
+    return lambda result, item: (
+        f"{text} ({result.facts.domain})" if isinstance(result.facts, Domain) else _label(result, item)
+    )
+
+
 def damage_label(result: Result, item: str) -> str:
     """`1 in 10 edges gone`."""
     facts = result.facts
@@ -444,13 +464,14 @@ def detection(result: Result, item: str) -> Figure:
     told = Shares.comparing(result.estimate.value)
     right = Shares.comparing(facts.clean.value, facts.shifted.value, n=result.estimate.n)
     what = names.damage(facts.damage, facts.severity)
-    fall = f"{right(facts.clean.value, item)} are right, {right.bare(facts.shifted.value)} with {what}"
+    how, one = ("with", "damaged") if facts.paired else ("of", "held-out")
+    fall = f"{right(facts.clean.value, item)} are right, {right.bare(facts.shifted.value)} {how} {what}"
     pairs = f"{told.bare(result.estimate.value)} of {digits(told.of)}"
     chance = f"by chance {told.bare(0.5)}"
     return Figure(
         pairs,
-        f"times the damaged one is the less sure, {chance}; {fall}",
-        f"{fall}; the damaged one is the less sure {pairs} times, {chance}",
+        f"times the {one} one is the less sure, {chance}; {fall}",
+        f"{fall}; the {one} one is the less sure {pairs} times, {chance}",
     )
 
 

@@ -100,6 +100,8 @@ _CONTROLS = {
     "rewired-recipe": "the same recipe on random edges of equal degrees",
     "features-alone": "boosted trees on features alone",
     "edges of test items in training": "with those edges seen",
+    "test items": "the other test items",
+    "commonest training class": "always naming the commonest class of the training",
     "constant": "always naming the commonest class",
 }
 _DAMAGES = {
@@ -107,6 +109,7 @@ _DAMAGES = {
     "feature-mask": "{} feature values blanked",
     "node-drop": "{} nodes gone",
     "crop": "graphs cropped to {} of their nodes",
+    "domain": "the held-out domain “{}”",
 }
 _DETECTORS = {"msp": "Confidence", "max_logit": "Largest logit", "energy": "Energy", "energy_prop": "Propagated energy"}
 _COLUMNS = {
@@ -120,6 +123,7 @@ _COLUMNS = {
     ("shift", "worst_group_accuracy"): "weakest group",
     ("shift", "accuracy"): "mild damage",
     ("shift", "accuracy_with_graph"): "worth of the graph",
+    ("shift", "heldout_quality"): "held-out data",
 }
 """What a column of a comparison asks, by family and metric."""
 _PARTS = {"id": "test graphs no larger than those trained on", "ood": "test graphs larger than those trained on"}

@@ -282,6 +282,28 @@ TEMPLATES: Final[Mapping[str, Template]] = {
             figure=briefs.hidden_edges,
         ),
     ),
+    "shift-heldout-gap": Template(
+        _said("the model loses right answers on data that was held out"),
+        pictures.heldout,
+        "Collect labels there and train with them, or let a person judge such data.",
+        brief=Brief(exposure="such data is served", label=briefs.domain_label("Held-out data"), figure=briefs.heldout),
+    ),
+    "shift-below-constant": Template(
+        _said("the model is worse on held-out data than always naming one class"),
+        pictures.below_constant,
+        "Do not use it there.",
+        brief=Brief(
+            exposure="such data is served", label=briefs.domain_label("Worse than one class"), figure=briefs.heldout
+        ),
+    ),
+    "shift-class-mix": Template(
+        _said("the class mix explains part of what the model loses on held-out data"),
+        pictures.class_mix,
+        "Weigh the answers by the class mix that is expected there.",
+        brief=Brief(
+            exposure="such data is served", label=briefs.domain_label("Another class mix"), figure=briefs.heldout
+        ),
+    ),
     "shift-worst-group": Template(
         _said("the model serves one group worse than chance explains"),
         pictures.worst_group,
