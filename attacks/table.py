@@ -13,6 +13,8 @@ FEATURES = "auditor.evaluate.robustness.features:evaluate"
 BLACK_BOX = "auditor.evaluate.black_box.harness:evaluate"
 CERTIFICATE = "auditor.evaluate.certificate.harness:evaluate"
 SHIFT = "auditor.evaluate.shift.harness:evaluate"
+BENEFIT = "auditor.evaluate.shift.benefit:evaluate"
+HELD_OUT = "auditor.evaluate.shift.heldout:evaluate"
 
 TABLE = Table(
     probes=(
@@ -290,6 +292,37 @@ TABLE = Table(
             touches=("beats-constant", "output-kind", "ties"),
             tasks=("node", "graph"),
             cost={"quick": 5, "standard": 20, "full": 20},
+        ),
+        ProbeEntry(
+            "graph-benefit",
+            "shift",
+            BENEFIT,
+            "what the graph is worth to the recipe, beside rewired edges, no edges and features alone",
+            ("graph-no-benefit", "split-transductive-gap"),
+            Shown("accuracy_with_graph"),
+            cost={"quick": 15, "standard": 15, "full": 15},
+            profiles=("full",),
+        ),
+        ProbeEntry(
+            "heldout-domain",
+            "shift",
+            HELD_OUT,
+            "accuracy on a domain that was not trained on: another graph, items of a column, or larger graphs",
+            (
+                "shift-heldout-gap",
+                "shift-class-mix",
+                "shift-below-constant",
+                "shift-silent-failure",
+                "shift-inverted-confidence",
+                "shift-non-finite",
+            ),
+            Shown("heldout_quality"),
+            touches=("output-kind", "ties"),
+            tasks=("node", "graph"),
+            cost={"quick": 5, "standard": 5, "full": 5},
+            profiles=("standard", "full"),
+            deterministic=True,
+            refuses="auditor.evaluate.shift.domains:check_domain",
         ),
     ),
     entries=(

@@ -197,6 +197,8 @@ class ProbeEntry:
         asks: a key of `[access]` without which it has nothing to ask; then it is left out of plans unless asked for by
             name. Empty for a probe that needs none.
         may_lack: capabilities whose lack its harness judges itself: where nothing can happen, no search is needed.
+        refuses: `module:function` of (target, parameters, id) that raises a ConfigError where parameters do not fit the
+            target, so that this is told before anything runs. Empty where every target takes every parameter.
         version: raised when results of the probe change meaning; part of every cell key.
         rng_name: the name of its random streams, fixed for ever; its id at birth where it is empty.
         taxon: what its findings mean elsewhere (`auditor.taxonomy`); nothing by default.
@@ -220,6 +222,7 @@ class ProbeEntry:
     instead_of: str = ""
     asks: str = ""
     may_lack: tuple[str, ...] = ()
+    refuses: str = ""
     version: str = "1"
     rng_name: str = ""
     taxon: Taxon = NOTHING
@@ -236,6 +239,8 @@ class ProbeEntry:
         _tuples(owner, findings=self.findings, touches=self.touches, defenses=self.defenses)
         _allowed(owner, "taxa", tuple(self.taxa), self.findings)
         _located(owner, "evaluation", self.evaluation)
+        if self.refuses:
+            _located(owner, "refuses", self.refuses)
 
     @property
     def stream(self) -> str:

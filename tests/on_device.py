@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 
+import torch
+
 from auditor.compare.arms import make_defense
+from auditor.data.fields import Fields
 from auditor.defense import DefenseTask
 from auditor.document import Measured
 from auditor.runner.bench import Bench
@@ -20,6 +24,8 @@ from tests.toys import Silent, sbm_graph, toy_target
 CASES = {
     "strata": ("gcn", ""),
     "corruption": ("gcn", ""),
+    "graph-benefit": ("gcn", ""),
+    "heldout-domain:column=source": ("marked-gcn", ""),
     "posterior-similarity": ("gcn", ""),
     "embedding-similarity": ("gcn", ""),
     "explanation-similarity": ("gcn", ""),
@@ -58,7 +64,12 @@ CASES = {
 
 @cache
 def target_of(arch: str) -> Target:
-    """A trained target, small enough for every probe."""
+    """A trained target, small enough for every probe; a marked one says where its items come from."""
+    if arch.startswith("marked-"):
+        target = toy_target(arch.removeprefix("marked-"), graph=sbm_graph(200, degree=4.0), epochs=30)
+        test = target.split.test
+        source = {"source": (test & (torch.cumsum(test.long(), 0) % 2 == 0)).float()}
+        return replace(target, graph=replace(target.graph, fields=Fields(node=source)))
     graph = None if arch == "graph-gin" else sbm_graph(60, degree=4.0)
     return toy_target(arch, graph=graph, epochs=30)
 

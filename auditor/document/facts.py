@@ -399,6 +399,57 @@ class Damage(Model):
     remarks: dict[str, str | float | bool] = Field(default_factory=dict)
 
 
+class Worth(Model):
+    """What a graph is worth to a recipe: accuracy of models trained anew, all with the same seed.
+
+    Attributes:
+        with_graph: trained on the graph as it is.
+        hidden: trained without any edge at a test item, and asked on the whole graph; None where it could not be.
+        worth: with the graph − the best of what does without it.
+        vanishes: with the graph − hidden; None likewise.
+        hidden_edges: share of the edges that were hidden.
+    """
+
+    kind: Literal["worth"] = "worth"
+    with_graph: Estimate
+    hidden: Estimate | None = None
+    worth: Estimate
+    vanishes: Estimate | None = None
+    hidden_edges: float
+
+
+class Domain(Model):
+    """Items of a domain that was held out, beside test items that are none of them.
+
+    Attributes:
+        domain: its name.
+        by: another `graph`, a `column` that names it, or the `size` of graphs.
+        items: held-out items.
+        inside, outside: accuracy on test items and on held-out ones.
+        gap: inside − outside.
+        adjusted: what is left of the gap at the class mix of the test items; None where they share no class.
+        balanced: whether mean recall is judged in the place of accuracy, since size and class go together.
+        constant: share of the commonest class among the held-out items.
+        prior_distance: total variation between the two class mixes.
+        absent_classes: classes of the test items that no held-out item has.
+        metrics: further metrics on the held-out items.
+    """
+
+    kind: Literal["domain"] = "domain"
+    domain: str
+    by: Literal["graph", "column", "size"]
+    items: int
+    inside: Estimate
+    outside: Estimate
+    gap: Estimate
+    adjusted: Estimate | None = None
+    balanced: bool = False
+    constant: float
+    prior_distance: float
+    absent_classes: tuple[int, ...] = ()
+    metrics: dict[str, float] = Field(default_factory=dict)
+
+
 class Detection(Model):
     """Whether confidence tells damaged items from the same items undamaged.
 
@@ -406,6 +457,7 @@ class Detection(Model):
         damage, severity: which corruption.
         detector: the score (`msp`).
         clean, shifted: accuracy before and after.
+        paired: whether the items are the same; else the shifted ones are others.
         silent: a proven fall that the score does not tell.
         aupr, aupr_chance, fpr95: further measures of the same score.
         auroc: of every score.
@@ -417,6 +469,7 @@ class Detection(Model):
     detector: str
     clean: Estimate
     shifted: Estimate
+    paired: bool = True
     silent: bool = False
     aupr: Number = None
     aupr_chance: Number = None
@@ -567,6 +620,8 @@ Facts = Annotated[
     | Group
     | Confidence
     | Damage
+    | Worth
+    | Domain
     | Detection
     | Shipped
     | Decorrelation

@@ -26,6 +26,7 @@ Question = Literal[
     "over-confidence",
     "under-confidence",
     "damage",
+    "held-out",
     "worst-group",
     "silent-failure",
     "inverted-confidence",

@@ -74,6 +74,7 @@ BANDS: Final[Mapping[Question, Bands]] = {
     "over-confidence": _GENTLE,
     "under-confidence": Bands(low=0.0),
     "damage": _GENTLE,
+    "held-out": _GENTLE,
     "worst-group": _EFFECT,
     "silent-failure": _EFFECT,
     "inverted-confidence": _EFFECT,

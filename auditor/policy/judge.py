@@ -43,7 +43,9 @@ from auditor.policy.trust import Trust, trust_of
 
 UNBANDED = ("claim", "artifact")
 """Questions with rules of their own: a claim's verdict word, a fact's fixed severity."""
-SHARES_OF_LABELS = ("robustness", "edge-free", "damage", "worst-group", "defense-cost", "worst-case-loss", "harm")
+SHARES_OF_LABELS = (
+    "robustness", "edge-free", "damage", "held-out", "worst-group", "defense-cost", "worst-case-loss", "harm",
+)  # fmt: skip
 """Questions about drops in shares of labels, which a noise floor of labels can be held against."""
 _CLAIMS: dict[str, tuple[Status, Severity, Severity]] = {
     "VIOLATED": ("fail", "critical", "critical"),

@@ -22,6 +22,7 @@ LONGEST_ACCEPTANCE_DAYS: Final = 365
 _TABLES: Final = ("thresholds", "limits", "fails_from")
 LIMITS: Final[Mapping[str, Question]] = {
     "max_gap_pt": "damage",
+    "max_heldout_gap_pt": "held-out",
     "max_worst_group_excess_pt": "worst-group",
     "max_overconfidence_pt": "over-confidence",
     "max_defense_cost_pt": "defense-cost",
@@ -41,6 +42,7 @@ SHIPPED: Final[Mapping[str, Mapping[str, Any]]] = {
         "fails_from": {
             "over-confidence": 0.10,
             "damage": 0.05,
+            "held-out": 0.10,
             "worst-group": 0.10,
             "defense-cost": 0.01,
             "worst-case-loss": 0.10,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor import registry
+from auditor.data.roots import digest_files
 from auditor.document import NONE, RECIPE
 from auditor.errors import ConfigError, nearest
 from auditor.parameters import build
@@ -180,8 +183,8 @@ def plan(
     A probe that draws nothing has one cell, whatever the seeds.
 
     Raises:
-        ConfigError: a parameter that neither the harness nor any attack of the probe declares, or of the wrong type; a
-            sensitive column that is not there.
+        ConfigError: a parameter that neither the harness nor any attack of the probe declares, of the wrong type, or
+            one that does not fit the target; a sensitive column that is not there.
     """
     from auditor.data.sensitive import sensitive_column
 
@@ -198,7 +201,9 @@ def plan(
         unsaid = request.entry.asks if request.entry.asks and not side.says(request.entry.asks) else ""
         if unsaid and not request.named:
             continue  # nobody said that there is anything that it could ask about
-        attacks, _params = build_attacks(request.entry, request.params)
+        attacks, params = build_attacks(request.entry, request.params)
+        if request.entry.refuses:
+            registry.load_location(request.entry.refuses)(target, params, request.entry.id)
         skip, lacks = _reason_to_skip(target, request.entry, attacks)
         if unsaid and not skip:
             skip = UNSAID.get(unsaid, "")
@@ -383,6 +388,8 @@ def _cell_key(
         "side": dataclasses.asdict(side),
         **({"exposed": exposed} if exposed else {}),
     }
+    if files := [Path(value) for value in request.params.values() if os.path.isfile(value)]:
+        words["files"] = digest_files(files)  # a file of that name with another content is another question
     return _digest(sorted(words.items()))
 
 

@@ -86,9 +86,10 @@ class Resamples:
         return np.bincount(self.blocks, weights=values, minlength=self.weights.shape[1]).astype(np.float64)
 
 
-def percentile(replicates: Floats) -> Bounds:
-    """2.5 % and 97.5 % quantiles, replicates without a value left out."""
-    lo, hi = np.nanquantile(replicates, (0.025, 0.975))
+def percentile(replicates: Floats, *, confidence: float = 0.95) -> Bounds:
+    """2.5 % and 97.5 % quantiles (of another confidence, those), replicates without a value left out."""
+    tail = (1 - confidence) / 2
+    lo, hi = np.nanquantile(replicates, (0.025, 0.975) if confidence == 0.95 else (tail, 1 - tail))
     return float(lo), float(hi)
 
 
@@ -126,13 +127,14 @@ def drawn_accuracy_interval(correct: Floats, resamples: Resamples, picks: Ints) 
     return hull(percentile(resamples.means_of_draws(correct, picks)), wide)
 
 
-def paired_gap_interval(clean: Floats, shifted: Floats, gaps: Floats) -> Bounds:
+def paired_gap_interval(clean: Floats, shifted: Floats, gaps: Floats, *, confidence: float = 0.95) -> Bounds:
     """Interval of the gap, clean [n] against draws [D, n] on the same items.
 
     Args:
         clean: correctness on clean data.
         shifted: correctness in each draw.
         gaps: bootstrap replicates of the gap, [B].
+        confidence: more than 95 % where several such intervals must hold together.
 
     Returns:
         The percentile interval, at least as wide as Agresti–Min's on the mean 2×2 table of a draw.
@@ -141,7 +143,8 @@ def paired_gap_interval(clean: Floats, shifted: Floats, gaps: Floats) -> Bounds:
     both = float((clean * shifted).sum()) / draws
     lost = float((clean * (1 - shifted)).sum()) / draws
     won = float(((1 - clean) * shifted).sum()) / draws
-    return hull(percentile(gaps), agresti_min(both, lost, won, len(clean) - both - lost - won))
+    neither = len(clean) - both - lost - won
+    return hull(percentile(gaps, confidence=confidence), agresti_min(both, lost, won, neither, confidence=confidence))
 
 
 def newcombe(first: float, first_bounds: Bounds, second: float, second_bounds: Bounds) -> Bounds:

@@ -30,7 +30,9 @@ def wilson(successes: float, n: float, *, confidence: float = 0.95) -> tuple[flo
     return max(0.0, center - half), min(1.0, center + half)
 
 
-def agresti_min(both: float, only_first: float, only_second: float, neither: float) -> tuple[float, float]:
+def agresti_min(
+    both: float, only_first: float, only_second: float, neither: float, *, confidence: float = 0.95
+) -> tuple[float, float]:
     """Interval of the paired difference first − second of two rates: half a count is added to each cell.
 
     Never of zero width, even when nothing changed.
@@ -40,7 +42,7 @@ def agresti_min(both: float, only_first: float, only_second: float, neither: flo
     a, b, c, d = (count + 0.5 for count in (both, only_first, only_second, neither))
     n = a + b + c + d
     difference = (b - c) / n
-    half = Z95 * math.sqrt(max(b + c - (b - c) ** 2 / n, 0.0)) / n
+    half = float(ndtri(0.5 + confidence / 2)) * math.sqrt(max(b + c - (b - c) ** 2 / n, 0.0)) / n
     return max(-1.0, difference - half), min(1.0, difference + half)
 
 

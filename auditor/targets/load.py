@@ -86,10 +86,26 @@ def load_target(
     request = Request(file, folder, trust_pickle, lambda model: _run_once(model, read_data().graph, file.call))
     loaded, loaded_data = load_model(request), read_data()
     if file.defense is None:
-        return assemble(loaded, file, folder, loaded_data)
-    if wrap is None:
+        target = assemble(loaded, file, folder, loaded_data)
+    elif wrap is None:
         raise LoadError(f"{path} holds a defended target; only the defence that saved it can load it.")
-    return _defended(request, loaded, loaded_data, wrap)
+    else:
+        target = _defended(request, loaded, loaded_data, wrap)
+    return dataclasses.replace(target, elsewhere=functools.cache(_elsewhere(file.data, folder, data_root, notify)))
+
+
+def _elsewhere(
+    table: DataTable, folder: Path, data_root: Path | None, notify: Callable[[str], None]
+) -> Callable[[str], Graph]:
+    """Reads another data set with the root, the transform and the features of `[data]`; a file as it is called."""
+
+    def read(name: str) -> Graph:
+        place = (
+            {"path": str(Path(name).resolve()), "name": None} if os.path.isfile(name) else {"name": name, "path": None}
+        )
+        return _load_data(table.model_copy(update=place), folder, data_root, notify).graph
+
+    return read
 
 
 def load_data_of(

@@ -157,6 +157,8 @@ class Target:
         private: the private graph where `graph` is a released one; None when `graph` is it.
         molecules: whether its graphs are molecules, which an edit of nodes or edges makes others; None where nobody
             says.
+        elsewhere: reads another data set as this one's was read (root, transform, what stands in for features); None
+            for a target that was given alive.
         device: where its handles live, `cpu` or `cuda:i`; `model`, graph and split stay on the CPU.
         fixed_nodes: tensors of the model that have a row per node (`emb.weight [400, 16]`): it knows these nodes only.
     """
@@ -181,6 +183,7 @@ class Target:
     verified: bool = True
     fixed_nodes: tuple[str, ...] = ()
     molecules: bool | None = None
+    elsewhere: Callable[[str], Graph] | None = None
     device: str = CPU
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from auditor.document.facts import (
     Copy,
     Damage,
     Detection,
+    Domain,
     EditedData,
     Group,
     LinkFacts,
@@ -24,6 +25,7 @@ from auditor.document.facts import (
     Robust,
     Shipped,
     SingleNodes,
+    Worth,
 )
 from reports.sentences import names
 from reports.sentences.guesses import few_alarms, likeliest
@@ -484,6 +486,49 @@ def gap(result: Result, item: str) -> Figure:
     )
 
 
+def worth(result: Result, item: str) -> Figure:
+    """Right answers with the graph, and with the best that does without it."""
+    return _of_recipe(result, item, "with the graph")
+
+
+def hidden_edges(result: Result, item: str) -> Figure:
+    """Right answers with the edges of test items hidden in training, and seen."""
+    return _of_recipe(result, item, f"with the edges of test {plural(item)} hidden in training")
+
+
+def _of_recipe(result: Result, item: str, how: str) -> Figure:
+    control = result.control
+    if not isinstance(result.facts, Worth) or control is None:
+        return _beside(result, item)
+    own, beside = result.own.value, control.estimate.value
+    share = Shares.comparing(own, beside)
+    other = f"{names.control(control.name)} {share.bare(beside)}"
+    return Figure(
+        share(own),
+        f"{plural(item)} right {how}, by its recipe trained anew; {other}",
+        f"trained anew {how}, its recipe is right on {share(own, item)}; {other}",
+    )
+
+
+def heldout(result: Result, item: str) -> Figure:
+    """Right answers on held-out items, and on the other test items or by a constant answer."""
+    facts, control = result.facts, result.control
+    if not isinstance(facts, Domain) or control is None or result.unit != "share":
+        return _beside(result, item)
+    own, beside = result.own.value, control.estimate.value
+    share = Shares.comparing(own, beside)
+    of = f"{plural(item)} of {names.damage('domain', facts.domain)} are right"
+    other = f"{names.control(control.name)} {share.bare(beside)}"
+    return Figure(share(own), f"{of}; {other}", f"{share(own)} {of}; {other}")
+
+
+def domain_label(text: str) -> Words:
+    """`Larger graphs (held out)`: what was held out, behind the words."""
+    return lambda result, item: (
+        f"{text} ({result.facts.domain})" if isinstance(result.facts, Domain) else _label(result, item)
+    )
+
+
 def damage_label(result: Result, item: str) -> str:
     """`1 in 10 edges gone`."""
     facts = result.facts
@@ -532,13 +577,14 @@ def detection(result: Result, item: str) -> Figure:
     told = Shares.comparing(result.estimate.value)
     right = Shares.comparing(facts.clean.value, facts.shifted.value, n=result.estimate.n)
     what = names.damage(facts.damage, facts.severity)
-    fall = f"{right(facts.clean.value, item)} are right, {right.bare(facts.shifted.value)} with {what}"
+    how, one = ("with", "damaged") if facts.paired else ("of", "held-out")
+    fall = f"{right(facts.clean.value, item)} are right, {right.bare(facts.shifted.value)} {how} {what}"
     pairs = f"{told.bare(result.estimate.value)} of {digits(told.of)}"
     chance = f"by chance {told.bare(0.5)}"
     return Figure(
         pairs,
-        f"times the damaged one is the less sure, {chance}; {fall}",
-        f"{fall}; the damaged one is the less sure {pairs} times, {chance}",
+        f"times the {one} one is the less sure, {chance}; {fall}",
+        f"{fall}; the {one} one is the less sure {pairs} times, {chance}",
     )
 
 

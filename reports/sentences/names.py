@@ -43,6 +43,7 @@ ASKED: Final[Mapping[Question, str]] = {
     "over-confidence": "too much confidence",
     "under-confidence": "too little confidence",
     "damage": "mild damage",
+    "held-out": "data that was held out",
     "worst-group": "the worst group",
     "silent-failure": "staying sure while failing",
     "inverted-confidence": "getting surer while failing",
@@ -100,6 +101,11 @@ _CONTROLS = {
     "random-queries": "the best of as many random tries",
     "dice": "edits by a fixed rule",
     "edge-free": "the same recipe without edges",
+    "rewired-recipe": "the same recipe on random edges of equal degrees",
+    "features-alone": "boosted trees on features alone",
+    "edges of test items in training": "with those edges seen",
+    "test items": "the other test items",
+    "commonest training class": "always naming the commonest class of the training",
     "constant": "always naming the commonest class",
 }
 _DAMAGES = {
@@ -107,6 +113,7 @@ _DAMAGES = {
     "feature-mask": "{} feature values blanked",
     "node-drop": "{} nodes gone",
     "crop": "graphs cropped to {} of their nodes",
+    "domain": "the held-out domain “{}”",
 }
 _DETECTORS = {"msp": "Confidence", "max_logit": "Largest logit", "energy": "Energy", "energy_prop": "Propagated energy"}
 _COLUMNS = {
@@ -120,6 +127,8 @@ _COLUMNS = {
     ("privacy", "attribute"): "sensitive column told",
     ("shift", "worst_group_accuracy"): "weakest group",
     ("shift", "accuracy"): "mild damage",
+    ("shift", "accuracy_with_graph"): "worth of the graph",
+    ("shift", "heldout_quality"): "held-out data",
 }
 """What a column of a comparison asks, by family and metric."""
 _BUDGETS = {"eps": "{} edges", "ones": "{} feature bits", "nodes": "{} nodes"}

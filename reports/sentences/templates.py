@@ -308,6 +308,48 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         "Train with that damage.",
         brief=Brief(exposure="data arrives incomplete", label=briefs.damage_label, figure=briefs.gap),
     ),
+    "graph-no-benefit": Template(
+        _said("the model does as well without the graph"),
+        pictures.worth,
+        "Serve what does without the graph: it is right as often, and no edge can mislead it or be read off it.",
+        brief=Brief(
+            exposure="the graph costs anything to keep",
+            label=_said("Worth of the graph"),
+            figure=briefs.worth,
+        ),
+    ),
+    "split-transductive-gap": Template(
+        _said("right answers hang on edges of test items that were there in training"),
+        pictures.hidden_edges,
+        "Hide those edges in training and report what is left, if new items are to be answered about.",
+        brief=Brief(
+            exposure="items come that were not there in training",
+            label=_said("Edges of test items hidden in training"),
+            figure=briefs.hidden_edges,
+        ),
+    ),
+    "shift-heldout-gap": Template(
+        _said("the model loses right answers on data that was held out"),
+        pictures.heldout,
+        "Collect labels there and train with them, or let a person judge such data.",
+        brief=Brief(exposure="such data is served", label=briefs.domain_label("Held-out data"), figure=briefs.heldout),
+    ),
+    "shift-below-constant": Template(
+        _said("the model is worse on held-out data than always naming one class"),
+        pictures.below_constant,
+        "Do not use it there.",
+        brief=Brief(
+            exposure="such data is served", label=briefs.domain_label("Worse than one class"), figure=briefs.heldout
+        ),
+    ),
+    "shift-class-mix": Template(
+        _said("the class mix explains part of what the model loses on held-out data"),
+        pictures.class_mix,
+        "Weigh the answers by the class mix that is expected there.",
+        brief=Brief(
+            exposure="such data is served", label=briefs.domain_label("Another class mix"), figure=briefs.heldout
+        ),
+    ),
     "shift-worst-group": Template(
         _said("the model serves one group worse than chance explains"),
         pictures.worst_group,

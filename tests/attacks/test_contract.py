@@ -21,6 +21,7 @@ from torch import Tensor
 
 from auditor import registry
 from auditor.data.edits import EdgeSpace
+from auditor.data.fields import Fields
 from auditor.errors import AccessError, ConfigError, SkippedError
 from auditor.evaluate.membership.queries import margins
 from auditor.evaluate.robustness.budgets import graph_levels, node_caps
@@ -45,6 +46,7 @@ TARGETS = {
     "graph-membership": "graph-gin",
     "graph-threshold": "graph-gin",
     "graph-lira": "graph-gin",
+    "heldout-domain": "marked-gcn",
 }
 GRAPHS = "graph-gin"
 # Parameters that make a probe fast.
@@ -71,6 +73,8 @@ FAST: dict[str, dict[str, str]] = {
     "prototype-edit": {"budgets": "1", "draws": "2", "replicates": "50"},
     "cluster-jump": {"targets": "4", "edges": "2", "draws": "2", "replicates": "50"},
     "corruption": {"kinds": "edge-drop", "draws": "2"},
+    "graph-benefit": {"replicates": "50"},
+    "heldout-domain": {"column": "source"},
 }
 BUDGETS = (5, 18)
 
@@ -78,6 +82,14 @@ BUDGETS = (5, 18)
 def clustered(target: Target) -> Target:
     """Its model ships a table of clusters: eight, each of fifteen nodes in a row."""
     return dataclasses.replace(target, model=Tabled(target.model, torch.arange(120) // 15))
+
+
+def marked(target: Target) -> Target:
+    """Its data say where an item came from: of the test items every second one from elsewhere."""
+    graph, test = target.graph, target.split.test
+    source = {"source": (test & (torch.cumsum(test.long(), 0) % 2 == 0)).float()}
+    fields = Fields(node=source) if graph.batch is None else Fields(graph=source)
+    return dataclasses.replace(target, graph=dataclasses.replace(graph, fields=fields))
 
 
 ATTACKS = registry.entries("attacks")
@@ -100,8 +112,9 @@ def targets() -> Callable[[str], Target]:
                 made[arch] = fitted(prototypes=arch.removeprefix("joint-"))
             else:
                 graphs = small_graphs(300) if arch == GRAPHS else None  # fewer have no group worth the name
-                target = toy_target(arch.removeprefix("clustered-"), graph=graphs)
+                target = toy_target(arch.removeprefix("clustered-").removeprefix("marked-"), graph=graphs)
                 made[arch] = clustered(target) if arch.startswith("clustered-") else target
+                made[arch] = marked(target) if arch.startswith("marked-") or arch == GRAPHS else made[arch]
         return made[arch]
 
     return get

@@ -177,6 +177,14 @@ SCENARIOS: Mapping[str, Scenario] = {
         audits=("run",),
         files=(nodes, granted),
     ),
+    "shift": Scenario(
+        (
+            f"{TRAIN} --epochs 40 -o target",
+            f"run target -o run --profile standard --seeds 0,1 --only graph-benefit:replicates=200 {QUIET}",
+        ),
+        audits=("run",),
+        files=(nodes,),
+    ),
     "gate": Scenario(
         (
             f"baseline write ../node/run/audit.json {ACCEPT} -o standard.json",
@@ -300,7 +308,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
 }
 
-RUNS = ("demo", "ensembles", "granted", "edits", "claim-static", "claim-run")
+RUNS = ("demo", "ensembles", "granted", "edits", "shift", "claim-static", "claim-run")
 JUDGED = ("node", "diff", "gate", "graph", "repair")
 COMPARISONS = ("compare", "compare-seeds", "clusters")
 """The scenarios of each test file: one file is one worker."""

@@ -42,6 +42,7 @@ def statuses(cells: Sequence[Finished], policy: Policy | None = None) -> set[str
         ("over-confidence", (0.0, 0.05, 0.10, 0.25)),
         ("under-confidence", (0.0, None, None, None)),
         ("damage", (0.0, 0.05, 0.10, 0.25)),
+        ("held-out", (0.0, 0.05, 0.10, 0.25)),
         ("worst-group", (0.0, 0.10, 0.25, 0.40)),
     ],
 )
@@ -69,6 +70,7 @@ TABLE: dict[str, dict[str, tuple[float | None, str]]] = {
     "over-confidence": {"lenient": (0.25, "critical"), "standard": (0.10, "standard"), "strict": (0.0, "low")},
     "under-confidence": {"lenient": (NEVER, "critical"), "standard": (NEVER, HIGH), "strict": (0.0, "low")},
     "damage": {"lenient": (0.25, "critical"), "standard": (0.05, "standard"), "strict": (0.0, "low")},
+    "held-out": {"lenient": (0.25, "critical"), "standard": (0.10, "standard"), "strict": (0.0, "low")},
     "worst-group": {"lenient": (0.40, "critical"), "standard": (0.10, "standard"), "strict": (0.0, "low")},
     "silent-failure": {"lenient": (0.40, "critical"), "standard": (0.25, HIGH), "strict": (0.0, "low")},
     "inverted-confidence": {"lenient": (0.40, "critical"), "standard": (0.25, HIGH), "strict": (0.0, "low")},

@@ -27,6 +27,7 @@ def test_shipped_policies() -> None:
     assert standard.fails_from == {
         "over-confidence": 0.10,
         "damage": 0.05,
+        "held-out": 0.10,
         "worst-group": 0.10,
         "defense-cost": 0.01,
         "worst-case-loss": 0.10,

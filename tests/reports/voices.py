@@ -35,6 +35,7 @@ from auditor.document.facts import (
     Copy,
     Decorrelation,
     Detection,
+    Domain,
     EditedData,
     Facts,
     Group,
@@ -48,6 +49,7 @@ from auditor.document.facts import (
     Robust,
     Shipped,
     SingleNodes,
+    Worth,
 )
 from reports.sentences import claim, comparison, repair, verdict
 from reports.sentences.codes import holes
@@ -133,6 +135,31 @@ def _edited(what: Literal["bits", "values", "nodes"], attacked: float, random: f
 
 def _column(about: Literal["binary", "classes", "number"]) -> Attribute:
     return Attribute(column="7", about=about, known=0.5, knowledge=("features", "labels"))
+
+
+def _worth(worth: float, vanishes: float) -> Worth:
+    return Worth(
+        with_graph=around(0.815, 0.02),
+        hidden=around(0.815 - vanishes, 0.02),
+        worth=around(worth, 0.02),
+        vanishes=around(vanishes, 0.01),
+        hidden_edges=0.42,
+    )
+
+
+def _domain(outside: float, left: float, *, by: Literal["graph", "size"] = "graph") -> Domain:
+    return Domain(
+        domain="twitch_ru" if by == "graph" else "more than 25 nodes",
+        by=by,
+        items=4385,
+        inside=around(0.815, 0.02),
+        outside=around(outside, 0.02),
+        gap=around(0.815 - outside, 0.03),
+        adjusted=around(left, 0.03),
+        balanced=by == "size",
+        constant=0.743,
+        prior_distance=0.36,
+    )
 
 
 def _group(groups: int = 15) -> Group:
@@ -314,6 +341,60 @@ CASES: dict[str, tuple[Case, ...]] = {
             subset="edge-drop=0.1",
             threshold=0.05,
             set_by="policy",
+        ),
+    ),
+    "graph-no-benefit": (
+        Case(
+            Metric("accuracy_with_graph", "share", "lower", "edge-free"),
+            0.5611,
+            ("features-alone", 0.582),
+            (_worth(-0.0209, -0.012), _worth(0.0, 0.051)),
+        ),
+    ),
+    "split-transductive-gap": (
+        Case(
+            Metric("accuracy_hidden_edges", "share", "lower", "held-out"),
+            0.6112,
+            ("edges of test items in training", 0.815),
+            (_worth(0.234, 0.2038), _worth(0.234, 0.001)),
+            set_by="policy",
+        ),
+    ),
+    "shift-heldout-gap": (
+        Case(
+            Metric("heldout_quality", "share", "lower", "held-out"),
+            0.6112,
+            ("test items", 0.815),
+            (_domain(0.6112, 0.172), _domain(0.815, 0.001)),
+            subset="domain=twitch_ru",
+            set_by="policy",
+        ),
+        Case(
+            Metric("heldout_quality", "share", "lower", "held-out"),
+            0.5631,
+            ("test items", 0.781),
+            (_domain(0.529, 0.172, by="size"), _domain(0.529, 0.172, by="size")),
+            subset="domain=more than 25 nodes",
+            set_by="policy",
+        ),
+    ),
+    "shift-below-constant": (
+        Case(
+            Metric("heldout_accuracy", "share", "lower", "held-out"),
+            0.529,
+            ("constant", 0.743),
+            (_domain(0.529, 0.172), _domain(0.743, 0.172)),
+            subset="domain=more than 25 nodes",
+            set_by="policy",
+        ),
+    ),
+    "shift-class-mix": (
+        Case(
+            Metric("accuracy_at_equal_mix", "share", "lower"),
+            0.756,
+            ("test items", 0.815),
+            (_domain(0.52, 0.059), _domain(0.52, 0.0)),
+            subset="domain=twitch_ru",
         ),
     ),
     "shift-worst-group": (
@@ -555,6 +636,20 @@ def variants() -> Iterator[tuple[str, Result]]:
             controls=(Control(name="the rest", estimate=around(45 / 59, 0.1, 59), contrast=around(-9 / 59, 0.05)),),
         ),
     )
+    apart = result("shift-silent-failure", CASES["shift-silent-failure"][0], "over")
+    moved = _detection(0.61).model_copy(update={"paired": False, "damage": "domain", "severity": "twitch_ru"})
+    yield "detection · other items", _with(apart, facts=moved)
+    useless = result("graph-no-benefit", CASES["graph-no-benefit"][0], "not found")
+    trees = Control(name="features-alone", estimate=around(0.581, 0.02), contrast=around(0.234, 0.03))
+    for name, facts in {
+        "and part of it vanishes": _worth(0.234, 0.051),
+        "and none of it vanishes": _worth(0.234, -0.002),
+        "nobody could hide edges": _worth(0.234, 0.0).model_copy(update={"vanishes": None, "hidden": None}),
+    }.items():
+        worth = _with(
+            useless, estimate=around(0.815, 0.02), controls=(trees,), contrast_like=trees.contrast, facts=facts
+        )
+        yield f"worth of the graph · {name}", worth
     unsure = result("shift-miscalibrated", CASES["shift-miscalibrated"][1], "within")
     lets_pass = unsure.judgement and unsure.judgement.model_copy(update={"threshold": None})
     yield "calibration · no limit for too little", _with(unsure, judgement=lets_pass)

@@ -40,7 +40,7 @@ class Halves:
             Resamples.draw(np.arange(len(half)), rng=rng, replicates=1000).item_weights() for half in (first, second)
         ]
         replicates = auroc_replicates(first, second, *weights)
-        return cls(auroc(first, second), _never_flat(percentile(replicates), auroc(first, second), len(second)))
+        return cls(auroc(first, second), never_flat(percentile(replicates), auroc(first, second), len(second)))
 
     def row(self) -> ValidityRow:
         """Passes when the interval holds .5; one audit in twenty misses it by chance."""
@@ -74,7 +74,7 @@ def detection_rows(reference: Reference, fall: Fall, resamples: Resamples, halve
             within(points["msp"], bounds["msp"], n),
             finding="shift-silent-failure",
             subset=fall.of.subset,
-            controls=(_chance(points["msp"], bounds["msp"], n), same_data),
+            controls=(chance(within(points["msp"], bounds["msp"], n)), same_data),
             judged=real,
             facts=_facts(reference, fall, "msp", points, silent=real and bounds["msp"][1] < SILENT),
         )
@@ -86,7 +86,7 @@ def detection_rows(reference: Reference, fall: Fall, resamples: Resamples, halve
             within(points[name], bounds[name], n),
             finding="shift-inverted-confidence",
             subset=fall.of.subset,
-            controls=(_chance(points[name], bounds[name], n),),
+            controls=(chance(within(points[name], bounds[name], n)),),
             judged=True,
             facts=_facts(reference, fall, name, points),
         )
@@ -95,9 +95,12 @@ def detection_rows(reference: Reference, fall: Fall, resamples: Resamples, halve
     return rows
 
 
-def _chance(value: float, bounds: tuple[float, float], n: int) -> Control:
+def chance(own: Estimate) -> Control:
     """Guessing, with the contrast of an AUROC to it."""
-    contrast = within(value - CHANCE, (bounds[0] - CHANCE, bounds[1] - CHANCE), n)
+    assert own.value is not None
+    assert own.lo is not None
+    assert own.hi is not None
+    contrast = within(own.value - CHANCE, (own.lo - CHANCE, own.hi - CHANCE), own.n)
     return Control(name="chance", estimate=Estimate(value=CHANCE), contrast=contrast)
 
 
@@ -131,10 +134,10 @@ def _bounds(reference: Reference, fall: Fall, name: str, resamples: Resamples) -
         if mine.any():
             weights = resamples.item_weights(mine), resamples.item_weights(mine)
             parts.append(auroc_replicates(clean, draw.scores[name], *weights))
-    return _never_flat(percentile(np.concatenate(parts)), _mean_auroc(reference, draws, name), len(clean))
+    return never_flat(percentile(np.concatenate(parts)), _mean_auroc(reference, draws, name), len(clean))
 
 
-def _never_flat(bounds: tuple[float, float], value: float, n: int) -> tuple[float, float]:
+def never_flat(bounds: tuple[float, float], value: float, n: int) -> tuple[float, float]:
     """Wilson's interval at n where every replicate is the same (a perfect or constant score); `value` always inside."""
     bounds = hull(bounds, (value, value))
     return hull(bounds, wilson(value * n, n)) if bounds[0] == bounds[1] else bounds

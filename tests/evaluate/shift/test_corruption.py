@@ -375,7 +375,7 @@ def test_severity_zero_that_changes_answers_is_reported(target):
 
 
 def test_halves_of_the_clean_items_give_half_at_the_stated_rate():
-    from auditor.evaluate.shift.detection import _never_flat
+    from auditor.evaluate.shift.detection import never_flat
     from auditor.statistics.clustered import Resamples, percentile
     from auditor.statistics.detection import auroc, auroc_replicates
 
@@ -384,7 +384,7 @@ def test_halves_of_the_clean_items_give_half_at_the_stated_rate():
         scores = rng.normal(size=200)
         a, b = scores[:100], scores[100:]
         weights = [Resamples.draw(np.arange(100), rng=rng, replicates=300).item_weights() for _ in range(2)]
-        lo, hi = _never_flat(percentile(auroc_replicates(a, b, *weights)), auroc(a, b), 100)
+        lo, hi = never_flat(percentile(auroc_replicates(a, b, *weights)), auroc(a, b), 100)
         hits += lo <= 0.5 <= hi
     assert 0.92 <= hits / 200 <= 0.98
 
