@@ -192,6 +192,8 @@ class ProbeEntry:
         deterministic: whether it draws nothing, so that one cell says all.
         asks: a key of `[access]` without which it has nothing to ask; then it is left out of plans unless asked for by
             name. Empty for a probe that needs none.
+        own_levels_only: whether what it is about is there at its own levels alone; then it is left out of plans of
+            other targets unless asked for by name. Of any other probe it is said that it does not apply.
         may_lack: capabilities whose lack its harness judges itself: where nothing can happen, no search is needed.
         version: raised when results of the probe change meaning; part of every cell key.
         rng_name: the name of its random streams, fixed for ever; its id at birth where it is empty.
@@ -213,6 +215,7 @@ class ProbeEntry:
     tries: bool = False
     deterministic: bool = False
     asks: str = ""
+    own_levels_only: bool = False
     may_lack: tuple[str, ...] = ()
     version: str = "1"
     rng_name: str = ""

@@ -193,6 +193,8 @@ def plan(
     for request in requests:
         if request.entry.defenses and own not in request.entry.defenses and not request.named:
             continue  # it probes what another defence ships: nothing that this target has could be at stake
+        if request.entry.own_levels_only and target.task.level not in request.entry.tasks and not request.named:
+            continue  # what it asks about is not there: no graph is a member where nodes are classified
         unsaid = request.entry.asks if request.entry.asks and not side.says(request.entry.asks) else ""
         if unsaid and not request.named:
             continue  # nobody said that there is anything that it could ask about

@@ -149,6 +149,7 @@ def _membership(item: str) -> Template:
             briefs.member_label(item),
             briefs.members(item),
             (_COARSE,),
+            is_asked_often=True,
         ),
     )
 
