@@ -50,6 +50,7 @@ TABLE = Table(
             Shown("headroom"),
             touches=("output-scale", "output-kind"),
             cost={"quick": 2, "standard": 6, "full": 6},
+            own_levels_only=True,
             taxon=taxonomy.MEMBERSHIP,
         ),
         ProbeEntry(
@@ -62,6 +63,7 @@ TABLE = Table(
             touches=("output-scale", "output-kind"),
             cost={"quick": 15, "standard": 30, "full": 60},
             profiles=("standard", "full"),
+            own_levels_only=True,
             taxon=taxonomy.MEMBERSHIP,
         ),
         ProbeEntry(
@@ -74,6 +76,7 @@ TABLE = Table(
             touches=("output-scale", "output-kind"),
             tasks=("graph",),
             cost={"quick": 2, "standard": 40, "full": 80},
+            own_levels_only=True,
             taxon=taxonomy.MEMBERSHIP,
         ),
         ProbeEntry(

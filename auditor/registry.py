@@ -196,6 +196,8 @@ class ProbeEntry:
             that lacks this one, unless asked for by name. Empty for none.
         asks: a key of `[access]` without which it has nothing to ask; then it is left out of plans unless asked for by
             name. Empty for a probe that needs none.
+        own_levels_only: whether what it is about is there at its own levels alone; then it is left out of plans of
+            other targets unless asked for by name. Of any other probe it is said that it does not apply.
         may_lack: capabilities whose lack its harness judges itself: where nothing can happen, no search is needed.
         refuses: `module:function` of (target, parameters, id) that raises a ConfigError where parameters do not fit the
             target, so that this is told before anything runs. Empty where every target takes every parameter.
@@ -221,6 +223,7 @@ class ProbeEntry:
     judges: bool = True
     instead_of: str = ""
     asks: str = ""
+    own_levels_only: bool = False
     may_lack: tuple[str, ...] = ()
     refuses: str = ""
     version: str = "1"

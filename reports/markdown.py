@@ -10,7 +10,7 @@ from reports.comparison import Grid, to
 from reports.neutral import neutral
 from reports.sentences import comparison as words
 from reports.sentences import exposed, names, target, verdict
-from reports.sentences.compose import said, word
+from reports.sentences.compose import alike, said, word
 from reports.sentences.numbers import MISSING, closed, count, interval_cell, value_cell
 from reports.sentences.steps import steps
 from reports.sentences.templates import excess_cell
@@ -115,6 +115,7 @@ def _answers(audit: Audit) -> list[str]:
     lines = ["| | | |", "|---|---|---|"]
     for answer in views.briefly(audit, views.nearest(views.deciding(audit))):
         text = answer.text if answer.result is None else said(answer.result, views.item(audit))
+        text = " ".join(filter(None, (text, closed(alike(answer.status, answer.more)))))
         lines.append(f"| **{answer.title}** | {answer.status} | {escape(text)} |")
     return [*lines, ""]
 

@@ -13,6 +13,7 @@ from auditor.document.exposed import Exposed
 from auditor.document.facts import SEVERITIES, ClaimFacts
 from reports.sentences import names
 from reports.sentences.compose import ABSENT, SEEN, UNANSWERED, UNASKED, proven, said, unanswered, word
+from reports.sentences.templates import template
 
 _STATUSES = ("fail", "inconclusive", "accepted", "pass")
 _CHECKS = ("fail", "warn", "not_checked", "pass")
@@ -22,7 +23,8 @@ _CHECKS = ("fail", "warn", "not_checked", "pass")
 class Answer:
     """One of the questions, answered by the judged result of its family that is nearest to its limit.
 
-    `status` is a word for people; `asked` is whether any test of it was in the run.
+    `status` is a word for people; `asked` is whether any test of it was in the run; `more` is how many further ways of
+    asking the same thing end alike.
     """
 
     family: str
@@ -32,6 +34,7 @@ class Answer:
     text: str
     result: Result | None
     asked: bool = True
+    more: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A list of the most exposed, a result of the same scores, and how many seeds have such a list."""
+    """A list of the most exposed, the result that says how well the same scores rank, and how many seeds have one."""
 
     result: Result
     exposed: Exposed
@@ -104,6 +107,8 @@ def nearest(results: Iterable[Result]) -> list[Result]:
 def briefly(audit: Audit, near: Sequence[Result]) -> list[Answer]:
     """What fits on a screen: of each question its answer; behind it, without their texts, what else is over or open.
 
+    Ways of asking one thing that end alike are one line.
+
     `near`: the deciding results, those nearest to their limits first.
     """
     lines = []
@@ -112,7 +117,20 @@ def briefly(audit: Audit, near: Sequence[Result]) -> list[Answer]:
         for result in of_family(near, answer.family):
             if result is not answer.result and (status := word(result)) not in (SEEN, ABSENT):
                 lines.append(replace(answer, status=status, text="", result=result))
-    return lines
+    return _folded(lines)
+
+
+def _folded(lines: Iterable[Answer]) -> list[Answer]:
+    """The lines, with one for all ways of asking one question that end alike: the first, which counts the others."""
+    kept: dict[object, Answer] = {}
+    for line in lines:
+        result = line.result
+        key: object = id(line)
+        if result is not None and template(result.finding).brief.is_asked_often:
+            key = (result.finding, result.question, line.status)
+        first = kept.get(key)
+        kept[key] = line if first is None else replace(first, more=first.more + 1)
+    return list(kept.values())
 
 
 def deciding(audit: Audit) -> list[Result]:
@@ -233,12 +251,14 @@ def exposed(audit: Audit) -> list[Named]:
         for listed in cell.exposed:
             if listed.items:
                 found.setdefault((cell.probe, listed.finding, listed.subset), []).append(listed)
-    named = {}
+    own: dict[tuple[str, str, str], list[Result]] = {}
     for result in nearest(undefended(audit)):
-        key = (result.probe, result.finding, result.subset)
-        if key in found and key not in named:
-            named[key] = Named(result, found[key][0], len(found[key]))
-    return list(named.values())
+        own.setdefault((result.probe, result.finding, result.subset), []).append(result)
+    return [
+        Named(next((r for r in results if r.question == "ranking"), results[0]), found[key][0], len(found[key]))
+        for key, results in own.items()
+        if key in found
+    ]
 
 
 def asks_who(audit: Audit) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ NO_STEP = 1e-8
 PER_RESOLUTION = 1e4  # the change of features, in units of the smallest step that answers take
 LOGARITHMS = 1e-6  # answers that take larger steps are compared as they are: the logarithm of a rounded 0 is nothing
 TOGETHER = 256  # queries asked at once
+FEW = 20  # nodes that are asked about with a large change, to see whether one is worth asking for
 KEPT = 1 << 25  # influences that are kept, 400 MB; where there are more, the largest of every node that was asked about
 
 
@@ -32,8 +34,9 @@ class Influence:
 
     over the directions that were asked. l are log-posteriors less their mean over classes; of a service whose answers
     take steps above 1e-6, the posteriors. A row of zeros is replaced by d times the mean row. d is 10,000 times the
-    smallest difference of two answers, between 1e-4 and 1. Where it moves no other node's answer, all are asked again
-    with d = 1: a model that rounds its features sees no small change. Costs one query a node, or two.
+    smallest difference of two answers, between 1e-4 and 1. Where it moves no other node's answer, a few nodes are asked
+    about with d = 1, and all of them where that moves any: a model that rounds its features sees no small change. Costs
+    one query a node, or two.
 
     Args:
         mode: `normalised` (default), or `linkteller`: |change of posteriors| / d, summed over both directions, as
@@ -53,10 +56,11 @@ class Influence:
         least = min(max(PER_RESOLUTION * resolution, LEAST_CHANGE), MOST_CHANGE)
         compared = self._compared(query.outputs, resolution)
         sources = torch.arange(n) if view.attacked is None else view.attacked.sort().values
-        for d in dict.fromkeys((least, MOST_CHANGE)):
-            keys, values = self._asked(view, attempt, compared, sources, d)
-            if bool((values[keys // n != keys % n] > 0).any()):
-                break
+        ask = partial(self._asked, view, attempt, compared)
+        d, (keys, values) = least, ask(sources, least)
+        few = sources[:: -(-sources.shape[0] // FEW)]
+        if least < MOST_CHANGE and not _moves(keys, values, n) and _moves(*ask(few, MOST_CHANGE), n):
+            d, (keys, values) = MOST_CHANGE, ask(sources, MOST_CHANGE)
         score = _mean_over_directions(keys.numpy(), values.numpy(), sources, n)
         return LinkOutcome(score, {"mode": self.mode, "d": d, "resolution": resolution})
 
@@ -88,6 +92,11 @@ class Influence:
         if outputs == "logits":
             return _centred
         return (lambda rows: rows) if resolution > LOGARITHMS else (lambda rows: _centred(log_posteriors(rows)))
+
+
+def _moves(keys: Tensor, values: Tensor, num_nodes: int) -> bool:
+    """Whether any node's answer changes with the features of another one."""
+    return bool((values[keys // num_nodes != keys % num_nodes] > 0).any())
 
 
 def smallest_step(answers: Tensor) -> float:

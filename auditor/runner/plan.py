@@ -198,6 +198,8 @@ def plan(
             continue  # it probes what another defence ships: nothing that this target has could be at stake
         if profile == "quick" and request.entry.instead_of in target.capabilities and not request.named:
             continue  # what it stands in for can be done, and does more for less
+        if request.entry.own_levels_only and target.task.level not in request.entry.tasks and not request.named:
+            continue  # what it asks about is not there: no graph is a member where nodes are classified
         unsaid = request.entry.asks if request.entry.asks and not side.says(request.entry.asks) else ""
         if unsaid and not request.named:
             continue  # nobody said that there is anything that it could ask about

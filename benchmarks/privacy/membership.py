@@ -42,7 +42,7 @@ from auditor.view import Access, References, SideKnowledge, grant_privacy
 MODEL = {"class": "GCN", "hidden_channels": 64, "num_layers": 2, "dropout": 0.5}
 EPOCHS, REFERENCES, FEWER = 100, 32, 16
 SEEDS = "0,1,2,3,4"
-ACCESS = frozenset({Access.POSTERIORS, Access.LABELS, Access.QUERIES, Access.REFERENCES})
+ACCESS = frozenset({Access.POSTERIORS, Access.LABELS, Access.OWN_QUERIES, Access.REFERENCES})
 
 
 @dataclass(frozen=True)

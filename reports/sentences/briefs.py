@@ -96,6 +96,8 @@ class Brief:
         label: its name in a list of results.
         figure: see `Figure`; without one the picture of the finding stands in.
         remedies: what to do that is a command, the cheapest first.
+        is_asked_often: several results of one question are ways of asking it: where space is short the one nearest to
+            its limit stands for those that end alike.
     """
 
     who: str = ""
@@ -103,6 +105,7 @@ class Brief:
     label: Words = _label
     figure: Drawn | None = None
     remedies: tuple[Remedy, ...] = field(default=())
+    is_asked_often: bool = False
 
 
 GENERAL: Final = Brief()
@@ -219,7 +222,7 @@ def asked(result: Result) -> str:
     if not isinstance(facts, MemberFacts):
         return ""
     beside = _SIMILAR if "references" in result.access else ""
-    return ", ".join(filter(None, (_ASKED.get(facts.query, "answers"), beside)))
+    return ", ".join(filter(None, (_ASKED.get(facts.query, _ASKED["full"]), beside)))
 
 
 def members(item: str) -> Drawn:

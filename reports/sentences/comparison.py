@@ -29,7 +29,7 @@ from auditor.document.results import Unit
 from auditor.guarantee import STANDING
 from reports.sentences import names
 from reports.sentences.numbers import MISSING, Differences, closed, count, digits, ends, listed, lowered, value_cell
-from reports.sentences.templates import template
+from reports.sentences.templates import called, template
 
 WORDS: Final[Mapping[str, str]] = {
     "helps": "helps",
@@ -66,15 +66,18 @@ PARETO = (
 )
 
 
-def decided(decision: Decision, arm: Arm | None = None) -> str:
-    """What may be said of a defence in one respect; its arm says in which unit its probe's headline is."""
+def decided(decision: Decision, arm: Arm | None = None, results: Iterable[Result] = ()) -> str:
+    """What may be said of a defence in one respect.
+
+    Its arm says in which unit its probe's headline is, and the results what that probe finds.
+    """
     untrusted = [why(code) for code in decision.codes if isinstance(code, UntrustedArm)]
     reasons = [why(code) for code in decision.codes if not isinstance(code, UntrustedArm | NoUtility)]
     headlines = () if arm is None or not decision.probe else arm.headlines
     unit: Unit = next((line.unit for line in headlines if line.probe == decision.probe), "share")
     compared = _compared(decision, unit)
     said = f"{_word(decision)}, {compared}" if compared else _word(decision)
-    return closed(f"{about(decision)}: {': '.join((*untrusted, '; '.join((said, *reasons))))}")
+    return closed(f"{about(decision, results)}: {': '.join((*untrusted, '; '.join((said, *reasons))))}")
 
 
 def _word(decision: Decision) -> str:
@@ -83,10 +86,11 @@ def _word(decision: Decision) -> str:
     return WORDS[decision.status]
 
 
-def about(decision: Decision) -> str:
-    """What a decision is about: `Right answers after edits (5 in 100 edges)`."""
+def about(decision: Decision, results: Iterable[Result] = ()) -> str:
+    """What a decision is about: `Right answers after edits (5 in 100 edges)`, `Links read from the answers`."""
     where = f" ({names.subset(decision.subset)})" if decision.subset else ""
-    return f"{_ABOUT[decision.about]}{where}"
+    own = [result for result in results if (result.family, result.probe) == ("privacy", decision.probe)]
+    return f"{called(own)[0] if own else _ABOUT[decision.about]}{where}"
 
 
 def why(code: DecisionCode) -> str:
@@ -206,18 +210,20 @@ def beside_none(arm: Arm, results: Sequence[Result]) -> str:
             (worse if (harm.value or 0.0) > 0 else better).append(f"{head(line, results)[0]} {said}{between}")
     moved = [f"confidence {sure}, {before} before"] if sure != before else []
     text = "; ".join((*better, *worse, *moved)) or "nothing that was measured differs"
-    over = list(dict.fromkeys(names.asked(r) for r in results if r.arm == arm.arm and r.has_status("fail")))
-    return closed(f"{text}. Over the limit with it: {listed(over)}" if over else text)
+    over = called(r for r in results if r.arm == arm.arm and r.has_status("fail"))
+    return closed(f"{text}. Over the limit with it: {listed(list(map(lowered, over)))}" if over else text)
 
 
-def buys(arm: Arm) -> list[str]:
+def buys(arm: Arm, results: Sequence[Result] = ()) -> list[str]:
     """What is better than its controls, or not shown to be; what says that it is worse stands among the costs."""
-    return [decided(each, arm) for each in arm.decisions if each.status != "hurts" and each.about != "utility"]
+    kept = (each for each in arm.decisions if each.status != "hurts" and each.about != "utility")
+    return [decided(each, arm, results) for each in kept]
 
 
-def costs(arm: Arm) -> list[str]:
+def costs(arm: Arm, results: Sequence[Result] = ()) -> list[str]:
     """What is worse than its controls."""
-    return [decided(each, arm) for each in arm.decisions if each.status == "hurts" and each.about != "utility"]
+    kept = (each for each in arm.decisions if each.status == "hurts" and each.about != "utility")
+    return [decided(each, arm, results) for each in kept]
 
 
 def use(arm: Arm) -> list[str]:

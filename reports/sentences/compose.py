@@ -109,6 +109,11 @@ def brief(result: Result, item: str = "node") -> str:
     return " ".join(map(closed, filter(None, parts)))
 
 
+def alike(status: str, more: int) -> str:
+    """`not settled, too: 4 more ways of asking`; empty where there is none."""
+    return f"{status}, too: {count(more, 'more way of asking')}" if more else ""
+
+
 def beside_limit(result: Result) -> str:
     """`14.4 to 25.7 points worse; limit 25 points`; empty without a limit or a range."""
     judgement, own = result.judgement, result.estimate

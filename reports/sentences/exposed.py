@@ -35,7 +35,7 @@ def name(item: ExposedItem) -> str:
 
 def about(listed: Exposed, seeds: int = 1) -> str:
     """What the columns count, and how the list was made."""
-    told = f"of {digits(listed.of)}, by how much later {names.control(listed.control)} names them"
+    told = f"of {digits(listed.of)}, by how much sooner they are named than by {names.control(listed.control)}"
     return told + (f"; the first of {count(seeds, 'seed')}, the others are in audit.json" if seeds > 1 else "")
 
 

@@ -6,7 +6,7 @@ Both are functions of a result and its typed facts. A finding of a plug-in has t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -152,6 +152,7 @@ def _membership(item: str) -> Template:
             briefs.member_label(item),
             briefs.members(item),
             (_COARSE,),
+            is_asked_often=True,
         ),
     )
 
@@ -471,3 +472,16 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         brief=_DEFENDED,
     ),
 }
+
+
+def called(results: Iterable[Result]) -> list[str]:
+    """What results are called in a list, each once: what is given away by its finding, all else by its question.
+
+    A finding that was judged by how it ranks and at few false alarms is named by the first.
+    """
+    found: dict[str, str] = {}
+    for result in sorted(results, key=lambda result: result.question != "ranking"):
+        is_leak = result.family == "privacy"
+        key = result.finding if is_leak else names.asked(result)
+        found.setdefault(key, template(result.finding).brief.label(result, "") if is_leak else key)
+    return list(found.values())

@@ -17,7 +17,7 @@ from reports.sentences import claim, names
 from reports.sentences.codes import holes
 from reports.sentences.compose import OPEN, is_found, word
 from reports.sentences.numbers import Differences, Shares, closed, count, digits, listed, lowered
-from reports.sentences.templates import figure, first, template
+from reports.sentences.templates import called, figure, first, template
 
 _NAMED = 4
 WORDS = {"PASSED": "PASSED", "FAILED": "FAILED", "INCOMPLETE": "NO VERDICT (INCOMPLETE)"}
@@ -106,7 +106,7 @@ def by_arm(audit: Audit) -> str:
     parts = []
     for arm in (arm.arm for arm in audit.comparison.arms if not arm.control_of):
         own = [result for result in failing if result.arm == arm]
-        what = listed(list(dict.fromkeys(names.asked(result) for result in own)))
+        what = listed(list(map(lowered, called(own))))
         where = "without a defence" if arm == NONE else f"with {arm}"
         over = f"{count(len(own), 'result')} over {'its' if len(own) == 1 else 'the'} limit"
         parts += [f"{where}: {over} ({what})"] if own else []

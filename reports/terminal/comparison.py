@@ -57,8 +57,8 @@ def comparison_screen(audit: Audit, compared: Comparison, screen: Screen) -> Ite
         if row.arm.reason:
             yield screen.text(closed(f"{words.missing(row.arm)}: {row.arm.reason}"))
         yield from screen.labelled("Changes", [words.beside_none(row.arm, audit.results)] if row.arm.headlines else [])
-        yield from screen.labelled("Buys", words.buys(row.arm) or [words.NOTHING_COMPARED])
-        yield from screen.labelled("Costs", words.costs(row.arm))
+        yield from screen.labelled("Buys", words.buys(row.arm, audit.results) or [words.NOTHING_COMPARED])
+        yield from screen.labelled("Costs", words.costs(row.arm, audit.results))
         yield from screen.labelled("Use", words.use(row.arm))
         yield from screen.labelled("Guarantee", [closed(words.guarantee(row.arm))])
     if command := words.again(audit):

@@ -24,7 +24,7 @@ from reports.neutral import neutral
 from reports.sentences import changes as words
 from reports.sentences import exposed, names, repair, target, verdict
 from reports.sentences.changes import Acceptances, Changes
-from reports.sentences.compose import brief
+from reports.sentences.compose import alike, brief
 from reports.sentences.numbers import closed, count, listed
 from reports.sentences.steps import SHOWN, steps
 from reports.terminal.check import check_parts
@@ -222,6 +222,7 @@ def _audit_screen(audit: Audit, screen: Screen) -> Iterable[RenderableType]:
     lines = views.briefly(audit, near)
     for line in lines[: _LINES_SHOWN + 3]:
         text = line.text if line.result is None else brief(line.result, item)
+        text = " ".join(filter(None, (text, closed(alike(line.status, line.more)))))
         yield screen.tagged(line.status, line.title, text)
     if len(lines) > _LINES_SHOWN + 3:
         yield screen.text(f"{count(len(lines) - _LINES_SHOWN - 3, 'more result')} over the limit or not settled")

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import privacy, trust
+from benchmarks.privacy import membership
 from benchmarks.trust.__main__ import PARTS
+from tests.toys import sbm_graph
 
 PRIVACY = Path(privacy.__file__).parent
 
@@ -33,3 +35,12 @@ def test_every_privacy_benchmark_starts(tmp_path: Path) -> None:
         module = command[0]
         done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=False)
         assert done.returncode == 0, (module, done.stderr)
+
+
+def test_the_membership_benchmark_measures_both_ways_of_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("EPOCHS", 2), ("REFERENCES", 8), ("FEWER", 8)):
+        monkeypatch.setattr(membership, name, value)
+    rows, costs = membership.measure(sbm_graph(120), 0)
+    assert {name.rpartition(", ")[2] for name in rows} >= {"0-hop", "full"}
+    assert all(0 <= value <= 1 for pair in rows.values() for value in pair)
+    assert costs.keys() == {"together", "one by one", "accuracy"}

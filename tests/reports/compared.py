@@ -200,6 +200,7 @@ AUDITS = {
     "several seeds": samples.several_seeds,
     "untrusted": samples.untrusted,
     "exposed": samples.exposed,
+    "asked often": samples.asked_often,
     "claim": samples.claimed,
     "planned claim": samples.planned_claim,
     "hostile": samples.hostile,

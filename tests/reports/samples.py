@@ -580,6 +580,23 @@ def _members() -> Finished:
     return cell("membership-threshold", "privacy", numbers, access=("posteriors", "labels", "own-queries"))
 
 
+def asked_often() -> Audit:
+    """Membership in four ways: how members rank is not settled in any, and two rates are over their limits."""
+    room, rate = Metric("headroom", "errors", "higher", "ranking"), Metric("tpr@0.01", "share", "higher", "low-fpr")
+    low = LowFpr(fpr=0.01, attack=around(0.3, 0.02), control=None, chance=0.01)
+    finding, cells = "privacy-membership-node", []
+    for probe in ("membership-threshold", "membership-lira"):
+        numbers = []
+        for query in ("full", "0-hop"):
+            facts = MemberFacts(members=140, others=1000, query=query)
+            how = {"subset": query, "judged": True}
+            numbers.append(number(room, finding, 0.2, ("chance", 0.0), half=0.1, facts=facts, **how))  # type: ignore[arg-type]
+        facts = MemberFacts(members=140, others=1000, query="full", low_fpr=low)
+        numbers.append(number(rate, finding, 0.3, ("chance", 0.01), subset="full", judged=True, facts=facts))
+        cells.append(cell(probe, "privacy", numbers, access=("posteriors", "labels")))
+    return assembled(cells)
+
+
 LINKS_NAMED = Exposed(
     finding="privacy-link-stealing",
     subset="prior",

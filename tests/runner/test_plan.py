@@ -42,6 +42,21 @@ def test_named_probe_runs_even_where_the_profile_leaves_it_out() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arch", "absent", "said"),
+    [("gcn", "graph-membership", ""), ("graph-gin", "membership-threshold", "posterior-similarity")],
+)
+def test_what_is_not_there_on_such_a_target_is_asked_about_by_name_alone(arch: str, absent: str, said: str) -> None:
+    def planned(only: str = "") -> dict[str, str]:
+        cells = plan(toy_target(arch, epochs=1), choose_probes(only=only), seeds=(0,), profile="quick", side=PUBLIC)
+        return {cell.entry.id: cell.skip for cell in cells}
+
+    assert absent not in planned()
+    assert f"{absent} audits" in planned(absent)[absent]
+    if said:  # graphs of many have edges, which no probe of ours looks for: that is said
+        assert f"{said} audits node classifiers" in planned()[said]
+
+
+@pytest.mark.parametrize(
     ("probe", "said"),
     [
         ("embedding-similarity", {"embeddings": True}),

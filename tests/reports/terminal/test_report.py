@@ -80,6 +80,17 @@ def test_a_range_is_never_broken_inside_a_number(width: int) -> None:
         assert number in text
 
 
+def test_ways_of_asking_one_question_that_end_alike_are_one_line() -> None:
+    lines = REPORT.render(samples.asked_often(), plain=True).splitlines()
+    privacy = [line for line in lines if line.startswith("[")]
+    assert [line[:6] for line in privacy if "Privacy" in line] == ["[OVER]", "[open]"]
+    over, unsettled = privacy[:2]
+    assert over.endswith("Over the limit, too: 1 more way of asking.")
+    assert unsettled.endswith("Not settled, too: 3 more ways of asking.")
+    verbose = REPORT.render(samples.asked_often(), verbose=True)
+    assert verbose.count("headroom · ") == 4, "the tables have every one"
+
+
 def test_what_was_not_tested_is_listed_with_its_reason() -> None:
     text = " ".join(REPORT.render(samples.realistic()).split())
     assert "Membership does not apply: needs REFERENCES: none were given" in text
