@@ -70,17 +70,22 @@ class PruneReinvest:
             rounds: most rounds; fewer when one takes nothing back.
         """
         self._keys, self._z = start, self._logits(start)
-        self.spent.errors.append(self._errors)
+        best, most = start, self._errors
+        self.spent.errors.append(most)
         for _ in range(rounds):
             taken_back = self._prune()
-            again = self._reinvest()
+            self.spent.spent_again += self._reinvest()
             self.spent.taken_back += taken_back
-            self.spent.spent_again += again
+            self._z = self._logits(
+                self._keys
+            )  # should an edit reach farther than the three that were tried, this shows it
+            if self._errors >= most:
+                best, most = self._keys, self._errors
             if not taken_back:
                 break
-        self.spent.errors.append(self._errors)
-        self.spent.left_over = self._room
-        return self._keys
+        self.spent.errors.append(most)
+        self.spent.left_over = self._budget - best.numel()
+        return best
 
     @property
     def _room(self) -> int:
