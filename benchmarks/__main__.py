@@ -1,6 +1,6 @@
 """`make bench`: every benchmark, each in a process of its own with one thread; writes benchmarks/RESULTS.md.
 
-    python -m benchmarks [attacks|privacy|defenses|dp|trust|runs …]
+    python -m benchmarks [attacks|privacy|robustness|defenses|dp|trust|runs …]
 
 A group that is not run keeps its section of an earlier run. Ratios between methods of one table were measured side by
 side in one run; times of different runs are not comparable.
@@ -20,10 +20,18 @@ from pathlib import Path
 import torch
 
 from auditor import __version__
-from benchmarks import attacks, defenses, dp, privacy, runs, trust
+from benchmarks import attacks, defenses, dp, privacy, robustness, runs, trust
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-GROUPS = {"attacks": attacks, "privacy": privacy, "defenses": defenses, "dp": dp, "trust": trust, "runs": runs}
+GROUPS = {
+    "attacks": attacks,
+    "privacy": privacy,
+    "robustness": robustness,
+    "defenses": defenses,
+    "dp": dp,
+    "trust": trust,
+    "runs": runs,
+}
 
 
 def run(*arguments: str) -> str:

@@ -70,17 +70,22 @@ class PruneReinvest:
             rounds: most rounds; fewer when one takes nothing back.
         """
         self._keys, self._z = start, self._logits(start)
-        self.spent.errors.append(self._errors)
+        best, most = start, self._errors
+        self.spent.errors.append(most)
         for _ in range(rounds):
             taken_back = self._prune()
-            again = self._reinvest()
+            self.spent.spent_again += self._reinvest()
             self.spent.taken_back += taken_back
-            self.spent.spent_again += again
+            self._z = self._logits(
+                self._keys
+            )  # should an edit reach farther than the three that were tried, this shows it
+            if self._errors >= most:
+                best, most = self._keys, self._errors
             if not taken_back:
                 break
-        self.spent.errors.append(self._errors)
-        self.spent.left_over = self._room
-        return self._keys
+        self.spent.errors.append(most)
+        self.spent.left_over = self._budget - best.numel()
+        return best
 
     @property
     def _room(self) -> int:
@@ -107,7 +112,8 @@ class PruneReinvest:
         order = torch.from_numpy(self._rng.permutation(self._keys.numel()))[: PER_CALL * self._calls_left]
         reach = Reach(self._victim, self._depth, self._keys)
         before = self._keys.numel()
-        self._apply(reach, [reach.of(key) for key in torch.split(self._keys[order], 1)], add=False)
+        spare = self._calls_left // 2  # where calls are few, some are left to spend what is free
+        self._apply(reach, [reach.of(key) for key in torch.split(self._keys[order], 1)], add=False, spare=spare)
         return before - self._keys.numel()
 
     def _reinvest(self) -> int:
@@ -180,11 +186,11 @@ class PruneReinvest:
         best = gradient[place].view(nodes.numel(), -1).topk(min(RANKS, partners.numel()), dim=1).indices
         return pairs.view(nodes.numel(), -1).gather(1, best)
 
-    def _apply(self, reach: Reach, changes: Sequence[Change], *, add: bool) -> None:
+    def _apply(self, reach: Reach, changes: Sequence[Change], *, add: bool, spare: int = 0) -> None:
         """Makes each change that pays: pairs that are added must break an item more, those that leave may free none."""
         edited = _with if add else _without
         for batch in reach.together(changes):
-            if self._calls_left <= 0:
+            if self._calls_left <= spare:
                 break
             together = [
                 changes[place] for place in batch if not add or self._fits(_with(self._keys, changes[place].keys))

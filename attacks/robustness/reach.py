@@ -83,16 +83,13 @@ class Reach:
             taken = np.zeros(self._n, dtype=bool)
             batch: list[int] = []
             later: list[int] = []
-            for place in left[:LOOKED_AT]:
+            for at, place in enumerate(left[:LOOKED_AT]):
                 items = changes[place].items
-                if items is None and batch:
-                    later.append(place)
-                    continue
-                if items is None:
+                if items is None and not batch:  # it is judged alone
                     batch.append(place)
-                    later += left[left.index(place) + 1 : LOOKED_AT]
+                    later += left[at + 1 : LOOKED_AT]
                     break
-                if taken[items].any():
+                if items is None or taken[items].any():
                     later.append(place)
                     continue
                 taken[items] = True

@@ -59,7 +59,9 @@ def test_claimed_accuracy_is_that_of_the_edited_graph():
     assert outcome.variant == ("tanh", "tanh", "prob", "prob")
 
 
-@pytest.mark.parametrize(("id_", "settings"), [("active-set", {"cycles": 1}), ("dice", {}), ("random", {"draws": 2})])
+@pytest.mark.parametrize(
+    ("id_", "settings"), [("active-set", {"cycles": 1}), ("greedy", {}), ("dice", {}), ("random", {"draws": 2})]
+)
 def test_caps_hold(id_, settings):
     target = toy_target("gcn")
     space = EdgeSpace.of(target.graph)
@@ -93,6 +95,23 @@ def test_planted_effect_every_flip_breaks_one_target():
     assert target.accuracy() == 1
     (point,) = run(attack("active-set", losses=("tanh",)), target, attempt(20)).points
     assert errors(target, point.keys) == 20
+
+
+def test_greedy_breaks_one_target_a_flip_and_leaves_graphs_to_the_other_search():
+    target = marked_target()
+    (point,) = run(attack("greedy"), target, attempt(20)).points
+    assert errors(target, point.keys) == point.keys.numel() == 20
+    with pytest.raises(SkippedError, match="one graph"):
+        run(attack("greedy"), toy_target("graph-gin"), attempt(5))
+
+
+@pytest.mark.parametrize("arch", ["gcn", "gat"])
+def test_greedy_is_stronger_than_the_control(arch):
+    target = toy_target(arch)
+    left = {}
+    for each in (attack("greedy"), attack("random", draws=3)):
+        left[each.id] = max(errors(target, point.keys) for point in run(each, target, attempt(60)).points)
+    assert left["greedy"] > left["random"] + 3, left
 
 
 def test_graph_level_attack_keeps_each_graphs_budget_and_stops_when_it_is_broken():
@@ -156,6 +175,9 @@ def test_model_without_edges_is_skipped():
         ("active-set", {"losses": "tanh/tanh"}),
         ("active-set", {"cycles": "-1"}),
         ("active-set", {"scan": "0"}),
+        ("active-set", {"rounds": "-2"}),
+        ("active-set", {"package": "-1"}),
+        ("greedy", {"losses": "tahn"}),
         ("random", {"draws": "0"}),
         ("dice", {"additions": "1.5"}),
         ("dice", {"additions": "nan"}),

@@ -286,5 +286,5 @@ def _strength_rows(cell: Cell, run: _Run, found: Found) -> list[ValidityRow]:
         trust.underpowered_row(found.n),
     ]
     for notes in run.notes.values():
-        rows += [trust.relaxation_row(notes), trust.loss_moves_row(notes, drop)]
+        rows += [trust.relaxation_row(notes), trust.weak_attack_row(notes), trust.loss_moves_row(notes, drop)]
     return [row for row in rows if row is not None]

@@ -117,6 +117,16 @@ def relaxation_row(notes: Mapping[str, Any]) -> ValidityRow | None:
     return check("relaxation", "strength", "warn" if rejected or kind == "ranking" else "pass", evidence)
 
 
+def weak_attack_row(notes: Mapping[str, Any]) -> ValidityRow | None:
+    """Fails where no weight on edges means the same as an edit, so that the gradient is that of another model."""
+    if notes.get("relaxation") != "ranking":
+        return None
+    evidence = (
+        f"the gradient is up to {notes.get('gap', math.inf):.1e} of the scale off real edits: it orders candidates"
+    )
+    return check("weak-attack", "strength", False, evidence)
+
+
 def loss_moves_row(notes: Mapping[str, Any], drop: float) -> ValidityRow | None:
     """Whether a loss that rose also broke predictions."""
     gains = {name: end - start for name, (start, end) in notes.get("loss", {}).items()}

@@ -217,7 +217,15 @@ def test_an_untrained_model_has_nothing_to_lose():
 
 @pytest.mark.parametrize(
     "params",
-    [{"eps": "2"}, {"eps": "0.05/0.05"}, {"epz": "0.05"}, {"local_cap": "-1"}, {"graphs": "-1"}, {"budget_of": "edge"}],
+    [
+        {"eps": "2"},
+        {"eps": "0.05/0.05"},
+        {"epz": "0.05"},
+        {"local_cap": "-1"},
+        {"graphs": "-1"},
+        {"budget_of": "edge"},
+        {"undirected": "yes"},
+    ],
 )
 def test_bad_parameters_are_refused(gcn, params):
     with pytest.raises(ConfigError, match="structure-evasion"):

@@ -40,9 +40,10 @@ def test_cora_falls_to_063_where_dice_leaves_079(audited):
 def test_not_weaker_than_prbcd_on_the_same_weights(audited, cora):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch_geometric.contrib warns that it is experimental
-        from benchmarks.structure_evasion import prbcd
+        from benchmarks.robustness import Budget, theirs
     items = torch.nonzero(cora.split.test).flatten()
     budget = int(0.05 * EdgeSpace.of(cora.graph).m)
     verifier = Verifier(cora, items)
-    theirs = min(verifier.check(prbcd(cora, items, budget, loss, seed=0)).accuracy for loss in ("tanh", "prob"))
-    assert robust(audited).estimate.value <= theirs + 0.005
+    claims = (theirs("PRBCD", cora, items, Budget(budget), loss, seed=0) for loss in ("tanh", "prob"))
+    left = min(verifier.check(claim).accuracy for claim in claims)
+    assert robust(audited).estimate.value <= left - 0.04  # four points below: what is spent again shows

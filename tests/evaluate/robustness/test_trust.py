@@ -1,0 +1,213 @@
+"""Planted faults are flagged, and healthy models are not."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch_geometric.nn import APPNP, GCNConv, GINConv, GraphConv, SAGEConv
+from torch_geometric.utils import to_dense_adj
+
+from auditor.errors import SkippedError
+from auditor.evaluate.robustness.harness import evaluate
+from auditor.probe import Registered
+from auditor.registry import Profile
+from auditor.targets.target import Capability, Target
+from auditor.targets.validity import validity_rows
+from tests.evaluate.robustness.cells import cell, claims, shipped
+from tests.toys import ALL, random_split, toy_target
+
+FEATURES, CLASSES = 24, 3
+
+
+class Two(nn.Module):
+    """Two layers of message passing."""
+
+    def __init__(self, make: Callable[[int, int], nn.Module]) -> None:
+        super().__init__()
+        self.one, self.two = make(FEATURES, 16), make(16, CLASSES)
+
+    def forward(self, x, edge_index):
+        return self.two(self.one(x, edge_index).relu(), edge_index)
+
+
+class Propagated(nn.Module):
+    """A network on features, whose answers APPNP spreads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.spread = nn.Linear(FEATURES, 16), nn.Linear(16, CLASSES), APPNP(5, 0.1)
+
+    def forward(self, x, edge_index):
+        return self.spread(self.two(self.one(x).relu()), edge_index)
+
+
+def summing(inputs: int, outputs: int) -> nn.Module:
+    """A layer of GIN."""
+    return GINConv(nn.Sequential(nn.Linear(inputs, 16), nn.ReLU(), nn.Linear(16, outputs)))
+
+
+def trained(model: nn.Module, *, epochs: int = 60) -> Target:
+    """A target around a model that is trained here."""
+    like = toy_target("gcn", epochs=0)
+    graph = like.graph
+    split = random_split(graph.num_items)
+    torch.manual_seed(0)
+    for part in model.modules():
+        if hasattr(part, "reset_parameters"):
+            part.reset_parameters()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02, weight_decay=5e-4)
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        out = model(graph.x, graph.edge_index)
+        functional.cross_entropy(out[split.train], graph.y[split.train]).backward()
+        optimizer.step()
+    return dataclasses.replace(like, graph=graph, split=split, model=model.eval(), recipe=None, build=None)
+
+
+def flags(
+    target: Target, attacks: Sequence[Registered] | None = None, *, profile: Profile = "quick"
+) -> dict[str, tuple[str, str]]:
+    """Id, status and evidence of every row that does not pass, about the target and about the attack on it."""
+    chosen = shipped(**{"active-set": {"cycles": 2}}) if attacks is None else attacks
+    rows = [
+        *validity_rows(target, np.random.default_rng(0)),
+        *evaluate(cell(target, chosen, profile=profile, eps="0.05")).validity,
+    ]
+    return {row.id: (row.status, row.evidence) for row in rows if row.status in ("warn", "fail")}
+
+
+HEALTHY: dict[str, Callable[[], Target]] = {
+    "gcn": lambda: toy_target("gcn"),
+    "gin": lambda: trained(Two(summing), epochs=8),
+    "sage": lambda: toy_target("sage"),
+    "gat": lambda: toy_target("gat"),
+    "appnp": lambda: trained(Propagated()),
+    "graphconv": lambda: trained(Two(GraphConv), epochs=8),
+}
+"""Sums over neighbours are trained for as long as their answers are not saturated: that is a fault below."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HEALTHY)
+def test_no_check_fails_on_a_healthy_model(name):
+    found = flags(HEALTHY[name](), profile="standard")
+    assert not {id_: said for id_, said in found.items() if said[0] == "fail"}
+
+
+class Wrapped(nn.Module):
+    """A trained model, and something done to what goes in or comes out."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model)
+
+
+class IgnoresWeights(Wrapped):
+    def forward(self, x, edge_index, edge_weight=None):
+        return self.model(x, edge_index)
+
+
+class Stochastic(Wrapped):
+    def forward(self, x, edge_index):
+        return self.model(x, edge_index) + 0.1 * torch.randn(x.shape[0], 1) * x[:, :CLASSES]
+
+
+class Saturated(Wrapped):
+    def forward(self, x, edge_index):
+        return 1000 * self.model(x, edge_index)
+
+
+class Softmaxed(Wrapped):
+    def forward(self, x, edge_index):
+        return self.model(x, edge_index).softmax(dim=1)
+
+
+class Dense(nn.Module):
+    """Makes a matrix of its edges: nothing that a gradient goes through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Linear(FEATURES, CLASSES)
+
+    def forward(self, x, edge_index):
+        a = to_dense_adj(edge_index, max_num_nodes=x.shape[0])[0] + torch.eye(x.shape[0])
+        return a.round() @ self.one(x)
+
+
+class SignedMax(nn.Module):
+    """Takes the largest of signed messages: one of weight 0 counts as 0, and a removed one does not count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = SAGEConv(FEATURES, 16, aggr="max"), SAGEConv(16, CLASSES, aggr="max")
+
+    def forward(self, x, edge_index):
+        return self.two(self.one(x - 0.5, edge_index).tanh(), edge_index)
+
+
+class CachedModel(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = GCNConv(FEATURES, 16, cached=True), GCNConv(16, CLASSES, cached=True)
+
+    def forward(self, x, edge_index):
+        return self.two(self.one(x, edge_index).relu(), edge_index)
+
+
+def wrapped(kind: type[Wrapped]) -> Target:
+    plain = toy_target("gcn")
+    return dataclasses.replace(plain, model=kind(plain.model).eval())
+
+
+def with_edges(make: Callable[[torch.Tensor], torch.Tensor]) -> Target:
+    plain = toy_target("gcn")
+    return dataclasses.replace(plain, graph=plain.graph.with_edges(make(plain.graph.edge_index)))
+
+
+def leaking() -> tuple[Registered, ...]:
+    return (claims(lambda space, budget, attempt: space.draw(2 * budget, attempt.rng)), *shipped())
+
+
+FAULTS: dict[str, tuple[Callable[[], Target], set[str]]] = {
+    "duplicate edges": (lambda: with_edges(lambda e: torch.cat([e, e[:, :40]], dim=1)), {"canonical"}),
+    "ignored weights": (lambda: wrapped(IgnoresWeights), {"relaxation"}),
+    "cached layer": (lambda: trained(CachedModel()), {"edge-dependence"}),
+    "wrong relaxation": (lambda: trained(SignedMax()), {"weak-attack"}),
+    "stochastic forward": (lambda: wrapped(Stochastic), {"deterministic"}),
+    "saturated outputs": (lambda: wrapped(Saturated), {"output-scale"}),
+    "one-way arcs": (lambda: with_edges(lambda e: e[:, 3:]), {"canonical"}),
+    "softmax outputs": (lambda: wrapped(Softmaxed), {"output-kind"}),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_flagged(name):
+    make, expected = FAULTS[name]
+    assert set(flags(make())) & expected
+
+
+def test_an_attack_that_leaks_its_budget_is_flagged():
+    assert flags(toy_target("gcn"), leaking())["budget"][0] == "fail"
+
+
+def test_preprocessing_without_a_gradient_is_flagged_and_nothing_is_claimed():
+    target = trained(Dense())
+    target = dataclasses.replace(target, capabilities=ALL - {Capability.GRAD_EDGE})
+    (row,) = (row for row in validity_rows(target, np.random.default_rng(0)) if row.id == "gradient")
+    assert (row.status, row.kind) == ("fail", "strength")
+    with pytest.raises(SkippedError, match="GRAD_EDGE"):
+        evaluate(cell(target, shipped()))
+    with pytest.raises(SkippedError, match="no gradient"):  # also where nobody tried it before
+        evaluate(cell(dataclasses.replace(target, capabilities=ALL), shipped()))
+
+
+def test_no_pass_rests_on_a_weak_attack():
+    (row,) = (row for row in evaluate(cell(trained(SignedMax()))).validity if row.id == "weak-attack")
+    assert (row.status, row.kind) == ("fail", "strength")
