@@ -73,6 +73,7 @@ class Attempt:
         item_budgets: items with a budget each (many graphs, single nodes): for each of `budgets`, the flips allowed in
             or against each of `view.items`, int64 [n]; their sum is the budget.
         radii: largest change of each feature value, ascending, in standard deviations (attacks on features).
+        edges: most edges of each added node; 0 for what is usual in the graph (attacks that add nodes).
         tick: progress observer, called with a fraction in [0, 1] or None and a short note.
         shared: keeps what other attempts of the run need alike.
     """
@@ -84,6 +85,7 @@ class Attempt:
     node_caps: Tensor | None = None
     item_budgets: tuple[Tensor, ...] = ()
     radii: tuple[float, ...] = ()
+    edges: int = 0
     tick: Callable[[float | None, str], None] = lambda _fraction, _note: None
     shared: Shared = field(default_factory=Shared)
 

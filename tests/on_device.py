@@ -34,6 +34,7 @@ CASES = {
     "structure-evasion": ("gcn", ""),
     "local-evasion": ("gcn", ""),
     "feature-evasion": ("gcn", ""),
+    "injection": ("gcn", ""),
     "membership-threshold": ("gcn", ""),
     "membership-lira:references=3": ("gcn", ""),
     "graph-membership": ("graph-gin", ""),

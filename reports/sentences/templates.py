@@ -24,6 +24,7 @@ OWN_ASKER = "anyone who may ask about nodes of their own"
 HOLDER = "whoever holds the model file"
 ASKER = "anyone who may ask again with changed features"
 FEATURE_EDITOR = "an insider who edits features and knows model and data"
+NODE_ADDER = "an insider who adds nodes and knows model and data"
 INFORMED = "whoever holds the {file}, features and labels"
 
 
@@ -272,6 +273,17 @@ TEMPLATES: Final[Mapping[str, Template]] = {
             FEATURE_EDITOR,
             "people you do not trust can edit features",
             briefs.budget_label("Features edited on purpose"),
+            briefs.edited,
+        ),
+    ),
+    "robustness-injection": Template(
+        _said(f"{NODE_ADDER} can break more answers about the others than chance"),
+        pictures.edited,
+        "Let new nodes wait, or count for less, before the model reads them beside old ones.",
+        brief=Brief(
+            NODE_ADDER,
+            "people you do not trust can add nodes",
+            briefs.budget_label("Nodes added on purpose"),
             briefs.edited,
         ),
     ),
