@@ -9,6 +9,7 @@ ATTRIBUTE = "auditor.evaluate.attribute.harness:evaluate"
 EXTRACTION = "auditor.evaluate.extraction.harness:evaluate"
 ROBUSTNESS = "auditor.evaluate.robustness.harness:evaluate"
 LOCAL = "auditor.evaluate.robustness.local:evaluate"
+INJECTION = "auditor.evaluate.robustness.injection:evaluate"
 FEATURES = "auditor.evaluate.robustness.features:evaluate"
 BLACK_BOX = "auditor.evaluate.black_box.harness:evaluate"
 CERTIFICATE = "auditor.evaluate.certificate.harness:evaluate"
@@ -271,6 +272,19 @@ TABLE = Table(
             profiles=("full",),
             deterministic=True,
             judges=False,
+            taxon=taxonomy.EVASION,
+        ),
+        ProbeEntry(
+            "injection",
+            "robustness",
+            INJECTION,
+            "adds nodes to break as many predictions about the old ones as it can",
+            ("robustness-injection",),
+            Shown("robust_accuracy", as_value=True),
+            touches=("edge-dependence", "beats-constant", "gradient", "output-scale", "ties"),
+            cost={"standard": 20, "full": 20},
+            profiles=("standard", "full"),
+            tries=True,
             taxon=taxonomy.EVASION,
         ),
         ProbeEntry(
@@ -546,6 +560,25 @@ TABLE = Table(
             "black-box",
             ("LABELS", "SPLIT"),
             access=("own-queries", "graph", "labels"),
+            role="control",
+        ),
+        Entry(
+            "injection",
+            "attacks.robustness.injection:Injection",
+            "added nodes joined to the weakest answers, their features by gradient with momentum",
+            "robustness",
+            needs=("GRAD_X", "SPLIT", "BARE", "ANY_NODES"),
+            access=("weights", "graph", "features", "labels"),
+            role="search",
+        ),
+        Entry(
+            "injection-random",
+            "attacks.robustness.injection_random:InjectionRandom",
+            "added nodes with random edges and the features of random nodes",
+            "robustness",
+            "injection",
+            ("SPLIT", "BARE", "ANY_NODES"),
+            access=("graph", "features"),
             role="control",
         ),
         Entry(

@@ -99,6 +99,32 @@ class FeatureOutcome(Outcome):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class AddedNodes:
+    """Nodes added at one budget, joined to old ones alone; nothing else changes.
+
+    Attributes:
+        budget: nodes added at most.
+        x: their features as what stands behind them (see `FeatureSpace`): bits or values, float32 [r, F].
+        edges: which added node, from 0, and which old one it is joined to, int64 [2, k].
+        claimed_accuracy: that the attack thinks is left.
+    """
+
+    budget: int
+    x: Tensor
+    edges: Tensor
+    claimed_accuracy: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InjectionOutcome(Outcome):
+    """Sets of added nodes, several per budget allowed; `variant` names each."""
+
+    points: tuple[AddedNodes, ...]
+    variant: tuple[str, ...]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ShiftedSet:
     """The same items on edited data, or other items on the same data.
 

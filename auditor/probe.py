@@ -84,6 +84,7 @@ class Attempt:
             or against each of `view.items`, int64 [n]; their sum is the budget.
         effort: steps that a search takes, in units of its usual ones; one that takes notice repeats it in its notes.
         radii: largest change of each feature value, ascending, in standard deviations (attacks on features).
+        edges: most edges of each added node; 0 for what is usual in the graph (attacks that add nodes).
         tick: progress observer, called with a fraction in [0, 1] or None and a short note.
         shared: keeps what other attempts of the run need alike.
     """
@@ -96,6 +97,7 @@ class Attempt:
     item_budgets: tuple[Tensor, ...] = ()
     effort: float = 1.0
     radii: tuple[float, ...] = ()
+    edges: int = 0
     tick: Callable[[float | None, str], None] = lambda _fraction, _note: None
     shared: Shared = field(default_factory=Shared)
 

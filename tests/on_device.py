@@ -43,6 +43,7 @@ CASES = {
     "feature-evasion": ("gcn", ""),
     "black-box:max_queries=60": ("gcn", ""),
     "certificate:samples=300,choosing=100,draws=1": ("gcn", ""),
+    "injection": ("gcn", ""),
     "membership-threshold": ("gcn", ""),
     "membership-lira:references=3": ("gcn", ""),
     "graph-membership": ("graph-gin", ""),

@@ -31,7 +31,7 @@ CELLS: Final = {"ok": "ran", "skipped": "does not apply", "error": "broke off", 
 """How a test ended."""
 CHECKS: Final = {"pass": "passed", "warn": "warns", "fail": "failed", "not_checked": "not checked"}
 
-NO_TEST: Final = ("added nodes", "poisoned training")
+NO_TEST: Final = ("poisoned training",)
 """What people ask of a model that this version has no test for."""
 
 ASKED: Final[Mapping[Question, str]] = {
@@ -99,6 +99,7 @@ _CONTROLS = {
     "local-random": "random edits at the same nodes",
     "feature-random": "random edits of features",
     "random-queries": "the best of as many random tries",
+    "injection-random": "nodes added at random",
     "dice": "edits by a fixed rule",
     "edge-free": "the same recipe without edges",
     "rewired-recipe": "the same recipe on random edges of equal degrees",

@@ -25,6 +25,7 @@ EDIT_ASKER = "anyone who may ask about edited graphs"
 HOLDER = "whoever holds the model file"
 ASKER = "anyone who may ask again with changed features"
 FEATURE_EDITOR = "an insider who edits features and knows model and data"
+NODE_ADDER = "an insider who adds nodes and knows model and data"
 INFORMED = "whoever holds the {file}, features and labels"
 MAKER = "anyone with features and labels who may ask about graphs that they make up"
 
@@ -302,6 +303,17 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         pictures.certified,
         "Serve the vote where a guarantee is worth the answers that it costs.",
         brief=Brief(exposure="a guarantee is asked for", label=briefs.certified_label, figure=briefs.certified),
+    ),
+    "robustness-injection": Template(
+        _said(f"{NODE_ADDER} can break more answers about the others than chance"),
+        pictures.edited,
+        "Let new nodes wait, or count for less, before the model reads them beside old ones.",
+        brief=Brief(
+            NODE_ADDER,
+            "people you do not trust can add nodes",
+            briefs.budget_label("Nodes added on purpose"),
+            briefs.edited,
+        ),
     ),
     "shift-gap": Template(
         _said("the model loses right answers under mild damage"),

@@ -185,6 +185,15 @@ SCENARIOS: Mapping[str, Scenario] = {
         audits=("run",),
         files=(nodes,),
     ),
+    "edited-nodes": Scenario(
+        (
+            f"{TRAIN} --epochs 40 -o target",
+            "run target -o run --profile standard --seeds 0 --only "
+            f"local-evasion:targets=10,protocols=uniform/degree120,feature-evasion,injection {QUIET}",
+        ),
+        audits=("run",),
+        files=(nodes,),
+    ),
     "gate": Scenario(
         (
             f"baseline write ../node/run/audit.json {ACCEPT} -o standard.json",
@@ -308,7 +317,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
 }
 
-RUNS = ("demo", "ensembles", "granted", "edits", "shift", "claim-static", "claim-run")
+RUNS = ("demo", "ensembles", "granted", "edits", "edited-nodes", "shift", "claim-static", "claim-run")
 JUDGED = ("node", "diff", "gate", "graph", "repair")
 COMPARISONS = ("compare", "compare-seeds", "clusters")
 """The scenarios of each test file: one file is one worker."""

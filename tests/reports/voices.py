@@ -332,6 +332,18 @@ CASES: dict[str, tuple[Case, ...]] = {
             subset="flips=1",
         ),
     ),
+    "robustness-injection": (
+        Case(
+            samples.ROBUST,
+            0.612,
+            ("injection-random", 0.801),
+            (
+                _edited("nodes", 0.612, 0.801, edits=27, budget=27, edges=5),
+                _edited("nodes", 0.815, 0.801, edits=0, budget=27, edges=5),
+            ),
+            subset="nodes=0.01",
+        ),
+    ),
     "shift-gap": (
         Case(
             samples.ACCURACY,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from auditor.document import ValidityRow, check
 from auditor.errors import EvaluationError, SkippedError
-from auditor.outcomes import FeatureOutcome, FlipOutcome
+from auditor.outcomes import FeatureOutcome, FlipOutcome, InjectionOutcome
 from auditor.probe import Attempt, Registered
 from auditor.targets.target import Target
 from auditor.view import View, grant_graph
@@ -45,7 +45,7 @@ class FlipClaims:
         attempt: Attempt,
         verify: Callable[[Any, str], None],
         *,
-        kind: type[FlipOutcome | FeatureOutcome] = FlipOutcome,
+        kind: type[FlipOutcome | FeatureOutcome | InjectionOutcome] = FlipOutcome,
         granted: Callable[[View], View] = lambda view: view,
     ) -> None:
         """Grants a view of `items`, runs one attack and hands each claim with its variant to `verify`.

@@ -1,0 +1,134 @@
+"""Added nodes whose edges and features push the weakest answers over: the old nodes and edges stay as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from attacks.robustness.feature_steps import Reader
+from attacks.robustness.losses import margins, tanh_loss
+from auditor.data.added_nodes import usual_edges, with_nodes
+from auditor.data.feature_space import FeatureSpace
+from auditor.errors import SkippedError
+from auditor.outcomes import AddedNodes, InjectionOutcome
+from auditor.parameters import parameters
+from auditor.probe import Attempt
+from auditor.targets.capabilities import TRIAL_ERRORS
+from auditor.view import View
+
+
+@parameters
+class Injection:
+    """Joins added nodes to the answers that are easiest to push over, and writes their features by gradient.
+
+    Targets are the right answers with the smallest margin times the root of their degree and one, as many as there are
+    edges, and again where there are more; sorted by the class that comes second, so that the targets of one added node
+    are pushed the same way.
+    Features follow the gradient with momentum: of bits as many as a node has on average, those with the largest; of
+    values steps inside their range. The step that leaves fewest right answers is kept.
+
+    Attributes:
+        steps: of the features.
+        momentum: share of the step before.
+
+    Source: node injection as in Zou et al., "TDGIA: Effective Injection Attacks on Graph Neural Networks", KDD 2021
+    (targets of few edges first); features by sign steps.
+    """
+
+    steps: Annotated[int, Field(ge=1)] = 25
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5
+
+    def run(self, view: View, attempt: Attempt) -> InjectionOutcome:
+        """One set of added nodes per budget.
+
+        Raises:
+            SkippedError: features that cannot be written, or a model that knows its own nodes only.
+        """
+        space, reader = FeatureSpace.of(view.x), Reader.of(view)
+        calls_before, each = reader.handle.calls, attempt.edges or usual_edges(view.graph)
+        points: list[AddedNodes] = []
+        for done, budget in enumerate(attempt.budgets):
+            attempt.tick(done / len(attempt.budgets), f"injection: {budget} nodes")
+            edges = _joined(reader, budget, each)
+            try:
+                points.append(self._written(space, reader, budget, edges))
+            except TRIAL_ERRORS as error:
+                raise SkippedError(f"the model cannot be asked about added nodes ({error})") from None
+        notes: dict[str, Any] = {
+            "calls": reader.handle.calls - calls_before,
+            "output_scale": reader.outputs.scale,
+            "edges_each": each,
+        }
+        return InjectionOutcome(tuple(points), ("tanh",) * len(points), notes)
+
+    def _written(self, space: FeatureSpace, reader: Reader, budget: int, edges: Tensor) -> AddedNodes:
+        """The added nodes with the best features found."""
+        rows = _Rows.start(space, budget)
+        best, fewest, speed = rows.raw, float("inf"), torch.zeros_like(rows.raw)
+        for _ in range(self.steps):
+            raw = rows.raw.clone().requires_grad_(True)
+            graph = with_nodes(reader.graph, space.read(raw), edges)
+            loss = reader.loss(graph.x, tanh_loss, graph)
+            (gradient,) = torch.autograd.grad(loss, raw)
+            speed = self.momentum * speed + gradient.nan_to_num(0.0)
+            rows = rows.moved(speed)
+            with_rows = with_nodes(reader.graph, space.read(rows.raw), edges)
+            left = reader.right(with_rows.x, with_rows)
+            if left < fewest:
+                best, fewest = rows.raw, left
+        return AddedNodes(budget, best, edges, claimed_accuracy=fewest)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Features of added nodes, raw, [r, F]."""
+
+    space: FeatureSpace
+    raw: Tensor
+
+    @classmethod
+    def start(cls, space: FeatureSpace, count: int) -> _Rows:
+        """No bit, or the mean of each value."""
+        width = space.raw.shape[1]
+        first = torch.zeros(width) if space.kind == "bits" else space.raw.mean(dim=0)
+        return cls(space, first.to(space.raw.dtype).expand(count, width).clone())
+
+    def moved(self, speed: Tensor) -> _Rows:
+        """As many bits as a node has on average, those of the largest speed; or a tenth of the range along its sign."""
+        space = self.space
+        if space.kind == "values":
+            step = 0.1 * (space.highest - space.lowest) * speed.sign()
+            return _Rows(space, torch.clamp(self.raw + step, space.lowest, space.highest))
+        usual = min(max(1, round(space.ones / space.raw.shape[0])), speed.shape[1])
+        chosen = torch.topk(speed, usual, dim=1).indices
+        return _Rows(space, torch.zeros_like(self.raw).scatter(1, chosen, 1.0))
+
+
+def _joined(reader: Reader, count: int, each: int) -> Tensor:
+    """Edges of the added nodes, int64 [2, <= count * each]: the weakest answers, those of one second class together.
+
+    Where there are more edges than right answers, each answer gets another edge before any gets a third.
+    """
+    graph, y = reader.graph, reader.y
+    with torch.no_grad():
+        z = reader.outputs.read(reader.logits(graph.x))
+    margin = margins(z, y)
+    second = z.scatter(1, y.unsqueeze(1), float("-inf")).argmax(dim=1)
+    degree = torch.bincount(graph.edge_index[1], minlength=graph.num_nodes)[reader.items]
+    cost = margin * (degree + 1).to(margin.dtype).sqrt()
+    right = torch.nonzero(margin > 0).flatten()
+    ranked, left = right[torch.argsort(cost[right], stable=True)], count * each
+    rounds = []
+    while left > 0 and ranked.numel():
+        chosen = ranked[:left]
+        rounds.append(chosen[torch.argsort(second[chosen], stable=True)])
+        left -= chosen.numel()
+    if not rounds:
+        return torch.empty(2, 0, dtype=torch.int64)
+    ends = reader.items[torch.cat(rounds)]
+    distinct: Tensor = torch.unique(torch.stack([torch.arange(ends.numel()) // each, ends]), dim=1)
+    return distinct
