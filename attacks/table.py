@@ -10,6 +10,7 @@ EXTRACTION = "auditor.evaluate.extraction.harness:evaluate"
 ROBUSTNESS = "auditor.evaluate.robustness.harness:evaluate"
 BLACK_BOX = "auditor.evaluate.black_box.harness:evaluate"
 CERTIFICATE = "auditor.evaluate.certificate.harness:evaluate"
+POISONING = "auditor.evaluate.poisoning.harness:evaluate"
 SHIFT = "auditor.evaluate.shift.harness:evaluate"
 
 TABLE = Table(
@@ -200,7 +201,7 @@ TABLE = Table(
             Shown("robust_accuracy", as_value=True),
             touches=("edge-dependence", "graph-hygiene", "beats-constant", "ties"),
             tasks=("node", "graph"),
-            cost={"quick": 10, "standard": 40, "full": 200},
+            cost={"quick": 12, "standard": 45, "full": 220},
             tries=True,
             instead_of="GRAD_EDGE",
             taxon=taxonomy.EVASION,
@@ -214,11 +215,25 @@ TABLE = Table(
             Shown("certified_accuracy", "flips=1", as_value=True),
             touches=("edge-dependence", "graph-hygiene", "beats-constant", "ties"),
             tasks=("node", "graph"),
-            cost={"quick": 60, "standard": 100, "full": 600},
+            cost={"quick": 90, "standard": 160, "full": 750},
             profiles=("full",),
             deterministic=True,
             judges=False,
             taxon=taxonomy.EVASION,
+        ),
+        ProbeEntry(
+            "poisoning",
+            "robustness",
+            POISONING,
+            "trains the recipe anew on graphs with edges edited on purpose, or poisoned by a published attack",
+            ("robustness-poisoning",),
+            Shown("poisoned_accuracy", as_value=True),
+            touches=("edge-dependence", "graph-hygiene", "beats-constant", "gradient", "relaxation-gap", "ties"),
+            cost={"quick": 30, "standard": 40, "full": 60},
+            profiles=("full",),
+            tries=True,
+            may_lack=("GRAD_EDGE",),
+            taxon=taxonomy.POISONING,
         ),
         ProbeEntry(
             "strata",
@@ -404,6 +419,26 @@ TABLE = Table(
             "black-box",
             ("LABELS", "SPLIT"),
             access=("own-queries", "graph", "labels"),
+            role="control",
+        ),
+        Entry(
+            "poison-flips",
+            "attacks.robustness.active_set:ActiveSet",
+            "flips found on the target as it is (PRBCD on an active set), trained on",
+            "robustness",
+            "poisoning",
+            ("GRAD_EDGE", "SPLIT", "RETRAIN"),
+            access=("weights", "graph", "features", "labels"),
+            role="search",
+        ),
+        Entry(
+            "poison-random",
+            "attacks.robustness.random_flips:RandomFlips",
+            "as many random flips, trained on",
+            "robustness",
+            "poisoning",
+            ("SPLIT", "RETRAIN"),
+            access=("graph",),
             role="control",
         ),
         Entry(

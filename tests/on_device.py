@@ -33,6 +33,7 @@ CASES = {
     "graphmi:form=dense": ("gcn", ""),
     "structure-evasion": ("gcn", ""),
     "black-box:max_queries=60": ("gcn", ""),
+    "poisoning:cycles=1,losses=tanh,trainings=2": ("gcn", ""),
     "certificate:samples=300,choosing=100,draws=1": ("gcn", ""),
     "membership-threshold": ("gcn", ""),
     "membership-lira:references=3": ("gcn", ""),

@@ -31,7 +31,7 @@ CELLS: Final = {"ok": "ran", "skipped": "does not apply", "error": "broke off", 
 """How a test ended."""
 CHECKS: Final = {"pass": "passed", "warn": "warns", "fail": "failed", "not_checked": "not checked"}
 
-NO_TEST: Final = ("added nodes", "poisoned training")
+NO_TEST: Final = ("added nodes",)
 """What people ask of a model that this version has no test for."""
 
 ASKED: Final[Mapping[Question, str]] = {
@@ -94,6 +94,7 @@ _CONTROLS = {
     "counterfactual/degree": "a model trained on a rewired graph of equal degrees",
     "counterfactual/degree+class": "a model trained on a rewired graph of equal degrees and class mixing",
     "random": "random edits",
+    "poison-random": "as many random edits in training",
     "random-queries": "the best of as many random tries",
     "dice": "edits by a fixed rule",
     "edge-free": "the same recipe without edges",

@@ -85,7 +85,7 @@ def test_what_was_not_tested_is_listed_with_its_reason() -> None:
     assert "Membership does not apply: needs REFERENCES: none were given" in text
     assert "Features-evasion broke off: RuntimeError: mat1 and mat2 do not fit" in text
     assert "Injection broke off: no result after 600 s" in text
-    assert "Added nodes and poisoned training." in text
+    assert "Added nodes." in text
 
 
 def test_status_is_a_word_and_colour_only_where_asked() -> None:
