@@ -13,6 +13,7 @@ INJECTION = "auditor.evaluate.robustness.injection:evaluate"
 FEATURES = "auditor.evaluate.robustness.features:evaluate"
 BLACK_BOX = "auditor.evaluate.black_box.harness:evaluate"
 CERTIFICATE = "auditor.evaluate.certificate.harness:evaluate"
+POISONING = "auditor.evaluate.poisoning.harness:evaluate"
 SHIFT = "auditor.evaluate.shift.harness:evaluate"
 BENEFIT = "auditor.evaluate.shift.benefit:evaluate"
 HELD_OUT = "auditor.evaluate.shift.heldout:evaluate"
@@ -254,7 +255,7 @@ TABLE = Table(
             Shown("robust_accuracy", as_value=True),
             touches=("edge-dependence", "graph-hygiene", "beats-constant", "ties"),
             tasks=("node", "graph"),
-            cost={"quick": 10, "standard": 40, "full": 200},
+            cost={"quick": 12, "standard": 45, "full": 220},
             tries=True,
             instead_of="GRAD_EDGE",
             taxon=taxonomy.EVASION,
@@ -268,7 +269,7 @@ TABLE = Table(
             Shown("certified_accuracy", "flips=1", as_value=True),
             touches=("edge-dependence", "graph-hygiene", "beats-constant", "ties"),
             tasks=("node", "graph"),
-            cost={"quick": 60, "standard": 100, "full": 600},
+            cost={"quick": 90, "standard": 160, "full": 750},
             profiles=("full",),
             deterministic=True,
             judges=False,
@@ -286,6 +287,20 @@ TABLE = Table(
             profiles=("standard", "full"),
             tries=True,
             taxon=taxonomy.EVASION,
+        ),
+        ProbeEntry(
+            "poisoning",
+            "robustness",
+            POISONING,
+            "trains the recipe anew on graphs with edges edited on purpose, or poisoned by a published attack",
+            ("robustness-poisoning",),
+            Shown("poisoned_accuracy", as_value=True),
+            touches=("edge-dependence", "graph-hygiene", "beats-constant", "gradient", "relaxation-gap", "ties"),
+            cost={"quick": 30, "standard": 40, "full": 60},
+            profiles=("full",),
+            tries=True,
+            may_lack=("GRAD_EDGE",),
+            taxon=taxonomy.POISONING,
         ),
         ProbeEntry(
             "strata",
@@ -572,6 +587,16 @@ TABLE = Table(
             role="search",
         ),
         Entry(
+            "poison-flips",
+            "attacks.robustness.active_set:ActiveSet",
+            "flips found on the target as it is (PRBCD on an active set), trained on",
+            "robustness",
+            "poisoning",
+            ("GRAD_EDGE", "SPLIT", "RETRAIN"),
+            access=("weights", "graph", "features", "labels"),
+            role="search",
+        ),
+        Entry(
             "injection-random",
             "attacks.robustness.injection_random:InjectionRandom",
             "added nodes with random edges and the features of random nodes",
@@ -579,6 +604,16 @@ TABLE = Table(
             "injection",
             ("SPLIT", "BARE", "ANY_NODES"),
             access=("graph", "features"),
+            role="control",
+        ),
+        Entry(
+            "poison-random",
+            "attacks.robustness.random_flips:RandomFlips",
+            "as many random flips, trained on",
+            "robustness",
+            "poisoning",
+            ("SPLIT", "RETRAIN"),
+            access=("graph",),
             role="control",
         ),
         Entry(

@@ -94,5 +94,6 @@ ARTEFACT: Final = Taxon(("AML.T0024",), ("ML03",), (359,), "data reconstruction"
 ATTRIBUTE: Final = LINKS
 EXTRACTION: Final = Taxon(("AML.T0024.002",), ("ML05",), (), "model extraction", aisvs=(_OUTPUTS,))
 EVASION: Final = Taxon((_WHITE_BOX, "AML.T0015"), ("ML01",), (), "evasion", aisvs=("C11.1.3",))
+POISONING: Final = Taxon(("AML.T0020",), ("ML02",), (), "poisoning", aisvs=("C11.1.3",))
 CALIBRATION: Final = Taxon(aisvs=("C11.2.3",))
 GUARANTEE: Final = Taxon(aisvs=("C11.2.4",), tells_of_data=True)

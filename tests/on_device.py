@@ -42,6 +42,7 @@ CASES = {
     "local-evasion": ("gcn", ""),
     "feature-evasion": ("gcn", ""),
     "black-box:max_queries=60": ("gcn", ""),
+    "poisoning:cycles=1,losses=tanh,trainings=2": ("gcn", ""),
     "certificate:samples=300,choosing=100,draws=1": ("gcn", ""),
     "injection": ("gcn", ""),
     "membership-threshold": ("gcn", ""),

@@ -21,6 +21,7 @@ WORDS = {
     ("registry.py", "random"): "what kind of control a defence is (`reference`)",
     ("compare/decisions.py", "random"): "the same word, read from the registry line",
     ("taxonomy.py", "extraction"): "a likelihood of EDPB Opinion 28/2024: direct extraction from the model",
+    ("taxonomy.py", "poisoning"): "an attack class of NIST AI 100-2",
     ("data/splits.py", "random"): "a way to draw a split",
     ("document/audit.py", "strata"): "a kind of chart",
     ("evaluate/shift/strata.py", "strata"): "the same kind of chart",

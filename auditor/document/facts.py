@@ -281,6 +281,31 @@ class EditedData(Model):
     attempts: dict[str, float] = Field(default_factory=dict)
 
 
+class Poisoned(Model):
+    """Accuracy of a recipe trained anew on an edited graph, as a mean over trainings.
+
+    Attributes:
+        clean, poisoned: trained on the clean graph, and on the edited one.
+        random: trained on one with as many random edits; None where that control did not run.
+        fixed: what the target itself, not trained anew, keeps on the edited graph.
+        edits, budget: edits that were made, and how many were allowed.
+        trainings: of every arm, from the same seeds.
+        by_seed: accuracy of each poisoned training.
+        items: test items.
+    """
+
+    kind: Literal["poisoned"] = "poisoned"
+    clean: Estimate
+    poisoned: Estimate
+    random: Estimate | None
+    fixed: Number = None
+    edits: int
+    budget: int
+    trainings: int
+    by_seed: tuple[float, ...] = ()
+    items: int
+
+
 class BudgetCurve(Model):
     """What sums up a curve of accuracy against budget.
 
@@ -313,7 +338,7 @@ class Certified(Model):
         random: the vote after as many random edits; None where none were made.
         found: after the worst of all edits that were made; likewise.
         exact: whether every set of so many edits was made.
-        abstained: items on which the vote gives no answer.
+        abstained: items on which no class surely has the majority, so that nothing can be certified.
         items: how many items were asked about.
     """
 
@@ -617,6 +642,7 @@ Facts = Annotated[
     | EditedData
     | BudgetCurve
     | Certified
+    | Poisoned
     | Group
     | Confidence
     | Damage

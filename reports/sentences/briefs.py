@@ -21,6 +21,7 @@ from auditor.document.facts import (
     LinkList,
     LowFpr,
     MemberFacts,
+    Poisoned,
     Rival,
     Robust,
     Shipped,
@@ -335,6 +336,23 @@ def robust(result: Result, item: str) -> Figure:
         _fall(share, clean, attacked),
         f"{plural(item)} right after {edits}{compared}",
         f"{share(clean, item)} are right, {share.bare(attacked)} after {edits}{compared}",
+    )
+
+
+def poisoned(result: Result, item: str) -> Figure:
+    """Right answers of models trained on a clean graph and on an edited one, beside random edits."""
+    facts = result.facts
+    if not isinstance(facts, Poisoned):
+        return _beside(result, item)
+    own, clean = facts.poisoned.value, facts.clean.value
+    random = None if facts.random is None else facts.random.value
+    share = Shares.comparing(own, clean, random)
+    edits = f"{count(facts.edits, 'edit')} on purpose"
+    other = "" if random is None else f"; {share.bare(random)} with as many random ones"
+    return Figure(
+        _fall(share, clean, own),
+        f"{plural(item)} right when trained with {edits}{other}",
+        f"trained on the clean graph {share(clean, item)} are right, {share.bare(own)} with {edits}{other}",
     )
 
 

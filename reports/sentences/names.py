@@ -31,7 +31,7 @@ CELLS: Final = {"ok": "ran", "skipped": "does not apply", "error": "broke off", 
 """How a test ended."""
 CHECKS: Final = {"pass": "passed", "warn": "warns", "fail": "failed", "not_checked": "not checked"}
 
-NO_TEST: Final = ("poisoned training",)
+NO_TEST: Final = ("backdoors", "inference of group properties")
 """What people ask of a model that this version has no test for."""
 
 ASKED: Final[Mapping[Question, str]] = {
@@ -98,6 +98,7 @@ _CONTROLS = {
     "random": "random edits",
     "local-random": "random edits at the same nodes",
     "feature-random": "random edits of features",
+    "poison-random": "as many random edits in training",
     "random-queries": "the best of as many random tries",
     "injection-random": "nodes added at random",
     "dice": "edits by a fixed rule",

@@ -24,6 +24,7 @@ from auditor.document.facts import (
     LinkList,
     LowFpr,
     MemberFacts,
+    Poisoned,
     Rival,
     Robust,
     Shipped,
@@ -333,6 +334,20 @@ def edited(result: Result, item: str) -> str:
     return f"{right}, {', '.join(left)}"
 
 
+def poisoned(result: Result, item: str) -> str:
+    """Right answers of models trained on an edited graph, beside random edits and the clean graph."""
+    facts = result.facts
+    if not isinstance(facts, Poisoned):
+        return plain(result)
+    own, clean = facts.poisoned.value, facts.clean.value
+    random = None if facts.random is None else facts.random.value
+    share = Shares.comparing(own, clean, random)
+    text = f"trained on the clean graph it is right on {share(clean, item)}"
+    left = [f"on {share.bare(own)} with {count(facts.edits, 'edit')} on purpose in that graph"]
+    left += [] if random is None else [f"on {share.bare(random)} with as many random ones"]
+    return f"{text}, {', '.join(left)} (means of {count(facts.trainings, 'training')})"
+
+
 def certified(result: Result, item: str) -> str:
     """Answers of a vote that surely stand so many edits, beside the vote unedited, the model, and edits that were made.
 
@@ -346,7 +361,7 @@ def certified(result: Result, item: str) -> str:
     share = Shares.comparing(result.estimate.value, clean, target, random, found, n=facts.items)
     text = f"{voted(facts)} is right on {share(clean, item)}, the model itself on {share.bare(target)}"
     if facts.abstained:
-        text += f", and gives no answer about {digits(facts.abstained)}"
+        text += f"; on {digits(facts.abstained)} no class surely has the majority"
     if not facts.count:
         return text
     text += f"; after any {any_edits(facts)} it surely stays right on {share.bare(result.estimate.value)}"

@@ -298,6 +298,19 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         "Limit and log who may ask about edited graphs, and how often; harden the model.",
         brief=Brief(EDIT_ASKER, _EDITING, briefs.budget_label("Edges edited by asking"), briefs.robust, (_JOINT,)),
     ),
+    "robustness-poisoning": Template(
+        _said("whoever edits edges before the training can break more answers than chance"),
+        pictures.poisoned,
+        "Check where edges of training data come from before every training, and harden the recipe.",
+        items="training",
+        brief=Brief(
+            "whoever edits edges before the training",
+            "people you do not trust can edit the data that it is trained on",
+            briefs.budget_label("Trained on edited edges"),
+            briefs.poisoned,
+            (_JOINT,),
+        ),
+    ),
     "robustness-certificate": Template(
         _said("edits can change answers of a vote about which nothing is proven"),
         pictures.certified,

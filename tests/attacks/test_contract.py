@@ -69,6 +69,7 @@ FAST: dict[str, dict[str, str]] = {
     "graph-membership": {"references": "3", "replicates": "50"},
     "structure-evasion": {"cycles": "1", "losses": "tanh", "eps": "0.05", "local_cap": "0.5"},
     "black-box": {"max_queries": "60", "graphs": "10"},
+    "poisoning": {"cycles": "1", "losses": "tanh", "draws": "2", "trainings": "2"},
     "certificate": {"samples": "300", "choosing": "100", "draws": "1", "parts": "5", "graphs": "30"},
     "prototype-edit": {"budgets": "1", "draws": "2", "replicates": "50"},
     "cluster-jump": {"targets": "4", "edges": "2", "draws": "2", "replicates": "50"},

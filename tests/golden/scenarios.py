@@ -272,7 +272,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         (
             f"{TRAIN} --epochs 40 -o target",
             "run target -o run --profile quick --seeds 0 --only black-box:max_queries=100,"
-            f"{CERTIFICATE},samples=400,choosing=100 {QUIET}",
+            f"poisoning:cycles=1,losses=tanh,trainings=2,{CERTIFICATE},samples=400,choosing=100 {QUIET}",
             "train --data graphs.npz --arch gin --hidden 8 --layers 2 --epochs 30 --split size:10 -o many",
             "run many -o many-run --profile quick --seeds 0 --only black-box:max_queries=30,graphs=30,"
             f"{CERTIFICATE},parts=5 {QUIET}",

@@ -10,6 +10,7 @@ from auditor.taxonomy import EVASION
 # The ids in use, as MITRE ATLAS 5.6.0 and the OWASP ML Top 10 (2023 draft) publish them.
 ATLAS = {
     "AML.T0015",
+    "AML.T0020",
     "AML.T0024",
     "AML.T0024.000",
     "AML.T0024.001",
@@ -50,6 +51,8 @@ def test_every_attack_on_a_secret_or_on_answers_has_a_place(probe: registry.Prob
         ("privacy-attribute", ("AML.T0024.001", "ML03", "CWE-359")),
         ("privacy-extraction", ("AML.T0024.002", "ML05")),
         ("robustness-structure", ("AML.T0043.000", "AML.T0015", "ML01")),
+        ("robustness-black-box", ("AML.T0043.000", "AML.T0015", "ML01")),  # whoever asks alone crafts another way
+        ("robustness-poisoning", ("AML.T0020", "ML02")),
         ("prototype-edit", ("AML.T0043.000", "AML.T0015", "ML01")),
         ("prototype-membership", ("AML.T0024.000", "ML04", "CWE-359")),
         ("joint-small-prototype", ("AML.T0024", "ML03", "CWE-359")),
@@ -71,6 +74,7 @@ def test_ids_of_findings(finding: str, ids: tuple[str, ...]) -> None:
     [
         (("weights", "graph"), "AML.T0043.000"),
         (("posteriors", "graph"), "AML.T0043.001"),
+        (("own-queries", "graph", "labels"), "AML.T0043.001"),
         (("weights", "posteriors"), "AML.T0043.000"),
         (("graph",), "AML.T0043.000"),
     ],

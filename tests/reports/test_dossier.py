@@ -171,10 +171,10 @@ def test_terms_without_a_claim_say_so() -> None:
 
 def test_what_no_test_speaks_to_is_not_tested() -> None:
     others = parts(visible("clean"))[1]
-    for piece in ("AML.T0020 Poison Training Data", "Not run: structure-evasion"):
-        assert piece in others
+    assert "Not run: structure-evasion" in others
     assert "Not run: graphmi" not in others
-    assert "AML.T0024.002 Extract AI Model" not in others  # there is a test of it, which was not asked for
+    for technique in ("AML.T0024.002 Extract AI Model", "AML.T0020 Poison Training Data"):
+        assert technique not in others  # there is a test of it, which was not asked for
 
 
 @pytest.mark.parametrize("audit", ["realistic", "hostile", "hostile comparison"])

@@ -42,6 +42,7 @@ from auditor.document.facts import (
     LinkFacts,
     LowFpr,
     MemberFacts,
+    Poisoned,
     RepairedNode,
     RepairFacts,
     RepairRun,
@@ -73,6 +74,7 @@ IDS = Metric("training_ids", "count", "higher", "artifact")
 PERMUTED = Metric("permuted_dependence_above_half", "ratio", "higher", "artifact")
 CLEAN = Metric("clean_accuracy", "share", "lower", "defense-cost")
 CERTIFIED = Metric("certified_accuracy", "share", "lower")
+RETRAINED = Metric("poisoned_accuracy", "share", "lower", "robustness")
 VOTED = Metric("vote_accuracy", "share", "lower")
 BALANCED = Metric("balanced_accuracy", "share", "lower", "harm")
 POISONED = Metric("poisoned_accuracy", "share", "lower", "defense-cost")
@@ -182,6 +184,19 @@ def _certified(votes: Literal["parts", "noise"], count: int, **more: Any) -> Cer
         "items": 100,
     }
     return Certified(**{**given, **more})
+
+
+def _poisoned(accuracy: float) -> Poisoned:
+    return Poisoned(
+        clean=around(0.815, 0.01),
+        poisoned=around(accuracy, 0.02),
+        random=around(0.79, 0.02),
+        fixed=0.58,
+        edits=263,
+        budget=263,
+        trainings=5,
+        items=1000,
+    )
 
 
 HEADROOM = Metric("headroom", "errors", "higher", "ranking")
@@ -319,6 +334,16 @@ CASES: dict[str, tuple[Case, ...]] = {
             0.712,
             ("random-queries", 0.79),
             (asked_about(robust(0.712, 0.79)), asked_about(robust(0.791, 0.79))),
+            subset="eps=0.05",
+        ),
+    ),
+    "robustness-poisoning": (
+        Case(
+            RETRAINED,
+            0.612,
+            ("poison-random", 0.79),
+            (_poisoned(0.612), _poisoned(0.789)),
+            n=5,
             subset="eps=0.05",
         ),
     ),

@@ -61,7 +61,8 @@ class Settings:
 
     @model_validator(mode="after")
     def _budgets_can_be_read(self) -> Self:
-        parse_eps(self.eps, "edges")  # before any cell: a usage error
+        if not parse_eps(self.eps, "edges"):  # before any cell: a usage error
+            raise ValueError(f"eps={'/'.join(self.eps)} edits nothing; write eps=0.05")
         return self
 
 

@@ -89,15 +89,15 @@ def add_votes(votes: Ints, classes: Ints) -> None:
 
 
 def winners(votes: Ints) -> Ints:
-    """The class with most votes, the smallest of equals, int64 [n]."""
-    found: Ints = votes.argmax(axis=1)
+    """The class with most votes, the smallest of equals, −1 without any vote, int64 [n]."""
+    found: Ints = np.where(votes.sum(axis=1) > 0, votes.argmax(axis=1), -1)
     return found
 
 
 def radius(votes: Ints) -> Ints:
     """How many votes may change, one an edit, so that the winner surely stays, int64 [n]."""
     rows = np.arange(len(votes))
-    own = winners(votes)
+    own = votes.argmax(axis=1)
     beaten = votes + (np.arange(votes.shape[1])[None, :] < own[:, None])
     beaten[rows, own] = -1
     safe: Ints = np.maximum((votes[rows, own] - beaten.max(axis=1)) // 2, 0)

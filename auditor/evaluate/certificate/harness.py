@@ -18,6 +18,7 @@ from auditor.evaluate.certificate.settings import Settings as Settings
 from auditor.parameters import build
 from auditor.probe import Cell, CellResult
 from auditor.registry import LACKING, Profile
+from auditor.statistics.intervals import wilson
 from auditor.targets.target import Capability
 
 GRAPHS: dict[Profile, int] = {"quick": 40, "standard": 100, "full": 10**9}
@@ -44,12 +45,20 @@ def evaluate(cell: Cell) -> CellResult:
             proof = nodes.prove(cell, settings, items)
     finding = cell.probe.findings[0]
     n = proof.items.numel()
+    y = target.graph.y[proof.items]
+    constant, (lo, _hi) = target.task.constant_quality(y), wilson(float(proof.right.sum()), n)
+    worth = check(
+        "vote-beats-constant",
+        "strength",
+        lo > constant,
+        f"the vote is right on {proof.right.mean():.1%}, at least {lo:.1%}; the commonest class is {constant:.1%}",
+    )
     few = check("underpowered", "strength", n >= FEW, f"{n} targets; at least {FEW} are needed")
     return CellResult(
         access=ACCESS,
         measured=numbers(proof, finding, cell.rng("bootstrap")),
         series=(series(proof, f"{cell.probe.id}-edits"),),
-        validity=(*proof.rows, few),
+        validity=(*proof.rows, worth, few),
         params={"targets": n, "abstained": proof.abstained, **proof.params},
     )
 

@@ -52,10 +52,10 @@ class Proof:
         model: what votes: `parts` of the edges, or copies with `noise`.
         voters: how many answers make a vote.
         items: ids, int64 [n].
-        right: items that the vote gets right, bool [n]; one that abstains does not.
+        right: items that the vote gets right, bool [n].
         target: items that the model itself gets right.
         levels: fewest edits first.
-        abstained: items of which no class has surely most votes.
+        abstained: items on which no class surely has more than half of all copies.
         rows: checks.
         params: plain values.
     """

@@ -250,7 +250,9 @@ def test_it_is_skipped_where_nobody_may_ask_or_there_are_no_edges() -> None:
         evaluate(cell(replace(target, graph=target.graph.keeping(torch.empty(0, dtype=torch.int64)))))
 
 
-@pytest.mark.parametrize("given", [{"eps": "2"}, {"eps": "0.1/0.1"}, {"eps": "x"}, {"max_queries": "-1"}, {"no": "1"}])
+@pytest.mark.parametrize(
+    "given", [{"eps": "2"}, {"eps": "0"}, {"eps": "0.1/0.1"}, {"eps": "x"}, {"max_queries": "-1"}, {"no": "1"}]
+)
 def test_parameters_that_cannot_be_used_are_refused(given: dict[str, str]) -> None:
     with pytest.raises(ConfigError):
         build(Settings, given, owner="black-box")

@@ -87,7 +87,7 @@ def beaten(votes: np.ndarray, own: int, changes: int) -> bool:
 
 
 def test_equal_votes_go_to_the_smaller_class() -> None:
-    assert winners(np.array([[2, 2], [0, 0], [1, 2]])).tolist() == [0, 0, 1]
+    assert winners(np.array([[2, 2], [0, 0], [1, 2]])).tolist() == [0, -1, 1]
     assert radius(np.array([[2, 2], [0, 0], [1, 2], [2, 1], [3, 0], [0, 4]])).tolist() == [0, 0, 0, 0, 1, 1]
 
 

@@ -20,7 +20,7 @@ from auditor.evaluate.certificate.smoothing import Noise
 from auditor.parameters import build
 from auditor.targets.target import Capability
 from tests.evaluate.certificate.cells import certified, number, row
-from tests.toys import ALL, sbm_graph, small_graphs, toy_target
+from tests.toys import ALL, MLP, sbm_graph, small_graphs, toy_target
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +80,13 @@ def test_a_model_without_edges_is_certified_wherever_it_is_right() -> None:
     assert result.measured[0].estimate.value == float(target.accuracy())
 
 
+def test_a_vote_that_is_no_better_than_a_constant_says_so(on_nodes) -> None:
+    assert row(on_nodes, "vote-beats-constant").status == "pass"
+    constant = certified(replace(toy_target(graph=sbm_graph(60)), model=MLP(24, 4, 3)))
+    assert row(constant, "vote-beats-constant").status == "fail"
+    assert number(constant, "flips=1").estimate.value <= constant.measured[0].estimate.value
+
+
 def test_the_same_seed_gives_the_same_result_and_the_target_is_untouched(on_nodes) -> None:
     target = toy_target(graph=sbm_graph(60))
     before, state = target.graph.digest(), torch.get_rng_state()
@@ -97,6 +104,7 @@ def test_noisy_copies_prove_something_and_redraw_alike(on_nodes) -> None:
     one, five = (number(on_nodes, f"deletions={k}").estimate.value for k in (1, 5))
     assert on_nodes.measured[0].estimate.value >= one >= five
     assert one > 0.1
+    assert on_nodes.params["abstained"] < on_nodes.params["targets"]
 
 
 class Drawn(nn.Module):

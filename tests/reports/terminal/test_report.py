@@ -96,7 +96,7 @@ def test_what_was_not_tested_is_listed_with_its_reason() -> None:
     assert "Membership does not apply: needs REFERENCES: none were given" in text
     assert "Features-evasion broke off: RuntimeError: mat1 and mat2 do not fit" in text
     assert "Injection broke off: no result after 600 s" in text
-    assert "Poisoned training." in text
+    assert "Backdoors and inference of group properties." in text
 
 
 def test_status_is_a_word_and_colour_only_where_asked() -> None:

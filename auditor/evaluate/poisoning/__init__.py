@@ -1,0 +1,1 @@
+"""Robustness of training: what a recipe learns on an edited graph."""
