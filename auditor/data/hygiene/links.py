@@ -44,10 +44,18 @@ def link_parts(parts: Mapping[str, Part], name: str) -> dict[str, LinkPart]:
     """
     made: dict[str, LinkPart] = {}
     for word, part in parts.items():
-        messages = {r: _ids(held, "edge_index", r, part, name) for r, held in part.edges.items()}
+        messages = {r: _ids(_with_arcs(held), "edge_index", r, part, name) for r, held in part.edges.items()}
         pairs = {r: _pairs(held, r, part, name) for r, held in part.edges.items() if "edge_label_index" in held}
         made[word or "test"] = LinkPart({r: arcs for r, arcs in messages.items() if arcs.numel()}, pairs)
     return made
+
+
+def _with_arcs(held: Fields) -> Fields:
+    """The fields with edge_index, taken from a transposed adjacency where that is what is kept."""
+    if "edge_index" in held or "adj_t" not in held:
+        return held
+    arcs: Tensor = held["adj_t"].to_sparse_coo().coalesce().indices()  # type: ignore[no-untyped-call]
+    return {**held, "edge_index": arcs.flip(0)}
 
 
 def _ids(held: Fields, key: str, relation: Relation, part: Part, name: str) -> Tensor:
@@ -280,7 +288,8 @@ def _repeated(arcs: Arcs, relation: Relation, pairs: Pairs, about: str) -> Split
         again = _later(keys)
         loops = (ids[0] == ids[1]) & loop
         found += _listed(ids, again | loops)
-        told.append(f"{int(again.sum()):,} of {counted(len(keys), what)} come again and {int(loops.sum()):,} are loops")
+        repeats = counted(int(again.sum()), "repeat"), counted(int(loops.sum()), "loop")
+        told.append(f"{' and '.join(repeats)} among {counted(len(keys), what)}")
     evidence = "; ".join(told) + (f": {named(found)}" if found else "")
     total = pairs.positive.shape[1] + pairs.negative.shape[1]
     fix = "Coalesce the edges and leave out self-loops before the split: a pair that comes twice counts twice."

@@ -106,7 +106,8 @@ def _of_object(content: Any, name: str, opened: Opened) -> Stored | None:
     if isinstance(content, list | tuple) and len(content) in (2, 3):
         parts = [_part(opened(each), name) for each in content]
         made = [part for part in parts if part is not None]
-        if len(made) == len(parts) and all(part.has_pairs or part.events for part in made):
+        of_pairs, of_events = [part.has_pairs for part in made], [bool(part.events) for part in made]
+        if len(made) == len(parts) and (all(of_events) or (of_pairs[-1] and not any(of_events))):
             words = ("train", "val", "test") if len(made) == 3 else ("train", "test")
             return Stored(name, dict(zip(words, made, strict=True)))
         return None
@@ -197,7 +198,7 @@ def _part(one: tuple[str, Any], name: str) -> Part | None:
     if kind == _STREAM or (kind == _DATA and set(_EVENTS) <= set(fields) and "edge_index" not in fields):
         return Part(events=_tensors(fields, name))
     if kind == _DATA:
-        held = _tensors(fields, name) if _PAIRS in fields else {}
+        held = _tensors(fields, name) if {_PAIRS, "edge_index", "adj_t"} & set(fields) else {}
         return Part({ONE[0]: held}, {ONE: held} if held else {})
     return None
 
