@@ -16,6 +16,7 @@ CERTIFICATE = "auditor.evaluate.certificate.harness:evaluate"
 POISONING = "auditor.evaluate.poisoning.harness:evaluate"
 SHIFT = "auditor.evaluate.shift.harness:evaluate"
 BENEFIT = "auditor.evaluate.shift.benefit:evaluate"
+OOD = "auditor.evaluate.shift.unlike:evaluate"
 HELD_OUT = "auditor.evaluate.shift.heldout:evaluate"
 
 TABLE = Table(
@@ -328,6 +329,18 @@ TABLE = Table(
             cost={"quick": 5, "standard": 20, "full": 20},
         ),
         ProbeEntry(
+            "ood-detection",
+            "shift",
+            OOD,
+            "whether the model's scores tell data with other edges or other features from its own",
+            ("shift-ood-unnoticed",),
+            Shown("msp_auroc", as_value=True),
+            touches=("beats-constant", "output-kind", "ties"),
+            tasks=("node", "graph"),
+            cost={"quick": 5, "standard": 20, "full": 20},
+            profiles=("standard", "full"),
+        ),
+        ProbeEntry(
             "graph-benefit",
             "shift",
             BENEFIT,
@@ -632,6 +645,14 @@ TABLE = Table(
             "edge-drop, edge-add, feature-mask, feature-noise, node-drop, crop",
             "shift",
             needs=("LABELS", "SPLIT"),
+            access=("graph", "features"),
+        ),
+        Entry(
+            "ood-detection",
+            "attacks.shift.ood_detection:OodDetection",
+            "block models, rewired and random edges, interpolated and permuted features",
+            "shift",
+            needs=("PROBS", "SPLIT"),
             access=("graph", "features"),
         ),
     ),

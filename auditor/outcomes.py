@@ -137,6 +137,8 @@ class ShiftedSet:
         graph: edited data; None for the target's own graph.
         node_ids: original id of each node of `graph`, int64 [N']; None when unchanged.
         labels: `kept` (accuracy reported), `doubtful` (never gated), `undefined` (detection only).
+        keeps: what an edit of edges leaves as it was: the `degrees` of every node, or the number of `edges` of every
+            graph; re-measured by the evaluation. Empty for neither.
         mildest: whether this is the kind's own mildest severity, the one that may be judged.
         leaves_domain: whether features became ones that real data could not hold.
         claimed_rate: share of edges, entries or nodes really edited; re-measured by the evaluation.
@@ -151,6 +153,7 @@ class ShiftedSet:
     graph: Graph | None = None
     node_ids: Tensor | None = None
     labels: Labels = "kept"
+    keeps: Literal["", "degrees", "edges"] = ""
     mildest: bool = False
     leaves_domain: bool = False
     claimed_rate: float | None = None

@@ -25,6 +25,8 @@ CASES = {
     "strata": ("gcn", ""),
     "corruption": ("gcn", ""),
     "graph-benefit": ("gcn", ""),
+    "ood-detection:draws=1": ("gcn", ""),
+    "ood-detection:draws=1 of graphs": ("graph-gin", ""),
     "heldout-domain:column=source": ("marked-gcn", ""),
     "posterior-similarity": ("gcn", ""),
     "embedding-similarity": ("gcn", ""),

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from attacks.shift.edit import Edit
 from auditor.data.graph import Graph
+from auditor.evaluate.links.rewiring import with_pairs
 
 Ints = NDArray[np.int64]
 
@@ -47,6 +48,50 @@ def add_edges(graph: Graph, rate: float, rng: np.random.Generator) -> Edit:
     edited = graph.with_edges(torch.cat([graph.edge_index, arcs], dim=1), weight)
     missing = int(quota.sum()) - len(new)
     return Edit(edited, claimed_rate=_share(len(new), len(keys)), notes={"missing": missing} if missing else {})
+
+
+def redraw_edges(graph: Graph, rng: np.random.Generator) -> Graph:
+    """As many edges in each graph, uniform over its pairs; loops stay, weights are dealt anew."""
+    none = np.empty(0, dtype=np.int64)
+    new = _draw_non_edges(graph, none, _quota(graph, _edge_keys(graph), 1.0), rng)
+    pairs = np.stack([new // graph.num_nodes, new % graph.num_nodes])
+    return with_pairs(graph, pairs, directed=not graph.is_undirected, rng=rng)
+
+
+def block_edges(graph: Graph, blocks: int, rng: np.random.Generator, *, matched: bool) -> Graph:
+    """Edges of a stochastic block model with blocks of equal size that no class has anything to do with.
+
+    With d the density, pairs inside a block are edges with probability 1.5 d and others with .5 d; `matched` divides
+    both by .5 + 1 / blocks, so that as many edges are expected as there were.
+
+    Source: Wu et al., "Energy-based out-of-distribution detection for graph neural networks" (GNNSafe), ICLR 2023.
+    """
+    n, directed = graph.num_nodes, not graph.is_undirected
+    pairs = n * (n - 1) // (1 if directed else 2)
+    density = count_edges(graph) / max(pairs, 1) / ((0.5 + 1 / blocks) if matched else 1.0)
+    block = rng.permutation(n) % blocks
+    sizes = np.bincount(block, minlength=blocks)
+    inside = int((sizes * (sizes - 1)).sum()) // (1 if directed else 2)
+    wanted = rng.binomial(inside, min(1.5 * density, 1.0)), rng.binomial(pairs - inside, min(0.5 * density, 1.0))
+    members = np.argsort(block, kind="stable")
+    starts = np.cumsum(sizes) - sizes
+    found = np.empty(0, dtype=np.int64)
+    for count, same in zip(wanted, (True, False), strict=True):
+        part = np.empty(0, dtype=np.int64)
+        while len(part) < count:
+            u = rng.integers(0, n, 2 * (count - len(part)) + 16)
+            if same:
+                v = members[starts[block[u]] + rng.integers(0, sizes[block[u]])]
+                u, v = u[u != v], v[u != v]
+            else:
+                v = rng.integers(0, n, len(u))
+                u, v = u[block[u] != block[v]], v[block[u] != block[v]]
+            keys = u * n + v if directed else np.minimum(u, v) * n + np.maximum(u, v)
+            fresh = np.setdiff1d(keys, part)
+            part = np.concatenate([part, rng.permutation(fresh)[: count - len(part)]])
+        found = np.concatenate([found, part])
+    found = np.sort(found)
+    return with_pairs(graph, np.stack([found // n, found % n]), directed=directed, rng=rng)
 
 
 def count_edges(graph: Graph) -> int:

@@ -40,6 +40,24 @@ def add_noise(graph: Graph, scale: float, rng: np.random.Generator, *, sigma: Te
     return Edit(replace(graph, x=graph.x + noise), leaves_domain=is_binary(graph.x), notes=notes)
 
 
+def interpolate_features(graph: Graph, rng: np.random.Generator) -> Tensor:
+    """A mix u · x_i + (1 − u) · x_j for every node, i and j uniform nodes and u uniform in [0, 1), [N, F].
+
+    Source: Wu et al., "Energy-based out-of-distribution detection for graph neural networks" (GNNSafe), ICLR 2023.
+    """
+    n = graph.num_nodes
+    one, two = (torch.from_numpy(rng.integers(0, n, n)) for _ in range(2))
+    share = torch.from_numpy(rng.random(n, dtype=np.float32)).unsqueeze(1)
+    return share * graph.x[one] + (1 - share) * graph.x[two]
+
+
+def permute_features(graph: Graph, rng: np.random.Generator) -> Tensor:
+    """The rows of x on other nodes, of many graphs inside each, [N, F]."""
+    batch = np.zeros(graph.num_nodes, dtype=np.int64) if graph.batch is None else graph.batch.numpy()
+    order = np.lexsort((rng.random(graph.num_nodes), batch))
+    return graph.x[torch.from_numpy(order)]
+
+
 def noise_sigma(graph: Graph, train_nodes: Tensor) -> Tensor:
     """Unit of the noise: mean |non-zero entry| when fewer than half the entries are so, else per-feature train sd.
 

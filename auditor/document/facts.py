@@ -502,6 +502,33 @@ class Detection(Model):
     auroc: dict[str, float] = Field(default_factory=dict)
 
 
+class Unlike(Model):
+    """Whether a score tells made-up data from test items.
+
+    Attributes:
+        made: how the data was made (`rewired`).
+        detector: the score (`msp`).
+        draws: random draws.
+        isolated: what propagation does to a node without neighbours: `keep` or `decay`.
+        inputs: AUROC that the best statistic of the inputs reaches, without the model.
+        statistic: which one.
+        aupr, aupr_chance, fpr95: further measures of the same score.
+        auroc: of every score.
+    """
+
+    kind: Literal["unlike"] = "unlike"
+    made: str
+    detector: str
+    draws: int
+    isolated: str
+    inputs: float
+    statistic: str
+    aupr: Number = None
+    aupr_chance: Number = None
+    fpr95: Number = None
+    auroc: dict[str, float] = Field(default_factory=dict)
+
+
 class Shipped(Model):
     """Something that lies in the file itself: a fact without an interval.
 
@@ -649,6 +676,7 @@ Facts = Annotated[
     | Worth
     | Domain
     | Detection
+    | Unlike
     | Shipped
     | Decorrelation
     | Named

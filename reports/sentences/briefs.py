@@ -26,6 +26,7 @@ from auditor.document.facts import (
     Robust,
     Shipped,
     SingleNodes,
+    Unlike,
     Worth,
 )
 from reports.sentences import names
@@ -607,6 +608,25 @@ def detection(result: Result, item: str) -> Figure:
         f"times the {one} one is the less sure, {chance}; {fall}",
         f"{fall}; the {one} one is the less sure {pairs} times, {chance}",
     )
+
+
+def unlike(result: Result, item: str) -> Figure:
+    """How often an item of made-up data is told from a test item."""
+    facts = result.facts
+    if not isinstance(facts, Unlike):
+        return _beside(result, item)
+    told = Shares.comparing(result.estimate.value, facts.inputs)
+    times = f"{told.bare(result.estimate.value)} of {digits(told.of)}"
+    what = f"{plural(item)} with {names.made(facts.made)} are told from test {plural(item)}"
+    beside = f"by chance {told.bare(0.5)}, by their inputs {told.bare(facts.inputs)}"
+    return Figure(times, f"times {what}; {beside}", f"{what} {times} times; {beside}")
+
+
+def unlike_label(result: Result, item: str) -> str:
+    """`Random edges of equal degrees`."""
+    facts = result.facts
+    text = names.made(facts.made) if isinstance(facts, Unlike) else _label(result, item)
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def detection_label(result: Result, item: str) -> str:

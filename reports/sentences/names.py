@@ -107,6 +107,7 @@ _CONTROLS = {
     "features-alone": "boosted trees on features alone",
     "edges of test items in training": "with those edges seen",
     "test items": "the other test items",
+    "input-statistics": "the best statistic of the inputs",
     "commonest training class": "always naming the commonest class of the training",
     "constant": "always naming the commonest class",
 }
@@ -117,7 +118,23 @@ _DAMAGES = {
     "crop": "graphs cropped to {} of their nodes",
     "domain": "the held-out domain “{}”",
 }
-_DETECTORS = {"msp": "Confidence", "max_logit": "Largest logit", "energy": "Energy", "energy_prop": "Propagated energy"}
+_DETECTORS = {
+    "msp": "Confidence",
+    "max_logit": "Largest logit",
+    "energy": "Energy",
+    "energy_prop": "Propagated energy",
+    "prop_by_kind": "Energy along edges of one kind",
+    "mahalanobis": "Distance to class means",
+    "knn": "Distance to training items",
+}
+_MADE = {
+    "sbm": "edges in random blocks",
+    "sbm-matched": "as many edges in random blocks",
+    "feature-interpolation": "features mixed from two nodes",
+    "feature-permutation": "features of other nodes",
+    "rewired": "random edges of equal degrees",
+    "er": "as many random edges",
+}
 _COLUMNS = {
     ("utility", "clean_accuracy"): "right today",
     ("utility", "balanced_accuracy"): "class mean",
@@ -131,6 +148,7 @@ _COLUMNS = {
     ("shift", "accuracy"): "mild damage",
     ("shift", "accuracy_with_graph"): "worth of the graph",
     ("shift", "heldout_quality"): "held-out data",
+    ("shift", "msp_auroc"): "made-up data noticed",
 }
 """What a column of a comparison asks, by family and metric."""
 _BUDGETS = {"eps": "{} edges", "ones": "{} feature bits", "nodes": "{} nodes"}
@@ -225,6 +243,11 @@ def damage(kind: str, severity: str) -> str:
         )
     form = _DAMAGES.get(kind)
     return f"{kind.replace('-', ' ')} {severity}" if form is None else form.format(_portion(severity))
+
+
+def made(kind: str) -> str:
+    """Data that was made up, by how: `random edges of equal degrees` for `rewired`."""
+    return _MADE.get(kind, kind.replace("-", " "))
 
 
 def detector(name: str) -> str:

@@ -29,6 +29,7 @@ from auditor.document.facts import (
     Robust,
     Shipped,
     SingleNodes,
+    Unlike,
     Worth,
 )
 from reports.sentences import names
@@ -556,6 +557,24 @@ def detection(result: Result, item: str) -> str:
         return f"{fall}; the held-out one is the less sure in {pairs}"
     fall = f"{right(clean, item)} are right before, {right.bare(shifted)} with {what}"
     return f"{fall}; the damaged one is the less sure in {pairs}"
+
+
+def unlike(result: Result, item: str) -> str:
+    """How often an item of made-up data is told from a test item, by the model and by its inputs alone."""
+    facts = result.facts
+    if not isinstance(facts, Unlike):
+        return plain(result)
+    told = Shares.comparing(result.estimate.value, facts.inputs)
+    score = "" if facts.detector == "msp" else f" by {names.detector(facts.detector.replace('-', '_')).lower()}"
+    return (
+        f"{_one(item)} with {names.made(facts.made)} is less like what the model knows{score} than a test {item} in "
+        f"{told.bare(result.estimate.value)} of {digits(told.of)} pairs, by chance {told.bare(0.5)}; its inputs alone "
+        f"tell it in {told.bare(facts.inputs)}"
+    )
+
+
+def _one(item: str) -> str:
+    return f"a{'n' if item[:1] in 'aeiou' else ''} {item}"
 
 
 def non_finite(result: Result, item: str) -> str:

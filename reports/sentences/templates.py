@@ -404,6 +404,16 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         "Watch the inputs, not the confidence.",
         brief=_UNNOTICED,
     ),
+    "shift-ood-unnoticed": Template(
+        _said("the model is surer of data that is unlike its own"),
+        pictures.unlike,
+        "Watch the inputs, or use a score that tells them; the others are in the tables.",
+        brief=Brief(
+            exposure="data may come that is unlike its own and confidence is the alarm",
+            label=briefs.unlike_label,
+            figure=briefs.unlike,
+        ),
+    ),
     "shift-inverted-confidence": Template(
         _said("the model gets surer as it fails"),
         pictures.detection,

@@ -76,6 +76,7 @@ FAST: dict[str, dict[str, str]] = {
     "corruption": {"kinds": "edge-drop", "draws": "2"},
     "graph-benefit": {"replicates": "50"},
     "heldout-domain": {"column": "source"},
+    "ood-detection": {"draws": "1"},
 }
 BUDGETS = (5, 18)
 

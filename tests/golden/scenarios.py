@@ -180,7 +180,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "shift": Scenario(
         (
             f"{TRAIN} --epochs 40 -o target",
-            f"run target -o run --profile standard --seeds 0,1 --only graph-benefit:replicates=200 {QUIET}",
+            f"run target -o run --profile standard --seeds 0,1 --only graph-benefit:replicates=200,"
+            f"ood-detection:draws=1 {QUIET}",
         ),
         audits=("run",),
         files=(nodes,),

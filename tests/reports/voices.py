@@ -50,6 +50,7 @@ from auditor.document.facts import (
     Robust,
     Shipped,
     SingleNodes,
+    Unlike,
     Worth,
 )
 from reports.sentences import claim, comparison, repair, verdict
@@ -162,6 +163,10 @@ def _domain(outside: float, left: float, *, by: Literal["graph", "size"] = "grap
         constant=0.743,
         prior_distance=0.36,
     )
+
+
+def _unlike(made: str = "rewired", detector: str = "msp") -> Unlike:
+    return Unlike(made=made, detector=detector, draws=3, isolated="keep", inputs=0.61, statistic="degree")
 
 
 def _group(groups: int = 15) -> Group:
@@ -459,6 +464,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     "shift-silent-failure": (
         Case(samples.AUROC, 0.38, ("chance", 0.5), (_detection(0.61), _detection(0.61)), subset="edge-drop=0.5"),
     ),
+    "shift-ood-unnoticed": (Case(samples.AUROC, 0.38, ("chance", 0.5), (_unlike(), _unlike()), subset="rewired"),),
     "shift-inverted-confidence": (
         Case(INVERSION, 0.38, ("chance", 0.5), (_detection(0.61), _detection(0.61)), subset="edge-drop=0.5"),
     ),
@@ -676,6 +682,14 @@ def variants() -> Iterator[tuple[str, Result]]:
     apart = result("shift-silent-failure", CASES["shift-silent-failure"][0], "over")
     moved = _detection(0.61).model_copy(update={"paired": False, "damage": "domain", "severity": "twitch_ru"})
     yield "detection · other items", _with(apart, facts=moved)
+    for made in ("sbm", "sbm-matched", "feature-interpolation", "feature-permutation", "er", "sensor-drift"):
+        yield (
+            f"unlike · {made}",
+            _with(
+                result("shift-ood-unnoticed", CASES["shift-ood-unnoticed"][0], "over"),
+                facts=_unlike(made, "energy-prop"),
+            ),
+        )
     useless = result("graph-no-benefit", CASES["graph-no-benefit"][0], "not found")
     trees = Control(name="features-alone", estimate=around(0.581, 0.02), contrast=around(0.234, 0.03))
     for name, facts in {

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from auditor import registry
@@ -14,7 +16,7 @@ from auditor.registry import Entry, ProbeEntry, Profile, Shown
 from auditor.runner.plan import ProbeRequest, build_attacks, choose_probes, plan, usable_attacks
 from auditor.targets.target import Capability
 from auditor.view import SideKnowledge
-from tests.toys import toy_target
+from tests.toys import sbm_graph, toy_target
 
 PUBLIC = SideKnowledge()
 
@@ -198,3 +200,24 @@ def test_probe_of_another_defence_s_artefact_is_left_out_unless_named() -> None:
 
     assert "partition-leak" not in planned()
     assert planned("partition-leak") == ["partition-leak"]
+
+
+def test_parameters_that_do_not_fit_the_target_are_refused_before_anything_runs() -> None:
+    with pytest.raises(ConfigError, match="nodes of toy-sbm have no field of that name"):
+        plan(toy_target(), choose_probes(only="heldout-domain:column=age"), seeds=(0,), profile="quick", side=PUBLIC)
+
+
+def test_a_file_with_another_content_is_another_cell(tmp_path: Path) -> None:
+    file = tmp_path / "elsewhere.npz"
+    graph = sbm_graph(200, seed=3)
+    np.savez(file, x=graph.x, edge_index=graph.edge_index, y=graph.y)
+    target = toy_target()
+
+    def key() -> str:
+        requests = choose_probes(only=f"heldout-domain:domain={file}")
+        return plan(target, requests, seeds=(0,), profile="quick", side=PUBLIC)[0].key
+
+    before = key()
+    assert key() == before
+    np.savez(file, x=1 - graph.x, edge_index=graph.edge_index, y=graph.y)
+    assert key() != before

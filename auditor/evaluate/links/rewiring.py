@@ -45,15 +45,19 @@ def rewired_graph(graph: Graph, *, rng: np.random.Generator) -> tuple[Graph, Rew
     keys = (graph.arc_keys(include_loops=False) if directed else graph.pair_keys()).numpy()
     inside = None if graph.batch is None else graph.batch.numpy()
     made = rewire(np.stack([keys // n, keys % n]), n, rng=rng, classes=inside, directed=directed)
-    arcs = made.pairs if directed else np.concatenate([made.pairs, made.pairs[::-1]], axis=1)
-    loops = graph.edge_index[:, graph.edge_index[0] == graph.edge_index[1]]
+    return with_pairs(graph, made.pairs, directed=directed, rng=rng), made
+
+
+def with_pairs(graph: Graph, pairs: Ints, *, directed: bool, rng: np.random.Generator) -> Graph:
+    """The same nodes and loops with other edges, int64 [2, M] (arcs of a directed graph); weights are dealt anew."""
+    arcs = torch.from_numpy(pairs if directed else np.concatenate([pairs, pairs[::-1]], axis=1))
+    is_loop = graph.edge_index[0] == graph.edge_index[1]
     weight = None
     if graph.edge_weight is not None:
-        held = graph.edge_weight[graph.edge_index[0] != graph.edge_index[1]]
-        dealt = held[torch.from_numpy(rng.integers(0, max(len(held), 1), made.pairs.shape[1]))]
-        own = graph.edge_weight[graph.edge_index[0] == graph.edge_index[1]]
-        weight = torch.cat([dealt, own] if directed else [dealt, dealt, own])
-    return graph.with_edges(torch.cat([torch.from_numpy(arcs), loops], dim=1), weight), made
+        held = graph.edge_weight[~is_loop]
+        dealt = held[torch.from_numpy(rng.integers(0, max(len(held), 1), pairs.shape[1]))]
+        weight = torch.cat([dealt, *([] if directed else [dealt]), graph.edge_weight[is_loop]])
+    return graph.with_edges(torch.cat([arcs, graph.edge_index[:, is_loop]], dim=1), weight)
 
 
 def rewire(

@@ -76,6 +76,41 @@ def check_claim(reference: Reference, shifted: ShiftedSet) -> float | None:
     return measured
 
 
+def check_made(reference: Reference, shifted: ShiftedSet) -> None:
+    """Whether a made-up set is what it claims: one thing was made anew, and kept is what it says it keeps.
+
+    Raises:
+        EvaluationError: it is not.
+    """
+    graph, base = shifted.graph, inference_graph(reference.target.graph, reference.items)
+    if graph is None or graph.x.shape != base.x.shape or not _same(graph.batch, base.batch):
+        raise EvaluationError(_says(shifted, "has no graph, or one of other nodes"))
+    if shifted.edits == "features":
+        if not torch.equal(graph.edge_index, base.edge_index) or not _same(graph.edge_weight, base.edge_weight):
+            raise EvaluationError(_says(shifted, "changed edges"))
+        return
+    if shifted.edits != "edges" or not torch.equal(graph.x, base.x):
+        raise EvaluationError(_says(shifted, "changed features, or does not say what it made anew"))
+    if base.is_undirected and not graph.is_undirected:
+        raise EvaluationError(_says(shifted, "left an edge of an undirected graph without its reverse"))
+    if _loops(graph) != _loops(base):
+        raise EvaluationError(_says(shifted, f"has {_loops(graph)} loops, the graph {_loops(base)}"))
+    if graph.num_edges > len(graph.arc_keys()):
+        raise EvaluationError(_says(shifted, "stores an edge twice"))
+    before, after = (each.arc_keys(include_loops=False) for each in (base, graph))
+    n = base.num_nodes
+    if shifted.keeps == "degrees":
+        for old, new in ((before // n, after // n), (before % n, after % n)):
+            if not torch.equal(torch.bincount(old, minlength=n), torch.bincount(new, minlength=n)):
+                raise EvaluationError(_says(shifted, "changed degrees"))
+    if shifted.keeps == "edges":
+        of = torch.zeros(n, dtype=torch.int64) if base.batch is None else base.batch
+        if not torch.equal(torch.bincount(of[before // n]), torch.bincount(of[after // n])):
+            raise EvaluationError(_says(shifted, f"has {len(after)} edges, the graph {len(before)}"))
+        if base.batch is not None and not torch.equal(of[after // n], of[after % n]):
+            raise EvaluationError(_says(shifted, "joins two graphs"))
+
+
 def _induced(original: Graph, shifted: ShiftedSet) -> Graph:
     ids = shifted.node_ids
     assert ids is not None

@@ -14,7 +14,9 @@ from auditor.tasks import log_probabilities, output_kind
 FLAT = 1e-4
 
 
-def detector_scores(logits: Tensor, graph: Graph, *, has_logits: bool = True) -> dict[str, Tensor]:
+def detector_scores(
+    logits: Tensor, graph: Graph, *, has_logits: bool = True, isolated: str = "keep"
+) -> dict[str, Tensor]:
     """Score of every item by detector name, float64 [n] each; a row that is not finite scores −inf.
 
     `msp` always. From logits also `max-logit`, `energy` and, for one graph, `energy-prop` on the graph under test.
@@ -25,6 +27,7 @@ def detector_scores(logits: Tensor, graph: Graph, *, has_logits: bool = True) ->
         logits: what the model answered on `graph`, [N, C] or [B, C].
         graph: the graph under test.
         has_logits: whether the target serves logits at all.
+        isolated: see `propagate`.
     """
     finite = torch.isfinite(logits).all(dim=1)
     safe = torch.where(finite.unsqueeze(1), logits.double(), torch.zeros((), dtype=torch.float64))
@@ -33,7 +36,7 @@ def detector_scores(logits: Tensor, graph: Graph, *, has_logits: bool = True) ->
         scores["max-logit"] = safe.max(dim=1).values
         scores["energy"] = safe.logsumexp(dim=1)
         if graph.task.level == "node":
-            scores["energy-prop"] = propagate(scores["energy"], graph.edge_index)
+            scores["energy-prop"] = propagate(scores["energy"], graph.edge_index, isolated=isolated)
     lowest = torch.tensor(-torch.inf, dtype=torch.float64)
     return {name: torch.where(finite, score, lowest) for name, score in scores.items()}
 
@@ -67,14 +70,32 @@ def energy_undefined(logits: Tensor) -> str | None:
     return None
 
 
+def kinship(log_p: Tensor, edge_index: Tensor) -> Tensor:
+    """How likely both ends of each arc are of one class, by their posteriors, float64 [E].
+
+    Source: the idea of Ma et al., "Revisiting score propagation in graph out-of-distribution detection" (GRASP),
+    NeurIPS 2024: edges between items of one kind help a propagated score, others harm it. GRASP adds edges where
+    that is likely; here those that are there are weighed by it.
+    """
+    p = log_p.exp()
+    return (p[edge_index[0]] * p[edge_index[1]]).sum(dim=1)
+
+
 def propagate(
-    energy: Tensor, edge_index: Tensor, *, steps: int = 2, alpha: float = 0.5, isolated: str = "keep"
+    energy: Tensor,
+    edge_index: Tensor,
+    *,
+    weight: Tensor | None = None,
+    steps: int = 2,
+    alpha: float = 0.5,
+    isolated: str = "keep",
 ) -> Tensor:
     """Smooths scores over the graph: e <- alpha e + (1 − alpha) D⁻¹ A e, float64 [N].
 
     Args:
         energy: [N].
         edge_index: directed edges [2, E]; a node averages over the sources of its incoming edges, loops left out.
+        weight: of each arc, >= 0, [E]; 1 by default.
         steps: K.
         alpha: own share.
         isolated: `keep` leaves a node without neighbours as it is; `decay` shrinks it towards 0 as published, which
@@ -82,10 +103,13 @@ def propagate(
 
     Source: Wu et al., "Energy-based out-of-distribution detection for graph neural networks" (GNNSafe), ICLR 2023.
     """
-    source, sink = edge_index[:, edge_index[0] != edge_index[1]]
-    degree = torch.zeros_like(energy).index_add_(0, sink, torch.ones_like(sink, dtype=energy.dtype))
+    apart = edge_index[0] != edge_index[1]
+    source, sink = edge_index[:, apart]
+    held = torch.ones_like(sink, dtype=energy.dtype) if weight is None else weight[apart]
+    degree = torch.zeros_like(energy).index_add_(0, sink, held)
+    least = 1.0 if weight is None else torch.finfo(energy.dtype).tiny
     for _ in range(steps):
-        mean = torch.zeros_like(energy).index_add_(0, sink, energy[source]) / degree.clamp_min(1)
+        mean = torch.zeros_like(energy).index_add_(0, sink, held * energy[source]) / degree.clamp_min(least)
         moved = alpha * energy + (1 - alpha) * mean
         energy = torch.where(degree > 0, moved, energy) if isolated == "keep" else moved
     return energy

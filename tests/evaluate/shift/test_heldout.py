@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from torch_geometric.nn import global_add_pool
 from auditor import registry
 from auditor.data.fields import Fields
 from auditor.data.graph import Graph, Split
+from auditor.data.sources import apply_transform, load_data
 from auditor.document import Measured
 from auditor.document.facts import Domain as Facts
-from auditor.errors import ConfigError, SkippedError
+from auditor.errors import ConfigError, DataError, SkippedError
 from auditor.evaluate.shift.domains import check_domain
 from auditor.evaluate.shift.heldout import evaluate
 from auditor.evaluate.shift.reference import Answers
@@ -23,7 +25,9 @@ from auditor.evaluate.shift.sides import Side, accuracy_replicates, adjusted_gap
 from auditor.probe import Cell, CellResult
 from auditor.runner.execute import TrainedCache
 from auditor.statistics.clustered import Resamples
+from auditor.targets.load import load_target
 from auditor.targets.target import Capability, Target
+from auditor.targets.train import train_reference
 from auditor.view import SideKnowledge
 from tests.toys import sbm_graph, small_graphs, toy_target
 
@@ -338,3 +342,19 @@ def test_the_interval_of_an_unpaired_gap_covers(n: int) -> None:
         gap = apart(*sides, lambda each: each.accuracy, accuracy_replicates)
         covered += gap.lo <= 0.15 <= gap.hi
     assert covered / 120 > 0.89
+
+
+def test_a_saved_target_reads_another_file_as_its_own_data_was_read(tmp_path: Path) -> None:
+    train_reference(load_data("demo"), "gcn", out_dir=tmp_path / "target", epochs=2)
+    loaded = load_target(tmp_path / "target")
+    n, features = 90, loaded.graph.num_features
+    rng = np.random.default_rng(0)
+    x = (rng.random((n, features)) < 0.2).astype(np.float32)
+    edges = rng.integers(0, n, (2, 200))
+    np.savez(tmp_path / "other.npz", x=x, edge_index=edges, y=np.arange(n) % 2)
+    read = loaded.elsewhere(str(tmp_path / "other.npz"))
+    wanted = apply_transform(Graph(torch.from_numpy(x), torch.from_numpy(edges), torch.arange(n) % 2), loaded.transform)
+    assert torch.equal(read.x, wanted.x)
+    assert evaluated(loaded, domain=str(tmp_path / "other.npz")).params["items"] == n
+    with pytest.raises(DataError, match="nowhere"):
+        check_domain(loaded, {"domain": "nowhere"}, ID)
