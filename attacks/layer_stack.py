@@ -86,7 +86,7 @@ class _Sum(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, None]:
         h, share, inner = ctx.saved_tensors
         p = share[:, None] * grad  # dL/d(A H)
-        ctx.ledger.factors.append((p, h))
+        ctx.ledger.factors.append((p, h.detach()))  # with its history it would hold this ledger, and a step never end
         back = ctx.ledger.multiply(p) if ctx.needs_input_grad[0] else None  # A is symmetric
         return back, (grad * inner).sum(dim=1), None
 

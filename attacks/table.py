@@ -162,7 +162,7 @@ TABLE = Table(
             ("privacy-link-made-up-graphs",),
             Shown("headroom"),
             touches=("edge-dependence", "graph-hygiene", "output-scale", "output-kind", "ties"),
-            cost={"quick": 100, "standard": 200, "full": 600},
+            cost={"quick": 60, "standard": 120, "full": 400},
             profiles=("full",),
             taxon=taxonomy.LINKS,
         ),

@@ -86,7 +86,7 @@ class GraphMI:
             notes["candidates_end"] = graph.pairs.shape[1]
         notes |= {"loss_start": losses[0], "loss_end": losses[-1], "budget": budget, "labels_used": int(nodes.numel())}
         if graph.is_empty:
-            notes["warning"] = "no gradient to follow: the model explains the labels without any edge"
+            notes["warning"] = "no gradient to follow: no weight lowers the loss by more than its length costs"
         cosine = row_cosine(h.cpu())
         return LinkOutcome(lambda pairs: cosine(pairs).clamp_min(0.0), notes)
 

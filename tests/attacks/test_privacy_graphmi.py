@@ -1,6 +1,8 @@
 """GraphMI against plain transcriptions of its equations, finite differences, and its own dense form."""
 
 import dataclasses
+import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -357,6 +359,21 @@ def test_refill_keeps_weights_and_finds_the_steepest_pairs(small):
     dense.step(smooth=False)
     u, v = divmod(int(dense.matrix.argmax()), n)
     assert (min(u, v), max(u, v)) in after
+
+
+@pytest.mark.parametrize("kind", ADDING)
+def test_nothing_of_a_step_is_kept_until_somebody_collects_it(kind):
+    """A ledger that holds its own history would keep the products of every step: a gigabyte on 20,000 nodes."""
+    graph = sbm_graph(40)
+    stack, dense = LayerStack.of(adding(kind, graph.num_features, 3), graph.x), adjacency_of(graph)
+    gc.disable()
+    try:
+        stack.pair_factors(functional.cross_entropy(stack.logits(dense.mm, dense.sum(dim=1)), graph.y))
+        ledger = weakref.ref(stack._ledger.factors[0][0])
+        stack.logits(dense.mm, dense.sum(dim=1))
+        assert ledger() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("arch", ["gcn", "gat", "sage", "gin"])
