@@ -171,6 +171,26 @@ def test_on_a_model_without_edges_nothing_is_found() -> None:
     assert number.facts.edits == 0
 
 
+class Fragile(nn.Module):
+    """Answers as the model does, and no numbers once an edge is missing or new."""
+
+    def __init__(self, model: nn.Module, edges: int) -> None:
+        super().__init__()
+        self.model, self.edges = model, edges
+
+    def forward(self, x, edge_index):
+        out = self.model(x, edge_index)
+        return out if edge_index.shape[1] == self.edges else out * float("nan")
+
+
+def test_answers_that_are_no_numbers_are_wrong_and_spoil_the_result() -> None:
+    target = toy_target()
+    fragile = replace(target, model=Fragile(target.model, target.graph.num_edges))
+    result = evaluate(cell(fragile, max_queries="20"))
+    assert judged(result).estimate.value == 0
+    assert row(result, "finite-under-attack").status == "fail"
+
+
 def test_a_second_control_in_place_of_the_search_shows_no_effect() -> None:
     target, hits = toy_target(), 0
     entry = replace(registry.find("attacks", "random-queries"), id="again", role="search")
