@@ -33,11 +33,12 @@ def facts(report: SplitReport) -> list[str]:
     return [closed(", ".join([*split, f"{report.level}s: {nouns}" if nouns else f"no {report.level}s in any part"]))]
 
 
-def finding(row: SplitRow) -> list[str]:
-    """A row: what was looked at and seen, and what to do about it."""
+def finding(row: SplitRow) -> str:
+    """A row: what was looked at and what was seen."""
     about = f" ({row.about})" if row.about else ""
-    severity = f"{row.severity}: " if row.status == "leak" else ""
-    return [f"{severity}{check(row.id)}{about}: {row.evidence}."]
+    severity = f", severity {row.severity}" if row.status == "leak" else ""
+    end = "" if row.evidence.endswith("…") else "."
+    return f"{check(row.id)}{about}{severity}: {row.evidence}{end}"
 
 
 def ending(report: SplitReport) -> str:

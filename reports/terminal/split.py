@@ -19,7 +19,7 @@ def split_parts(report: SplitReport, screen: Screen) -> Iterable[RenderableType]
     yield screen.text(words.headline(report), "bold")
     yield from (screen.text(fact) for fact in words.facts(report))
     for row in sorted(report.rows, key=lambda row: ORDER.index(row.status)):
-        yield from screen.labelled(words.STATUS[row.status], words.finding(row))
+        yield from screen.labelled(words.STATUS[row.status], [words.finding(row)])
         yield from screen.labelled("Fix", [row.fix] if row.fix else [])
     yield from screen.labelled("Read", [closed(note) for note in report.notes])
     yield screen.verdict(words.VERDICT[report.status], report.status, words.ending(report))

@@ -99,7 +99,7 @@ def test_check_shows_validity_and_plan_and_runs_no_attack(target: Path, tmp_path
     assert done.returncode == 0, done.stderr
     assert "deterministic" in done.stdout
     assert "structure-evasion" in done.stdout
-    assert "can be audited: 15 of 16 checks passed, 1 warns." in done.stdout.splitlines()[0]
+    assert "can be audited: 16 of 17 checks passed, 1 warns." in done.stdout.splitlines()[0]
     one = inside("check", target, "--only", "strata", "--seeds", "0", cwd=tmp_path).stdout
     assert "1 of 1 test would run, about 5.0 s of CPU time" in one
 

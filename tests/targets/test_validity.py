@@ -16,6 +16,7 @@ from torch_geometric.utils import to_dense_adj
 
 from auditor.data.graph import Graph, Split
 from auditor.document import ValidityRow
+from auditor.targets.slices import GraphSlices
 from auditor.targets.target import Capability, Target
 from auditor.targets.validity import validity_rows
 from tests.toys import sbm_graph, small_graphs, toy_target
@@ -119,6 +120,33 @@ def untrained() -> Target:
     return changed(constant)
 
 
+def copied_rows() -> Target:
+    """As many test nodes as can have the features of a train node."""
+    train, test = (torch.nonzero(mask).flatten() for mask in (GCN.split.train, GCN.split.test))
+    x, copied = GCN.graph.x.clone(), min(len(train), len(test))
+    x[test[:copied]] = x[train[:copied]]
+    return replace(GCN, graph=replace(GCN.graph, x=x))
+
+
+def copied_graphs() -> Target:
+    """As many test graphs as can are a train graph, too."""
+    train, test = (torch.nonzero(mask).flatten() for mask in (GIN.split.train, GIN.split.test))
+    order, copied = torch.arange(GIN.graph.num_items), min(len(train), len(test))
+    order[test[:copied]] = train[:copied]
+    slices = GraphSlices(GIN.graph)
+    parts = [slices.take(i[None]) for i in order]
+    nodes = torch.tensor([part.num_nodes for part in parts])
+    before = nodes.cumsum(0) - nodes
+    graph = replace(
+        GIN.graph,
+        x=torch.cat([part.x for part in parts]),
+        edge_index=torch.cat([part.edge_index + start for part, start in zip(parts, before, strict=True)], dim=1),
+        y=GIN.graph.y[order],
+        batch=torch.arange(len(parts)).repeat_interleave(nodes),
+    )
+    return replace(GIN, graph=graph)
+
+
 def hygiene() -> Target:
     g = GCN.graph
     extra = torch.tensor([[0, 0, 5], [0, 1, 5]])  # a loop, an edge one way (at least), a loop
@@ -167,6 +195,8 @@ CASES: dict[str, tuple[Callable[[], Target], str, Callable[[], Target]]] = {
     "output-kind": (probabilities, "warn", lambda: GCN),
     "relaxation-gap": (scaled_weights, "warn", lambda: GCN),
     "graph-hygiene": (hygiene, "warn", tidy),
+    "row-duplicate": (copied_rows, "warn", lambda: GCN),
+    "graph-duplicate": (copied_graphs, "warn", lambda: GIN),
 }
 
 
@@ -242,6 +272,8 @@ def test_every_row_of_the_table_is_here_and_of_its_kind() -> None:
         "output-kind",
         "relaxation-gap",
         "graph-hygiene",
+        "row-duplicate",
+        "graph-duplicate",
         "ties",
     }
     assert "batch-independent" not in rows_of(GCN)

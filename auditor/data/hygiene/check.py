@@ -41,7 +41,7 @@ def data_report(
     notes = list(data.notes)
     if not split.is_known and data.masks:
         count = data.masks["train"].shape[1]
-        notes.append(f"{name} has {count} splits of its own: name one, from masks:0 to masks:{count - 1}")
+        notes.append(f"the data come with {count} splits: name one, from masks:0 to masks:{count - 1}")
     if against is None:
         held = graph.fields.node if graph.batch is None else graph.fields.graph
         times = node_rows(held, split, graph.task.level, chronological=chronological)

@@ -111,9 +111,11 @@ def _twin_of(groups: Ids, pool: Pool) -> Ids:
 
 
 def _conflicts(groups: Ids, pool: Pool) -> NDArray[np.bool_]:
-    """Items without a twin in train that has their label."""
+    """Items with a twin in train that has another label, bool [n]."""
     keys = groups * (int(pool.y.max()) + 2) + pool.y + 1
-    return ~np.isin(keys, keys[pool.is_train])
+    kinds = np.unique(keys[pool.is_train])
+    labels = np.bincount(kinds // (int(pool.y.max()) + 2), minlength=int(groups.max()) + 1)
+    return labels[groups] > np.isin(keys, kinds)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

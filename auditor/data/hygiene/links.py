@@ -280,7 +280,8 @@ def _repeated(arcs: Arcs, relation: Relation, pairs: Pairs, about: str) -> Split
         again = _later(keys)
         loops = (ids[0] == ids[1]) & loop
         found += _listed(ids, again | loops)
-        told.append(f"{int(again.sum()):,} of {counted(len(keys), what)} come again and {int(loops.sum()):,} are loops")
+        repeats = counted(int(again.sum()), "repeat"), counted(int(loops.sum()), "loop")
+        told.append(f"{' and '.join(repeats)} among {counted(len(keys), what)}")
     evidence = "; ".join(told) + (f": {named(found)}" if found else "")
     total = pairs.positive.shape[1] + pairs.negative.shape[1]
     fix = "Coalesce the edges and leave out self-loops before the split: a pair that comes twice counts twice."

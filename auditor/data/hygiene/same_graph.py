@@ -28,6 +28,12 @@ Words = NDArray[np.uint64]
 Ids = NDArray[np.int64]
 
 
+SIDES = tuple(np.array([word], dtype=np.uint64) for word in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F))
+"""Tells arcs that come from arcs that leave."""
+PLAIN = np.array([0x27D4EB2F165667C5], dtype=np.uint64)
+"""The content of an arc without any attribute."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Many:
     """Graphs side by side as numbers that are equal where the content is.
@@ -35,7 +41,7 @@ class Many:
     Attributes:
         node: content of each node, uint64 [N].
         source, target: int64 [E].
-        arc: content of each arc, uint64 [E].
+        arc: content of each arc, an odd number, uint64 [E].
         graph: of each node, int64 [N], in order.
         count: B.
     """
@@ -56,7 +62,7 @@ class Many:
         arc = [value for name, value in sorted(fields.edge.items()) if name not in fields.ids]
         arc += [] if graph.edge_weight is None else [graph.edge_weight]
         edges = graph.edge_index.numpy()
-        kinds = content(arc) if arc else np.zeros(graph.num_edges, dtype=np.uint64)
+        kinds = _odd(content(arc)) if arc else np.broadcast_to(PLAIN, graph.num_edges)
         return cls(content(node), edges[0], edges[1], kinds, graph.batch.numpy(), graph.num_items)
 
     def beside(self, other: Many) -> Many:
@@ -152,9 +158,17 @@ def _merge(words: list[str], first: dict[str, int], classes: Ids, part: Many, ch
 
 def _refined(many: Many, colour: Words) -> Words:
     """A round: the colours of a node's neighbours, by direction and content of the arc."""
-    came = _sums(_mixed(colour[many.source] ^ _mixed(many.arc + np.uint64(1))), many.target, len(colour))
-    goes = _sums(_mixed(colour[many.target] ^ _mixed(many.arc + np.uint64(2))), many.source, len(colour))
+    came, goes = _around(many, colour)
     return _mixed(_mixed(_mixed(colour + np.uint64(3)) + came) + goes)
+
+
+def _around(many: Many, words: Words) -> tuple[Words, Words]:
+    """Sums over the arcs that come to each node and over those that leave it, of a word of the other end."""
+    came, goes = (_mixed(words ^ side) for side in SIDES)
+    nodes = len(words)
+    return _sums(came[many.source] * many.arc, many.target, nodes), _sums(
+        goes[many.target] * many.arc, many.source, nodes
+    )
 
 
 def _form_colours(many: Many) -> Words:
@@ -199,12 +213,9 @@ def _apart(many: Many, colour: Words, *, closed: bool) -> Words:
     """
     nodes = len(colour)
     name = _mixed(np.arange(1, nodes + 1, dtype=np.uint64))
-    came = _sums(_mixed(name[many.source] ^ _mixed(many.arc + np.uint64(1))), many.target, nodes)
-    goes = _sums(_mixed(name[many.target] ^ _mixed(many.arc + np.uint64(2))), many.source, nodes)
+    came, goes = _around(many, name)
     if closed:
-        bare = np.zeros(nodes, dtype=np.uint64)
-        came = came + _mixed(name ^ _mixed(bare + np.uint64(1)))
-        goes = goes + _mixed(name ^ _mixed(bare + np.uint64(2)))
+        came, goes = (side + _mixed(name ^ key) * PLAIN for side, key in zip((came, goes), SIDES, strict=True))
     key = _mixed(colour ^ _mixed(came + np.uint64(5)) ^ _mixed(goes + np.uint64(7)))
     order = np.lexsort((key, many.graph))
     begins = np.ones(nodes, dtype=np.bool_)
@@ -282,8 +293,13 @@ def _mixed(words: Words) -> Words:
     return words ^ (words >> np.uint64(31))
 
 
+def _odd(words: Words) -> Words:
+    """The same as factors that lose nothing modulo 2^64."""
+    return _mixed(words + np.uint64(1)) | np.uint64(1)
+
+
 def _sums(words: Words, into: Ids, size: int) -> Words:
     """Sums by place modulo 2^64, uint64 [size]; the order of what is added does not matter."""
     summed = torch.zeros(size, dtype=torch.int64)
-    summed.index_add_(0, torch.from_numpy(np.ascontiguousarray(into)), torch.from_numpy(words.view(np.int64).copy()))
+    summed.index_add_(0, torch.from_numpy(np.ascontiguousarray(into)), torch.from_numpy(words.view(np.int64)))
     return summed.numpy().view(np.uint64)

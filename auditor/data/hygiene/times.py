@@ -20,13 +20,13 @@ OF_PAIRS = "edge_label_time"
 _FIX = "Cut at a point in time, between two different times: every tie on one side of it."
 
 
-def future_row(earlier: Tensor, tested: Tensor, what: str, about: str, *, chronological: bool) -> SplitRow:
+def future_row(earlier: Tensor, tested: Tensor, what: tuple[str, str], about: str, *, chronological: bool) -> SplitRow:
     """What was there before the test and is not older than its first item; ties count.
 
     Args:
         earlier: times of what was trained on or read, [n].
         tested: times of the test items, [m].
-        what: one of the former, in words.
+        what: one of the former and several, in words.
         about: the parts.
         chronological: whether train was meant to lie before test; else the row is a note.
     """
@@ -34,7 +34,9 @@ def future_row(earlier: Tensor, tested: Tensor, what: str, about: str, *, chrono
     late = torch.nonzero(earlier >= first).flatten()
     ties = int((earlier == first).sum())
     found = [(int(i),) for i in late]
-    evidence = f"{len(late):,} of {counted(len(earlier), what)} {'is' if len(late) == 1 else 'are'} not older than the "
+    evidence = (
+        f"{len(late):,} of {counted(len(earlier), *what)} {'is' if len(late) == 1 else 'are'} not older than the "
+    )
     evidence += f"first of {len(tested):,} to be predicted, at {_time(first)}"
     evidence += f" ({ties:,} at that very time)" if ties else ""
     evidence += f": {named(found)}" if found else ""
@@ -81,7 +83,7 @@ def event_rows(times: Mapping[str, Tensor], places: Mapping[str, Tensor], *, chr
         before = words[:i]
         about = f"{' and '.join(before)} before {word}"
         row = future_row(
-            torch.cat([times[w] for w in before]), times[word], "event", about, chronological=chronological
+            torch.cat([times[w] for w in before]), times[word], ("event", "events"), about, chronological=chronological
         )
         ids = torch.cat([places[w] for w in before])
         items = tuple((int(ids[i]),) for (i,) in row.items)
@@ -107,10 +109,16 @@ def pair_rows(parts: Mapping[str, Part], *, chronological: bool | None) -> Itera
             declared = chronological is not False
             for other, t in arcs.items():
                 where = about if relation == ONE else f"{about}, read: {' '.join(other)}"
-                yield future_row(t, tested, "arc that is read", where, chronological=declared)
+                yield future_row(t, tested, ("arc that is read", "arcs that are read"), where, chronological=declared)
             trained = parts["train"].edges.get(relation, {}).get(OF_PAIRS) if "train" in parts else None
             if trained is not None and len(trained):
-                yield future_row(trained, tested, "pair of train", f"train before {about}", chronological=declared)
+                yield future_row(
+                    trained,
+                    tested,
+                    ("pair of train", "pairs of train"),
+                    f"train before {about}",
+                    chronological=declared,
+                )
 
 
 def _arc_times(held: Fields) -> Tensor | None:
@@ -127,6 +135,12 @@ def node_rows(
     times = next((held[key] for key in OF_NODES if key in held), None)
     if times is None or times.shape != split.train.shape or not split.is_known:
         return
-    row = future_row(times[split.train], times[split.test], f"train {what}", about, chronological=chronological is True)
+    row = future_row(
+        times[split.train],
+        times[split.test],
+        (f"train {what}", f"train {what}s"),
+        about,
+        chronological=chronological is True,
+    )
     ids = torch.nonzero(split.train).flatten()
     yield row.model_copy(update={"items": tuple((int(ids[i]),) for (i,) in row.items)})

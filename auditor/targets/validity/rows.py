@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 from auditor.data.graph import Graph
+from auditor.data.hygiene.items import alike, copy_row, pool_of, unknown_rows
 from auditor.document import ValidityRow, check
 from auditor.errors import CapabilityError
+from auditor.split_report import corrected
 from auditor.statistics.intervals import wilson
+from auditor.statistics.resplit import twins_across
 from auditor.statistics.two_sample import rank_sum_z
 from auditor.targets.edge_use import EdgeUse, beside
 from auditor.targets.relabelling import TOLERANCE
@@ -52,6 +55,7 @@ def _rows(target: Target, rng: np.random.Generator) -> tuple[ValidityRow, ...]:
     rows = [_call(trial), *causes, _reference(trial), _clean_accuracy(trial), _split(trial)]
     rows += [_edge_dependence(trial, use), _beats_constant(trial), _gradient(trial, finite=finite, unused=unused)]
     rows += [_output_scale(trial), _output_kind(trial), _relaxation_gap(trial, unused=unused), _graph_hygiene(trial)]
+    rows.append(_copies(trial))
     return (*rows, *device_rows(trial))
 
 
@@ -311,6 +315,27 @@ def _graph_hygiene(trial: Trial) -> ValidityRow:
         not matters,
         ", ".join(seen) or "no duplicates, self-loops, one-way edges, isolated nodes or constant features",
     )
+
+
+def _copies(trial: Trial) -> ValidityRow:
+    """Test items with an exact copy in train, as `auditor split` finds them, and the accuracy without them."""
+    target, graph = trial.target, trial.target.graph
+    level = target.task.level
+    if not target.split.is_known:
+        row = unknown_rows(level)[-1]
+        return check(row.id, "warning", None, row.evidence)
+    pool, found = pool_of(target.split, graph.y), alike(graph)
+    (row,) = corrected([copy_row(found, pool, pool.ids, level)])
+    evidence = row.evidence
+    if found.groups is not None and row.found:
+        copied = torch.from_numpy(pool.ids[twins_across(found.groups[pool.ids], pool.is_train)])
+        others = target.split.test.clone()
+        others[copied] = False
+        evidence += f"; test accuracy {target.accuracy():.4f}"
+        evidence += (
+            f", {target.accuracy(others):.4f} without them" if bool(others.any()) else ", and there are no others"
+        )
+    return check(row.id, "warning", None if row.status == "not_checked" else row.status != "leak", evidence)
 
 
 def _is_identity(x: Tensor) -> bool:
