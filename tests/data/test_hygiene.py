@@ -284,7 +284,7 @@ def test_copies_planted_in_published_sets_are_named_and_judged_as_far_as_twenty_
         assert row is not None
         assert set(copied.tolist()) <= {item[0] for item in row.items}
         leaks += report.exit_code
-    assert leaks >= least
+    assert leaks >= least  # 10, 8 and 1 were measured
 
 
 def with_copies(graph: Graph, split: Split, copied: np.ndarray, rng: np.random.Generator) -> Batch:
