@@ -15,8 +15,8 @@ from torch_geometric.nn import GCNConv
 from torch_geometric.utils import subgraph
 
 import auditor
-from attacks.robustness.graph_flips import _side_by_side
 from attacks.shift.corruption import KINDS, Whole
+from auditor.data.batches import in_one_batch
 from auditor.data.edits import EdgeSpace, select_graphs
 from auditor.data.graph import Graph
 from auditor.data.named import raw_from
@@ -84,7 +84,7 @@ def test_graphs_taken_out_are_numbered_as_pyg_numbers_them() -> None:
 
 def test_copies_side_by_side_count_on_from_graph_to_graph() -> None:
     parts = [select_graphs(WHOLE, torch.tensor([i]))[0] for i in range(len(PARTS))]
-    whole, _ = _side_by_side(parts)
+    whole, _ = in_one_batch(parts)
     same(whole, WHOLE)
 
 
