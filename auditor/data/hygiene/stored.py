@@ -31,7 +31,7 @@ ONE: Relation = ("node", "to", "node")
 _PYG = "torch_geometric.data."
 _DATA, _HETERO, _STREAM = (f"{_PYG}{name}" for name in ("data.Data", "hetero_data.HeteroData", "temporal.TemporalData"))
 _KINDS = {"Data": _DATA, "HeteroData": _HETERO, "TemporalData": _STREAM}
-_EVENTS = ("src", "dst", "t")
+EVENTS = ("src", "dst", "t")
 _PAIRS = "edge_label_index"
 _SUFFIXES = ("pos_edge_index", "neg_edge_index", "edge_label_index", "edge_label")
 _EXPECTED = "a link split, heterogeneous data or a stream of events, saved by torch.save or numpy.savez."
@@ -66,6 +66,13 @@ class Stored:
 
     name: str
     parts: Mapping[str, Part]
+
+
+def node_count(held: Fields) -> int | None:
+    """How many nodes of a type there are, as its own fields say."""
+    if "num_nodes" in held and held["num_nodes"].numel() == 1:
+        return int(held["num_nodes"])
+    return len(held["x"]) if "x" in held and held["x"].dim() else None
 
 
 def stored(data: Any) -> Stored | None:
@@ -106,7 +113,7 @@ def _of_object(content: Any, name: str, opened: Opened) -> Stored | None:
     if isinstance(content, list | tuple) and len(content) in (2, 3):
         parts = [_part(opened(each), name) for each in content]
         made = [part for part in parts if part is not None]
-        if len(made) == len(parts) and all(part.has_pairs or part.events for part in made):
+        if len(made) == len(parts) and _of_one_form(made):
             words = ("train", "val", "test") if len(made) == 3 else ("train", "test")
             return Stored(name, dict(zip(words, made, strict=True)))
         return None
@@ -135,17 +142,22 @@ def _of_dictionary(content: Mapping[str, Any], name: str, opened: Opened) -> Sto
     if len(bare) == len(content):
         flat: dict[str, Any] = {}
         for word, fields in bare.items():
-            flat[f"{word}_pos_edge_index"] = _numbers(fields["edge"], f"{word} edge", name).T
-            if "edge_neg" in fields:
-                flat[f"{word}_neg_edge_index"] = _numbers(fields["edge_neg"], f"{word} edge_neg", name).T
+            for kind, key in (("pos", "edge"), ("neg", "edge_neg")):
+                if key in fields:
+                    flat[f"{word}_{kind}_edge_index"] = _turned(fields[key], f"{word} {key}", name)
         return _by_prefix(flat, name)
-    return Stored(name, parts) if len(parts) == len(content) else None
+    return Stored(name, parts) if len(parts) == len(content) and _of_one_form(list(parts.values())) else None
+
+
+def _of_one_form(parts: Sequence[Part]) -> bool:
+    """Whether all parts hold pairs, or all hold events."""
+    return all(part.has_pairs for part in parts) or all(part.events for part in parts)
 
 
 def _is_special(names: Sequence[str]) -> bool:
     """Whether fields of these names are pairs that are predicted, or events."""
     prefixed = any(f"{word}_{suffix}" in names for word in WORDS for suffix in _SUFFIXES)
-    return _PAIRS in names or prefixed or (set(_EVENTS) <= set(names) and "edge_index" not in names)
+    return _PAIRS in names or prefixed or (set(EVENTS) <= set(names) and "edge_index" not in names)
 
 
 def _by_prefix(fields: Mapping[str, Any], name: str) -> Stored | None:
@@ -171,16 +183,24 @@ def _by_prefix(fields: Mapping[str, Any], name: str) -> Stored | None:
         )
     nodes = {key: value for key, value in values.items() if key == "x" and value is not None}
     parts = {
-        part: Part({ONE[0]: nodes}, {ONE: {"edge_index": messages, **_labelled(held)}}) for part, held in own.items()
+        part: Part({ONE[0]: nodes}, {ONE: {"edge_index": messages, **_labelled(held, f"{name}, {part}")}})
+        for part, held in own.items()
     }
     return Stored(name, parts)
 
 
-def _labelled(held: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Positives and negatives as `edge_label_index` and `edge_label`."""
+def _labelled(held: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Positives and negatives as `edge_label_index` and `edge_label`.
+
+    Raises:
+        GraphError: pairs of another shape than [2, P], or none.
+    """
     if _PAIRS in held:
         return {key: held[key] for key in (_PAIRS, "edge_label") if key in held}
     sides = [held[key] for key in ("pos_edge_index", "neg_edge_index") if key in held]
+    if not sides or any(side.dim() != 2 or len(side) != 2 for side in sides):
+        said = ", ".join(f"{key} {list(value.shape)}" for key, value in held.items())
+        raise GraphError(f"{name}: {said}; expected pairs as pos_edge_index [2, P], sources first.")
     labels = [side.new_full((side.shape[-1],), "pos_edge_index" in held and i == 0) for i, side in enumerate(sides)]
     return {_PAIRS: torch.cat(sides, dim=-1), "edge_label": torch.cat(labels)}
 
@@ -194,7 +214,7 @@ def _part(one: tuple[str, Any], name: str) -> Part | None:
             {key: _tensors(held, name) for key, held in nodes.items()},
             {key: _tensors(held, name) for key, held in edges.items()},
         )
-    if kind == _STREAM or (kind == _DATA and set(_EVENTS) <= set(fields) and "edge_index" not in fields):
+    if kind == _STREAM or (kind == _DATA and set(EVENTS) <= set(fields) and "edge_index" not in fields):
         return Part(events=_tensors(fields, name))
     if kind == _DATA:
         held = _tensors(fields, name) if _PAIRS in fields else {}
@@ -209,7 +229,7 @@ def _tensors(fields: Mapping[str, Any], name: str) -> dict[str, Tensor]:
         numbers = as_numbers(value)
         if numbers is not None:
             made[key] = numbers
-        elif key in (_PAIRS, *_EVENTS, "edge_index") and value is not None:
+        elif key in (_PAIRS, *EVENTS, "edge_index") and value is not None:
             _numbers(value, key, name)
     return made
 
@@ -219,6 +239,14 @@ def _numbers(value: Any, key: str, name: str) -> Tensor:
     if numbers is None:
         raise GraphError(f"{name}: {key} is a {type(value).__name__}; expected numbers. Save it as a tensor.")
     return numbers
+
+
+def _turned(value: Any, key: str, name: str) -> Tensor:
+    """Pairs [P, 2] as [2, P]."""
+    pairs = _numbers(value, key, name)
+    if pairs.dim() != 2:
+        raise GraphError(f"{name}: {key} is {list(pairs.shape)}; expected pairs [P, 2], sources first.")
+    return pairs.T
 
 
 def _saved(archive: Archive, value: Any) -> tuple[str, Any]:
