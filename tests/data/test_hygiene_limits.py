@@ -67,6 +67,12 @@ def short_masks() -> HeteroData:
     return data
 
 
+def sparse_features() -> HeteroData:
+    data = short_masks()
+    data["paper"].x = data["paper"].x[:40].to_sparse()
+    return data
+
+
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "ids beyond 64 bits of a pair": (far_ids, "Renumber the nodes"),
     "messages as a sparse matrix": (sparse_messages, "holds pairs and no edge_index"),
@@ -74,6 +80,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "a pair without a time": (pairs_without_a_time, "times are no numbers"),
     "too few times": (too_few_times, "edge_label_time is [3] for 296 pairs"),
     "masks of another length": (short_masks, "the masks have 40 entries"),
+    "sparse features": (sparse_features, "expected a dense row of real numbers"),
     "one label": (
         lambda: with_test(lambda part: part.__setattr__("edge_label", torch.tensor(1.0))),
         "edge_label is []",
@@ -120,6 +127,13 @@ def test_a_test_without_items_is_not_clean(make: Callable[[], Any]) -> None:
 def test_an_order_in_time_is_not_taken_for_checked(make: Callable[[int], Any]) -> None:
     with pytest.raises(UsageError, match="has no times to compare"):
         check_split(make(0), chronological=True)
+
+
+def test_times_may_be_unsigned() -> None:
+    parts = made.stream(0, cut="random")
+    for part in parts:
+        part.t = part.t.to(torch.uint32)
+    assert check_split(parts).exit_code == 1
 
 
 def test_times_may_stand_in_a_column() -> None:

@@ -101,17 +101,13 @@ def _typed_nodes(stored: Stored, *, chronological: bool | None) -> SplitReport:
         masks = masks_from(held, node_count(held) or 0, name)
         if masks:
             found[kind] = held, Split(masks["train"], masks["val"], masks["test"], spec="file")
-            x, items = held.get("x"), len(masks["train"])
-            if x is not None and x.shape[:1] != (items,):
-                raise GraphError(
-                    f"{name}: x is {list(x.shape)}, the masks have {items} entries; expected a row for each node. Save "
-                    "masks in the order of x."
-                )
     if not found:
         why = "no type of nodes has train_mask and test_mask, and no relation has edge_label_index"
         fix = "Save the masks with the nodes, or the list [train, val, test] that RandomLinkSplit makes."
         return SplitReport.of(stored.name, "node", "unknown", {}, [unchecked(OVERLAP, "fault", why, fix)])
-    alike = {kind: alike_rows(_features(held, len(split.train))) for kind, (held, split) in found.items()}
+    alike = {
+        kind: alike_rows(_features(held, split, f"{stored.name}, {kind}")) for kind, (held, split) in found.items()
+    }
     tests = sum(each.groups is not None for each in alike.values())
     rows: list[SplitRow] = []
     times: list[SplitRow] = []
@@ -144,9 +140,16 @@ def _classes(held: Fields, items: int) -> Tensor:
     return numbers
 
 
-def _features(held: Fields, items: int) -> Tensor:
-    x = held.get("x")
-    return torch.empty(items, 0) if x is None else x.reshape(items, -1)
+def _features(held: Fields, split: Split, name: str) -> Tensor:
+    x, items = held.get("x"), len(split.train)
+    if x is None:
+        return torch.empty(items, 0)
+    if x.shape[:1] != (items,) or x.layout != torch.strided or x.is_complex():
+        raise GraphError(
+            f"{name}: x is {x.dtype} {list(x.shape)}, {x.layout}, the masks have {items} entries; expected a dense row "
+            "of real numbers for each node. Save masks in the order of x."
+        )
+    return x.reshape(items, -1)
 
 
 def _check_alike(name: str, graph: Graph, other: str, trained: Graph) -> None:

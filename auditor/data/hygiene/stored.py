@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from auditor.data.inert import Archive, Record, UnreadableError
-from auditor.data.named import PARTS, WORDS, as_numbers
+from auditor.data.named import COUNTED, PARTS, WORDS, as_numbers
 from auditor.data.npz import BARE, read_arrays
 from auditor.errors import GraphError, SplitError
 from auditor.reading.files import bytes_of, reading
@@ -167,7 +167,7 @@ def _by_prefix(fields: Mapping[str, Any], name: str) -> Stored | None:
     """
     if not _is_special(list(fields)):
         return None
-    values = {key: as_numbers(value) for key, value in fields.items()}
+    values = {key: _plain(value) for key, value in fields.items()}
     own: dict[str, dict[str, Tensor]] = {}
     for part, words in PARTS.items():
         held = {s: values[f"{w}_{s}"] for w in words for s in _SUFFIXES if values.get(f"{w}_{s}") is not None}
@@ -226,18 +226,29 @@ def _tensors(fields: Mapping[str, Any], name: str) -> dict[str, Tensor]:
     """Fields that are numbers, as tensors; a field that must be and is not is refused."""
     made: dict[str, Tensor] = {}
     for key, value in fields.items():
-        numbers = as_numbers(value)
+        numbers = _plain(value)
         if numbers is not None:
             made[key] = numbers
+        elif key == "x" and isinstance(value, Tensor):
+            made[key] = value  # says how many nodes there are, whatever its layout
         elif key in (_PAIRS, *EVENTS, "edge_index") and value is not None:
             _numbers(value, key, name)
     return made
 
 
-def _numbers(value: Any, key: str, name: str) -> Tensor:
+def _plain(value: Any) -> Tensor | None:
+    """The numbers of a value, unsigned ones as int64, for which torch has few operations; None of a sparse matrix."""
     numbers = as_numbers(value)
+    if numbers is None or numbers.layout != torch.strided or numbers.dtype not in COUNTED:
+        return None
+    return numbers.long() if numbers.dtype in (torch.uint16, torch.uint32, torch.uint64) else numbers
+
+
+def _numbers(value: Any, key: str, name: str) -> Tensor:
+    numbers = _plain(value)
     if numbers is None:
-        raise GraphError(f"{name}: {key} is a {type(value).__name__}; expected numbers. Save it as a tensor.")
+        said = f"{value.layout} of {value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        raise GraphError(f"{name}: {key} is {said}; expected real numbers. Save it as a dense tensor.")
     return numbers
 
 
