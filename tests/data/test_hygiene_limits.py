@@ -33,7 +33,7 @@ def far_ids() -> list[Data]:
     return parts
 
 
-def sparse_messages() -> list[Data]:
+def without_messages() -> list[Data]:
     parts = made.whole_graph_given(0)
     for part in parts:
         del part.edge_index
@@ -75,7 +75,7 @@ def sparse_features() -> HeteroData:
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "ids beyond 64 bits of a pair": (far_ids, "Renumber the nodes"),
-    "messages as a sparse matrix": (sparse_messages, "holds pairs and no edge_index"),
+    "pairs without messages": (without_messages, "holds pairs and no edge_index"),
     "an event without a time": (stream_without_a_time, "1 of 220 times are no numbers"),
     "a pair without a time": (pairs_without_a_time, "times are no numbers"),
     "too few times": (too_few_times, "edge_label_time is [3] for 296 pairs"),

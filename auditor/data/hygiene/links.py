@@ -21,6 +21,7 @@ from auditor.split_report import SplitRow, counted, fault, named, unchecked
 
 MOST_NODES = math.isqrt(2**63 - 1)
 """So that two ids fit in one number of 64 bits."""
+ARCS = frozenset({"edge_index", "adj_t"})
 CLASSES = 0.5
 """Share of pairs of label 0 that are edges, above which a label is a class of edges and not "no edge"."""
 SYMMETRIC = 0.99
@@ -64,15 +65,23 @@ def link_parts(parts: Mapping[str, Part], name: str) -> dict[str, LinkPart]:
     """
     made: dict[str, LinkPart] = {}
     for word, part in parts.items():
-        if word != "train" and part.has_pairs and not any("edge_index" in held for held in part.edges.values()):
+        if word != "train" and part.has_pairs and not any(held.keys() & ARCS for held in part.edges.values()):
             raise GraphError(
                 f"{name}: the {word or 'test'} part holds pairs and no edge_index; expected the arcs that they are "
-                "scored on. Save them as edge_index [2, E], and not as a sparse matrix (adj_t)."
+                "scored on. Save them as edge_index [2, E]."
             )
-        messages = {r: _ids(held, "edge_index", r, part, name) for r, held in part.edges.items()}
+        messages = {r: _ids(_with_arcs(held), "edge_index", r, part, name) for r, held in part.edges.items()}
         pairs = {r: _pairs(held, r, part, name) for r, held in part.edges.items() if "edge_label_index" in held}
         made[word or "test"] = LinkPart({r: arcs for r, arcs in messages.items() if arcs.numel()}, pairs)
     return _without_classes(made)
+
+
+def _with_arcs(held: Fields) -> Fields:
+    """The fields with edge_index, taken from a transposed adjacency where that is what is kept."""
+    if "edge_index" in held or "adj_t" not in held:
+        return held
+    arcs: Tensor = held["adj_t"].to_sparse_coo().coalesce().indices()  # type: ignore[no-untyped-call]
+    return {**held, "edge_index": arcs.flip(0)}
 
 
 def _ids(held: Fields, key: str, relation: Relation, part: Part, name: str) -> Tensor:

@@ -113,7 +113,8 @@ def _of_object(content: Any, name: str, opened: Opened) -> Stored | None:
     if isinstance(content, list | tuple) and len(content) in (2, 3):
         parts = [_part(opened(each), name) for each in content]
         made = [part for part in parts if part is not None]
-        if len(made) == len(parts) and _of_one_form(made):
+        of_pairs, of_events = [part.has_pairs for part in made], [bool(part.events) for part in made]
+        if len(made) == len(parts) and (all(of_events) or (of_pairs[-1] and not any(of_events))):
             words = ("train", "val", "test") if len(made) == 3 else ("train", "test")
             return Stored(name, dict(zip(words, made, strict=True)))
         return None
@@ -146,12 +147,8 @@ def _of_dictionary(content: Mapping[str, Any], name: str, opened: Opened) -> Sto
                 if key in fields:
                     flat[f"{word}_{kind}_edge_index"] = _turned(fields[key], f"{word} {key}", name)
         return _by_prefix(flat, name)
-    return Stored(name, parts) if len(parts) == len(content) and _of_one_form(list(parts.values())) else None
-
-
-def _of_one_form(parts: Sequence[Part]) -> bool:
-    """Whether all parts hold pairs, or all hold events."""
-    return all(part.has_pairs for part in parts) or all(part.events for part in parts)
+    of_one_form = len({bool(part.events) for part in parts.values()}) == 1
+    return Stored(name, parts) if len(parts) == len(content) and of_one_form else None
 
 
 def _is_special(names: Sequence[str]) -> bool:
@@ -217,7 +214,7 @@ def _part(one: tuple[str, Any], name: str) -> Part | None:
     if kind == _STREAM or (kind == _DATA and set(EVENTS) <= set(fields) and "edge_index" not in fields):
         return Part(events=_tensors(fields, name))
     if kind == _DATA:
-        held = _tensors(fields, name) if _PAIRS in fields else {}
+        held = _tensors(fields, name) if {_PAIRS, "edge_index", "adj_t"} & set(fields) else {}
         return Part({ONE[0]: held}, {ONE: held} if held else {})
     return None
 
@@ -229,8 +226,8 @@ def _tensors(fields: Mapping[str, Any], name: str) -> dict[str, Tensor]:
         numbers = _plain(value)
         if numbers is not None:
             made[key] = numbers
-        elif key == "x" and isinstance(value, Tensor):
-            made[key] = value  # says how many nodes there are, whatever its layout
+        elif key in ("x", "adj_t") and isinstance(value, Tensor):
+            made[key] = value  # sparse: how many nodes there are, and the arcs
         elif key in (_PAIRS, *EVENTS, "edge_index") and value is not None:
             _numbers(value, key, name)
     return made
