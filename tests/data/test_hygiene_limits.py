@@ -116,6 +116,16 @@ def no_events() -> list[TemporalData]:
     return [train, val, TemporalData(src=test.src[:0], dst=test.dst[:0], t=test.t[:0])]
 
 
+def test_pairs_without_arcs_to_read_are_said_not_to_be_compared() -> None:
+    none, pairs = torch.empty(2, 0, dtype=torch.int64), torch.tensor([[0], [1]])
+    report = check_split(Data(x=torch.ones(5, 1), edge_index=none, edge_label_index=pairs))
+    row = row_of(report, "link-in-messages", "test")
+    assert row is not None
+    assert row.status == "not_checked"
+    assert report.exit_code == 3
+    assert any("taken for those that test" in note for note in report.notes)
+
+
 @pytest.mark.parametrize("make", [no_pairs, no_events])
 def test_a_test_without_items_is_not_clean(make: Callable[[], Any]) -> None:
     report = check_split(make())

@@ -78,6 +78,9 @@ def stored_report(stored: Stored, *, chronological: bool | None = None) -> Split
         _check_times(stored.name, times, (OF_PAIRS,), needed=chronological is True)
         rows = [*link_rows(parts), *times]
         notes = [] if "train" in parts else ["there is no part for training: its pairs cannot be compared"]
+        notes += (
+            ["nothing says which part this is: its pairs are taken for those that test"] if "" in stored.parts else []
+        )
         return SplitReport.of(stored.name, "edge", "in the file", sizes(parts), rows, notes)
     return _typed_nodes(stored, chronological=chronological)
 

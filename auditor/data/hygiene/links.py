@@ -203,16 +203,25 @@ def link_rows(parts: Mapping[str, LinkPart]) -> Iterator[SplitRow]:
     for word, part in parts.items():
         for relation, pairs in part.pairs.items():
             about = word if relation == ONE else f"{word}, {' '.join(relation)}"
-            if word != "train" and not pairs.positive.shape[1]:
-                yield unchecked("link-in-messages", "fault", "there are no positives to look for", about=about)
-            elif word != "train":
-                yield from _visible(arcs, word, relation, pairs, about)
-                if "train" in parts:
-                    yield _trained_on(arcs, relation, pairs, about)
-                yield _repeated(arcs, relation, pairs, about)
+            if word != "train":
+                yield from _tested(arcs, word, relation, pairs, about)
             if pairs.negative.shape[1]:
                 yield _false_negatives(arcs, relation, pairs, about)
     yield from _shared_negatives(arcs)
+
+
+def _tested(arcs: Arcs, word: str, relation: Relation, pairs: Pairs, about: str) -> Iterator[SplitRow]:
+    """Of pairs that are predicted and not trained on."""
+    if not pairs.positive.shape[1]:
+        yield unchecked("link-in-messages", "fault", "there are no positives to look for", about=about)
+        return
+    if "train" in arcs.parts:
+        yield _trained_on(arcs, relation, pairs, about)
+    if arcs.parts[word].messages:
+        yield from _visible(arcs, word, relation, pairs, about)
+        yield _repeated(arcs, relation, pairs, about)
+    else:
+        yield unchecked("link-in-messages", "fault", "there are no arcs that they are scored on", about=about)
 
 
 def _visible(arcs: Arcs, word: str, relation: Relation, pairs: Pairs, about: str) -> Iterator[SplitRow]:
