@@ -55,6 +55,8 @@ def check_split(
         return stored_report(found, chronological=chronological)
     if against is None:
         return data_report(*_loaded(data, split, split_seed, data_root), chronological=chronological)
+    if chronological is not None:
+        raise UsageError("chronological came with against, which compares items and no times. Leave one of them out.")
     trained = _trained(against, data_root)
     name, loaded, own = _loaded(data, split, split_seed, data_root, transform=trained[1].transform)
     return data_report(name, loaded, own, against=(trained[0], trained[1].graph, trained[2]))

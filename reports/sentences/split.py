@@ -15,6 +15,8 @@ VERDICT: Final[Mapping[str, str]] = {"CLEAN": "pass", "LEAKS": "fail", "UNDECIDE
 
 _SAID: Final[Mapping[str, str]] = {
     "CLEAN": "No exact copy of test data was visible in training.",
+    "AT RANDOM": "No more test data was visible in training than under random splits of the same items.",
+    "IN PART": "Nothing was found, and not every check could be made.",
     "LEAKS": "Test data was visible in training.",
     "UNDECIDED": "What was visible in training cannot be told.",
 }
@@ -22,7 +24,17 @@ _SAID: Final[Mapping[str, str]] = {
 
 def headline(report: SplitReport) -> str:
     """`cora: CLEAN. No exact copy …`."""
-    return f"{report.name}: {report.status}. {_SAID[report.status]}"
+    return f"{report.name}: {report.status}. {_SAID[_saying(report)]}"
+
+
+def _saying(report: SplitReport) -> str:
+    """A pass says no more than was looked at: copies that are as many as at random are copies all the same."""
+    if report.status != "CLEAN":
+        return report.status
+    if any(row.kind == "excess" and row.found for row in report.rows):
+        return "AT RANDOM"
+    unmade = any(row.status == "not_checked" and row.kind != "note" for row in report.rows)
+    return "IN PART" if unmade else report.status
 
 
 def facts(report: SplitReport) -> list[str]:
@@ -47,6 +59,6 @@ def ending(report: SplitReport) -> str:
     told = {
         "CLEAN": "Copies that differ in a digit are not looked for",
         "LEAKS": leaks,
-        "UNDECIDED": "no check could be made",
+        "UNDECIDED": "no check of test data could be made",
     }[report.status]
     return f"{told[0].upper()}{told[1:]}. Exit code {report.exit_code}."

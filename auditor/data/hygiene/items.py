@@ -218,7 +218,7 @@ def against_rows(graph: Graph, split: Split, trained: Graph, trained_on: Split) 
         first = overlap_row(pool, level)
         pool, places = Pool(pool.ids[fresh], pool.is_train[fresh], pool.y[fresh]), places[fresh]
         return first, copy_row(alike(graph), pool, places, level)
-    first = unchecked(OVERLAP, "fault", f"the target was trained on other data: {level}s are compared by content")
+    first = unchecked(OVERLAP, "note", f"the target was trained on other data: {level}s are compared by content")
     places = np.where(pool.is_train, pool.ids, pool.ids + trained.num_items)
     return first, copy_row(alike(trained, graph), pool, places, level)
 

@@ -5,27 +5,47 @@ See docs/methods/split.md. Arcs are numbers u · M + v; everything is a sort, no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from auditor.data.hygiene.stored import ONE, Fields, Part, Relation
+from auditor.data.hygiene.items import OVERLAP
+from auditor.data.hygiene.stored import ONE, Fields, Part, Relation, node_count
+from auditor.data.hygiene.times import OF_PAIRS, arc_times
 from auditor.data.named import whole
 from auditor.errors import GraphError
-from auditor.split_report import SplitRow, counted, fault, named
+from auditor.split_report import SplitRow, counted, fault, named, unchecked
 
+MOST_NODES = math.isqrt(2**63 - 1)
+"""So that two ids fit in one number of 64 bits."""
+ARCS = frozenset({"edge_index", "adj_t"})
+CLASSES = 0.5
+"""Share of pairs of label 0 that are edges, above which a label is a class of edges and not "no edge"."""
 SYMMETRIC = 0.99
 """Share of arcs whose reverse is there, from which a relation is read as undirected, or as another's mirror."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
-    """What is predicted in one relation of one part: int64 [2, P] and [2, Q]."""
+    """What is predicted in one relation of one part.
+
+    Attributes:
+        positive, negative: int64 [2, P] and [2, Q].
+        timed: whether pairs and arcs have times, so that the same two nodes may meet again: what came before is then
+            told by time.
+    """
 
     positive: Tensor
     negative: Tensor
+    timed: bool = False
+
+    @property
+    def all_positive(self) -> Pairs:
+        """The same, every pair being an edge."""
+        return Pairs(torch.cat([self.positive, self.negative], dim=1), self.negative[:, :0], self.timed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,14 +60,20 @@ def link_parts(parts: Mapping[str, Part], name: str) -> dict[str, LinkPart]:
     """The arcs and pairs of each part, checked.
 
     Raises:
-        GraphError: pairs or arcs that are no ids of nodes, or labels of another length.
+        GraphError: pairs or arcs that are no ids of nodes, labels of another length, or no arcs that pairs are scored
+            on.
     """
     made: dict[str, LinkPart] = {}
     for word, part in parts.items():
+        if word != "train" and part.has_pairs and not any(held.keys() & ARCS for held in part.edges.values()):
+            raise GraphError(
+                f"{name}: the {word or 'test'} part holds pairs and no edge_index; expected the arcs that they are "
+                "scored on. Save them as edge_index [2, E]."
+            )
         messages = {r: _ids(_with_arcs(held), "edge_index", r, part, name) for r, held in part.edges.items()}
         pairs = {r: _pairs(held, r, part, name) for r, held in part.edges.items() if "edge_label_index" in held}
         made[word or "test"] = LinkPart({r: arcs for r, arcs in messages.items() if arcs.numel()}, pairs)
-    return made
+    return _without_classes(made)
 
 
 def _with_arcs(held: Fields) -> Fields:
@@ -66,7 +92,7 @@ def _ids(held: Fields, key: str, relation: Relation, part: Part, name: str) -> T
     if ids.dim() != 2 or ids.shape[0] != 2:
         raise GraphError(f"{name}: {key}{where} is {list(ids.shape)}; expected ids of nodes, [2, P], sources first.")
     for row, kind in zip(ids, (relation[0], relation[2]), strict=True):
-        count = _count(part.nodes.get(kind, {}))
+        count = node_count(part.nodes.get(kind, {}))
         bad = torch.nonzero((row < 0) | (row >= count) if count is not None else row < 0).flatten()
         if bad.numel():
             first = ids[:, bad[0]].tolist()
@@ -78,24 +104,39 @@ def _ids(held: Fields, key: str, relation: Relation, part: Part, name: str) -> T
     return ids
 
 
-def _count(held: Fields) -> int | None:
-    if "num_nodes" in held:
-        return int(held["num_nodes"])
-    return int(held["x"].shape[0]) if "x" in held else None
-
-
 def _pairs(held: Fields, relation: Relation, part: Part, name: str) -> Pairs:
     """Positives and negatives; without labels every pair is a positive."""
     ids = _ids(held, "edge_label_index", relation, part, name)
-    label = held.get("edge_label")
+    label, timed = held.get("edge_label"), OF_PAIRS in held and arc_times(held) is not None
     if label is None:
-        return Pairs(ids, ids[:, :0])
+        return Pairs(ids, ids[:, :0], timed)
     if label.shape[:1] != ids.shape[1:]:
         raise GraphError(
             f"{name}: edge_label is {list(label.shape)} for {ids.shape[1]} pairs; expected a label for each pair."
         )
-    positive = label.reshape(len(label), -1).ne(0).any(dim=1)
-    return Pairs(ids[:, positive], ids[:, ~positive])
+    positive = label.ne(0).reshape(*label.shape[:1], -1 if label.numel() else 1).any(dim=1)
+    return Pairs(ids[:, positive], ids[:, ~positive], timed)
+
+
+def _without_classes(parts: dict[str, LinkPart]) -> dict[str, LinkPart]:
+    """The same, where labels are classes of edges (a sign, a grade) and no pair is a negative: all are positives.
+
+    That is so where most pairs of label 0 that are trained on are arcs that are read somewhere: they were not drawn.
+    """
+    for relation, pairs in parts["train"].pairs.items() if "train" in parts else ():
+        held = [part.messages[relation] for part in parts.values() if relation in part.messages]
+        if not held or not pairs.negative.shape[1]:
+            continue
+        base = 1 + max(int(ids.max()) for ids in (*held, pairs.negative))
+        read, drawn = (ids[0] * base + ids[1] for ids in (torch.cat(held, dim=1), pairs.negative))
+        if float(torch.isin(drawn, read).double().mean()) > CLASSES:
+            parts = {
+                word: LinkPart(
+                    part.messages, {r: p.all_positive if r == relation else p for r, p in part.pairs.items()}
+                )
+                for word, part in parts.items()
+            }
+    return parts
 
 
 class Arcs:
@@ -106,6 +147,10 @@ class Arcs:
         held = [ids for part in parts.values() for ids in part.messages.values()]
         held += [ids for part in parts.values() for own in part.pairs.values() for ids in (own.positive, own.negative)]
         self.base = 1 + max((int(ids.max()) for ids in held if ids.numel()), default=0)
+        if self.base > MOST_NODES:
+            raise GraphError(
+                f"pairs name node {self.base - 1}; expected ids from 0, below {MOST_NODES:,}. Renumber the nodes."
+            )
         relations = {r for part in parts.values() for r in (*part.messages, *part.pairs)}
         self.all = {r: self._union(r) for r in sorted(relations)}
         self.symmetric = {r: self._is_symmetric(r) for r in self.all}
@@ -159,11 +204,24 @@ def link_rows(parts: Mapping[str, LinkPart]) -> Iterator[SplitRow]:
         for relation, pairs in part.pairs.items():
             about = word if relation == ONE else f"{word}, {' '.join(relation)}"
             if word != "train":
-                yield from _visible(arcs, word, relation, pairs, about)
-                yield _repeated(arcs, relation, pairs, about)
+                yield from _tested(arcs, word, relation, pairs, about)
             if pairs.negative.shape[1]:
                 yield _false_negatives(arcs, relation, pairs, about)
     yield from _shared_negatives(arcs)
+
+
+def _tested(arcs: Arcs, word: str, relation: Relation, pairs: Pairs, about: str) -> Iterator[SplitRow]:
+    """Of pairs that are predicted and not trained on."""
+    if not pairs.positive.shape[1]:
+        yield unchecked("link-in-messages", "fault", "there are no positives to look for", about=about)
+        return
+    if "train" in arcs.parts:
+        yield _trained_on(arcs, relation, pairs, about)
+    if arcs.parts[word].messages:
+        yield from _visible(arcs, word, relation, pairs, about)
+        yield _repeated(arcs, relation, pairs, about)
+    else:
+        yield unchecked("link-in-messages", "fault", "there are no arcs that they are scored on", about=about)
 
 
 def _visible(arcs: Arcs, word: str, relation: Relation, pairs: Pairs, about: str) -> Iterator[SplitRow]:
@@ -176,9 +234,10 @@ def _visible(arcs: Arcs, word: str, relation: Relation, pairs: Pairs, about: str
         "link-in-messages",
         _listed(pairs.positive, there),
         of,
-        _said(pairs.positive, there, "positive", "among the arcs that they are scored on"),
+        _said(pairs.positive, there, "positive", "among the arcs that they are scored on") + _by_ends(pairs, there),
         "Take the pairs to be predicted out of the part's edge_index, as RandomLinkSplit does.",
         about=about,
+        kind="note" if pairs.timed else "fault",
     )
     reversed_ = torch.isin(back, own) & (back != keys) & ~there
     if arcs.symmetric[relation]:
@@ -193,6 +252,29 @@ def _visible(arcs: Arcs, word: str, relation: Relation, pairs: Pairs, about: str
     elif relation[0] == relation[2]:
         yield _reciprocal(arcs, word, relation, reversed_, about)
     yield from _elsewhere(arcs, part, relation, pairs, there, about)
+
+
+def _by_ends(pairs: Pairs, found: Tensor) -> str:
+    return "; the same two nodes may meet again, and times are compared apart" if pairs.timed and found.any() else ""
+
+
+def _trained_on(arcs: Arcs, relation: Relation, pairs: Pairs, about: str) -> SplitRow:
+    """Positives that are pairs or arcs of train; where pairs have times, one may come again, and it is a note."""
+    train = arcs.parts["train"]
+    held = [train.pairs[relation].positive] if relation in train.pairs else []
+    held += [train.messages[relation]] if relation in train.messages else []
+    unordered = arcs.symmetric[relation]
+    known = [arcs.keys(ids, unordered=unordered) for ids in held] or [torch.empty(0, dtype=torch.int64)]
+    hit = torch.isin(arcs.keys(pairs.positive, unordered=unordered), torch.cat(known))
+    return fault(
+        OVERLAP,
+        _listed(pairs.positive, hit),
+        len(hit),
+        _said(pairs.positive, hit, "positive", "among the pairs and arcs of train") + _by_ends(pairs, hit),
+        "Take these pairs out of train, or out of the test.",
+        about=about,
+        kind="note" if pairs.timed else "fault",
+    )
 
 
 def _reciprocal(arcs: Arcs, word: str, relation: Relation, reversed_: Tensor, about: str) -> SplitRow:

@@ -5,7 +5,7 @@ that agree are compared exactly, up to 200 nodes. Everything runs over all graph
 
 Sources: Weisfeiler and Leman, 1968; individualisation and refinement as in McKay and Piperno, "Practical graph
 isomorphism, II", 2014. One branch of the search is followed: equal forms prove that two graphs are the same, and where
-forms differ although the colours agree, VF2 (networkx) decides.
+forms differ although the colours agree, even with each node in turn set apart, VF2 (networkx) decides.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ Ids = NDArray[np.int64]
 
 SIDES = tuple(np.array([word], dtype=np.uint64) for word in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F))
 """Tells arcs that come from arcs that leave."""
+APART = np.uint64(0x5DEECE66D)
+"""Tells a node that was set apart from others of its colour."""
+AT_ONCE = 1_000_000  # arcs of copies of a graph that are coloured together
 PLAIN = np.array([0x27D4EB2F165667C5], dtype=np.uint64)
 """The content of an arc without any attribute."""
 
@@ -144,16 +147,37 @@ def _merge(words: list[str], first: dict[str, int], classes: Ids, part: Many, ch
         if graph in place:
             rivals.setdefault(int(classes[graph]), []).append(word)
     changed: dict[str, str] = {}
-    for forms in rivals.values():
-        kept = forms[:1]
-        for form in forms[1:]:
+    for forms in (forms for forms in rivals.values() if len(forms) > 1):
+        kept: dict[int, list[str]] = {}
+        for form in forms:
             one = place[first[form]]
-            equal = next((other for other in kept if _isomorphic(part, place[first[other]], one)), None)
+            alike = kept.setdefault(_one_apart(part, one), [])  # VF2 of every pair would take a day of many graphs
+            equal = next((other for other in alike if _isomorphic(part, place[first[other]], one)), None)
             if equal is None:
-                kept.append(form)
+                alike.append(form)
             else:
                 changed[form] = equal
     words[:] = [changed.get(word, word) for word in words]
+
+
+def _one_apart(many: Many, graph: int) -> int:
+    """A number that is equal for graphs that are the same: all colourings in which one node was set apart."""
+    one = many.keeping(np.array([graph]))
+    nodes, colourings = len(one.node), []
+    for chosen in np.array_split(np.arange(nodes), 1 + nodes * len(one.source) // AT_ONCE):
+        copies = len(chosen)
+        starts = np.repeat(np.arange(copies) * nodes, len(one.source))
+        source, target = (np.tile(ends, copies) + starts for ends in (one.source, one.target))
+        owner = np.repeat(np.arange(copies), nodes)
+        side_by_side = Many(np.tile(one.node, copies), source, target, np.tile(one.arc, copies), owner, copies)
+        colour = side_by_side.node.copy()
+        apart = np.arange(copies) * nodes + chosen
+        colour[apart] = _mixed(colour[apart] ^ APART)
+        for _ in range(ROUNDS):
+            colour = _refined(side_by_side, colour)
+        colourings.append(_mixed(_sums(_mixed(colour), owner, copies)))
+    every = np.concatenate(colourings)
+    return int(_sums(_mixed(every), np.zeros(nodes, dtype=np.int64), 1)[0])
 
 
 def _refined(many: Many, colour: Words) -> Words:
@@ -190,7 +214,7 @@ def _form_colours(many: Many) -> Words:
         graphs, place = np.unique(part.graph[order][same], return_index=True)
         picked = order[np.flatnonzero(same)[place]]  # one node of the first cell that is not a single node
         own = own.copy()
-        own[picked] = _mixed(own[picked] ^ np.uint64(0x5DEECE66D))
+        own[picked] = _mixed(own[picked] ^ APART)
         colour[inside] = _stable(part, own)
         left = left[graphs]
 

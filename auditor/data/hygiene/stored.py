@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from auditor.data.inert import Archive, Record, UnreadableError
-from auditor.data.named import PARTS, WORDS, as_numbers
+from auditor.data.named import COUNTED, PARTS, WORDS, as_numbers
 from auditor.data.npz import BARE, read_arrays
 from auditor.errors import GraphError, SplitError
 from auditor.reading.files import bytes_of, reading
@@ -31,7 +31,7 @@ ONE: Relation = ("node", "to", "node")
 _PYG = "torch_geometric.data."
 _DATA, _HETERO, _STREAM = (f"{_PYG}{name}" for name in ("data.Data", "hetero_data.HeteroData", "temporal.TemporalData"))
 _KINDS = {"Data": _DATA, "HeteroData": _HETERO, "TemporalData": _STREAM}
-_EVENTS = ("src", "dst", "t")
+EVENTS = ("src", "dst", "t")
 _PAIRS = "edge_label_index"
 _SUFFIXES = ("pos_edge_index", "neg_edge_index", "edge_label_index", "edge_label")
 _EXPECTED = "a link split, heterogeneous data or a stream of events, saved by torch.save or numpy.savez."
@@ -66,6 +66,13 @@ class Stored:
 
     name: str
     parts: Mapping[str, Part]
+
+
+def node_count(held: Fields) -> int | None:
+    """How many nodes of a type there are, as its own fields say."""
+    if "num_nodes" in held and held["num_nodes"].numel() == 1:
+        return int(held["num_nodes"])
+    return len(held["x"]) if "x" in held and held["x"].dim() else None
 
 
 def stored(data: Any) -> Stored | None:
@@ -136,17 +143,18 @@ def _of_dictionary(content: Mapping[str, Any], name: str, opened: Opened) -> Sto
     if len(bare) == len(content):
         flat: dict[str, Any] = {}
         for word, fields in bare.items():
-            flat[f"{word}_pos_edge_index"] = _numbers(fields["edge"], f"{word} edge", name).T
-            if "edge_neg" in fields:
-                flat[f"{word}_neg_edge_index"] = _numbers(fields["edge_neg"], f"{word} edge_neg", name).T
+            for kind, key in (("pos", "edge"), ("neg", "edge_neg")):
+                if key in fields:
+                    flat[f"{word}_{kind}_edge_index"] = _turned(fields[key], f"{word} {key}", name)
         return _by_prefix(flat, name)
-    return Stored(name, parts) if len(parts) == len(content) else None
+    of_one_form = len({bool(part.events) for part in parts.values()}) == 1
+    return Stored(name, parts) if len(parts) == len(content) and of_one_form else None
 
 
 def _is_special(names: Sequence[str]) -> bool:
     """Whether fields of these names are pairs that are predicted, or events."""
     prefixed = any(f"{word}_{suffix}" in names for word in WORDS for suffix in _SUFFIXES)
-    return _PAIRS in names or prefixed or (set(_EVENTS) <= set(names) and "edge_index" not in names)
+    return _PAIRS in names or prefixed or (set(EVENTS) <= set(names) and "edge_index" not in names)
 
 
 def _by_prefix(fields: Mapping[str, Any], name: str) -> Stored | None:
@@ -156,7 +164,7 @@ def _by_prefix(fields: Mapping[str, Any], name: str) -> Stored | None:
     """
     if not _is_special(list(fields)):
         return None
-    values = {key: as_numbers(value) for key, value in fields.items()}
+    values = {key: _plain(value) for key, value in fields.items()}
     own: dict[str, dict[str, Tensor]] = {}
     for part, words in PARTS.items():
         held = {s: values[f"{w}_{s}"] for w in words for s in _SUFFIXES if values.get(f"{w}_{s}") is not None}
@@ -172,16 +180,24 @@ def _by_prefix(fields: Mapping[str, Any], name: str) -> Stored | None:
         )
     nodes = {key: value for key, value in values.items() if key == "x" and value is not None}
     parts = {
-        part: Part({ONE[0]: nodes}, {ONE: {"edge_index": messages, **_labelled(held)}}) for part, held in own.items()
+        part: Part({ONE[0]: nodes}, {ONE: {"edge_index": messages, **_labelled(held, f"{name}, {part}")}})
+        for part, held in own.items()
     }
     return Stored(name, parts)
 
 
-def _labelled(held: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Positives and negatives as `edge_label_index` and `edge_label`."""
+def _labelled(held: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Positives and negatives as `edge_label_index` and `edge_label`.
+
+    Raises:
+        GraphError: pairs of another shape than [2, P], or none.
+    """
     if _PAIRS in held:
         return {key: held[key] for key in (_PAIRS, "edge_label") if key in held}
     sides = [held[key] for key in ("pos_edge_index", "neg_edge_index") if key in held]
+    if not sides or any(side.dim() != 2 or len(side) != 2 for side in sides):
+        said = ", ".join(f"{key} {list(value.shape)}" for key, value in held.items())
+        raise GraphError(f"{name}: {said}; expected pairs as pos_edge_index [2, P], sources first.")
     labels = [side.new_full((side.shape[-1],), "pos_edge_index" in held and i == 0) for i, side in enumerate(sides)]
     return {_PAIRS: torch.cat(sides, dim=-1), "edge_label": torch.cat(labels)}
 
@@ -195,7 +211,7 @@ def _part(one: tuple[str, Any], name: str) -> Part | None:
             {key: _tensors(held, name) for key, held in nodes.items()},
             {key: _tensors(held, name) for key, held in edges.items()},
         )
-    if kind == _STREAM or (kind == _DATA and set(_EVENTS) <= set(fields) and "edge_index" not in fields):
+    if kind == _STREAM or (kind == _DATA and set(EVENTS) <= set(fields) and "edge_index" not in fields):
         return Part(events=_tensors(fields, name))
     if kind == _DATA:
         held = _tensors(fields, name) if {_PAIRS, "edge_index", "adj_t"} & set(fields) else {}
@@ -207,19 +223,38 @@ def _tensors(fields: Mapping[str, Any], name: str) -> dict[str, Tensor]:
     """Fields that are numbers, as tensors; a field that must be and is not is refused."""
     made: dict[str, Tensor] = {}
     for key, value in fields.items():
-        numbers = as_numbers(value)
+        numbers = _plain(value)
         if numbers is not None:
             made[key] = numbers
-        elif key in (_PAIRS, *_EVENTS, "edge_index") and value is not None:
+        elif key in ("x", "adj_t") and isinstance(value, Tensor):
+            made[key] = value  # sparse: how many nodes there are, and the arcs
+        elif key in (_PAIRS, *EVENTS, "edge_index") and value is not None:
             _numbers(value, key, name)
     return made
 
 
-def _numbers(value: Any, key: str, name: str) -> Tensor:
+def _plain(value: Any) -> Tensor | None:
+    """The numbers of a value, unsigned ones as int64, for which torch has few operations; None of a sparse matrix."""
     numbers = as_numbers(value)
+    if numbers is None or numbers.layout != torch.strided or numbers.dtype not in COUNTED:
+        return None
+    return numbers.long() if numbers.dtype in (torch.uint16, torch.uint32, torch.uint64) else numbers
+
+
+def _numbers(value: Any, key: str, name: str) -> Tensor:
+    numbers = _plain(value)
     if numbers is None:
-        raise GraphError(f"{name}: {key} is a {type(value).__name__}; expected numbers. Save it as a tensor.")
+        said = f"{value.layout} of {value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        raise GraphError(f"{name}: {key} is {said}; expected real numbers. Save it as a dense tensor.")
     return numbers
+
+
+def _turned(value: Any, key: str, name: str) -> Tensor:
+    """Pairs [P, 2] as [2, P]."""
+    pairs = _numbers(value, key, name)
+    if pairs.dim() != 2:
+        raise GraphError(f"{name}: {key} is {list(pairs.shape)}; expected pairs [P, 2], sources first.")
+    return pairs.T
 
 
 def _saved(archive: Archive, value: Any) -> tuple[str, Any]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from auditor.data.graph import Split
-from auditor.data.hygiene.stored import ONE, Fields, Part, Stored
+from auditor.data.hygiene.stored import EVENTS, ONE, Fields, Part, Stored
 from auditor.data.named import masks_from
 from auditor.errors import GraphError
 from auditor.split_report import KEPT, SplitRow, counted, fault, named, unchecked
@@ -29,7 +29,17 @@ def future_row(earlier: Tensor, tested: Tensor, what: tuple[str, str], about: st
         what: one of the former and several, in words.
         about: the parts.
         chronological: whether train was meant to lie before test; else the row is a note.
+
+    Raises:
+        GraphError: a time that is no number, which is neither before nor after anything.
     """
+    for times in (earlier, tested):
+        bad = torch.nonzero(~torch.isfinite(times)).flatten()
+        if bad.numel():
+            raise GraphError(
+                f"{bad.numel()} of {len(times)} times are no numbers (first: {bad[:5].tolist()}); expected a time for "
+                "each that is trained on or tested. Leave out what has none."
+            )
     first = tested.min()
     late = torch.nonzero(earlier >= first).flatten()
     ties = int((earlier == first).sum())
@@ -57,9 +67,13 @@ def event_parts(stored: Stored) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         SplitError: masks that overlap, or are none.
     """
     for word, part in stored.parts.items():
-        lengths = {key: list(part.events[key].shape) for key in ("src", "dst", "t")}
-        if len({tuple(shape) for shape in lengths.values()}) > 1 or len(lengths["t"]) != 1:
-            said = ", ".join(f"{key} {shape}" for key, shape in lengths.items())
+        lengths = {key: list(part.events[key].shape) for key in EVENTS if key in part.events}
+        if (
+            len(lengths) < len(EVENTS)
+            or len({tuple(shape) for shape in lengths.values()}) > 1
+            or len(lengths["t"]) != 1
+        ):
+            said = ", ".join(f"{key} {shape}" for key, shape in lengths.items()) or "no events"
             raise GraphError(
                 f"{stored.name}{' ' if word else ''}{word}: {said}; expected a source, a target and a time for each "
                 "event, [T] each."
@@ -97,8 +111,8 @@ def pair_rows(parts: Mapping[str, Part], *, chronological: bool | None) -> Itera
             if word == "train" or "edge_label_index" not in held:
                 continue
             about = (word or "test") + ("" if relation == ONE else f", {' '.join(relation)}")
-            tested = held.get(OF_PAIRS)
-            arcs = {r: t for r, own in part.edges.items() if (t := _arc_times(own)) is not None}
+            tested = _pair_times(held)
+            arcs = {r: t for r, own in part.edges.items() if (t := arc_times(own)) is not None}
             if tested is None:
                 if arcs:
                     why = "arcs have times and the pairs to be predicted have none"
@@ -110,30 +124,55 @@ def pair_rows(parts: Mapping[str, Part], *, chronological: bool | None) -> Itera
             for other, t in arcs.items():
                 where = about if relation == ONE else f"{about}, read: {' '.join(other)}"
                 yield future_row(t, tested, ("arc that is read", "arcs that are read"), where, chronological=declared)
-            trained = parts["train"].edges.get(relation, {}).get(OF_PAIRS) if "train" in parts else None
-            if trained is not None and len(trained):
-                yield future_row(
-                    trained,
-                    tested,
-                    ("pair of train", "pairs of train"),
-                    f"train before {about}",
-                    chronological=declared,
-                )
+            train = parts["train"].edges.get(relation, {}) if "train" in parts else {}
+            for kind, earlier in (("pair", _pair_times(train)), ("arc", arc_times(train))):
+                if earlier is not None and len(earlier):
+                    words = f"{kind} of train", f"{kind}s of train"
+                    where = f"{kind}s of train before {about}"
+                    yield future_row(earlier, tested, words, where, chronological=declared)
 
 
-def _arc_times(held: Fields) -> Tensor | None:
+def _pair_times(held: Fields) -> Tensor | None:
+    """Of the pairs to be predicted, [P]; None where they have none.
+
+    Raises:
+        GraphError: not one for each pair.
+    """
+    times, pairs = held.get(OF_PAIRS), held.get("edge_label_index")
+    if times is None or pairs is None:
+        return None
+    if times.numel() != pairs.shape[-1]:
+        raise GraphError(
+            f"{OF_PAIRS} is {list(times.shape)} for {pairs.shape[-1]} pairs; expected a time for each pair, [P]."
+        )
+    return times.flatten()
+
+
+def arc_times(held: Fields) -> Tensor | None:
+    """Of the arcs of a relation, [E]; None where they have none."""
     arcs = held.get("edge_index")
-    found = next((held[key] for key in OF_ARCS if key in held), None)
-    fits = found is not None and arcs is not None and found.dim() == 1 and len(found) == arcs.shape[-1]
-    return found if fits and found is not None and len(found) else None
+    return None if arcs is None or not arcs.numel() else _column(held, OF_ARCS, arcs.shape[-1])
+
+
+def _column(held: Fields, names: tuple[str, ...], count: int) -> Tensor | None:
+    """The first field of these names, as one number for each of `count`, [count]; None where it is none such."""
+    found = next((held[key] for key in names if key in held), None)
+    return found.flatten() if found is not None and found.numel() == count else None
 
 
 def node_rows(
     held: Fields, split: Split, what: str, *, chronological: bool | None, about: str = ""
 ) -> Iterator[SplitRow]:
-    """Of nodes or graphs with times: train items against the first test item. A note, unless it is said."""
-    times = next((held[key] for key in OF_NODES if key in held), None)
-    if times is None or times.shape != split.train.shape or not split.is_known:
+    """Of nodes or graphs with times: train items against the first test item. A note, unless it is said.
+
+    Raises:
+        GraphError: train is said to lie before test, and a time of either is no number.
+    """
+    times = _column(held, OF_NODES, len(split.train))
+    if times is None or not split.is_known:
+        return
+    if not chronological and not bool(torch.isfinite(times[split.train | split.test]).all()):
+        yield unchecked(FUTURE, "note", f"some {what}s of train or test have no time", about=about)
         return
     row = future_row(
         times[split.train],

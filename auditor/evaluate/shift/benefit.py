@@ -85,7 +85,11 @@ def evaluate(cell: Cell) -> CellResult:
     own = _right(cell, reference, graph, "the graph", trained)
     if own is None:
         raise SkippedError(f"the recipe cannot be trained on its own graph: {trained.missing['the graph']}")
-    for name, other in ((REWIRED, rewired), (EDGE_FREE, without_edges(graph))):
+    others = {REWIRED: rewired, EDGE_FREE: without_edges(graph)}
+    if swapped.overlap > MAX_OVERLAP:
+        trained.missing[REWIRED] = "too few other graphs have these degrees"
+        del others[REWIRED]  # as good as the graph because it is the graph
+    for name, other in others.items():
         found = _right(cell, reference, other, name, trained)
         if found is not None:
             trained.right[name] = found
@@ -97,7 +101,7 @@ def evaluate(cell: Cell) -> CellResult:
     return CellResult(
         access=("features", "graph", "labels"),
         measured=tuple(rows),
-        validity=(*reference.rows(), _like_row(reference, own), _rewired_row(swapped.overlap)),
+        validity=(*reference.rows(), _like_row(reference, own, trained.missing), _rewired_row(swapped.overlap)),
         params={
             "training_seed": cell.seed,
             "missing": trained.missing,
@@ -187,18 +191,22 @@ def _gap(own: Floats, other: Floats, resamples: Resamples, confidence: float) ->
     return within(value, hull(bounds, (value, value)), len(own))
 
 
-def _like_row(reference: Reference, own: Floats) -> ValidityRow:
-    """Whether the recipe gives a model like the one in the file: else nothing here is about how that one was made."""
+def _like_row(reference: Reference, own: Floats, missing: Mapping[str, str]) -> ValidityRow:
+    """Whether the recipe gives a model like the one in the file: else nothing here is about how that one was made.
+
+    It also says what the recipe could not be trained on, so that nobody takes the rest for all.
+    """
     anew, held = float(own.mean()), reference.accuracy
     evidence = (
         f"the recipe trained anew is right on {100 * anew:.1f} % of the test items, the model {100 * held:.1f} %."
     )
-    return check("shift-recipe", "warning", abs(anew - held) <= LIKE, evidence)
+    evidence += "".join(f" Not compared with: {name} ({why})." for name, why in missing.items())
+    return check("shift-recipe", "warning", abs(anew - held) <= LIKE and not missing, evidence)
 
 
 def _rewired_row(overlap: float) -> ValidityRow:
     """Whether the rewired graph is another one: few degree sequences leave no room."""
     evidence = (
-        f"{100 * overlap:.0f} % of the edges survive rewiring at equal degrees; a half is too much like the graph."
+        f"{100 * overlap:.0f} % of the edges survive rewiring at equal degrees; with more than half it is left out."
     )
     return check("shift-rewired", "warning", overlap <= MAX_OVERLAP, evidence)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from auditor.data.graph import Graph
+from auditor.data.hygiene.items import same_data
 from auditor.data.sources import load_data
 from auditor.errors import ConfigError, SkippedError, nearest
 from auditor.evaluate.shift.reference import MIN_ITEMS
@@ -21,6 +22,7 @@ from auditor.targets.target import Capability, Target
 By = Literal["graph", "column", "size"]
 QUANTILE = 0.95
 FIRST = 5
+MASK = (1.0,)
 
 
 @parameters
@@ -30,12 +32,12 @@ class Settings:
     Attributes:
         domain: another graph with the same features and classes: a name of `auditor list data`, or a file.
         column: a field of the nodes (of many graphs: of the graphs) that names the domains.
-        held: values of that column that were held out; 1 for a mask.
+        held: values of that column that were held out; none for 1, as in a mask.
     """
 
     domain: str = ""
     column: str = ""
-    held: tuple[float, ...] = (1.0,)
+    held: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,9 +79,9 @@ def domain_of(target: Target, settings: Settings) -> Domain:
     """What the user named; of many graphs, with nothing named, those larger than 95 % of the training graphs.
 
     Raises:
-        ConfigError: both a graph and a column were named; the graph has another task, width or number of classes, or
-            is the one that was trained on; there is no such column, it has not one number an item, or not these
-            values; or held-out items were trained on.
+        ConfigError: both a graph and a column were named, or values without a column; the graph has another task, width
+            or number of classes, or is the one that was trained on, whatever its labels; there is no such column, or it
+            has not one number an item, or not these values; or held-out items were trained on.
         SkippedError: nothing was named of nodes; too few items; or the model knows its own nodes alone.
     """
     if Capability.SPLIT not in target.capabilities:
@@ -88,10 +90,12 @@ def domain_of(target: Target, settings: Settings) -> Domain:
         raise ConfigError(
             f"domain={settings.domain} and column={settings.column} were given; expected one of them. Leave one out."
         )
+    if settings.held and not settings.column:
+        raise ConfigError("held came without a column; expected column=FIELD,held=VALUES. Name the field.")
     if settings.domain:
         found = _other_graph(target, settings.domain)
     elif settings.column:
-        found = _by_column(target, settings.column, settings.held)
+        found = _by_column(target, settings.column, settings.held or MASK)
     elif target.graph.batch is not None:
         found = _by_size(target)
     else:
@@ -130,7 +134,7 @@ def _other_graph(target: Target, name: str) -> Domain:
             f"domain={name} has labels of {classes} classes, the model tells {target.num_classes}; expected the same "
             "classes. Give a data set with those."
         )
-    if graph.digest() == own.digest():
+    if same_data(graph, own):
         raise ConfigError(
             f"domain={name} is the data that {target.name} was trained on; expected other data. Name another set."
         )

@@ -178,6 +178,19 @@ def test_a_recipe_that_fails_without_edges_leaves_that_control_out(base: Target)
     }  # fmt: skip
 
 
+def test_a_graph_that_cannot_be_rewired_is_not_compared_with_itself(base: Target) -> None:
+    ends = torch.stack([torch.zeros(299, dtype=torch.int64), torch.arange(1, 300)])  # a star
+    star = replace(base, graph=base.graph.with_edges(torch.cat([ends, ends.flip(0)], dim=1)))
+    target, _ = planted(star, lambda graph: 120 if graph.num_edges else 75)
+    result = evaluated(target)
+    worth = number(result, "graph-no-benefit")
+    assert "rewired-recipe" not in {control.name for control in worth.controls}
+    assert worth.excess.hi < 0, "beyond doubt of use beside what does without it"
+    rows = {row.id: row for row in result.validity}
+    assert rows["shift-rewired"].status == rows["shift-recipe"].status == "warn"
+    assert "Not compared with: rewired-recipe" in rows["shift-recipe"].evidence
+
+
 def test_a_recipe_that_cannot_hide_edges_says_nothing_of_what_vanishes(base: Target) -> None:
     def rule(graph: Graph) -> int:
         if graph.num_edges and not touches_test(graph, base.split):

@@ -205,6 +205,7 @@ def test_another_graph_is_asked_as_a_whole(base: Target) -> None:
         (lambda g: replace(g, y=g.y + 2), "labels of 5 classes, the model tells 3"),
         (lambda g: small_graphs(), "has graphs to classify"),
         (lambda g: g, "is the data that"),
+        (lambda g: replace(g, y=g.y.roll(1)), "is the data that"),
     ],
 )
 def test_a_graph_that_does_not_fit_is_refused_before_anything_runs(base: Target, change: Callable, said: str) -> None:
@@ -240,6 +241,7 @@ def test_items_that_were_trained_on_are_refused_with_their_number_and_the_first_
         ({"column": "source", "held": "7/8"}, "no node has such a value of source"),
         ({"column": "source", "domain": "cora"}, "expected one of them"),
         ({"column": "source", "held": "some"}, "expected a number"),
+        ({"held": "3"}, "held came without a column"),
     ],
 )
 def test_a_column_that_is_not_there_is_refused(base: Target, params: dict[str, str], said: str) -> None:
