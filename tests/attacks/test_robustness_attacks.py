@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
@@ -13,17 +12,9 @@ from auditor.parameters import build
 from auditor.probe import Attempt, Registered
 from auditor.targets.target import Target
 from auditor.view import grant_graph
+from tests.attacks.asked import attack, attempt
 from tests.evaluate.robustness.probing import marked_target
 from tests.toys import toy_target
-
-
-def attack(id_: str, **settings) -> Registered:
-    entry = registry.find("attacks", id_)
-    return Registered(entry, entry.load()(**settings))
-
-
-def attempt(*budgets: int, seed: int = 0, **more) -> Attempt:
-    return Attempt(np.random.default_rng(seed), torch.Generator(), budgets=budgets, **more)
 
 
 def view_for(given: Registered, target: Target):

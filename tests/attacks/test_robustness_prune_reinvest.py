@@ -15,7 +15,7 @@ from auditor.data.graph import Graph, Split
 from auditor.probe import Attempt
 from auditor.targets.target import Target
 from auditor.view import grant_graph
-from tests.attacks.test_robustness_attacks import attack, attempt
+from tests.attacks.asked import attack, attempt
 from tests.toys import ALL, sbm_graph, toy_target
 
 
