@@ -12,14 +12,14 @@ import torch
 from torch_geometric.data import Batch, Data
 
 from auditor import check_split
-from auditor.data.fields import Fields
 from auditor.data.graph import Graph, Split
-from auditor.data.hygiene.same_graph import Many, same_graphs
+from auditor.data.hygiene.same_graph import same_graphs
 from auditor.data.sources import load_data
 from auditor.data.splits import make_split
-from auditor.split_report import SplitReport, SplitRow
+from auditor.split_report import SplitReport
 from auditor.targets.slices import GraphSlices
 from tests.data import splits_with_faults as made
+from tests.data.looked_at import many, regular, row_of
 from tests.data.splits_with_faults import FAULTS
 
 SEEDS = range(10)
@@ -35,10 +35,6 @@ def report_of(data: Any) -> SplitReport:
             batch[f"{part}_mask"][parts[part]] = True
         return check_split(batch)
     return check_split(data)
-
-
-def row_of(report: SplitReport, id_: str, about: str = "") -> SplitRow | None:
-    return next((row for row in report.rows if row.id == id_ and row.about == about), None)
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -108,13 +104,6 @@ def test_a_label_conflict_is_a_note() -> None:
     assert "1 of them with another label" in row.evidence
 
 
-def many(*graphs: Data) -> Many:
-    batch = Batch.from_data_list([Data(x=g.x, edge_index=g.edge_index, edge_attr=g.edge_attr) for g in graphs])
-    y = torch.zeros(len(graphs), dtype=torch.int64)
-    fields = Fields() if batch.edge_attr is None else Fields(edge={"edge_attr": batch.edge_attr})
-    return Many.of(Graph(batch.x, batch.edge_index, y, batch=batch.batch, fields=fields))
-
-
 def ring(*lengths: int, attr: list[float] | None = None) -> Data:
     """Rings side by side, in both directions."""
     edges, start = [], 0
@@ -138,13 +127,6 @@ def test_a_hexagon_is_not_two_triangles() -> None:
 def test_edge_attributes_tell_graphs_apart() -> None:
     groups, _ = same_graphs(many(ring(4, attr=[1, 1, 2, 2]), ring(4, attr=[1, 2, 1, 2]), ring(4, attr=[2, 2, 1, 1])))
     assert groups[0] == groups[2] != groups[1]
-
-
-def regular(seed: int, n: int = 10, degree: int = 3) -> Data:
-    import networkx as nx
-
-    edge = torch.tensor(list(nx.random_regular_graph(degree, n, seed=seed).edges())).T
-    return Data(x=torch.ones(n, 1), edge_index=torch.cat([edge, edge.flip(0)], 1))
 
 
 def test_graphs_of_one_colour_agree_with_networkx() -> None:

@@ -16,7 +16,7 @@ from auditor.data.hygiene.same_graph import same_graphs
 from auditor.errors import GraphError, UsageError
 from reports.sentences.split import headline
 from tests.data import splits_with_faults as made
-from tests.data.test_hygiene import many, regular, row_of
+from tests.data.looked_at import many, regular, row_of
 
 
 def with_test(change: Callable[[Data], None]) -> Any:
