@@ -156,9 +156,9 @@ def test_an_ensemble_adds_up_the_views_that_its_access_grants(target):
         "graphmi": GraphMI().run(shown, attempt()).score,
     }
     made = Ensemble().run(shown, attempt())
-    assert made.notes["views"] == [*views, "embedding on no edges", "posterior-similarity"]
+    assert made.notes["views"] == (*views, "embedding on no edges", "posterior-similarity")
     outputs = Ensemble().run(view(target, "ensemble-outputs"), attempt())
-    assert outputs.notes["views"] == ["features", "labels", "posterior-similarity"]
+    assert outputs.notes["views"] == ("features", "labels", "posterior-similarity")
     white = Ensemble().run(view(target, "ensemble-white-box"), attempt())
     edgeless = row_cosine(target.handle().embeddings(shown.x, torch.empty(2, 0, dtype=torch.int64)).detach())
     expected = sum(standardise(s, shown.reference_pairs)(PAIRS) for s in (*views.values(), edgeless))
