@@ -25,6 +25,7 @@ from auditor.evaluate.robustness.one_by_one import FAR, Bools, OneByOne, exhaust
 from auditor.evaluate.robustness.protocols import PROTOCOLS, UNIFORM, Protocol, drawn
 from auditor.evaluate.robustness.verification import Verified, Verifier
 from auditor.parameters import build, parameters
+from auditor.perturbations import Perturbations
 from auditor.probe import Cell, CellResult, Registered
 from auditor.registry import Profile, lack_of
 from auditor.statistics.shares import paired, share
@@ -138,6 +139,7 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
             **run.params(attacks),
         },
         fixed=use.kind == "unused",
+        edits=Perturbations(target.graph, tuple(run.longest.values())),
     )
 
 

@@ -15,6 +15,7 @@ from auditor.errors import EvaluationError
 from auditor.evaluate.robustness.flip_claims import FlipClaims
 from auditor.evaluate.robustness.verification import Verified, Verifier
 from auditor.outcomes import FlipSet
+from auditor.perturbations import VerifiedEdit
 from auditor.registry import Entry
 
 Bools = NDArray[np.bool_]
@@ -45,6 +46,7 @@ class OneByOne(FlipClaims):
         tries: everything verified.
         not_finite: names of attacks under which an answer was not finite.
         control: id of the control, where one ran.
+        longest: of each attack, mode and node the verified set of the largest budget; none of the control's.
     """
 
     verifier: Verifier
@@ -53,6 +55,7 @@ class OneByOne(FlipClaims):
     tries: list[Try] = field(default_factory=list)
     not_finite: set[str] = field(default_factory=set)
     control: str = ""
+    longest: dict[tuple[str, str], VerifiedEdit] = field(default_factory=dict)
     _known: dict[tuple[int, bytes], Verified] = field(default_factory=dict)
 
     def verify(self, entry: Entry, claim: FlipSet, variant: str) -> None:
@@ -81,7 +84,15 @@ class OneByOne(FlipClaims):
         broke, is_control = not bool(verified.correct[place]), entry.role == "control"
         if is_control:
             self.control = entry.id
+        else:
+            self._keep(VerifiedEdit(entry.id, variant, claim, verified.accuracy))
         self.tries.append(Try(is_control, mode, place, claim.budget, claim.keys.numel(), broke))
+
+    def _keep(self, edit: VerifiedEdit) -> None:
+        key = (edit.attack, edit.variant)
+        known = self.longest.get(key)
+        if known is None or known.edit.budget < edit.edit.budget:
+            self.longest[key] = edit
 
     def broken(self, mode: str, budget: int, *, control: bool = False) -> Bools:
         """Which nodes some claim of at most this budget breaks, bool [n]."""

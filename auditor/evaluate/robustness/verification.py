@@ -54,7 +54,8 @@ class Verifier:
     def __init__(self, target: Target, items: Tensor, *, node_caps: Tensor | None = None) -> None:
         self.space = EdgeSpace.of(target.graph)
         self._handle: ModelHandle = target.handle()
-        self._y, self._items, self._caps = target.graph.y[items], items, node_caps
+        self.items = items
+        self._y, self._caps = target.graph.y[items], node_caps
 
     def clean(self) -> Verified:
         """The canonical graph, nothing flipped."""
@@ -108,15 +109,15 @@ class Verifier:
         if not torch.equal(batch[u], batch[v]):
             raise EvaluationError(f"{int((batch[u] != batch[v]).sum())} flips join two graphs")
         spent = torch.bincount(batch[u], minlength=self.space.graph.num_items)
-        if int(spent.sum()) != int(spent[self._items].sum()):
+        if int(spent.sum()) != int(spent[self.items].sum()):
             raise EvaluationError("flips touch graphs that are not attacked")
-        if item_budgets is not None and bool((spent[self._items] > item_budgets).any()):
-            worst = int((spent[self._items] - item_budgets).argmax())
+        if item_budgets is not None and bool((spent[self.items] > item_budgets).any()):
+            worst = int((spent[self.items] - item_budgets).argmax())
             raise EvaluationError(
-                f"{int(spent[self._items][worst])} flips in graph {int(self._items[worst])}, "
+                f"{int(spent[self.items][worst])} flips in graph {int(self.items[worst])}, "
                 f"budget {int(item_budgets[worst])}"
             )
-        return spent[self._items].numpy()
+        return spent[self.items].numpy()
 
     def _check_edit(self, edited: Graph, keys: Tensor) -> None:
         """The edited graph differs from the clean one at exactly these keys, and is as symmetric as it was."""
@@ -135,7 +136,7 @@ class Verifier:
     def _ask(self, graph: Graph, keys: Tensor, flips: NDArray[np.int64] | None = None) -> Verified:
         with torch.no_grad():
             logits = self._handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)[
-                self._items
+                self.items
             ]
         deletions = int(self.space.exists(keys).sum())
         return Verified(
