@@ -14,6 +14,7 @@ from auditor.defense import TrainedModels
 from auditor.document import Measured, Series, ValidityRow
 from auditor.document.exposed import Exposed
 from auditor.outcomes import Outcome
+from auditor.perturbations import Perturbations
 from auditor.registry import Entry, ProbeEntry, Profile
 from auditor.shared import Shared
 from auditor.statistics import draws
@@ -155,7 +156,7 @@ class CellResult:
 
     `params` are plain JSON values: resolved budgets, pair counts, controls that ran, attacks and their settings.
     `fixed`: nothing was drawn, so that another seed gives the same numbers. `exposed`: who is given away most, where
-    the cell asks for that.
+    the cell asks for that. `edits`: those that were verified, for a file; the document never holds them.
     """
 
     access: tuple[str, ...]
@@ -165,6 +166,7 @@ class CellResult:
     params: Mapping[str, Any] = field(default_factory=dict)
     fixed: bool = False
     exposed: tuple[Exposed, ...] = ()
+    edits: Perturbations | None = field(default=None, compare=False)
 
 
 class Evaluation(Protocol):

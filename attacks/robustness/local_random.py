@@ -7,12 +7,12 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from attacks.robustness.near import reach_of
 from attacks.robustness.node_pairs import Mode, labelled, modes_of, pairs_for, room
 from auditor.data.edits import EdgeSpace
 from auditor.outcomes import FlipOutcome, FlipSet
 from auditor.parameters import parameters
 from auditor.probe import Attempt
+from auditor.targets.surroundings import reach_of
 from auditor.view import View
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attacks.robustness.near import around
 from auditor.data.edits import EdgeSpace
 from auditor.errors import SkippedError
 from auditor.probe import Attempt
 from auditor.registry import Profile
+from auditor.targets.surroundings import around
 from auditor.view import View
 
 Mode = Literal["direct", "influencer", "additions", "deletions"]

@@ -63,6 +63,7 @@ def audit(
     resume: bool | None = None,
     accept_mixed_env: bool | None = None,
     discard_models: bool | None = None,
+    save_flips: bool | None = None,
     shard: str | None = None,
     executor: str | None = None,
     ray_address: str | None = None,
@@ -121,6 +122,8 @@ def audit(
         accept_mixed_env: goes on although other versions, threads or another device made what is there.
         discard_models: of a path: keeps no model that is trained on the way in `out` after the run; by default a run
             that goes on takes them from there. Those of a live model are never kept: no file holds its code.
+        save_flips: keeps the verified edits of each cell as `perturbations/<cell key>.npz` in `out`. They name true
+            edges of the private graph; by default none is kept.
         shard: `"i/n"`: only the i-th of n parts of the cells, kept in `out` for `auditor merge`; no verdict.
         executor: of a path: `"processes"` (default), or `"ray"` for the Ray cluster at `ray_address` (else
             `RAY_ADDRESS`, else one on this machine), on which every path must mean the same.
@@ -152,6 +155,7 @@ def audit(
         "resume": resume,
         "accept_mixed_env": accept_mixed_env,
         "discard_models": discard_models,
+        "save_flips": save_flips,
         "shard": shard,
         "executor": executor,
         "ray_address": ray_address,

@@ -49,6 +49,7 @@ DEFAULTS: Mapping[str, Any] = {
     "resume": True,
     "accept_mixed_env": False,
     "discard_models": False,
+    "save_flips": False,
     "shard": "",
     "executor": "processes",
     "ray_address": "",

@@ -56,7 +56,7 @@ WORTH_A_WORKER_S = 10.0
 UNRECORDED = (
     *("out", "data_root", "plain", "format", "log"),
     *("device", "jobs", "cell_timeout", "max_memory", "resume", "accept_mixed_env", "shard", "executor"),
-    *("ray_address", "discard_models"),
+    *("ray_address", "discard_models", "save_flips"),
 )
 """Options that change no number: where files lie, how they are shown, who does the work. The document has none.
 
@@ -191,6 +191,7 @@ class Session:
             training_seeds=resolved["training_seeds"],
             side=asdict(self.side()),
             exposed=resolved["exposed"],
+            save_flips=resolved["save_flips"],
             models=os.path.abspath(self.out / MODELS) if self.out else "",
             **{name: resolved[name] for name in ("only", "skip", "family", "profile")},
         )
@@ -275,6 +276,8 @@ class Session:
 
         settings, baseline = self.settings(argv), self.baseline()
         shard = Shard.parse(self.resolved["shard"]) if self.resolved["shard"] else None
+        if self.resolved["save_flips"] and self.out is None:
+            raise ConfigError("save_flips came without a folder for the files; give -o DIR.")
         if shard is not None and self.out is None:
             raise ConfigError("shard came without a folder for its cells; give -o DIR.")
         if shard is not None and self.resolved["log"]:
@@ -354,6 +357,8 @@ class Session:
             raise ConfigError("training_seeds is for run; a comparison trains anew at every seed. Give seeds instead.")
         if self.resolved["exposed"]:
             raise ConfigError("exposed is for run; a comparison names nobody. Leave it out.")
+        if self.resolved["save_flips"]:
+            raise ConfigError("save_flips is for run; a comparison keeps no edits. Leave it out.")
         self._refuse_parts("a comparison")
         probes, settings = self.probes(), self.settings(argv)
         arms = tuple(request.spec for request in defenses)
@@ -409,6 +414,8 @@ class Session:
             self._log(audit, files)
         else:
             record.partial(to_bytes(audit))
+        if record.holds_edits:
+            LOG.warning("%s holds edits that name true edges of the graph: keep it as private as the graph", self.out)
         return report
 
     def _log(self, audit: Audit, files: Mapping[str, bytes]) -> None:

@@ -42,6 +42,10 @@ def run(
     resume: options.Resume = None,
     accept_mixed_env: options.MixedEnv = None,
     discard_models: options.DiscardModels = None,
+    save_flips: Annotated[
+        bool | None,
+        typer.Option("--save-flips", help="Keep the edits found, which name true edges, in -o; replay= takes them."),
+    ] = None,
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Run only the i-th of n parts; auditor merge joins them.")
     ] = None,
@@ -83,6 +87,7 @@ def run(
         "resume": resume,
         "accept_mixed_env": accept_mixed_env,
         "discard_models": discard_models,
+        "save_flips": save_flips,
         "shard": shard,
         "executor": executor,
         "ray_address": ray_address,

@@ -79,7 +79,8 @@ class Bench(OneByOne):
         if job.arms:
             cells = plan_compare(target, job.arms, requests, group=job.group or "", **how)
         else:
-            cells = plan_run(target, requests, trainings=job.training_seeds, exposed=job.exposed, **how)
+            how |= {"exposed": job.exposed, "save_flips": job.save_flips}
+            cells = plan_run(target, requests, trainings=job.training_seeds, **how)
         return cls(target, cells, side, group)
 
     def describe(self) -> Described:

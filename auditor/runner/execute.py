@@ -5,6 +5,7 @@ Randomness derives from the seed and fixed names, so that results depend neither
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import time
 import traceback
@@ -19,6 +20,7 @@ from auditor.document.audit import CellStatus
 from auditor.errors import CapabilityError, SkippedError
 from auditor.outcomes import FlipSet
 from auditor.probe import Cell, CellResult
+from auditor.runner import perturbations
 from auditor.runner.finished import Finished, row_of, said_of
 from auditor.runner.observer import Observer
 from auditor.runner.plain import Edits, packed
@@ -62,6 +64,7 @@ def run_cell(
     models.found_flips()  # those of a cell that broke off are nobody's
     try:
         result = _measured(target, planned, side, models, tick)
+        edits, said = perturbations.kept(result.edits, planned)
     except (SkippedError, CapabilityError) as reason:
         return ended(reason=str(reason), lacks=reason.lacks if isinstance(reason, SkippedError) else ())
     except survives as error:
@@ -72,7 +75,7 @@ def run_cell(
         "reason": "",
         "seconds": time.perf_counter() - start,
         "peak_rss_mb": _peak_mb(),
-        "params": {**planned.params, **result.params},
+        "params": {**planned.params, **result.params, **said},
         "series": result.series,
         "validity": result.validity,
         "exposed": result.exposed,
@@ -85,6 +88,7 @@ def run_cell(
         tries=entry.tries,
         fixed=fixed,
         flips=models.found_flips(),
+        edits=base64.b64encode(edits).decode(),
     )
 
 

@@ -31,6 +31,7 @@ class Finished:
         scores: what that model gets right, under everybody's edits.
         misfit: it was refused since a parameter does not fit this target: a mistake of whoever asked.
         models: files of the models that were trained for it, or taken from the disk.
+        edits: the file of its verified edits, in base64; empty where none is kept.
     """
 
     row: CellRow
@@ -43,6 +44,7 @@ class Finished:
     scores: Scores | None = None
     misfit: bool = False
     models: tuple[str, ...] = ()
+    edits: str = ""
 
 
 _ADAPTER: TypeAdapter[Finished] = TypeAdapter(Finished)

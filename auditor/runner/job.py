@@ -26,6 +26,7 @@ class Job(Model):
         training_seeds: models to train anew.
         side: `[access]`.
         exposed: how many of the most exposed edges or items may be named.
+        save_flips: verified edits are kept as files.
         arms: of a comparison: `none` and every defence, in canonical form.
         group: named column that defences are told of.
         asked: a claim about the `defense` or about the function `train`, which is found from `folder`.
@@ -47,6 +48,7 @@ class Job(Model):
     training_seeds: int = 0
     side: dict[str, Any] = Field(default_factory=dict)
     exposed: int = 0
+    save_flips: bool = False
     arms: tuple[str, ...] = ()
     group: str | None = None
     asked: Asked | None = None

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from auditor import registry
 from auditor.data.roots import digest_files
@@ -66,6 +66,7 @@ class PlannedCell(Model):
         flips: edits to try, of a cell that tries those of others.
         step_s: rough CPU seconds of a step.
         exposed: how many of the most exposed edges or items may be named.
+        save_flips: its verified edits are kept as a file.
     """
 
     spec: str
@@ -79,6 +80,7 @@ class PlannedCell(Model):
     flips: tuple[Edits, ...] = ()
     step_s: float = 0.0
     exposed: int = 0
+    save_flips: bool = False
 
     @property
     def id(self) -> str:
@@ -175,10 +177,12 @@ def plan(
     arm: str = NONE,
     group: str = "",
     exposed: int = 0,
+    save_flips: bool = False,
 ) -> tuple[PlannedCell, ...]:
     """Every cell, in order, with the reason where it cannot run on `target`; `arm` is the defence that made it or will.
 
-    `group` names the column that defences may be told of; `exposed` is how many of the most exposed may be named.
+    `group` names the column that defences may be told of; `exposed` is how many of the most exposed may be named;
+    `save_flips` keeps verified edits as files.
 
     A probe that draws nothing has one cell, whatever the seeds.
 
@@ -214,12 +218,13 @@ def plan(
                 spec=request.spec,
                 seed=seed,
                 profile=profile,
-                key=_cell_key(target, data, request, seed, profile, side, _maker(arm, group), exposed),
+                key=_cell_key(target, data, request, seed, profile, side, _maker(arm, group), exposed, save_flips),
                 named=request.named,
                 arm=arm,
                 skip=skip,
                 lacks=lacks,
                 exposed=exposed,
+                save_flips=save_flips,
             )
             for seed in (seeds[:1] if request.entry.deterministic else seeds)
         ]
@@ -235,6 +240,7 @@ def plan_run(
     side: SideKnowledge,
     trainings: int = 0,
     exposed: int = 0,
+    save_flips: bool = False,
 ) -> tuple[PlannedCell, ...]:
     """Every cell of a run: of the target, then of each of `trainings` models that its recipe trains anew.
 
@@ -242,7 +248,8 @@ def plan_run(
         ConfigError: there is none: nothing would be measured, and nothing may pass for that. Or the target cannot be
             trained anew.
     """
-    cells = plan(target, requests, seeds=seeds, profile=profile, side=side, exposed=exposed)
+    how: dict[str, Any] = {"profile": profile, "side": side, "save_flips": save_flips}
+    cells = plan(target, requests, seeds=seeds, exposed=exposed, **how)
     if not cells:
         raise ConfigError(f"no probe of this choice is about {target.name}; loosen only, skip, family or profile.")
     if trainings and target.recipe is None:
@@ -253,7 +260,7 @@ def plan_run(
     own = None if target.recipe is None else target.recipe.describe().get("seed")
     new = (seed for seed in count() if seed != own)  # that one would train the target itself again
     for seed in islice(new, trainings):
-        cells += plan(target, requests, seeds=(seed,), profile=profile, side=side, arm=RECIPE)
+        cells += plan(target, requests, seeds=(seed,), arm=RECIPE, **how)
     return cells
 
 
@@ -378,6 +385,7 @@ def _cell_key(
     side: SideKnowledge,
     maker: str,
     exposed: int,
+    save_flips: bool,
 ) -> str:
     words: dict[str, object] = {
         "target": target.digest,
@@ -389,8 +397,10 @@ def _cell_key(
         "seed": seed,
         "side": dataclasses.asdict(side),
         **({"exposed": exposed} if exposed else {}),
+        **({"save_flips": True} if save_flips else {}),
     }
-    if files := [Path(value) for value in request.params.values() if os.path.isfile(value)]:
+    named = [part for value in request.params.values() for part in {value, *value.split(os.pathsep)}]
+    if files := sorted(Path(part) for part in named if os.path.isfile(part)):
         words["files"] = digest_files(files)  # a file of that name with another content is another question
     return _digest(sorted(words.items()))
 

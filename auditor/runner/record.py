@@ -6,12 +6,14 @@ DIR/cells.jsonl         one line a finished cell, on the disk before the next on
 DIR/audit.json, …       the last complete document and its reports, renamed into place together
 DIR/audit.partial.json  what an interrupted run had
 DIR/errors/             tracebacks of cells that broke off
+DIR/perturbations/      verified edits, where they are kept, see `auditor.runner.perturbations`
 DIR/models/             models that were trained on the way, see `auditor.runner.kept_models`
 ```
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import logging
 import os
@@ -32,6 +34,7 @@ from auditor.reading.files import bytes_of
 from auditor.records import Model
 from auditor.registry import Profile
 from auditor.replacing import part_of, rename, replace_file, unwritable
+from auditor.runner import perturbations
 from auditor.runner.finished import Finished, from_line, to_line
 from auditor.runner.plain import Ground
 from auditor.runner.plan import PlannedCell
@@ -144,6 +147,7 @@ class Record:
     _file: RunFile = field(default_factory=RunFile)
     _errors: list[str] = field(default_factory=list)
     _models: set[str] = field(default_factory=set)
+    _edits: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     @contextmanager
@@ -200,6 +204,7 @@ class Record:
         if fresh:
             self._remove_models()
         self._models = {name for done in kept.values() for name in done.models}
+        self._edits = {key: done.edits for key, done in kept.items() if done.edits}
         ours = self._made_models() if models else before.models
         self._file = RunFile(header=header, files=before.files, models=ours)
         self._write_run()
@@ -210,6 +215,8 @@ class Record:
         if self.folder is None:
             return
         self._models.update(finished.models)
+        if finished.edits:
+            self._edits[finished.row.key] = finished.edits
         try:
             with (self.folder / CELLS).open("ab") as lines:
                 lines.write(sealed(finished))
@@ -235,20 +242,47 @@ class Record:
         if self.folder is not None:
             replace_file(self.folder / PARTIAL, raw)
 
+    @property
+    def holds_edits(self) -> bool:
+        """Whether a cell of this run has left edits of the private graph in the folder."""
+        return bool(self._edits)
+
     def commit(self, files: Mapping[str, bytes]) -> None:
-        """Puts the files of a complete run in the place of the last one's, all together."""
+        """Puts the files of a complete run, kept edits among them, in the place of the last one's, all together.
+
+        Raises:
+            UsageError: one cannot be written.
+        """
         if self.folder is None:
             return
         parts = {name: part_of(self.folder / name, raw) for name, raw in files.items()}
+        if self._edits:
+            self._make_folder(self.folder / perturbations.FOLDER)
+        for key, text in self._edits.items():
+            name = perturbations.name_of(key)
+            parts[name] = part_of(self.folder / name, base64.b64decode(text))
         for name, part in parts.items():
             rename(part, self.folder / name)
         kept = self._remove_models(but=() if self.discards_models else self._models)
-        ours = (*files, *self._errors, *(f"{MODELS}/{name}" for name in kept))
+        ours = (*parts, *self._errors, *(f"{MODELS}/{name}" for name in kept))
         for name in {*self._file.files, PARTIAL} - set(ours):
             if _is_inside(name) and (self.folder / name).is_file():
                 (self.folder / name).unlink()
+        if not self._edits and _is_folder(place := self.folder / perturbations.FOLDER):
+            with suppress(OSError):
+                place.rmdir()  # where the last run kept some
         self._file = self._file.model_copy(update={"complete": True, "files": ours})
         self._write_run()
+
+    @staticmethod
+    def _make_folder(place: Path) -> None:
+        """Raises UsageError where no folder can be there; what lies in one of the user's is left."""
+        try:
+            place.mkdir(exist_ok=True)
+        except OSError as error:
+            raise unwritable(place, error) from None
+        if place.is_symlink():
+            raise UsageError(f"{place} is a link; expected a folder. Choose another place with -o.")
 
     def _made_models(self) -> bool:
         """Whether the folder of the kept models is ours: made now, or by a run before. One of the user's is left."""
@@ -364,9 +398,9 @@ def _locked(place: Path, shown: Path) -> Iterator[None]:
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a name that a file gave us is that of a file of ours: in the folder itself, or among its tracebacks."""
+    """Whether a name that a file gave us is that of a file of ours: in the folder itself, or one below it."""
     path = PurePath(name)
-    return path.name != ".." and path.parts in ((path.name,), (ERRORS, path.name))
+    return path.name != ".." and path.parts in ((path.name,), (ERRORS, path.name), (perturbations.FOLDER, path.name))
 
 
 def _same_environment(before: Header, now: Header, folder: Path) -> None:

@@ -348,3 +348,20 @@ def test_what_does_not_belong_together_is_not_joined(tmp_path: Path) -> None:
         joined_shards([one, shard(tmp_path / "2", of=header(torch="1"))])
     with pytest.raises(UsageError, match="other numbers for strata seed 0"):
         joined_shards([one, shard(tmp_path / "3", done("a", value=0.5))])
+
+
+def test_kept_edits_go_on_with_an_interrupted_run_and_leave_with_the_next(tmp_path: Path) -> None:
+    with_edits = dataclasses.replace(done("a"), edits="ZWRpdHM=")
+    with Record.opened(tmp_path) as record:
+        record.begin(header())
+        record.add(with_edits)
+    assert not (tmp_path / "perturbations").exists()  # nothing of a run that is not complete
+    with Record.opened(tmp_path) as record:
+        record.begin(header())
+        record.commit({"audit.json": b"1"})
+    assert (tmp_path / "perturbations" / "a.npz").read_bytes() == b"edits"
+    with Record.opened(tmp_path) as record:
+        record.begin(header())
+        assert not record.holds_edits
+        record.commit({"audit.json": b"2"})
+    assert not (tmp_path / "perturbations").exists()

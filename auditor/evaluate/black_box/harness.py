@@ -23,7 +23,7 @@ from auditor.document.facts import Robust
 from auditor.errors import SkippedError
 from auditor.evaluate.robustness import trust
 from auditor.evaluate.robustness.budgets import Level, graph_levels, node_levels, parse_eps
-from auditor.evaluate.robustness.envelope import Tried
+from auditor.evaluate.robustness.envelope import Tried, edits_of
 from auditor.evaluate.robustness.flip_claims import FlipClaims
 from auditor.evaluate.robustness.verification import Verified, Verifier
 from auditor.outcomes import FlipSet
@@ -149,6 +149,7 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
             "rows": {f"{id_} at {budget}": rows for (id_, budget), (_count, rows) in run.spent.items()},
             **run.params(cell.attacks),
         },
+        edits=edits_of(target.graph, run.tried),
     )
 
 
@@ -179,7 +180,7 @@ def _attack(
 
     def verify(claim: FlipSet, variant: str) -> None:
         verified = verifier.check(claim, item_budgets=level.item_budgets)
-        run.tried.append(Tried(attack.id, attack.entry.role, variant, place, verified, claim.claimed_accuracy))
+        run.tried.append(Tried(attack.id, attack.entry.role, variant, place, verified, claim))
         cell.models.keep_flips(cell.target, (claim,))
 
     granted: Callable[[View], View] = partial(View.with_edit_queries, queries=queries)

@@ -30,6 +30,7 @@ from auditor.evaluate.robustness.flip_claims import FlipClaims
 from auditor.evaluate.robustness.verification import Verified, Verifier
 from auditor.outcomes import FlipSet
 from auditor.parameters import build, parameters
+from auditor.perturbations import Perturbations, VerifiedEdit
 from auditor.probe import Cell, CellResult
 from auditor.registry import Profile, lack_of
 from auditor.statistics import draws
@@ -92,6 +93,14 @@ class _Run(FlipClaims):
         """The set that costs the fixed weights most, alone; one of a smaller budget is one of a larger too."""
         usable = [each for each in self.sets if each.role != "control" and each.place <= place]
         return sorted(usable, key=lambda each: each.verified.accuracy)[:1]
+
+    def edits(self, levels: Sequence[Level]) -> tuple[VerifiedEdit, ...]:
+        """What was found on the target, for a file; the accuracy is that of the fixed weights."""
+        return tuple(
+            VerifiedEdit(each.attack, "", FlipSet(levels[each.place].budget, each.keys), each.verified.accuracy)
+            for each in self.sets
+            if each.role != "control"
+        )
 
     def drawn(self, place: int) -> list[_Set]:
         """Every draw of the control at a budget: none is chosen by what it does."""
@@ -158,6 +167,7 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
             "trainings": list(train.seeds),
             **run.params(cell.attacks),
         },
+        edits=Perturbations(target.graph, run.edits(levels)),
     )
 
 

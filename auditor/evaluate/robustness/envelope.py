@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from auditor.data.graph import Graph
 from auditor.evaluate.robustness.verification import Verified
+from auditor.perturbations import Edit, Perturbations, VerifiedEdit
 from auditor.registry import Role
 
 Floats = NDArray[np.float64]
@@ -25,7 +27,7 @@ class Tried:
         variant: which of the attack's flip sets it is.
         level: the budget it was found under, counted from 0; -1 for nothing flipped.
         verified: what the model says on the edited graph.
-        claimed: accuracy that the attack claims is left.
+        edit: what was verified; None for nothing edited, and where nobody needs it again.
     """
 
     attack: str
@@ -33,7 +35,12 @@ class Tried:
     variant: str
     level: int
     verified: Verified
-    claimed: float | None = None
+    edit: Edit | None = None
+
+    @property
+    def claimed(self) -> float | None:
+        """Accuracy that the attack claims is left."""
+        return None if self.edit is None else self.edit.claimed_accuracy
 
     @property
     def name(self) -> str:
@@ -57,6 +64,16 @@ class Point:
     def accuracy(self) -> float:
         """Share of items that survive."""
         return float(self.correct.mean())
+
+
+def edits_of(graph: Graph, tried: Sequence[Tried]) -> Perturbations:
+    """Every verified edit but those of the controls, for a file."""
+    kept = [
+        VerifiedEdit(each.attack, each.variant, each.edit, each.verified.accuracy)
+        for each in tried
+        if each.role != "control" and each.edit is not None
+    ]
+    return Perturbations(graph, tuple(kept))
 
 
 def envelope(clean: Verified, tried: Sequence[Tried], levels: int, *, per_item: bool) -> list[Point]:

@@ -19,7 +19,7 @@ from auditor.document.facts import EditedData
 from auditor.errors import EvaluationError, SkippedError
 from auditor.evaluate.robustness.budgets import flips_for, parse_eps
 from auditor.evaluate.robustness.edited import Amount, EditedItems
-from auditor.evaluate.robustness.envelope import Tried
+from auditor.evaluate.robustness.envelope import Tried, edits_of
 from auditor.evaluate.robustness.flip_claims import FlipClaims
 from auditor.evaluate.robustness.verification import Verified
 from auditor.outcomes import FeatureEdit, FeatureOutcome
@@ -195,6 +195,7 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
             "budgets": {amount.subset: amount.budget for amount in amounts},
             **run.params(cell.attacks),
         },
+        edits=edits_of(target.graph, tried),
     )
 
 
@@ -224,6 +225,6 @@ def _attack(
 
     def verify(claim: FeatureEdit, variant: str) -> None:
         place = by_budget[claim.budget]
-        tried.append(Tried(attack.id, attack.entry.role, variant, place, verifier.check(claim), claim.claimed_accuracy))
+        tried.append(Tried(attack.id, attack.entry.role, variant, place, verifier.check(claim), claim))
 
     run.run(attack, cell.target, items, attempt, verify, kind=FeatureOutcome)

@@ -5,8 +5,10 @@ See docs/methods/robustness.md.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -21,12 +23,14 @@ from auditor.errors import SkippedError
 from auditor.evaluate.robustness import strength, trust
 from auditor.evaluate.robustness.budgets import BudgetOf, Level, graph_levels, node_caps, node_levels, parse_eps
 from auditor.evaluate.robustness.edge_free import edge_free_reference
-from auditor.evaluate.robustness.envelope import Floats, Tried, envelope
+from auditor.evaluate.robustness.envelope import Floats, Tried, edits_of, envelope
 from auditor.evaluate.robustness.flip_claims import FlipClaims
 from auditor.evaluate.robustness.measure import Beside, Found, budget_series, main_level, numbers
+from auditor.evaluate.robustness.replay import play_back
 from auditor.evaluate.robustness.verification import Verifier
 from auditor.outcomes import FlipSet
 from auditor.parameters import build, parameters
+from auditor.perturbations import read_flips
 from auditor.probe import Cell, CellResult, Registered
 from auditor.registry import Profile, Role, lack_of
 from auditor.targets.edge_use import EdgeUse
@@ -48,6 +52,7 @@ class Settings:
         undirected: whether one edit toggles both arcs of a pair (`true`) or one arc (`false`); `auto`: a pair where at
             least 99 % of the arcs have their reverse.
         graphs: attacked graphs, drawn from the test graphs; 0 for the profile's (task `graph`).
+        replay: files of `--save-flips` whose flips join the envelope, joined by `:` (`;` on Windows); empty for none.
     """
 
     eps: tuple[str, ...] = ()
@@ -55,11 +60,17 @@ class Settings:
     local_cap: Annotated[float, Field(ge=0)] = 0.0
     undirected: Undirected = "auto"
     graphs: Annotated[int, Field(ge=0)] = 0
+    replay: str = ""
 
     @model_validator(mode="after")
     def _budgets_can_be_read(self) -> Self:
         parse_eps([word for word in self.eps if word != "one"], self.budget_of)  # before any cell: a usage error
         return self
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Those of `replay`."""
+        return tuple(Path(part) for part in self.replay.split(os.pathsep) if part)
 
 
 @dataclass(slots=True)
@@ -73,13 +84,30 @@ class _Run(FlipClaims):
         return [each for each in self.tried if each.role == role and each.level == level]
 
 
+def check_replay(target: Target, params: Mapping[str, str], owner: str) -> None:
+    """Whether the flips that are to be played back are flips of this graph, before anything runs.
+
+    Raises:
+        ConfigError, DataError: see `read_flips`.
+    """
+    settings = build(Settings, params, owner=owner)
+    if not settings.files:
+        return
+    try:
+        space = EdgeSpace.of(_read_as(target, EDITED_AS.get(settings.undirected, "auto")).graph)
+    except SkippedError:
+        return  # the row of the cell says why
+    for path in settings.files:
+        read_flips(path, space)
+
+
 def evaluate(cell: Cell) -> CellResult:
     """Runs every attack of the probe, verifies every flip set on the really edited graph, measures the envelope.
 
     Where no edge can change an answer nothing is searched: every fixed rule and control is verified to take nothing.
 
     Raises:
-        ConfigError: a budget or another parameter that cannot be used.
+        ConfigError: a budget or another parameter that cannot be used, or a file to play back that does not fit.
         SkippedError: no edges, or edges that matter and no attack that could run.
     """
     settings = build(Settings, cell.params, owner=cell.probe.id)
@@ -112,6 +140,7 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
     attacks = [a for a in cell.attacks if use.kind != "unused" or a.entry.role != "search"]
     for attack in attacks:
         _attack(cell, target, attack, items, levels, caps, verifier, run)
+    replayed = play_back(settings.files, levels, verifier, run.tried)
     commonest = int(torch.bincount(given.graph.y[given.split.test]).argmax())
     majority = float((given.graph.y[items] == commonest).double().mean())
     again = _search_again(cell, target, items, levels, caps, verifier, run, majority) if use.kind == "used" else ()
@@ -150,9 +179,11 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
             "capped_out_nodes": None if caps is None else int((caps == 0).sum()),
             "reference": None if found.reference is None else found.reference.name,
             **({"no_reference": found.reference.reason} if found.reference and found.reference.reason else {}),
+            **({"replay": replayed} if replayed else {}),
             **run.params(attacks),
         },
         fixed=use.kind == "unused",
+        edits=edits_of(target.graph, run.tried),
     )
 
 
@@ -190,7 +221,7 @@ def _attack(
         level = distinct[claim.budget]
         verified = verifier.check(claim, item_budgets=level.item_budgets)
         place = levels.index(level)
-        run.tried.append(Tried(attack.id, attack.entry.role, variant, place, verified, claim.claimed_accuracy))
+        run.tried.append(Tried(attack.id, attack.entry.role, variant, place, verified, claim))
         cell.models.keep_flips(cell.target, (claim,))
 
     run.run(attack, target, items, attempt, verify)

@@ -19,7 +19,7 @@ from auditor.document.facts import EditedData
 from auditor.errors import EvaluationError, SkippedError
 from auditor.evaluate.robustness.budgets import flips_for, parse_eps
 from auditor.evaluate.robustness.edited import Amount, EditedItems
-from auditor.evaluate.robustness.envelope import Tried
+from auditor.evaluate.robustness.envelope import Tried, edits_of
 from auditor.evaluate.robustness.flip_claims import FlipClaims
 from auditor.evaluate.robustness.verification import Verified
 from auditor.outcomes import AddedNodes, InjectionOutcome
@@ -182,6 +182,7 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
             "budgets": {amount.subset: amount.budget for amount in amounts},
             **run.params(cell.attacks),
         },
+        edits=edits_of(graph, tried),
     )
 
 
@@ -199,8 +200,6 @@ def _attack(
 
     def verify(claim: AddedNodes, variant: str) -> None:
         verified = verifier.check(claim)
-        tried.append(
-            Tried(attack.id, attack.entry.role, variant, place[claim.budget], verified, claim.claimed_accuracy)
-        )
+        tried.append(Tried(attack.id, attack.entry.role, variant, place[claim.budget], verified, claim))
 
     run.run(attack, cell.target, verifier.items, attempt, verify, kind=InjectionOutcome)

@@ -21,10 +21,12 @@ from auditor.document.facts import SingleNodes
 from auditor.errors import SkippedError
 from auditor.evaluate.robustness import trust
 from auditor.evaluate.robustness.envelope import Tried
+from auditor.evaluate.robustness.node_answers import NodeAnswers
 from auditor.evaluate.robustness.one_by_one import FAR, Bools, OneByOne, exhaustive
 from auditor.evaluate.robustness.protocols import PROTOCOLS, UNIFORM, Protocol, drawn
 from auditor.evaluate.robustness.verification import Verified, Verifier
 from auditor.parameters import build, parameters
+from auditor.perturbations import Perturbations
 from auditor.probe import Cell, CellResult, Registered
 from auditor.registry import Profile, lack_of
 from auditor.statistics.shares import paired, share
@@ -111,13 +113,14 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
         raise SkippedError(f"needs {', '.join(map(lack_of, lacks))}", lacks=lacks)
     plan = _plan(cell, target, space, settings)
     verifier = Verifier(target, plan.nodes)
-    run = OneByOne(verifier=verifier, nodes=plan.nodes, room=plan.room)
+    run = OneByOne(answers=NodeAnswers(verifier), nodes=plan.nodes, room=plan.room)
     attacks = [a for a in cell.attacks if use.kind != "unused" or a.entry.role != "search"]
     budgets = tuple(sorted(plan.room))
     for attack in attacks:
         own = tuple(plan.room[budget] for budget in budgets)
         attempt = replace(cell.attempt(attack, budgets=budgets), item_budgets=own)
         run.run(attack, target, plan.nodes, attempt, partial(run.verify, attack.entry))
+        run.settle()
     if use.kind == "used" and not run.modes and not run.violations:
         raise SkippedError(run.why_none)
     fewest = run.fewest(MAIN_MODE)
@@ -138,6 +141,7 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
             **run.params(attacks),
         },
         fixed=use.kind == "unused",
+        edits=Perturbations(target.graph, tuple(run.longest.values())),
     )
 
 
@@ -297,7 +301,7 @@ def _oracle_row(cell: Cell, plan: _Plan, run: OneByOne, settings: Settings) -> V
     count = ORACLE[cell.profile] if settings.oracle < 0 else settings.oracle
     if count == 0:
         return None
-    if plan.nodes.numel() and run.verifier.space.graph.num_nodes > ORACLE_NODES:
+    if plan.nodes.numel() and run.answers.verifier.space.graph.num_nodes > ORACLE_NODES:
         return check("oracle", "warning", None, f"every flip at a node is tried up to {ORACLE_NODES} nodes")
     broken, possible, found = run.broken(MAIN_MODE, plan.one), 0, 0
     places = plan.places(JUDGED)[:count].tolist()
@@ -305,6 +309,6 @@ def _oracle_row(cell: Cell, plan: _Plan, run: OneByOne, settings: Settings) -> V
         cell.tick(None, f"every single flip at node {int(plan.nodes[place])}")
         by_search = bool(broken[place])
         found += by_search
-        possible += by_search or exhaustive(run.verifier, place, int(plan.nodes[place]))
+        possible += by_search or exhaustive(run.answers.verifier, place, int(plan.nodes[place]))
     evidence = f"some single flip breaks {possible} of {len(places)} nodes; the search broke {found} with its first"
     return check("oracle", "warning", found >= AGREEMENT * possible if possible else None, evidence)

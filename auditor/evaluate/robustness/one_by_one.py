@@ -13,8 +13,10 @@ from torch import Tensor
 from auditor.data.edits import EdgeSpace
 from auditor.errors import EvaluationError
 from auditor.evaluate.robustness.flip_claims import FlipClaims
-from auditor.evaluate.robustness.verification import Verified, Verifier
+from auditor.evaluate.robustness.node_answers import NodeAnswers
+from auditor.evaluate.robustness.verification import Verifier
 from auditor.outcomes import FlipSet
+from auditor.perturbations import VerifiedEdit
 from auditor.registry import Entry
 
 Bools = NDArray[np.bool_]
@@ -39,24 +41,26 @@ class OneByOne(FlipClaims):
     """Verifies claims named `MODE target=NODE` (`draw=I` besides), each against one node.
 
     Attributes:
-        verifier: of the attacked nodes.
+        answers: of the attacked nodes.
         nodes: attacked, int64 [n] ascending.
         room: flips allowed at each of them, by budget, int64 [n].
         tries: everything verified.
         not_finite: names of attacks under which an answer was not finite.
         control: id of the control, where one ran.
+        longest: of each attack, mode and node the verified set of the largest budget; none of the control's.
     """
 
-    verifier: Verifier
+    answers: NodeAnswers
     nodes: Tensor
     room: Mapping[int, Tensor]
     tries: list[Try] = field(default_factory=list)
     not_finite: set[str] = field(default_factory=set)
     control: str = ""
-    _known: dict[tuple[int, bytes], Verified] = field(default_factory=dict)
+    longest: dict[tuple[str, str], VerifiedEdit] = field(default_factory=dict)
+    _waiting: list[tuple[Entry, FlipSet, str, int, tuple[int, bytes]]] = field(default_factory=list)
 
     def verify(self, entry: Entry, claim: FlipSet, variant: str) -> None:
-        """Rebuilds one claim and keeps what it did to its node.
+        """Rebuilds one claim and asks what it did to its node; `settle` keeps the answer.
 
         Raises:
             EvaluationError: it names no attacked node, takes more flips than its node has room for, toggles other
@@ -71,17 +75,31 @@ class OneByOne(FlipClaims):
             raise EvaluationError(
                 f"{claim.keys.numel()} flips against node {number}, budget {int(self.room[claim.budget][place])}"
             )
-        check_mode(self.verifier.space, int(number), mode, claim.keys)
-        key = (place, torch.sort(claim.keys).values.numpy().tobytes())
-        if key not in self._known:
-            self._known[key] = self.verifier.check(claim)
-        verified = self._known[key]
-        if not verified.finite:
-            self.not_finite.add(entry.id)
-        broke, is_control = not bool(verified.correct[place]), entry.role == "control"
-        if is_control:
-            self.control = entry.id
-        self.tries.append(Try(is_control, mode, place, claim.budget, claim.keys.numel(), broke))
+        check_mode(self.answers.verifier.space, int(number), mode, claim.keys)
+        question = (place, torch.sort(claim.keys).values.numpy().tobytes())
+        self.answers.ask(question, place, claim)
+        self._waiting.append((entry, claim, variant, place, question))
+
+    def settle(self) -> None:
+        """Keeps what the claims since the last call did to their nodes."""
+        self.answers.settle()
+        for entry, claim, variant, place, question in self._waiting:
+            answer, is_control = self.answers.known[question], entry.role == "control"
+            if not answer.finite:
+                self.not_finite.add(entry.id)
+            if is_control:
+                self.control = entry.id
+            else:
+                self._keep(VerifiedEdit(entry.id, variant, claim, float(answer.correct)))
+            mode = variant.partition(" ")[0]
+            self.tries.append(Try(is_control, mode, place, claim.budget, claim.keys.numel(), broke=not answer.correct))
+        self._waiting.clear()
+
+    def _keep(self, edit: VerifiedEdit) -> None:
+        key = (edit.attack, edit.variant)
+        known = self.longest.get(key)
+        if known is None or known.edit.budget < edit.edit.budget:
+            self.longest[key] = edit
 
     def broken(self, mode: str, budget: int, *, control: bool = False) -> Bools:
         """Which nodes some claim of at most this budget breaks, bool [n]."""

@@ -82,7 +82,7 @@ def convergence(
         f"{rerun.attack.id} at {level.budget} edits leaves {usual:.1%}; with twice the steps {verified.accuracy:.1%}"
     )
     row = check("convergence", "warning", usual - verified.accuracy <= CONVERGED, evidence)
-    tried = Tried(rerun.attack.id, "search", "twice the steps", place, verified, claim.claimed_accuracy)
+    tried = Tried(rerun.attack.id, "search", "twice the steps", place, verified, claim)
     return row, tried
 
 

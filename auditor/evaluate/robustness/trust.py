@@ -77,7 +77,7 @@ def random_wins_row(
 
     Args:
         control: at each budget, the share of its draws in which each item is right, [n]; None where it did not run.
-        searched: at each budget, the flip sets of the searches.
+        searched: at each budget, what the searches found.
         rng: of the bootstrap.
     """
     if not any(searched) or all(mean is None for mean in control):
@@ -93,12 +93,17 @@ def random_wins_row(
             lo, hi = paired_bootstrap(lambda w, d=difference: float(w @ d / w.sum()), len(difference), rng=rng)  # type: ignore[misc]
             if lo > 0:
                 evidence = (
-                    f"random flips leave {100 * difference.mean():.1f} points less than every search "
+                    f"random edits leave {100 * difference.mean():.1f} points less than every search "
                     f"[{100 * lo:.1f}, {100 * hi:.1f}]"
                 )
                 return check("random-wins", "strength", "fail", evidence)
-    evidence = f"searches against random flips at equal budget: {-100 * worst:+.1f} points at least"
+    evidence = f"searches against random edits at equal budget: {_points(-worst)} at least"
     return check("random-wins", "strength", "pass", evidence)
+
+
+def _points(share: float) -> str:
+    """A signed difference of shares in points; one that rounds to nothing has no minus."""
+    return f"{round(100 * share, 1) + 0.0:+.1f} points"
 
 
 def relaxation_row(notes: Mapping[str, Any]) -> ValidityRow | None:
@@ -134,12 +139,12 @@ def loss_moves_row(notes: Mapping[str, Any], drop: float) -> ValidityRow | None:
         return None
     name = max(gains, key=lambda key: gains[key])
     stuck = gains[name] > 0 and drop <= 0
-    evidence = f"loss {gains[name]:+.3f} ({name}), accuracy {-100 * drop:+.1f} points"
+    evidence = f"loss {gains[name]:+.3f} ({name}), accuracy {_points(-drop)}"
     return check("loss-moves", "warning", not stuck, evidence)
 
 
 def fragile_row(searched: Sequence[Sequence[Tried]], points: Sequence[Point]) -> ValidityRow | None:
-    """Whether the envelope hangs on one flip set alone: the second best over 3 points weaker at every budget."""
+    """Whether the envelope hangs on one set of edits alone: the second best over 3 points weaker at every budget."""
     gaps = []
     for found, point in zip(searched, points, strict=True):
         values = sorted(each.verified.accuracy for each in found)
@@ -148,7 +153,9 @@ def fragile_row(searched: Sequence[Sequence[Tried]], points: Sequence[Point]) ->
         gaps.append(values[1] - point.accuracy)
     if not gaps:
         return None
-    evidence = f"second-best flip set of a search {100 * min(gaps):.1f} points above the envelope at the closest budget"
+    evidence = (
+        f"second-best set of edits of a search {100 * min(gaps):.1f} points above the envelope at the closest budget"
+    )
     return check("fragile-envelope", "warning", min(gaps) <= FRAGILE, evidence)
 
 

@@ -49,12 +49,21 @@ class Verifier:
         target: under audit; nothing of it is changed.
         items: attacked items, int64 [n].
         node_caps: largest number of flips at each node, int64 [N]; None for no cap.
+
+    Attributes:
+        space: the flippable pairs of the clean graph.
+        handle: the second copy of the model.
+        items: as given.
     """
 
     def __init__(self, target: Target, items: Tensor, *, node_caps: Tensor | None = None) -> None:
         self.space = EdgeSpace.of(target.graph)
-        self._handle: ModelHandle = target.handle()
-        self._y, self._items, self._caps = target.graph.y[items], items, node_caps
+        self.handle: ModelHandle = target.handle()
+        graph = self.space.graph
+        self._clean_keys = graph.arc_keys(include_loops=False) if self.space.directed else graph.pair_keys()
+        self._clean_one_way = graph.num_one_way
+        self.items = items
+        self._y, self._caps = target.graph.y[items], node_caps
 
     def clean(self) -> Verified:
         """The canonical graph, nothing flipped."""
@@ -70,19 +79,34 @@ class Verifier:
         Raises:
             EvaluationError: the claim breaks a rule (distinct keys, budget, caps, range, no self-loop, one graph).
         """
+        self._check_rules(claim)
+        spent = self._check_items(*self.space.ends(claim.keys), item_budgets)
+        return self._ask(self._rebuilt(claim.keys), claim.keys, spent)
+
+    def edited(self, claim: FlipSet) -> Graph:
+        """The graph with the claim's flips, rebuilt from the clean one.
+
+        Raises:
+            EvaluationError: as `check`, budgets of single graphs aside.
+        """
+        self._check_rules(claim)
+        return self._rebuilt(claim.keys)
+
+    def _rebuilt(self, keys: Tensor) -> Graph:
+        edited = self.space.toggled(keys)
+        self._check_edit(edited, keys)
+        return edited
+
+    def _check_rules(self, claim: FlipSet) -> None:
+        """Distinct keys of pairs, within the budget and the caps."""
         self._check_keys(claim)
-        keys = claim.keys
-        u, v = self.space.ends(keys)
         if self._caps is not None:
+            u, v = self.space.ends(claim.keys)
             spent = torch.bincount(torch.cat([u, v]), minlength=self.space.graph.num_nodes)
             over = torch.nonzero(spent > self._caps).flatten()
             if over.numel():
                 node = int(over[0])
                 raise EvaluationError(f"{int(spent[node])} flips at node {node}, cap {int(self._caps[node])}")
-        spent_items = self._check_items(u, v, item_budgets)
-        edited = self.space.toggled(keys)
-        self._check_edit(edited, keys)
-        return self._ask(edited, keys, spent_items)
 
     def _check_keys(self, claim: FlipSet) -> None:
         keys, n = claim.keys, self.space.graph.num_nodes
@@ -108,34 +132,30 @@ class Verifier:
         if not torch.equal(batch[u], batch[v]):
             raise EvaluationError(f"{int((batch[u] != batch[v]).sum())} flips join two graphs")
         spent = torch.bincount(batch[u], minlength=self.space.graph.num_items)
-        if int(spent.sum()) != int(spent[self._items].sum()):
+        if int(spent.sum()) != int(spent[self.items].sum()):
             raise EvaluationError("flips touch graphs that are not attacked")
-        if item_budgets is not None and bool((spent[self._items] > item_budgets).any()):
-            worst = int((spent[self._items] - item_budgets).argmax())
+        if item_budgets is not None and bool((spent[self.items] > item_budgets).any()):
+            worst = int((spent[self.items] - item_budgets).argmax())
             raise EvaluationError(
-                f"{int(spent[self._items][worst])} flips in graph {int(self._items[worst])}, "
+                f"{int(spent[self.items][worst])} flips in graph {int(self.items[worst])}, "
                 f"budget {int(item_budgets[worst])}"
             )
-        return spent[self._items].numpy()
+        return spent[self.items].numpy()
 
     def _check_edit(self, edited: Graph, keys: Tensor) -> None:
         """The edited graph differs from the clean one at exactly these keys, and is as symmetric as it was."""
-        clean = self.space.graph
-
-        def arcs(graph: Graph) -> Tensor:
-            return graph.arc_keys(include_loops=False) if self.space.directed else graph.pair_keys()
-
-        all_keys, count = torch.unique(torch.cat([arcs(clean), arcs(edited)]), return_counts=True)
+        there = edited.arc_keys(include_loops=False) if self.space.directed else edited.pair_keys()
+        all_keys, count = torch.unique(torch.cat([self._clean_keys, there]), return_counts=True)
         differing = all_keys[count == 1]
         if not torch.equal(differing, torch.sort(keys).values) or (
-            not self.space.directed and edited.num_one_way > clean.num_one_way
+            not self.space.directed and edited.num_one_way > self._clean_one_way
         ):
             raise EvaluationError(f"the edited graph differs at {differing.numel()} edges, {keys.numel()} were flipped")
 
     def _ask(self, graph: Graph, keys: Tensor, flips: NDArray[np.int64] | None = None) -> Verified:
         with torch.no_grad():
-            logits = self._handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)[
-                self._items
+            logits = self.handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)[
+                self.items
             ]
         deletions = int(self.space.exists(keys).sum())
         return Verified(

@@ -14,8 +14,10 @@ from attacks.robustness.near import Near
 from attacks.robustness.soft_flips import Victim
 from auditor.data.edits import EdgeSpace
 from auditor.errors import ConfigError, EvaluationError, SkippedError
+from auditor.evaluate.robustness.node_answers import NodeAnswers
 from auditor.evaluate.robustness.one_by_one import check_mode
 from auditor.evaluate.robustness.protocols import drawn
+from auditor.evaluate.robustness.verification import Verifier
 from auditor.outcomes import FlipOutcome, FlipSet
 from auditor.targets.target import Capability
 from auditor.view import Access, grant_graph
@@ -238,3 +240,75 @@ def test_labels_that_mean_nothing_leave_nothing_to_lose(gcn):
 def test_bad_parameters_are_refused(gcn, params):
     with pytest.raises(ConfigError):
         evaluated(PROBE, gcn, **params)
+
+
+def _questions(target, per_node=3):
+    """Verified nodes of a target, and some distinct flips at each."""
+    nodes = torch.nonzero(target.split.test).flatten()[:20]
+    verifier, n = Verifier(target, nodes), target.graph.num_nodes
+    rng = np.random.default_rng(0)
+    asked = []
+    for place, node in enumerate(nodes.tolist()):
+        for count in range(1, per_node + 1):
+            others = torch.from_numpy(rng.choice(np.delete(np.arange(n), node), count, replace=False))
+            keys = others.clamp_max(node) * n + others.clamp_min(node)
+            asked.append((place, FlipSet(count, keys)))
+    return verifier, asked
+
+
+@pytest.mark.parametrize("arch", ["gcn", "gat", "sage", "gin"])
+def test_answers_side_by_side_are_those_of_whole_graphs_and_take_fewer_calls(arch):
+    target = toy_target(arch, graph=sbm_graph(n=600, degree=3.0), epochs=20)
+    verifier, asked = _questions(target)
+    answers = NodeAnswers(verifier)
+    for name, (place, claim) in enumerate(asked):
+        answers.ask(name, place, claim)
+    answers.settle()
+    assert answers.agrees is True
+    assert 0 < verifier.handle.calls < len(asked) / 2
+    for name, (place, claim) in enumerate(asked):
+        whole = verifier.check(claim)
+        assert answers.known[name].correct == bool(whole.correct[place])
+        assert answers.known[name].finite
+
+
+def test_a_model_that_couples_all_nodes_is_asked_about_whole_graphs():
+    target = toy_target("gcn", graph=sbm_graph(n=600, degree=3.0), epochs=20)
+
+    class Coupled(nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, x, edge_index):
+            z = self.model(x, edge_index)
+            return z - z.mean(dim=0) * 3
+
+    coupled = dataclasses.replace(target, model=Coupled(target.model))
+    verifier, asked = _questions(coupled)
+    answers = NodeAnswers(verifier)
+    for name, (place, claim) in enumerate(asked):
+        answers.ask(name, place, claim)
+    answers.settle()
+    assert answers.agrees is False
+    for name, (place, claim) in enumerate(asked):
+        assert answers.known[name].correct == bool(verifier.check(claim).correct[place])
+
+
+def test_an_answer_at_the_boundary_is_asked_on_the_whole_graph():
+    target = toy_target("gcn", graph=sbm_graph(n=600, degree=3.0), epochs=20)
+
+    class Tied(nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, x, edge_index):
+            return self.model(x, edge_index) * 1e-6
+
+    verifier, asked = _questions(dataclasses.replace(target, model=Tied(target.model)), per_node=1)
+    answers = NodeAnswers(verifier)
+    for name, (place, claim) in enumerate(asked):
+        answers.ask(name, place, claim)
+    answers.settle()
+    assert verifier.handle.calls >= len(asked)

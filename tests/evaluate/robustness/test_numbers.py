@@ -8,6 +8,7 @@ import torch
 
 from auditor.data.edits import EdgeSpace
 from auditor.errors import ConfigError
+from auditor.evaluate.robustness import trust
 from auditor.evaluate.robustness.budgets import flips_for, graph_levels, node_caps, node_levels, parse_eps
 from auditor.evaluate.robustness.envelope import Tried, envelope, eps50, rauc
 from auditor.evaluate.robustness.verification import Verified
@@ -121,3 +122,13 @@ def test_envelope_is_per_graph_for_one_graph_and_per_item_for_many():
     assert together[2].winner is sets[0]  # the weaker larger budget does not raise the curve
     each = envelope(clean, sets, 2, per_item=True)
     assert [point.accuracy for point in each] == [1, 0.5, 0.5]
+
+
+def test_checks_speak_of_edits_whatever_is_edited_and_nothing_has_no_minus():
+    right = np.ones(40, dtype=np.bool_)
+    even = Tried("a", "search", "", 0, Verified(right, True, 0, 0))
+    row = trust.random_wins_row([right.astype(np.float64)], [[even]], np.random.default_rng(0))
+    assert row.evidence == "searches against random edits at equal budget: +0.0 points at least"
+    assert trust.loss_moves_row({"loss": {"tanh": (0.0, 1.0)}}, 0.0).evidence.endswith("accuracy +0.0 points")
+    assert trust.loss_moves_row({"loss": {"tanh": (0.0, 1.0)}}, 0.0004).evidence.endswith("accuracy +0.0 points")
+    assert trust.loss_moves_row({"loss": {"tanh": (0.0, 1.0)}}, 0.02).evidence.endswith("accuracy -2.0 points")
