@@ -369,6 +369,7 @@ TABLE = Table(
             cost={"quick": 5, "standard": 5, "full": 5},
             profiles=("standard", "full"),
             deterministic=True,
+            present="auditor.evaluate.shift.domains:has_domain",
             refuses="auditor.evaluate.shift.domains:check_domain",
         ),
     ),

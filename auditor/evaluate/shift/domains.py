@@ -73,6 +73,19 @@ def check_domain(target: Target, params: Mapping[str, str], owner: str) -> None:
         return  # the row of the cell says why
 
 
+def has_domain(target: Target, params: Mapping[str, str], owner: str) -> bool:
+    """Whether the user named what was held out, or enough larger graphs were; what a lack hides may be there.
+
+    Raises:
+        ConfigError: see `domain_of`.
+    """
+    try:
+        domain_of(target, build(Settings, params, owner=owner))
+    except SkippedError as error:
+        return bool(error.lacks)
+    return True
+
+
 def domain_of(target: Target, settings: Settings) -> Domain:
     """What the user named; of many graphs, with nothing named, those larger than 95 % of the training graphs.
 
@@ -82,23 +95,23 @@ def domain_of(target: Target, settings: Settings) -> Domain:
             values; or held-out items were trained on.
         SkippedError: nothing was named of nodes; too few items; or the model knows its own nodes alone.
     """
-    if Capability.SPLIT not in target.capabilities:
-        raise SkippedError(f"needs {lack_of(Capability.SPLIT)}", lacks=(str(Capability.SPLIT),))
     if settings.domain and settings.column:
         raise ConfigError(
             f"domain={settings.domain} and column={settings.column} were given; expected one of them. Leave one out."
         )
-    if settings.domain:
-        found = _other_graph(target, settings.domain)
-    elif settings.column:
-        found = _by_column(target, settings.column, settings.held)
-    elif target.graph.batch is not None:
-        found = _by_size(target)
-    else:
+    if target.graph.batch is None and not (settings.domain or settings.column):
         raise SkippedError(
             "nobody named what was held out: domain=NAME for another graph with the same features and classes, or "
             "column=FIELD,held=VALUES for a field of the nodes"
         )
+    if Capability.SPLIT not in target.capabilities:
+        raise SkippedError(f"needs {lack_of(Capability.SPLIT)}", lacks=(str(Capability.SPLIT),))
+    if settings.domain:
+        found = _other_graph(target, settings.domain)
+    elif settings.column:
+        found = _by_column(target, settings.column, settings.held)
+    else:
+        found = _by_size(target)
     for what, count in (("held-out items", len(found.items)), ("test items beside them", len(found.inside))):
         if count < MIN_ITEMS:
             raise SkippedError(f"{count} {what} ({found.name}); at least {MIN_ITEMS} are needed")
