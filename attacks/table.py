@@ -17,6 +17,7 @@ POISONING = "auditor.evaluate.poisoning.harness:evaluate"
 SHIFT = "auditor.evaluate.shift.harness:evaluate"
 BENEFIT = "auditor.evaluate.shift.benefit:evaluate"
 OOD = "auditor.evaluate.shift.unlike:evaluate"
+STRUCTURAL = "auditor.evaluate.shift.structural:evaluate"
 HELD_OUT = "auditor.evaluate.shift.heldout:evaluate"
 
 TABLE = Table(
@@ -347,6 +348,16 @@ TABLE = Table(
             "what the graph is worth to the recipe, beside rewired edges, no edges and features alone",
             ("graph-no-benefit", "split-transductive-gap"),
             Shown("accuracy_with_graph"),
+            cost={"quick": 15, "standard": 15, "full": 15},
+            profiles=("full",),
+        ),
+        ProbeEntry(
+            "structural-split",
+            "shift",
+            STRUCTURAL,
+            "how far the recipe falls on nodes unlike those it trains on: less central, farther off, less clustered",
+            ("shift-structural-gap", "shift-class-mix"),
+            Shown("structural_gap"),
             cost={"quick": 15, "standard": 15, "full": 15},
             profiles=("full",),
         ),

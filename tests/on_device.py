@@ -25,6 +25,7 @@ CASES = {
     "strata": ("gcn", ""),
     "corruption": ("gcn", ""),
     "graph-benefit": ("gcn", ""),
+    "structural-split:properties=density": ("gcn", ""),
     "ood-detection:draws=1": ("gcn", ""),
     "ood-detection:draws=1 of graphs": ("graph-gin", ""),
     "heldout-domain:column=source": ("marked-gcn", ""),
