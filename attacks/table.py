@@ -316,6 +316,7 @@ TABLE = Table(
             touches=("beats-constant", "output-kind", "ties", "row-duplicate", "graph-duplicate"),
             tasks=("node", "graph"),
             cost={"quick": 5, "standard": 5, "full": 5},
+            refuses="attacks.shift.strata:check_columns",
             taxa={"shift-miscalibrated": taxonomy.CALIBRATION},
         ),
         ProbeEntry(

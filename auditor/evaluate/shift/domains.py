@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from auditor.data.columns import item_column
 from auditor.data.graph import Graph
 from auditor.data.sources import load_data
-from auditor.errors import ConfigError, SkippedError, nearest
+from auditor.errors import ConfigError, SkippedError
 from auditor.evaluate.shift.reference import MIN_ITEMS
 from auditor.parameters import build, parameters
 from auditor.registry import lack_of
@@ -153,21 +154,8 @@ def _other_graph(target: Target, name: str) -> Domain:
 
 def _by_column(target: Target, column: str, held: tuple[float, ...]) -> Domain:
     graph, split = target.graph, target.split
-    fields = graph.fields.node if graph.batch is None else graph.fields.graph
     level = graph.task.level
-    if column not in fields:
-        known = sorted(fields)
-        raise ConfigError(
-            f"column={column}: the {level}s of {graph.name} have no field of that name{'' if known else ' (nor any)'}. "
-            f"{nearest(column, known) if known else f'Save one beside x, with a number for each {level}.'}"
-        )
-    values = fields[column]
-    if values.numel() != graph.num_items:
-        raise ConfigError(
-            f"column={column} is {list(values.shape)}; expected one number for each of {graph.num_items} {level}s. "
-            "Name a field with one column."
-        )
-    flat = values.flatten().double()
+    flat = item_column(graph, column, option="column")
     chosen = torch.isin(flat, torch.tensor(held, dtype=torch.float64))
     named = "/".join(f"{value:g}" for value in held)
     if not bool(chosen.any()):
