@@ -17,6 +17,7 @@ POISONING = "auditor.evaluate.poisoning.harness:evaluate"
 SHIFT = "auditor.evaluate.shift.harness:evaluate"
 BENEFIT = "auditor.evaluate.shift.benefit:evaluate"
 OOD = "auditor.evaluate.shift.unlike:evaluate"
+STRUCTURAL = "auditor.evaluate.shift.structural:evaluate"
 HELD_OUT = "auditor.evaluate.shift.heldout:evaluate"
 
 TABLE = Table(
@@ -316,6 +317,7 @@ TABLE = Table(
             touches=("beats-constant", "output-kind", "ties", "row-duplicate", "graph-duplicate"),
             tasks=("node", "graph"),
             cost={"quick": 5, "standard": 5, "full": 5},
+            refuses="attacks.shift.strata:check_columns",
             taxa={"shift-miscalibrated": taxonomy.CALIBRATION},
         ),
         ProbeEntry(
@@ -352,6 +354,16 @@ TABLE = Table(
             profiles=("full",),
         ),
         ProbeEntry(
+            "structural-split",
+            "shift",
+            STRUCTURAL,
+            "how far the recipe falls on nodes unlike those it trains on: less central, farther off, less clustered",
+            ("shift-structural-gap", "shift-class-mix"),
+            Shown("structural_gap"),
+            cost={"quick": 15, "standard": 15, "full": 15},
+            profiles=("full",),
+        ),
+        ProbeEntry(
             "heldout-domain",
             "shift",
             HELD_OUT,
@@ -370,6 +382,7 @@ TABLE = Table(
             cost={"quick": 5, "standard": 5, "full": 5},
             profiles=("standard", "full"),
             deterministic=True,
+            present="auditor.evaluate.shift.domains:has_domain",
             refuses="auditor.evaluate.shift.domains:check_domain",
         ),
     ),

@@ -198,6 +198,8 @@ class ProbeEntry:
             name. Empty for a probe that needs none.
         own_levels_only: whether what it is about is there at its own levels alone; then it is left out of plans of
             other targets unless asked for by name. Of any other probe it is said that it does not apply.
+        present: `module:function` of (target, parameters, id): whether what it is about is there; where not, it is left
+            out of plans unless asked for by name. Empty for a probe of what every target has.
         may_lack: capabilities whose lack its harness judges itself: where nothing can happen, no search is needed.
         refuses: `module:function` of (target, parameters, id) that raises a ConfigError where parameters do not fit the
             target, so that this is told before anything runs. Empty where every target takes every parameter.
@@ -224,6 +226,7 @@ class ProbeEntry:
     instead_of: str = ""
     asks: str = ""
     own_levels_only: bool = False
+    present: str = ""
     may_lack: tuple[str, ...] = ()
     refuses: str = ""
     version: str = "1"
@@ -242,8 +245,9 @@ class ProbeEntry:
         _tuples(owner, findings=self.findings, touches=self.touches, defenses=self.defenses)
         _allowed(owner, "taxa", tuple(self.taxa), self.findings)
         _located(owner, "evaluation", self.evaluation)
-        if self.refuses:
-            _located(owner, "refuses", self.refuses)
+        for what, came in (("refuses", self.refuses), ("present", self.present)):
+            if came:
+                _located(owner, what, came)
 
     @property
     def stream(self) -> str:

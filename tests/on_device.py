@@ -25,6 +25,7 @@ CASES = {
     "strata": ("gcn", ""),
     "corruption": ("gcn", ""),
     "graph-benefit": ("gcn", ""),
+    "structural-split:properties=density,ratios=0.2/0.1/0.3/0.1/0.3": ("marked-gcn", ""),
     "ood-detection:draws=1": ("gcn", ""),
     "ood-detection:draws=1 of graphs": ("graph-gin", ""),
     "heldout-domain:column=source": ("marked-gcn", ""),

@@ -12,16 +12,25 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.shift.properties import graph_properties, node_properties
+from auditor.data.columns import item_column
 from auditor.data.graph import Graph
+from auditor.errors import ConfigError
 from auditor.outcomes import ShiftedSet, ShiftOutcome
-from auditor.parameters import parameters
+from auditor.parameters import build, parameters
 from auditor.probe import Attempt
+from auditor.targets.target import Target
 from auditor.view import View
 
 Floats = NDArray[np.float64]
 MIN_BIN = 30
 DEGREES = ("degree", "in-degree", "out-degree")
 DEGREE_CUTS = (1.0, 3.0, 7.0)
+OWN = (*DEGREES, "pagerank", "personalised-pagerank", "hops-to-train", "clustering", "nodes", "mean-degree", "density")
+"""Names of the properties that are cut by without being named."""
+TRUE = ("class", "homophily")
+"""Those that the evaluation cuts by the truth."""
+MOST_VALUES = 10
+"""Different values of a column up to which each is a bin of its own."""
 RELATIVE = frozenset({"personalised-pagerank", "hops-to-train"})
 
 
@@ -35,9 +44,12 @@ class Strata:
 
     Attributes:
         bins: quantile bins per property.
+        columns: fields of the nodes (of many graphs: of the graphs) to cut by as well; one with at most 10 different
+            values is cut into these.
     """
 
     bins: Annotated[int, Field(ge=2)] = 4
+    columns: tuple[str, ...] = ()
 
     def run(self, view: View, attempt: Attempt) -> ShiftOutcome:
         """Strata by property and bin, and the value of every property for all items."""
@@ -48,7 +60,7 @@ class Strata:
         for number, (name, values) in enumerate(properties.items()):
             attempt.tick(number / len(properties), name)
             here, is_degree = values[items.numpy()], name in DEGREES
-            fixed = bin_index(here, np.array(DEGREE_CUTS) if is_degree else quantile_cuts(here, self.bins))
+            fixed = bin_index(here, np.array(DEGREE_CUTS) if is_degree else self._cuts(name, here))
             index = join_small(fixed, MIN_BIN)
             if len(np.unique(index)) < 2:
                 skipped[name] = f"the {len(items)} test items do not fill two bins of {MIN_BIN}"
@@ -71,7 +83,27 @@ class Strata:
         )
 
     def _properties(self, graph: Graph, train: Tensor) -> Mapping[str, Floats]:
-        return node_properties(graph, train) if graph.task.level == "node" else graph_properties(graph)
+        found = node_properties(graph, train) if graph.task.level == "node" else graph_properties(graph)
+        named = {name: item_column(graph, name, option="columns").numpy() for name in self.columns}
+        return {**found, **named}
+
+    def _cuts(self, name: str, here: Floats) -> Floats:
+        """Inner cut points of a property."""
+        values = np.unique(here)
+        return values[:-1] if name in self.columns and len(values) <= MOST_VALUES else quantile_cuts(here, self.bins)
+
+
+def check_columns(target: Target, params: Mapping[str, str], owner: str) -> None:
+    """Whether the test items can be cut by the columns that the user named, before anything runs.
+
+    Raises:
+        ConfigError: there is no such column, it has not one finite number an item, or it is called as a property is.
+    """
+    given = {key: value for key, value in params.items() if key == "columns"}
+    for name in build(Strata, given, owner=owner).columns:
+        if name in (*OWN, *TRUE):
+            raise ConfigError(f"columns={name} is the name of a property; expected another one. Rename the field.")
+        item_column(target.graph, name, option="columns")
 
 
 def quantile_cuts(values: Floats, bins: int) -> Floats:

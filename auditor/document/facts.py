@@ -448,7 +448,8 @@ class Domain(Model):
 
     Attributes:
         domain: its name.
-        by: another `graph`, a `column` that names it, or the `size` of graphs.
+        by: another `graph`, a `column` that names it, the `size` of graphs, or the `structure`: the recipe was trained
+            anew by a split of it, and `domain` is the property that it was split by.
         items: held-out items.
         inside, outside: accuracy on test items and on held-out ones.
         gap: inside − outside.
@@ -457,12 +458,14 @@ class Domain(Model):
         constant: share of the commonest class among the held-out items.
         prior_distance: total variation between the two class mixes.
         absent_classes: classes of the test items that no held-out item has.
+        rare_classes: classes with fewer than five training items, where the recipe was trained anew.
+        tied: share of the nodes whose value is the one where two parts of such a split meet; None without one.
         metrics: further metrics on the held-out items.
     """
 
     kind: Literal["domain"] = "domain"
     domain: str
-    by: Literal["graph", "column", "size"]
+    by: Literal["graph", "column", "size", "structure"]
     items: int
     inside: Estimate
     outside: Estimate
@@ -472,6 +475,8 @@ class Domain(Model):
     constant: float
     prior_distance: float
     absent_classes: tuple[int, ...] = ()
+    rare_classes: tuple[int, ...] = ()
+    tied: Number = None
     metrics: dict[str, float] = Field(default_factory=dict)
 
 

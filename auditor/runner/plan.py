@@ -207,9 +207,13 @@ def plan(
         unsaid = request.entry.asks if request.entry.asks and not side.says(request.entry.asks) else ""
         if unsaid and not request.named:
             continue  # nobody said that there is anything that it could ask about
-        attacks, params = build_attacks(request.entry, request.params)
+        attacks, _ = build_attacks(request.entry, request.params)
+        about = (target, request.params, request.entry.id)
+        present = request.entry.present
+        if present and not request.named and not registry.load_location(present)(*about):
+            continue  # nothing of the kind is there, and nobody named it
         if request.entry.refuses:
-            registry.load_location(request.entry.refuses)(target, params, request.entry.id)
+            registry.load_location(request.entry.refuses)(*about)
         skip, lacks = _reason_to_skip(target, request.entry, attacks)
         if unsaid and not skip:
             skip = UNSAID.get(unsaid, "")

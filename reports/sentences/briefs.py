@@ -537,11 +537,32 @@ def heldout(result: Result, item: str) -> Figure:
     facts, control = result.facts, result.control
     if not isinstance(facts, Domain) or control is None or result.unit != "share":
         return _beside(result, item)
+    if facts.by == "structure":
+        return structural(result, item)
     own, beside = result.own.value, control.estimate.value
     share = Shares.comparing(own, beside)
-    of = f"{plural(item)} of {names.damage('domain', facts.domain)} are right"
+    of = f"{of_domain(facts, item)} are right"
     other = f"{names.control(control.name)} {share.bare(beside)}"
     return Figure(share(own), f"{of}; {other}", f"{share(own)} {of}; {other}")
+
+
+def of_domain(facts: Domain, item: str) -> str:
+    """`nodes of low PageRank`, `nodes of the held-out domain “twitch_ru”`."""
+    if facts.by == "structure":
+        return f"{plural(item)} {names.ends(facts.domain)[1]}"
+    return f"{plural(item)} of {names.damage('domain', facts.domain)}"
+
+
+def structural(result: Result, item: str) -> Figure:
+    """Right answers at the far end of a property, and at the end that the recipe was trained on."""
+    facts = result.facts
+    if not isinstance(facts, Domain):
+        return _beside(result, item)
+    share = Shares.comparing(facts.outside.value, facts.inside.value)
+    own, inside = share(facts.outside.value), share.bare(facts.inside.value)
+    near = f"{plural(item)} {names.ends(facts.domain)[0]}"
+    of = f"{of_domain(facts, item)} are right when the recipe is trained on {near}; {inside} of these"
+    return Figure(own, of, f"{own} {of}")
 
 
 def domain_label(text: str) -> Words:

@@ -103,6 +103,7 @@ _CONTROLS = {
     "injection-random": "nodes added at random",
     "dice": "edits by a fixed rule",
     "edge-free": "the same recipe without edges",
+    "random-split": "on a random split",
     "rewired-recipe": "the same recipe on random edges of equal degrees",
     "features-alone": "boosted trees on features alone",
     "edges of test items in training": "with those edges seen",
@@ -135,6 +136,12 @@ _MADE = {
     "rewired": "random edges of equal degrees",
     "er": "as many random edges",
 }
+_ENDS = {
+    "popularity": ("of high PageRank", "of low PageRank"),
+    "locality": ("near the hub", "far from the hub"),
+    "density": ("of high clustering", "of low clustering"),
+}
+"""Where nodes that the recipe is trained on lie by a property, and those that it is not."""
 _COLUMNS = {
     ("utility", "clean_accuracy"): "right today",
     ("utility", "balanced_accuracy"): "class mean",
@@ -148,6 +155,7 @@ _COLUMNS = {
     ("shift", "accuracy"): "mild damage",
     ("shift", "accuracy_with_graph"): "worth of the graph",
     ("shift", "heldout_quality"): "held-out data",
+    ("shift", "structural_gap"): "lost on other places in the graph",
     ("shift", "msp_auroc"): "made-up data noticed",
 }
 """What a column of a comparison asks, by family and metric."""
@@ -243,6 +251,11 @@ def damage(kind: str, severity: str) -> str:
         )
     form = _DAMAGES.get(kind)
     return f"{kind.replace('-', ' ')} {severity}" if form is None else form.format(_portion(severity))
+
+
+def ends(by: str) -> tuple[str, str]:
+    """Both ends of a property that nodes were split by: `of high PageRank`, where the recipe is trained; the other."""
+    return _ENDS.get(by, (f"of high {by}", f"of low {by}"))
 
 
 def made(kind: str) -> str:

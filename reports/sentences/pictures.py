@@ -43,6 +43,7 @@ from reports.sentences.briefs import (
     each,
     edited_by,
     found_by,
+    of_domain,
     voted,
 )
 from reports.sentences.guesses import few_alarms, likeliest
@@ -466,15 +467,13 @@ def heldout(result: Result, item: str) -> str:
     if not isinstance(facts, Domain) or result.control is None or result.unit != "share":
         return plain(result)
     outside, inside = _sides(result)
-    mix = f"{_of_domain(facts, item)} are right at the class mix of the others, {{}} of these"
+    mix = f"{of_domain(facts, item)} are right at the class mix of the others, {{}} of these"
     if result.metric == "accuracy_at_equal_mix":
         share = Shares.comparing(outside, inside)
         return f"{share(outside)} {mix.format(share.bare(inside))}"
     by_class = " (mean of classes)" if facts.balanced and result.metric != "accuracy" else ""
     share = Shares.comparing(outside, inside)
-    text = (
-        f"{share(outside)} {_of_domain(facts, item)} are right{by_class}, {share.bare(inside)} of the other test ones"
-    )
+    text = f"{share(outside)} {of_domain(facts, item)} are right{by_class}, {share.bare(inside)} of the other test ones"
     left = facts.adjusted
     if left is None or left.value is None or facts.balanced:
         return text
@@ -489,7 +488,14 @@ def below_constant(result: Result, item: str) -> str:
         return plain(result)
     own, beside = _sides(result)
     share = Shares.comparing(own, beside, n=facts.items)
-    return f"{share(own)} {_of_domain(facts, item)} are right; always naming their commonest class {share.bare(beside)}"
+    return f"{share(own)} {of_domain(facts, item)} are right; always naming their commonest class {share.bare(beside)}"
+
+
+def class_mix_claim(result: Result, _item: str) -> str:
+    """Whose loss the class mix explains: the model's, or that of its recipe where that was trained anew."""
+    anew = isinstance(result.facts, Domain) and result.facts.by == "structure"
+    whose = "the recipe loses on nodes with another place in the graph" if anew else "the model loses on held-out data"
+    return f"the class mix explains part of what {whose}"
 
 
 def class_mix(result: Result, item: str) -> str:
@@ -499,12 +505,25 @@ def class_mix(result: Result, item: str) -> str:
         return plain(result)
     gap, left = facts.gap, facts.adjusted
     write = Differences.of("share", gap, left, sides=("less", "more"))
-    lost = f"{write.plain(gap.value or 0.0)} are lost on {plural(item)} of {names.damage('domain', facts.domain)}"
+    lost = f"{write.plain(gap.value or 0.0)} are lost on {of_domain(facts, item)}"
     return f"{lost}; at equal class mix {write.bare(left.value or 0.0)} are left ({write.between(left)})"
 
 
-def _of_domain(facts: Domain, item: str) -> str:
-    return f"{plural(item)} of {names.damage('domain', facts.domain)}"
+def structural(result: Result, item: str) -> str:
+    """What the recipe loses from one end of a property to the other, and on a random split."""
+    facts = result.facts
+    if not isinstance(facts, Domain) or result.control is None:
+        return plain(result)
+    share = Shares.comparing(facts.outside.value, facts.inside.value)
+    own, beside = result.own, result.control.estimate
+    write = Differences.of("share", own, beside, sides=("gained", "lost"))
+    control = f"{write.sided(beside.value or 0.0)} {names.control(result.control.name)}"
+    lost = f"{write.sided(own.value or 0.0, ' points')}, {control}"
+    return (
+        f"trained anew on {plural(item)} {names.ends(facts.domain)[0]}, the recipe is right on "
+        f"{share(facts.inside.value)} of these and on {share(facts.outside.value)} {of_domain(facts, item)}; "
+        f"{'at equal class mix ' if result.metric == 'structural_gap_at_equal_mix' else ''}{lost}"
+    )
 
 
 def worst_group(result: Result, item: str) -> str:

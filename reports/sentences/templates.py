@@ -368,8 +368,18 @@ TEMPLATES: Final[Mapping[str, Template]] = {
             exposure="such data is served", label=briefs.domain_label("Worse than one class"), figure=briefs.heldout
         ),
     ),
+    "shift-structural-gap": Template(
+        _said("the recipe loses right answers on nodes with another place in the graph"),
+        pictures.structural,
+        "Label nodes of that kind and train with them, if the model is to be asked about such.",
+        brief=Brief(
+            exposure="nodes come with another place in the graph",
+            label=briefs.domain_label("Another place in the graph"),
+            figure=briefs.structural,
+        ),
+    ),
     "shift-class-mix": Template(
-        _said("the class mix explains part of what the model loses on held-out data"),
+        pictures.class_mix_claim,
         pictures.class_mix,
         "Weigh the answers by the class mix that is expected there.",
         brief=Brief(

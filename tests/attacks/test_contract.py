@@ -75,6 +75,7 @@ FAST: dict[str, dict[str, str]] = {
     "cluster-jump": {"targets": "4", "edges": "2", "draws": "2", "replicates": "50"},
     "corruption": {"kinds": "edge-drop", "draws": "2"},
     "graph-benefit": {"replicates": "50"},
+    "structural-split": {"properties": "density", "ratios": "0.2/0.1/0.3/0.1/0.3"},
     "heldout-domain": {"column": "source"},
     "ood-detection": {"draws": "1"},
 }

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -8,9 +10,12 @@ import torch
 from attacks.shift.properties import clustering, degrees, graph_properties, hops, node_properties, pagerank, undirected
 from attacks.shift.strata import Strata, bin_index, bin_name, degree_name, join_small, quantile_cuts
 from auditor import registry
+from auditor.data.fields import Fields
 from auditor.data.graph import Graph
+from auditor.errors import ConfigError
 from auditor.probe import Attempt, Registered
-from auditor.view import grant_graph
+from auditor.runner.plan import choose_probes, plan
+from auditor.view import SideKnowledge, grant_graph
 from tests.toys import sbm_graph, small_graphs, toy_target
 
 
@@ -157,3 +162,50 @@ def test_too_few_test_items_skip_every_property_with_a_reason():
 def test_properties_measured_from_the_training_items_are_told():
     assert run(toy_target("gcn", epochs=1)).relative == {"personalised-pagerank", "hops-to-train"}
     assert run(toy_target("graph-gin", epochs=1)).relative == set()
+
+
+def with_columns(target, **columns):
+    fields = Fields(node=columns) if target.graph.batch is None else Fields(graph=columns)
+    return replace(target, graph=replace(target.graph, fields=fields))
+
+
+def test_a_column_is_cut_into_its_values_or_at_its_quartiles():
+    graph = sbm_graph(600)
+    region, age = torch.arange(600) % 3, torch.arange(600).float().flip(0).unsqueeze(1)
+    target = with_columns(toy_target(graph=graph, epochs=1), region=region, age=age)
+    outcome = run(target, columns=("region", "age"))
+    cut = {name: [s for s in outcome.sets if s.name == name] for name in ("region", "age")}
+    assert [s.severity for s in cut["region"]] == ["0", "1", "2"]
+    for number, stratum in enumerate(cut["region"]):
+        assert set(region[stratum.items].tolist()) == {number}
+    assert len(cut["age"]) == 4
+    tested = int(target.split.test.sum())
+    assert all(abs(len(s.items) - tested / 4) <= 1 for s in cut["age"])
+    assert {s.name for s in run(target).sets}.isdisjoint({"region", "age"})
+
+
+def test_a_column_of_graphs_is_cut_by():
+    target = toy_target("graph-gin", graph=small_graphs(240), epochs=1)
+    outcome = run(with_columns(target, assay=torch.arange(240) % 2), columns=("assay",))
+    assert [s.severity for s in outcome.sets if s.name == "assay"] == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ("agee", 'Did you mean "age"'),
+        ("wide", "expected one number for each of 600 nodes"),
+        ("broken", "1 values that are not finite"),
+        ("degree", "is the name of a property"),
+    ],
+)
+def test_a_column_that_cannot_be_cut_by_is_refused_before_anything_runs(columns, message):
+    target = with_columns(
+        toy_target(graph=sbm_graph(600), epochs=1),
+        age=torch.arange(600),
+        wide=torch.zeros(600, 2),
+        broken=torch.full((600,), 1.0).index_fill(0, torch.tensor([3]), float("nan")),
+        degree=torch.zeros(600),
+    )
+    with pytest.raises(ConfigError, match=message):
+        plan(target, choose_probes(only=f"strata:columns={columns}"), seeds=(0,), profile="quick", side=SideKnowledge())

@@ -5,24 +5,29 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 
-from benchmarks import privacy, trust
+from benchmarks import privacy, shift, trust
 from benchmarks.privacy import membership
+from benchmarks.shift import nulls
 from benchmarks.trust.__main__ import PARTS
 from tests.toys import sbm_graph
 
-PRIVACY = Path(privacy.__file__).parent
+SHARED = ("__init__", "cells")
 
 
 def commands(tmp_path: Path) -> list[list[str]]:
-    return list(privacy.commands(tmp_path).values())
+    return [*privacy.commands(tmp_path).values(), *shift.commands(tmp_path).values()]
 
 
-def test_the_privacy_group_runs_every_module_of_its_folder(tmp_path: Path) -> None:
-    there = {f"benchmarks.privacy.{path.stem}" for path in PRIVACY.glob("*.py") if path.stem != "__init__"}
-    assert {command[0] for command in commands(tmp_path)} == there
+@pytest.mark.parametrize("group", [privacy, shift])
+def test_a_group_runs_every_module_of_its_folder(group: ModuleType, tmp_path: Path) -> None:
+    files = Path(str(group.__file__)).parent.glob("*.py")
+    there = {f"{group.__name__}.{path.stem}" for path in files if path.stem not in SHARED}
+    assert {command[0] for command in group.commands(tmp_path).values()} == there
 
 
 def test_the_trust_group_runs_every_part(tmp_path: Path) -> None:
@@ -30,11 +35,21 @@ def test_the_trust_group_runs_every_part(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_every_privacy_benchmark_starts(tmp_path: Path) -> None:
+def test_every_benchmark_of_these_groups_starts(tmp_path: Path) -> None:
     for command in commands(tmp_path):
         module = command[0]
         done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=False)
         assert done.returncode == 0, (module, done.stderr)
+
+
+def test_what_the_nulls_count_can_happen_and_can_fail_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = [np.random.default_rng([0, repeat]) for repeat in range(20)]
+    assert sum(nulls.halves_hold(rng) for rng in draws) >= 16
+    assert sum(nulls.family_is_raised(rng, 5) for rng in draws) <= 3
+    assert nulls.family_is_raised(draws[0], 5, gap=0.15)
+    assert not any(nulls.group_is_raised(rng) for rng in draws[:5])
+    monkeypatch.setattr(nulls, "worst_group", lambda *_, **__: SimpleNamespace(bounds=(0.1, 0.2), chance=0.7, p=0.01))
+    assert nulls.group_is_raised(draws[0])
 
 
 def test_the_membership_benchmark_measures_both_ways_of_asking(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,6 +165,22 @@ def _domain(outside: float, left: float, *, by: Literal["graph", "size"] = "grap
     )
 
 
+def _ends(inside: float, outside: float, left: float) -> Domain:
+    return Domain(
+        domain="locality",
+        by="structure",
+        items=1083,
+        inside=around(inside, 0.02),
+        outside=around(outside, 0.02),
+        gap=around(inside - outside, 0.03),
+        adjusted=around(left, 0.03),
+        constant=0.34,
+        prior_distance=0.42,
+        rare_classes=(5,),
+        tied=0.01,
+    )
+
+
 def _unlike(made: str = "rewired", detector: str = "msp") -> Unlike:
     return Unlike(made=made, detector=detector, draws=3, isolated="keep", inputs=0.61, statistic="degree")
 
@@ -430,6 +446,16 @@ CASES: dict[str, tuple[Case, ...]] = {
             set_by="policy",
         ),
     ),
+    "shift-structural-gap": (
+        Case(
+            Metric("structural_gap", "share", "higher", "held-out"),
+            0.295,
+            ("random-split", 0.012),
+            (_ends(0.871, 0.576, 0.264), _ends(0.83, 0.818, 0.011)),
+            subset="split=locality",
+            set_by="policy",
+        ),
+    ),
     "shift-class-mix": (
         Case(
             Metric("accuracy_at_equal_mix", "share", "lower"),
@@ -690,6 +716,18 @@ def variants() -> Iterator[tuple[str, Result]]:
                 facts=_unlike(made, "energy-prop"),
             ),
         )
+    mixed = result("shift-class-mix", CASES["shift-class-mix"][0], "not found")
+    random = Control(name="random-split", estimate=around(0.002, 0.02), contrast=around(0.057, 0.05))
+    yield (
+        "class mix · of a recipe",
+        _with(
+            mixed,
+            estimate=around(0.059, 0.03),
+            controls=(random,),
+            contrast_like=random.contrast,
+            facts=_ends(0.871, 0.576, 0.059),
+        ),
+    )
     useless = result("graph-no-benefit", CASES["graph-no-benefit"][0], "not found")
     trees = Control(name="features-alone", estimate=around(0.581, 0.02), contrast=around(0.234, 0.03))
     for name, facts in {

@@ -14,7 +14,7 @@ from auditor import registry
 from auditor.errors import ConfigError
 from auditor.registry import Entry, ProbeEntry, Profile, Shown
 from auditor.runner.plan import ProbeRequest, build_attacks, choose_probes, plan, usable_attacks
-from auditor.targets.target import Capability
+from auditor.targets.target import Capability, Target
 from auditor.view import SideKnowledge
 from tests.toys import sbm_graph, toy_target
 
@@ -205,6 +205,25 @@ def test_probe_of_another_defence_s_artefact_is_left_out_unless_named() -> None:
 def test_parameters_that_do_not_fit_the_target_are_refused_before_anything_runs() -> None:
     with pytest.raises(ConfigError, match="nodes of toy-sbm have no field of that name"):
         plan(toy_target(), choose_probes(only="heldout-domain:column=age"), seeds=(0,), profile="quick", side=PUBLIC)
+
+
+@pytest.mark.parametrize("arch", ["gcn", "graph-gin"])
+def test_what_nobody_held_out_is_asked_about_by_name_alone(arch: str) -> None:
+    def planned(target: Target, only: str = "") -> set[str]:
+        requests = choose_probes(only=only, family="shift", profile="full")
+        return {cell.entry.id for cell in plan(target, requests, seeds=(0,), profile="full", side=PUBLIC)}
+
+    target = toy_target(arch, epochs=1)
+    assert "strata" in planned(target)
+    assert "heldout-domain" not in planned(target)
+    assert planned(target, "heldout-domain") == {"heldout-domain"}
+
+
+def test_a_domain_that_a_lack_hides_is_planned_so_that_the_lack_is_said() -> None:
+    target = toy_target("graph-gin", epochs=1)
+    lacking = dataclasses.replace(target, capabilities=target.capabilities - {Capability.SPLIT})
+    cells = plan(lacking, choose_probes(family="shift"), seeds=(0,), profile="standard", side=PUBLIC)
+    assert "heldout-domain" in {cell.entry.id for cell in cells}
 
 
 def test_a_file_with_another_content_is_another_cell(tmp_path: Path) -> None:

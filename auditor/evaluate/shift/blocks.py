@@ -54,16 +54,26 @@ class Blocks:
 
 def item_blocks(graph: Graph, items: Tensor, *, rng: np.random.Generator) -> Blocks:
     """Blocks of `items`: Louvain communities for nodes (grown regions above 50,000 arcs), each graph for graphs."""
-    count = len(items)
     if graph.task.level == "graph":
-        return Blocks(np.arange(count), count, "items", True)
-    large = graph.num_edges > LOUVAIN_EDGES
-    labels = grown_regions(graph, rng=rng) if large else louvain(graph, rng=rng)
+        return Blocks(np.arange(len(items)), len(items), "items", True)
+    return node_blocks(graph, items, communities(graph, rng=rng))
+
+
+def communities(graph: Graph, *, rng: np.random.Generator) -> Ints:
+    """Community of each node, int64 [N]: by Louvain, above 50,000 arcs a grown region."""
+    return grown_regions(graph, rng=rng) if graph.num_edges > LOUVAIN_EDGES else louvain(graph, rng=rng)
+
+
+def node_blocks(graph: Graph, items: Tensor, labels: Ints) -> Blocks:
+    """Blocks of some nodes of a graph, from the community of each of its nodes, int64 [N]."""
     _, ids = np.unique(labels[items.numpy()], return_inverse=True)
     found = int(ids.max()) + 1
     modelled = found >= MIN_BLOCKS
     return Blocks(
-        ids.astype(np.int64) if modelled else np.arange(count), found, "region" if large else "Louvain", modelled
+        ids.astype(np.int64) if modelled else np.arange(len(items)),
+        found,
+        "region" if graph.num_edges > LOUVAIN_EDGES else "Louvain",
+        modelled,
     )
 
 

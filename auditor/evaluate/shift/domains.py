@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from auditor.data.columns import item_column
 from auditor.data.graph import Graph
 from auditor.data.hygiene.items import same_data
 from auditor.data.sources import load_data
-from auditor.errors import ConfigError, SkippedError, nearest
+from auditor.errors import ConfigError, SkippedError
 from auditor.evaluate.shift.reference import MIN_ITEMS
 from auditor.parameters import build, parameters
 from auditor.registry import lack_of
@@ -75,6 +76,19 @@ def check_domain(target: Target, params: Mapping[str, str], owner: str) -> None:
         return  # the row of the cell says why
 
 
+def has_domain(target: Target, params: Mapping[str, str], owner: str) -> bool:
+    """Whether the user named what was held out, or enough larger graphs were; what a lack hides may be there.
+
+    Raises:
+        ConfigError: see `domain_of`.
+    """
+    try:
+        domain_of(target, build(Settings, params, owner=owner))
+    except SkippedError as error:
+        return bool(error.lacks)
+    return True
+
+
 def domain_of(target: Target, settings: Settings) -> Domain:
     """What the user named; of many graphs, with nothing named, those larger than 95 % of the training graphs.
 
@@ -84,25 +98,25 @@ def domain_of(target: Target, settings: Settings) -> Domain:
             has not one number an item, or not these values; or held-out items were trained on.
         SkippedError: nothing was named of nodes; too few items; or the model knows its own nodes alone.
     """
-    if Capability.SPLIT not in target.capabilities:
-        raise SkippedError(f"needs {lack_of(Capability.SPLIT)}", lacks=(str(Capability.SPLIT),))
     if settings.domain and settings.column:
         raise ConfigError(
             f"domain={settings.domain} and column={settings.column} were given; expected one of them. Leave one out."
         )
     if settings.held and not settings.column:
         raise ConfigError("held came without a column; expected column=FIELD,held=VALUES. Name the field.")
-    if settings.domain:
-        found = _other_graph(target, settings.domain)
-    elif settings.column:
-        found = _by_column(target, settings.column, settings.held or MASK)
-    elif target.graph.batch is not None:
-        found = _by_size(target)
-    else:
+    if target.graph.batch is None and not (settings.domain or settings.column):
         raise SkippedError(
             "nobody named what was held out: domain=NAME for another graph with the same features and classes, or "
             "column=FIELD,held=VALUES for a field of the nodes"
         )
+    if Capability.SPLIT not in target.capabilities:
+        raise SkippedError(f"needs {lack_of(Capability.SPLIT)}", lacks=(str(Capability.SPLIT),))
+    if settings.domain:
+        found = _other_graph(target, settings.domain)
+    elif settings.column:
+        found = _by_column(target, settings.column, settings.held or MASK)
+    else:
+        found = _by_size(target)
     for what, count in (("held-out items", len(found.items)), ("test items beside them", len(found.inside))):
         if count < MIN_ITEMS:
             raise SkippedError(f"{count} {what} ({found.name}); at least {MIN_ITEMS} are needed")
@@ -144,21 +158,8 @@ def _other_graph(target: Target, name: str) -> Domain:
 
 def _by_column(target: Target, column: str, held: tuple[float, ...]) -> Domain:
     graph, split = target.graph, target.split
-    fields = graph.fields.node if graph.batch is None else graph.fields.graph
     level = graph.task.level
-    if column not in fields:
-        known = sorted(fields)
-        raise ConfigError(
-            f"column={column}: the {level}s of {graph.name} have no field of that name{'' if known else ' (nor any)'}. "
-            f"{nearest(column, known) if known else f'Save one beside x, with a number for each {level}.'}"
-        )
-    values = fields[column]
-    if values.numel() != graph.num_items:
-        raise ConfigError(
-            f"column={column} is {list(values.shape)}; expected one number for each of {graph.num_items} {level}s. "
-            "Name a field with one column."
-        )
-    flat = values.flatten().double()
+    flat = item_column(graph, column, option="column")
     chosen = torch.isin(flat, torch.tensor(held, dtype=torch.float64))
     named = "/".join(f"{value:g}" for value in held)
     if not bool(chosen.any()):

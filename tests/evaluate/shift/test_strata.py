@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from attacks.shift.strata import Strata
+from auditor.data.fields import Fields
 from auditor.errors import EvaluationError, SkippedError
 from auditor.evaluate.shift.harness import evaluate
 from auditor.evaluate.shift.strata import homophily
@@ -90,6 +91,22 @@ def test_a_planted_worst_group_is_found(target):
     assert found.estimate.value == 0.0
     assert found.excess.lo > 0.10
     assert found.p_adjusted <= 0.025
+
+
+def test_a_group_that_only_a_column_of_the_user_tells_is_found(target):
+    region = torch.from_numpy(np.random.default_rng(3).integers(0, 3, 400))  # tells nothing of the place in the graph
+    marked = replace(target, graph=replace(target.graph, fields=Fields(node={"region": region})))
+    failing = planted(marked, region == 1)
+    found = row(evaluate(make_cell(failing, "strata", Strata(columns=("region",)))), "worst_group_accuracy", "region")
+    assert (found.facts.cut_by, found.facts.group) == ("region", "1")
+    assert found.estimate.value == 0
+    judged = row(
+        evaluate(make_cell(failing, "strata", Strata(columns=("region",)))), "worst_group_accuracy", "all properties"
+    )
+    assert judged.facts.cut_by == "region"
+    assert judged.excess.lo > 0.1
+    without = row(evaluate(make_cell(failing, "strata")), "worst_group_accuracy", "all properties")
+    assert without.excess.lo < 0.1
 
 
 def test_errors_at_random_raise_no_group(target):
