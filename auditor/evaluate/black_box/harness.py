@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from auditor.data.edits import EdgeSpace
+from auditor.data.edits import EdgeSpace, settled
 from auditor.document import Control, Curve, Measured, Metric, Series, ValidityRow, check, measured
 from auditor.document.facts import Robust
 from auditor.errors import SkippedError
@@ -106,7 +106,8 @@ def evaluate(cell: Cell) -> CellResult:
 
 
 def _evaluate(cell: Cell, settings: Settings) -> CellResult:
-    given, space = cell.target, EdgeSpace.of(cell.target.graph)
+    given = replace(cell.target, graph=settled(cell.target.graph))  # each of many graphs is edited as all of them are
+    space = EdgeSpace.of(given.graph)
     target = given if space.graph is given.graph else replace(given, graph=space.graph)
     if space.m == 0:
         raise SkippedError(f"{target.graph.name} has no edges to edit")

@@ -245,6 +245,38 @@ def test_an_attack_that_asks_on_is_stopped() -> None:
         evaluate(cell(toy_target(), planted(Greedy())))
 
 
+@dataclass(frozen=True)
+class Counterfeit:
+    """Would rather count by itself."""
+
+    def run(self, view: View, attempt: Attempt) -> FlipOutcome:
+        for name in ("count", "most", "rows"):
+            with pytest.raises(AttributeError):
+                setattr(view.edit_queries, name, 0)
+        return FlipOutcome((), ())
+
+
+def test_whoever_asks_cannot_count() -> None:
+    evaluate(cell(toy_target(), planted(Counterfeit())))
+
+
+def test_with_no_query_but_the_first_nothing_is_found_or_claimed() -> None:
+    target = toy_target(epochs=3)  # some answers are wrong as it is
+    result = evaluate(cell(target, max_queries="1"))
+    assert judged(result).facts.edits == 0
+    assert judged(result).facts.clean.value < 0.95
+    assert row(result, "claim").status == "pass"
+
+
+def test_graphs_that_lack_an_arc_are_edited_as_all_of_them_are() -> None:
+    target = toy_target("graph-gin", graph=small_graphs(80))
+    tested = target.split.test[target.graph.batch[target.graph.edge_index[0]]]
+    arcs = torch.nonzero(tested & (target.graph.edge_index[0] < target.graph.edge_index[1])).flatten()
+    lacking = target.graph.keeping(torch.arange(target.graph.num_edges) != arcs[0])
+    result = evaluate(cell(replace(target, graph=lacking), max_queries="20", eps="0.5"))
+    assert row(result, "budget").status == "pass"
+
+
 def test_an_outcome_of_another_kind_is_refused() -> None:
     class Other:
         def run(self, view: View, attempt: Attempt) -> str:
