@@ -162,6 +162,14 @@ def test_search_and_control_spend_the_same_queries_and_budget() -> None:
     assert len({m.subset for m in result.measured}) == 2
 
 
+def test_a_model_that_falls_under_random_tries_as_well_passes_nothing() -> None:
+    target = toy_target()
+    fragile = replace(target, model=Fragile(target.model, target.graph.num_edges))
+    result = evaluate(cell(fragile, max_queries="20"))
+    assert judged(result).excess.value == 0
+    assert (row(result, "beyond-chance").kind, row(result, "beyond-chance").status) == ("strength", "fail")
+
+
 def test_on_a_model_without_edges_nothing_is_found() -> None:
     target = toy_target()
     mlp = replace(target, model=MLP(target.graph.num_features, 16, 3))

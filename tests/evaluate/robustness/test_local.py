@@ -238,3 +238,11 @@ def test_labels_that_mean_nothing_leave_nothing_to_lose(gcn):
 def test_bad_parameters_are_refused(gcn, params):
     with pytest.raises(ConfigError):
         evaluated(PROBE, gcn, **params)
+
+
+def test_where_chance_breaks_as_many_the_small_excess_is_not_believed():
+    control = shipped(PROBE)[1]
+    search = claims(lambda view, attempt: control.run(view, attempt))
+    assert "beyond-chance" not in rows(evaluated(PROBE, marked_target()))
+    found = rows(evaluated(PROBE, marked_target(), attacks=(search, control)))
+    assert found["beyond-chance"].status == "fail"
