@@ -55,9 +55,10 @@ class BlackBox:
     def _nodes(self, view: View, attempt: Attempt, asked: Asked, budget: int, queries: int) -> FlipSet:
         """The best of as many sets as may be asked about; one query goes to the graph as it is."""
         space = EdgeSpace.of(view.graph)
-        proposals = Near(space, view.items, *asked.clean())
+        classes, right = asked.clean()
+        proposals = Near(space, view.items, classes, right)
         evolution = self._evolution(min(budget, space.num_pairs), proposals, attempt)
-        errors = 0
+        errors = int((~right).sum())  # of the empty set, which stays where no query is left
         for query in range(1, queries):
             if query % 50 == 0:
                 attempt.tick(query / queries, f"black-box: {query} of {queries} queries, {errors} wrong")

@@ -18,7 +18,7 @@ from auditor.view import View
 
 @parameters
 class LocalRandom:
-    """As many uniform tries at each node as the attack evaluates: the best of them is its control.
+    """As many uniform tries at each node as the attack evaluates for its first flip: the best of them is its control.
 
     Attributes:
         modes: as of the attack.

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from auditor.data.edits import edited_as_pairs
 from auditor.data.graph import Graph
 
 
@@ -18,11 +19,11 @@ def with_nodes(graph: Graph, x: Tensor, edges: Tensor) -> Graph:
         graph: one graph without fields.
         x: features of the added nodes as the model reads them, [r, F].
         edges: which added node (from 0) and which old one it is joined to, int64 [2, k]: an arc each way; in a graph
-            with directions one to the old node. In a weighted graph they get the median weight.
+            with directions (`edited_as_pairs`) one to the old node. In a weighted graph they get the median weight.
     """
     new, old = edges[0] + graph.num_nodes, edges[1]
     arcs = torch.stack([new, old])
-    if graph.is_undirected:
+    if edited_as_pairs(graph):
         arcs = torch.cat([arcs, arcs.flip(0)], dim=1)
     weight = graph.edge_weight
     if weight is not None:

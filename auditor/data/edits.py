@@ -8,13 +8,13 @@ such a pair takes away the one arc that is there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from auditor.data.graph import Graph
+from auditor.data.graph import EditedAs, Graph
 from auditor.errors import SkippedError
 
 SYMMETRIC = 0.99
@@ -27,6 +27,15 @@ def edited_as_pairs(graph: Graph) -> bool:
         return graph.edited_as == "pairs"
     one_way = graph.num_one_way
     return one_way == 0 or one_way <= (1 - SYMMETRIC) * graph.arc_keys(include_loops=False).numel()
+
+
+def settled(graph: Graph, edited_as: EditedAs = "auto") -> Graph:
+    """The graph that says what one edit of it toggles, as asked or as it looks: so do its parts and what edits leave.
+
+    Where it is left to each of them, one of many graphs, or an edited one, may look otherwise than the whole.
+    """
+    asked = replace(graph, edited_as=graph.edited_as if edited_as == "auto" else edited_as)
+    return replace(asked, edited_as="pairs" if edited_as_pairs(asked) else "arcs")
 
 
 def canonical_graph(graph: Graph) -> Graph:

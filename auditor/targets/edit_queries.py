@@ -25,19 +25,26 @@ MOST = 500
 class EditQueries:
     """A service that answers about the graph with the pairs `keys` toggled: `queries(keys) -> probabilities`.
 
-    An opaque handle: it holds neither model nor graph. One query is one edited graph, however many rows are answered;
-    of many graphs each one that is edited is a query.
+    An opaque handle: it holds neither model nor graph, nor the count, which whoever asks has no hand in. One query is
+    one edited graph, however many rows are answered; of many graphs each one that is edited is a query.
     """
 
-    __slots__ = ("__weakref__", "count", "most", "rows")
+    __slots__ = ("__weakref__",)
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    @property
+    def most(self) -> int:
         """Queries that are answered in all."""
-        self.count = 0
+        return _ORACLES[self].most
+
+    @property
+    def count(self) -> int:
         """Queries so far."""
-        self.rows = 0
+        return _ORACLES[self].count
+
+    @property
+    def rows(self) -> int:
         """Rows of answers that were read so far."""
+        return _ORACLES[self].rows
 
     @property
     def left(self) -> int:
@@ -60,8 +67,8 @@ class EditQueries:
                 "stop at `left`."
             )
         answers = oracle.answer(keys)
-        self.count += asked
-        self.rows += int(answers.shape[0])
+        oracle.count += asked
+        oracle.rows += int(answers.shape[0])
         if oracle.watch is not None:
             oracle.watch(self, answers)
         return answers.clone()
@@ -82,15 +89,16 @@ def open_edit_queries(
         digits: decimals that the service rounds to, beside what the model itself does; None for exact.
         watch: is told of every query.
     """
-    handle = EditQueries(most)
-    _ORACLES[handle] = _Oracle(target, digits, watch)
+    handle = EditQueries()
+    _ORACLES[handle] = _Oracle(target, most, digits, watch)
     return handle
 
 
 class _Oracle:
-    """The model on edited graphs."""
+    """The model on edited graphs, and what was asked of it."""
 
-    def __init__(self, target: Target, digits: int | None, watch: Watch | None) -> None:
+    def __init__(self, target: Target, most: int, digits: int | None, watch: Watch | None) -> None:
+        self.most, self.count, self.rows = most, 0, 0
         self._space, self._digits, self.watch = EdgeSpace.of(target.graph), digits, watch
         self._handle = target.handle()
         self._kind = output_kind(target.clean_logits())

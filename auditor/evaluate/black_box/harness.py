@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from auditor.data.edits import EdgeSpace
+from auditor.data.edits import EdgeSpace, settled
 from auditor.document import Control, Curve, Measured, Metric, Series, ValidityRow, check, measured
 from auditor.document.facts import Robust
 from auditor.errors import SkippedError
@@ -106,7 +106,8 @@ def evaluate(cell: Cell) -> CellResult:
 
 
 def _evaluate(cell: Cell, settings: Settings) -> CellResult:
-    given, space = cell.target, EdgeSpace.of(cell.target.graph)
+    given = replace(cell.target, graph=settled(cell.target.graph))  # each of many graphs is edited as all of them are
+    space = EdgeSpace.of(given.graph)
     target = given if space.graph is given.graph else replace(given, graph=space.graph)
     if space.m == 0:
         raise SkippedError(f"{target.graph.name} has no edges to edit")
@@ -233,7 +234,7 @@ def _rows(cell: Cell, run: _Run, clean: Verified, main: int, most: int) -> list[
     """Whether claims and counts held, and how much the search was worth."""
     target = cell.target
     searched = [each for each in run.tried if each.role == "search" and each.level == main]
-    control = run.best(clean, ("control",), main).verified.correct.astype(np.float64)
+    beside, own = (run.best(clean, roles, main).verified.correct for roles in (("control",), ("search", "heuristic")))
     tested, y = target.split.test, target.graph.y
     over = {id_: count for (id_, _budget), (count, _rows) in run.spent.items() if count > most}
     told = ", ".join(f"{id_} {count}" for (id_, _budget), (count, _rows) in run.spent.items())
@@ -242,7 +243,8 @@ def _rows(cell: Cell, run: _Run, clean: Verified, main: int, most: int) -> list[
         trust.finite_row(run.tried),
         check("queries-counted", "integrity", not over, f"queries answered, {most} allowed at each budget: {told}"),
         trust.claim_row(run.tried),
-        trust.random_wins_row([control], [searched], cell.rng("random-wins")),
+        trust.random_wins_row([beside.astype(np.float64)], [searched], cell.rng("random-wins")),
+        trust.beyond_chance_row(clean.correct, beside, own),
         trust.nothing_to_lose_row(
             target.task.correct(target.clean_logits(), y)[tested].numpy(), target.task.constant_quality(y[tested])
         ),

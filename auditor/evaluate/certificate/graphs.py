@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from auditor.data.batches import in_one_batch
-from auditor.data.edits import EdgeSpace, select_graphs
+from auditor.data.edits import EdgeSpace, select_graphs, settled
 from auditor.data.graph import Graph
 from auditor.document import check
 from auditor.errors import SkippedError
@@ -29,7 +29,7 @@ def prove(cell: Cell, settings: Settings, items: Tensor) -> Proof:
         SkippedError: none of them has a pair of nodes to edit.
     """
     target = cell.target
-    graph, _nodes = select_graphs(target.graph, items)
+    graph, _nodes = select_graphs(settled(target.graph), items)  # each is edited as all of them are
     space = EdgeSpace.of(graph)
     if space.num_pairs == 0:
         raise SkippedError(f"no attacked graph of {graph.name} has two nodes")

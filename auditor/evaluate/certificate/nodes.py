@@ -8,7 +8,8 @@ from functools import cache
 import numpy as np
 from torch import Tensor
 
-from auditor.data.edits import EdgeSpace
+from auditor.data.edits import EdgeSpace, settled
+from auditor.data.graph import Graph
 from auditor.document import ValidityRow, check
 from auditor.document.audit import CheckStatus
 from auditor.errors import SkippedError
@@ -33,9 +34,10 @@ def prove(cell: Cell, settings: Settings, items: Tensor) -> Proof:
         SkippedError: no edges, or so few copies that not even equal answers of all would prove anything.
     """
     target = cell.target
-    space = EdgeSpace.of(target.graph)
+    space = EdgeSpace.of(settled(target.graph))
     if not 0 < space.m < space.num_pairs:
         raise SkippedError(f"{target.graph.name} has {space.m} of {space.num_pairs} possible edges: no noise on them")
+    _require_bits(space.graph, directed=space.directed)
     noise = Noise(settings.plus or min(PLUS, space.m / space.num_pairs), settings.minus)
     samples = settings.samples or SAMPLES[cell.profile]
     n, alpha = items.numel(), settings.alpha / items.numel()
@@ -105,6 +107,25 @@ def prove(cell: Cell, settings: Settings, items: Tensor) -> Proof:
     )
 
 
+def _require_bits(graph: Graph, *, directed: bool) -> None:
+    """The proof is of bits: an edge that is taken away and that noise puts back must be the edge that was there.
+
+    Raises:
+        SkippedError: edges hold more than that they are there, so that copies of an edited graph are none of the graph.
+    """
+    weight, one_way = graph.edge_weight, 0 if directed else graph.num_one_way
+    more = {
+        "weights that differ": weight is not None and bool((weight != weight[0]).any()),
+        f"values ({', '.join(graph.fields.edge)})": bool(graph.fields.edge),
+        f"one direction only, {one_way} of them": one_way > 0,
+    }
+    if any(more.values()):
+        raise SkippedError(
+            f"edges of {graph.name} have {' and '.join(what for what, there in more.items() if there)}: one that an "
+            "edit takes away and noise puts back would be another one, so that noisy copies prove nothing"
+        )
+
+
 def _under_random_edits(
     cell: Cell, settings: Settings, space: EdgeSpace, noise: Noise, items: Tensor, chosen: Ints
 ) -> tuple[dict[int, Floats], dict[int, Bools]]:
@@ -137,7 +158,7 @@ def _drawn_again_row(
     copies: NoisyCopies, blocks: list[Ints], of: list[int], draw: Draw, rng: np.random.Generator
 ) -> ValidityRow:
     """Whether one block in a hundred, drawn again, gives the same votes: what was counted is what was drawn."""
-    number = int(rng.integers(BLOCKS))
+    number = int(rng.integers(min(BLOCKS, sum(of))))  # one that has a copy
     differ = int(np.abs(copies.block(of[number], draw(number)) - blocks[number]).sum())
     votes = of[number] * len(blocks[number])
     evidence = f"block {number} of {BLOCKS} was drawn again, {votes} votes: the counts differ by {differ}"

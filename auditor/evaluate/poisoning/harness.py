@@ -25,6 +25,7 @@ from auditor.document import Control, Curve, Estimate, Measured, Metric, Series,
 from auditor.document.facts import Poisoned
 from auditor.errors import AuditorError, SkippedError
 from auditor.evaluate.poisoning.given import Given, poisoned_graph
+from auditor.evaluate.robustness import trust
 from auditor.evaluate.robustness.budgets import Level, node_levels, parse_eps
 from auditor.evaluate.robustness.flip_claims import FlipClaims
 from auditor.evaluate.robustness.verification import Verified, Verifier
@@ -271,8 +272,10 @@ def _rows(run: _Run, clean: Floats, target: Target) -> list[ValidityRow]:
     like = min(lo, float(clean.min()) - 0.05) <= own <= max(hi, float(clean.max()) + 0.05)
     tested = target.graph.y[target.split.test]
     constant = target.task.constant_quality(tested)
+    few = trust.underpowered_row(tested.numel())  # the interval is over trainings: it does not know how few are tested
     return [
         run.budget_row(),
+        *([] if few is None else [few]),
         check("recipe-like-target", "strength", like, evidence),
         check(
             "nothing-to-lose",

@@ -16,8 +16,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from auditor.data.edits import EdgeSpace, edited_as_pairs
-from auditor.data.graph import EditedAs, Graph
+from auditor.data.edits import EdgeSpace, settled
+from auditor.data.graph import EditedAs
 from auditor.document import ValidityRow
 from auditor.errors import SkippedError
 from auditor.evaluate.robustness import strength, trust
@@ -189,13 +189,8 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
 
 def _read_as(target: Target, edited_as: EditedAs) -> Target:
     """The target on a graph that says what one edit toggles: edits must not make another graph of it."""
-
-    def settled(graph: Graph) -> Graph:
-        asked = replace(graph, edited_as=edited_as)
-        return replace(asked, edited_as="pairs" if edited_as_pairs(asked) else "arcs")
-
-    private = None if target.private is None else settled(target.private)
-    return replace(target, graph=settled(target.graph), private=private)
+    private = None if target.private is None else settled(target.private, edited_as)
+    return replace(target, graph=settled(target.graph, edited_as), private=private)
 
 
 def _attack(

@@ -269,6 +269,7 @@ def _rows(
         if JUDGED in plan.groups:
             rows += [
                 _random_wins(cell, plan, run),
+                _beyond_chance(plan, run),
                 trust.underpowered_row(plan.groups[JUDGED].numel()),
                 _oracle_row(cell, plan, run, settings),
             ]
@@ -294,6 +295,13 @@ def _random_wins(cell: Cell, plan: _Plan, run: OneByOne) -> ValidityRow:
         ],
         cell.rng("random-wins"),
     )
+
+
+def _beyond_chance(plan: _Plan, run: OneByOne) -> ValidityRow | None:
+    """Whether the best of some random flips break more of the nodes, all of them right, than the search adds."""
+    places = plan.places(JUDGED).numpy()
+    beside, own = (~run.broken(MAIN_MODE, plan.one, control=control)[places] for control in (True, False))
+    return trust.beyond_chance_row(np.ones_like(own), beside, own)
 
 
 def _oracle_row(cell: Cell, plan: _Plan, run: OneByOne, settings: Settings) -> ValidityRow | None:

@@ -13,6 +13,7 @@ from auditor.data.graph import Graph
 from auditor.document import ValidityRow, check
 from auditor.evaluate.robustness.envelope import Bools, Floats, Point, Tried
 from auditor.statistics.intervals import paired_bootstrap, wilson
+from auditor.statistics.shares import paired
 from auditor.targets.edge_use import EdgeUse
 from auditor.targets.relaxation import NO_ANSWER
 
@@ -20,6 +21,7 @@ CLAIM_FAIL, CLAIM_WARN = 0.02, 0.005
 CANONICAL = 0.005
 WINS = 0.01
 FRAGILE = 0.03
+BY_TRYING = 0.05
 FEW = 30
 
 
@@ -104,6 +106,26 @@ def random_wins_row(
 def _points(share: float) -> str:
     """A signed difference of shares in points; one that rounds to nothing has no minus."""
     return f"{round(100 * share, 1) + 0.0:+.1f} points"
+
+
+def beyond_chance_row(clean: Bools, beside: Bools, own: Bools) -> ValidityRow | None:
+    """Fails where keeping the best of some random tries, an attack as well, takes more than the search adds to it.
+
+    The excess over such a control is then near 0 for a model that falls however it is edited: no pass can rest on it.
+
+    Args:
+        clean: which items are right with nothing edited, bool [n].
+        beside: under the best of as many random tries.
+        own: under what the search found.
+    """
+    taken, more = paired(clean, beside), paired(beside, own)
+    if taken.value is None or more.value is None or (taken.lo or 0.0) <= BY_TRYING or more.value >= taken.value:
+        return None
+    evidence = (
+        f"the best of as many random tries takes {100 * taken.value:.1f} points, surely {100 * (taken.lo or 0.0):.1f}, "
+        f"the search {_points(more.value)} beyond that: little to add is no sign that little is lost"
+    )
+    return check("beyond-chance", "strength", False, evidence)
 
 
 def relaxation_row(notes: Mapping[str, Any]) -> ValidityRow | None:

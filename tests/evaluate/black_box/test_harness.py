@@ -162,6 +162,14 @@ def test_search_and_control_spend_the_same_queries_and_budget() -> None:
     assert len({m.subset for m in result.measured}) == 2
 
 
+def test_a_model_that_falls_under_random_tries_as_well_passes_nothing() -> None:
+    target = toy_target()
+    fragile = replace(target, model=Fragile(target.model, target.graph.num_edges))
+    result = evaluate(cell(fragile, max_queries="20"))
+    assert judged(result).excess.value == 0
+    assert (row(result, "beyond-chance").kind, row(result, "beyond-chance").status) == ("strength", "fail")
+
+
 def test_on_a_model_without_edges_nothing_is_found() -> None:
     target = toy_target()
     mlp = replace(target, model=MLP(target.graph.num_features, 16, 3))
@@ -243,6 +251,38 @@ def test_a_claim_over_the_budget_is_dropped_and_spoils_the_result() -> None:
 def test_an_attack_that_asks_on_is_stopped() -> None:
     with pytest.raises(AccessError, match="spent"):
         evaluate(cell(toy_target(), planted(Greedy())))
+
+
+@dataclass(frozen=True)
+class Counterfeit:
+    """Would rather count by itself."""
+
+    def run(self, view: View, attempt: Attempt) -> FlipOutcome:
+        for name in ("count", "most", "rows"):
+            with pytest.raises(AttributeError):
+                setattr(view.edit_queries, name, 0)
+        return FlipOutcome((), ())
+
+
+def test_whoever_asks_cannot_count() -> None:
+    evaluate(cell(toy_target(), planted(Counterfeit())))
+
+
+def test_with_no_query_but_the_first_nothing_is_found_or_claimed() -> None:
+    target = toy_target(epochs=3)  # some answers are wrong as it is
+    result = evaluate(cell(target, max_queries="1"))
+    assert judged(result).facts.edits == 0
+    assert judged(result).facts.clean.value < 0.95
+    assert row(result, "claim").status == "pass"
+
+
+def test_graphs_that_lack_an_arc_are_edited_as_all_of_them_are() -> None:
+    target = toy_target("graph-gin", graph=small_graphs(80))
+    tested = target.split.test[target.graph.batch[target.graph.edge_index[0]]]
+    arcs = torch.nonzero(tested & (target.graph.edge_index[0] < target.graph.edge_index[1])).flatten()
+    lacking = target.graph.keeping(torch.arange(target.graph.num_edges) != arcs[0])
+    result = evaluate(cell(replace(target, graph=lacking), max_queries="20", eps="0.5"))
+    assert row(result, "budget").status == "pass"
 
 
 def test_an_outcome_of_another_kind_is_refused() -> None:

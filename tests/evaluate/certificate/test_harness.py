@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from auditor.data.edits import EdgeSpace
+from auditor.data.edits import EdgeSpace, select_graphs
+from auditor.data.fields import Fields
 from auditor.data.graph import Split
 from auditor.document.facts import Certified
 from auditor.errors import ConfigError, SkippedError
@@ -18,7 +19,7 @@ from auditor.evaluate.certificate.noise import NoisyCopies, sizes, total
 from auditor.evaluate.certificate.settings import Settings
 from auditor.evaluate.certificate.smoothing import Noise
 from auditor.parameters import build
-from auditor.targets.target import Capability
+from auditor.targets.target import Capability, Target
 from tests.evaluate.certificate.cells import certified, number, row
 from tests.toys import ALL, MLP, sbm_graph, small_graphs, toy_target
 
@@ -214,3 +215,54 @@ def test_without_a_split_or_edges_it_is_skipped() -> None:
     bare = target.graph.keeping(torch.empty(0, dtype=torch.int64))
     with pytest.raises(SkippedError, match="no noise"):
         certified(replace(target, graph=bare))
+
+
+class OfWeights(nn.Module):
+    """Sums what its edges weigh."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x, edge_index, edge_weight):
+        drawn = torch.zeros(x.shape[0]).index_add(0, edge_index[1], edge_weight)
+        return self.scale * torch.stack([drawn, torch.full_like(drawn, 2.5), torch.zeros_like(drawn)], dim=1)
+
+
+def weighing(heavy: float) -> Target:
+    """Edges of weight 1, but for those of one node."""
+    target = toy_target(graph=sbm_graph(60))
+    arcs = target.graph.edge_index
+    weight = torch.ones(arcs.shape[1])
+    weight[(arcs == arcs[0, 0]).any(dim=0)] = heavy
+    return replace(target, graph=replace(target.graph, edge_weight=weight), model=OfWeights())
+
+
+def test_noisy_copies_of_edges_that_are_more_than_there_or_not_prove_nothing() -> None:
+    with pytest.raises(SkippedError, match="weights that differ"):
+        certified(weighing(50))
+    assert certified(weighing(1)).measured  # one weight for all says no more than that they are there
+    target = toy_target(graph=sbm_graph(60))
+    valued = replace(target.graph, fields=Fields(edge={"edge_attr": torch.ones(target.graph.num_edges, 1)}))
+    with pytest.raises(SkippedError, match="edge_attr"):
+        certified(replace(target, graph=valued))
+    with pytest.raises(SkippedError, match="one direction only, 1 of them"):
+        certified(replace(target, graph=target.graph.keeping(torch.arange(1, target.graph.num_edges))))
+
+
+def test_of_few_copies_one_that_was_drawn_is_drawn_again() -> None:
+    few = certified(toy_target(graph=sbm_graph(60)), samples="25", deletions="1", alpha="0.4")
+    assert ", 0 votes" not in row(few, "votes-drawn-again").evidence
+
+
+def test_graphs_that_lack_an_arc_are_edited_as_all_of_them_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, flips = list[torch.Tensor](), graphs._random_flips
+    monkeypatch.setattr(graphs, "_random_flips", lambda *given: drawn.append(flips(*given)) or drawn[-1])
+    target = toy_target("graph-gin", graph=small_graphs(80))
+    first = int(torch.nonzero(target.split.test)[0])  # of its few arcs one is more than 1 %, of all of them it is not
+    arc = int(torch.nonzero(target.graph.batch[target.graph.edge_index[0]] == first)[0])
+    lacking = target.graph.keeping(torch.arange(target.graph.num_edges) != arc)
+    result = certified(replace(target, graph=lacking), parts="5")
+    n = select_graphs(lacking, torch.nonzero(target.split.test).flatten())[0].num_nodes
+    assert all(bool((keys // n < keys % n).all()) for keys in drawn)  # pairs, not arcs
+    assert row(result, "certificate-holds").status == "pass"

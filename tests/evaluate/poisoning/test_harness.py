@@ -214,3 +214,12 @@ def test_a_poisoned_graph_of_another_graph_is_not_used(data_root: Path, monkeypa
     monkeypatch.setenv("AUDITOR_DATA", str(data_root))
     with pytest.raises(SkippedError, match="another graph"):
         evaluate(cell(toy_target(), graph="deeprobust/cora:metattack=0.25"))
+
+
+def test_few_test_items_give_no_verdict() -> None:
+    target = toy_target()
+    few = torch.zeros_like(target.split.test)
+    few[torch.nonzero(target.split.test).flatten()[:20]] = True
+    split = replace(target.split, test=few, val=target.split.val | (target.split.test & ~few))
+    result = evaluate(cell(replace(target, split=split), trainings="2"))
+    assert row(result, "underpowered").status == "fail"

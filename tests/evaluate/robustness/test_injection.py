@@ -162,3 +162,11 @@ def test_what_cannot_be_attacked_is_skipped_with_a_reason(gcn):
 def test_bad_parameters_are_refused(gcn, params):
     with pytest.raises(ConfigError):
         evaluated(PROBE, gcn, **params)
+
+
+def test_a_graph_that_lacks_an_arc_is_no_graph_with_directions():
+    graph = sbm_graph()
+    lacking = graph.keeping(torch.arange(1, graph.num_edges))
+    added = with_nodes(lacking, graph.x[:1], torch.tensor([[0, 0], [3, 4]]))
+    assert added.num_edges == lacking.num_edges + 4
+    assert added.num_one_way == 1

@@ -312,3 +312,11 @@ def test_an_answer_at_the_boundary_is_asked_on_the_whole_graph():
         answers.ask(name, place, claim)
     answers.settle()
     assert verifier.handle.calls >= len(asked)
+
+
+def test_where_chance_breaks_as_many_the_small_excess_is_not_believed():
+    control = shipped(PROBE)[1]
+    search = claims(lambda view, attempt: control.run(view, attempt))
+    assert "beyond-chance" not in rows(evaluated(PROBE, marked_target()))
+    found = rows(evaluated(PROBE, marked_target(), attacks=(search, control)))
+    assert found["beyond-chance"].status == "fail"

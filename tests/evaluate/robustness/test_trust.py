@@ -15,6 +15,7 @@ from torch_geometric.nn import APPNP, GCNConv, GINConv, GraphConv, SAGEConv
 from torch_geometric.utils import to_dense_adj
 
 from auditor.errors import SkippedError
+from auditor.evaluate.robustness import trust
 from auditor.evaluate.robustness.harness import evaluate
 from auditor.probe import Registered
 from auditor.registry import Profile
@@ -211,3 +212,13 @@ def test_preprocessing_without_a_gradient_is_flagged_and_nothing_is_claimed():
 def test_no_pass_rests_on_a_weak_attack():
     (row,) = (row for row in evaluate(cell(trained(SignedMax()))).validity if row.id == "weak-attack")
     assert (row.status, row.kind) == ("fail", "strength")
+
+
+def test_a_model_that_falls_however_it_is_edited_passes_nothing():
+    clean, some = np.ones(60, dtype=bool), np.arange(60) >= 30
+    row = trust.beyond_chance_row(clean, some, some)
+    assert (row.kind, row.status) == ("strength", "fail")
+    assert "takes 50.0 points" in row.evidence
+    assert trust.beyond_chance_row(clean, np.arange(60) >= 10, np.arange(60) >= 40) is None  # the search adds more
+    assert trust.beyond_chance_row(clean, np.arange(60) >= 2, np.arange(60) >= 2) is None  # hardly anything falls
+    assert trust.beyond_chance_row(clean[:0], clean[:0], clean[:0]) is None
