@@ -57,6 +57,12 @@ def build(kind: type[S], params: Mapping[str, str], *, owner: str) -> S:
         raise ConfigError(_message(error, known, owner)) from None
 
 
+def meant_for(kind: type, params: Mapping[str, str]) -> dict[str, str]:
+    """Those of a probe's parameters that a class of parameters declares; the others are for its other parts."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {key: value for key, value in params.items() if key.replace("-", "_") in names}
+
+
 def spec_of(method: Any) -> str:
     """A method (made by `parameters`, with an `id`) in canonical form: every parameter that is not its default."""
     own = {}

@@ -16,7 +16,7 @@ from auditor.data.columns import item_column
 from auditor.data.graph import Graph
 from auditor.errors import ConfigError
 from auditor.outcomes import ShiftedSet, ShiftOutcome
-from auditor.parameters import build, parameters
+from auditor.parameters import build, meant_for, parameters
 from auditor.probe import Attempt
 from auditor.targets.target import Target
 from auditor.view import View
@@ -99,8 +99,7 @@ def check_columns(target: Target, params: Mapping[str, str], owner: str) -> None
     Raises:
         ConfigError: there is no such column, it has not one finite number an item, or it is called as a property is.
     """
-    given = {key: value for key, value in params.items() if key == "columns"}
-    for name in build(Strata, given, owner=owner).columns:
+    for name in build(Strata, meant_for(Strata, params), owner=owner).columns:
         if name in (*OWN, *TRUE):
             raise ConfigError(f"columns={name} is the name of a property; expected another one. Rename the field.")
         item_column(target.graph, name, option="columns")

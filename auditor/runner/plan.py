@@ -16,7 +16,7 @@ from auditor import registry
 from auditor.data.roots import digest_files
 from auditor.document import NONE, RECIPE
 from auditor.errors import ConfigError, nearest
-from auditor.parameters import build
+from auditor.parameters import build, meant_for
 from auditor.records import Model
 from auditor.registry import LACKING, ProbeEntry, Profile, lack_of
 from auditor.runner.plain import Edits
@@ -336,13 +336,9 @@ def build_attacks(probe: ProbeEntry, given: Mapping[str, str]) -> tuple[tuple[Re
             words = (name.replace("_", "-") for name in declared)
             raise ConfigError(f'{probe.id} has no parameter "{key}". {nearest(key.replace("_", "-"), words)}')
 
-    def mine(kind: type) -> dict[str, str]:
-        names = {f.name for f in dataclasses.fields(kind)}
-        return {key: value for key, value in given.items() if key.replace("-", "_") in names}
-
-    harness = mine(settings)
+    harness = meant_for(settings, given)
     build(settings, harness, owner=probe.id)
-    made = [build(kind, mine(kind), owner=probe.id) for kind in classes]
+    made = [build(kind, meant_for(kind, given), owner=probe.id) for kind in classes]
     return tuple(Registered(entry, attack) for entry, attack in zip(entries, made, strict=True)), harness
 
 

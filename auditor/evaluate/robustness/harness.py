@@ -29,7 +29,7 @@ from auditor.evaluate.robustness.measure import Beside, Found, budget_series, ma
 from auditor.evaluate.robustness.replay import play_back
 from auditor.evaluate.robustness.verification import Verifier
 from auditor.outcomes import FlipSet
-from auditor.parameters import build, parameters
+from auditor.parameters import build, meant_for, parameters
 from auditor.perturbations import read_flips
 from auditor.probe import Cell, CellResult, Registered
 from auditor.registry import Profile, Role, lack_of
@@ -90,7 +90,7 @@ def check_replay(target: Target, params: Mapping[str, str], owner: str) -> None:
     Raises:
         ConfigError, DataError: see `read_flips`.
     """
-    settings = build(Settings, params, owner=owner)
+    settings = build(Settings, meant_for(Settings, params), owner=owner)
     if not settings.files:
         return
     try:
