@@ -55,7 +55,7 @@ TABLE = Table(
                 "output-scale",
                 "ties",
             ),
-            cost={"quick": 20, "standard": 150, "full": 900},
+            cost={"quick": 20, "standard": 60, "full": 360},
             tries=True,
             may_lack=("GRAD_EDGE",),
             taxon=taxonomy.EVASION,
