@@ -181,7 +181,8 @@ SCENARIOS: Mapping[str, Scenario] = {
         (
             f"{TRAIN} --epochs 40 -o target",
             f"run audit.toml -o run --profile quick --seeds 0 --only embedding-similarity:{FEW_LINKS},"
-            f"explanation-similarity:{FEW_LINKS},attribute-inference:replicates=50,extraction:budgets=25 {QUIET}",
+            f"explanation-similarity:{FEW_LINKS},attribute-inference:replicates=50,extraction:budgets=25,"
+            f"blackbox-graphmi:{FEW_LINKS},queries=201,pairs=5,k=5 {QUIET}",
         ),
         audits=("run",),
         files=(nodes, granted),
@@ -190,7 +191,8 @@ SCENARIOS: Mapping[str, Scenario] = {
         (
             f"{TRAIN} --epochs 40 -o target",
             f"run target -o run --profile standard --seeds 0,1 --only graph-benefit:replicates=200,"
-            f"heldout-domain:domain=elsewhere.npz,ood-detection:draws=1 {QUIET}",
+            f"heldout-domain:domain=elsewhere.npz,ood-detection:draws=1,"
+            f"structural-split:properties=density,ratios=0.2/0.1/0.3/0.1/0.3 {QUIET}",
         ),
         audits=("run",),
         files=(nodes, elsewhere),
