@@ -135,7 +135,7 @@ def test_what_a_harness_raises_becomes_the_reason(
 
 
 def test_a_cell_without_a_number_is_not_finished(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execute.registry, "load_location", lambda _location: lambda _cell: CellResult(("graph",), ()))
+    monkeypatch.setattr(execute.registry, "load_location", lambda _location: lambda *_given: CellResult(("graph",), ()))
     (done,) = run(target, "strata")
     assert (done.row.status, done.row.reason) == ("skipped", "strata found nothing to measure")
 
