@@ -27,7 +27,8 @@ def wilson(successes: float, n: float, *, confidence: float = 0.95) -> tuple[flo
     p, shrink = successes / n, 1 + z * z / n
     center = (p + z * z / (2 * n)) / shrink
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / shrink
-    return max(0.0, center - half), min(1.0, center + half)
+    # The rate itself is never left out by a rounding: of n successes in n the upper end is 1.
+    return max(0.0, min(p, center - half)), min(1.0, max(p, center + half))
 
 
 def agresti_min(
