@@ -47,6 +47,7 @@ TARGETS = {
     "graph-threshold": "graph-gin",
     "graph-lira": "graph-gin",
     "heldout-domain": "marked-gcn",
+    "prototype-ood": "graph-gin",
 }
 GRAPHS = "graph-gin"
 # Parameters that make a probe fast.
@@ -78,6 +79,8 @@ FAST: dict[str, dict[str, str]] = {
     "structural-split": {"properties": "density", "ratios": "0.2/0.1/0.3/0.1/0.3"},
     "heldout-domain": {"column": "source"},
     "ood-detection": {"draws": "1"},
+    "prototype-ood": {"pool": "6", "prototypes": "2", "graphs": "30"},
+    "left-out-class": {"classes": "0"},
 }
 BUDGETS = (5, 18)
 
