@@ -18,8 +18,8 @@ from auditor.errors import SkippedError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 FARTHEST = 8
-"""Steps from which two nodes count as apart for good. One number for all graphs: a scale of each one's own would throw its
-size away."""
+"""Steps from which two nodes count as apart for good; one number for all graphs, since a scale of its own throws a
+graph's size away."""
 MOST_POINTS = 200
 ROUNDS = 2
 PAIRS = 10_000
