@@ -1,8 +1,8 @@
 """How often copied graphs are found, and correct splits are called leaks (`python -m benchmarks.shift.copies`).
 
-Copies of some test graphs, their nodes in another order, are put into train, 80/10/10, ten seeds. Each copy must be named;
-whether their number is a leak is told by random splits of the same graphs. Correct splits of the same sets must raise at
-most one alarm in twenty.
+Copies of some test graphs, their nodes in another order, are put into train, 80/10/10, ten seeds. Each copy must be
+named; whether they are a leak is told by random splits of the same graphs. Correct splits of the same sets must raise
+at most one alarm in twenty.
 """
 
 from __future__ import annotations
@@ -77,9 +77,8 @@ def main() -> None:
         correct = [row_of(graph, make_split(SPLIT, data, seed=1000 + seed)) for seed in range(given.correct)]
         alarms = sum(row.p is not None and row.p <= LEAK for row in correct)
         usual = float(np.median([row.found for row in correct]))
-        print(
-            f"| {name} | {' | '.join(cells)} | {alarms} of {len(correct)} | {usual:.0f} of {correct[0].of} |", flush=True
-        )
+        cells += [f"{alarms} of {len(correct)}", f"{usual:.0f} of {correct[0].of}"]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

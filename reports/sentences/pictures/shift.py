@@ -239,8 +239,9 @@ def new_class(result: Result, item: str) -> str:
         return plain(result)
     told = Shares.comparing(result.estimate.value, facts.inputs)
     score = "" if facts.detector == "msp" else f" by {names.detector(facts.detector.replace('-', '_')).lower()}"
+    it = "it" if len(facts.classes) == 1 else "them"
     return (
-        f"trained without {names.classes(facts.classes)}, the recipe finds {_one(item)} of it less like what it "
+        f"trained without {names.classes(facts.classes)}, the recipe finds {_one(item)} of {it} less like what it "
         f"knows{score} than a test {item} of another class in {told.bare(result.estimate.value)} of {digits(told.of)} "
         f"pairs, by chance {told.bare(0.5)}; its inputs alone tell it in {told.bare(facts.inputs)}"
     )
