@@ -22,4 +22,5 @@ def commands(folder: Path) -> dict[str, list[str]]:
         "Where nothing is to be found": ["benchmarks.shift.nulls"],
         "A random split, over and over": ["benchmarks.shift.retrained"],
         "What intervals hold": ["benchmarks.shift.coverage"],
+        "What it costs": ["benchmarks.shift.cost"],
     }

@@ -20,6 +20,7 @@ class Group(Model):
         support: share of the training items in the range; None where the property is measured from them.
         diagnostic: cut with the true label, hence never judged.
         prior_adjusted_gap: gap to the rest at equal class mix; None where they share no class.
+        constant: share of its commonest class: what always naming that one is right on.
         groups: how many groups were compared, where this is the worst of them; 1 otherwise.
         permutation_p: share of random partitions with a worst group at most as good.
         confidence_level: of the interval, corrected for the number of groups.
@@ -34,6 +35,7 @@ class Group(Model):
     support: Number = None
     diagnostic: bool = False
     prior_adjusted_gap: Number = None
+    constant: Number = None
     groups: int = 1
     permutation_p: Number = None
     confidence_level: Number = None

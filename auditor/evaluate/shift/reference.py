@@ -191,12 +191,14 @@ def answers(logits: Tensor, graph: Graph, rows: Tensor, y: Ints, target: Target)
 def set_metrics(given: Answers, y: Ints, classes: int) -> dict[str, object]:
     """Balanced accuracy, MCC, ROC-AUC (two classes), NLL, Brier, ECE, SCE, AURC, PRR as plain values.
 
-    Confidence metrics are over finite rows.
+    `constant` is the share of the commonest class: what always naming that one is right on. Confidence
+    metrics are over finite rows.
     """
     ok = given.finite
     metrics: dict[str, object] = {
         "balanced_accuracy": classification.balanced_accuracy(y, given.predicted, classes),
         "mcc": classification.matthews(y, given.predicted),
+        "constant": float(classification.priors(y, classes).max()),
     }
     absent = sorted(set(range(classes)) - set(y.tolist()))
     if absent:
