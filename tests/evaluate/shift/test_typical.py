@@ -195,7 +195,7 @@ def test_graphs_of_another_size_alone_are_no_gain() -> None:
     result = evaluated(replace(target, split=held), PrototypeOod(sets=()), pool="24")
     (found,) = result.measured
     assert found.subset == "more than 11 nodes"
-    assert found.estimate.value > 0.9
+    assert found.estimate.value > 0.75
     _, value, _ = excess(found)
     assert value <= 0
 
