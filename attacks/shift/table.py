@@ -55,7 +55,7 @@ TABLE = Table(
             TYPICAL,
             "whether distances to typical training graphs tell strange graphs better than their sizes do",
             ("shift-prototypes-no-benefit",),
-            Shown("prototype_auroc", as_value=True),
+            Shown("prototype_auroc", "rewired", as_value=True),
             touches=("graph-duplicate",),
             tasks=("graph",),
             cost={"quick": 50, "standard": 50, "full": 50},
