@@ -169,7 +169,7 @@ def small_twins_and_large_ones(seed: int) -> tuple[list[Data], np.ndarray]:
     """150 small graphs, of which many are the same, and 150 large ones that are all different; which of them test."""
     rng = np.random.default_rng(seed)
     graphs = [ring(int(rng.integers(3, 20))) for _ in range(150)] + [regular(1000 * seed + i, n=30) for i in range(150)]
-    return graphs, rng.permutation(300)[:60]
+    return graphs, rng.permutation(300)[:30]
 
 
 def judged(graphs: list[Data], tested: np.ndarray, trained: np.ndarray) -> tuple[SplitReport, int]:
@@ -184,12 +184,12 @@ def judged(graphs: list[Data], tested: np.ndarray, trained: np.ndarray) -> tuple
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_few_copies_of_large_graphs_are_a_leak_among_many_small_twins(seed: int) -> None:
-    """A count of twins would drown them: some 25 small graphs have one anyway, give or take four."""
+    """A count of twins would drown them: some 14 small graphs have one anyway, give or take four."""
     graphs, tested = small_twins_and_large_ones(seed)
     rest = np.setdiff1d(np.arange(300), tested)
     report, usual = judged(graphs, tested, rest)
     assert report.leaks == ()
-    assert usual > 15
+    assert usual > 8
     rng = np.random.default_rng(seed)
     copied = rng.choice(tested[tested >= 150], 5, replace=False)
     more = [made.relabelled(graphs[i], rng) for i in copied]

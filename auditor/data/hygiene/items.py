@@ -82,30 +82,31 @@ def twin_row(
         groups: equal for equal items, int64 [n] from 0.
         what: an item: node or graph.
         alike: what a twin has in common with it.
-        size: of each item, int64 [n]: what is judged is then the size of those with a twin, and not their number. Small
-            graphs are the same by chance, large ones are copies.
+        size: of each item, int64 [n]: the size of those with a twin is then judged beside their number (Bonferroni).
+            Small graphs are the same by chance; a few large ones that are copies would drown in a count.
         tests: how many such rows the audit has, for the number of random splits.
         about: node type or part.
     """
     across = twins_across(groups, pool.is_train)
     seen, (_, tested) = int(across.sum()), pool.sizes
     rng = generator(0, "split", id_, about)
-    weights = np.stack([np.ones(len(groups)), np.ones(len(groups)) if size is None else size], axis=1)
-    totals = resplit_totals(groups, pool.is_train, pool.y, weights.astype(np.float64), rng=rng, draws=DRAWS * tests)
-    counts, judged = totals.T
-    ends = [0.025, 0.5, 0.975]
-    lo, usual, hi = (float(q) for q in np.quantile(counts, ends, method="nearest"))
+    weights = np.ones((len(groups), 1)) if size is None else np.stack([np.ones(len(groups)), size], axis=1)
+    ways = weights.shape[1]
+    totals = resplit_totals(groups, pool.is_train, pool.y, weights, rng=rng, draws=DRAWS * tests * ways)
+    here = weights[across].sum(axis=0)
+    p = min(1.0, ways * min(excess_p(float(own), drawn) for own, drawn in zip(here, totals.T, strict=True)))
+    quantiles = np.quantile(totals, [0.025, 0.5, 0.975], axis=0, method="nearest").T
+    lo, usual, hi = (float(q) for q in quantiles[0])
     twin = _twin_of(groups, pool)
     found = [(int(pool.ids[i]), int(pool.ids[twin[i]])) for i in np.flatnonzero(across)]
     conflicts = int((across & _conflicts(groups, pool)).sum())
     evidence = f"{seen:,} of {counted(tested, f'test {what}')} {'has' if seen == 1 else 'have'} {alike}"
     evidence += f" (test, train: {named(found)})" if found else ""
     evidence += f", {conflicts:,} of them with another label" if conflicts else ""
-    evidence += f"; in {len(counts):,} random splits of the same {what}s {usual:.0f} [{lo:.0f}, {hi:.0f}]"
-    weight = float(weights[across, 1].sum())
+    evidence += f"; in {len(totals):,} random splits of the same {what}s {usual:.0f} [{lo:.0f}, {hi:.0f}]"
     if size is not None:
-        below, middle, above = np.quantile(judged, ends, method="nearest")
-        evidence += f"; their nodes and arcs {weight:,.0f}, there {middle:,.0f} [{below:,.0f}, {above:,.0f}]"
+        below, middle, above = quantiles[1]
+        evidence += f"; their nodes and arcs {here[1]:,.0f}, there {middle:,.0f} [{below:,.0f}, {above:,.0f}]"
     return SplitRow(
         id=id_,
         kind="excess",
@@ -113,8 +114,8 @@ def twin_row(
         about=about,
         found=seen,
         of=tested,
-        expected=Estimate(value=usual, lo=lo, hi=hi, n=len(counts)),
-        p=excess_p(weight, judged),
+        expected=Estimate(value=usual, lo=lo, hi=hi, n=len(totals)),
+        p=p,
         items=tuple(found[:KEPT]),
         evidence=evidence,
         fix=f"Keep copies on one side: group {what}s by content before the split, or take these out of the test.",
