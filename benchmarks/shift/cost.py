@@ -39,7 +39,7 @@ def graphs(path: Path, count: int = 1000, nodes: int = 30) -> None:
 def seconds(*words: str) -> float:
     """CPU seconds of one command and all that it started."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, "-m", "auditor", *words, "--plain"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "auditor", *words], capture_output=True, text=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode in (0, 1, 3), done.stdout + done.stderr
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
