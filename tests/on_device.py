@@ -28,6 +28,8 @@ CASES = {
     "structural-split:properties=density,ratios=0.2/0.1/0.3/0.1/0.3": ("marked-gcn", ""),
     "ood-detection:draws=1": ("gcn", ""),
     "ood-detection:draws=1 of graphs": ("graph-gin", ""),
+    "prototype-ood:pool=6,prototypes=2,graphs=30": ("graph-gin", ""),
+    "left-out-class": ("marked-gcn", ""),
     "heldout-domain:column=source": ("marked-gcn", ""),
     "posterior-similarity": ("gcn", ""),
     "embedding-similarity": ("gcn", ""),

@@ -6,6 +6,8 @@ from auditor.registry import Entry, ProbeEntry, Shown, Table
 SHIFT = "auditor.evaluate.shift.harness:evaluate"
 BENEFIT = "auditor.evaluate.shift.benefit:evaluate"
 OOD = "auditor.evaluate.shift.unlike:evaluate"
+LEFT_OUT = "auditor.evaluate.shift.left_out:evaluate"
+TYPICAL = "auditor.evaluate.shift.typical:evaluate"
 STRUCTURAL = "auditor.evaluate.shift.structural:evaluate"
 HELD_OUT = "auditor.evaluate.shift.heldout:evaluate"
 
@@ -46,6 +48,33 @@ TABLE = Table(
             tasks=("node", "graph"),
             cost={"quick": 5, "standard": 20, "full": 20},
             profiles=("standard", "full"),
+        ),
+        ProbeEntry(
+            "prototype-ood",
+            "shift",
+            TYPICAL,
+            "whether distances to typical training graphs tell strange graphs better than their sizes do",
+            ("shift-prototypes-no-benefit",),
+            Shown("prototype_auroc", "rewired", as_value=True),
+            touches=("graph-duplicate",),
+            tasks=("graph",),
+            cost={"quick": 50, "standard": 50, "full": 50},
+            profiles=("standard", "full"),
+            judges=False,
+            own_levels_only=True,
+            refuses="auditor.evaluate.shift.typical:check_held",
+        ),
+        ProbeEntry(
+            "left-out-class",
+            "shift",
+            LEFT_OUT,
+            "whether the recipe, trained without a class, is less sure of its items than of the others",
+            ("shift-new-class-unnoticed",),
+            Shown("new_class_auroc", as_value=True),
+            tasks=("node", "graph"),
+            cost={"quick": 30, "standard": 30, "full": 30},
+            profiles=("full",),
+            refuses="auditor.evaluate.shift.left_out:check_classes",
         ),
         ProbeEntry(
             "graph-benefit",
@@ -113,6 +142,14 @@ TABLE = Table(
             "block models, rewired and random edges, interpolated and permuted features",
             "shift",
             needs=("PROBS", "SPLIT"),
+            access=("graph", "features"),
+        ),
+        Entry(
+            "prototype-ood",
+            "attacks.shift.prototype_ood:PrototypeOod",
+            "rewired and random edges in every test graph",
+            "shift",
+            needs=("LABELS", "SPLIT"),
             access=("graph", "features"),
         ),
     ),

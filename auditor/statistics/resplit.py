@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 def twins_across(groups: Ids, is_train: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -20,17 +21,19 @@ def twins_across(groups: Ids, is_train: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return trained[groups] & ~is_train if len(groups) else is_train.copy()
 
 
-def resplit_counts(
-    groups: Ids, is_train: NDArray[np.bool_], strata: Ids, *, rng: np.random.Generator, draws: int
-) -> Ids:
-    """`twins_across(…).sum()` of random splits with as many train and test items in each stratum, int64 [draws].
+def resplit_totals(
+    groups: Ids, is_train: NDArray[np.bool_], strata: Ids, weights: Floats, *, rng: np.random.Generator, draws: int
+) -> Floats:
+    """Sums of weights over the items of `twins_across(…)` in random splits, float64 [draws, k].
 
-    Under a split that was drawn at random, or at random inside classes, the true count is exchangeable with these.
+    Under a split that was drawn at random, or at random inside classes, the true sums are exchangeable with these,
+    whatever the weights are, as long as they do not look at the split.
 
     Args:
         groups: int64 [n] from 0.
         is_train: bool [n].
         strata: int64 [n], the class of each item.
+        weights: [n, k].
         rng: the only source of randomness.
         draws: how many splits.
     """
@@ -42,14 +45,14 @@ def resplit_counts(
     _, compact = np.unique(groups[shared], return_inverse=True)
     position = np.cumsum(shared) - 1
     drawn = np.zeros(int(shared.sum()), dtype=np.bool_)
-    counts = np.zeros(draws, dtype=np.int64)
+    totals = np.zeros((draws, weights.shape[1]))
     for draw in range(draws if len(drawn) else 0):
         for place, size, train in zip(places, sizes, trained, strict=True):
             drawn[position[place]] = rng.choice(size, len(place), replace=False) < train
-        counts[draw] = twins_across(compact, drawn).sum()
-    return counts
+        totals[draw] = weights[shared][twins_across(compact, drawn)].sum(axis=0)
+    return totals
 
 
-def excess_p(seen: int, counts: Ids) -> float:
+def excess_p(seen: float, totals: Ids | Floats) -> float:
     """One-sided p of "no more than at random": (1 + #{draw >= seen}) / (draws + 1)."""
-    return float((1 + (counts >= seen).sum()) / (len(counts) + 1))
+    return float((1 + (totals >= seen).sum()) / (len(totals) + 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from auditor.document import NONE, RECIPE, Headline, Result
@@ -109,6 +109,7 @@ _CONTROLS = {
     "edges of test items in training": "with those edges seen",
     "test items": "the other test items",
     "input-statistics": "the best statistic of the inputs",
+    "sizes-and-averages": "sizes and averages",
     "commonest training class": "always naming the commonest class of the training",
     "constant": "always naming the commonest class",
 }
@@ -157,6 +158,8 @@ _COLUMNS = {
     ("shift", "heldout_quality"): "held-out data",
     ("shift", "structural_gap"): "lost on other places in the graph",
     ("shift", "msp_auroc"): "made-up data noticed",
+    ("shift", "new_class_auroc"): "a new class noticed",
+    ("shift", "prototype_auroc"): "strange graphs told by typical ones",
 }
 """What a column of a comparison asks, by family and metric."""
 _BUDGETS = {"eps": "{} edges", "ones": "{} feature bits", "nodes": "{} nodes"}
@@ -261,6 +264,11 @@ def ends(by: str) -> tuple[str, str]:
 def made(kind: str) -> str:
     """Data that was made up, by how: `random edges of equal degrees` for `rewired`."""
     return _MADE.get(kind, kind.replace("-", " "))
+
+
+def classes(which: Sequence[int]) -> str:
+    """`class 3`, `classes 4, 5 and 6`."""
+    return f"{'class' if len(which) == 1 else 'classes'} {listed([str(c) for c in which])}"
 
 
 def detector(name: str) -> str:

@@ -424,6 +424,26 @@ TEMPLATES: Final[Mapping[str, Template]] = {
             figure=briefs.unlike,
         ),
     ),
+    "shift-prototypes-no-benefit": Template(
+        _said("distances to typical training graphs tell strange graphs worse than their sizes do"),
+        pictures.prototypical,
+        "Watch sizes and averages instead: they cost next to nothing.",
+        brief=Brief(
+            exposure="strange graphs may come",
+            label=briefs.prototypical_label,
+            figure=briefs.prototypical,
+        ),
+    ),
+    "shift-new-class-unnoticed": Template(
+        _said("the recipe is surer of a class that it never saw"),
+        pictures.new_class,
+        "Do not take confidence for an alarm where new classes may come; the other scores are in the tables.",
+        brief=Brief(
+            exposure="new classes may come and confidence is the alarm",
+            label=briefs.new_class_label,
+            figure=briefs.new_class,
+        ),
+    ),
     "shift-inverted-confidence": Template(
         _said("the model gets surer as it fails"),
         pictures.detection,

@@ -47,8 +47,11 @@ TARGETS = {
     "graph-threshold": "graph-gin",
     "graph-lira": "graph-gin",
     "heldout-domain": "marked-gcn",
+    "prototype-ood": "graph-gin",
 }
 GRAPHS = "graph-gin"
+THREE_KINDS = "three-graph-gin"
+OF_GRAPHS = {"left-out-class": THREE_KINDS}
 # Parameters that make a probe fast.
 LINKS = {"counterfactuals": "0", "negatives": "300", "replicates": "50"}
 FAST: dict[str, dict[str, str]] = {
@@ -78,6 +81,8 @@ FAST: dict[str, dict[str, str]] = {
     "structural-split": {"properties": "density", "ratios": "0.2/0.1/0.3/0.1/0.3"},
     "heldout-domain": {"column": "source"},
     "ood-detection": {"draws": "1"},
+    "prototype-ood": {"pool": "6", "prototypes": "2", "graphs": "30"},
+    "left-out-class": {"classes": "0"},
 }
 BUDGETS = (5, 18)
 
@@ -114,8 +119,13 @@ def targets() -> Callable[[str], Target]:
             if arch.startswith("joint-"):
                 made[arch] = fitted(prototypes=arch.removeprefix("joint-"))
             else:
-                graphs = small_graphs(300) if arch == GRAPHS else None  # fewer have no group worth the name
-                target = toy_target(arch.removeprefix("clustered-").removeprefix("marked-"), graph=graphs)
+                graphs = (
+                    small_graphs(300) if arch in (GRAPHS, THREE_KINDS) else None
+                )  # fewer have no group worth the name
+                if graphs is not None and arch == THREE_KINDS:
+                    graphs = dataclasses.replace(graphs, y=torch.where(torch.arange(300) % 3 == 0, 2, graphs.y))
+                plain = arch.removeprefix("clustered-").removeprefix("marked-").removeprefix("three-")
+                target = toy_target(plain, graph=graphs)
                 made[arch] = clustered(target) if arch.startswith("clustered-") else target
                 made[arch] = marked(target) if arch.startswith("marked-") or arch == GRAPHS else made[arch]
         return made[arch]
@@ -346,7 +356,7 @@ def test_the_harness_gives_the_headline_and_raises_only_findings_on_the_registry
     id_: str, task: str, targets: Any
 ) -> None:
     probe = PROBES[id_]
-    result = evaluated(id_, targets(GRAPHS if task == "graph" else toy(id_)))
+    result = evaluated(id_, targets(OF_GRAPHS.get(id_, GRAPHS) if task == "graph" else toy(id_)))
     assert [row.evidence for row in result.validity if row.kind == "integrity" and row.status == "fail"] == []
     assert {number.finding for number in result.measured} <= set(probe.findings)
     wanted = probe.headline

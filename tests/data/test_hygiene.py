@@ -165,6 +165,39 @@ def test_more_than_200_nodes_are_told_by_their_hash() -> None:
     assert not exact.any()
 
 
+def small_twins_and_large_ones(seed: int) -> tuple[list[Data], np.ndarray]:
+    """150 small graphs, of which many are the same, and 150 large ones that are all different; which of them test."""
+    rng = np.random.default_rng(seed)
+    graphs = [ring(int(rng.integers(3, 20))) for _ in range(150)] + [regular(1000 * seed + i, n=30) for i in range(150)]
+    return graphs, rng.permutation(300)[:30]
+
+
+def judged(graphs: list[Data], tested: np.ndarray, trained: np.ndarray) -> tuple[SplitReport, int]:
+    batch = Batch.from_data_list([Data(x=g.x, edge_index=g.edge_index, y=torch.tensor([0])) for g in graphs])
+    batch.train_mask = torch.from_numpy(np.isin(np.arange(len(graphs)), trained))
+    batch.test_mask = torch.from_numpy(np.isin(np.arange(len(graphs)), tested))
+    report = check_split(batch)
+    row = row_of(report, "graph-duplicate")
+    assert row is not None
+    return report, row.found
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_few_copies_of_large_graphs_are_a_leak_among_many_small_twins(seed: int) -> None:
+    """A count of twins would drown them: some 14 small graphs have one anyway, give or take four."""
+    graphs, tested = small_twins_and_large_ones(seed)
+    rest = np.setdiff1d(np.arange(300), tested)
+    report, usual = judged(graphs, tested, rest)
+    assert report.leaks == ()
+    assert usual > 8
+    rng = np.random.default_rng(seed)
+    copied = rng.choice(tested[tested >= 150], 5, replace=False)
+    more = [made.relabelled(graphs[i], rng) for i in copied]
+    report, found = judged([*graphs, *more], tested, np.r_[rest, 300 + np.arange(5)])
+    assert found == usual + 5
+    assert report.exit_code == 1
+
+
 @pytest.mark.parametrize("form", ["list", "prefixes", "benchmark", "arrays"])
 def test_the_forms_of_a_link_split_say_the_same(form: str, tmp_path: Path) -> None:
     parts = made.whole_graph_given(0)

@@ -192,10 +192,12 @@ SCENARIOS: Mapping[str, Scenario] = {
             f"{TRAIN} --epochs 40 -o target",
             f"run target -o run --profile standard --seeds 0,1 --only graph-benefit:replicates=200,"
             f"heldout-domain:domain=elsewhere.npz,ood-detection:draws=1,"
-            f"structural-split:properties=density,ratios=0.2/0.1/0.3/0.1/0.3 {QUIET}",
+            f"structural-split:properties=density,ratios=0.2/0.1/0.3/0.1/0.3,left-out-class {QUIET}",
+            "train --data graphs.npz --arch gin --hidden 8 --layers 2 --epochs 30 --split size:10 -o many",
+            f"run many -o many-run --profile standard --seeds 0 --only prototype-ood:pool=8,prototypes=2 {QUIET}",
         ),
-        audits=("run",),
-        files=(nodes, elsewhere),
+        audits=("run", "many-run"),
+        files=(nodes, elsewhere, graphs),
     ),
     "edited-nodes": Scenario(
         (

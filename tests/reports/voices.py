@@ -42,7 +42,9 @@ from auditor.document.facts import (
     LinkFacts,
     LowFpr,
     MemberFacts,
+    NewClass,
     Poisoned,
+    Prototypical,
     RepairedNode,
     RepairFacts,
     RepairRun,
@@ -80,6 +82,8 @@ VOTED = Metric("vote_accuracy", "share", "lower")
 BALANCED = Metric("balanced_accuracy", "share", "lower", "harm")
 POISONED = Metric("poisoned_accuracy", "share", "lower", "defense-cost")
 AFTER_EDITS = Metric("worst_case_accuracy", "share", "lower", "worst-case-loss")
+NEW_CLASS = Metric("new_class_auroc", "auc", "lower", "silent-failure")
+TYPICAL = Metric("prototype_auroc", "auc", "lower")
 INVERSION = Metric("msp_inversion", "auc", "lower", "inverted-confidence")
 
 
@@ -183,6 +187,14 @@ def _ends(inside: float, outside: float, left: float) -> Domain:
 
 def _unlike(made: str = "rewired", detector: str = "msp") -> Unlike:
     return Unlike(made=made, detector=detector, draws=3, isolated="keep", inputs=0.61, statistic="degree")
+
+
+def _new_class(detector: str = "msp", classes: tuple[int, ...] = (3,)) -> NewClass:
+    return NewClass(classes=classes, detector=detector, isolated="keep", accuracy=0.86, inputs=0.61, statistic="degree")
+
+
+def _prototypical(space: Literal["input", "embedding"] = "input") -> Prototypical:
+    return Prototypical(made="rewired", how="made", space=space, prototypes=8, aupr=0.52, aupr_chance=0.5)
 
 
 def _group(groups: int = 15) -> Group:
@@ -491,6 +503,12 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case(samples.AUROC, 0.38, ("chance", 0.5), (_detection(0.61), _detection(0.61)), subset="edge-drop=0.5"),
     ),
     "shift-ood-unnoticed": (Case(samples.AUROC, 0.38, ("chance", 0.5), (_unlike(), _unlike()), subset="rewired"),),
+    "shift-prototypes-no-benefit": (
+        Case(TYPICAL, 0.44, ("sizes-and-averages", 0.56), (_prototypical(), _prototypical()), subset="rewired"),
+    ),
+    "shift-new-class-unnoticed": (
+        Case(NEW_CLASS, 0.38, ("chance", 0.5), (_new_class(), _new_class()), subset="class=3"),
+    ),
     "shift-inverted-confidence": (
         Case(INVERSION, 0.38, ("chance", 0.5), (_detection(0.61), _detection(0.61)), subset="edge-drop=0.5"),
     ),
@@ -716,6 +734,12 @@ def variants() -> Iterator[tuple[str, Result]]:
                 facts=_unlike(made, "energy-prop"),
             ),
         )
+    new = result("shift-new-class-unnoticed", CASES["shift-new-class-unnoticed"][0], "over")
+    yield "new class · several, another score", _with(new, facts=_new_class("energy-prop", (4, 5, 6)))
+    typical = result("shift-prototypes-no-benefit", CASES["shift-prototypes-no-benefit"][0], "not found")
+    larger = _prototypical("embedding").model_copy(update={"made": "more than 24 nodes", "how": "held-out"})
+    for name, facts in (("shown", _prototypical()), ("of a domain, by embeddings", larger)):
+        yield f"typical · {name}", _with(typical, judgement=None, facts=facts)
     mixed = result("shift-class-mix", CASES["shift-class-mix"][0], "not found")
     random = Control(name="random-split", estimate=around(0.002, 0.02), contrast=around(0.057, 0.05))
     yield (

@@ -14,7 +14,7 @@ from auditor.data.hygiene.same_graph import EXACT_NODES, Many, content, same_gra
 from auditor.split_report import KEPT, SplitRow, counted, fault, named, unchecked
 from auditor.statistics.draws import generator
 from auditor.statistics.estimate import Estimate
-from auditor.statistics.resplit import excess_p, resplit_counts, twins_across
+from auditor.statistics.resplit import excess_p, resplit_totals, twins_across
 
 DRAWS = 200  # random splits for each check that is judged together with others
 OVERLAP, ROWS, GRAPHS = "item-overlap", "row-duplicate", "graph-duplicate"
@@ -63,7 +63,17 @@ def overlap_row(pool: Pool, what: str, *, about: str = "") -> SplitRow:
     return fault(OVERLAP, found, len(test), evidence, f"Take these {what}s out of the test.", about=about)
 
 
-def twin_row(id_: str, pool: Pool, groups: Ids, what: str, *, alike: str, tests: int = 1, about: str = "") -> SplitRow:
+def twin_row(
+    id_: str,
+    pool: Pool,
+    groups: Ids,
+    what: str,
+    *,
+    alike: str,
+    size: Ids | None = None,
+    tests: int = 1,
+    about: str = "",
+) -> SplitRow:
     """Test items with an exact twin in train, beside as many random splits of the same items; not yet judged.
 
     Args:
@@ -72,21 +82,31 @@ def twin_row(id_: str, pool: Pool, groups: Ids, what: str, *, alike: str, tests:
         groups: equal for equal items, int64 [n] from 0.
         what: an item: node or graph.
         alike: what a twin has in common with it.
+        size: of each item, int64 [n]: the size of those with a twin is then judged beside their number (Bonferroni).
+            Small graphs are the same by chance; a few large ones that are copies would drown in a count.
         tests: how many such rows the audit has, for the number of random splits.
         about: node type or part.
     """
     across = twins_across(groups, pool.is_train)
     seen, (_, tested) = int(across.sum()), pool.sizes
     rng = generator(0, "split", id_, about)
-    counts = resplit_counts(groups, pool.is_train, pool.y, rng=rng, draws=DRAWS * tests)
-    lo, usual, hi = (float(q) for q in np.quantile(counts, [0.025, 0.5, 0.975], method="nearest"))
+    weights = np.ones((len(groups), 1)) if size is None else np.stack([np.ones(len(groups)), size], axis=1)
+    ways = weights.shape[1]
+    totals = resplit_totals(groups, pool.is_train, pool.y, weights, rng=rng, draws=DRAWS * tests * ways)
+    here = weights[across].sum(axis=0)
+    p = min(1.0, ways * min(excess_p(float(own), drawn) for own, drawn in zip(here, totals.T, strict=True)))
+    quantiles = np.quantile(totals, [0.025, 0.5, 0.975], axis=0, method="nearest").T
+    lo, usual, hi = (float(q) for q in quantiles[0])
     twin = _twin_of(groups, pool)
     found = [(int(pool.ids[i]), int(pool.ids[twin[i]])) for i in np.flatnonzero(across)]
     conflicts = int((across & _conflicts(groups, pool)).sum())
     evidence = f"{seen:,} of {counted(tested, f'test {what}')} {'has' if seen == 1 else 'have'} {alike}"
     evidence += f" (test, train: {named(found)})" if found else ""
     evidence += f", {conflicts:,} of them with another label" if conflicts else ""
-    evidence += f"; in {len(counts):,} random splits of the same {what}s {usual:.0f} [{lo:.0f}, {hi:.0f}]"
+    evidence += f"; in {len(totals):,} random splits of the same {what}s {usual:.0f} [{lo:.0f}, {hi:.0f}]"
+    if size is not None:
+        below, middle, above = quantiles[1]
+        evidence += f"; their nodes and arcs {here[1]:,.0f}, there {middle:,.0f} [{below:,.0f}, {above:,.0f}]"
     return SplitRow(
         id=id_,
         kind="excess",
@@ -94,8 +114,8 @@ def twin_row(id_: str, pool: Pool, groups: Ids, what: str, *, alike: str, tests:
         about=about,
         found=seen,
         of=tested,
-        expected=Estimate(value=usual, lo=lo, hi=hi, n=len(counts)),
-        p=excess_p(seen, counts),
+        expected=Estimate(value=usual, lo=lo, hi=hi, n=len(totals)),
+        p=p,
         items=tuple(found[:KEPT]),
         evidence=evidence,
         fix=f"Keep copies on one side: group {what}s by content before the split, or take these out of the test.",
@@ -126,11 +146,13 @@ class Alike:
         groups: int64 [items] from 0, equal for equal items; None where content says nothing.
         exact: which were compared exactly, bool [items].
         why: why content says nothing.
+        size: nodes and arcs of each graph, int64 [items]; None of nodes.
     """
 
     groups: Ids | None
     exact: NDArray[np.bool_]
     why: str = ""
+    size: Ids | None = None
 
 
 def alike(*graphs: Graph) -> Alike:
@@ -140,7 +162,8 @@ def alike(*graphs: Graph) -> Alike:
     many = Many.of(graphs[0])
     for other in graphs[1:]:
         many = many.beside(Many.of(other))
-    return Alike(*same_graphs(many))
+    arcs = np.bincount(many.graph[many.source], minlength=many.count)
+    return Alike(*same_graphs(many), size=np.bincount(many.graph, minlength=many.count) + arcs)
 
 
 def alike_rows(x: Tensor) -> Alike:
@@ -176,7 +199,8 @@ def copy_row(found: Alike, pool: Pool, places: Ids, level: str, *, tests: int = 
         return unchecked(id_, "excess", found.why, about=about)
     groups = found.groups[places]
     shared = "all features of a train node" if level == "node" else "the same graph in train"
-    row = twin_row(id_, pool, groups, level, alike=shared, tests=tests, about=about)
+    size = None if found.size is None else found.size[places]
+    row = twin_row(id_, pool, groups, level, alike=shared, size=size, tests=tests, about=about)
     large = int((twins_across(groups, pool.is_train) & ~found.exact[places]).sum())
     if not large:
         return row

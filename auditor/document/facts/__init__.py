@@ -22,7 +22,17 @@ from auditor.document.facts.robustness import (
     SingleNodes,
 )
 from auditor.document.facts.severities import SEVERITIES, Severity
-from auditor.document.facts.shift import Confidence, Damage, Detection, Domain, Group, Unlike, Worth
+from auditor.document.facts.shift import (
+    Confidence,
+    Damage,
+    Detection,
+    Domain,
+    Group,
+    NewClass,
+    Prototypical,
+    Unlike,
+    Worth,
+)
 
 __all__ = [
     "SEVERITIES",
@@ -47,8 +57,10 @@ __all__ = [
     "LowFpr",
     "MemberFacts",
     "Named",
+    "NewClass",
     "NoEdgeFree",
     "Poisoned",
+    "Prototypical",
     "RepairFacts",
     "RepairRun",
     "RepairedNode",
@@ -80,6 +92,8 @@ Facts = Annotated[
     | Domain
     | Detection
     | Unlike
+    | Prototypical
+    | NewClass
     | Shipped
     | Decorrelation
     | Named

@@ -20,6 +20,7 @@ class Group(Model):
         support: share of the training items in the range; None where the property is measured from them.
         diagnostic: cut with the true label, hence never judged.
         prior_adjusted_gap: gap to the rest at equal class mix; None where they share no class.
+        constant: share of its commonest class: what always naming that one is right on.
         groups: how many groups were compared, where this is the worst of them; 1 otherwise.
         permutation_p: share of random partitions with a worst group at most as good.
         confidence_level: of the interval, corrected for the number of groups.
@@ -34,6 +35,7 @@ class Group(Model):
     support: Number = None
     diagnostic: bool = False
     prior_adjusted_gap: Number = None
+    constant: Number = None
     groups: int = 1
     permutation_p: Number = None
     confidence_level: Number = None
@@ -180,6 +182,54 @@ class Unlike(Model):
     detector: str
     draws: int
     isolated: str
+    inputs: float
+    statistic: str
+    aupr: Number = None
+    aupr_chance: Number = None
+    fpr95: Number = None
+    auroc: dict[str, float] = Field(default_factory=dict)
+
+
+class Prototypical(Model):
+    """Whether the distance to typical training graphs tells other graphs from test graphs.
+
+    Attributes:
+        made: how they were made (`rewired`), or the domain that was held out.
+        how: which of both.
+        space: nodes are compared by their features (`input`) or by the model's `embedding` of them.
+        prototypes: typical graphs, of all classes.
+        aupr, aupr_chance, fpr95: further measures of the same score.
+    """
+
+    kind: Literal["prototypical"] = "prototypical"
+    made: str
+    how: Literal["made", "held-out"]
+    space: Literal["input", "embedding"]
+    prototypes: int
+    aupr: Number = None
+    aupr_chance: Number = None
+    fpr95: Number = None
+
+
+class NewClass(Model):
+    """Whether a score tells items of classes that the recipe was trained without from test items of the others.
+
+    Attributes:
+        classes: which were left out.
+        detector: the score (`msp`).
+        isolated: what propagation does to a node without neighbours: `keep` or `decay`.
+        accuracy: of the recipe trained without them, on test items of the others.
+        inputs: AUROC that the best statistic of the inputs reaches, without the model.
+        statistic: which one.
+        aupr, aupr_chance, fpr95: further measures of the same score.
+        auroc: of every score.
+    """
+
+    kind: Literal["new-class"] = "new-class"
+    classes: tuple[int, ...]
+    detector: str
+    isolated: str
+    accuracy: float
     inputs: float
     statistic: str
     aupr: Number = None

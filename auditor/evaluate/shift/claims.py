@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from auditor.data.graph import Graph
+from auditor.document import ValidityRow, check
 from auditor.errors import EvaluationError
 from auditor.evaluate.shift.reference import Reference, inference_graph
 from auditor.outcomes import ShiftedSet
@@ -109,6 +110,12 @@ def check_made(reference: Reference, shifted: ShiftedSet) -> None:
             raise EvaluationError(_says(shifted, f"has {len(after)} edges, the graph {len(before)}"))
         if base.batch is not None and not torch.equal(of[after // n], of[after % n]):
             raise EvaluationError(_says(shifted, "joins two graphs"))
+
+
+def claims_row(checked: int) -> ValidityRow:
+    """That every made-up set was checked by `check_made`, which raises where one is not what it claims."""
+    evidence = f"{checked} made-up graphs re-measured: degrees and numbers of edges as claimed, nothing else touched."
+    return check("shift-claims", "integrity", True, evidence)
 
 
 def _induced(original: Graph, shifted: ShiftedSet) -> Graph:

@@ -25,22 +25,28 @@ MSP_AUROC = Metric("msp_auroc", "auc", "lower", "silent-failure")
 
 @dataclass(frozen=True, slots=True)
 class Halves:
-    """AUROC of one random half of the clean items against the other: .5, if the harness is right."""
+    """AUROC of one random half of the clean items against the other, by a score: .5, if the harness is right."""
 
     value: float
     bounds: tuple[float, float]
+    score: str = "MSP"
 
     @classmethod
     def of(cls, reference: Reference, *, rng: np.random.Generator) -> Halves:
-        """Halves of the ID set by MSP; items are assigned one by one, so that items are resampled."""
-        scores = reference.clean.scores["msp"]
+        """Halves of the ID set by MSP."""
+        return cls.of_scores(reference.clean.scores["msp"], rng=rng)
+
+    @classmethod
+    def of_scores(cls, scores: Floats, *, rng: np.random.Generator, score: str = "MSP") -> Halves:
+        """Halves by any score [n]; items are assigned one by one, so that items are resampled."""
         order = rng.permutation(len(scores))
         first, second = scores[order[: len(order) // 2]], scores[order[len(order) // 2 :]]
         weights = [
             Resamples.draw(np.arange(len(half)), rng=rng, replicates=1000).item_weights() for half in (first, second)
         ]
         replicates = auroc_replicates(first, second, *weights)
-        return cls(auroc(first, second), never_flat(percentile(replicates), auroc(first, second), len(second)))
+        value = auroc(first, second)
+        return cls(value, never_flat(percentile(replicates), value, len(second)), score)
 
     def row(self) -> ValidityRow:
         """Passes when the interval holds .5; one audit in twenty misses it by chance."""
@@ -49,7 +55,7 @@ class Halves:
             "shift-halves",
             "warning",
             lo <= CHANCE <= hi,
-            f"one random half of the clean items against the other: MSP AUROC {self.value:.3f} "
+            f"one random half of the clean items against the other: {self.score} AUROC {self.value:.3f} "
             f"[{lo:.3f}, {hi:.3f}]; .5 is expected, and missed by chance in one audit of twenty.",
         )
 

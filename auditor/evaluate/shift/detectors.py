@@ -5,6 +5,8 @@ They are read off the logits of corrupted and held-out sets, so that each gap is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -48,6 +50,25 @@ def log_posteriors(logits: Tensor) -> Tensor:
     if finite.any():
         out[finite] = log_probabilities(logits[finite])
     return out
+
+
+def of_others(logits: Tensor, without: Sequence[int]) -> Tensor:
+    """Answers about the other classes alone, [n, C − k].
+
+    Logits lose those columns. Of a model that answers (log-)probabilities, which are of all classes, these are log
+    posteriors given that it is one of the others; a row that is not finite stays so.
+
+    Args:
+        logits: what the model answered, [n, C].
+        without: k classes.
+    """
+    kept = [c for c in range(logits.shape[1]) if c not in without]
+    if energy_undefined(logits) is None:
+        return logits[:, kept]
+    log_p = log_posteriors(logits)[:, kept]
+    given = log_p - log_p.logsumexp(dim=1, keepdim=True)
+    finite = torch.isfinite(logits).all(dim=1, keepdim=True)
+    return torch.where(finite, given.clamp_min(torch.finfo(torch.float64).min), torch.nan)
 
 
 def largest_log_posterior(log_p: Tensor) -> Tensor:

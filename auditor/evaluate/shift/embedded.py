@@ -19,6 +19,7 @@ from auditor.targets.capabilities import TRIAL_ERRORS
 from auditor.targets.target import Capability, ModelHandle, Target
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 FEW = 10
 """Training items of a class below which validation items are learned from as well."""
 MOST = 5000
@@ -68,20 +69,31 @@ def embedded(target: Target) -> tuple[Known | None, str]:
     except (*TRIAL_ERRORS, AuditorError) as error:
         return None, f"{type(error).__name__}: {error}"
     learned = split.train & target.graph.labelled
-    if int(torch.bincount(y[learned]).min()) < FEW:
+    counts = torch.bincount(y[learned])
+    if int(counts[counts > 0].min()) < FEW:
         learned = learned | (split.val & target.graph.labelled)
     rows, labels = z[learned.numpy()], y[learned].numpy()
     kept = np.isfinite(rows).all(axis=1)
     rows, labels = rows[kept], labels[kept]
     if len(rows) < 2 or not rows.shape[1]:
         return None, f"{len(rows)} training items have embeddings; distances need more"
+    return known_from(rows, labels), ""
+
+
+def known_from(rows: Floats, labels: Ints) -> Known:
+    """What training items look like.
+
+    Args:
+        rows: one an item, finite, [n, d] with n >= 2 and d >= 1.
+        labels: of the same items, int64 [n].
+    """
     classes = np.unique(labels)
     means = np.stack([rows[labels == c].mean(axis=0) for c in classes])
     centred = rows - means[np.searchsorted(classes, labels)]
     precision = LedoitWolf(assume_centered=True).fit(centred).precision_
     few = rows[np.linspace(0, len(rows) - 1, min(MOST, len(rows))).astype(np.int64)]
     k = min(10, max(1, len(few) // 20))
-    return Known(means, precision, NearestNeighbors(n_neighbors=k).fit(_unit(few))), ""
+    return Known(means, precision, NearestNeighbors(n_neighbors=k).fit(_unit(few)))
 
 
 def embeddings(handle: ModelHandle, graph: Graph) -> Floats:

@@ -154,6 +154,14 @@ def _blocks(cell: Cell, items: Tensor) -> Blocks:
     return cell.models.shared.once(key, lambda: item_blocks(graph, items, rng=rng))
 
 
+def all_blocks(cell: Cell, graph: Graph) -> Blocks:
+    """The blocks of all items of a graph, shared by all cells of a run like those of the test items."""
+    every = torch.arange(graph.num_items)
+    key = ("blocks", content(graph.edge_index, graph.num_nodes, graph.batch, every))
+    rng = draws.generator(0, HARNESS, "blocks")
+    return cell.models.shared.once(key, lambda: item_blocks(graph, every, rng=rng))
+
+
 def inference_graph(graph: Graph, items: Tensor) -> Graph:
     """What the model is run on: the graph of nodes as it is, of many graphs those in `items`."""
     if graph.batch is None:
@@ -183,12 +191,14 @@ def answers(logits: Tensor, graph: Graph, rows: Tensor, y: Ints, target: Target)
 def set_metrics(given: Answers, y: Ints, classes: int) -> dict[str, object]:
     """Balanced accuracy, MCC, ROC-AUC (two classes), NLL, Brier, ECE, SCE, AURC, PRR as plain values.
 
-    Confidence metrics are over finite rows.
+    `constant` is the share of the commonest class: what always naming that one is right on. Confidence
+    metrics are over finite rows.
     """
     ok = given.finite
     metrics: dict[str, object] = {
         "balanced_accuracy": classification.balanced_accuracy(y, given.predicted, classes),
         "mcc": classification.matthews(y, given.predicted),
+        "constant": float(classification.priors(y, classes).max()),
     }
     absent = sorted(set(range(classes)) - set(y.tolist()))
     if absent:

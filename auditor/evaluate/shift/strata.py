@@ -199,7 +199,7 @@ def _stratum_row(reference: Reference, stratum: Stratum, resamples: Resamples) -
         finding=FINDING,
         subset=stratum.subset,
         controls=(others,),
-        facts=stratum.facts(prior_adjusted_gap=_adjusted(reference, inside)),
+        facts=stratum.facts(prior_adjusted_gap=_adjusted(reference, inside), constant=_constant(reference, inside)),
     )
 
 
@@ -262,8 +262,14 @@ def _worst_row(cell: Cell, reference: Reference, strata: list[Stratum], subset: 
             permutation_p=worst.p,
             confidence_level=worst.confidence,
             detectable=worst.detectable,
+            constant=_constant(reference, stratum.members),
         ),
     )
+
+
+def _constant(reference: Reference, inside: Mask) -> float:
+    """Share of the commonest class of a group: a group that is mostly of one class is easy."""
+    return float(classification.priors(reference.y[inside], reference.target.num_classes).max())
 
 
 def _train_test(cell: Cell, reference: Reference, outcome: ShiftOutcome) -> dict[str, dict[str, float]]:

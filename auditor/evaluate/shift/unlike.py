@@ -16,23 +16,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from auditor.data.graph import Graph
-from auditor.document import Control, Estimate, Measured, Metric, ValidityRow, check, measured
+from auditor.document import Control, Estimate, Measured, Metric, measured
 from auditor.document.facts import Unlike
 from auditor.errors import EvaluationError, SkippedError
-from auditor.evaluate.shift.blocks import MIN_BLOCKS, grown_regions, item_blocks
-from auditor.evaluate.shift.claims import check_made
+from auditor.evaluate.shift.blocks import MIN_BLOCKS, grown_regions
+from auditor.evaluate.shift.claims import check_made, claims_row
 from auditor.evaluate.shift.detection import MSP_AUROC, Halves, chance, never_flat
 from auditor.evaluate.shift.embedded import Known, embedded
 from auditor.evaluate.shift.inputs import best_statistic, statistics
 from auditor.evaluate.shift.noticing import SAME_DATA
-from auditor.evaluate.shift.reference import HARNESS, Reference, within
+from auditor.evaluate.shift.reference import Reference, all_blocks, within
 from auditor.evaluate.shift.strata import homophily
 from auditor.evaluate.shift.unlike_scores import scores_of
 from auditor.outcomes import ShiftedSet, ShiftOutcome
 from auditor.parameters import build, parameters
 from auditor.probe import Cell, CellResult
-from auditor.shared import content
-from auditor.statistics import draws
 from auditor.statistics.clustered import Resamples, percentile
 from auditor.statistics.detection import aupr, auroc, auroc_replicates, fpr95
 from auditor.targets.target import Capability
@@ -104,7 +102,7 @@ def evaluate(cell: Cell) -> CellResult:
     return CellResult(
         access=tuple(sorted({*(word.value for word in attack.access), "posteriors"})),
         measured=tuple(numbers),
-        validity=(*reference.rows(), halves.row(), _claims_row(checked)),
+        validity=(*reference.rows(), halves.row(), claims_row(checked)),
         params={
             "skipped": dict(outcome.skipped),
             "missing": missing,
@@ -219,10 +217,7 @@ class _Measure:
             shared = reference.resamples(cell, REPLICATES)
             return shared, shared
         if made.shares:
-            every = torch.arange(reference.graph.num_nodes)
-            key = ("blocks", content(reference.graph.edge_index, reference.graph.num_nodes, None, every))
-            rng = draws.generator(0, HARNESS, "blocks")
-            blocks = cell.models.shared.once(key, lambda: item_blocks(reference.graph, every, rng=rng))
+            blocks = all_blocks(cell, reference.graph)
             both = Resamples.draw(blocks.ids, rng=cell.rng("resamples", "all nodes"), replicates=REPLICATES)
             return Resamples(both.weights, both.blocks[reference.items.numpy()]), both
         regions = grown_regions(made.graph, rng=cell.rng("regions", made.name))
@@ -250,8 +245,3 @@ def _edge_homophily(graph: Graph) -> float | None:
     if graph.batch is not None or not graph.num_edges:
         return None
     return float(np.nanmean(homophily(graph)))
-
-
-def _claims_row(checked: int) -> ValidityRow:
-    evidence = f"{checked} made-up graphs re-measured: degrees and numbers of edges as claimed, nothing else touched."
-    return check("shift-claims", "integrity", True, evidence)

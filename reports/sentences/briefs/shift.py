@@ -9,6 +9,8 @@ from auditor.document.facts import (
     Detection,
     Domain,
     Group,
+    NewClass,
+    Prototypical,
     Unlike,
     Worth,
 )
@@ -175,6 +177,48 @@ def unlike_label(result: Result, item: str) -> str:
     facts = result.facts
     text = names.made(facts.made) if isinstance(facts, Unlike) else plain_label(result, item)
     return f"{text[:1].upper()}{text[1:]}"
+
+
+def prototypical(result: Result, item: str) -> Figure:
+    """How often a strange graph is farther from the typical ones than a test graph."""
+    facts, control = result.facts, result.control
+    if not isinstance(facts, Prototypical) or control is None:
+        return own_and_control(result, item)
+    told = Shares.comparing(result.own.value, control.estimate.value)
+    times = f"{told.bare(result.own.value)} of {digits(told.of)}"
+    of = f"with {names.made(facts.made)}" if facts.how == "made" else f"of {names.damage('domain', facts.made)}"
+    what = f"{plural(item)} {of} are told from test {plural(item)} by typical ones"
+    beside = f"by chance {told.bare(0.5)}, by sizes and averages {told.bare(control.estimate.value)}"
+    return Figure(times, f"times {what}; {beside}", f"{what} {times} times; {beside}")
+
+
+def prototypical_label(result: Result, item: str) -> str:
+    """`Told by typical graphs: random edges of equal degrees`."""
+    facts = result.facts
+    if not isinstance(facts, Prototypical):
+        return plain_label(result, item)
+    what = names.made(facts.made) if facts.how == "made" else names.damage("domain", facts.made)
+    return f"Told by typical {plural(item)}: {what}"
+
+
+def new_class(result: Result, item: str) -> Figure:
+    """How often an item of a class that was left out is told from a test item."""
+    facts = result.facts
+    if not isinstance(facts, NewClass):
+        return own_and_control(result, item)
+    told = Shares.comparing(result.estimate.value, facts.inputs)
+    times = f"{told.bare(result.estimate.value)} of {digits(told.of)}"
+    what = f"{plural(item)} of {names.classes(facts.classes)} are told from others by a recipe that never saw any"
+    beside = f"by chance {told.bare(0.5)}, by their inputs {told.bare(facts.inputs)}"
+    return Figure(times, f"times {what}; {beside}", f"{what} {times} times; {beside}")
+
+
+def new_class_label(result: Result, item: str) -> str:
+    """`Trained without class 3`."""
+    facts = result.facts
+    return (
+        f"Trained without {names.classes(facts.classes)}" if isinstance(facts, NewClass) else plain_label(result, item)
+    )
 
 
 def detection_label(result: Result, item: str) -> str:

@@ -9,6 +9,8 @@ from auditor.document.facts import (
     Detection,
     Domain,
     Group,
+    NewClass,
+    Prototypical,
     Unlike,
     Worth,
 )
@@ -211,6 +213,37 @@ def unlike(result: Result, item: str) -> str:
         f"{_one(item)} with {names.made(facts.made)} is less like what the model knows{score} than a test {item} in "
         f"{told.bare(result.estimate.value)} of {digits(told.of)} pairs, by chance {told.bare(0.5)}; its inputs alone "
         f"tell it in {told.bare(facts.inputs)}"
+    )
+
+
+def prototypical(result: Result, item: str) -> str:
+    """How often a strange graph is farther from the typical ones than a test graph, and what its size alone tells."""
+    facts = result.facts
+    if not isinstance(facts, Prototypical):
+        return plain(result)
+    own, beside = sides(result)
+    told = Shares.comparing(own, beside)
+    what = f"with {names.made(facts.made)}" if facts.how == "made" else f"of {names.damage('domain', facts.made)}"
+    by = ", by the model's embeddings of nodes," if facts.space == "embedding" else ""
+    return (
+        f"{_one(item)} {what} is{by} farther from the nearest typical training {item} than a test {item} in "
+        f"{told.bare(own)} of {digits(told.of)} pairs, by chance {told.bare(0.5)}; sizes and averages alone tell it in "
+        f"{told.bare(beside)}"
+    )
+
+
+def new_class(result: Result, item: str) -> str:
+    """How often an item of a class that was left out is told from a test item, by the recipe and by its inputs."""
+    facts = result.facts
+    if not isinstance(facts, NewClass):
+        return plain(result)
+    told = Shares.comparing(result.estimate.value, facts.inputs)
+    score = "" if facts.detector == "msp" else f" by {names.detector(facts.detector.replace('-', '_')).lower()}"
+    it = "it" if len(facts.classes) == 1 else "them"
+    return (
+        f"trained without {names.classes(facts.classes)}, the recipe finds {_one(item)} of {it} less like what it "
+        f"knows{score} than a test {item} of another class in {told.bare(result.estimate.value)} of {digits(told.of)} "
+        f"pairs, by chance {told.bare(0.5)}; its inputs alone tell it in {told.bare(facts.inputs)}"
     )
 
 
