@@ -41,7 +41,7 @@ class AttackedGraphs:
     def of(cls, view: View, space: FeatureSpace) -> AttackedGraphs:
         """Those of `view.items`, in their order, which is ascending."""
         whole, nodes = select_graphs(view.graph, view.items)
-        each = tuple(select_graphs(view.graph, item.view(1))[0] for item in view.items)
+        each = tuple(select_graphs(whole, torch.tensor([place]))[0] for place in range(whole.num_items))
         starts = [0]
         for graph in each:
             starts.append(starts[-1] + graph.num_nodes)

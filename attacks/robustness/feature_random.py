@@ -9,7 +9,6 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from auditor.data.edits import select_graphs
 from auditor.data.feature_space import FeatureSpace, Within
 from auditor.outcomes import FeatureEdit, FeatureOutcome
 from auditor.parameters import parameters
@@ -61,10 +60,10 @@ class FeatureRandom:
 
 def _of_graphs(space: FeatureSpace, view: View, attempt: Attempt) -> list[FeatureEdit]:
     """In each attacked graph as many edits as it may have; a smaller budget's begin a larger one's."""
-    width, chosen = space.raw.shape[1], [list[Tensor]() for _ in attempt.budgets]
+    width, batch, chosen = space.raw.shape[1], view.graph.batch, [list[Tensor]() for _ in attempt.budgets]
     largest = torch.stack(attempt.item_budgets).max(dim=0).values.tolist()
-    for place, item in enumerate(view.items):
-        _, nodes = select_graphs(view.graph, item.view(1))
+    for place, item in enumerate(view.items.tolist()):
+        nodes = torch.nonzero(batch == item).flatten()
         caps = None if attempt.node_caps is None else attempt.node_caps[nodes]
         keys = _drawn(space.part(nodes), largest[place], caps, attempt.rng)
         keys = nodes[keys // width] * width + keys % width

@@ -73,6 +73,7 @@ TABLE = Table(
             cost={"standard": 20, "full": 20},
             profiles=("standard", "full"),
             tries=True,
+            version="2",
             taxon=taxonomy.EVASION,
         ),
         ProbeEntry(

@@ -130,7 +130,9 @@ def _nodes(
     return SingleNodes(group=group, mode=mode, flips=flips, attacked=40, tries=6, median_flips=median, largest=9)
 
 
-def _edited(what: Literal["bits", "categories", "values", "nodes"], attacked: float, random: float, **more: Any) -> EditedData:
+def _edited(
+    what: Literal["bits", "categories", "values", "nodes"], attacked: float, random: float, **more: Any
+) -> EditedData:
     clean, left, beside = (Estimate(value=value) for value in (0.815, attacked, random))
     shown: dict[str, Any] = {"clean": clean, "attacked": left, "random": beside, "attacked_items": 1000, "winner": "w"}
     return EditedData(what=what, **shown, **more)

@@ -192,16 +192,13 @@ class Deaf(nn.Module):
 
 
 def test_random_edits_in_place_of_the_search_are_no_gain():
-    target = trained("categories")
-    control = shipped(PROBE, draws="1")[1]
-    found = []
+    target, control, held = trained("categories"), shipped(PROBE, draws="1")[1], []
+    arm = claims(lambda view, attempt: control.run(view, attempt))  # a second random arm, of streams of its own
     for seed in range(6):
-        second = dataclasses.replace(control, attack=shipped(PROBE, draws="1")[1].attack)
-        arm = claims(lambda view, attempt, other=second: other.run(view, attempt))
         result = evaluated(PROBE, target, seed=seed, profile="full", attacks=(arm, control), eps="0.05")
         excess = result.measured[0].excess
-        found.append(excess.lo <= 0.0)
-    assert sum(found) >= 5  # a second random arm; 19 of 20 intervals hold 0
+        held.append(excess.lo <= 0 <= excess.hi)
+    assert sum(held) >= 5
 
 
 @pytest.mark.parametrize("kind", KINDS)
