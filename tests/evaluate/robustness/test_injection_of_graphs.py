@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch_geometric.nn import SimpleConv, global_add_pool
 
 from auditor.data.added_nodes import places_in, with_nodes
+from auditor.errors import ConfigError
 from auditor.outcomes import AddedNodes, InjectionOutcome
+from auditor.perturbations import to_npz
 from auditor.targets.target import Target
 from tests.evaluate.robustness.probing import claims, evaluated, rows, shipped
 from tests.evaluate.robustness.test_features_of_graphs import KINDS, trained
@@ -200,8 +204,6 @@ _outside = int(torch.nonzero(~random_split(100).test)[0])
 
 @pytest.mark.parametrize("params", [{"eps": "one/one"}, {"eps": "two"}, {"eps": "0"}, {"graphs": "-1"}])
 def test_bad_parameters_are_refused(params):
-    from auditor.errors import ConfigError
-
     with pytest.raises(ConfigError):
         evaluated(PROBE, trained("bits"), **params)
 
@@ -211,3 +213,19 @@ def test_one_node_of_all_may_be_asked_for_on_one_graph():
     assert [m.subset for m in result.measured] == ["nodes=1", "nodes=0.1"]
     assert result.measured[0].facts.budget == 1
     assert not result.measured[0].facts.per_graph
+
+
+def test_files_of_edits_say_which_graph_each_node_was_added_to():
+    result = evaluated(PROBE, trained("categories"), graphs="12", eps="one")
+    with np.load(io.BytesIO(to_npz(result.edits, probe=PROBE, seed=0)), allow_pickle=False) as archive:
+        assert archive["graphs_0"].shape == (archive["x_0"].shape[0],)
+        assert set(archive["edges_0"][0]) == set(range(len(archive["graphs_0"])))
+
+
+def test_files_of_edits_say_that_a_node_left_one_category_for_another():
+    result = evaluated("feature-evasion", trained("categories"), graphs="12", eps="0.3")
+    with np.load(io.BytesIO(to_npz(result.edits, probe="feature-evasion", seed=0)), allow_pickle=False) as archive:
+        node, change = archive["node_0"], archive["change_0"]
+        assert node.size
+        assert np.array_equal(np.unique(node[change > 0]), np.unique(node[change < 0]))
+        assert (change > 0).sum() == (change < 0).sum() == len(np.unique(node))
