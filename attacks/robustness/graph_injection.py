@@ -92,14 +92,14 @@ def _best_of(
     raw, left = _written(graphs, copies, whole, edges, of, writing)
     chosen = left.view(len(group), STARTS).argmin(dim=1) + STARTS * torch.arange(len(group))
     kept = torch.isin(of, chosen)
-    number = torch.cumsum(kept.long(), dim=0) - 1
+    place_of = torch.cumsum(kept.long(), dim=0) - 1
     inside = kept[edges[0]]
-    copy = of[edges[0, inside]]
-    local = edges[1, inside] - torch.tensor(starts)[copy] + torch.tensor(graphs.starts)[torch.tensor(copies)[copy]]
+    at = of[edges[0, inside]]
+    local = edges[1, inside] - torch.tensor(starts)[at] + torch.tensor(graphs.starts)[torch.tensor(copies)[at]]
     return AddedNodes(
         int(kept.sum()),
         raw[kept],
-        torch.stack([number[edges[0, inside]], local]),
+        torch.stack([place_of[edges[0, inside]], local]),
         graphs=torch.tensor(copies)[of[kept]],
     )
 

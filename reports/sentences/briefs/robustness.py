@@ -172,7 +172,9 @@ def edited(result: Result, item: str) -> Figure:
     random = None if facts.random is None else facts.random.value
     share = Shares.comparing(clean, attacked, random, n=facts.attacked_items)
     compared = "" if random is None else f"; {share.bare(random)} after the same at random"
-    made = f"{edited_by(facts, item, allowed=facts.edits == 0)} on purpose"
+    nothing = facts.edits == 0
+    per = spread(facts, item, allowed=nothing)
+    made = f"{edited_by(facts, allowed=nothing)} on purpose{f' ({per})' if per else ''}"
     return Figure(
         fall(share, clean, attacked),
         f"{plural(item)} right after {made}{compared}",
@@ -180,21 +182,23 @@ def edited(result: Result, item: str) -> Figure:
     )
 
 
-def edited_by(facts: EditedData, item: str, *, allowed: bool = False) -> str:
-    """`492 feature bits toggled`, `27 nodes with 5 edges each added`: what was done, or how much was allowed.
-
-    Of many graphs also how much that is in each.
-    """
+def edited_by(facts: EditedData, *, allowed: bool = False) -> str:
+    """`492 feature bits toggled`, `27 nodes with 5 edges each added`: what was done, or how much was allowed."""
     if facts.what == "values":
         return f"every feature moved by up to {shortest(facts.radius or 0.0)} standard deviations"
     made = facts.budget if allowed else facts.edits
-    each = f" ({rate(made, facts.attacked_items, item)})" if facts.per_graph and made and facts.attacked_items else ""
     if facts.what == "bits":
-        return f"{count(made, 'feature bit')} toggled{each}"
+        return f"{count(made, 'feature bit')} toggled"
     if facts.what == "categories":
-        return f"{count(made, 'node')} given another category{each}"
+        return f"{count(made, 'node')} given another category"
     edges = "up to " if facts.per_graph else ""
-    return f"{count(made, 'node')} with {edges}{count(facts.edges or 0, 'edge')} each added{each}"
+    return f"{count(made, 'node')} with {edges}{count(facts.edges or 0, 'edge')} each added"
+
+
+def spread(facts: EditedData, item: str, *, allowed: bool = False) -> str:
+    """`0.9 per graph`: how much that is in each, where each has a budget of its own; nothing elsewhere."""
+    made = facts.budget if allowed else facts.edits
+    return rate(made, facts.attacked_items, item) if facts.per_graph and made and facts.attacked_items else ""
 
 
 def fall(share: Shares, before: float | None, after: float | None) -> str:

@@ -15,7 +15,7 @@ from auditor.data.feature_space import FeatureSpace
 from auditor.outcomes import FeatureEdit, FeatureOutcome
 from auditor.targets.target import Target
 from tests.evaluate.robustness.probing import claims, evaluated, rows, shipped
-from tests.toys import ALL, random_split, small_graphs, toy_target
+from tests.toys import ALL, random_split, sbm_graph, small_graphs, toy_target
 
 PROBE = "feature-evasion"
 NONE = torch.empty(0, dtype=torch.int64)
@@ -287,10 +287,10 @@ def test_rows_of_exactly_one_are_categories_and_others_are_bits():
 
 
 def test_nodes_of_one_graph_are_of_one_category_each_as_well():
-    graph = dataclasses.replace(small_graphs(60), batch=None)
-    y = torch.arange(graph.num_nodes) % 2
-    x = nn.functional.one_hot(torch.where(torch.arange(graph.num_nodes) % 5 == 0, 2, y), 3).float()
-    target = toy_target("gcn", graph=dataclasses.replace(graph, x=x, y=y))
+    graph = sbm_graph()
+    noisy = torch.arange(graph.num_nodes) % 4 == 0
+    x = nn.functional.one_hot(torch.where(noisy, (graph.y + 1) % 3, graph.y), 3).float()
+    target = toy_target("gcn", graph=dataclasses.replace(graph, x=x))
     result = evaluated(PROBE, target, eps="0.1")
     assert result.params["kind"] == "categories"
     assert rows(result)["budget"].status == "pass"

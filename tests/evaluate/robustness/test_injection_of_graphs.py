@@ -172,7 +172,7 @@ def test_features_of_the_control_are_those_of_nodes_of_training_graphs():
         ({"graphs": lambda of: None}, "expected int64"),
         ({"graphs": lambda of: of.float()}, "expected int64"),
         ({"graphs": lambda of: of * 0 + _outside}, "not attacked"),
-        ({"edges": lambda e: torch.stack([e[0], e[1] * 0])}, "another graph"),
+        ({"edges": lambda e: torch.stack([e[0], e[1] * 0 + _last])}, "another graph"),
         ({"twice": True}, "budget"),
         ({"budgets": True}, "nodes added to graph"),
     ],
@@ -200,6 +200,7 @@ def test_claims_that_break_a_rule_are_dropped_and_said(change, message):
 
 
 _outside = int(torch.nonzero(~random_split(100).test)[0])
+_last = trained("categories").graph.num_nodes - 1
 
 
 @pytest.mark.parametrize("params", [{"eps": "one/one"}, {"eps": "two"}, {"eps": "0"}, {"graphs": "-1"}])
