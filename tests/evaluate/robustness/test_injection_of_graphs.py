@@ -16,8 +16,8 @@ from auditor.errors import ConfigError
 from auditor.outcomes import AddedNodes, InjectionOutcome
 from auditor.perturbations import to_npz
 from auditor.targets.target import Target
+from tests.evaluate.robustness.graph_targets import KINDS, trained
 from tests.evaluate.robustness.probing import claims, evaluated, rows, shipped
-from tests.evaluate.robustness.test_features_of_graphs import KINDS, trained
 from tests.toys import ALL, random_split, small_graphs, toy_target
 
 PROBE = "injection"
