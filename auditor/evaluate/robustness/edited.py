@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from auditor.document import Control, Curve, Estimate, Measured, Series, ValidityRow, measured
 from auditor.document.facts import EditedData
+from auditor.errors import SkippedError
 from auditor.evaluate.robustness import trust
-from auditor.evaluate.robustness.envelope import Floats, Point, Tried, envelope
+from auditor.evaluate.robustness.envelope import Floats, Point, Tried, edits_of, envelope
 from auditor.evaluate.robustness.flip_claims import FlipClaims
 from auditor.evaluate.robustness.measure import ROBUST_ACCURACY
 from auditor.evaluate.robustness.verification import Verified
-from auditor.probe import Cell, Registered
+from auditor.probe import Cell, CellResult, Registered
 from auditor.statistics.intervals import paired_bootstrap, wilson
 from auditor.statistics.shares import share
 from auditor.targets.target import Target
@@ -33,6 +35,66 @@ class Amount:
     subset: str
     at: float
     budget: float
+
+
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """What was edited, for facts and charts.
+
+    Attributes:
+        what: `bits` toggled, `values` moved, or `nodes` added.
+        title, x_label: of the chart.
+        main: where the budget stands that is judged, or the one nearest to it.
+        edges: of each added node; None for edits of features.
+    """
+
+    what: Literal["bits", "values", "nodes"]
+    title: str
+    x_label: str
+    main: float
+    edges: int | None = None
+
+
+def edited_result(
+    cell: Cell,
+    run: FlipClaims,
+    tried: Sequence[Tried],
+    clean: Verified,
+    amounts: Sequence[Amount],
+    edits: Edits,
+    params: Mapping[str, Any],
+) -> CellResult:
+    """What the attacks of a cell left, measured: accuracy at each budget, the chart, the checks, the edits themselves.
+
+    Args:
+        cell: its target, attacks and random streams.
+        run: what became of its attacks.
+        tried: every verified edit.
+        clean: nothing edited.
+        amounts: the budgets, ascending.
+        edits: what was edited.
+        params: what else the document keeps.
+
+    Raises:
+        SkippedError: no search could run.
+    """
+    if not any(a.entry.role == "search" and a.id not in run.skipped for a in cell.attacks):
+        raise SkippedError(run.why_none)
+    nearest = min(range(len(amounts)), key=lambda k: abs(amounts[k].at - edits.main))
+    found = EditedItems.of(clean, tried, amounts, cell.attacks, nearest)
+    return CellResult(
+        access=tuple(sorted(run.access)),
+        measured=found.numbers(cell, edits),
+        series=(found.series(cell.probe.id, edits),),
+        validity=found.rows(cell, run, cell.target),
+        params={
+            **params,
+            "targets": found.n,
+            "budgets": {amount.subset: amount.budget for amount in amounts},
+            **run.params(cell.attacks),
+        },
+        edits=edits_of(cell.target.graph, tried),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,15 +141,8 @@ class EditedItems:
         """Attacked items."""
         return len(self.points[0].correct)
 
-    def numbers(
-        self, cell: Cell, facts: Callable[[int, Estimate, Estimate, Estimate | None], EditedData]
-    ) -> tuple[Measured, ...]:
-        """`robust_accuracy` at each budget.
-
-        Args:
-            cell: its finding and random streams.
-            facts: of the budget at a place, with clean, attacked and random accuracy.
-        """
+    def numbers(self, cell: Cell, edits: Edits) -> tuple[Measured, ...]:
+        """`robust_accuracy` at each budget."""
         clean, rng = share(self.points[0].correct), cell.rng("bootstrap")
         rows = []
         for i, amount in enumerate(self.amounts):
@@ -108,16 +163,29 @@ class EditedItems:
                     subset=amount.subset,
                     controls=controls,
                     judged=i == self.main,
-                    facts=facts(i, clean, attacked, random),
+                    facts=self._facts(i, edits, clean, attacked, random),
                 )
             )
         return tuple(rows)
 
-    def attempts(self, i: int) -> dict[str, float]:
-        """Accuracy left by everything tried at one budget, by name."""
-        return {each.name: each.verified.accuracy for each in self.tried if each.level == i}
+    def _facts(self, i: int, edits: Edits, clean: Estimate, attacked: Estimate, random: Estimate | None) -> EditedData:
+        """Of the budget at a place."""
+        winner, budget, moved = self.points[i + 1].winner, self.amounts[i].budget, edits.what == "values"
+        return EditedData(
+            what=edits.what,
+            clean=clean,
+            attacked=attacked,
+            random=random,
+            edits=winner.flips,
+            budget=0 if moved else int(budget),
+            radius=budget if moved else None,
+            edges=edits.edges,
+            attacked_items=self.n,
+            winner=winner.name,
+            attempts={each.name: each.verified.accuracy for each in self.tried if each.level == i},
+        )
 
-    def series(self, probe: str, title: str, x_label: str) -> Series:
+    def series(self, probe: str, edits: Edits) -> Series:
         """Accuracy against budget, the control beside it."""
         xs = (0.0, *(amount.at for amount in self.amounts))
         bands = [share(point.correct) for point in self.points]
@@ -140,7 +208,12 @@ class EditedItems:
             clean = self.points[0].accuracy
             curves.append(Curve(name=self.control, role="control", x=(0.0, *beside_x), y=(clean, *beside_y)))
         return Series(
-            id=f"{probe}-budget", kind="budget", title=title, x_label=x_label, y_label="accuracy", curves=tuple(curves)
+            id=f"{probe}-budget",
+            kind="budget",
+            title=edits.title,
+            x_label=edits.x_label,
+            y_label="accuracy",
+            curves=tuple(curves),
         )
 
     def rows(self, cell: Cell, run: FlipClaims, target: Target) -> tuple[ValidityRow, ...]:

@@ -14,12 +14,10 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from auditor.data.feature_space import FeatureSpace, Within
-from auditor.document import Estimate
-from auditor.document.facts import EditedData
-from auditor.errors import EvaluationError, SkippedError
+from auditor.errors import EvaluationError
 from auditor.evaluate.robustness.budgets import flips_for, parse_eps
-from auditor.evaluate.robustness.edited import Amount, EditedItems
-from auditor.evaluate.robustness.envelope import Tried, edits_of
+from auditor.evaluate.robustness.edited import Amount, Edits, edited_result
+from auditor.evaluate.robustness.envelope import Tried
 from auditor.evaluate.robustness.flip_claims import FlipClaims
 from auditor.evaluate.robustness.verification import Verified
 from auditor.outcomes import FeatureEdit, FeatureOutcome
@@ -159,44 +157,20 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
     by_budget = {amount.budget: place for place, amount in reversed(list(enumerate(amounts)))}
     for attack in cell.attacks:
         _attack(cell, attack, items, by_budget, verifier, run, tried)
-    if not any(a.entry.role == "search" and a.id not in run.skipped for a in cell.attacks):
-        raise SkippedError(run.why_none)
-    main = MAIN_SHARE if space.kind == "bits" else MAIN_RADIUS
-    nearest = min(range(len(amounts)), key=lambda k: abs(amounts[k].at - main))
-    found = EditedItems.of(verifier.clean(), tried, amounts, cell.attacks, nearest)
-
-    def facts(i: int, clean: Estimate, attacked: Estimate, random: Estimate | None) -> EditedData:
-        winner = found.points[i + 1].winner
-        return EditedData(
-            what=space.kind,
-            clean=clean,
-            attacked=attacked,
-            random=random,
-            edits=winner.flips if space.kind == "bits" else 0,
-            budget=int(amounts[i].budget) if space.kind == "bits" else 0,
-            radius=None if space.kind == "bits" else amounts[i].budget,
-            attacked_items=found.n,
-            winner=winner.name,
-            attempts=found.attempts(i),
-        )
-
-    label = "bits edited / bits set" if space.kind == "bits" else "largest change, standard deviations"
-    return CellResult(
-        access=tuple(sorted(run.access)),
-        measured=found.numbers(cell, facts),
-        series=(found.series(cell.probe.id, "Accuracy under feature edits", label),),
-        validity=found.rows(cell, run, target),
-        params={
-            "kind": space.kind,
-            "divided_by": space.norm,
-            "ones": space.ones if space.kind == "bits" else None,
-            "still": int((space.scale == 0).sum()),
-            "targets": found.n,
-            "budgets": {amount.subset: amount.budget for amount in amounts},
-            **run.params(cell.attacks),
-        },
-        edits=edits_of(target.graph, tried),
+    bits = space.kind == "bits"
+    edits = Edits(
+        what=space.kind,
+        title="Accuracy under feature edits",
+        x_label="bits edited / bits set" if bits else "largest change, standard deviations",
+        main=MAIN_SHARE if bits else MAIN_RADIUS,
     )
+    params = {
+        "kind": space.kind,
+        "divided_by": space.norm,
+        "ones": space.ones if bits else None,
+        "still": int((space.scale == 0).sum()),
+    }
+    return edited_result(cell, run, tried, verifier.clean(), amounts, edits, params)
 
 
 def _amounts(space: FeatureSpace, settings: Settings) -> tuple[Amount, ...]:

@@ -14,12 +14,10 @@ from torch import Tensor
 
 from auditor.data.added_nodes import usual_edges, with_nodes
 from auditor.data.feature_space import FeatureSpace
-from auditor.document import Estimate
-from auditor.document.facts import EditedData
-from auditor.errors import EvaluationError, SkippedError
+from auditor.errors import EvaluationError
 from auditor.evaluate.robustness.budgets import flips_for, parse_eps
-from auditor.evaluate.robustness.edited import Amount, EditedItems
-from auditor.evaluate.robustness.envelope import Tried, edits_of
+from auditor.evaluate.robustness.edited import Amount, Edits, edited_result
+from auditor.evaluate.robustness.envelope import Tried
 from auditor.evaluate.robustness.flip_claims import FlipClaims
 from auditor.evaluate.robustness.verification import Verified
 from auditor.outcomes import AddedNodes, InjectionOutcome
@@ -149,41 +147,9 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
     run, tried = FlipClaims(called="sets of added nodes"), list[Tried]()
     for attack in cell.attacks:
         _attack(cell, attack, amounts, verifier, run, tried)
-    if not any(a.entry.role == "search" and a.id not in run.skipped for a in cell.attacks):
-        raise SkippedError(run.why_none)
-    nearest = min(range(len(amounts)), key=lambda k: abs(amounts[k].at - MAIN_SHARE))
-    found = EditedItems.of(verifier.clean(), tried, amounts, cell.attacks, nearest)
-
-    def facts(i: int, clean: Estimate, attacked: Estimate, random: Estimate | None) -> EditedData:
-        winner = found.points[i + 1].winner
-        return EditedData(
-            what="nodes",
-            clean=clean,
-            attacked=attacked,
-            random=random,
-            edits=winner.flips,
-            budget=int(amounts[i].budget),
-            edges=each,
-            attacked_items=found.n,
-            winner=winner.name,
-            attempts=found.attempts(i),
-        )
-
-    return CellResult(
-        access=tuple(sorted(run.access)),
-        measured=found.numbers(cell, facts),
-        series=(found.series(cell.probe.id, "Accuracy with added nodes", "added nodes / nodes"),),
-        validity=found.rows(cell, run, target),
-        params={
-            "kind": space.kind,
-            "divided_by": space.norm,
-            "edges_each": each,
-            "targets": found.n,
-            "budgets": {amount.subset: amount.budget for amount in amounts},
-            **run.params(cell.attacks),
-        },
-        edits=edits_of(graph, tried),
-    )
+    edits = Edits("nodes", "Accuracy with added nodes", "added nodes / nodes", MAIN_SHARE, edges=each)
+    params = {"kind": space.kind, "divided_by": space.norm, "edges_each": each}
+    return edited_result(cell, run, tried, verifier.clean(), amounts, edits, params)
 
 
 def _attack(
