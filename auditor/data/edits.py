@@ -124,7 +124,7 @@ class EdgeSpace:
         return _keys(torch.stack([u, v]), self.graph.num_nodes, self.directed)
 
     def at(self, node: int) -> Tensor:
-        """Keys of everything that can be toggled with one end at a node, sorted int64 [N − 1]; [2 N − 2] when directed."""
+        """Keys of all that can be toggled with one end at a node, sorted int64 [N − 1], or [2 N − 2] when directed."""
         n = self.graph.num_nodes
         others = torch.arange(n)
         others = others[others != node]

@@ -38,7 +38,7 @@ class Copies:
     Attributes:
         space: pairs of the clean graph.
         steps: layers of message passing less one, L - 1.
-        order, starts: arcs ordered by the node that they lead to, int64 [E], and where those of each node begin [N + 1].
+        order, starts: arcs ordered by the node that they lead to, int64 [E], and where those of each begin [N + 1].
     """
 
     space: EdgeSpace
@@ -57,8 +57,8 @@ class Copies:
     def answers(self, node: int, sets: Sequence[Tensor], ask: Ask) -> Tensor | None:
         """What is answered about `node` once each set of keys is toggled, [sets, C].
 
-        None where a graph cannot be asked so: its arcs or nodes hold other fields, several graphs are one batch, the
-        copies for one set are more than the graph has nodes, or the model knows its own graph alone.
+        None where a graph cannot be asked so: its arcs or nodes hold other fields, several graphs are one batch, copies
+        for one set are no saving, or the model knows its own graph alone.
 
         Args:
             node: asked about.
@@ -93,7 +93,7 @@ class Copies:
             if copied.numel() > max(most, len(slots)) and len(slots) > 1:
                 size = max(1, len(slots) // 2)
                 continue
-            yield slots, None if copied.numel() > most else copied
+            yield slots, None if copied.numel() > most // 2 and len(slots) == 1 else copied
             at += len(slots)
             size = max(1, most * len(slots) // (2 * copied.numel()))
 

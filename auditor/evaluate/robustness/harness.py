@@ -233,8 +233,9 @@ def _search_again(
     run: _Run,
     majority: float,
 ) -> list[ValidityRow]:
-    """The strongest search at other sizes, at the budget that is judged, and beside others; what is found is tried too."""
-    main = main_level(levels)
+    """The strongest search at other sizes, at the budget that is judged, and beside others; all found is tried too."""
+    budgets = [level.budget for level in levels]
+    main = budgets.index(budgets[main_level(levels)])  # flip sets stand at the first of equals
     before = run.of_role("search", main)
     if cell.profile == "quick" or not before:
         return []

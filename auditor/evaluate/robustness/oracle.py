@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from auditor.data.edits import EdgeSpace, select_graphs
-from auditor.data.graph import Graph
 from auditor.evaluate.robustness.verification import Verifier
 from auditor.outcomes import FlipSet
 from auditor.registry import Profile
@@ -66,7 +65,6 @@ class Oracle:
             answers = torch.cat([self._verifier.logits(one)[node : node + 1] for one in edited])
         left = graph.task.margin(answers, graph.y[node].expand(len(sets)))
         return torch.where(torch.isfinite(answers).all(dim=1), left, torch.tensor(float("-inf")))
-
 
 
 def graphs_broken(verifier: Verifier, places: Sequence[int]) -> NDArray[np.bool_]:

@@ -86,9 +86,7 @@ def random_wins_row(
     return _wins_row("random-wins", "random edits", control, searched, rng)
 
 
-def black_box_wins_row(
-    found: Tried, queries: int, searched: Sequence[Tried], rng: np.random.Generator
-) -> ValidityRow:
+def black_box_wins_row(found: Tried, queries: int, searched: Sequence[Tried], rng: np.random.Generator) -> ValidityRow:
     """Whether what answers alone lead to is more than a point stronger than every search that holds the weights.
 
     Args:
