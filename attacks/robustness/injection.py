@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from attacks.robustness.alike import Alike
 from attacks.robustness.feature_steps import Reader
 from attacks.robustness.losses import margins, tanh_loss
 from auditor.data.added_nodes import usual_edges, with_nodes
@@ -29,14 +30,16 @@ class Injection:
     edges, and again where there are more; sorted by the class that comes second, so that the targets of one added node
     are pushed the same way.
     Features follow the gradient with momentum: of bits as many as a node has on average, those with the largest; of
-    values steps inside their range. The step that leaves fewest right answers is kept.
+    values steps inside their range. The step that leaves fewest right answers is kept. Where added nodes must be like
+    their neighbours, each is pulled towards them no more than that takes.
 
     Attributes:
         steps: of the features.
         momentum: share of the step before.
 
     Source: node injection as in Zou et al., "TDGIA: Effective Injection Attacks on Graph Neural Networks", KDD 2021
-    (targets of few edges first); features by sign steps.
+    (targets of few edges first); features by sign steps. Likeness: Chen et al., "Understanding and Improving Graph
+    Injection Attack by Promoting Unnoticeability" (HAO), ICLR 2022, as a bound and not as a term of the loss.
     """
 
     steps: Annotated[int, Field(ge=1)] = 25
@@ -53,9 +56,12 @@ class Injection:
         points: list[AddedNodes] = []
         for done, budget in enumerate(attempt.budgets):
             attempt.tick(done / len(attempt.budgets), f"injection: {budget} nodes")
-            edges = _joined(reader, budget, each)
+            edges, alike = _joined(reader, budget, each), None
+            if attempt.likeness is not None:
+                alike = Alike.of(space, edges, budget, _usual_bits(space), attempt.likeness)
+                edges = alike.edges
             try:
-                points.append(self._written(space, reader, budget, edges))
+                points.append(self._written(space, reader, budget, edges, alike))
             except TRIAL_ERRORS as error:
                 raise SkippedError(f"the model cannot be asked about added nodes ({error})") from None
         notes: dict[str, Any] = {
@@ -65,9 +71,11 @@ class Injection:
         }
         return InjectionOutcome(tuple(points), ("tanh",) * len(points), notes)
 
-    def _written(self, space: FeatureSpace, reader: Reader, budget: int, edges: Tensor) -> AddedNodes:
+    def _written(
+        self, space: FeatureSpace, reader: Reader, budget: int, edges: Tensor, alike: Alike | None
+    ) -> AddedNodes:
         """The added nodes with the best features found."""
-        rows = _Rows.start(space, budget)
+        rows = _Rows.start(space, budget, alike)
         best, fewest, speed = rows.raw, float("inf"), torch.zeros_like(rows.raw)
         for _ in range(self.steps):
             raw = rows.raw.clone().requires_grad_(True)
@@ -85,27 +93,35 @@ class Injection:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rows:
-    """Features of added nodes, raw, [r, F]."""
+    """Features of added nodes, raw, [r, F]; `alike` holds them to their neighbours'."""
 
     space: FeatureSpace
     raw: Tensor
+    alike: Alike | None
 
     @classmethod
-    def start(cls, space: FeatureSpace, count: int) -> _Rows:
+    def start(cls, space: FeatureSpace, count: int, alike: Alike | None) -> _Rows:
         """No bit, or the mean of each value."""
         width = space.raw.shape[1]
         first = torch.zeros(width) if space.kind == "bits" else space.raw.mean(dim=0)
-        return cls(space, first.to(space.raw.dtype).expand(count, width).clone())
+        return cls(space, first.to(space.raw.dtype).expand(count, width).clone(), alike)
 
     def moved(self, speed: Tensor) -> _Rows:
         """As many bits as a node has on average, those of the largest speed; or a tenth of the range along its sign."""
         space = self.space
         if space.kind == "values":
             step = 0.1 * (space.highest - space.lowest) * speed.sign()
-            return _Rows(space, torch.clamp(self.raw + step, space.lowest, space.highest))
-        usual = min(max(1, round(space.ones / space.raw.shape[0])), speed.shape[1])
-        chosen = torch.topk(speed, usual, dim=1).indices
-        return _Rows(space, torch.zeros_like(self.raw).scatter(1, chosen, 1.0))
+            moved = torch.clamp(self.raw + step, space.lowest, space.highest)
+            return replace(self, raw=moved if self.alike is None else self.alike.values_of(moved))
+        if self.alike is not None:
+            return replace(self, raw=self.alike.bits_of(speed))
+        chosen = torch.topk(speed, _usual_bits(space), dim=1).indices
+        return replace(self, raw=torch.zeros_like(self.raw).scatter(1, chosen, 1.0))
+
+
+def _usual_bits(space: FeatureSpace) -> int:
+    """As many as a node has on average."""
+    return min(max(1, round(space.ones / space.raw.shape[0])), space.raw.shape[1])
 
 
 def _joined(reader: Reader, count: int, each: int) -> Tensor:

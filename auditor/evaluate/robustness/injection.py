@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from auditor.data.added_nodes import usual_edges, with_nodes
+from auditor.data.added_nodes import likeness, usual_edges, usual_likeness, with_nodes
 from auditor.data.feature_space import FeatureSpace
 from auditor.errors import EvaluationError
 from auditor.evaluate.robustness.budgets import flips_for, parse_eps
@@ -37,10 +37,13 @@ class Settings:
     Attributes:
         eps: added nodes as shares of the nodes that are there.
         edges: of each added node; 0 for the mean degree, rounded up, and one.
+        homophily: each added node must be as like its neighbours, in the mean cosine of features, as this share of the
+            old nodes are at most (`0.5`: the median); 0 for no bound.
     """
 
     eps: tuple[str, ...] = ("0.01", "0.05")
     edges: Annotated[int, Field(ge=0)] = 0
+    homophily: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     @model_validator(mode="after")
     def _budgets_can_be_read(self) -> Self:
@@ -58,12 +61,14 @@ class InjectionVerifier:
         items: attacked, int64 [n].
         space: its features.
         edges: most of each added node.
+        likeness: least mean cosine of an added node's features and its neighbours'; None for no bound.
     """
 
     target: Target
     items: Tensor
     space: FeatureSpace
     edges: int
+    likeness: float | None = None
 
     def clean(self) -> Verified:
         """The graph as it is."""
@@ -95,6 +100,12 @@ class InjectionVerifier:
             if most > self.edges:
                 raise EvaluationError(f"{most} edges of one added node, bound {self.edges}")
         self._check_features(raw)
+        if self.likeness is not None:
+            lowest = float(likeness(raw, self.space.raw, edges).nan_to_num(nan=1.0).min()) if count else 1.0
+            if lowest < self.likeness - SLACK:
+                raise EvaluationError(
+                    f"an added node is like its neighbours by {lowest:.3f}, bound {self.likeness:.3f}"
+                )
         return self._ask(raw, edges)
 
     def _check_features(self, raw: Tensor) -> None:
@@ -143,12 +154,13 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
     each = min(settings.edges or usual_edges(graph), graph.num_nodes)
     words = parse_eps(settings.eps, "edges")
     amounts = [Amount(f"nodes={word}", float(word), flips_for(word, graph.num_nodes)) for word in words]
-    verifier = InjectionVerifier(target, items, space, each)
+    like = usual_likeness(graph, space.raw, settings.homophily) if settings.homophily else None
+    verifier = InjectionVerifier(target, items, space, each, like)
     run, tried = FlipClaims(called="sets of added nodes"), list[Tried]()
     for attack in cell.attacks:
         _attack(cell, attack, amounts, verifier, run, tried)
     edits = Edits("nodes", "Accuracy with added nodes", "added nodes / nodes", MAIN_SHARE, edges=each)
-    params = {"kind": space.kind, "divided_by": space.norm, "edges_each": each}
+    params = {"kind": space.kind, "divided_by": space.norm, "edges_each": each, "likeness": like}
     return edited_result(cell, run, tried, verifier.clean(), amounts, edits, params)
 
 
@@ -162,7 +174,8 @@ def _attack(
 ) -> None:
     """Runs one attack and verifies its claims."""
     place = {amount.budget: k for k, amount in reversed(list(enumerate(amounts)))}
-    attempt = replace(cell.attempt(attack, budgets=tuple(sorted(map(int, place)))), edges=verifier.edges)
+    budgets = tuple(sorted(map(int, place)))
+    attempt = replace(cell.attempt(attack, budgets=budgets), edges=verifier.edges, likeness=verifier.likeness)
 
     def verify(claim: AddedNodes, variant: str) -> None:
         verified = verifier.check(claim)
