@@ -7,8 +7,10 @@ import dataclasses
 import pytest
 import torch
 
-from auditor.data.added_nodes import usual_edges, with_nodes
+from attacks.robustness.alike import Alike
+from auditor.data.added_nodes import likeness, usual_edges, usual_likeness, with_nodes
 from auditor.data.feature_space import FeatureSpace
+from auditor.data.graph import Graph
 from auditor.errors import ConfigError, EvaluationError, SkippedError
 from auditor.evaluate.robustness.injection import InjectionVerifier
 from auditor.outcomes import AddedNodes, InjectionOutcome
@@ -143,6 +145,63 @@ def test_no_added_node_changes_nothing(gcn):
     assert clean.accuracy == pytest.approx(gcn.accuracy())
 
 
+def test_likeness_is_the_mean_cosine_to_neighbours_by_hand():
+    old = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 4.0]])
+    added = torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 1.0]])
+    found = likeness(added, old, torch.tensor([[0, 0, 1], [0, 2, 1]]))
+    assert found[:2].tolist() == pytest.approx([(1 + 0.6) / 2, 0.5**0.5])
+    assert bool(found[2].isnan())  # joined to nobody
+    arcs = torch.tensor([[0, 1, 2, 2, 2], [1, 0, 0, 1, 2]])  # the loop does not count
+    graph = Graph(old, arcs, torch.zeros(3, dtype=torch.int64), name="hand")
+    assert usual_likeness(graph, old, 1.0) == pytest.approx((0.6 + 0.8) / 2)
+    assert usual_likeness(graph, old, 0.5) == 0
+
+
+@pytest.mark.parametrize("make", [lambda: toy_target("gcn"), normalised, noisy])
+def test_added_nodes_are_as_like_their_neighbours_as_was_asked_and_still_break_more_than_twins(make):
+    target, kept = make(), []
+    search = shipped(PROBE)[0]
+
+    def remember(view, attempt):
+        outcome = search.run(view, attempt)
+        kept.extend(outcome.points)
+        return outcome
+
+    result = evaluated(PROBE, target, attacks=(claims(remember), shipped(PROBE)[1]), eps="0.3", homophily="0.5")
+    assert rows(result)["budget"].status == "pass"
+    assert result.measured[0].excess.lo > 0
+    bound, raw = result.params["likeness"], FeatureSpace.of(target.graph.x).raw
+    own = target.graph.edge_index[:, target.graph.edge_index[0] != target.graph.edge_index[1]]
+    assert bound == pytest.approx(float(likeness(raw, raw, own).nan_to_num().quantile(0.5)), abs=1e-6)
+    (added,) = kept
+    cosine = torch.nn.functional.cosine_similarity(added.x[added.edges[0]], raw[added.edges[1]])
+    for node in added.edges[0].unique().tolist():
+        assert float(cosine[added.edges[0] == node].mean()) >= bound - 1e-5
+    free = evaluated(PROBE, target, eps="0.3")
+    assert free.measured[0].estimate.value <= result.measured[0].estimate.value
+
+
+def test_added_nodes_that_are_unlike_their_neighbours_are_refused(gcn):
+    graph = gcn.graph
+    raw = FeatureSpace.of(graph.x).raw
+    node = int(raw.sum(dim=1).argmax())
+    unlike = (raw[node : node + 1] == 0).float()
+    unlike[:, unlike.cumsum(dim=1)[0] > 3] = 0
+    check = dataclasses.replace(verifier(gcn), likeness=0.2)
+    edges = torch.tensor([[0], [node]])
+    check.check(AddedNodes(1, raw[node : node + 1], edges))
+    with pytest.raises(EvaluationError, match="like its neighbours by 0.000, bound 0.200"):
+        check.check(AddedNodes(1, unlike, edges))
+
+
+def test_neighbours_that_nothing_is_like_enough_to_are_left_out():
+    space = FeatureSpace.of(torch.eye(4).repeat(2, 1)[:, :4].contiguous() + torch.eye(4).repeat(2, 1).roll(1, dims=1))
+    edges = torch.tensor([[0, 0, 1], [0, 2, 1]])
+    alike = Alike.of(space, edges, 2, 2, 0.9)
+    assert alike.edges.tolist() == [[0, 1], [0, 1]]
+    assert torch.equal(alike.bits_of(torch.zeros(2, 4)), space.raw[:2])
+
+
 def test_equal_cells_give_equal_results(gcn):
     first, second = (evaluated(PROBE, gcn) for _ in range(2))
     assert first == second
@@ -158,7 +217,9 @@ def test_what_cannot_be_attacked_is_skipped_with_a_reason(gcn):
         evaluated(PROBE, identities)
 
 
-@pytest.mark.parametrize("params", [{"eps": "2"}, {"eps": "0"}, {"edges": "-1"}, {"steps": "0"}, {"momentum": "1"}])
+@pytest.mark.parametrize(
+    "params", [{"eps": "2"}, {"eps": "0"}, {"edges": "-1"}, {"homophily": "1.1"}, {"steps": "0"}, {"momentum": "1"}]
+)
 def test_bad_parameters_are_refused(gcn, params):
     with pytest.raises(ConfigError):
         evaluated(PROBE, gcn, **params)
