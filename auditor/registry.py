@@ -198,6 +198,8 @@ class ProbeEntry:
             name. Empty for a probe that needs none.
         own_levels_only: whether what it is about is there at its own levels alone; then it is left out of plans of
             other targets unless asked for by name. Of any other probe it is said that it does not apply.
+        elsewhere: which probe asks its question at other levels, as the reason why it is skipped there goes on; empty
+            where none does.
         present: `module:function` of (target, parameters, id): whether what it is about is there; where not, it is left
             out of plans unless asked for by name. Empty for a probe of what every target has.
         may_lack: capabilities whose lack its harness judges itself: where nothing can happen, no search is needed.
@@ -228,6 +230,7 @@ class ProbeEntry:
     instead_of: str = ""
     asks: str = ""
     own_levels_only: bool = False
+    elsewhere: str = ""
     present: str = ""
     may_lack: tuple[str, ...] = ()
     held_against: str = ""

@@ -50,7 +50,7 @@ class Alike:
             pull = zero.index_add(0, edges[0], normalize(raw[edges[1]], dim=1)) / ends
             middle = zero.index_add(0, edges[0], raw[edges[1]]) / ends
             most = torch.full((count,), bits)
-            if space.kind == "bits":
+            if space.kind != "values":
                 sums = torch.sort(pull, dim=1, descending=True).values[:, :bits].cumsum(dim=1)
                 reached = sums / torch.arange(1, sums.shape[1] + 1).sqrt()
                 best, at = reached.max(dim=1)

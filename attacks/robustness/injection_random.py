@@ -22,6 +22,7 @@ from auditor.view import View
 class InjectionRandom:
     """As many added nodes with as many edges, to random nodes, and the features of random nodes.
 
+    Of many graphs in each as many as it may have, with features of nodes of training graphs.
     Where added nodes must be like their neighbours, each is the twin of a random node that is: its features, and edges
     to its neighbours, as many as are allowed.
     """
@@ -36,6 +37,8 @@ class InjectionRandom:
         """
         space, n = FeatureSpace.of(view.x), view.graph.num_nodes
         each = min(attempt.edges or usual_edges(view.graph), n)
+        if view.task.level == "graph":
+            return self._to_graphs(space, view, attempt, each)
         most = max(attempt.budgets, default=0)
         points: list[AddedNodes] = []
         variants: list[str] = []
@@ -63,3 +66,30 @@ class InjectionRandom:
         found = [torch.unique(v[u == twin]) for twin in twins]
         owners = torch.arange(most).repeat_interleave(torch.tensor([ends.numel() for ends in found]))
         return torch.stack([owners, torch.cat(found)]), space.raw[twins]
+
+    def _to_graphs(self, space: FeatureSpace, view: View, attempt: Attempt, each: int) -> InjectionOutcome:
+        """The same in each attacked graph."""
+        batch, largest = view.graph.batch, torch.stack(attempt.item_budgets).max(dim=0).values.tolist()
+        if batch is None:
+            raise ValueError("budgets of each graph need many graphs; this is one")
+        trained = torch.nonzero(view.train_mask[batch]).flatten()
+        points: list[AddedNodes] = []
+        for _ in range(self.draws):
+            ends, of, number = list[Tensor](), list[int](), list[int]()
+            for item, count in zip(view.items.tolist(), largest, strict=True):
+                own = torch.nonzero(batch == item).flatten()
+                for place in range(count):
+                    ends.append(own[torch.from_numpy(attempt.rng.permutation(own.numel())[:each])])
+                    of.append(item)
+                    number.append(place)
+            raw = space.raw[trained[torch.from_numpy(attempt.rng.integers(0, trained.numel(), len(of)))]]
+            graphs = torch.tensor(of)
+            for budget, allowed in zip(attempt.budgets, attempt.item_budgets, strict=True):
+                room = torch.zeros(view.graph.num_items, dtype=torch.int64).index_put((view.items,), allowed)
+                kept = torch.nonzero(torch.tensor(number) < room[graphs]).flatten()
+                joined = [ends[k] for k in kept.tolist()]
+                new = torch.arange(kept.numel()).repeat_interleave(torch.tensor([part.numel() for part in joined]))
+                edges = torch.stack([new, torch.cat(joined)])
+                points.append(AddedNodes(budget, raw[kept], edges, graphs=graphs[kept]))
+        variants = [f"draw {draw}" for draw in range(self.draws) for _ in attempt.budgets]
+        return InjectionOutcome(tuple(points), tuple(variants))

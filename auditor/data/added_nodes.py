@@ -1,4 +1,4 @@
-"""A graph with more nodes: those that were there stay as they are, and come first."""
+"""A graph with more nodes: those that were there stay as they are, in the order that they have."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from auditor.data.edits import edited_as_pairs
 from auditor.data.graph import Graph
 
 
-def with_nodes(graph: Graph, x: Tensor, edges: Tensor) -> Graph:
-    """The graph with added nodes, numbered on from N.
+def with_nodes(graph: Graph, x: Tensor, edges: Tensor, graphs: Tensor | None = None) -> Graph:
+    """The graph with added nodes: numbered on from N, or of many graphs each behind the nodes of its own (`places_in`).
 
     Args:
-        graph: one graph without fields.
+        graph: without fields.
         x: features of the added nodes as the model reads them, [r, F].
         edges: which added node (from 0) and which old one it is joined to, int64 [2, k]: an arc each way; in a graph
             with directions (`edited_as_pairs`) one to the old node. In a weighted graph they get the median weight.
+        graphs: of many graphs which one each is added to, int64 [r].
+
+    Raises:
+        ValueError: many graphs, and nothing says which.
     """
     new, old = edges[0] + graph.num_nodes, edges[1]
     arcs = torch.stack([new, old])
@@ -29,13 +33,27 @@ def with_nodes(graph: Graph, x: Tensor, edges: Tensor) -> Graph:
     weight = graph.edge_weight
     if weight is not None:
         weight = torch.cat([weight, weight.median().expand(arcs.shape[1])])
+    features, edge_index = torch.cat([graph.x, x]), torch.cat([graph.edge_index, arcs], dim=1)
+    if graph.batch is None:
+        unknown = graph.y.new_full((x.shape[0],), -1)
+        return replace(graph, x=features, edge_index=edge_index, y=torch.cat([graph.y, unknown]), edge_weight=weight)
+    if graphs is None:
+        raise ValueError("nodes are added to many graphs; which one each joins is not said")
+    place, batch = places_in(graph.batch, graphs)
     return replace(
-        graph,
-        x=torch.cat([graph.x, x]),
-        edge_index=torch.cat([graph.edge_index, arcs], dim=1),
-        y=torch.cat([graph.y, graph.y.new_full((x.shape[0],), -1)]),
-        edge_weight=weight,
+        graph, x=features[torch.argsort(place)], edge_index=place[edge_index], edge_weight=weight, batch=batch
     )
+
+
+def places_in(batch: Tensor, graphs: Tensor) -> tuple[Tensor, Tensor]:
+    """Where nodes stand when others join their graphs: new ids of old and added ones, int64 [N + r]; and the new batch.
+
+    Args:
+        batch: the graph of each node, int64 [N].
+        graphs: of each added one, int64 [r].
+    """
+    of, order = torch.sort(torch.cat([batch, graphs]), stable=True)
+    return torch.argsort(order), of
 
 
 def usual_edges(graph: Graph) -> int:

@@ -80,21 +80,22 @@ class EditedData(Model):
     """Accuracy after features were edited, or nodes added, at one budget.
 
     Attributes:
-        what: `bits` toggled, `values` moved, or `nodes` added.
+        what: `bits` toggled, `categories` of nodes changed, `values` moved, or `nodes` added.
         clean: nothing edited.
         attacked: the worst verified edit.
         random: random edits of the same budget; None where that control did not run.
-        edits: bits toggled or nodes added by the worst edit; 0 for values.
+        edits: bits toggled, categories changed or nodes added by the worst edit; 0 for values.
         budget: how many were allowed; 0 for values.
         radius: largest change of a value, in standard deviations; None for the others.
         edges: edges of each added node; None for the others.
+        per_graph: whether each attacked item is a graph with a budget of its own, `budget` being their sum.
         attacked_items: how many items were attacked.
         winner: which attack was the worst.
         attempts: accuracy left by each attack that was tried, by name.
     """
 
     kind: Literal["edited-data"] = "edited-data"
-    what: Literal["bits", "values", "nodes"]
+    what: Literal["bits", "categories", "values", "nodes"]
     clean: Estimate
     attacked: Estimate
     random: Estimate | None
@@ -102,6 +103,7 @@ class EditedData(Model):
     budget: int = 0
     radius: Number = None
     edges: int | None = None
+    per_graph: bool = False
     attacked_items: int
     winner: str
     attempts: dict[str, float] = Field(default_factory=dict)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from torch import Tensor
 
+from auditor.data.feature_space import Kind
 from auditor.document import Control, Curve, Estimate, Measured, Series, ValidityRow, measured
 from auditor.document.facts import EditedData
 from auditor.errors import SkippedError
@@ -16,13 +18,13 @@ from auditor.evaluate.robustness.envelope import Floats, Point, Tried, edits_of,
 from auditor.evaluate.robustness.flip_claims import FlipClaims
 from auditor.evaluate.robustness.measure import ROBUST_ACCURACY
 from auditor.evaluate.robustness.verification import Verified
-from auditor.probe import Cell, CellResult, Registered
+from auditor.probe import Attempt, Cell, CellResult, Registered
 from auditor.statistics.intervals import paired_bootstrap, wilson
 from auditor.statistics.shares import share
 from auditor.targets.target import Target
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Amount:
     """One budget.
 
@@ -30,11 +32,25 @@ class Amount:
         subset: how measurements name it (`ones=0.01`).
         at: where it stands on the curve.
         budget: what attacks are asked for.
+        item_budgets: of many graphs what is allowed in each attacked one, int64 [n]; its sum is the budget.
     """
 
     subset: str
     at: float
     budget: float
+    item_budgets: Tensor | None = None
+
+
+def places(amounts: Sequence[Amount]) -> dict[float, int]:
+    """The place of each budget, the first one where several come to the same."""
+    return {amount.budget: place for place, amount in reversed(list(enumerate(amounts)))}
+
+
+def asked_of(attempt: Attempt, amounts: Sequence[Amount]) -> Attempt:
+    """The attempt with these budgets, those of each graph among them."""
+    distinct = [amounts[place] for _, place in sorted(places(amounts).items())]
+    own = tuple(each.item_budgets for each in distinct if each.item_budgets is not None)
+    return replace(attempt, budgets=tuple(int(each.budget) for each in distinct), item_budgets=own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +58,13 @@ class Edits:
     """What was edited, for facts and charts.
 
     Attributes:
-        what: `bits` toggled, `values` moved, or `nodes` added.
+        what: `bits` toggled, `categories` changed, `values` moved, or `nodes` added.
         title, x_label: of the chart.
         main: where the budget stands that is judged, or the one nearest to it.
         edges: of each added node; None for edits of features.
     """
 
-    what: Literal["bits", "values", "nodes"]
+    what: Kind | Literal["nodes"]
     title: str
     x_label: str
     main: float
@@ -81,7 +97,8 @@ def edited_result(
     if not any(a.entry.role == "search" and a.id not in run.skipped for a in cell.attacks):
         raise SkippedError(run.why_none)
     nearest = min(range(len(amounts)), key=lambda k: abs(amounts[k].at - edits.main))
-    found = EditedItems.of(clean, tried, amounts, cell.attacks, nearest)
+    many = cell.target.task.level == "graph"
+    found = EditedItems.of(clean, tried, amounts, cell.attacks, nearest, many=many)
     return CellResult(
         access=tuple(sorted(run.access)),
         measured=found.numbers(cell, edits),
@@ -108,6 +125,7 @@ class EditedItems:
         control: id of the control; empty where none ran.
         random: at each budget, the share of its draws in which each item is right, [n]; None where it did not run.
         main: place of the budget that is judged.
+        many: whether each item is a graph with a budget of its own.
     """
 
     amounts: tuple[Amount, ...]
@@ -116,6 +134,7 @@ class EditedItems:
     control: str
     random: tuple[Floats | None, ...]
     main: int
+    many: bool
 
     @classmethod
     def of(
@@ -125,16 +144,20 @@ class EditedItems:
         amounts: Sequence[Amount],
         attacks: Sequence[Registered],
         main: int,
+        *,
+        many: bool,
     ) -> EditedItems:
-        """The worst case over every attack but the control, and the mean of the control's draws."""
+        """The worst case over every attack but the control, of many graphs that of each; the mean of its draws."""
         control = next((a.id for a in attacks if a.entry.role == "control"), "")
         others = [each for each in tried if each.role != "control"]
+        first = places(amounts)
         means: list[Floats | None] = []
-        for k in range(len(amounts)):
-            own = [each.verified.correct for each in tried if each.role == "control" and each.level == k]
+        for amount in amounts:
+            place = first[amount.budget]
+            own = [each.verified.correct for each in tried if each.role == "control" and each.level == place]
             means.append(np.mean(own, axis=0).astype(np.float64) if own else None)
-        points = envelope(clean, others, len(amounts), per_item=False)
-        return cls(tuple(amounts), tuple(points), tuple(tried), control, tuple(means), main)
+        points = envelope(clean, others, len(amounts), per_item=many)
+        return cls(tuple(amounts), tuple(points), tuple(tried), control, tuple(means), main, many)
 
     @property
     def n(self) -> int:
@@ -180,10 +203,16 @@ class EditedItems:
             budget=0 if moved else int(budget),
             radius=budget if moved else None,
             edges=edits.edges,
+            per_graph=self.many,
             attacked_items=self.n,
             winner=winner.name,
-            attempts={each.name: each.verified.accuracy for each in self.tried if each.level == i},
+            attempts={each.name: each.verified.accuracy for each in self._tried_at(i)},
         )
+
+    def _tried_at(self, i: int) -> list[Tried]:
+        """Everything tried at the budget at a place."""
+        first = places(self.amounts)[self.amounts[i].budget]
+        return [each for each in self.tried if each.level == first]
 
     def series(self, probe: str, edits: Edits) -> Series:
         """Accuracy against budget, the control beside it."""
@@ -218,9 +247,7 @@ class EditedItems:
 
     def rows(self, cell: Cell, run: FlipClaims, target: Target) -> tuple[ValidityRow, ...]:
         """Whether the numbers can be trusted: rules kept, claims true, the search worth more than its control."""
-        searched = [
-            [each for each in self.tried if each.role == "search" and each.level == k] for k in range(len(self.amounts))
-        ]
+        searched = [[each for each in self._tried_at(k) if each.role == "search"] for k in range(len(self.amounts))]
         tested, y = target.split.test, target.graph.y
         rows = [
             run.budget_row(),

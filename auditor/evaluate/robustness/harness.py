@@ -21,6 +21,7 @@ from auditor.data.graph import EditedAs
 from auditor.document import ValidityRow
 from auditor.errors import SkippedError
 from auditor.evaluate.robustness import strength, trust
+from auditor.evaluate.robustness.attacked import attacked_items
 from auditor.evaluate.robustness.budgets import BudgetOf, Level, graph_levels, node_caps, node_levels, parse_eps
 from auditor.evaluate.robustness.differences import differences_row
 from auditor.evaluate.robustness.edge_free import edge_free_reference
@@ -33,13 +34,12 @@ from auditor.outcomes import FlipSet
 from auditor.parameters import build, meant_for, parameters
 from auditor.perturbations import read_flips
 from auditor.probe import Cell, CellResult, Registered
-from auditor.registry import Profile, Role, lack_of
+from auditor.registry import Role, lack_of
 from auditor.targets.edge_use import EdgeUse
 from auditor.targets.target import Target
 
 Undirected = Literal["auto", "true", "false"]
 EDITED_AS: Mapping[Undirected, EditedAs] = {"true": "pairs", "false": "arcs"}
-GRAPHS: Mapping[Profile, int] = {"quick": 40, "standard": 100, "full": 10**9}
 
 
 @parameters
@@ -126,11 +126,8 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
     use = EdgeUse.of(given.beneath(), cell.rng("edge-dependence"))
     if use.kind == "used":
         _require_search(cell)
-    items = torch.nonzero(target.split.test).flatten()
+    items = attacked_items(cell, settings.graphs)
     if target.task.level == "graph":
-        count = settings.graphs or GRAPHS[cell.profile]
-        drawn = cell.rng("graphs").permutation(items.numel())[:count]
-        items = items[torch.from_numpy(np.sort(drawn))]
         levels, caps = graph_levels(space, items, settings.eps, cell.profile), None
     else:
         counted = space if given.private is None else EdgeSpace.of(given.private)  # every arm shares the budget

@@ -172,7 +172,7 @@ def edited(result: Result, item: str) -> Figure:
     random = None if facts.random is None else facts.random.value
     share = Shares.comparing(clean, attacked, random, n=facts.attacked_items)
     compared = "" if random is None else f"; {share.bare(random)} after the same at random"
-    made = f"{edited_by(facts, allowed=facts.edits == 0)} on purpose"
+    made = f"{edited_by(facts, item, allowed=facts.edits == 0)} on purpose"
     return Figure(
         fall(share, clean, attacked),
         f"{plural(item)} right after {made}{compared}",
@@ -180,14 +180,21 @@ def edited(result: Result, item: str) -> Figure:
     )
 
 
-def edited_by(facts: EditedData, *, allowed: bool = False) -> str:
-    """`492 feature bits toggled`, `27 nodes with 5 edges each added`: what was done, or how much was allowed."""
+def edited_by(facts: EditedData, item: str, *, allowed: bool = False) -> str:
+    """`492 feature bits toggled`, `27 nodes with 5 edges each added`: what was done, or how much was allowed.
+
+    Of many graphs also how much that is in each.
+    """
     if facts.what == "values":
         return f"every feature moved by up to {shortest(facts.radius or 0.0)} standard deviations"
     made = facts.budget if allowed else facts.edits
+    each = f" ({rate(made, facts.attacked_items, item)})" if facts.per_graph and made and facts.attacked_items else ""
     if facts.what == "bits":
-        return f"{count(made, 'feature bit')} toggled"
-    return f"{count(made, 'node')} with {count(facts.edges or 0, 'edge')} each added"
+        return f"{count(made, 'feature bit')} toggled{each}"
+    if facts.what == "categories":
+        return f"{count(made, 'node')} given another category{each}"
+    edges = "up to " if facts.per_graph else ""
+    return f"{count(made, 'node')} with {edges}{count(facts.edges or 0, 'edge')} each added{each}"
 
 
 def fall(share: Shares, before: float | None, after: float | None) -> str:

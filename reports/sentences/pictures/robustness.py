@@ -146,9 +146,9 @@ def edited(result: Result, item: str) -> str:
     share = Shares.comparing(clean, attacked, random, n=facts.attacked_items)
     right = f"{share(clean, item)} are right"
     if clean is not None and attacked is not None and attacked >= clean:
-        left = [f"and no edit was found that breaks one ({edited_by(facts, allowed=True)})"]
+        left = [f"and no edit was found that breaks one ({edited_by(facts, item, allowed=True)})"]
     else:
-        left = [f"at most {share.bare(attacked)} after {edited_by(facts)} on purpose"]
+        left = [f"at most {share.bare(attacked)} after {edited_by(facts, item)} on purpose"]
     if random is not None:
         left.append(f"{share.bare(random)} after the same at random")
     return f"{right}, {', '.join(left)}"

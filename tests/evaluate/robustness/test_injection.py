@@ -190,7 +190,7 @@ def test_added_nodes_that_are_unlike_their_neighbours_are_refused(gcn):
     check = dataclasses.replace(verifier(gcn), likeness=0.2)
     edges = torch.tensor([[0], [node]])
     check.check(AddedNodes(1, raw[node : node + 1], edges))
-    with pytest.raises(EvaluationError, match="like its neighbours by 0.000, bound 0.200"):
+    with pytest.raises(EvaluationError, match=r"like its neighbours by 0\.000, bound 0\.200"):
         check.check(AddedNodes(1, unlike, edges))
 
 
