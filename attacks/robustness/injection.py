@@ -117,6 +117,8 @@ class Injection:
             left = reader.right(with_rows.x, with_rows)
             if left < fewest:
                 best, fewest = rows.raw, left
+            if fewest == 0:
+                break
         return AddedNodes(budget, best, edges, claimed_accuracy=fewest)
 
 

@@ -43,7 +43,9 @@ class InjectionRandom:
         points: list[AddedNodes] = []
         variants: list[str] = []
         for draw in range(self.draws):
-            if attempt.likeness is not None:
+            if attempt.joins_items:
+                edges, raw = self._joined(view, space, most, attempt)
+            elif attempt.likeness is not None:
                 edges, raw = self._twins(view, space, most, each, attempt)
             else:
                 ends = [torch.from_numpy(attempt.rng.choice(n, each, replace=False)) for _ in range(most)]
@@ -52,6 +54,20 @@ class InjectionRandom:
             points += [AddedNodes(budget, raw[:budget], edges[:, edges[0] < budget]) for budget in attempt.budgets]
             variants += [f"draw {draw}"] * len(attempt.budgets)
         return InjectionOutcome(tuple(points), tuple(variants))
+
+    def _joined(self, view: View, space: FeatureSpace, most: int, attempt: Attempt) -> tuple[Tensor, Tensor]:
+        """One edge each to a random attacked node, int64 [2, most], and features of random nodes [most, F]."""
+        items = view.items[torch.from_numpy(attempt.rng.integers(0, view.items.numel(), most))]
+        rows = []
+        for item in items.tolist():
+            able = torch.arange(view.graph.num_nodes)
+            if attempt.likeness is not None:
+                pairs = torch.stack([able, torch.full_like(able, item)])
+                able = able[likeness(space.raw, space.raw, pairs) >= attempt.likeness + SLACK]
+            if not able.numel():
+                raise SkippedError("no node is as like an attacked one as an added node must be")
+            rows.append(able[int(attempt.rng.integers(0, able.numel()))])
+        return torch.stack([torch.arange(most), items]), space.raw[torch.stack(rows)]
 
     def _twins(self, view: View, space: FeatureSpace, most: int, each: int, attempt: Attempt) -> tuple[Tensor, Tensor]:
         """Edges int64 [2, k] and features [most, F] of twins of random nodes."""

@@ -21,10 +21,12 @@ from auditor.evaluate.robustness.budgets import flips_for, parse_eps
 from auditor.evaluate.robustness.edited import Amount, Edits, asked_of, edited_result, places
 from auditor.evaluate.robustness.envelope import Tried
 from auditor.evaluate.robustness.flip_claims import FlipClaims
+from auditor.evaluate.robustness.single_nodes import one_node_each
 from auditor.evaluate.robustness.verification import Verified
 from auditor.outcomes import AddedNodes, InjectionOutcome
 from auditor.parameters import build, parameters
 from auditor.probe import Cell, CellResult, Registered
+from auditor.registry import Profile
 from auditor.targets.target import Target
 
 ONE = "one"
@@ -32,6 +34,8 @@ SHARES: Mapping[str, tuple[str, ...]] = {"node": ("0.01", "0.05"), "graph": (ONE
 """By what is classified."""
 MAIN_SHARE: Mapping[str, float] = {"node": 0.01, "graph": 0.0}
 """Of many graphs the least that can be added to each is judged: one node."""
+SINGLE: Mapping[Profile, int] = {"quick": 0, "standard": 20, "full": 100}
+"""Nodes that are attacked one by one."""
 SLACK = 1e-4
 """What a value may be outside its range, as a share of it: sums of float32."""
 
@@ -46,12 +50,14 @@ class Settings:
         edges: of each added node; 0 for the mean degree, rounded up, and one.
         homophily: each added node must be as like its neighbours, in the mean cosine of features, as this share of the
             old nodes are at most (`0.5`: the median); 0 for no bound.
+        single: nodes that one added node each, with one edge, is tried against; −1 for the profile's, 0 for none.
         graphs: attacked graphs, drawn from the test graphs; 0 for the profile's (task `graph`).
     """
 
     eps: tuple[str, ...] = ()
     edges: Annotated[int, Field(ge=0)] = 0
     homophily: Annotated[float, Field(ge=0, le=1)] = 0.0
+    single: Annotated[int, Field(ge=-1)] = -1
     graphs: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -211,7 +217,10 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
     main = MAIN_SHARE[target.task.level]
     edits = Edits("nodes", "Accuracy with added nodes", "added nodes / nodes", main, edges=each)
     params = {"kind": space.kind, "divided_by": space.norm, "edges_each": each, "likeness": like}
-    return edited_result(cell, run, tried, verifier.clean(), amounts, edits, params)
+    count = SINGLE[cell.profile] if settings.single < 0 else settings.single
+    alone = one_node_each(cell, verifier, run, count) if count and target.task.level == "node" else None
+    result = edited_result(cell, run, tried, verifier.clean(), amounts, edits, params)
+    return result if alone is None else replace(result, measured=(*result.measured, alone))
 
 
 def _amounts(settings: Settings, target: Target, items: Tensor) -> list[Amount]:

@@ -15,7 +15,7 @@ from auditor.errors import ConfigError, EvaluationError, SkippedError
 from auditor.evaluate.robustness.injection import InjectionVerifier
 from auditor.outcomes import AddedNodes, InjectionOutcome
 from auditor.targets.target import Capability
-from tests.evaluate.robustness.probing import claims, evaluated, marked_target, rows, shipped
+from tests.evaluate.robustness.probing import claims, evaluated, marked_target, number, rows, shipped
 from tests.toys import sbm_graph, toy_target
 
 PROBE = "injection"
@@ -202,6 +202,38 @@ def test_neighbours_that_nothing_is_like_enough_to_are_left_out():
     assert torch.equal(alike.bits_of(torch.zeros(2, 4)), space.raw[:2])
 
 
+def test_one_added_node_against_each_of_some_nodes_is_counted_beside_random_ones():
+    """The mark of a neighbour decides: one node that carries it breaks whom it is joined to."""
+    result = evaluated(PROBE, marked_target(), eps="0.05", edges="4", single="15")
+    found = number(result, "one_node_rate", "single")
+    assert (found.estimate.value, found.estimate.n, found.judged) == (1.0, 15, False)
+    assert (found.facts.tries, found.facts.mode, found.facts.attacked) == (5, "added-node", 15)
+    assert found.control.estimate.value < 0.9
+    assert found.contrast.value == pytest.approx(1 - found.control.estimate.value)
+    assert rows(result)["budget"].status == "pass"
+
+
+def test_nodes_one_by_one_are_tried_from_standard_on_and_where_asked(gcn):
+    assert all(m.metric != "one_node_rate" for m in evaluated(PROBE, gcn, eps="0.05").measured)
+    found = number(evaluated(PROBE, gcn, eps="0.05", profile="standard"), "one_node_rate")
+    assert found.estimate.n == 20
+    like = evaluated(PROBE, gcn, eps="0.05", single="4", homophily="0.5")
+    assert number(like, "one_node_rate").estimate.n == 4
+    assert rows(like)["budget"].status == "pass"
+
+
+def test_an_added_node_that_is_joined_to_another_node_counts_against_nobody(gcn):
+    def elsewhere(view, attempt):
+        stray = int(view.items[0]) if not attempt.joins_items else (int(view.items[0]) + 1) % 120
+        edges = torch.tensor([[0], [stray]])
+        return InjectionOutcome((AddedNodes(attempt.budgets[0], FeatureSpace.of(view.x).raw[:1], edges),), ("planted",))
+
+    result = evaluated(PROBE, gcn, attacks=(claims(elsewhere), shipped(PROBE)[1]), eps="0.05", single="3")
+    assert rows(result)["budget"].status == "fail"
+    assert "joins others than node" in rows(result)["budget"].evidence
+    assert number(result, "one_node_rate").estimate.value == 0
+
+
 def test_equal_cells_give_equal_results(gcn):
     first, second = (evaluated(PROBE, gcn) for _ in range(2))
     assert first == second
@@ -218,7 +250,16 @@ def test_what_cannot_be_attacked_is_skipped_with_a_reason(gcn):
 
 
 @pytest.mark.parametrize(
-    "params", [{"eps": "2"}, {"eps": "0"}, {"edges": "-1"}, {"homophily": "1.1"}, {"steps": "0"}, {"momentum": "1"}]
+    "params",
+    [
+        {"eps": "2"},
+        {"eps": "0"},
+        {"edges": "-1"},
+        {"homophily": "1.1"},
+        {"single": "-2"},
+        {"steps": "0"},
+        {"momentum": "1"},
+    ],
 )
 def test_bad_parameters_are_refused(gcn, params):
     with pytest.raises(ConfigError):
