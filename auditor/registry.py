@@ -203,6 +203,8 @@ class ProbeEntry:
         present: `module:function` of (target, parameters, id): whether what it is about is there; where not, it is left
             out of plans unless asked for by name. Empty for a probe of what every target has.
         may_lack: capabilities whose lack its harness judges itself: where nothing can happen, no search is needed.
+        held_against: id of a probe that has the same budgets and follows no gradient: from `standard` its searches run
+            with few queries, and where they reach further no pass rests on the gradients here. Empty for none.
         refuses: `module:function` of (target, parameters, id) that raises a ConfigError where parameters do not fit the
             target, so that this is told before anything runs. Empty where every target takes every parameter.
         version: raised when results of the probe change meaning; part of every cell key.
@@ -231,6 +233,7 @@ class ProbeEntry:
     elsewhere: str = ""
     present: str = ""
     may_lack: tuple[str, ...] = ()
+    held_against: str = ""
     refuses: str = ""
     version: str = "1"
     rng_name: str = ""

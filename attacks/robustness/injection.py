@@ -8,7 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.robustness.added_rows import AddedRows
+from attacks.robustness.added_rows import AddedRows, usual_bits
+from attacks.robustness.alike import Alike
 from attacks.robustness.attacked_graphs import AttackedGraphs
 from attacks.robustness.feature_steps import Reader
 from attacks.robustness.graph_injection import Writing, add_by_graph
@@ -33,13 +34,15 @@ class Injection:
     Features follow the gradient with momentum: of bits as many as a node has on average, those with the largest; of
     values steps inside their range. The step that leaves fewest right answers is kept. Of many graphs each has its own:
     sixteen places for them are tried, and the place and step that leave its answer the least margin are kept.
+    Where added nodes must be like their neighbours, each is pulled towards them no more than that takes.
 
     Attributes:
         steps: of the features.
         momentum: share of the step before.
 
     Source: node injection as in Zou et al., "TDGIA: Effective Injection Attacks on Graph Neural Networks", KDD 2021
-    (targets of few edges first); features by sign steps.
+    (targets of few edges first); features by sign steps. Likeness: Chen et al., "Understanding and Improving Graph
+    Injection Attack by Promoting Unnoticeability" (HAO), ICLR 2022, as a bound and not as a term of the loss.
     """
 
     steps: Annotated[int, Field(ge=1)] = 25
@@ -59,9 +62,12 @@ class Injection:
         points: list[AddedNodes] = []
         for done, budget in enumerate(attempt.budgets):
             attempt.tick(done / len(attempt.budgets), f"injection: {budget} nodes")
-            edges = _joined(reader, budget, each)
+            edges, alike = _joined(reader, budget, each), None
+            if attempt.likeness is not None:
+                alike = Alike.of(space, edges, budget, usual_bits(space), attempt.likeness)
+                edges = alike.edges
             try:
-                points.append(self._written(space, reader, budget, edges))
+                points.append(self._written(space, reader, budget, edges, alike))
             except TRIAL_ERRORS as error:
                 raise SkippedError(f"the model cannot be asked about added nodes ({error})") from None
         notes: dict[str, Any] = {
@@ -94,9 +100,11 @@ class Injection:
         }
         return InjectionOutcome(tuple(points), ("tanh",) * len(points), notes)
 
-    def _written(self, space: FeatureSpace, reader: Reader, budget: int, edges: Tensor) -> AddedNodes:
+    def _written(
+        self, space: FeatureSpace, reader: Reader, budget: int, edges: Tensor, alike: Alike | None
+    ) -> AddedNodes:
         """The added nodes with the best features found."""
-        rows = AddedRows.start(space, budget)
+        rows = AddedRows.start(space, budget, alike)
         best, fewest, speed = rows.raw, float("inf"), torch.zeros_like(rows.raw)
         for _ in range(self.steps):
             raw = rows.raw.clone().requires_grad_(True)
@@ -109,6 +117,8 @@ class Injection:
             left = reader.right(with_rows.x, with_rows)
             if left < fewest:
                 best, fewest = rows.raw, left
+            if fewest == 0:
+                break
         return AddedNodes(budget, best, edges, claimed_accuracy=fewest)
 
 

@@ -35,6 +35,7 @@ TABLE = Table(
             cost={"quick": 15, "standard": 150, "full": 500},
             tries=True,
             may_lack=("GRAD_EDGE",),
+            held_against="black-box",
             refuses="auditor.evaluate.robustness.harness:check_replay",
             version="3",
             taxon=taxonomy.EVASION,

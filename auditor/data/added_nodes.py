@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from auditor.data.edits import edited_as_pairs
 from auditor.data.graph import Graph
@@ -58,3 +59,23 @@ def places_in(batch: Tensor, graphs: Tensor) -> tuple[Tensor, Tensor]:
 def usual_edges(graph: Graph) -> int:
     """Edges that an added node has by default: the mean degree, rounded up, and one."""
     return math.ceil(graph.num_edges / graph.num_nodes) + 1
+
+
+def likeness(added: Tensor, old: Tensor, edges: Tensor) -> Tensor:
+    """Mean cosine of each added node's features and those of the nodes that it is joined to, [r]; NaN without any.
+
+    Args:
+        added: features, [r, F].
+        old: those of the nodes that are there, [N, F].
+        edges: as in `with_nodes`.
+    """
+    each = (normalize(added, dim=1)[edges[0]] * normalize(old, dim=1)[edges[1]]).sum(dim=1)
+    total = torch.zeros(added.shape[0], dtype=each.dtype).index_add(0, edges[0], each)
+    return total / torch.bincount(edges[0], minlength=added.shape[0])
+
+
+def usual_likeness(graph: Graph, x: Tensor, quantile: float) -> float:
+    """The `quantile` over nodes of the mean cosine of a node's features x [N, F] and its neighbours'."""
+    u, v = graph.edge_index[:, graph.edge_index[0] != graph.edge_index[1]]
+    found = likeness(x, x, torch.stack([u, v]))
+    return float(torch.quantile(found[~found.isnan()], quantile))

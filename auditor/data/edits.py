@@ -123,6 +123,15 @@ class EdgeSpace:
         """The key of each pair, or of each arc u -> v when directed; int64 [K] each."""
         return _keys(torch.stack([u, v]), self.graph.num_nodes, self.directed)
 
+    def at(self, node: int) -> Tensor:
+        """Keys of all that can be toggled with one end at a node, sorted int64 [N − 1], or [2 N − 2] when directed."""
+        n = self.graph.num_nodes
+        others = torch.arange(n)
+        others = others[others != node]
+        if self.directed:
+            return torch.sort(torch.cat([node * n + others, others * n + node])).values
+        return torch.sort(others.clamp_max(node) * n + others.clamp_min(node)).values
+
     def arcs(self, keys: Tensor) -> Tensor:
         """The arcs behind the keys, int64 [2, 2K] (all u -> v, then all v -> u), or [2, K] when directed."""
         u, v = self.ends(keys)

@@ -357,7 +357,7 @@ def _reason_to_skip(target: Target, probe: ProbeEntry, attacks: Sequence[Registe
     """
     if target.task.level not in probe.tasks:
         return (
-            f"{probe.id} audits {' and '.join(probe.tasks)} classifiers; {target.name} classifies {target.task.level}s"
+            f"made for {' and '.join(probe.tasks)} classifiers; {target.name} classifies {target.task.level}s"
             f"{'. ' * bool(probe.elsewhere)}{probe.elsewhere}",
             (),
         )

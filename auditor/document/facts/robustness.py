@@ -58,7 +58,8 @@ class SingleNodes(Model):
 
     Attributes:
         group: how they were chosen: `uniform`, `margin40`, `degree=8-10`.
-        mode: which edges were edited: `direct`, at the node itself; `influencer`, near it; `additions`, `deletions`.
+        mode: which edges were edited: `direct`, at the node itself; `influencer`, near it; `additions`, `deletions`;
+            `added-node`: a node was added and joined to it.
         flips: edits allowed at each: `one`, or as many as the node has edges (`degree`).
         attacked: nodes.
         tries: random sets of as many edits at each node, the best of which is the control; 0 where it did not run.

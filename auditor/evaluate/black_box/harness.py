@@ -98,7 +98,7 @@ def evaluate(cell: Cell) -> CellResult:
     settings = build(Settings, cell.params, owner=cell.probe.id)
     if not cell.side.asks_own:
         raise SkippedError(
-            f"{cell.probe.id} asks about edited graphs; [access] queries is {cell.side.queries}, so that nobody "
+            f"needs answers about edited graphs; [access] queries is {cell.side.queries}, so that nobody "
             "may hand one in."
         )
     with torch.random.fork_rng(devices=[]):  # a model that draws numbers in eval mode must not move ours

@@ -13,18 +13,20 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from auditor.data.added_nodes import places_in, usual_edges, with_nodes
+from auditor.data.added_nodes import likeness, places_in, usual_edges, usual_likeness, with_nodes
 from auditor.data.feature_space import FeatureSpace
-from auditor.errors import EvaluationError
+from auditor.errors import EvaluationError, SkippedError
 from auditor.evaluate.robustness.attacked import attacked_items
 from auditor.evaluate.robustness.budgets import flips_for, parse_eps
 from auditor.evaluate.robustness.edited import Amount, Edits, asked_of, edited_result, places
 from auditor.evaluate.robustness.envelope import Tried
 from auditor.evaluate.robustness.flip_claims import FlipClaims
+from auditor.evaluate.robustness.single_nodes import one_node_each
 from auditor.evaluate.robustness.verification import Verified
 from auditor.outcomes import AddedNodes, InjectionOutcome
 from auditor.parameters import build, parameters
 from auditor.probe import Cell, CellResult, Registered
+from auditor.registry import Profile
 from auditor.targets.target import Target
 
 ONE = "one"
@@ -32,6 +34,8 @@ SHARES: Mapping[str, tuple[str, ...]] = {"node": ("0.01", "0.05"), "graph": (ONE
 """By what is classified."""
 MAIN_SHARE: Mapping[str, float] = {"node": 0.01, "graph": 0.0}
 """Of many graphs the least that can be added to each is judged: one node."""
+SINGLE: Mapping[Profile, int] = {"quick": 0, "standard": 20, "full": 100}
+"""Nodes that are attacked one by one."""
 SLACK = 1e-4
 """What a value may be outside its range, as a share of it: sums of float32."""
 
@@ -44,11 +48,16 @@ class Settings:
         eps: added nodes as shares of the nodes that are there, of many graphs of those of each; or `one` node. Empty
             for 1 and 5 %, of many graphs for one node and 10 %.
         edges: of each added node; 0 for the mean degree, rounded up, and one.
+        homophily: each added node must be as like its neighbours, in the mean cosine of features, as this share of the
+            old nodes are at most (`0.5`: the median); 0 for no bound.
+        single: nodes that one added node each, with one edge, is tried against; −1 for the profile's, 0 for none.
         graphs: attacked graphs, drawn from the test graphs; 0 for the profile's (task `graph`).
     """
 
     eps: tuple[str, ...] = ()
     edges: Annotated[int, Field(ge=0)] = 0
+    homophily: Annotated[float, Field(ge=0, le=1)] = 0.0
+    single: Annotated[int, Field(ge=-1)] = -1
     graphs: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -70,12 +79,14 @@ class InjectionVerifier:
         items: attacked, int64 [n].
         space: its features.
         edges: most of each added node.
+        likeness: least mean cosine of an added node's features and its neighbours'; None for no bound.
     """
 
     target: Target
     items: Tensor
     space: FeatureSpace
     edges: int
+    likeness: float | None = None
 
     def clean(self) -> Verified:
         """The graph as it is."""
@@ -113,6 +124,12 @@ class InjectionVerifier:
                 raise EvaluationError(f"{most} edges of one added node, bound {self.edges}")
         of = self._graphs_of(added, item_budgets)
         self._check_features(raw)
+        if self.likeness is not None:
+            lowest = float(likeness(raw, self.space.raw, edges).nan_to_num(nan=1.0).min()) if count else 1.0
+            if lowest < self.likeness - SLACK:
+                raise EvaluationError(
+                    f"an added node is like its neighbours by {lowest:.3f}, bound {self.likeness:.3f}"
+                )
         return self._ask(raw, edges, of)
 
     def _graphs_of(self, added: AddedNodes, item_budgets: Tensor | None) -> Tensor:
@@ -188,14 +205,22 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
     items = attacked_items(cell, settings.graphs)
     each = min(settings.edges or usual_edges(graph), graph.num_nodes)
     amounts = _amounts(settings, target, items)
-    verifier = InjectionVerifier(target, items, space, each)
+    like = None
+    if settings.homophily:
+        if target.task.level == "graph":
+            raise SkippedError("homophily compares added nodes with their neighbours in one graph; leave it out here")
+        like = usual_likeness(graph, space.raw, settings.homophily)
+    verifier = InjectionVerifier(target, items, space, each, like)
     run, tried = FlipClaims(called="sets of added nodes"), list[Tried]()
     for attack in cell.attacks:
         _attack(cell, attack, amounts, verifier, run, tried)
     main = MAIN_SHARE[target.task.level]
     edits = Edits("nodes", "Accuracy with added nodes", "added nodes / nodes", main, edges=each)
-    params = {"kind": space.kind, "divided_by": space.norm, "edges_each": each}
-    return edited_result(cell, run, tried, verifier.clean(), amounts, edits, params)
+    params = {"kind": space.kind, "divided_by": space.norm, "edges_each": each, "likeness": like}
+    count = SINGLE[cell.profile] if settings.single < 0 else settings.single
+    alone = one_node_each(cell, verifier, run, count) if count and target.task.level == "node" else None
+    result = edited_result(cell, run, tried, verifier.clean(), amounts, edits, params)
+    return result if alone is None else replace(result, measured=(*result.measured, alone))
 
 
 def _amounts(settings: Settings, target: Target, items: Tensor) -> list[Amount]:
@@ -228,7 +253,7 @@ def _attack(
 ) -> None:
     """Runs one attack and verifies its claims."""
     at = places(amounts)
-    attempt = replace(asked_of(cell.attempt(attack), amounts), edges=verifier.edges)
+    attempt = replace(asked_of(cell.attempt(attack), amounts), edges=verifier.edges, likeness=verifier.likeness)
 
     def verify(claim: AddedNodes, variant: str) -> None:
         place = at[claim.budget]

@@ -92,6 +92,11 @@ class Verifier:
         self._check_rules(claim)
         return self._rebuilt(claim.keys)
 
+    def logits(self, graph: Graph) -> Tensor:
+        """What the second copy of the model says of a graph, [N, C] or [B, C]."""
+        with torch.no_grad():
+            return self.handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
+
     def _rebuilt(self, keys: Tensor) -> Graph:
         edited = self.space.toggled(keys)
         self._check_edit(edited, keys)
@@ -153,10 +158,7 @@ class Verifier:
             raise EvaluationError(f"the edited graph differs at {differing.numel()} edges, {keys.numel()} were flipped")
 
     def _ask(self, graph: Graph, keys: Tensor, flips: NDArray[np.int64] | None = None) -> Verified:
-        with torch.no_grad():
-            logits = self.handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)[
-                self.items
-            ]
+        logits = self.logits(graph)[self.items]
         deletions = int(self.space.exists(keys).sum())
         return Verified(
             correct=graph.task.correct(logits, self._y).numpy(),

@@ -145,6 +145,7 @@ _EDITS: Final = {
     "influencer": ("edit", "near"),
     "additions": ("new edge", "at"),
     "deletions": ("removed edge", "at"),
+    "added-node": ("added node", "joined to"),
 }
 
 
@@ -166,6 +167,8 @@ def at_each(facts: SingleNodes) -> str:
 def edited(result: Result, item: str) -> Figure:
     """Right answers before and after features are edited or nodes added, beside random edits like them."""
     facts = result.facts
+    if isinstance(facts, SingleNodes):
+        return single_nodes(result, item)
     if not isinstance(facts, EditedData):
         return own_and_control(result, item)
     clean, attacked = facts.clean.value, facts.attacked.value

@@ -140,6 +140,8 @@ def single_nodes(result: Result, item: str) -> str:
 def edited(result: Result, item: str) -> str:
     """Right answers before and after features are edited or nodes added, beside random edits like them."""
     facts = result.facts
+    if isinstance(facts, SingleNodes):
+        return single_nodes(result, item)
     if not isinstance(facts, EditedData):
         return plain(result)
     clean, attacked = facts.clean.value, facts.attacked.value
