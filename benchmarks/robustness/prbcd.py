@@ -111,7 +111,7 @@ def ours(attack: Registered, target: Target, items: Tensor, budget: Budget, seed
     )
     outcome = attack.run(view, attempt)
     assert isinstance(outcome, FlipOutcome)
-    return list(zip(outcome.variants, outcome.points, strict=True))
+    return list(zip(outcome.variant, outcome.points, strict=True))
 
 
 def main() -> None:
