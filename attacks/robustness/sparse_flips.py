@@ -15,6 +15,7 @@ from torch_geometric.nn import GCNConv
 from attacks.layer_stack import LayerStack, Rows, at_pairs
 from attacks.robustness.losses import Loss
 from auditor.data.edits import EdgeSpace
+from auditor.data.keys import order_of
 from auditor.targets.device import CPU
 from auditor.targets.target import ModelHandle
 
@@ -80,7 +81,7 @@ class SparseGcn:
         stored = self.place[space.places[torch.searchsorted(space.existing, keys[edges])]]
         ends = torch.stack(space.ends(keys))
         added = _sorted(torch.cat([ends[:, absent], ends[:, absent].flip(0)], dim=1), self.degrees.shape[0])
-        order = torch.argsort(keys)
+        order = order_of(keys)
         return SparseFlips(self, edges, absent, stored, added, ends, order, torch.where(there, -1.0, 1.0), loss_of)
 
 
@@ -133,6 +134,6 @@ class SparseFlips:
 
 
 def _sorted(arcs: Tensor, n: int) -> Arcs:
-    order = torch.argsort(arcs[0] * n + arcs[1])
+    order = order_of(arcs[0] * n + arcs[1])
     starts = torch.searchsorted(arcs[0, order], torch.arange(n))
     return Arcs(order, starts.int(), arcs[1, order].int())

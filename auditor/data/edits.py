@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from auditor.data.graph import EditedAs, Graph
+from auditor.data.keys import distinct
 from auditor.errors import SkippedError
 
 SYMMETRIC = 0.99
@@ -154,15 +155,15 @@ class EdgeSpace:
         n = self.graph.num_nodes
         if among is None:
             if self.num_pairs <= count:
-                return _distinct(self._keys_at(torch.arange(self.num_ordered)))
-            return _distinct(self._keys_at(torch.from_numpy(rng.integers(0, self.num_ordered, count))))
+                return distinct(self._keys_at(torch.arange(self.num_ordered)))
+            return distinct(self._keys_at(torch.from_numpy(rng.integers(0, self.num_ordered, count))))
         u = among[torch.from_numpy(rng.integers(0, among.numel(), count))]
         v = torch.from_numpy(rng.integers(0, n - 1, count))
         v = v + (v >= u).long()
         if self.directed:
             swap = torch.from_numpy(rng.random(count) < 0.5)
             u, v = torch.where(swap, v, u), torch.where(swap, u, v)
-        return _distinct(_keys(torch.stack([u, v]), n, self.directed))
+        return distinct(_keys(torch.stack([u, v]), n, self.directed))
 
     def draw(self, count: int, rng: np.random.Generator) -> Tensor:
         """Exactly `count` distinct uniform keys in random order, int64 [count]; every prefix is uniform too.
@@ -173,7 +174,7 @@ class EdgeSpace:
         if count > self.num_pairs:
             raise ValueError(f"{count} flips asked for, the graph has {self.num_pairs} pairs")
         if 2 * count > self.num_pairs:
-            every = _distinct(self._keys_at(torch.arange(self.num_ordered)))
+            every = distinct(self._keys_at(torch.arange(self.num_ordered)))
             return every[torch.from_numpy(rng.permutation(every.numel())[:count])]
         drawn = np.empty(0, dtype=np.int64)
         while drawn.size < count:
@@ -221,9 +222,3 @@ def _keys(arcs: Tensor, n: int, directed: bool) -> Tensor:
         return arcs[0] * n + arcs[1]
     low, high = torch.aminmax(arcs, dim=0)
     return low * n + high
-
-
-def _distinct(keys: Tensor) -> Tensor:
-    """Each key once, sorted."""
-    once: Tensor = torch.unique(keys)
-    return once
