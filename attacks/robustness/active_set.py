@@ -27,7 +27,8 @@ from auditor.registry import Profile
 from auditor.view import View
 
 STEP = 1000.0
-SMALLEST_SET = 3000
+SMALLEST_SET, LARGEST_SET = 3000, 1_000_000
+"""Pairs in the active set: eight for each flip within these bounds, and never fewer than two."""
 STEPS_PER_CYCLE = 10
 FINAL_STEPS = 30
 TRY_EVERY = 5
@@ -139,7 +140,7 @@ class _Search:
         self.caps, self.rng, self.effort = attempt.node_caps, attempt.rng, attempt.effort
         space = victim.space
         self.eta = STEP * budget / space.graph.num_nodes
-        self.size = min(max(8 * budget, SMALLEST_SET), space.num_pairs)
+        self.size = min(max(8 * budget, SMALLEST_SET), max(2 * budget, LARGEST_SET), space.num_pairs)
         self.keys = torch.empty(0, dtype=torch.int64)
         self.w = torch.empty(0)
         self.best = torch.empty(0, dtype=torch.int64)

@@ -111,10 +111,14 @@ class EdgeSpace:
 
     def exists(self, keys: Tensor) -> Tensor:
         """Which keys are edges of the graph, bool [K]."""
+        return self.found(keys)[1]
+
+    def found(self, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """(place of each key among `existing`, int64 [K]; whether it is one of them, bool [K])."""
         if not self.m:
-            return torch.zeros(keys.shape, dtype=torch.bool)
+            return torch.zeros(keys.shape, dtype=torch.int64), torch.zeros(keys.shape, dtype=torch.bool)
         place = torch.searchsorted(self.existing, keys).clamp_max_(self.m - 1)
-        return self.existing.index_select(0, place) == keys
+        return place, self.existing.index_select(0, place) == keys
 
     def ends(self, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Both end nodes of each key, int64 [K] each."""
@@ -131,8 +135,8 @@ class EdgeSpace:
 
     def toggled(self, keys: Tensor) -> Graph:
         """The graph with these distinct edges toggled; a new edge gets weight 1, or the median of a weighted graph."""
-        graph, there = self.graph, self.exists(keys)
-        gone = self.places[torch.searchsorted(self.existing, keys[there])].flatten()
+        graph, (where, there) = self.graph, self.found(keys)
+        gone = self.places[where[there]].flatten()
         keep = torch.ones(graph.num_edges, dtype=torch.bool)
         keep[gone] = False
         new = self.arcs(keys[~there])
