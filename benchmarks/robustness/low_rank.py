@@ -32,7 +32,7 @@ from benchmarks.shift.cells import shown
 
 GOAL = 0.25
 SEARCHES = {"active-set": {"rounds": 0}, "greedy": {}}
-"""Every flip reaches every answer of such a network, so that taking flips back one by one would take hours."""
+"""Every flip reaches every answer of such a network: taking flips back one by one would take most of the time."""
 
 
 def found_on(target: Target, items: torch.Tensor, budget: int, seed: int) -> list[tuple[str, FlipSet]]:
