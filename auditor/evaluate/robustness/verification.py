@@ -11,6 +11,7 @@ from torch import Tensor
 
 from auditor.data.edits import EdgeSpace
 from auditor.data.graph import Graph
+from auditor.data.keys import distinct, without
 from auditor.errors import EvaluationError
 from auditor.outcomes import FlipSet
 from auditor.targets.target import ModelHandle, Target
@@ -150,8 +151,7 @@ class Verifier:
     def _check_edit(self, edited: Graph, keys: Tensor) -> None:
         """The edited graph differs from the clean one at exactly these keys, and is as symmetric as it was."""
         there = edited.arc_keys(include_loops=False) if self.space.directed else edited.pair_keys()
-        all_keys, count = torch.unique(torch.cat([self._clean_keys, there]), return_counts=True)
-        differing = all_keys[count == 1]
+        differing = distinct(torch.cat([without(self._clean_keys, there), without(there, self._clean_keys)]))
         if not torch.equal(differing, torch.sort(keys).values) or (
             not self.space.directed and edited.num_one_way > self._clean_one_way
         ):
