@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from auditor.records import Model, Number
-from auditor.statistics.estimate import Estimate
+from auditor.statistics.estimate import MaybeShare, Share
 
 NoEdgeFree = Literal["", "no-recipe", "failed", "not-better", "edges-unused"]
 
@@ -37,10 +37,10 @@ class Robust(Model):
     """
 
     kind: Literal["robust"] = "robust"
-    clean: Estimate
-    attacked: Estimate
-    random: Estimate | None
-    edge_free: Estimate | None
+    clean: Share
+    attacked: Share
+    random: MaybeShare
+    edge_free: MaybeShare
     no_edge_free: NoEdgeFree = ""
     majority: float
     edits: int
@@ -96,9 +96,9 @@ class EditedData(Model):
 
     kind: Literal["edited-data"] = "edited-data"
     what: Literal["bits", "categories", "values", "nodes"]
-    clean: Estimate
-    attacked: Estimate
-    random: Estimate | None
+    clean: Share
+    attacked: Share
+    random: MaybeShare
     edits: int = 0
     budget: int = 0
     radius: Number = None
@@ -123,9 +123,9 @@ class Poisoned(Model):
     """
 
     kind: Literal["poisoned"] = "poisoned"
-    clean: Estimate
-    poisoned: Estimate
-    random: Estimate | None
+    clean: Share
+    poisoned: Share
+    random: MaybeShare
     fixed: Number = None
     edits: int
     budget: int
@@ -173,12 +173,12 @@ class Certified(Model):
     kind: Literal["certified"] = "certified"
     votes: Literal["parts", "noise"]
     voters: int
-    clean: Estimate
-    target: Estimate
+    clean: Share
+    target: Share
     edits: Literal["flips", "additions", "deletions"] = "flips"
     count: int = 0
-    random: Estimate | None = None
-    found: Estimate | None = None
+    random: MaybeShare = None
+    found: MaybeShare = None
     exact: bool = False
     abstained: int = 0
     items: int
