@@ -66,7 +66,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Parts:
+class Parts:
     """A split: what trains and chooses, the test items of the near end, and those of the far one, bool [N] each.
 
     Attributes:
@@ -89,7 +89,7 @@ class _Parts:
 class _Trained:
     """The recipe trained by one split, on either end."""
 
-    parts: _Parts
+    parts: Parts
     near: Side
     far: Side
     blocks: tuple[Blocks, Blocks]
@@ -169,7 +169,7 @@ def _five(ratios: tuple[float, ...]) -> list[float]:
     return [*first, 1.0 - sum(first)]
 
 
-def property_parts(graph: Graph, name: Property, ratios: list[float], *, seed: int) -> _Parts:
+def property_parts(graph: Graph, name: Property, ratios: list[float], *, seed: int) -> Parts:
     """Nodes with high values train, those with low ones are the far end.
 
     Args:
@@ -193,7 +193,7 @@ def property_parts(graph: Graph, name: Property, ratios: list[float], *, seed: i
     far = masks[3] | masks[4]
     tied = max(_tied(values, before=~far, after=far), _tied(values, before=masks[3], after=masks[4]))
     train, val, near, _, tested = (mask & graph.labelled for mask in masks)
-    return _Parts(train, val, near, tested, tied)
+    return Parts(train, val, near, tested, tied)
 
 
 def _tied(values: Tensor, *, before: Tensor, after: Tensor) -> float:
@@ -202,16 +202,16 @@ def _tied(values: Tensor, *, before: Tensor, after: Tensor) -> float:
     return float((values == edge).double().mean()) if bool((values[after] == edge).any()) else 0.0
 
 
-def random_parts(graph: Graph, like: _Parts, *, rng: np.random.Generator) -> _Parts:
+def random_parts(graph: Graph, like: Parts, *, rng: np.random.Generator) -> Parts:
     """As many nodes in each part, at random among those with a label."""
     order = torch.from_numpy(rng.permutation(torch.nonzero(graph.labelled).flatten().numpy()))
     sizes = [int(part.sum()) for part in (like.train, like.val, like.near, like.far)]
     number = torch.full((graph.num_nodes,), -1)
     number[order[: sum(sizes)]] = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
-    return _Parts(number == 0, number == 1, number == 2, number == 3)
+    return Parts(number == 0, number == 1, number == 2, number == 3)
 
 
-def _check_enough(graph: Graph, parts: _Parts) -> None:
+def _check_enough(graph: Graph, parts: Parts) -> None:
     for what, mask in (("near", parts.near), ("far", parts.far)):
         if int(mask.sum()) < MIN_ITEMS:
             raise SkippedError(f"{int(mask.sum())} test nodes at the {what} end; at least {MIN_ITEMS} are needed")
@@ -219,7 +219,7 @@ def _check_enough(graph: Graph, parts: _Parts) -> None:
             raise SkippedError(f"every test node at the {what} end is of one class; one class says nothing")
 
 
-def _trained(cell: Cell, name: str, parts: _Parts, missing: dict[str, str]) -> _Trained | None:
+def _trained(cell: Cell, name: str, parts: Parts, missing: dict[str, str]) -> _Trained | None:
     """The recipe trained by a split at the seed of the cell, and its answers about both ends; None where it fails."""
     cell.tick(None, f"the recipe by {name}")
     try:
@@ -312,7 +312,7 @@ def _metrics(near: Side, far: Side) -> dict[str, float]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _few(target: Target, parts: _Parts) -> list[int]:
+def _few(target: Target, parts: Parts) -> list[int]:
     """Classes with fewer than five training items."""
     counts = torch.bincount(target.private_graph.y[parts.train], minlength=target.num_classes)
     return torch.nonzero(counts < FEW).flatten().tolist()
