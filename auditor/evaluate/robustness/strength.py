@@ -227,10 +227,12 @@ def _one_flip_in_each(
     count: int,
     rng: np.random.Generator,
 ) -> ValidityRow | None:
-    one = next((k for k, level in enumerate(levels) if not level.on_curve), None)
-    sizes = torch.bincount(rerun.target.graph.batch)[rerun.items]
+    one, batch = next((k for k, level in enumerate(levels) if not level.on_curve), None), rerun.target.graph.batch
+    if one is None or batch is None:
+        return None
+    sizes = torch.bincount(batch)[rerun.items]
     places = rng.permutation(right[(sizes[right] <= MOST_IN_GRAPH).numpy()])[:count].tolist()
-    if one is None or not places:
+    if not places:
         return None
     rerun.cell.tick(None, f"every single flip in {len(places)} graphs")
     by_search = ~np.logical_and.reduce([each.verified.correct for each in tried if each.level == one])[places]
