@@ -168,7 +168,9 @@ def test_more_than_200_nodes_are_told_by_their_hash() -> None:
 def small_twins_and_large_ones(seed: int) -> tuple[list[Data], np.ndarray]:
     """150 small graphs, of which many are the same, and 150 large ones that are all different; which of them test."""
     rng = np.random.default_rng(seed)
-    graphs = [ring(int(rng.integers(3, 20))) for _ in range(150)] + [regular(1000 * seed + i, n=30) for i in range(150)]
+    graphs = [ring(int(rng.integers(3, 20))) for _ in range(150)] + [
+        regular(1000 * seed + i, n=100) for i in range(150)
+    ]
     return graphs, rng.permutation(300)[:30]
 
 
