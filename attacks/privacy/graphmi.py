@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.layer_stack import LayerStack
-from attacks.privacy.neighbours import is_flat, nearest
+from attacks.privacy.neighbours import ALL_PAIRS, is_flat, nearest
 from attacks.privacy.soft_graphs import CandidateGraph, DenseGraph, Objective, SoftGraph
 from auditor.errors import SkippedError
 from auditor.outcomes import LinkOutcome
@@ -22,7 +22,11 @@ from auditor.view import View
 
 DENSE_NODES = 4096
 ALL_PAIRS_NODES = 512  # every pair as a candidate, for models without a dense form
-REFILL_EVERY = 20
+REFILL_EVERY, SELDOM = (
+    20,
+    50,
+)  # steps; the latter on graphs of more than ALL_PAIRS nodes, where a search costs as 10 steps
+MOST_OF_A_SOURCE = 2_000_000  # candidates that one source may give
 
 
 @parameters
@@ -41,6 +45,7 @@ class GraphMI:
         k: candidates per node and source, knn form: nearest by the embedding on no edges, nearest by features, and
             from the second step on, every 20 steps, the pairs of the largest descent (of these layers, and of GAT
             layers within a factor of two; without this refill the candidate form stays far below the dense one).
+            On more than 50,000 nodes every 50 steps, on more than 100,000 as many as make 2 million: the notes say so.
         steps: T. eta: step size. alpha, beta: weights of the two penalties (the authors' code).
 
     Source: Zhang et al., "GraphMI: Extracting Private Graph Data from Graph Neural Networks", IJCAI 2021
@@ -81,7 +86,7 @@ class GraphMI:
         device = view.model.device
         objective = Objective(view.y.to(device), nodes.to(device), budget, self.eta, self.alpha, self.beta)
         graph, notes = self._graph(view, attempt, objective)
-        h, losses = self._descend(graph, attempt)
+        h, losses = self._descend(graph, attempt, n)
         if isinstance(graph, CandidateGraph):
             notes["candidates_end"] = graph.pairs.shape[1]
         notes |= {"loss_start": losses[0], "loss_end": losses[-1], "budget": budget, "labels_used": int(nodes.numel())}
@@ -90,12 +95,13 @@ class GraphMI:
         cosine = row_cosine(h.cpu())
         return LinkOutcome(lambda pairs: cosine(pairs).clamp_min(0.0), notes)
 
-    def _descend(self, graph: SoftGraph, attempt: Attempt) -> tuple[Tensor, list[float]]:
+    def _descend(self, graph: SoftGraph, attempt: Attempt, num_nodes: int) -> tuple[Tensor, list[float]]:
         """The embeddings the score is read from, [N, d], and the cross-entropy before each step."""
         losses, before = [], torch.empty(0)
+        k, every = self._within_limits(num_nodes)
         for t in range(self.steps):
-            if isinstance(graph, CandidateGraph) and (t == 1 or t % REFILL_EVERY == 0):
-                graph.refill(self.k)
+            if isinstance(graph, CandidateGraph) and (t == 1 or t % every == 0):
+                graph.refill(k)
             if self.protocol == "paper" and t == self.steps - 1:
                 before = graph.embeddings(first=True)
             losses.append(graph.step(smooth=2 * t >= self.steps))
@@ -126,6 +132,9 @@ class GraphMI:
             return graph, {"form": "dense", "candidates": pairs.shape[1]}
         pairs = self._candidates(view, stack, attempt, flat=flat)
         notes: dict[str, Any] = {"form": "knn", "candidates": pairs.shape[1]}
+        if n > ALL_PAIRS:
+            k, every = self._within_limits(n)
+            notes["limits"] = f"{n:,} nodes: {k} candidates a node and source, refilled after 1 step and every {every}"
         graph = CandidateGraph(stack or view.relaxation, x, pairs, objective)
         if self.form == "dense" or self.protocol == "paper":
             limit = f"{DENSE_NODES} nodes" if stack is not None else f"{ALL_PAIRS_NODES} nodes for layers of this kind"
@@ -133,6 +142,11 @@ class GraphMI:
         elif not graph.refills:
             notes["note"] = "candidates stay as found: layers of this kind do not tell the gradient at every pair"
         return graph, notes
+
+    def _within_limits(self, num_nodes: int) -> tuple[int, int]:
+        """Candidates per node and source, and the steps after which they are refilled."""
+        k = max(1, min(self.k, MOST_OF_A_SOURCE // num_nodes))
+        return k, REFILL_EVERY if num_nodes <= ALL_PAIRS else SELDOM
 
     def _candidates(self, view: View, stack: LayerStack | None, attempt: Attempt, *, flat: bool) -> Tensor:
         """Union over nodes of the k nearest by embedding on no edges and the k nearest by features, int64 [2, M]."""
@@ -143,8 +157,9 @@ class GraphMI:
         else:
             with torch.no_grad():
                 h = view.relaxation.embeddings(there, torch.empty(2, 0, dtype=torch.int64), torch.empty(0))
-        keys = [nearest(h, self.k)]
+        k, _ = self._within_limits(n)
+        keys = [nearest(h, k)]
         if not flat:  # features are the same for every model that is attacked
-            keys.append(attempt.shared.once(("nearest", content(x), self.k), lambda: nearest(x, self.k)).to(h.device))
+            keys.append(attempt.shared.once(("nearest", content(x), k), lambda: nearest(x, k)).to(h.device))
         merged = torch.unique(torch.cat(keys))
         return torch.stack([merged // n, merged % n])

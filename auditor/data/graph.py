@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -50,6 +50,7 @@ class Graph:
     flat_x: bool = False
     withheld: tuple[str, ...] = ()
     edited_as: EditedAs = "auto"
+    _one_way: dict[int, int] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         _check(self)
@@ -91,10 +92,14 @@ class Graph:
 
     @property
     def num_one_way(self) -> int:
-        """Distinct arcs without their reverse (loops aside)."""
-        keys = self.arc_keys(include_loops=False)
-        reverse = distinct((keys % self.num_nodes) * self.num_nodes + keys // self.num_nodes)
-        return 0 if torch.equal(keys, reverse) else without(keys, reverse).numel()
+        """Distinct arcs without their reverse (loops aside); counted once for as long as nobody writes to the arcs."""
+        state = -1 if self.edge_index.is_inference() else self.edge_index._version
+        if state not in self._one_way or state < 0:
+            keys = self.arc_keys(include_loops=False)
+            reverse = distinct((keys % self.num_nodes) * self.num_nodes + keys // self.num_nodes)
+            self._one_way.clear()
+            self._one_way[state] = 0 if torch.equal(keys, reverse) else without(keys, reverse).numel()
+        return self._one_way[state]
 
     def arc_keys(self, *, include_loops: bool = True) -> Tensor:
         """Distinct arcs as int64 keys u * N + v, sorted."""

@@ -8,7 +8,7 @@ import os
 from benchmarks.runs.before import print_before
 from benchmarks.runs.documents import print_documents
 from benchmarks.runs.graphs import NODES
-from benchmarks.runs.growth import print_growth, probes
+from benchmarks.runs.growth import CHECKS, LIMIT_S, print_growth, probes
 
 PARTS = ("before", "growth", "documents")
 
@@ -18,13 +18,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="+", choices=PARTS, metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--nodes", nargs="+", type=int, default=NODES, metavar="N", help="growth: sizes of graphs")
-    parser.add_argument("--probes", nargs="+", choices=probes(), default=probes(), metavar="ID", help="growth: which")
+    parser.add_argument(
+        "--probes",
+        nargs="+",
+        choices=[CHECKS, *probes("full")],
+        default=[CHECKS, *probes()],
+        metavar="ID",
+        help=f"growth: which, those of the profile full among them; {CHECKS} for those of the target",
+    )
+    parser.add_argument("--limit", type=float, default=LIMIT_S, metavar="S", help="growth: CPU seconds of one probe")
     parser.add_argument("--times", type=int, default=1, metavar="N", help="before: how often each command is run")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by the processes that are started
     for part in options.parts:
         if part == "growth":
-            print_growth(options.nodes, options.probes)
+            print_growth(options.nodes, options.probes, options.limit)
         elif part == "documents":
             print_documents()
         else:

@@ -14,6 +14,7 @@ from torch_geometric.nn import GATConv, GCNConv, GINConv, GraphConv, SAGEConv
 from torch_geometric.nn.models import GAT, GCN, GIN, GraphSAGE
 
 from attacks.layer_stack import LayerStack, Rows, at_pairs
+from attacks.privacy import graphmi
 from attacks.privacy.attention import Attention
 from attacks.privacy.graphmi import GraphMI
 from attacks.privacy.neighbours import ROWS
@@ -430,6 +431,20 @@ def test_dense_and_candidate_form_agree_on_the_toy(small):
     dense = GraphMI(form="dense").run(view_of(small), attempt()).score(pairs)
     knn = GraphMI(form="knn", k=10).run(view_of(small), attempt()).score(pairs)
     assert np.corrcoef(dense.numpy(), knn.numpy())[0, 1] > 0.95
+
+
+def test_a_large_graph_gets_fewer_candidates_and_searches_and_says_so(small, monkeypatch):
+    whole = GraphMI(form="knn").run(view_of(small), attempt())
+    assert "limits" not in whole.notes
+    searches = []
+    refill = CandidateGraph.refill
+    monkeypatch.setattr(CandidateGraph, "refill", lambda graph, k: searches.append(k) or refill(graph, k))
+    monkeypatch.setattr(graphmi, "ALL_PAIRS", 59)
+    monkeypatch.setattr(graphmi, "MOST_OF_A_SOURCE", 60 * 5 + 1)
+    limited = GraphMI(form="knn").run(view_of(small), attempt())
+    assert searches == [5, 5, 5]  # before the first step nothing is known to search by
+    assert limited.notes["candidates"] < whole.notes["candidates"]
+    assert limited.notes["limits"] == "60 nodes: 5 candidates a node and source, refilled after 1 step and every 50"
 
 
 def test_private_edges_replaced_by_noise_leave_the_scores_unchanged():

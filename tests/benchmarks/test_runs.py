@@ -6,9 +6,10 @@ import torch
 
 from auditor import registry
 from auditor.document import from_bytes, to_bytes
+from benchmarks.runs import growth
 from benchmarks.runs.documents import repeated
-from benchmarks.runs.graphs import DEGREE, HOMOPHILY, graph
-from benchmarks.runs.growth import exponent, probes
+from benchmarks.runs.graphs import DEGREE, HELD_OUT, HOMOPHILY, graph
+from benchmarks.runs.growth import OVER, Cost, exponent, probes
 from tests.reports import samples
 
 
@@ -24,6 +25,9 @@ def test_graphs_are_undirected_and_alike_in_every_size():
         assert abs(alike - HOMOPHILY) < 0.03
         masks = torch.stack([drawn.train_mask, drawn.val_mask, drawn.test_mask])
         assert bool((masks.sum(dim=0) == 1).all())
+        held = drawn.region == 0
+        assert bool(drawn.test_mask[held].all())
+        assert abs(float(held[drawn.test_mask].double().mean()) - HELD_OUT) < 0.05
 
 
 def test_the_exponent_is_that_of_the_growth():
@@ -36,6 +40,30 @@ def test_every_probe_of_standard_is_measured():
     found = probes()
     assert set(found) <= set(registry.probes())
     assert {"graphmi", "structure-evasion", "corruption"} <= set(found)
+    assert set(growth.ASKED) <= set(found)
+
+
+def test_what_is_measured_is_a_whole_cell_and_its_trainings_are_told_apart():
+    costs = dict(growth.measured(500, ["checks", "heldout-domain", "embedding-similarity"], limit=60))
+    assert all(not cost.why and cost.seconds > 0 and cost.peak_gb > 0.1 for cost in costs.values())
+    assert costs["heldout-domain"].training == 0
+    assert costs["embedding-similarity"].training > 0
+    assert costs["checks"].seconds < costs["embedding-similarity"].seconds
+
+
+def test_a_cell_over_the_limit_is_ended_and_said(monkeypatch):
+    monkeypatch.setattr(growth, "GRACE_S", 1)
+
+    def work():
+        growth._limit(0)
+        while True:
+            pass
+
+    cost = growth._in_a_copy(work)
+    assert cost.why == OVER
+    assert str(cost).startswith("> ")
+    assert growth._in_a_copy(lambda: 1 / 0).why == "ended with exit code 1"
+    assert str(Cost(0.0, why="skipped: nobody asked")) == "skipped: nobody asked"
 
 
 def test_a_repeated_audit_has_its_size_and_agrees_with_itself():

@@ -46,6 +46,9 @@ from auditor.evaluate.links.scoring import (
 )
 from auditor.evaluate.links.twins import (
     HARNESS,
+    LARGE,
+    UNTRAINED,
+    UNTRAINED_DRAWS,
     Counterfactual,
     architecture_reference,
     counterfactuals,
@@ -331,12 +334,17 @@ def _power_row(main: Measured, positives: int) -> ValidityRow:
 
 def _params(cell: Cell, attack: Registered, knowledge: Knowledge, controls: Sequence[Scorer]) -> dict[str, Any]:
     x, method = knowledge.x, cast(Any, attack.attack)
-    explained = {} if Access.EXPLANATIONS not in attack.access else {"explanations": cell.side.explained}
+    more: dict[str, Any] = {}
+    untrained = next((control for control in controls if control.name == UNTRAINED), None)
+    if Access.EXPLANATIONS in attack.access:
+        more["explanations"] = cell.side.explained
+    if untrained is not None and len(untrained.scores) != UNTRAINED_DRAWS:
+        more["untrained"] = f"{len(untrained.scores)} network, since the graph has more than {LARGE:,} nodes"
     return {
         "attack": {attack.id: asdict(method)},
         "labels": cell.side.labels,
         "density": "4.0, the default" if cell.side.density is None else f"{cell.side.density}, given by the user",
         "features": "unknown" if x is None else "identity" if is_identity(x) else "known",
         "controls": [control.name for control in controls],
-        **explained,
+        **more,
     }
