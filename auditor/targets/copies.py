@@ -107,7 +107,8 @@ class Copies:
             for a, b in ((u, v), (v, u)):
                 read.append((slot * n + a)[torch.isin(slot * n + b, reached)])
             reached = torch.unique(torch.cat(read))
-        return torch.unique(torch.cat([reached, slot * n + u, slot * n + v]))
+        copied: Tensor = torch.unique(torch.cat([reached, slot * n + u, slot * n + v]))
+        return copied
 
     def _flips(self, sets: Sequence[Tensor]) -> tuple[int, Tensor, Tensor, Tensor]:
         """(N, set of each flip, both ends)."""
