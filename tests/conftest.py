@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,11 @@ from auditor.api.session import Session
 from tests import in_process
 
 LONGEST = (
+    "tests/golden/test_runs.py",
     "tests/alone/",
+    "tests/attacks/test_contract.py",
+    "tests/cli/test_cli.py",
+    "tests/runner/test_comparing.py",
     "tests/runner/test_compared.py",
     "tests/runner/test_kills.py",
     "tests/runner/test_claimed.py",
@@ -21,6 +26,8 @@ LONGEST = (
     "tests/benchmarks/test_trust_slow.py",
     "tests/golden/",
     "tests/targets/test_save.py",
+    "tests/targets/test_shapes.py",
+    "tests/cli/test_stdio.py",
     "tests/test_doc_examples.py",
     "tests/test_wheel.py",
 )
@@ -40,11 +47,23 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+WORKERS = Session.workers
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_worker_processes_for_what_is_made_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a module makes once for its tests does without processes as they do; see `_no_worker_processes`."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("workers") is None:
+            patch.setattr(Session, "workers", in_process.start)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _no_worker_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process costs seconds: those that are not about processes (`pytest.mark.workers`) do without."""
-    if request.node.get_closest_marker("workers") is None:
-        monkeypatch.setattr(Session, "workers", in_process.start)
+    marked = request.node.get_closest_marker("workers") is not None
+    monkeypatch.setattr(Session, "workers", WORKERS if marked else in_process.start)
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import balanced_accuracy_score
 
 from auditor.document import Control, Estimate, Measured, Metric, measured
 from auditor.errors import EvaluationError
 from auditor.evaluate.robustness.verification import Verifier
 from auditor.outcomes import FlipSet
+from auditor.statistics.classification import balanced_accuracy
 from auditor.statistics.intervals import Z95, paired_bootstrap
 from auditor.statistics.shares import paired, share
 from auditor.targets.target import Target
@@ -178,11 +178,12 @@ def _balanced(
     judged: str,
 ) -> Measured:
     """Mean recall over classes beside that of each other arm; `judged` is a finding id, or empty."""
-    value = float(balanced_accuracy_score(y, own))
+    classes = int(y.max()) + 1
+    value = balanced_accuracy(y, own, classes)
     lo, hi = paired_bootstrap(_mean_recall(own, y), len(y), rng=rng, replicates=REPLICATES)
     controls = []
     for name, other in others.items():
-        beside = Estimate(value=float(balanced_accuracy_score(y, other)), n=len(y))
+        beside = Estimate(value=balanced_accuracy(y, other, classes), n=len(y))
         controls.append(Control(name=name, estimate=beside, contrast=paired_by_class(own == y, other == y, y)))
     return measured(
         BALANCED,

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from auditor.data.named import LISTS, MASKS, OWN, Owners, fields_from, masks_from, raw_from
+from auditor.data.named import LISTS, MASKS, OWN, masks_from, raw_from
+from auditor.data.named_fields import Owners, fields_from
 from auditor.data.npz import BARE, from_sparse, read_arrays, sparse_keys
 from auditor.data.raw import Raw
 from auditor.data.saved_graph import read_graph

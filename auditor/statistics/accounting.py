@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from auditor.errors import ConfigError, nearest
 
@@ -230,6 +230,8 @@ def multi_term_epsilon(population: int, drawn: int, terms: int, noise: float, st
     Source: Daigavane et al., "Node-level differentially private graph neural networks", 2021, (arXiv 2111.15521);
     the log-spaced orders near 1 keep the bound usable at little noise.
     """
+    from scipy import stats  # here, so that a worker starts without it
+
     _require(0 < delta < 1, "delta", delta, "between 0 and 1")
     _require(population >= 1, "population", population, "at least 1")
     _require(1 <= drawn <= population, "drawn", drawn, f"between 1 and the population, {population}")

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
-from sklearn.metrics import average_precision_score
+
+from auditor.statistics.ranking import mid_ranks
 
 Floats = NDArray[np.float64]
 
@@ -24,6 +24,8 @@ def auroc(id_scores: Floats, shifted_scores: Floats) -> float:
 
 def aupr(id_scores: Floats, shifted_scores: Floats) -> float:
     """Average precision with ID as the positive class; its chance level is n_ID / (n_ID + n_shifted)."""
+    from sklearn.metrics import average_precision_score  # here, so that a worker starts without it
+
     truth, ranks = _pool(id_scores, shifted_scores)
     return float(average_precision_score(truth, ranks))
 
@@ -63,4 +65,4 @@ def auroc_replicates(
 
 def _pool(id_scores: Floats, shifted_scores: Floats) -> tuple[NDArray[np.int64], Floats]:
     truth = np.concatenate([np.ones(len(id_scores)), np.zeros(len(shifted_scores))]).astype(np.int64)
-    return truth, rankdata(np.concatenate([id_scores, shifted_scores]))
+    return truth, mid_ranks(np.concatenate([id_scores, shifted_scores]))

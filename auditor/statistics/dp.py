@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from auditor.statistics.accounting import epsilon_of_mu, mu_of
 
@@ -43,6 +43,8 @@ def one_run_p_value(epsilon: float, m: int, r: int, v: int, delta: float) -> flo
     _check(m, r, v, 0.5)
     if not (epsilon >= 0 and 0 <= delta < 1):
         raise ValueError(f"epsilon = {epsilon}, delta = {delta}: expected epsilon >= 0 and 0 <= delta < 1")
+    from scipy import stats  # here, so that a worker starts without it
+
     q = float(special.expit(epsilon))
     p = float(stats.binom.sf(v - 1, r, q))
     if delta > 0 and v > 0:
@@ -236,6 +238,8 @@ def smallest_rejecting(
 
 def power(true_epsilon: float, r: int, v_star: int) -> float:
     """Probability of at least v* right guesses at a true ε, at best: randomised response, every guess at its limit."""
+    from scipy import stats  # here, so that a worker starts without it
+
     return float(stats.binom.sf(v_star - 1, r, special.expit(true_epsilon)))
 
 

@@ -197,6 +197,12 @@ def _corners(sums: Floats) -> Floats:
     return np.concatenate([[0.0], np.cumsum(sums)])
 
 
+def mid_ranks(values: Floats) -> Floats:
+    """Rank of each value from 1, equal ones at the mean of their ranks, [n]; infinities are values."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(count) - (count - 1) / 2)[place])
+
+
 def auc(curve: Curve) -> Floats:
     """Area under the ROC curve, [...]; a tie counts one half. NaN when a class has no weight."""
     # einsum, not np.dot: BLAS would wake its threads for each of thousands of short vectors.
@@ -205,8 +211,10 @@ def auc(curve: Curve) -> Floats:
     return _where_defined(curve, area, curve.fp[..., -1] * curve.tp[..., -1])
 
 
-def tpr_at(curve: Curve, fpr: float) -> Floats:
+def tpr_at(curve: Curve, fpr: float | Floats) -> Floats:
     """True-positive rate at a false-positive rate in (0, 1], linear inside a tie block, [...].
+
+    Of many curves at one rate, or at one for each of them.
 
     The strict rule (only thresholds that stay below `fpr`) gives 0 to every score with ties at the top, such as
     `y_u = y_v`: a weak control, and a leak that is not there.
@@ -218,7 +226,8 @@ def tpr_at(curve: Curve, fpr: float) -> Floats:
 
 def tpr_points(curve: Curve, fprs: Floats) -> Floats:
     """`tpr_at` of one curve for many rates, [R]."""
-    return np.array([tpr_at(curve, fpr) for fpr in fprs])
+    rows = (len(fprs), curve.fp.shape[-1])
+    return tpr_at(Curve(np.broadcast_to(curve.fp, rows), np.broadcast_to(curve.tp, rows)), fprs)
 
 
 def average_precision(curve: Curve) -> Floats:

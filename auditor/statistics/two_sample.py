@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+
+from auditor.statistics.ranking import mid_ranks
 
 Floats = NDArray[np.float64]
 
@@ -38,7 +39,7 @@ def rank_sum_z(
     excess, variance = 0.0, 0.0
     for stratum in np.intersect1d(strata_first, strata_second):
         a, b = first[strata_first == stratum], second[strata_second == stratum]
-        ranks = rankdata(np.concatenate([a, b]))
+        ranks = mid_ranks(np.concatenate([a, b]))
         n, m, total = len(a), len(b), len(a) + len(b)
         excess += ranks[n:].sum() - m * (total + 1) / 2
         ties = np.unique(ranks, return_counts=True)[1].astype(np.float64)

@@ -16,6 +16,7 @@ from auditor.side_knowledge import SideKnowledge
 from auditor.targets.target import Target
 from reports.sentences.exposed import name
 from tests.cli.program import auditor as program
+from tests.cli.program import inside
 from tests.toys import toy_target
 
 WHAT = {"only": "influence", "profile": "quick", "seeds": [0]}
@@ -107,7 +108,7 @@ def test_only_privacy_tests_run_anew_where_a_run_goes_on_with_another_number(tar
 
 def test_a_comparison_names_nobody(tmp_path: Path) -> None:
     (tmp_path / "audit.toml").write_text("[run]\nexposed = 10\n", encoding="utf-8")
-    done = program("compare", str(tmp_path), "--defense", "coarse-outputs:digits=1")
+    done = inside("compare", tmp_path, "--defense", "coarse-outputs:digits=1", cwd=tmp_path.parent)
     assert done.returncode == 2
     assert "exposed is for run" in done.stderr
     assert Session.open(tmp_path, {"exposed": 0}, NAMELESS).resolved["exposed"] == 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,31 @@ def test_a_folder_that_shadows_our_attacks_is_an_error_with_both_paths(tmp_path:
     assert str(ROOT / "attacks") in last
     assert "-P" in last
     assert python("-P", "-c", script, cwd=tmp_path).returncode == 0
+
+
+def taken(path: Path) -> Iterator[str]:
+    """Names of what a module imports as soon as it is imported."""
+    nodes = list(ast.parse(path.read_bytes()).body)
+    while nodes:
+        match nodes.pop():
+            case ast.ImportFrom(module=str(module), names=names):
+                yield from (module, *(f"{module}.{name.name}" for name in names))
+            case ast.Import(names=names):
+                yield from (name.name for name in names)
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.If():  # run later, or for types alone
+                pass
+            case node:
+                nodes += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+
+
+def test_a_worker_starts_without_what_takes_most_of_a_second() -> None:
+    waiting, seen = ["auditor.runner.worker"], set()
+    while waiting:
+        name = waiting.pop()
+        file = ROOT.joinpath(*name.split("."))
+        own = next((path for path in (file.with_suffix(".py"), file / "__init__.py") if path.is_file()), None)
+        if own is not None and name not in seen:
+            waiting += taken(own)
+        seen.add(name)
+    assert "auditor.statistics.node_bootstrap" in seen
+    assert {name for name in seen if name.startswith(("sklearn", "scipy.stats"))} == set()

@@ -16,7 +16,7 @@ from auditor.data.edits import EdgeSpace
 from auditor.errors import ConfigError
 from auditor.runner.record import read_run
 from auditor.targets.target import Target
-from tests.cli.program import auditor as program
+from tests.cli.program import inside
 from tests.toys import toy_target
 
 PROBES = "structure-evasion,local-evasion:targets=5,feature-evasion,injection"
@@ -131,7 +131,7 @@ def test_without_a_folder_it_is_refused(target: Target) -> None:
 
 def test_a_comparison_keeps_no_edits(tmp_path: Path) -> None:
     (tmp_path / "audit.toml").write_text("[run]\nsave_flips = true\n", encoding="utf-8")
-    done = program("compare", str(tmp_path), "--defense", "coarse-outputs:digits=1")
+    done = inside("compare", tmp_path, "--defense", "coarse-outputs:digits=1", cwd=tmp_path.parent)
     assert done.returncode == 2
     assert "save_flips is for run" in done.stderr
 

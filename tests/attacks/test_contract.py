@@ -165,17 +165,41 @@ def run(id_: str, target: Target, *, seed: int = 0, profile: registry.Profile = 
     return attack.run(make_view(family, target, attack.access), attempt(family, seed, profile))
 
 
-@pytest.fixture(scope="module")
-def outcomes(targets: Any) -> Callable[[str], Outcome]:
-    """What each attack answers on its target: run once, and never changed."""
-    made: dict[str, Outcome] = {}
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What an attack answers on its target, and what it must not touch as it was before and after."""
 
-    def get(id_: str) -> Outcome:
+    outcome: Outcome
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+
+@pytest.fixture(scope="module")
+def runs(targets: Any) -> Callable[[str], Run]:
+    """Each attack on its target: run once, and never changed."""
+    made: dict[str, Run] = {}
+
+    def get(id_: str) -> Run:
         if id_ not in made:
-            made[id_] = run(id_, targets(toy(id_)))
+            target = targets(toy(id_))
+            before = around(target)
+            made[id_] = Run(run(id_, target), before, around(target))
         return made[id_]
 
     return get
+
+
+@pytest.fixture(scope="module")
+def outcomes(runs: Callable[[str], Run]) -> Callable[[str], Outcome]:
+    """What each attack answers on its target."""
+    return lambda id_: runs(id_).outcome
+
+
+def around(target: Target) -> tuple[str, ...]:
+    """Digests of what no attack may touch: the graph, the model, the global random state of torch and of NumPy."""
+    states = torch.get_rng_state().numpy(), np.random.get_state()[1]  # noqa: NPY002
+    random = (hashlib.sha256(each.tobytes()).hexdigest() for each in states)
+    return (target.graph.digest(), digest_model(target), *random)
 
 
 def digest(outcome: Outcome) -> str:
@@ -223,14 +247,8 @@ def test_a_deterministic_attack_says_the_same_whatever_is_drawn(id_: str, target
 
 
 @pytest.mark.parametrize("id_", ATTACKS)
-def test_global_random_state_and_inputs_are_untouched(id_: str, targets: Any) -> None:
-    target = targets(toy(id_))
-    before = (target.graph.digest(), digest_model(target), torch.get_rng_state(), np.random.get_state()[1].copy())  # noqa: NPY002
-    run(id_, target)
-    assert target.graph.digest() == before[0]
-    assert digest_model(target) == before[1]
-    assert torch.equal(torch.get_rng_state(), before[2])
-    assert np.array_equal(np.random.get_state()[1], before[3])  # noqa: NPY002
+def test_global_random_state_and_inputs_are_untouched(id_: str, runs: Callable[[str], Run]) -> None:
+    assert runs(id_).after == runs(id_).before
 
 
 def digest_model(target: Target) -> str:

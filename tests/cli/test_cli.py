@@ -34,7 +34,8 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_run_writes_document_and_page_and_ends_with_the_verdict(target: Path, tmp_path: Path) -> None:
-    done = auditor("run", target, "--only", f"{LINKS},strata", "--profile", "quick", "-o", tmp_path / "out")
+    words = ("--only", f"{LINKS},strata", "--profile", "quick", "--jobs", "1")
+    done = auditor("run", target, *words, "-o", tmp_path / "out")
     assert done.returncode in (0, 1), done.stderr
     audit = from_bytes((tmp_path / "out" / "audit.json").read_bytes())
     assert audit.verdict.exit_code == done.returncode

@@ -1,4 +1,4 @@
-"""`auditor repair` through a real process: exit codes, the folder it writes, bad lists."""
+"""`auditor repair`: exit codes, the folder it writes, bad lists."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from auditor.runner.execute import TrainedCache
 from auditor.targets.load import load_target
 from auditor.tasks import Task
 from defenses.repair.errors_file import read_errors
-from tests.cli.program import auditor, inside
+from tests.cli.program import inside
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_repaired_target_loads_and_has_the_nodes_right(target: Path, tmp_path: Path) -> None:
-    done = auditor("repair", target, "--errors", "test", "--max-drawdown", "3", "-o", tmp_path / "out")
+    done = inside("repair", target, "--errors", "test", "--max-drawdown", "3", "-o", tmp_path / "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "repaired within a budget of 3 points" in done.stdout
     assert "no better than fine-tuning" in " ".join(done.stdout.split())

@@ -12,7 +12,7 @@ import torch
 from torch_geometric.data import Data, HeteroData, TemporalData
 
 from auditor.split_report import SplitReport
-from tests.cli.program import auditor, inside
+from tests.cli.program import inside
 from tests.data import splits_with_faults as made
 
 
@@ -30,7 +30,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_clean_split_exits_0_and_says_what_that_does_not_show(tmp_path: Path) -> None:
-    done = auditor("split", saved(tmp_path, made.links(0)))
+    done = inside("split", saved(tmp_path, made.links(0)), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "data: CLEAN. No exact copy of test data was visible in training."
     assert "no leak" not in done.stdout.lower()

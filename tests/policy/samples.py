@@ -11,6 +11,7 @@ from auditor.document import (
     CellRow,
     Control,
     Estimate,
+    Judgement,
     Measured,
     Metric,
     Result,
@@ -112,6 +113,13 @@ def judged_by(
     """The results of some cells, judged by `policy` (standard)."""
     results = results_of(cells, TARGET)
     return judge(results, rows_of(cells), validity, TARGET, policy or Policy(), as_of=TODAY, baseline=baseline)
+
+
+def finding(cells: Sequence[Finished], policy: Policy | None = None, validity: Sequence[ValidityRow] = ()) -> Judgement:
+    """The judgement of the only judged number of these cells."""
+    (only,) = judged_by(cells, policy, validity)
+    assert only.judgement is not None
+    return only.judgement
 
 
 def audit_of(

@@ -12,7 +12,7 @@ from auditor.document import NONE, Arm, Audit, Comparison, Decision, Difference,
 from auditor.document.codes import Blunt, DecisionCode, FewSeeds, Indicative, TriedEdits
 from auditor.document.results import Unit, WorseWhen
 from auditor.runner.finished import Finished
-from tests.reports import samples
+from tests.reports import sample_claims, samples
 from tests.reports.samples import HOSTILE
 
 SEEDS = (0, 1, 2, 3, 4)
@@ -201,8 +201,8 @@ AUDITS = {
     "untrusted": samples.untrusted,
     "exposed": samples.exposed,
     "asked often": samples.asked_often,
-    "claim": samples.claimed,
-    "planned claim": samples.planned_claim,
+    "claim": sample_claims.claimed,
+    "planned claim": sample_claims.planned_claim,
     "hostile": samples.hostile,
     "comparison": comparison,
     "one seed": one_seed,

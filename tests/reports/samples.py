@@ -17,7 +17,6 @@ from auditor.document import (
     CellRow,
     Comparison,
     Control,
-    Curve,
     Estimate,
     Limit,
     Measured,
@@ -33,9 +32,6 @@ from auditor.document import (
 )
 from auditor.document.exposed import Exposed, ExposedItem
 from auditor.document.facts import (
-    Accounted,
-    Bound,
-    ClaimFacts,
     Confidence,
     Damage,
     Detection,
@@ -53,6 +49,7 @@ from auditor.policy import Policy, coverage_of, judge, verdict_of
 from auditor.policy.baseline import Accepted, Baseline
 from auditor.runner.finished import Finished
 from auditor.runner.joining import results_of
+from tests.reports.sample_charts import budget, reliability, roc, severity, strata
 
 HOSTILE = (
     '<script>alert(1)</script> ]]> --> | $x$ `tick` "quote" \x1b[31mred\x1b[0m \x1b]8;;http://evil.example\x07link\x1b]8;;\x07'
@@ -258,101 +255,6 @@ def assembled(
         "verdict": verdict_of(results, cells, coverage, policy, baseline=baseline, target_name=own.name, as_of=TODAY),
     }
     return sealed(Audit(**{**known, **more}))
-
-
-# ---- charts ---------------------------------------------------------------------------------------------------------
-
-
-def _curve(name: str, x: Sequence[float], y: Sequence[float | None], **more: Any) -> Curve:
-    return Curve(name=name, x=tuple(x), y=tuple(y), **more)
-
-
-def roc() -> Series:
-    """True against false positives."""
-    xs = [0.0, *(10 ** (-4 + i / 10) for i in range(41))]
-    return Series(
-        id="roc/prior",
-        kind="roc",
-        title="Edges found against false alarms",
-        x_label="false positive rate",
-        y_label="true positive rate",
-        curves=(
-            _curve("posterior similarity", xs, [round(x**0.12, 6) for x in xs]),
-            _curve("features + labels", xs, [round(x**0.3, 6) for x in xs], role="control"),
-        ),
-    )
-
-
-def budget() -> Series:
-    """Accuracy against edits."""
-    x, worst = [0.0, 0.01, 0.025, 0.05], [0.815, 0.74, 0.67, 0.612]
-    lo, hi = (0.79, 0.71, 0.64, 0.58), (0.838, 0.766, 0.698, 0.642)
-    return Series(
-        id="budget",
-        kind="budget",
-        title="Accuracy against the share of edges edited",
-        x_label="edited edges / edges",
-        y_label="accuracy on test nodes",
-        curves=(
-            _curve("worst attack", x, worst, role="worst", lo=lo, hi=hi),
-            _curve("random edits", x, [0.815, 0.812, 0.808, 0.801], role="control"),
-            _curve("dice", x, [0.815, 0.81, 0.802, 0.793], role="reference"),
-        ),
-    )
-
-
-def strata() -> Series:
-    """Accuracy by degree."""
-    y = [0.71, 0.8, 0.84, 0.87]
-    band = {"lo": tuple(v - 0.05 for v in y), "hi": tuple(v + 0.04 for v in y)}
-    labels = ("degree 1–2", "degree 3", "degree 4–5", "degree 6 or more")
-    return Series(
-        id="strata/degree",
-        kind="strata",
-        title="Accuracy by degree",
-        x_label="degree quartile",
-        y_label="accuracy",
-        curves=(
-            _curve("this model", [0, 1, 2, 3], y, labels=labels, **band),
-            _curve("all test nodes", [0, 1, 2, 3], [0.815] * 4, role="reference"),
-        ),
-    )
-
-
-def severity() -> Series:
-    """Accuracy as the data is damaged."""
-    lo, hi = (0.79, 0.78, 0.765, 0.734), (0.838, 0.83, 0.814, 0.787)
-    return Series(
-        id="severity/edge-drop",
-        kind="severity",
-        title="Accuracy as edges are dropped",
-        x_label="share of edges dropped",
-        y_label="accuracy",
-        curves=(
-            _curve("edge-drop", [0.0, 0.1, 0.3, 0.5], [0.815, 0.806, 0.79, 0.761], lo=lo, hi=hi),
-            _curve("constant predictor", [0.0, 0.5], [0.319, 0.319], role="reference"),
-        ),
-    )
-
-
-def reliability() -> Series:
-    """Accuracy against confidence, with a hole."""
-    return Series(
-        id="reliability",
-        kind="reliability",
-        title="Accuracy against confidence",
-        x_label="confidence",
-        y_label="accuracy",
-        curves=(
-            _curve(
-                "test nodes",
-                [0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95],
-                [0.3, 0.52, 0.61, 0.72, 0.83, 0.89, None, 0.98],
-                lo=(0.1, 0.4, 0.52, 0.64, 0.78, 0.84, None, 0.96),
-                hi=(0.55, 0.63, 0.7, 0.79, 0.88, 0.93, None, 0.99),
-            ),
-        ),
-    )
 
 
 # ---- audits ---------------------------------------------------------------------------------------------------------
@@ -672,60 +574,3 @@ def _poison(value: Any) -> None:
                 _poison(part)
         else:
             _poison(item)
-
-
-# ---- claims ---------------------------------------------------------------------------------------------------------
-
-CLAIM: dict[str, Any] = {
-    "epsilon": 4.0, "delta": 1e-5, "level": "edge", "relation": "flip-pair", "access": "mechanism",
-}  # fmt: skip
-PLAN = {
-    "claim": CLAIM,
-    "mode": "one-run",
-    "canaries": 1000,
-    "guess_sizes": [200, 750],
-    "tests": ["B", "G"],
-    "alpha": 0.001,
-    "alpha_share": 0.00025,
-    "score": "noisy sum",
-    "seed": 0,
-}
-POWER = {
-    "rows": [
-        {"test": "B", "guesses": 200, "ceiling": 4.9, "needed": 199, "detectable": 4.4},
-        {"test": "B", "guesses": 750, "ceiling": 5.9, "needed": 741, "detectable": 4.2},
-    ],
-    "probability": 0.8,
-}
-
-
-def _claim_cell(numbers: Sequence[Measured] = (), **more: Any) -> Finished:
-    params = {"preregistration": PLAN, "power": POWER, "mechanism": guarantee().model_dump(mode="json")}
-    return cell("dp-claim", "dp", numbers, arm="gap:epsilon=4", params=params, **more)
-
-
-def claim_facts(**more: Any) -> ClaimFacts:
-    """A claim that no test refutes."""
-    bounds = (
-        Bound(test="B", guesses=750, right=702, rejected=False, lower=2.1, lower_95=2.4, needed=741, twin_lower_95=5.1),
-        Bound(test="A", guesses=750, right=702, rejected=False, lower=None, lower_95=2.2, judged=False),
-    )
-    account = Accounted(epsilon=4.0, delta=1e-5, accountant="gaussian-exact", parameters={"sigma": 2.162})
-    known = {"verdict": "CONSISTENT", "alpha": 0.00025, "size": 1000, "unit": "canaries", "ceiling": 5.9}
-    return ClaimFacts(**{**known, **CLAIM, "account": account, "bounds": bounds, **more})
-
-
-def claimed(**more: Any) -> Audit:
-    """The audit of a claim."""
-    facts = claim_facts(**more)
-    lower = Metric("epsilon_lower", "epsilon", "higher", "claim")
-    own = Estimate(value=2.4, lo=2.1, n=750)
-    twin = Control(name="reach twin: less noise", estimate=Estimate(value=5.1))
-    judged = measured(lower, own, finding="dp-claim", subset="edge", controls=[twin], judged=True, facts=facts)
-    sigma = measured(Metric("noise_sigma", "ratio", "lower"), Estimate(value=2.162), finding="dp-claim", subset="edge")
-    return assembled([_claim_cell([judged, sigma], access=("mechanism",))])
-
-
-def planned_claim() -> Audit:
-    """The pre-registration of a claim's audit: nothing was run."""
-    return assembled([_claim_cell(status="skipped", reason="--power-only: nothing was run")])

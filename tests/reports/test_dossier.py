@@ -15,7 +15,7 @@ from reports.dossier import DossierReport
 from reports.sentences import dossier as words
 from reports.sentences import terms
 from reports.sentences.compose import said
-from tests.reports import reading, samples
+from tests.reports import reading, sample_claims, samples
 from tests.reports.compared import AUDITS
 from tests.reports.reading import rendered
 
@@ -63,7 +63,7 @@ def test_what_is_open_or_does_not_count_stands_with_what_is_no_evidence(audit: s
 
 
 def test_an_underpowered_claim_is_no_evidence() -> None:
-    audit = samples.claimed(verdict="UNDERPOWERED", reason="ceiling", ceiling=1.5)
+    audit = sample_claims.claimed(verdict="UNDERPOWERED", reason="ceiling", ceiling=1.5)
     claims, others = parts(reading.visible("dossier", DossierReport().render(audit)))
     assert "UNDERPOWERED" in others
     answer, _, evidence = claims.partition("## Differential privacy")

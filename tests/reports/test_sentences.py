@@ -20,7 +20,7 @@ from reports.sentences.steps import steps
 from reports.sentences.templates import OTHER, TEMPLATES, first, remedies, template, who
 from reports.views import undefended
 from tests.policy.samples import audit_of, cell, measurement
-from tests.reports import compared, reading, samples, voices
+from tests.reports import compared, reading, sample_claims, samples, voices
 
 
 def spoken() -> Iterator[tuple[str, str, BaseModel]]:
@@ -133,7 +133,7 @@ def test_steps_answer_what_is_over_or_open_worst_first() -> None:
     ],
 )
 def test_steps_of_a_claim(facts: dict[str, str], first: str) -> None:
-    audit = samples.claimed(**facts)
+    audit = sample_claims.claimed(**facts)
     found = steps(audit, undefended(audit))
     assert [step.text.startswith(first) for step in found] == ([True] if first else [])
 

@@ -23,6 +23,9 @@ from tests.compare.fake import Fake
 from tests.runner.running import comparison
 from tests.toys import Silent, ToyRecipe, sbm_graph, toy_target
 
+EVASION = "structure-evasion:cycles=1,losses=tanh"
+"""The probe at its shortest, where what the search finds is not looked at."""
+
 
 def settings(*seeds: int) -> RunSettings:
     return RunSettings(seeds, "quick", Policy.named("standard"))
@@ -42,7 +45,7 @@ def test_an_arm_that_cannot_be_fitted_says_why_and_the_others_go_on() -> None:
         DefenseRequest("none", None),
         *(DefenseRequest(f"fake:mode={m}", Fake(m)) for m in ("retrain", "skip", "crash")),
     ]
-    probes = choose_probes(only="structure-evasion,strata", profile="quick")
+    probes = choose_probes(only=f"{EVASION},strata", profile="quick")
     observer = Silent()
     audit = comparison(toy_target(), requests, probes, settings(0, 1), observer=observer)
     arms = arms_of(audit)
@@ -136,7 +139,7 @@ def test_every_arm_is_held_against_one_training_of_the_undefended_recipe_without
     target = toy_target()
     target = dataclasses.replace(target, recipe=Counting(target.recipe.build))
     requests = [DefenseRequest("none", None), DefenseRequest("fake", Fake())]
-    probes = choose_probes(only="structure-evasion", profile="quick")
+    probes = choose_probes(only=EVASION, profile="quick")
     audit = comparison(target, requests, probes, settings(0, 1), observer=Silent())
     assert trained.count(0) == 1
     judged = [result for result in audit.results if result.question == "edge-free"]

@@ -355,7 +355,7 @@ def test_a_recipe_that_cannot_say_what_it_depends_on_is_trained(tmp_path: Path, 
     assert not list(tmp_path.iterdir())
 
 
-HOW: dict[str, Any] = {"only": "posterior-similarity", "profile": "quick", "seeds": (0, 1)}
+HOW: dict[str, Any] = {"only": "posterior-similarity:negatives=300,replicates=50", "profile": "quick", "seeds": (0, 1)}
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,12 @@ import pytest
 
 from auditor.document import canonical, from_bytes
 from tests.cli.program import auditor as program
-from tests.cli.program import killed
+from tests.cli.program import inside, killed
 from tests.runner.hostile import hostile
 
 pytestmark = [pytest.mark.workers, pytest.mark.slow]
-WHAT = ("--only", "strata,corruption,posterior-similarity", "--profile", "quick", "--seeds", "0,1")
+LINKS = "posterior-similarity:negatives=2000,replicates=50"
+WHAT = ("--only", f"strata,corruption,{LINKS}", "--profile", "quick", "--seeds", "0,1")
 EARLIER = ("--only", "strata", "--profile", "quick", "--format", "markdown")
 KILLS = 3  # of each signal and number of processes: 24 in all
 EXIT = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGKILL: -9}
@@ -107,7 +108,7 @@ def test_a_usage_error_changes_nothing(tmp_path: Path, target: Path, wrong: tupl
     out = tmp_path / "out"
     out.mkdir()
     (out / "audit.json").write_bytes(b"as it was")
-    done = program("run", target, *wrong, "-o", out)
+    done = inside("run", target, *wrong, "-o", out, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert [path.name for path in out.iterdir()] == ["audit.json"]
     assert (out / "audit.json").read_bytes() == b"as it was"

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score, recall_score
+from sklearn.metrics import balanced_accuracy_score, matthews_corrcoef, recall_score
 
 from auditor.statistics import classification as cls
 
@@ -27,3 +27,13 @@ def test_recalls_agree_with_scikit_learn(rng):
 
 def test_a_prediction_of_no_class_is_wrong():
     assert cls.recalls(np.array([0, 0, 1]), np.array([0, -1, 1]), 2).tolist() == [0.5, 1.0]
+
+
+@pytest.mark.filterwarnings("ignore:A single label")
+@pytest.mark.parametrize("classes", [1, 2, 7])
+def test_matthews_is_that_of_scikit_learn_to_the_bit(classes):
+    rng = np.random.default_rng(classes)
+    for n in (1, 5, 200):
+        y = rng.integers(0, classes, n)
+        for said in (y, rng.integers(-1, classes, n), np.where(rng.random(n) < 0.6, y, 0), np.full(n, -1)):
+            assert cls.matthews(y, said) == matthews_corrcoef(y, said)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from auditor.statistics.node_bootstrap import POISSON, Replicates, node_bootstrap, reach
 from auditor.statistics.ranking import Ranking, auc, tpr_at
@@ -115,6 +116,7 @@ def test_an_interval_is_as_wide_as_the_choices_behind_it():
 def test_poisson_table_has_mean_and_variance_one():
     assert POISSON.mean() == pytest.approx(1.0, abs=1e-4)
     assert POISSON.var() == pytest.approx(1.0, abs=1e-3)
+    assert np.array_equal(POISSON, stats.poisson.ppf((np.arange(2**16) + 0.5) / 2**16, 1.0))
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from auditor.statistics import ranking as ranking_module
@@ -11,6 +12,7 @@ from auditor.statistics.ranking import (
     average_precision,
     balanced,
     counts,
+    mid_ranks,
     precision_at_positives,
     tpr_at,
     tpr_points,
@@ -85,7 +87,9 @@ def test_balanced_curve_has_equal_weights_and_the_same_auc():
 def test_points_rise_with_the_rate():
     rng = np.random.default_rng(4)
     truth = rng.random(500) < 0.1
-    points = tpr_points(Ranking(rng.normal(size=500), truth).curve(), np.linspace(0.001, 1, 50))
+    curve, rates = Ranking(rng.normal(size=500), truth).curve(), np.linspace(0.001, 1, 50)
+    points = tpr_points(curve, rates)
+    assert points.tolist() == [tpr_at(curve, rate) for rate in rates]
     assert (np.diff(points) >= 0).all()
     assert points[-1] == 1.0
 
@@ -126,3 +130,10 @@ def test_curves_of_whole_numbers_are_exact_whatever_holds_them(most, kind, toget
 def test_bad_input_is_refused(scores, truth):
     with pytest.raises(ValueError, match=r"finite|classes|shapes"):
         Ranking(scores, truth)
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 8])
+def test_mid_ranks_are_those_of_scipy_with_ties_and_infinities(decimals):
+    values = np.round(np.random.default_rng(decimals).normal(size=200), decimals)
+    values[::17], values[::19] = np.inf, -np.inf
+    assert np.array_equal(mid_ranks(values), rankdata(values))

@@ -104,8 +104,8 @@ HOSTILE: dict[str, Callable[[Path], bytes]] = {
     "odd persistent id": lambda _: torch_zip(b"\x80\x02X\x03\x00\x00\x00oddQ."),
     "two pickles in a row": lambda s: torch_zip(state_pickle() + evil(s)),
     "payload after STOP": lambda s: state_pickle() + evil(s),
-    "nested tuples": lambda _: torch_zip(b"\x80\x02)" + b"\x85" * 1_000_000 + b"."),
-    "nested tuple as a key": lambda _: torch_zip(b"\x80\x02})" + b"\x85" * 1_000_000 + b"K\x01s."),
+    "nested tuples": lambda _: torch_zip(b"\x80\x02)" + b"\x85" * 300_000 + b"."),
+    "nested tuple as a key": lambda _: torch_zip(b"\x80\x02})" + b"\x85" * 300_000 + b"K\x01s."),
     "memo bomb": lambda _: torch_zip(
         b"\x80\x02)q\x00" + b"".join(b"h\x00h\x00\x86q\x00" for _ in range(60_000)) + b"."
     ),

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final, Literal, cast
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from auditor.evaluate.dp_claim.plan import Plan
 from auditor.statistics import dp
@@ -165,6 +165,8 @@ def _detectable(frontier: list[int], n: int) -> float:
     calls, needed = np.arange(n + 1), np.asarray(frontier)
 
     def chance(epsilon: float) -> float:
+        from scipy import stats  # here, so that a worker starts without it
+
         q = special.expit(epsilon)
         return float((stats.binom.pmf(calls, n, q) * stats.binom.sf(needed - 1, n, q)).sum())
 

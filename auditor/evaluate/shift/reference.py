@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from auditor.data.graph import Graph
@@ -207,6 +206,8 @@ def set_metrics(given: Answers, y: Ints, classes: int) -> dict[str, object]:
         return metrics
     log_p, correct, confidence, labels = given.log_p[ok], given.correct[ok], given.confidence[ok], y[ok]
     if classes == 2 and len(np.unique(labels)) == 2:
+        from sklearn.metrics import roc_auc_score  # here, so that a worker starts without it
+
         metrics["roc_auc"] = float(roc_auc_score(labels, log_p[:, 1] - log_p[:, 0]))
     metrics |= {
         "nll": calibration.negative_log_likelihood(log_p, labels),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtri
 
 from auditor.statistics.clustered import effective_items, effective_wilson
 
@@ -55,7 +55,7 @@ class WorstGroup:
         The upper end of Wilson's interval is c at p = c − z √(c (1 − c) / n). The group with the fewest independent
         items sees least.
         """
-        z = float(stats.norm.ppf(0.5 + self.confidence / 2))
+        z = float(ndtri(0.5 + self.confidence / 2))
         return z * math.sqrt(max(self.chance * (1 - self.chance), 0.0) / float(self.items.min()))
 
 

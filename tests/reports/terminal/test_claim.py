@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 from reports.terminal.report import TerminalReport
-from tests.reports import samples
+from tests.reports import sample_claims
 
 REPORT = TerminalReport()
 
 
 def test_a_claim_shows_what_is_claimed_the_bounds_and_the_verdict_word() -> None:
-    text = REPORT.render(samples.claimed(), verbose=True)
+    text = REPORT.render(sample_claims.claimed(), verbose=True)
     flat = " ".join(text.split())
     assert "epsilon 4, delta 0.00001, per edge (flip one pair), for whoever sees the noisy sums" in flat
     assert "account the stated parameters (sigma 2.162) give epsilon 4.00 at delta 0.00001" in flat
@@ -23,7 +23,7 @@ def test_a_claim_shows_what_is_claimed_the_bounds_and_the_verdict_word() -> None
 
 
 def test_a_planned_claim_shows_the_plan_and_no_verdict_word() -> None:
-    flat = " ".join(REPORT.render(samples.planned_claim()).split())
+    flat = " ".join(REPORT.render(sample_claims.planned_claim()).split())
     assert "epsilon 4, delta 0.00001" in flat
     assert "Dp-claim on gap:epsilon=4 does not apply: --power-only: nothing was run" in flat
     assert not re.search("VIOLATED|CONSISTENT|UNDERPOWERED", flat)
