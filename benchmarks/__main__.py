@@ -1,6 +1,6 @@
 """`make bench`: every benchmark, each in a process of its own with one thread; writes benchmarks/RESULTS.md.
 
-    python -m benchmarks [attacks|privacy|robustness|shift|defenses|dp|trust|runs …]
+    python -m benchmarks [privacy|robustness|shift|defenses|dp|trust|runs …]
 
 A group that is not run keeps its section of an earlier run. Ratios between methods of one table were measured side by
 side in one run; times of different runs are not comparable.
@@ -20,11 +20,10 @@ from pathlib import Path
 import torch
 
 from auditor import __version__
-from benchmarks import attacks, defenses, dp, privacy, robustness, runs, shift, trust
+from benchmarks import defenses, dp, privacy, robustness, runs, shift, trust
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 GROUPS = {
-    "attacks": attacks,
     "privacy": privacy,
     "robustness": robustness,
     "shift": shift,

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,13 @@ from auditor.evaluate.links.pairs import Truth, pairs_inside, prior_pairs
 from auditor.evaluate.links.paper_protocol import SUBSET, balanced_metrics
 from auditor.outcomes import LinkOutcome
 from auditor.probe import Attempt, Registered
+from auditor.statistics.intervals import student_t
 from auditor.statistics.ranking import Ranking, auc
 from auditor.targets.target import Target
 from auditor.targets.train import train_reference
 from auditor.view import SideKnowledge, grant_privacy
+
+MEANS = {"AUC": "auc", "papers' AUC": "paper_auc", "papers' AP": "paper_ap", "CPU s": "cpu_s", "peak MB": "peak_mb"}
 
 
 def trained(name: str, seed: int, transform: str | None) -> Target:
@@ -92,8 +96,42 @@ def _paper(target: Target, truth: Truth, draws: int) -> dict[str, float]:
     return {"paper_auc": mean[0], "paper_ap": mean[1], "paper_auc_sd": spread[0], "paper_ap_sd": spread[1]}
 
 
+def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One row a target in Markdown, then means over targets with Student's interval."""
+    lines = [
+        "| graph | form | seed | CPU s | peak MB | AUC | best guess without the model | papers' protocol: AUC / AP |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["data"], row["form"]), []).append(row)
+        lines.append(
+            f"| {row['data']} | {row['form']} | {row['seed']} | {row['cpu_s']:.1f} | {row['peak_mb']:.0f} "
+            f"| {row['auc']:.3f} | {row['control_auc']:.3f} ({row['control']}) | {_drawn(row)} |"
+        )
+    lines.append("")
+    for (data, form), own in groups.items():
+        told = [f"{name} {_mean([row[key] for row in own])}" for name, key in MEANS.items() if key in own[0]]
+        lines.append(f"{data}, {form}, mean over targets: {', '.join(told)}.")
+    return lines
+
+
+def _drawn(row: Mapping[str, Any]) -> str:
+    if "paper_auc" not in row:
+        return "–"
+    auc_, ap = (f"{row[f'paper_{name}']:.3f} ± {row[f'paper_{name}_sd']:.3f}" for name in ("auc", "ap"))
+    return f"{auc_} / {ap}"
+
+
+def _mean(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return f"{values[0]:.3f}"
+    lo, hi = student_t(values)
+    return f"{np.mean(values):.3f} [{lo:.3f}, {hi:.3f}]"
+
+
 def main() -> None:
-    """Every combination in a child process, one line of JSON each."""
+    """Every combination in a child process; a table of all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="cora,airports_usa")
     parser.add_argument("--seeds", default="0,1,2")
@@ -107,13 +145,16 @@ def main() -> None:
         row = measure(names[0], int(seeds[0]), options.transform, forms[0], options.draws)
         print(json.dumps(row, default=float))
         return
+    rows = []
     for name in names:
         for form in forms:
             for seed in seeds:
                 command = [sys.executable, "-m", "benchmarks.graphmi", "--one", "--data", name, "--seeds", seed]
                 command += ["--forms", form, "--draws", str(options.draws)]
                 command += ["--transform", options.transform] if options.transform else []
-                print(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip(), flush=True)
+                rows.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    print(f"± is the standard deviation of one draw of 10 % of the nodes, of {options.draws}.\n")
+    print("\n".join(table(rows)))
 
 
 if __name__ == "__main__":
