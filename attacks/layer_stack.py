@@ -138,10 +138,9 @@ class LayerStack:
             share = self._share.detach()
             node = node - torch.where(share < 1, of_share * share**2, 0)
         ones = torch.ones_like(node)
-        p = torch.cat([part[0] for part in self._ledger.factors], dim=1)
-        q = torch.cat([part[1] for part in self._ledger.factors], dim=1)
-        left = torch.cat([p, q, node[:, None], ones[:, None]], dim=1)
-        right = torch.cat([q, p, ones[:, None], node[:, None]], dim=1)
+        p, q = ([part[side].detach() for part in self._ledger.factors] for side in (0, 1))
+        left = torch.cat([*p, *q, node[:, None], ones[:, None]], dim=1)
+        right = torch.cat([*q, *p, ones[:, None], node[:, None]], dim=1)
         return left.detach(), right.detach()
 
     def embeddings(self, multiply: Multiply, degrees: Tensor, *, first: bool = False) -> Tensor:

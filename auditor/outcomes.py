@@ -77,8 +77,8 @@ class FeatureEdit:
     """Features changed at one budget, nothing else.
 
     Attributes:
-        budget: bits toggled at most; of values, the radius, in standard deviations of each.
-        bits: bits toggled, keys row * F + column, int64 [k]; empty for values.
+        budget: bits toggled, or nodes given another category, at most; of values, the radius, in standard deviations.
+        bits: bits toggled, keys row * F + column, int64 [k]: two for another category; empty for values.
         change: what is added to the values, float32 [N, F]; None for bits.
         claimed_accuracy: that the attack thinks is left.
     """
@@ -107,12 +107,14 @@ class AddedNodes:
         x: their features as what stands behind them (see `FeatureSpace`): bits or values, float32 [r, F].
         edges: which added node, from 0, and which old one it is joined to, int64 [2, k].
         claimed_accuracy: that the attack thinks is left.
+        graphs: of many graphs which one each is added to, int64 [r]; None for one graph.
     """
 
     budget: int
     x: Tensor
     edges: Tensor
     claimed_accuracy: float | None = None
+    graphs: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -88,7 +88,7 @@ def to_npz(found: Perturbations, *, probe: str, seed: int) -> bytes:
 
     `header` is JSON as bytes. Of point i: `keys_i` int64 [k] (flips); or `node_i`, `column_i` int64 and `change_i`
     float32 [k] (features: what is added to the value, or to the bit); or `x_i` [r, F] and `edges_i` int64 [2, k] (added
-    nodes).
+    nodes), and of many graphs `graphs_i` int64 [r].
     """
     graph = _canonical(found.graph)
     points = tuple(
@@ -130,7 +130,8 @@ def _arrays(edit: Edit, x: Tensor) -> Arrays:
     if isinstance(edit, FlipSet):
         return {"keys": edit.keys.numpy()}
     if isinstance(edit, AddedNodes):
-        return {"x": edit.x.numpy(), "edges": edit.edges.numpy()}
+        graphs = {} if edit.graphs is None else {"graphs": edit.graphs.numpy()}
+        return {"x": edit.x.numpy(), "edges": edit.edges.numpy(), **graphs}
     if edit.change is None:
         node, column = edit.bits // x.shape[1], edit.bits % x.shape[1]
         change = torch.where(x[node, column] > 0, -1.0, 1.0)  # of the bit, whatever its row was divided by

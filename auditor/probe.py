@@ -86,6 +86,8 @@ class Attempt:
         effort: steps that a search takes, in units of its usual ones; one that takes notice repeats it in its notes.
         radii: largest change of each feature value, ascending, in standard deviations (attacks on features).
         edges: most edges of each added node; 0 for what is usual in the graph (attacks that add nodes).
+        joins_items: whether added nodes are joined to `view.items` alone (the same).
+        likeness: least mean cosine of an added node's features and its neighbours'; None for no bound (the same).
         tick: progress observer, called with a fraction in [0, 1] or None and a short note.
         shared: keeps what other attempts of the run need alike.
     """
@@ -99,6 +101,8 @@ class Attempt:
     effort: float = 1.0
     radii: tuple[float, ...] = ()
     edges: int = 0
+    joins_items: bool = False
+    likeness: float | None = None
     tick: Callable[[float | None, str], None] = lambda _fraction, _note: None
     shared: Shared = field(default_factory=Shared)
 

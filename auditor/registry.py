@@ -198,9 +198,13 @@ class ProbeEntry:
             name. Empty for a probe that needs none.
         own_levels_only: whether what it is about is there at its own levels alone; then it is left out of plans of
             other targets unless asked for by name. Of any other probe it is said that it does not apply.
+        elsewhere: which probe asks its question at other levels, as the reason why it is skipped there goes on; empty
+            where none does.
         present: `module:function` of (target, parameters, id): whether what it is about is there; where not, it is left
             out of plans unless asked for by name. Empty for a probe of what every target has.
         may_lack: capabilities whose lack its harness judges itself: where nothing can happen, no search is needed.
+        held_against: id of a probe that has the same budgets and follows no gradient: from `standard` its searches run
+            with few queries, and where they reach further no pass rests on the gradients here. Empty for none.
         refuses: `module:function` of (target, parameters, id) that raises a ConfigError where parameters do not fit the
             target, so that this is told before anything runs. Empty where every target takes every parameter.
         version: raised when results of the probe change meaning; part of every cell key.
@@ -226,8 +230,10 @@ class ProbeEntry:
     instead_of: str = ""
     asks: str = ""
     own_levels_only: bool = False
+    elsewhere: str = ""
     present: str = ""
     may_lack: tuple[str, ...] = ()
+    held_against: str = ""
     refuses: str = ""
     version: str = "1"
     rng_name: str = ""

@@ -139,30 +139,11 @@ def _results(audit: Audit) -> list[str]:
 
 
 def _exposed(audit: Audit) -> list[str]:
-    """Every list of the most exposed, where they were asked for."""
-    found, item = views.exposed(audit), views.item(audit)
+    """Where the most exposed are named: not in a format that is made for merge requests."""
     if not views.asks_who(audit):
         return []
-    lines = [
-        f"## {exposed.TITLE}",
-        "",
-        f"**{escape(exposed.WARNING)}**" if found else closed(escape(exposed.NOBODY)),
-        "",
-    ]
-    for each in found:
-        heads = exposed.heads(each.exposed, item)
-        told = f"{views.source(each.result)}, {exposed.about(each.exposed, each.seeds)}"
-        lines += [
-            f"### {escape(exposed.label(each.result, item))}",
-            "",
-            closed(escape(told)),
-            "",
-            "| " + " | ".join(map(escape, heads)) + " |",
-            "|" + "---|" * len(heads),
-            *("| " + " | ".join(map(escape, row)) + " |" for row in exposed.rows(each.exposed)),
-            "",
-        ]
-    return lines
+    told = exposed.ELSEWHERE if views.exposed(audit) else exposed.NOBODY
+    return [f"## {exposed.TITLE}", "", closed(escape(told)), ""]
 
 
 def _line(result: Result) -> str:

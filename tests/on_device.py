@@ -64,6 +64,8 @@ CASES = {
     "structure-evasion of graphs": ("graph-gin", ""),
     "black-box:max_queries=20,graphs=10 of graphs": ("graph-gin", ""),
     "certificate:parts=5 of graphs": ("graph-gin", ""),
+    "feature-evasion:graphs=20 of graphs": ("graph-gin", ""),
+    "injection:graphs=20 of graphs": ("graph-gin", ""),
     "corruption of graphs": ("graph-gin", ""),
 }
 """What is run -> the model, and what defends it."""

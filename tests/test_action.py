@@ -95,8 +95,15 @@ def test_inputs_reach_scripts_only_through_the_environment() -> None:
     for step in STEPS.values():
         assert "${{" not in step["run"]
         assert step["shell"] == "bash"
-    passed = [value for step in STEPS.values() for value in step["env"].values()]
+    passed = [value for step in STEPS.values() for name, value in step["env"].items() if name.startswith("INPUT_")]
     assert {f"${{{{ inputs.{name} }}}}" for name in ACTION["inputs"]} == set(passed)
+
+
+def test_nobody_is_named_where_a_ci_system_keeps_the_reports() -> None:
+    """The environment wins over a config file, and an option that the workflow gives wins over both."""
+    assert STEPS["Audit"]["env"]["AUDITOR_EXPOSED"] == "0"
+    (job,) = (job for job in yaml.safe_load((ROOT / "docs/examples/gitlab-ci.yml").read_text("utf-8")).values())
+    assert job["variables"]["AUDITOR_EXPOSED"] == "0"
 
 
 @pytest.mark.parametrize("path", ["action.yml", "docs/examples/github-workflow.yml"])

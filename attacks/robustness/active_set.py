@@ -18,6 +18,7 @@ from attacks.robustness.projection import project, project_with_caps
 from attacks.robustness.prune_reinvest import PruneReinvest
 from attacks.robustness.reach import checked_depth, depth_of
 from attacks.robustness.soft_flips import Victim
+from auditor.data.keys import distinct, without
 from auditor.flips import ranked_flips, within_caps
 from auditor.outcomes import FlipOutcome, FlipSet
 from auditor.parameters import parameters
@@ -26,7 +27,8 @@ from auditor.registry import Profile
 from auditor.view import View
 
 STEP = 1000.0
-SMALLEST_SET = 3000
+SMALLEST_SET, LARGEST_SET = 3000, 1_000_000
+"""Pairs in the active set: eight for each flip within these bounds, and never fewer than two."""
 STEPS_PER_CYCLE = 10
 FINAL_STEPS = 30
 TRY_EVERY = 5
@@ -138,7 +140,7 @@ class _Search:
         self.caps, self.rng, self.effort = attempt.node_caps, attempt.rng, attempt.effort
         space = victim.space
         self.eta = STEP * budget / space.graph.num_nodes
-        self.size = min(max(8 * budget, SMALLEST_SET), space.num_pairs)
+        self.size = min(max(8 * budget, SMALLEST_SET), max(2 * budget, LARGEST_SET), space.num_pairs)
         self.keys = torch.empty(0, dtype=torch.int64)
         self.w = torch.empty(0)
         self.best = torch.empty(0, dtype=torch.int64)
@@ -162,8 +164,7 @@ class _Search:
         """The `size` pairs with the largest w + eta g among the active ones, a random block and all existing edges."""
         space = self.victim.space
         drawn = space.sample(self.settings.scan, self.rng, among=self.among)
-        fresh = torch.unique(torch.cat([drawn, space.existing]))
-        fresh = fresh[~torch.isin(fresh, self.keys)]
+        fresh = without(distinct(torch.cat([drawn, space.existing])), self.keys)
         gradient, value = self.victim.gradient_at_zero(self.keys, self.w, fresh, self.loss)
         if first:
             self.loss_range[0] = value
@@ -183,8 +184,9 @@ class _Search:
             self.loss_range[1] = value
             self.w = self._project(self.w + _bounded(rate(step), gradient) * gradient)
             if step % TRY_EVERY == 0:
-                order = torch.argsort(self.w, descending=True, stable=True)
-                self._try(self.keys[order[self.w[order] > 0]], self.keys, self.w)
+                there = torch.nonzero(self.w > 0).flatten()
+                order = there[torch.argsort(self.w[there], descending=True, stable=True)]
+                self._try(self.keys[order], self.keys, self.w)
 
     def _project(self, w: Tensor) -> Tensor:
         if self.caps is None:

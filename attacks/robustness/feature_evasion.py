@@ -1,4 +1,4 @@
-"""Edits of features on purpose: the bits whose gradient promises most, or projected steps within a radius."""
+"""Edits of features on purpose: those whose gradient promises most, or projected steps within a radius."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from attacks.robustness.feature_steps import Reader
+from attacks.robustness.attacked_graphs import AttackedGraphs
+from attacks.robustness.feature_steps import TRY_EVERY, Reader, direction
+from attacks.robustness.graph_features import change_by_graph, edits_by_graph
 from attacks.robustness.losses import LOSSES, Loss, LossName
 from auditor.data.feature_space import FeatureSpace, Within
 from auditor.outcomes import FeatureEdit, FeatureOutcome
@@ -18,7 +20,6 @@ from auditor.probe import Attempt
 from auditor.view import View
 
 NO_BITS = torch.empty(0, dtype=torch.int64)
-TRY_EVERY = 5
 
 
 @parameters
@@ -26,12 +27,14 @@ class FeatureEvasion:
     """Edits features by the gradient of two losses: bits in rounds, values by projected gradient ascent.
 
     Bits: each round one gradient at what is edited so far ranks every bit by what toggling it promises; the best B /
-    rounds that were not toggled before are toggled. Values: steps along the sign of the gradient inside the radius,
-    and inside the range that the values have; the step that leaves fewest right answers is kept.
+    rounds that were not toggled before are toggled. Categories, one of which each node is of: the same, each node once.
+    Values: steps along the sign of the gradient inside the radius,
+    and inside the range that the values have; the step that leaves fewest right answers is kept. Of many graphs each is
+    edited within its own budget until it is wrong; the best 16 edits of a round are tried, and the best of them kept.
 
     Attributes:
         losses: `tanh` and `prob`; both run, since which one wins changes from model to model.
-        rounds: of bits.
+        rounds: of bits and categories.
         steps: of values.
         within: the radius bounds every value (`linf`), or the root mean square over a node's values (`l2`).
 
@@ -55,20 +58,23 @@ class FeatureEvasion:
         Raises:
             SkippedError: features that cannot be edited.
         """
-        space, reader = FeatureSpace.of(view.x), Reader.of(view)
+        space = FeatureSpace.of(view.x)
+        if view.task.level == "graph":
+            return self._of_graphs(space, view, attempt)
+        reader = Reader.of(view)
         calls_before = reader.handle.calls
-        budgets: tuple[float, ...] = attempt.budgets if space.kind == "bits" else attempt.radii
+        budgets: tuple[float, ...] = attempt.radii if space.kind == "values" else attempt.budgets
         points, variants, gains = [], [], dict[str, list[float]]()
         runs = [(name, budget) for name in self.losses for budget in budgets]
         for done, (name, budget) in enumerate(runs):
             attempt.tick(done / len(runs), f"feature-evasion: {name}, {budget:g}")
             loss, before = LOSSES[name], float(reader.loss(view.x, LOSSES[name]))
-            if space.kind == "bits":
-                bits = self._bits(space, reader, loss, int(budget), attempt.node_caps)
-                x, edit = space.read(space.toggled(bits)), FeatureEdit(budget, bits)
-            else:
+            if space.kind == "values":
                 change = self._values(space, reader, loss, budget)
                 x, edit = space.raw + change, FeatureEdit(budget, NO_BITS, change)
+            else:
+                bits = self._bits(space, reader, loss, int(budget), attempt.node_caps)
+                x, edit = space.read(space.toggled(bits)), FeatureEdit(budget, bits)
             points.append(replace(edit, claimed_accuracy=reader.right(x)))
             variants.append(name)
             gains[f"{name} at {budget:g}"] = [round(before, 6), round(float(reader.loss(x, loss)), 6)]
@@ -79,26 +85,66 @@ class FeatureEvasion:
         }
         return FeatureOutcome(tuple(points), tuple(variants), notes)
 
+    def _of_graphs(self, space: FeatureSpace, view: View, attempt: Attempt) -> FeatureOutcome:
+        """The same of many graphs.
+
+        One search a loss serves every budget of edits: the first ones of each graph are the claim at smaller budgets.
+        """
+        graphs, width = AttackedGraphs.of(view, space), space.raw.shape[1]
+        reader, clean = graphs.reader, graphs.reader.graph.x
+        calls_before, points = reader.handle.calls, list[FeatureEdit]()
+        variants, gains = list[str](), dict[str, list[float]]()
+        for done, name in enumerate(self.losses):
+            attempt.tick(done / len(self.losses), f"feature-evasion: {name}")
+            loss, found = LOSSES[name], list[tuple[FeatureEdit, Tensor]]()
+            if space.kind == "values":
+                for radius in attempt.radii:
+                    moved = change_by_graph(graphs, loss, radius, self.steps, self.within)
+                    change = torch.zeros_like(space.raw)
+                    change[graphs.nodes] = moved
+                    found.append((FeatureEdit(radius, NO_BITS, change), graphs.space.raw + moved))
+            else:
+                most = torch.stack(attempt.item_budgets).max(dim=0).values
+                paths = edits_by_graph(graphs, loss, most, self.rounds, attempt.node_caps)
+                for budget, own in zip(attempt.budgets, attempt.item_budgets, strict=True):
+                    made = [key for path, count in zip(paths, own.tolist(), strict=True) for key in path[:count]]
+                    edits = torch.tensor(made, dtype=torch.int64)
+                    rows, columns = graphs.nodes[edits // width], edits % width
+                    x = graphs.space.read(graphs.space.toggled(graphs.space.bits_of(edits)))
+                    found.append((FeatureEdit(budget, space.bits_of(rows * width + columns)), x))
+            before = float(reader.loss(clean, loss))
+            for edit, x in found:
+                points.append(replace(edit, claimed_accuracy=reader.right(x)))
+                variants.append(name)
+                gains[f"{name} at {edit.budget:g}"] = [round(before, 6), round(float(reader.loss(x, loss)), 6)]
+        notes: dict[str, Any] = {
+            "calls": reader.handle.calls - calls_before,
+            "output_scale": reader.outputs.scale,
+            "loss": gains,
+        }
+        return FeatureOutcome(tuple(points), tuple(variants), notes)
+
     def _bits(self, space: FeatureSpace, reader: Reader, loss: Loss, budget: int, caps: Tensor | None) -> Tensor:
-        """Keys of the bits to toggle, int64 [<= budget]; no more in a row than its cap."""
-        width, bits = space.raw.shape[1], NO_BITS
-        room = None if caps is None else caps.clone()
+        """Keys of the bits to toggle by at most so many edits, int64; no more in a row than its cap."""
+        width, edits = space.raw.shape[1], NO_BITS
+        room = torch.ones(space.raw.shape[0], dtype=torch.int64) if space.kind == "categories" else caps
+        room = None if room is None else room.clone()
         size = -(-budget // self.rounds)
-        while bits.numel() < budget:
-            raw = space.toggled(bits).requires_grad_(True)
+        while edits.numel() < budget:
+            raw = space.toggled(space.bits_of(edits)).requires_grad_(True)
             (gradient,) = torch.autograd.grad(reader.loss(space.read(raw), loss), raw)
-            promise = (gradient * (1 - 2 * raw.detach())).nan_to_num(0.0).view(-1)
-            promise[bits] = float("-inf")
+            promise = space.promised(raw.detach(), gradient).view(-1)
+            promise[edits] = float("-inf")
             if room is not None:
                 promise.view(space.raw.shape)[room <= 0] = float("-inf")
-            best = torch.topk(promise, min(size, budget - bits.numel(), promise.numel()))
+            best = torch.topk(promise, min(size, budget - edits.numel(), promise.numel()))
             chosen = _within_room(best.indices[best.values > 0], width, room)
             if not chosen.numel():
                 break
-            bits = torch.cat([bits, chosen])
+            edits = torch.cat([edits, chosen])
             if room is not None:
                 room -= torch.bincount(chosen // width, minlength=room.numel())
-        return bits
+        return space.bits_of(edits)
 
     def _values(self, space: FeatureSpace, reader: Reader, loss: Loss, radius: float) -> Tensor:
         """What to add to the values, [N, F]."""
@@ -107,21 +153,13 @@ class FeatureEvasion:
         for k in range(1, self.steps + 1):
             at = (space.raw + change).requires_grad_(True)
             (gradient,) = torch.autograd.grad(reader.loss(at, loss), at)
-            step = 2.5 * radius / self.steps * _direction(gradient * space.scale, self.within)
+            step = 2.5 * radius / self.steps * direction(gradient * space.scale, self.within)
             change = space.moved(space.units(change) + step, radius, self.within)
             if k % TRY_EVERY == 0 or k == self.steps:
                 left = reader.right(space.raw + change)
                 if left < fewest:
                     best, fewest = change, left
         return best
-
-
-def _direction(gradient: Tensor, within: Within) -> Tensor:
-    """The steepest way up, of length 1 by the norm, [N, F]."""
-    clean = gradient.nan_to_num(0.0)
-    if within == "linf":
-        return clean.sign()
-    return clean / clean.square().mean(dim=1, keepdim=True).sqrt().clamp_min(1e-30)
 
 
 def _within_room(keys: Tensor, width: int, room: Tensor | None) -> Tensor:

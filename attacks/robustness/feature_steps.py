@@ -8,9 +8,13 @@ import torch
 from torch import Tensor
 
 from attacks.robustness.losses import Loss, Outputs
+from auditor.data.feature_space import Within
 from auditor.data.graph import Graph
 from auditor.targets.target import ModelHandle
 from auditor.view import View
+
+TRY_EVERY = 5
+"""Steps of values between two counts of what is still right."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,8 +38,11 @@ class Reader:
     @classmethod
     def of(cls, view: View) -> Reader:
         """The model behind a view."""
-        handle, graph, items = view.model, view.graph, view.items
-        y = view.y[items]
+        return cls.on(view.model, view.graph, view.items, view.y[view.items])
+
+    @classmethod
+    def on(cls, handle: ModelHandle, graph: Graph, items: Tensor, y: Tensor) -> Reader:
+        """The model on a graph, with items that are attacked, int64 [n], and their labels, int64 [n]."""
         with torch.no_grad():
             clean = handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
         return cls(handle, graph, items, y, Outputs.of(clean[items], y))
@@ -54,3 +61,11 @@ class Reader:
         with torch.no_grad():
             found = self.graph.task.correct(self.logits(x, graph), self.y)
         return float(found.double().mean())
+
+
+def direction(gradient: Tensor, within: Within) -> Tensor:
+    """The steepest way up, of length 1 by the norm, [N, F]."""
+    clean = gradient.nan_to_num(0.0)
+    if within == "linf":
+        return clean.sign()
+    return clean / clean.square().mean(dim=1, keepdim=True).sqrt().clamp_min(1e-30)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from attacks.robustness.attacked_graphs import in_groups
 from attacks.robustness.losses import Loss, margins
 from attacks.robustness.soft_flips import Victim
 from auditor.data.batches import in_one_batch
@@ -17,7 +18,6 @@ from auditor.probe import Attempt
 SHORTLIST = 16
 ALL_PAIRS_UP_TO = 2000
 SAMPLED_PAIRS = 200_000
-BATCH_NODES = 20_000
 
 
 def break_graphs(victim: Victim, loss: Loss, attempt: Attempt) -> Tensor:
@@ -33,10 +33,11 @@ def break_graphs(victim: Victim, loss: Loss, attempt: Attempt) -> Tensor:
     spaces = [EdgeSpace.of(part) for part, _ in parts]
     alive = torch.nonzero(victim.correct(torch.empty(0, dtype=torch.int64))).flatten().tolist()
     alive = [place for place in alive if spaces[place].num_pairs > 0]
+    weights = [SHORTLIST * space.graph.num_nodes for space in spaces]
     step = 0
     while alive:
         attempt.tick(None, f"active-set: flip {step + 1} in {len(alive)} graphs")
-        for group in _groups(alive, spaces):
+        for group in in_groups(alive, weights):
             for place, key in zip(group, _best_flips(victim, loss, group, spaces, chosen, attempt), strict=True):
                 chosen[place].append(key)
         step += 1
@@ -47,20 +48,6 @@ def break_graphs(victim: Victim, loss: Loss, attempt: Attempt) -> Tensor:
         u, v = space.ends(torch.tensor(local, dtype=torch.int64))
         keys.append(nodes[u] * whole.num_nodes + nodes[v])
     return torch.cat(keys)
-
-
-def _groups(places: list[int], spaces: list[EdgeSpace]) -> list[list[int]]:
-    """Consecutive graphs whose shortlisted copies together stay below BATCH_NODES nodes."""
-    groups: list[list[int]] = [[]]
-    filled = 0
-    for place in places:
-        weight = SHORTLIST * spaces[place].graph.num_nodes
-        if groups[-1] and filled + weight > BATCH_NODES:
-            groups.append([])
-            filled = 0
-        groups[-1].append(place)
-        filled += weight
-    return groups
 
 
 def _best_flips(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from attacks.robustness.losses import LOSSES, Loss, LossName
 from attacks.robustness.soft_flips import Victim
+from auditor.data.keys import distinct, without
 from auditor.errors import SkippedError
 from auditor.flips import within_caps
 from auditor.outcomes import FlipOutcome, FlipSet
@@ -60,12 +61,11 @@ class Greedy:
         size = -(-budget // STEPS)
         while keys.numel() < budget:
             drawn = space.sample(self.scan, attempt.rng)
-            others = torch.unique(torch.cat([drawn, space.existing]))
-            others = others[~torch.isin(others, keys)]
+            others = without(distinct(torch.cat([drawn, space.existing])), keys)
             gradient, _ = victim.gradient_at_zero(keys, torch.ones(keys.numel()), others, loss)
             gradient = gradient[keys.numel() :]
-            order = torch.argsort(gradient, descending=True, stable=True)
-            order = order[gradient[order] > 0]
+            order = torch.nonzero(gradient > 0).flatten()
+            order = order[torch.argsort(gradient[order], descending=True, stable=True)]
             if attempt.node_caps is None:
                 order = order[:size]
             room = min(keys.numel() + size, budget)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from attacks.robustness.added_rows import AddedRows, usual_bits
+from attacks.robustness.alike import Alike
+from attacks.robustness.attacked_graphs import AttackedGraphs
 from attacks.robustness.feature_steps import Reader
+from attacks.robustness.graph_injection import Writing, add_by_graph
 from attacks.robustness.losses import margins, tanh_loss
 from auditor.data.added_nodes import usual_edges, with_nodes
 from auditor.data.feature_space import FeatureSpace
@@ -29,14 +32,17 @@ class Injection:
     edges, and again where there are more; sorted by the class that comes second, so that the targets of one added node
     are pushed the same way.
     Features follow the gradient with momentum: of bits as many as a node has on average, those with the largest; of
-    values steps inside their range. The step that leaves fewest right answers is kept.
+    values steps inside their range. The step that leaves fewest right answers is kept. Of many graphs each has its own:
+    sixteen places for them are tried, and the place and step that leave its answer the least margin are kept.
+    Where added nodes must be like their neighbours, each is pulled towards them no more than that takes.
 
     Attributes:
         steps: of the features.
         momentum: share of the step before.
 
     Source: node injection as in Zou et al., "TDGIA: Effective Injection Attacks on Graph Neural Networks", KDD 2021
-    (targets of few edges first); features by sign steps.
+    (targets of few edges first); features by sign steps. Likeness: Chen et al., "Understanding and Improving Graph
+    Injection Attack by Promoting Unnoticeability" (HAO), ICLR 2022, as a bound and not as a term of the loss.
     """
 
     steps: Annotated[int, Field(ge=1)] = 25
@@ -48,14 +54,20 @@ class Injection:
         Raises:
             SkippedError: features that cannot be written, or a model that knows its own nodes only.
         """
-        space, reader = FeatureSpace.of(view.x), Reader.of(view)
+        space = FeatureSpace.of(view.x)
+        if view.task.level == "graph":
+            return self._to_graphs(space, view, attempt)
+        reader = Reader.of(view)
         calls_before, each = reader.handle.calls, attempt.edges or usual_edges(view.graph)
         points: list[AddedNodes] = []
         for done, budget in enumerate(attempt.budgets):
             attempt.tick(done / len(attempt.budgets), f"injection: {budget} nodes")
-            edges = _joined(reader, budget, each)
+            edges, alike = _joined(reader, budget, each), None
+            if attempt.likeness is not None:
+                alike = Alike.of(space, edges, budget, usual_bits(space), attempt.likeness)
+                edges = alike.edges
             try:
-                points.append(self._written(space, reader, budget, edges))
+                points.append(self._written(space, reader, budget, edges, alike))
             except TRIAL_ERRORS as error:
                 raise SkippedError(f"the model cannot be asked about added nodes ({error})") from None
         notes: dict[str, Any] = {
@@ -65,9 +77,34 @@ class Injection:
         }
         return InjectionOutcome(tuple(points), ("tanh",) * len(points), notes)
 
-    def _written(self, space: FeatureSpace, reader: Reader, budget: int, edges: Tensor) -> AddedNodes:
+    def _to_graphs(self, space: FeatureSpace, view: View, attempt: Attempt) -> InjectionOutcome:
+        """The same of many graphs; their nodes in the numbering of all."""
+        graphs, each = AttackedGraphs.of(view, space), attempt.edges or usual_edges(view.graph)
+        reader, points = graphs.reader, list[AddedNodes]()
+        calls_before, writing = reader.handle.calls, Writing(space, each, self.steps, self.momentum)
+        for done, (budget, own) in enumerate(zip(attempt.budgets, attempt.item_budgets, strict=True)):
+            attempt.tick(done / len(attempt.budgets), f"injection: {budget} nodes")
+            try:
+                added = add_by_graph(graphs, budget, own, writing, attempt.rng)
+                x = with_nodes(reader.graph, space.read(added.x), added.edges, added.graphs)
+                left = reader.right(x.x, x)
+            except TRIAL_ERRORS as error:
+                raise SkippedError(f"the model cannot be asked about added nodes ({error})") from None
+            edges = torch.stack([added.edges[0], graphs.nodes[added.edges[1]]])
+            of = None if added.graphs is None else view.items[added.graphs]
+            points.append(AddedNodes(budget, added.x, edges, left, of))
+        notes: dict[str, Any] = {
+            "calls": reader.handle.calls - calls_before,
+            "output_scale": reader.outputs.scale,
+            "edges_each": each,
+        }
+        return InjectionOutcome(tuple(points), ("tanh",) * len(points), notes)
+
+    def _written(
+        self, space: FeatureSpace, reader: Reader, budget: int, edges: Tensor, alike: Alike | None
+    ) -> AddedNodes:
         """The added nodes with the best features found."""
-        rows = _Rows.start(space, budget)
+        rows = AddedRows.start(space, budget, alike)
         best, fewest, speed = rows.raw, float("inf"), torch.zeros_like(rows.raw)
         for _ in range(self.steps):
             raw = rows.raw.clone().requires_grad_(True)
@@ -80,32 +117,9 @@ class Injection:
             left = reader.right(with_rows.x, with_rows)
             if left < fewest:
                 best, fewest = rows.raw, left
+            if fewest == 0:
+                break
         return AddedNodes(budget, best, edges, claimed_accuracy=fewest)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Rows:
-    """Features of added nodes, raw, [r, F]."""
-
-    space: FeatureSpace
-    raw: Tensor
-
-    @classmethod
-    def start(cls, space: FeatureSpace, count: int) -> _Rows:
-        """No bit, or the mean of each value."""
-        width = space.raw.shape[1]
-        first = torch.zeros(width) if space.kind == "bits" else space.raw.mean(dim=0)
-        return cls(space, first.to(space.raw.dtype).expand(count, width).clone())
-
-    def moved(self, speed: Tensor) -> _Rows:
-        """As many bits as a node has on average, those of the largest speed; or a tenth of the range along its sign."""
-        space = self.space
-        if space.kind == "values":
-            step = 0.1 * (space.highest - space.lowest) * speed.sign()
-            return _Rows(space, torch.clamp(self.raw + step, space.lowest, space.highest))
-        usual = min(max(1, round(space.ones / space.raw.shape[0])), speed.shape[1])
-        chosen = torch.topk(speed, usual, dim=1).indices
-        return _Rows(space, torch.zeros_like(self.raw).scatter(1, chosen, 1.0))
 
 
 def _joined(reader: Reader, count: int, each: int) -> Tensor:

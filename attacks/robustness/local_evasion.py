@@ -1,15 +1,15 @@
-"""Breaks one node at a time: the pair whose gradient promises most, tried on real edges, flip by flip."""
+"""Breaks one node at a time: the pairs that promise most towards any other class, tried on real edges, flip by flip."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.robustness.losses import margins
 from attacks.robustness.near import Near
 from attacks.robustness.node_pairs import Mode, labelled, modes_of, pairs_for, room
 from attacks.robustness.soft_flips import Victim
@@ -23,21 +23,27 @@ from auditor.view import View
 class LocalEvasion:
     """Flips edges for one node until its answer is wrong, the best of a few exactly evaluated ones each time.
 
-    Each step one gradient of the node's margin over every pair it may toggle ranks them; the best `shortlist` are
-    evaluated on really edited edges, in one call on the node's surroundings, and the one that leaves the least margin
-    is kept.
+    Each step ranks every pair that it may toggle by what is left of the margin to each other class once the pair's
+    gradient is followed to its end: the least over the classes counts. The best `shortlist` are evaluated on really
+    edited edges, in one call on the node's surroundings, and the one that leaves the least margin is kept.
+
+    The gradient of the margin itself follows the class that comes second as nothing is edited, and ranks a pair last
+    that pushes another class past both.
 
     Attributes:
         modes: `direct` toggles pairs at the node, `influencer` pairs of others near it, `additions` and `deletions`
             only new or only old edges at it; empty for the profile's.
         shortlist: pairs evaluated in each step.
+        rivals: other classes that have a gradient of their own, those of the largest outputs.
 
     Source: the one-node setting of Zügner et al., "Adversarial Attacks on Neural Networks for Graph Data" (Nettack),
-    KDD 2018; candidates from the gradient of the model itself.
+    KDD 2018; candidates from the gradient of the model itself. A linear step towards each class, the least of which
+    decides: Moosavi-Dezfooli et al., "DeepFool", CVPR 2016, section 3.
     """
 
     modes: tuple[Mode, ...] = ()
     shortlist: Annotated[int, Field(ge=1)] = 6
+    rivals: Annotated[int, Field(ge=1)] = 8
 
     def run(self, view: View, attempt: Attempt) -> FlipOutcome:
         """For each mode, node and budget the first flips of one path; `variant` says whose.
@@ -79,14 +85,27 @@ class LocalEvasion:
         left = float(near.margins(node, y, [path])[0])
         while left > 0 and path.numel() < min(most, pairs.numel()):
             rest = pairs[~torch.isin(pairs, path)]
-            gradient, _ = one.gradient_at_zero(path, torch.ones(path.numel()), rest, _minus_margin)
-            best = torch.topk(gradient[path.numel() :], min(self.shortlist, rest.numel())).indices
+            promised = self._promised(one, path, rest)
+            best = torch.topk(promised, min(self.shortlist, rest.numel())).indices
             tried = [torch.cat([path, rest[i : i + 1]]) for i in best.tolist()]
             after = near.margins(node, y, tried)
             chosen = int(after.argmin())
             path, left = tried[chosen], float(after[chosen])
         return path
 
+    def _promised(self, one: Victim, path: Tensor, rest: Tensor) -> Tensor:
+        """How far above the node's own class another one would be if a pair kept its gradient, the most of any, [R]."""
+        scores = one.outputs.read(one.logits(path))
+        others = scores.scatter(1, one.y.unsqueeze(1), float("-inf"))
+        count = min(self.rivals, scores.shape[1] - 1)
+        promised = torch.full((rest.numel(),), float("-inf"))
+        for rival in torch.topk(others, count, dim=1).indices[0]:
+            ahead = partial(_ahead, rival=int(rival))
+            gradient, value = one.gradient_at_zero(path, torch.ones(path.numel()), rest, ahead)
+            promised = torch.maximum(promised, value + gradient[path.numel() :])
+        return promised
 
-def _minus_margin(z: Tensor, y: Tensor) -> Tensor:
-    return -margins(z, y).mean()
+
+def _ahead(z: Tensor, y: Tensor, *, rival: int) -> Tensor:
+    """How far the class `rival` is above the true one."""
+    return (z[:, rival] - z.gather(1, y.unsqueeze(1)).squeeze(1)).mean()

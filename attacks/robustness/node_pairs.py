@@ -35,17 +35,10 @@ def pairs_for(space: EdgeSpace, node: int, mode: Mode, hops: int, rng: np.random
         hops: steps that its answer depends on.
         rng: of that sample.
     """
-    n = space.graph.num_nodes
     if mode == "influencer":
         near = around(space.graph, torch.tensor([node]), hops)
         return _among(space, near[near != node], rng)
-    others = torch.arange(n)
-    others = others[others != node]
-    if space.directed:
-        keys = torch.cat([node * n + others, others * n + node])
-    else:
-        keys = others.clamp_max(node) * n + others.clamp_min(node)
-    keys = torch.sort(keys).values
+    keys = space.at(node)
     if mode == "direct":
         return keys
     return keys[space.exists(keys) == (mode == "deletions")]

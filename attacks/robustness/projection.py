@@ -7,6 +7,8 @@ from torch import Tensor
 
 BISECTIONS = 50
 ALTERNATIONS = 10
+MANY = 100_000
+"""Values from which those that add nothing to a sum any more are left out of it; fewer are added up as they stand."""
 
 
 def project(values: Tensor, budget: float) -> Tensor:
@@ -17,11 +19,13 @@ def project(values: Tensor, budget: float) -> Tensor:
     clipped = values.clamp(0, 1)
     if float(clipped.sum()) <= budget:
         return clipped
-    lo, hi = 0.0, float(values.max())
+    lo, hi, counted = 0.0, float(values.max()), values
     for _ in range(BISECTIONS):
         middle = (lo + hi) / 2
-        if float((values - middle).clamp(0, 1).sum()) > budget:
+        if float((counted - middle).clamp(0, 1).sum()) > budget:
             lo = middle
+            if counted.numel() > MANY:
+                counted = counted[counted > lo]
         else:
             hi = middle
     return (values - hi).clamp(0, 1)

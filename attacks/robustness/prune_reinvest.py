@@ -12,6 +12,7 @@ from torch import Tensor
 from attacks.robustness.losses import margins
 from attacks.robustness.reach import Change, Reach
 from attacks.robustness.soft_flips import Victim
+from auditor.data.keys import without
 from auditor.probe import Attempt
 
 PARTNERS = 4096
@@ -227,8 +228,8 @@ def _pairs(ranked: Tensor) -> Tensor:
 
 
 def _with(keys: Tensor, more: Tensor) -> Tensor:
-    return torch.cat([keys, more[~torch.isin(more, keys)]])
+    return torch.cat([keys, without(more, keys)])
 
 
 def _without(keys: Tensor, fewer: Tensor) -> Tensor:
-    return keys[~torch.isin(keys, fewer)]
+    return without(keys, fewer)

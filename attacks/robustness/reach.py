@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attacks.robustness.soft_flips import Victim
+from auditor.data.keys import distinct
 from auditor.targets.soft_edges import message_passing_layers
 
 Ints = NDArray[np.int64]
@@ -54,11 +55,13 @@ class Reach:
     def __init__(self, victim: Victim, depth: int | None, added: Tensor) -> None:
         graph = victim.space.graph
         self._n, self._depth = graph.num_nodes, depth
-        u, v = (end.numpy() for end in victim.space.ends(torch.unique(torch.cat([victim.space.existing, added]))))
+        self._most = min(FAR * self._n, FARTHEST)
+        u, v = (end.numpy() for end in victim.space.ends(distinct(torch.cat([victim.space.existing, added]))))
         rows, columns = np.concatenate([u, v]), np.concatenate([v, u])
         order = np.argsort(rows, kind="stable")
         self._columns = columns[order]
         self._starts = np.searchsorted(rows[order], np.arange(self._n + 1))
+        self._marked = np.zeros(self._n, dtype=bool)
         self._place = np.full(self._n, -1)
         self._place[victim.items.numpy()] = np.arange(victim.items.numel())
 
@@ -66,15 +69,26 @@ class Reach:
         """The change that toggles all of `keys`."""
         if self._depth is None:
             return Change(keys, None)
-        frontier = np.unique(np.concatenate([(keys // self._n).numpy(), (keys % self._n).numpy()]))
-        seen = frontier
-        for _ in range(self._depth):
-            frontier = np.setdiff1d(self._neighbours(frontier), seen)
-            seen = np.concatenate([seen, frontier])
-            if len(seen) > min(FAR * self._n, FARTHEST):
-                return Change(keys, None)
+        seen = self._seen(distinct(torch.cat([keys // self._n, keys % self._n])).numpy(), self._depth)
+        self._marked[seen] = False
+        if len(seen) > self._most:
+            return Change(keys, None)
         places = self._place[seen]
         return Change(keys, places[places >= 0])
+
+    def _seen(self, ends: Ints, depth: int) -> Ints:
+        """Nodes within `depth` hops of `ends`, marked; fewer hops where they are too many already."""
+        seen = frontier = ends
+        self._marked[ends] = True
+        for _ in range(depth):
+            beside = self._neighbours(frontier)
+            frontier = np.sort(beside[~self._marked[beside]])
+            frontier = frontier[np.concatenate([[True], frontier[1:] != frontier[:-1]])] if frontier.size else frontier
+            self._marked[frontier] = True
+            seen = np.concatenate([seen, frontier])
+            if len(seen) > self._most:
+                break
+        return seen
 
     def together(self, changes: Sequence[Change]) -> Iterator[list[int]]:
         """Places of changes that reach different items, batch by batch and in their order, until none is left."""

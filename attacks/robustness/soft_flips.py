@@ -69,7 +69,7 @@ class Victim:
 
     def loss_of(self, logits: Tensor, loss: Loss) -> Tensor:
         """A loss of the attacked items, from the model's outputs for all."""
-        return loss(self.outputs.read(logits[self.items]), self.y)
+        return loss(self.outputs.read(logits.index_select(0, self.items)), self.y)
 
     def gradient_at_zero(self, keys: Tensor, w: Tensor, others: Tensor, loss: Loss) -> tuple[Tensor, float]:
         """(dL/dw over keys and then others [K + R], L) at (w, 0).

@@ -15,6 +15,7 @@ from torch_geometric.nn import GCNConv
 from attacks.layer_stack import LayerStack, Rows, at_pairs
 from attacks.robustness.losses import Loss
 from auditor.data.edits import EdgeSpace
+from auditor.data.keys import order_of
 from auditor.targets.device import CPU
 from auditor.targets.target import ModelHandle
 
@@ -75,13 +76,14 @@ class SparseGcn:
     def at(self, keys: Tensor, loss_of: LossOf) -> SparseFlips:
         """The pairs `keys` int64 [K] made ready to be flipped by weights."""
         space = self.space
-        there = space.exists(keys)
+        where, there = space.found(keys)
         edges, absent = torch.nonzero(there).flatten(), torch.nonzero(~there).flatten()
-        stored = self.place[space.places[torch.searchsorted(space.existing, keys[edges])]]
+        stored = self.place[space.places[where[edges]]]
         ends = torch.stack(space.ends(keys))
         added = _sorted(torch.cat([ends[:, absent], ends[:, absent].flip(0)], dim=1), self.degrees.shape[0])
-        order = torch.argsort(keys)
-        return SparseFlips(self, edges, absent, stored, added, ends, order, torch.where(there, -1.0, 1.0), loss_of)
+        order = order_of(keys)
+        sign = torch.where(there, -1.0, 1.0)
+        return SparseFlips(self, edges, absent, stored, added, ends, order, ends[:, order], sign, loss_of)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +97,7 @@ class SparseFlips:
         added: arcs of the latter, all u -> v before all v -> u.
         ends: of the pairs, int64 [2, K].
         order: that sorts the pairs by their ends, int64 [K].
+        ordered: the ends in this order, int64 [2, K].
         sign: of the weight that a flip adds to its pair, [K].
         loss_of: a loss from the model's outputs.
     """
@@ -106,6 +109,7 @@ class SparseFlips:
     added: Arcs
     ends: Tensor
     order: Tensor
+    ordered: Tensor
     sign: Tensor
     loss_of: LossOf
 
@@ -114,7 +118,7 @@ class SparseFlips:
         value = self.loss_of(self.logits(w), loss)
         left, right = self.gcn.stack.pair_factors(value)
         found = torch.empty_like(w)
-        found[self.order] = at_pairs(left, right, self.ends[:, self.order])
+        found[self.order] = at_pairs(left, right, self.ordered)
         return torch.nan_to_num(self.sign * found), float(value.detach())
 
     def logits(self, w: Tensor) -> Tensor:
@@ -122,7 +126,7 @@ class SparseFlips:
         u, v, change = self.ends[0], self.ends[1], self.sign * w
         degrees = self.gcn.degrees.index_add(0, u, change).index_add(0, v, change)
         there, added = self._parts(w)
-        return self.gcn.stack.logits(lambda h: there.times(h) + added.times(h), degrees)
+        return self.gcn.stack.logits(lambda h: there.times(h).add_(added.times(h)), degrees)
 
     def _parts(self, w: Tensor) -> tuple[Rows, Rows]:
         """The edges that are left, and the pairs that are added: their sum is the adjacency."""
@@ -133,6 +137,6 @@ class SparseFlips:
 
 
 def _sorted(arcs: Tensor, n: int) -> Arcs:
-    order = torch.argsort(arcs[0] * n + arcs[1])
-    starts = torch.searchsorted(arcs[0, order], torch.arange(n))
-    return Arcs(order, starts.int(), arcs[1, order].int())
+    order = order_of(arcs[0] * n + arcs[1])
+    counts = torch.bincount(arcs[0], minlength=n)
+    return Arcs(order, (torch.cumsum(counts, dim=0) - counts).int(), arcs[1].index_select(0, order).int())

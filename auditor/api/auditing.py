@@ -99,8 +99,8 @@ def audit(
         seeds: of the attacks, whole numbers >= 0; by profile if None.
         training_seeds: trains the target's recipe anew so many times, 3 or more, and audits those models too: what is
             said of them holds for the recipe, not for this target alone. 0 (default) for none; needs a recipe.
-        exposed: names so many of the most exposed edges and training items in the document, by their indices. These are
-            private data; 0 (default) names nobody.
+        exposed: names so many of the most exposed edges and training items in the document, by their indices; 10 by
+            default. These are training data themselves; 0 names nobody.
         policy: `lenient`, `standard` (default), `strict`, or a `[policy.NAME]` of the config file.
         fail_on: severity from which a result fails: `low`, `medium`, `high`, `critical`.
         baseline: path of accepted results.

@@ -23,6 +23,8 @@ PATHS = ("baseline", "out", "data_root")
 LEAST_TRAININGS = 3
 MOST_SEEDS = 1_000
 MOST_EXPOSED = 1_000
+NAMELESS: Mapping[str, Any] = {"exposed": 0}
+"""Defaults of what names nobody: a comparison, an audited claim."""
 THREADS_A_CORE = 4
 DEFAULTS: Mapping[str, Any] = {
     "profile": "standard",
@@ -31,7 +33,7 @@ DEFAULTS: Mapping[str, Any] = {
     "family": "",
     "seeds": "",
     "training_seeds": 0,
-    "exposed": 0,
+    "exposed": 10,
     "policy": "standard",
     "fail_on": "",
     "baseline": "",
@@ -94,13 +96,20 @@ def read_tables(path: Path) -> dict[str, Any]:
     return {name: getattr(file, name) for name in RUN_TABLES if getattr(file, name) is not None}
 
 
-def resolve(given: Mapping[str, Any], tables: Mapping[str, Any], folder: Path = Path()) -> Resolved:
+def resolve(
+    given: Mapping[str, Any],
+    tables: Mapping[str, Any],
+    folder: Path = Path(),
+    *,
+    defaults: Mapping[str, Any] = DEFAULTS,
+) -> Resolved:
     """Options from all four places.
 
     Args:
         given: options of the command line; None means not given.
         tables: the config file's tables.
         folder: of the config file; its paths are relative to it, as those of `[data]` are.
+        defaults: where they are others than those of a run.
 
     Raises:
         ConfigError: an unknown key in `[run]`, or a value of the wrong type.
@@ -112,7 +121,7 @@ def resolve(given: Mapping[str, Any], tables: Mapping[str, Any], folder: Path = 
         if key not in DEFAULTS:
             raise ConfigError(f'[run] has no option "{key}". {nearest(key, DEFAULTS)}')
     options = {}
-    for name, default in DEFAULTS.items():
+    for name, default in {**DEFAULTS, **defaults}.items():
         variable = f"AUDITOR_{name.upper()}"
         if given.get(name) is not None:
             options[name] = Setting(given[name], "command line")
@@ -138,7 +147,7 @@ def _check_limits(options: Mapping[str, Setting]) -> None:
     if not 0 <= (exposed := options["exposed"].value) <= MOST_EXPOSED:
         raise ConfigError(
             f"exposed is {exposed}; expected 0, which names nobody, or how many of the most exposed edges and training "
-            f"items to name, at most {MOST_EXPOSED}."
+            f"items to name, at most {MOST_EXPOSED:,}."
         )
     most = THREADS_A_CORE * (os.cpu_count() or 1)
     if not 1 <= options["threads"].value <= most:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from auditor import registry
 from auditor.api.files import prepare_folder, read_file, write_file
-from auditor.document import NONE, Audit, CellRow, Estimate, Result, ValidityRow, Verdict, from_bytes, to_bytes
+from auditor.document import NONE, Audit, CellRow, Estimate, Result, ValidityRow, Verdict, from_bytes, naming, to_bytes
 from auditor.document.codes import Interrupted
 from auditor.errors import ConfigError, ProbeNotRun, VerdictError
 
@@ -176,6 +176,16 @@ class Report:
         for name, raw in files.items():
             write_file(out / name, raw)
         return tuple(out / name for name in files)
+
+    def naming(self, most: int) -> Report:
+        """The same audit with at most `most` edges and training items in each list of the most exposed; 0 for none.
+
+        Raises:
+            ConfigError: below 0.
+        """
+        if most < 0:
+            raise ConfigError(f"most is {most}; expected 0, which names nobody, or a whole number above it.")
+        return Report(naming(self.document, most))
 
     def judged(
         self,

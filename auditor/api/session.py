@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from auditor import registry
 from auditor.api.files import check_folder, check_names, read_file
 from auditor.api.options import (
+    DEFAULTS,
     Resolved,
     parse_jobs,
     parse_seeds,
@@ -24,7 +25,7 @@ from auditor.api.options import (
 )
 from auditor.api.report import Report, file_formats, files_of, names_of
 from auditor.api.tracking import SHORT, check_tracker, log_audit
-from auditor.document import Audit, to_bytes
+from auditor.document import Audit, naming, to_bytes
 from auditor.errors import ConfigError, UsageError
 from auditor.printable import error_text
 from auditor.runner.record import CELLS, MODELS, PARTIAL, RUN, Record
@@ -49,8 +50,6 @@ if TYPE_CHECKING:
 
 
 LOG = logging.getLogger("auditor")
-PAGE = "audit.html"
-"""What a tracker gets in any case, beside the document."""
 WORTH_A_WORKER_S = 10.0
 """CPU seconds of a plan for which it is worth to load the target once more."""
 UNRECORDED = (
@@ -72,8 +71,8 @@ class Session:
     config: Path | None = None
 
     @classmethod
-    def open(cls, path: Path, given: Mapping[str, Any]) -> Session:
-        """Reads the config file beside or named by `path` and resolves the options.
+    def open(cls, path: Path, given: Mapping[str, Any], defaults: Mapping[str, Any] = DEFAULTS) -> Session:
+        """Reads the config file beside or named by `path` and resolves the options; `defaults` as `resolve` takes them.
 
         Raises:
             UsageError: the path does not exist.
@@ -86,13 +85,13 @@ class Session:
             )
         file = config_file(path)
         if file is None:
-            return cls(path, resolve(given, {}))
-        return cls(path, resolve(given, read_tables(file), file.parent), file)
+            return cls(path, resolve(given, {}, defaults=defaults))
+        return cls(path, resolve(given, read_tables(file), file.parent, defaults=defaults), file)
 
     @classmethod
-    def without_target(cls, given: Mapping[str, Any]) -> Session:
+    def without_target(cls, given: Mapping[str, Any], defaults: Mapping[str, Any] = DEFAULTS) -> Session:
         """A session about something that has no config file: options given and the environment alone."""
-        return cls(Path(), resolve(given, {}))
+        return cls(Path(), resolve(given, {}, defaults=defaults))
 
     @property
     def out(self) -> Path | None:
@@ -409,21 +408,24 @@ class Session:
         """The report of a document. In the output folder it takes the place of the last one, if it is complete."""
         report = Report(audit)
         if complete and not report.interrupted:
-            files = files_of(audit, self.formats())
-            record.commit(files)
-            self._log(audit, files)
+            record.commit(files_of(audit, self.formats()))
+            self._log(audit)
         else:
             record.partial(to_bytes(audit))
         if record.holds_edits:
             LOG.warning("%s holds edits that name true edges of the graph: keep it as private as the graph", self.out)
         return report
 
-    def _log(self, audit: Audit, files: Mapping[str, bytes]) -> None:
-        """Hands a complete audit with its page to the tracker; what goes wrong there is told, and changes nothing."""
+    def _log(self, audit: Audit) -> None:
+        """Hands a complete audit with its page to the tracker; what goes wrong there is told, and changes nothing.
+
+        Trackers are read by more people than the data are: the audit goes there without the edges and items it names.
+        """
         if not (name := self.resolved["log"]):
             return
         try:
-            log_audit(audit, files if PAGE in files else {**files, **files_of(audit, ["html"])})
+            nameless = naming(audit, 0)
+            log_audit(nameless, files_of(nameless, dict.fromkeys([*self.formats(), "html"])))
         except Exception as error:  # of somebody else's server
             LOG.warning("the audit stands, but was not logged to %s: %s", name, error_text(error, SHORT))
 
@@ -439,11 +441,6 @@ class Session:
         """Raises UsageError where formats or tracker are unknown or lack a package, or a place cannot be written."""
         names = names_of(self.formats())
         if self.resolved["log"]:
-            if self.resolved["exposed"]:
-                raise ConfigError(
-                    "exposed came with log: edges of the private graph and training items would be sent to a tracker. "
-                    "Leave one of them out."
-                )
             check_tracker(self.resolved["log"])
         if self.out is not None:
             check_folder(self.out)

@@ -39,6 +39,7 @@ def compare(
     verbose: options.Verbose = False,
 ) -> None:
     """Compare a target with and without defences: each beside its controls, attacked adaptively."""
+    from auditor.api.options import NAMELESS
     from auditor.api.session import Session
     from auditor.cli.console import show
     from auditor.cli.progress import observe
@@ -63,7 +64,7 @@ def compare(
         "discard_models": discard_models,
         "plain": plain,
     }
-    session = Session.open(target, given)
+    session = Session.open(target, given, NAMELESS)
     defenses = session.defenses(defense or (), group=group)
     with observe(plain=session.resolved["plain"]) as observer:
         argv = tuple(sys.argv[1:])

@@ -22,7 +22,9 @@ TrainingSeeds = Annotated[
 Exposed = Annotated[
     int | None,
     typer.Option(
-        min=0, metavar="N", help="Name the N most exposed edges and members, which is private data (default: 0)."
+        min=0,
+        metavar="N",
+        help="Name the N most exposed edges and members by index, which is training data (default: 10; 0 for none).",
     ),
 ]
 Data = Annotated[str | None, typer.Option(help="Data set, when TARGET is a model file.")]

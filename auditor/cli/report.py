@@ -17,6 +17,10 @@ def report(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="A file for one format, a folder for several.")
     ] = None,
+    exposed: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Name at most N edges and members a list; 0 leaves all of them out."),
+    ] = None,
     plain: options.Plain = None,
     verbose: options.Verbose = False,
 ) -> None:
@@ -24,9 +28,12 @@ def report(
     from auditor import registry
     from auditor.api.files import prepare_folder, write_file
     from auditor.cli.console import is_plain, note, stdout, write_data
+    from auditor.document import naming
     from auditor.errors import UsageError
 
     audit = judging.read_audit(audit_json)
+    if exposed is not None:
+        audit = naming(audit, exposed)
     names = [name.strip() for name in format_.split(",") if name.strip()]
     if not names:
         raise UsageError(f"--format is empty. Known: {', '.join(registry.entries('reports'))}.")

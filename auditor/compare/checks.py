@@ -12,6 +12,7 @@ from auditor.compare.gain import PROBE, Bools, paired_by_class
 from auditor.data.deeprobust import poisoned_by
 from auditor.document import NONE, ValidityRow, check
 from auditor.document.audit import CheckStatus
+from auditor.statistics.estimate import SHARES
 from auditor.statistics.seeds import joined
 from auditor.targets.tag import DefenseTag, Made
 from auditor.targets.target import Target
@@ -81,7 +82,7 @@ def _weak_control(
             [scores.predicted[at] == y[at] if by_class else scores.clean[at] for scores in both]
             for both in ((arms.scores[control, seed], arms.scores[NONE, seed]) for seed in seeds)
         ]
-        found = joined([paired_by_class(own, none, classes) for own, none in pairs])
+        found = joined([paired_by_class(own, none, classes) for own, none in pairs], SHARES.of_differences)
         mean, lo, hi = (100 * (end or 0.0) for end in (found.value, found.lo, found.hi))
         said.append(f"{what}{f' on {part}' if part else ''} {mean:+.1f} points [{lo:+.1f}, {hi:+.1f}]")
         lost.append((-(found.value or 0.0), -(found.hi or 0.0)))  # on average, and at least

@@ -11,6 +11,7 @@ from auditor.compare.gain import BALANCED, CLEAN, FAMILY, GATED_BUDGET, POISONED
 from auditor.document import AtSeed, Estimate, Metric, Result, excess_of
 from auditor.document.facts import LinkFacts
 from auditor.document.results import Unit, WorseWhen
+from auditor.statistics.estimate import Range
 
 PARTS = ("id", "ood")
 
@@ -53,6 +54,12 @@ class Column:
         if self.shown == "value":
             return each.estimate
         return Estimate(value=None) if each.contrast is None else excess_of(each.contrast, self.results[0].worse_when)
+
+    @property
+    def range(self) -> Range:
+        """The values that what is shown can take."""
+        first = self.results[0]
+        return first.range if self.shown == "value" else first.range_of_contrasts
 
     def _excess(self, each: AtSeed) -> float:
         excess = None if each.contrast is None else excess_of(each.contrast, self.results[0].worse_when).value

@@ -95,11 +95,7 @@ def rows_of(compared: Compared) -> dict[str, Row]:
 
 def _headline(column: Column, row: Row, others: Sequence[Row], seeds: Sequence[int]) -> Headline:
     shown = {seed: column.estimate_of(each) for seed, each in row.numbers[column].items()}
-    estimate = joined([shown[seed] for seed in seeds if seed in shown])
-    if column.shown == "value" and column.unit == "share":
-        lo, hi = estimate.lo, estimate.hi
-        clipped = {"lo": None if lo is None else max(0.0, lo), "hi": None if hi is None else min(1.0, hi)}
-        estimate = estimate.model_copy(update=clipped)
+    estimate = joined([shown[seed] for seed in seeds if seed in shown], column.range)
     return Headline(
         family=column.family,
         probe=column.probe,
@@ -136,7 +132,7 @@ def _gains(column: Column, pairs: Sequence[tuple[Row, Row]], seeds: Sequence[int
 def _difference(column: Column, row: Row, other: Row, by_seed: Sequence[float]) -> Difference:
     """Against the trained model itself a refit of it gains what the refit gains: that is shown, never judged."""
     if row.spec == NONE or not (row.starts_trained and other.starts_trained):
-        return over_seeds(other.spec, by_seed, worse_when=column.worse_when)
+        return over_seeds(other.spec, by_seed, worse_when=column.worse_when, range_=column.range.of_differences)
     paired = [
         control.contrast
         for each in row.numbers[column].values()
@@ -154,5 +150,7 @@ def _least_of_modes(column: Column, row: Row, rows: Mapping[str, Row], seeds: Se
     for others in zip(*([*each.controls, NONE] for each in served), strict=True):
         pairs = [(own, rows[other]) for own, other in zip(served, others, strict=True)]
         if by_seed := _gains(column, pairs, seeds):
-            found[others[0]] = over_seeds(others[0], by_seed, worse_when=column.worse_when)
+            found[others[0]] = over_seeds(
+                others[0], by_seed, worse_when=column.worse_when, range_=column.range.of_differences
+            )
     return found

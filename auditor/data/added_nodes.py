@@ -1,4 +1,4 @@
-"""A graph with more nodes: those that were there stay as they are, and come first."""
+"""A graph with more nodes: those that were there stay as they are, in the order that they have."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from auditor.data.edits import edited_as_pairs
 from auditor.data.graph import Graph
 
 
-def with_nodes(graph: Graph, x: Tensor, edges: Tensor) -> Graph:
-    """The graph with added nodes, numbered on from N.
+def with_nodes(graph: Graph, x: Tensor, edges: Tensor, graphs: Tensor | None = None) -> Graph:
+    """The graph with added nodes: numbered on from N, or of many graphs each behind the nodes of its own (`places_in`).
 
     Args:
-        graph: one graph without fields.
+        graph: without fields.
         x: features of the added nodes as the model reads them, [r, F].
         edges: which added node (from 0) and which old one it is joined to, int64 [2, k]: an arc each way; in a graph
             with directions (`edited_as_pairs`) one to the old node. In a weighted graph they get the median weight.
+        graphs: of many graphs which one each is added to, int64 [r].
+
+    Raises:
+        ValueError: many graphs, and nothing says which.
     """
     new, old = edges[0] + graph.num_nodes, edges[1]
     arcs = torch.stack([new, old])
@@ -28,15 +33,49 @@ def with_nodes(graph: Graph, x: Tensor, edges: Tensor) -> Graph:
     weight = graph.edge_weight
     if weight is not None:
         weight = torch.cat([weight, weight.median().expand(arcs.shape[1])])
+    features, edge_index = torch.cat([graph.x, x]), torch.cat([graph.edge_index, arcs], dim=1)
+    if graph.batch is None:
+        unknown = graph.y.new_full((x.shape[0],), -1)
+        return replace(graph, x=features, edge_index=edge_index, y=torch.cat([graph.y, unknown]), edge_weight=weight)
+    if graphs is None:
+        raise ValueError("nodes are added to many graphs; which one each joins is not said")
+    place, batch = places_in(graph.batch, graphs)
     return replace(
-        graph,
-        x=torch.cat([graph.x, x]),
-        edge_index=torch.cat([graph.edge_index, arcs], dim=1),
-        y=torch.cat([graph.y, graph.y.new_full((x.shape[0],), -1)]),
-        edge_weight=weight,
+        graph, x=features[torch.argsort(place)], edge_index=place[edge_index], edge_weight=weight, batch=batch
     )
+
+
+def places_in(batch: Tensor, graphs: Tensor) -> tuple[Tensor, Tensor]:
+    """Where nodes stand when others join their graphs: new ids of old and added ones, int64 [N + r]; and the new batch.
+
+    Args:
+        batch: the graph of each node, int64 [N].
+        graphs: of each added one, int64 [r].
+    """
+    of, order = torch.sort(torch.cat([batch, graphs]), stable=True)
+    return torch.argsort(order), of
 
 
 def usual_edges(graph: Graph) -> int:
     """Edges that an added node has by default: the mean degree, rounded up, and one."""
     return math.ceil(graph.num_edges / graph.num_nodes) + 1
+
+
+def likeness(added: Tensor, old: Tensor, edges: Tensor) -> Tensor:
+    """Mean cosine of each added node's features and those of the nodes that it is joined to, [r]; NaN without any.
+
+    Args:
+        added: features, [r, F].
+        old: those of the nodes that are there, [N, F].
+        edges: as in `with_nodes`.
+    """
+    each = (normalize(added, dim=1)[edges[0]] * normalize(old, dim=1)[edges[1]]).sum(dim=1)
+    total = torch.zeros(added.shape[0], dtype=each.dtype).index_add(0, edges[0], each)
+    return total / torch.bincount(edges[0], minlength=added.shape[0])
+
+
+def usual_likeness(graph: Graph, x: Tensor, quantile: float) -> float:
+    """The `quantile` over nodes of the mean cosine of a node's features x [N, F] and its neighbours'."""
+    u, v = graph.edge_index[:, graph.edge_index[0] != graph.edge_index[1]]
+    found = likeness(x, x, torch.stack([u, v]))
+    return float(torch.quantile(found[~found.isnan()], quantile))

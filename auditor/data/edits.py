@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from auditor.data.graph import EditedAs, Graph
+from auditor.data.keys import distinct
 from auditor.errors import SkippedError
 
 SYMMETRIC = 0.99
@@ -110,10 +111,14 @@ class EdgeSpace:
 
     def exists(self, keys: Tensor) -> Tensor:
         """Which keys are edges of the graph, bool [K]."""
+        return self.found(keys)[1]
+
+    def found(self, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """(place of each key among `existing`, int64 [K]; whether it is one of them, bool [K])."""
         if not self.m:
-            return torch.zeros(keys.shape, dtype=torch.bool)
+            return torch.zeros(keys.shape, dtype=torch.int64), torch.zeros(keys.shape, dtype=torch.bool)
         place = torch.searchsorted(self.existing, keys).clamp_max_(self.m - 1)
-        return self.existing.index_select(0, place) == keys
+        return place, self.existing.index_select(0, place) == keys
 
     def ends(self, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Both end nodes of each key, int64 [K] each."""
@@ -123,6 +128,15 @@ class EdgeSpace:
         """The key of each pair, or of each arc u -> v when directed; int64 [K] each."""
         return _keys(torch.stack([u, v]), self.graph.num_nodes, self.directed)
 
+    def at(self, node: int) -> Tensor:
+        """Keys of all that can be toggled with one end at a node, sorted int64 [N − 1], or [2 N − 2] when directed."""
+        n = self.graph.num_nodes
+        others = torch.arange(n)
+        others = others[others != node]
+        if self.directed:
+            return torch.sort(torch.cat([node * n + others, others * n + node])).values
+        return torch.sort(others.clamp_max(node) * n + others.clamp_min(node)).values
+
     def arcs(self, keys: Tensor) -> Tensor:
         """The arcs behind the keys, int64 [2, 2K] (all u -> v, then all v -> u), or [2, K] when directed."""
         u, v = self.ends(keys)
@@ -130,8 +144,8 @@ class EdgeSpace:
 
     def toggled(self, keys: Tensor) -> Graph:
         """The graph with these distinct edges toggled; a new edge gets weight 1, or the median of a weighted graph."""
-        graph, there = self.graph, self.exists(keys)
-        gone = self.places[torch.searchsorted(self.existing, keys[there])].flatten()
+        graph, (where, there) = self.graph, self.found(keys)
+        gone = self.places[where[there]].flatten()
         keep = torch.ones(graph.num_edges, dtype=torch.bool)
         keep[gone] = False
         new = self.arcs(keys[~there])
@@ -154,15 +168,15 @@ class EdgeSpace:
         n = self.graph.num_nodes
         if among is None:
             if self.num_pairs <= count:
-                return _distinct(self._keys_at(torch.arange(self.num_ordered)))
-            return _distinct(self._keys_at(torch.from_numpy(rng.integers(0, self.num_ordered, count))))
+                return distinct(self._keys_at(torch.arange(self.num_ordered)))
+            return distinct(self._keys_at(torch.from_numpy(rng.integers(0, self.num_ordered, count))))
         u = among[torch.from_numpy(rng.integers(0, among.numel(), count))]
         v = torch.from_numpy(rng.integers(0, n - 1, count))
         v = v + (v >= u).long()
         if self.directed:
             swap = torch.from_numpy(rng.random(count) < 0.5)
             u, v = torch.where(swap, v, u), torch.where(swap, u, v)
-        return _distinct(_keys(torch.stack([u, v]), n, self.directed))
+        return distinct(_keys(torch.stack([u, v]), n, self.directed))
 
     def draw(self, count: int, rng: np.random.Generator) -> Tensor:
         """Exactly `count` distinct uniform keys in random order, int64 [count]; every prefix is uniform too.
@@ -173,7 +187,7 @@ class EdgeSpace:
         if count > self.num_pairs:
             raise ValueError(f"{count} flips asked for, the graph has {self.num_pairs} pairs")
         if 2 * count > self.num_pairs:
-            every = _distinct(self._keys_at(torch.arange(self.num_ordered)))
+            every = distinct(self._keys_at(torch.arange(self.num_ordered)))
             return every[torch.from_numpy(rng.permutation(every.numel())[:count])]
         drawn = np.empty(0, dtype=np.int64)
         while drawn.size < count:
@@ -221,9 +235,3 @@ def _keys(arcs: Tensor, n: int, directed: bool) -> Tensor:
         return arcs[0] * n + arcs[1]
     low, high = torch.aminmax(arcs, dim=0)
     return low * n + high
-
-
-def _distinct(keys: Tensor) -> Tensor:
-    """Each key once, sorted."""
-    once: Tensor = torch.unique(keys)
-    return once

@@ -1,8 +1,8 @@
-"""What an edit of features may be: single bits where they are bits in truth, bounded moves of values elsewhere."""
+"""What an edit of features may be: a bit, another category of a node, or a bounded move of values."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from auditor.errors import SkippedError
 
+Kind = Literal["bits", "categories", "values"]
 Norm = Literal["none", "sum", "length"]
 Within = Literal["linf", "l2"]
 SAME = 1e-5
@@ -21,17 +22,18 @@ class FeatureSpace:
 
     Rows of which every non-zero entry is 1 / k or 1 / √k, k being how many there are, are bits that were divided by
     their sum or length: a bit is edited, and the row divided anew. An edit of such a value by itself is none that
-    data could have.
+    data could have. Rows of exactly one 1 each say which category a node is of (the element of an atom): the 1 is
+    moved, since neither two of them nor none could be.
 
     Attributes:
-        kind: `bits` or `values`.
+        kind: `bits`, `categories` or `values`.
         norm: what rows of bits are divided by.
         raw: bits, or the values as they are, float32 [N, F].
         scale: standard deviation of each value, [F]; 0 for one that does not vary.
         lowest, highest: of each value, [F].
     """
 
-    kind: Literal["bits", "values"]
+    kind: Kind
     norm: Norm
     raw: Tensor
     scale: Tensor
@@ -54,12 +56,44 @@ class FeatureSpace:
         norm = _norm_of(x)
         if norm is None:
             return cls("values", "none", x, scale, lowest, highest)
-        return cls("bits", norm, (x > 0).to(x.dtype), scale, lowest, highest)
+        kind: Kind = "categories" if bool((x.sum(dim=1) == 1).all()) and norm == "none" else "bits"
+        return cls(kind, norm, (x > 0).to(x.dtype), scale, lowest, highest)
+
+    def part(self, nodes: Tensor) -> FeatureSpace:
+        """The same of some nodes, int64 [n]; what values vary by, and between, stays that of all."""
+        return replace(self, raw=self.raw[nodes])
 
     @property
     def ones(self) -> int:
-        """Bits that are set."""
+        """Bits that are set; of categories one for each node."""
         return int(self.raw.sum())
+
+    def ones_of(self, batch: Tensor, graphs: int) -> Tensor:
+        """The same in each of many graphs, int64 [graphs], for the graph of each node, int64 [N]."""
+        return torch.zeros(graphs, dtype=torch.int64).index_add_(0, batch, self.raw.sum(dim=1).long())
+
+    def bits_of(self, edits: Tensor) -> Tensor:
+        """The bits that edits toggle, int64.
+
+        Args:
+            edits: keys row · F + column, int64 [k]: bits to toggle; or the new category of a node, each node once, so
+                that the bit of its own goes too.
+        """
+        if self.kind != "categories":
+            return edits
+        rows = edits // self.raw.shape[1]
+        return torch.stack([rows * self.raw.shape[1] + self.raw[rows].argmax(dim=1), edits], dim=1).flatten()
+
+    def count(self, bits: Tensor) -> int:
+        """How many edits toggle these bits: of categories two are one edit."""
+        return bits.numel() // 2 if self.kind == "categories" else bits.numel()
+
+    def promised(self, raw: Tensor, gradient: Tensor) -> Tensor:
+        """What each edit of raw rows promises by a gradient at them, [n, F] both; minus infinity where it is none."""
+        slope = gradient.nan_to_num(0.0)
+        if self.kind != "categories":
+            return slope * (1 - 2 * raw)
+        return (slope - (slope * raw).sum(dim=1, keepdim=True)).masked_fill(raw > 0, float("-inf"))
 
     def read(self, raw: Tensor) -> Tensor:
         """What a model reads of raw rows [n, F]; gradients flow."""

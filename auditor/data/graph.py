@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from auditor.data.fields import NO_FIELDS, Fields, Places, origin_of
+from auditor.data.keys import distinct, without
 from auditor.errors import GraphError, SplitError
 from auditor.tasks import Task
 
@@ -92,21 +93,19 @@ class Graph:
     def num_one_way(self) -> int:
         """Distinct arcs without their reverse (loops aside)."""
         keys = self.arc_keys(include_loops=False)
-        reverse = torch.sort((keys % self.num_nodes) * self.num_nodes + keys // self.num_nodes).values
-        return 0 if torch.equal(keys, reverse) else int((~torch.isin(keys, reverse)).sum())
+        reverse = distinct((keys % self.num_nodes) * self.num_nodes + keys // self.num_nodes)
+        return 0 if torch.equal(keys, reverse) else without(keys, reverse).numel()
 
     def arc_keys(self, *, include_loops: bool = True) -> Tensor:
         """Distinct arcs as int64 keys u * N + v, sorted."""
         u, v = self.edge_index[0], self.edge_index[1]
         keys = u * self.num_nodes + v
-        distinct: Tensor = torch.unique(keys if include_loops else keys[u != v])
-        return distinct
+        return distinct(keys if include_loops else keys[u != v])
 
     def pair_keys(self) -> Tensor:
         """Distinct unordered pairs as int64 keys min * N + max, sorted; loops left out. E of the privacy family."""
         u, v = self.edge_index.min(dim=0).values, self.edge_index.max(dim=0).values
-        distinct: Tensor = torch.unique((u * self.num_nodes + v)[u != v])
-        return distinct
+        return distinct((u * self.num_nodes + v)[u != v])
 
     def with_edges(self, edge_index: Tensor, edge_weight: Tensor | None = None) -> Graph:
         """The same nodes with other edges; fields of edges follow by `origin_of`.

@@ -23,6 +23,7 @@ from auditor.document.audit import (
     Verdict,
     check,
 )
+from auditor.document.naming import naming
 from auditor.document.results import (
     AtSeed,
     Control,
@@ -76,6 +77,7 @@ __all__ = [
     "from_bytes",
     "json_schema",
     "measured",
+    "naming",
     "sealed",
     "to_bytes",
 ]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from auditor.document.codes import JudgementCode
 from auditor.document.facts import Facts, Severity
 from auditor.records import Model, Number
-from auditor.statistics.estimate import Contrast, Estimate
+from auditor.statistics.estimate import ANY, COUNTS, SHARES, Contrast, Estimate, Range
 
 Status = Literal["pass", "fail", "inconclusive", "accepted"]
 Confidence = Literal["low", "medium", "high"]
@@ -40,6 +40,14 @@ Question = Literal[
 ]
 """What a number answers, and so which bands, which threshold of the policy and which named limit it is judged by."""
 Unit = Literal["share", "auc", "errors", "count", "epsilon", "ratio"]
+_RANGES: Final[Mapping[Unit, Range]] = {
+    "share": SHARES,
+    "auc": SHARES,
+    "errors": Range(None, 1.0),
+    "count": COUNTS,
+    "epsilon": COUNTS,
+    "ratio": ANY,
+}
 WorseWhen = Literal["higher", "lower"]
 
 
@@ -53,12 +61,14 @@ class Metric:
             `count`, `epsilon`, or `ratio` for any other plain number.
         worse_when: which direction is worse for the model's owner.
         question: what it answers, which says how it is judged.
+        signed: whether it is itself a difference of two numbers of that unit, and so may be negative.
     """
 
     name: str
     unit: Unit
     worse_when: WorseWhen
     question: Question = "other"
+    signed: bool = False
 
 
 class Control(Model):
@@ -120,7 +130,7 @@ class _Named(Numbers):
 
     Attributes:
         finding: id of the finding that it speaks about.
-        metric, unit, worse_when, question: see `Metric`.
+        metric, unit, signed, worse_when, question: see `Metric`.
         subset: which items (`eps=0.05`), empty for all.
         limit: what it is judged by where no question of the policy's fits.
         p_adjusted: p value where the harness corrects for several tests itself; over seeds the largest.
@@ -134,6 +144,7 @@ class _Named(Numbers):
     metric: str
     subset: str = ""
     unit: Unit
+    signed: bool = False
     worse_when: WorseWhen
     question: Question = "other"
     limit: Limit | None = None
@@ -142,6 +153,18 @@ class _Named(Numbers):
     judged: bool = False
     at_most: Severity | None = None
     facts: Facts | None = None
+
+    @property
+    def range(self) -> Range:
+        """The values that the number can take."""
+        plain = _RANGES[self.unit]
+        return plain.of_differences if self.signed else plain
+
+    @property
+    def range_of_contrasts(self) -> Range:
+        """The values that its difference to a control can take."""
+        # Avoided errors are counted from the control, so that the control's own value is 0.
+        return self.range if self.unit == "errors" else self.range.of_differences
 
     @property
     def excess(self) -> Estimate | None:
@@ -288,6 +311,7 @@ def measured(
         metric=metric.name,
         subset=subset,
         unit=metric.unit,
+        signed=metric.signed,
         worse_when=metric.worse_when,
         question=metric.question,
         limit=limit,

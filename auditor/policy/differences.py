@@ -35,6 +35,7 @@ from auditor.document.codes import (
 )
 from auditor.document.results import WorseWhen
 from auditor.policy.bounds import ALPHA, SEEDS_FOR_A_CLAIM, SEEDS_FOR_A_FIRM_CLAIM, has_spread
+from auditor.statistics.estimate import ANY, Range
 from auditor.statistics.intervals import student_t
 
 Status = Literal["helps", "hurts", "not-shown", "not-settled", "not-compared"]
@@ -52,10 +53,15 @@ LEVEL: Final = 2 * ALPHA
 """Of an interval that is read on its own."""
 
 
-def over_seeds(to: str, by_seed: Sequence[float], *, worse_when: WorseWhen = "lower") -> Difference:
-    """The difference to another arm at seeds that are fits of their own; `worse_when` is the number's direction."""
+def over_seeds(
+    to: str, by_seed: Sequence[float], *, worse_when: WorseWhen = "lower", range_: Range = ANY
+) -> Difference:
+    """The difference to another arm at seeds that are fits of their own.
+
+    `worse_when` is the number's direction, and `range_` what the difference can be: the interval ends there.
+    """
     mean = float(np.mean(by_seed))
-    lo, hi = student_t(by_seed) if len(by_seed) > 1 else (None, None)
+    lo, hi = range_.cut(*student_t(by_seed)) if len(by_seed) > 1 else (None, None)
     return _marked(to, Estimate(value=mean, lo=lo, hi=hi, n=len(by_seed)), by_seed, worse_when)
 
 

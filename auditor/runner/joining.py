@@ -12,6 +12,7 @@ from auditor.document.facts import SEVERITIES, ClaimFacts, LinkList, LowFpr, Riv
 from auditor.errors import EvaluationError
 from auditor.registry import taxon
 from auditor.runner.finished import Finished
+from auditor.statistics.estimate import ANY, Range
 from auditor.statistics.seeds import joined, joined_contrast
 
 _VERDICTS = ("CONSISTENT", "UNDERPOWERED", "VIOLATED")
@@ -57,6 +58,7 @@ def _result(key: tuple[str, ...], pairs: Sequence[tuple[Finished, Measured]]) ->
         metric=first.metric,
         subset=first.subset,
         unit=first.unit,
+        signed=first.signed,
         worse_when=first.worse_when,
         question=first.question,
         limit=first.limit,
@@ -120,22 +122,25 @@ def _over_seeds(numbers: Sequence[Measured]) -> Numbers:
         if len(own) == len(numbers):
             controls.append(_joined_control(name, own, numbers))
     contrasts = [number.contrast for number in numbers if number.contrast is not None]
-    contrast = joined_contrast(contrasts) if len(contrasts) == len(numbers) else None
+    contrast = joined_contrast(contrasts, numbers[0].range_of_contrasts) if len(contrasts) == len(numbers) else None
     if contrast is not None and contrast.to not in names:
         strongest = [control for number in numbers if (control := number.control) is not None]
         controls.append(_joined_control(contrast.to, strongest, numbers))
-    return Numbers(estimate=joined([n.estimate for n in numbers]), controls=tuple(controls), contrast=contrast)
+    return Numbers(
+        estimate=joined([n.estimate for n in numbers], numbers[0].range), controls=tuple(controls), contrast=contrast
+    )
 
 
 def _joined_control(name: str, own: Sequence[Control], numbers: Sequence[Measured]) -> Control:
     """One control over seeds; `own` has the control that is meant at each of them."""
     contrasts = [control.contrast for control in own if control.contrast is not None]
     sides = [control.own or number.estimate for control, number in zip(own, numbers, strict=True)]
+    values, differences = numbers[0].range, numbers[0].range_of_contrasts
     return Control(
         name=name,
-        estimate=joined([control.estimate for control in own]),
-        contrast=joined(contrasts) if len(contrasts) == len(own) else None,
-        own=joined(sides) if any(control.own is not None for control in own) else None,
+        estimate=joined([control.estimate for control in own], values),
+        contrast=joined(contrasts, differences) if len(contrasts) == len(own) else None,
+        own=joined(sides, values) if any(control.own is not None for control in own) else None,
         twin=all(control.twin for control in own),
     )
 
@@ -179,10 +184,11 @@ def _joined_facts(records: Sequence[Any], nearest: int) -> Any:
     if (worst := _claimed(records)) is not None:
         return worst
     changed: dict[str, Any] = {}
-    for name in type(first).model_fields:
+    for name, field in type(first).model_fields.items():
         parts = [getattr(record, name) for record in records]
         if all(isinstance(part, Estimate) for part in parts):
-            changed[name] = joined(parts)
+            ranges = (each for each in field.metadata if isinstance(each, Range))
+            changed[name] = joined(parts, next(ranges, ANY))
         elif all(isinstance(part, LinkList | LowFpr) for part in parts):
             changed[name] = _joined_facts(parts, nearest)
         elif all(isinstance(part, tuple) and part and isinstance(part[0], Rival) for part in parts):

@@ -214,6 +214,7 @@ def plan(
             continue  # nothing of the kind is there, and nobody named it
         if request.entry.refuses:
             registry.load_location(request.entry.refuses)(*about)
+        names = exposed if request.entry.family == "privacy" else 0  # the others go on after a run that named others
         skip, lacks = _reason_to_skip(target, request.entry, attacks)
         if unsaid and not skip:
             skip = UNSAID.get(unsaid, "")
@@ -222,12 +223,12 @@ def plan(
                 spec=request.spec,
                 seed=seed,
                 profile=profile,
-                key=_cell_key(target, data, request, seed, profile, side, _maker(arm, group), exposed, save_flips),
+                key=_cell_key(target, data, request, seed, profile, side, _maker(arm, group), names, save_flips),
                 named=request.named,
                 arm=arm,
                 skip=skip,
                 lacks=lacks,
-                exposed=exposed,
+                exposed=names,
                 save_flips=save_flips,
             )
             for seed in (seeds[:1] if request.entry.deterministic else seeds)
@@ -356,7 +357,8 @@ def _reason_to_skip(target: Target, probe: ProbeEntry, attacks: Sequence[Registe
     """
     if target.task.level not in probe.tasks:
         return (
-            f"{probe.id} audits {' and '.join(probe.tasks)} classifiers; {target.name} classifies {target.task.level}s",
+            f"made for {' and '.join(probe.tasks)} classifiers; {target.name} classifies {target.task.level}s"
+            f"{'. ' * bool(probe.elsewhere)}{probe.elsewhere}",
             (),
         )
     if not attacks:  # its harness needs none

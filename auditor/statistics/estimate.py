@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Annotated, NamedTuple
+
 from pydantic import model_validator
 
 from auditor.records import Model, Number
 
 ROUNDING = 1e-9
+
+
+class Range(NamedTuple):
+    """The values that a number can take; None for no bound on that side."""
+
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def of_differences(self) -> Range:
+        """The values that the difference of two such numbers can take."""
+        if self.least is None or self.most is None:
+            return Range()
+        return Range(self.least - self.most, self.most - self.least)
+
+    def cut(self, lo: float, hi: float) -> tuple[float, float]:
+        """The ends of an interval, moved to the bounds that they lie beyond."""
+        return lo if self.least is None else max(lo, self.least), hi if self.most is None else min(hi, self.most)
+
+
+ANY, SHARES, COUNTS = Range(), Range(0.0, 1.0), Range(0.0, None)
 
 
 class Estimate(Model):
@@ -47,6 +70,15 @@ class Estimate(Model):
     def negated(self) -> Estimate:
         """The same number with its sign turned."""
         return Estimate(value=_minus(self.value), lo=_minus(self.hi), hi=_minus(self.lo), n=self.n)
+
+
+Share = Annotated[Estimate, SHARES]
+MaybeShare = Annotated[Estimate | None, SHARES]
+Count = Annotated[Estimate, COUNTS]
+MaybeCount = Annotated[Estimate | None, COUNTS]
+SharesApart = Annotated[Estimate, SHARES.of_differences]
+MaybeSharesApart = Annotated[Estimate | None, SHARES.of_differences]
+"""Estimates as fields of a record, with the values that they can take."""
 
 
 class Contrast(Estimate):

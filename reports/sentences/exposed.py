@@ -11,10 +11,12 @@ from reports.sentences.numbers import Shares, count, digits
 from reports.sentences.templates import template
 
 TITLE = "Most exposed"
-WARNING = (
-    "These indices are confidential data: true links of the graph, and items that the model was trained on. "
-    "Pass them on only to whoever may see the data itself."
+WARNING = "Indices of training data, as confidential as the data; --exposed 0 leaves them out."
+HAND_ON = (
+    "Pass them on only to whoever may see the data itself: for everybody else, auditor report audit.json --format html "
+    "--exposed 0 makes this page without them."
 )
+ELSEWHERE = "who is most exposed stands in audit.json and audit.html alone, since the indices are training data"
 NOBODY = "nobody is named: no test of edges or members proves that the model adds to the guess without it"
 
 

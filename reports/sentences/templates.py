@@ -318,7 +318,7 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         brief=Brief(exposure="a guarantee is asked for", label=briefs.certified_label, figure=briefs.certified),
     ),
     "robustness-injection": Template(
-        _said(f"{NODE_ADDER} can break more answers about the others than chance"),
+        _said(f"{NODE_ADDER} can break more answers than chance"),
         pictures.edited,
         "Let new nodes wait, or count for less, before the model reads them beside old ones.",
         brief=Brief(

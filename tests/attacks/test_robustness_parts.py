@@ -28,6 +28,19 @@ def test_projection_matches_hand_computed_values(budget, expected):
     torch.testing.assert_close(w, torch.tensor(expected, dtype=torch.float32), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("budget", [10, 5000, 150_000])
+def test_projection_of_many_values_is_that_of_their_order(budget):
+    values = torch.randn(300_000, generator=torch.Generator().manual_seed(budget)) + 0.5
+    found = project(values, budget)
+    whole = values.double()
+    lo, hi = torch.tensor(0.0, dtype=torch.float64), whole.max()
+    for _ in range(60):  # without leaving anything out
+        middle = (lo + hi) / 2
+        lo, hi = (middle, hi) if (whole - middle).clamp(0, 1).sum() > budget else (lo, middle)
+    torch.testing.assert_close(found.double(), (whole - hi).clamp(0, 1), atol=1e-6, rtol=0)
+    assert float(found.double().sum()) == pytest.approx(budget, rel=1e-4)
+
+
 def test_projection_with_caps_keeps_both():
     rng = np.random.default_rng(0)
     u, v = torch.triu_indices(12, 12, 1)

@@ -10,20 +10,21 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import privacy, shift, trust
+from benchmarks import privacy, robustness, shift, trust
 from benchmarks.privacy import membership
 from benchmarks.shift import nulls
 from benchmarks.trust.__main__ import PARTS
 from tests.toys import sbm_graph
 
-SHARED = ("__init__", "cells")
+GROUPS = (privacy, robustness, shift)
+SHARED = ("__init__", "cells", "networks")
 
 
 def commands(tmp_path: Path) -> list[list[str]]:
-    return [*privacy.commands(tmp_path).values(), *shift.commands(tmp_path).values()]
+    return [command for group in GROUPS for command in group.commands(tmp_path).values()]
 
 
-@pytest.mark.parametrize("group", [privacy, shift])
+@pytest.mark.parametrize("group", GROUPS)
 def test_a_group_runs_every_module_of_its_folder(group: ModuleType, tmp_path: Path) -> None:
     files = Path(str(group.__file__)).parent.glob("*.py")
     there = {f"{group.__name__}.{path.stem}" for path in files if path.stem not in SHARED}

@@ -16,7 +16,7 @@ def number(metric: Metric, value: float, control: float | None = None, *, findin
     """A number with an interval of a point to each side, and its contrast to a control where there is one."""
 
     def about(middle: float) -> Estimate:
-        return Estimate(value=middle, lo=middle - 0.01, hi=middle + 0.01, n=100)
+        return Estimate(value=middle, lo=middle - 0.01, hi=min(middle + 0.01, 1.0), n=100)
 
     beside = [] if control is None else [Control(name="c", estimate=about(control), contrast=about(value - control))]
     return measured(metric, about(value), finding=finding, controls=beside, **more)

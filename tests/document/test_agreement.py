@@ -23,6 +23,7 @@ from auditor.document import (
 )
 from auditor.document.agreement import contradictions
 from auditor.errors import DocumentError
+from auditor.statistics.seeds import joined
 from tests.cli.program import inside
 from tests.policy.samples import AUC, audit_of, cell, measurement
 from tests.reports.compared import AUDITS
@@ -169,6 +170,31 @@ def test_an_edit_with_a_digest_of_its_own_is_refused(spoil: Callable[[Content], 
     with pytest.raises(DocumentError, match="does not agree with itself") as caught:
         from_bytes(to_bytes(spoiled))
     assert message in str(caught.value)
+
+
+def test_ends_past_what_a_number_can_be_are_read_as_they_were_written() -> None:
+    """Documents were made before ends were cut; an end that is neither of the two was put there by hand."""
+
+    def right(value: float) -> Any:
+        number = Estimate(value=value, lo=value - 0.03, hi=min(value + 0.03, 1.0), n=500)
+        return measured(ACCURACY, number, finding="shift-damage")
+
+    audit = audit_of([cell(right(value), seed=seed, family="shift") for seed, value in enumerate((0.9, 0.99))])
+    (result,) = audit.results
+    uncut = joined([each.estimate for each in result.by_seed])
+    assert result.estimate.hi == 1.0
+    assert uncut.hi is not None
+    assert uncut.hi > 1.0
+
+    def ending(hi: float) -> Audit:
+        def spoil(content: Content) -> None:
+            first(content)["estimate"]["hi"] = hi
+
+        return edited(spoil, audit)
+
+    assert list(contradictions(audit)) == []
+    assert list(contradictions(ending(uncut.hi))) == []
+    assert "is not what its seeds say together" in next(contradictions(ending(1.05)))
 
 
 def test_fewer_planned_cells_disagree_with_the_verdict() -> None:

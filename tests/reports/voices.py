@@ -134,7 +134,9 @@ def _nodes(
     return SingleNodes(group=group, mode=mode, flips=flips, attacked=40, tries=6, median_flips=median, largest=9)
 
 
-def _edited(what: Literal["bits", "values", "nodes"], attacked: float, random: float, **more: Any) -> EditedData:
+def _edited(
+    what: Literal["bits", "categories", "values", "nodes"], attacked: float, random: float, **more: Any
+) -> EditedData:
     clean, left, beside = (Estimate(value=value) for value in (0.815, attacked, random))
     shown: dict[str, Any] = {"clean": clean, "attacked": left, "random": beside, "attacked_items": 1000, "winner": "w"}
     return EditedData(what=what, **shown, **more)
@@ -359,6 +361,16 @@ CASES: dict[str, tuple[Case, ...]] = {
             ("feature-random", 0.801),
             (_edited("values", 0.612, 0.801, radius=0.25), _edited("values", 0.815, 0.801, radius=0.1)),
             subset="radius=0.25",
+        ),
+        Case(
+            samples.ROBUST,
+            0.612,
+            ("feature-random", 0.801),
+            (
+                _edited("categories", 0.612, 0.801, edits=940, budget=1_000, per_graph=True),
+                _edited("categories", 0.815, 0.801, edits=0, budget=1_000, per_graph=True),
+            ),
+            subset="ones=0.01",
         ),
     ),
     "robustness-black-box": (

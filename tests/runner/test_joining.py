@@ -81,6 +81,39 @@ def test_means_over_seeds_are_those_of_the_statistics() -> None:
     assert [each.seed for each in result.by_seed] == [0, 1, 2]
 
 
+def test_no_interval_over_seeds_leaves_what_its_number_can_be() -> None:
+    def near(value: float) -> Measured:
+        control = Control(
+            name="chance",
+            estimate=Estimate(value=0.02, lo=0.0, hi=0.05),
+            contrast=Estimate(value=value - 0.02, lo=value - 0.06, hi=min(value + 0.01, 1.0)),
+        )
+        own = Estimate(value=value, lo=max(value - 0.02, 0.0), hi=min(value + 0.02, 1.0))
+        return measured(Metric("found", "share", "higher"), own, finding="privacy-membership", controls=[control])
+
+    result = joined_of([cell(near(value), seed=seed) for seed, value in enumerate((0.01, 0.99, 0.98))])
+    assert (result.estimate.lo, result.estimate.hi) == (0.0, 1.0)
+    assert result.contrast is not None
+    assert result.contrast.hi == 1.0
+    assert result.contrast.lo is not None
+    assert -1.0 <= result.contrast.lo < 0
+    assert result.controls[0].estimate.lo == 0.0
+    assert result.controls[0].contrast == Estimate(**result.contrast.model_dump(include={"value", "lo", "hi", "n"}))
+
+
+def test_a_difference_by_itself_may_be_negative_over_seeds() -> None:
+    def error(value: float) -> Measured:
+        own = Estimate(value=value, lo=max(value - 0.02, 0.0), hi=value + 0.02)
+        control = Control(name="confidence equal to accuracy", estimate=Estimate(value=0.0), contrast=own)
+        over = Metric("over_confidence", "share", "higher", "over-confidence", signed=True)
+        return measured(over, own, finding="shift-miscalibrated", controls=[control])
+
+    result = joined_of([cell(error(value), seed=seed) for seed, value in enumerate((0.01, 0.05, 0.2))])
+    assert result.signed
+    assert result.estimate.lo is not None
+    assert result.estimate.lo < 0
+
+
 def test_results_stand_in_the_order_they_first_appear() -> None:
     first, second = measurement(subset="a"), measurement(subset="b")
     cells = [cell(second), cell(first, second, seed=1), cell(first, probe="graphmi")]

@@ -53,9 +53,9 @@ def test_what_is_not_there_on_such_a_target_is_asked_about_by_name_alone(arch: s
         return {cell.entry.id: cell.skip for cell in cells}
 
     assert absent not in planned()
-    assert f"{absent} audits" in planned(absent)[absent]
+    assert "made for" in planned(absent)[absent]
     if said:  # graphs of many have edges, which no probe of ours looks for: that is said
-        assert f"{said} audits node classifiers" in planned()[said]
+        assert "made for node classifiers" in planned()[said]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from auditor.statistics.estimate import Contrast, Estimate
+from auditor.statistics.estimate import COUNTS, SHARES, Contrast, Estimate, Range
 from auditor.statistics.intervals import Z95, join_seeds
 from auditor.statistics.seeds import joined, joined_contrast
 
@@ -52,6 +52,31 @@ def test_an_end_open_in_one_seed_is_open_in_the_join() -> None:
 
 def test_a_number_that_one_seed_lacks_is_lacking() -> None:
     assert joined([Estimate(value=0.3, lo=0.2, hi=0.4, n=5), Estimate(value=None)]) == Estimate(value=None, n=5)
+
+
+def test_an_end_past_what_the_number_can_be_is_cut() -> None:
+    parts = [Estimate(value=v, lo=v - 0.02, hi=v + 0.02) for v in (0.03, 0.4, 0.97)]
+    plain, cut = joined(parts), joined(parts, SHARES)
+    assert plain.lo is not None
+    assert plain.hi is not None
+    assert plain.lo < 0 < 1 < plain.hi
+    assert (cut.value, cut.lo, cut.hi) == (plain.value, 0.0, 1.0)
+    assert (joined(parts, COUNTS).lo, joined(parts, COUNTS).hi) == (0.0, plain.hi)
+    assert joined(parts, SHARES.of_differences) == plain.model_copy(update={"hi": min(plain.hi, 1.0)})
+    contrast = joined_contrast([Contrast(**each.model_dump(), to="random") for each in parts], SHARES)
+    assert (contrast.lo, contrast.hi, contrast.to) == (0.0, 1.0, "random")
+
+
+def test_nothing_is_cut_where_a_seed_lies_outside_already() -> None:
+    parts = [Estimate(value=v, lo=v - 0.02, hi=v + 0.02) for v in (-0.5, 0.4, 0.9)]
+    plain, cut = joined(parts), joined(parts, SHARES)
+    assert (cut.lo, cut.hi) == (plain.lo, 1.0)
+
+
+def test_ranges_of_differences() -> None:
+    assert SHARES.of_differences == Range(-1.0, 1.0)
+    assert SHARES.of_differences.of_differences == Range(-2.0, 2.0)
+    assert COUNTS.of_differences == Range(None, None)
 
 
 def test_a_joined_contrast_names_every_other_side_once() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from auditor.records import Model, Number
-from auditor.statistics.estimate import Estimate
+from auditor.statistics.estimate import Count, MaybeCount, MaybeShare, Share
 
 
 class LinkList(Model):
@@ -20,9 +20,9 @@ class LinkList(Model):
     """
 
     n_links: int
-    k: Estimate
-    m: Estimate | None
-    r: Estimate
+    k: Count
+    m: MaybeCount
+    r: Count
     sampled: bool
 
 
@@ -37,8 +37,8 @@ class LowFpr(Model):
     """
 
     fpr: float
-    attack: Estimate
-    control: Estimate | None
+    attack: Share
+    control: MaybeShare
     chance: float
 
 
@@ -66,8 +66,8 @@ class Rival(Model):
 
     control: str
     twin: bool = False
-    with_model: Estimate
-    without_model: Estimate
+    with_model: Share
+    without_model: Share
     in_reverse: bool = False
     positives: int
     negatives: int

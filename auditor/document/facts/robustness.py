@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from auditor.records import Model, Number
-from auditor.statistics.estimate import Estimate
+from auditor.statistics.estimate import MaybeShare, Share
 
 NoEdgeFree = Literal["", "no-recipe", "failed", "not-better", "edges-unused"]
 
@@ -37,10 +37,10 @@ class Robust(Model):
     """
 
     kind: Literal["robust"] = "robust"
-    clean: Estimate
-    attacked: Estimate
-    random: Estimate | None
-    edge_free: Estimate | None
+    clean: Share
+    attacked: Share
+    random: MaybeShare
+    edge_free: MaybeShare
     no_edge_free: NoEdgeFree = ""
     majority: float
     edits: int
@@ -58,7 +58,8 @@ class SingleNodes(Model):
 
     Attributes:
         group: how they were chosen: `uniform`, `margin40`, `degree=8-10`.
-        mode: which edges were edited: `direct`, at the node itself; `influencer`, near it; `additions`, `deletions`.
+        mode: which edges were edited: `direct`, at the node itself; `influencer`, near it; `additions`, `deletions`;
+            `added-node`: a node was added and joined to it.
         flips: edits allowed at each: `one`, or as many as the node has edges (`degree`).
         attacked: nodes.
         tries: random sets of as many edits at each node, the best of which is the control; 0 where it did not run.
@@ -80,28 +81,30 @@ class EditedData(Model):
     """Accuracy after features were edited, or nodes added, at one budget.
 
     Attributes:
-        what: `bits` toggled, `values` moved, or `nodes` added.
+        what: `bits` toggled, `categories` of nodes changed, `values` moved, or `nodes` added.
         clean: nothing edited.
         attacked: the worst verified edit.
         random: random edits of the same budget; None where that control did not run.
-        edits: bits toggled or nodes added by the worst edit; 0 for values.
+        edits: bits toggled, categories changed or nodes added by the worst edit; 0 for values.
         budget: how many were allowed; 0 for values.
         radius: largest change of a value, in standard deviations; None for the others.
         edges: edges of each added node; None for the others.
+        per_graph: whether each attacked item is a graph with a budget of its own, `budget` being their sum.
         attacked_items: how many items were attacked.
         winner: which attack was the worst.
         attempts: accuracy left by each attack that was tried, by name.
     """
 
     kind: Literal["edited-data"] = "edited-data"
-    what: Literal["bits", "values", "nodes"]
-    clean: Estimate
-    attacked: Estimate
-    random: Estimate | None
+    what: Literal["bits", "categories", "values", "nodes"]
+    clean: Share
+    attacked: Share
+    random: MaybeShare
     edits: int = 0
     budget: int = 0
     radius: Number = None
     edges: int | None = None
+    per_graph: bool = False
     attacked_items: int
     winner: str
     attempts: dict[str, float] = Field(default_factory=dict)
@@ -121,9 +124,9 @@ class Poisoned(Model):
     """
 
     kind: Literal["poisoned"] = "poisoned"
-    clean: Estimate
-    poisoned: Estimate
-    random: Estimate | None
+    clean: Share
+    poisoned: Share
+    random: MaybeShare
     fixed: Number = None
     edits: int
     budget: int
@@ -171,12 +174,12 @@ class Certified(Model):
     kind: Literal["certified"] = "certified"
     votes: Literal["parts", "noise"]
     voters: int
-    clean: Estimate
-    target: Estimate
+    clean: Share
+    target: Share
     edits: Literal["flips", "additions", "deletions"] = "flips"
     count: int = 0
-    random: Estimate | None = None
-    found: Estimate | None = None
+    random: MaybeShare = None
+    found: MaybeShare = None
     exact: bool = False
     abstained: int = 0
     items: int

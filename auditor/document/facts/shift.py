@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from auditor.records import Model, Number
-from auditor.statistics.estimate import Estimate
+from auditor.statistics.estimate import MaybeShare, MaybeSharesApart, Share, SharesApart
 
 
 class Group(Model):
@@ -46,8 +46,8 @@ class Confidence(Model):
     """Mean confidence beside accuracy on the same items; `bins` names how items were binned, where they were."""
 
     kind: Literal["confidence"] = "confidence"
-    confidence: Estimate
-    accuracy: Estimate
+    confidence: Share
+    accuracy: Share
     bins: str = ""
 
 
@@ -92,10 +92,10 @@ class Worth(Model):
     """
 
     kind: Literal["worth"] = "worth"
-    with_graph: Estimate
-    hidden: Estimate | None = None
-    worth: Estimate
-    vanishes: Estimate | None = None
+    with_graph: Share
+    hidden: MaybeShare = None
+    worth: SharesApart
+    vanishes: MaybeSharesApart = None
     hidden_edges: float
 
 
@@ -123,10 +123,10 @@ class Domain(Model):
     domain: str
     by: Literal["graph", "column", "size", "structure"]
     items: int
-    inside: Estimate
-    outside: Estimate
-    gap: Estimate
-    adjusted: Estimate | None = None
+    inside: Share
+    outside: Share
+    gap: SharesApart
+    adjusted: MaybeSharesApart = None
     balanced: bool = False
     constant: float
     prior_distance: float
@@ -153,8 +153,8 @@ class Detection(Model):
     damage: str
     severity: str
     detector: str
-    clean: Estimate
-    shifted: Estimate
+    clean: Share
+    shifted: Share
     paired: bool = True
     silent: bool = False
     aupr: Number = None

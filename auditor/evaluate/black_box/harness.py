@@ -22,6 +22,7 @@ from auditor.document import Control, Curve, Measured, Metric, Series, ValidityR
 from auditor.document.facts import Robust
 from auditor.errors import SkippedError
 from auditor.evaluate.robustness import trust
+from auditor.evaluate.robustness.attacked import attacked_items
 from auditor.evaluate.robustness.budgets import Level, graph_levels, node_levels, parse_eps
 from auditor.evaluate.robustness.envelope import Tried, edits_of
 from auditor.evaluate.robustness.flip_claims import FlipClaims
@@ -39,7 +40,6 @@ Bools = NDArray[np.bool_]
 ROBUST_ACCURACY = Metric("robust_accuracy", "share", "lower", "robustness")
 QUERIES: Mapping[Profile, int] = {"quick": 500, "standard": 2_000, "full": 10_000}
 EACH_GRAPH = 500
-GRAPHS: Mapping[Profile, int] = {"quick": 40, "standard": 100, "full": 10**9}
 MAIN_EPS = 0.05
 POINTS = 40
 """Points of the chart of accuracy against queries."""
@@ -98,7 +98,7 @@ def evaluate(cell: Cell) -> CellResult:
     settings = build(Settings, cell.params, owner=cell.probe.id)
     if not cell.side.asks_own:
         raise SkippedError(
-            f"{cell.probe.id} asks about edited graphs; [access] queries is {cell.side.queries}, so that nobody "
+            f"needs answers about edited graphs; [access] queries is {cell.side.queries}, so that nobody "
             "may hand one in."
         )
     with torch.random.fork_rng(devices=[]):  # a model that draws numbers in eval mode must not move ours
@@ -111,10 +111,8 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
     target = given if space.graph is given.graph else replace(given, graph=space.graph)
     if space.m == 0:
         raise SkippedError(f"{target.graph.name} has no edges to edit")
-    items = torch.nonzero(target.split.test).flatten()
+    items = attacked_items(cell, settings.graphs)
     if target.task.level == "graph":
-        drawn = cell.rng("graphs").permutation(items.numel())[: settings.graphs or GRAPHS[cell.profile]]
-        items = items[torch.from_numpy(np.sort(drawn))]
         levels = graph_levels(space, items, settings.eps, cell.profile)
         most = (settings.max_queries or EACH_GRAPH) * items.numel()
     else:

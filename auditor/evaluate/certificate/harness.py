@@ -6,22 +6,20 @@ See docs/methods/certificate.md.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from auditor.document import check
 from auditor.errors import SkippedError
 from auditor.evaluate.certificate import graphs, nodes
 from auditor.evaluate.certificate.measure import numbers, series
 from auditor.evaluate.certificate.settings import Settings as Settings
+from auditor.evaluate.robustness.attacked import attacked_items
 from auditor.parameters import build
 from auditor.probe import Cell, CellResult
-from auditor.registry import LACKING, Profile
+from auditor.registry import LACKING
 from auditor.statistics.intervals import wilson
 from auditor.targets.target import Capability
 
-GRAPHS: dict[Profile, int] = {"quick": 40, "standard": 100, "full": 10**9}
 ACCESS = ("features", "graph", "labels", "weights")
 """Whatever an adversary holds, nothing more helps: the proof names no more than it is about."""
 FEW = 30
@@ -37,12 +35,10 @@ def evaluate(cell: Cell) -> CellResult:
     target = cell.target
     if Capability.SPLIT not in target.capabilities:
         raise SkippedError(f"needs {LACKING[Capability.SPLIT]}", lacks=(Capability.SPLIT,))
-    items = torch.nonzero(target.split.test).flatten()
+    items = attacked_items(cell, settings.graphs)
     with torch.random.fork_rng(devices=[]):  # a model that draws numbers in eval mode must not move ours
-        if target.task.level == "graph":
-            proof = graphs.prove(cell, settings, _drawn(cell, items, settings.graphs or GRAPHS[cell.profile]))
-        else:
-            proof = nodes.prove(cell, settings, items)
+        prove = graphs.prove if target.task.level == "graph" else nodes.prove
+        proof = prove(cell, settings, items)
     finding = cell.probe.findings[0]
     n = proof.items.numel()
     y = target.graph.y[proof.items]
@@ -61,9 +57,3 @@ def evaluate(cell: Cell) -> CellResult:
         validity=(*proof.rows, worth, few),
         params={"targets": n, "abstained": proof.abstained, **proof.params},
     )
-
-
-def _drawn(cell: Cell, items: Tensor, count: int) -> Tensor:
-    """At most `count` of the items, drawn and sorted."""
-    drawn = cell.rng("graphs").permutation(items.numel())[:count]
-    return items[torch.from_numpy(np.sort(drawn))]

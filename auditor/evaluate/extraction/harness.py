@@ -73,7 +73,7 @@ def evaluate(cell: Cell) -> CellResult:
     (attack,) = cell.attacks
     if not cell.side.asks_own:
         raise SkippedError(
-            f"{cell.probe.id} asks about graphs of the adversary's own; [access] queries is {cell.side.queries}."
+            f"needs answers about graphs of the adversary's own; [access] queries is {cell.side.queries}."
         )
     view = grant_privacy(cell.target, attack.access, cell.side, cell.rng("view"), with_own_graph=True)
     own = view.own_queries

@@ -23,9 +23,7 @@ MOST_QUERIES = {"quick": 500, "standard": 2_000, "full": 2_000}
 def check_queries(cell: Cell) -> None:
     """Raises SkippedError where the served graph cannot be asked about, or no row of it could be changed."""
     if not cell.side.asks_served:
-        raise SkippedError(
-            f"{cell.probe.id} asks about the graph that is served; [access] queries is {cell.side.queries}."
-        )
+        raise SkippedError(f"needs answers about the graph that is served; [access] queries is {cell.side.queries}.")
     check_features(cell.target)
 
 

@@ -284,7 +284,7 @@ def _check_applies(cell: Cell, attack: Registered) -> None:
         check_queries(cell)
     if Access.OWN_QUERIES in attack.access and not cell.side.asks_own:
         raise SkippedError(
-            f"{cell.probe.id} asks about graphs of the adversary's own; [access] queries is {cell.side.queries}."
+            f"needs answers about graphs of the adversary's own; [access] queries is {cell.side.queries}."
         )
     n, density = cell.target.graph.num_nodes, cell.side.density
     if density is not None and density > n - 1:

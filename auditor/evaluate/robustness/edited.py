@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
+from torch import Tensor
 
+from auditor.data.feature_space import Kind
 from auditor.document import Control, Curve, Estimate, Measured, Series, ValidityRow, measured
 from auditor.document.facts import EditedData
+from auditor.errors import SkippedError
 from auditor.evaluate.robustness import trust
-from auditor.evaluate.robustness.envelope import Floats, Point, Tried, envelope
+from auditor.evaluate.robustness.envelope import Floats, Point, Tried, edits_of, envelope
 from auditor.evaluate.robustness.flip_claims import FlipClaims
 from auditor.evaluate.robustness.measure import ROBUST_ACCURACY
 from auditor.evaluate.robustness.verification import Verified
-from auditor.probe import Cell, Registered
+from auditor.probe import Attempt, Cell, CellResult, Registered
 from auditor.statistics.intervals import paired_bootstrap, wilson
 from auditor.statistics.shares import share
 from auditor.targets.target import Target
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Amount:
     """One budget.
 
@@ -28,11 +32,86 @@ class Amount:
         subset: how measurements name it (`ones=0.01`).
         at: where it stands on the curve.
         budget: what attacks are asked for.
+        item_budgets: of many graphs what is allowed in each attacked one, int64 [n]; its sum is the budget.
     """
 
     subset: str
     at: float
     budget: float
+    item_budgets: Tensor | None = None
+
+
+def places(amounts: Sequence[Amount]) -> dict[float, int]:
+    """The place of each budget, the first one where several come to the same."""
+    return {amount.budget: place for place, amount in reversed(list(enumerate(amounts)))}
+
+
+def asked_of(attempt: Attempt, amounts: Sequence[Amount]) -> Attempt:
+    """The attempt with these budgets, those of each graph among them."""
+    distinct = [amounts[place] for _, place in sorted(places(amounts).items())]
+    own = tuple(each.item_budgets for each in distinct if each.item_budgets is not None)
+    return replace(attempt, budgets=tuple(int(each.budget) for each in distinct), item_budgets=own)
+
+
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """What was edited, for facts and charts.
+
+    Attributes:
+        what: `bits` toggled, `categories` changed, `values` moved, or `nodes` added.
+        title, x_label: of the chart.
+        main: where the budget stands that is judged, or the one nearest to it.
+        edges: of each added node; None for edits of features.
+    """
+
+    what: Kind | Literal["nodes"]
+    title: str
+    x_label: str
+    main: float
+    edges: int | None = None
+
+
+def edited_result(
+    cell: Cell,
+    run: FlipClaims,
+    tried: Sequence[Tried],
+    clean: Verified,
+    amounts: Sequence[Amount],
+    edits: Edits,
+    params: Mapping[str, Any],
+) -> CellResult:
+    """What the attacks of a cell left, measured: accuracy at each budget, the chart, the checks, the edits themselves.
+
+    Args:
+        cell: its target, attacks and random streams.
+        run: what became of its attacks.
+        tried: every verified edit.
+        clean: nothing edited.
+        amounts: the budgets, ascending.
+        edits: what was edited.
+        params: what else the document keeps.
+
+    Raises:
+        SkippedError: no search could run.
+    """
+    if not any(a.entry.role == "search" and a.id not in run.skipped for a in cell.attacks):
+        raise SkippedError(run.why_none)
+    nearest = min(range(len(amounts)), key=lambda k: abs(amounts[k].at - edits.main))
+    many = cell.target.task.level == "graph"
+    found = EditedItems.of(clean, tried, amounts, cell.attacks, nearest, many=many)
+    return CellResult(
+        access=tuple(sorted(run.access)),
+        measured=found.numbers(cell, edits),
+        series=(found.series(cell.probe.id, edits),),
+        validity=found.rows(cell, run, cell.target),
+        params={
+            **params,
+            "targets": found.n,
+            "budgets": {amount.subset: amount.budget for amount in amounts},
+            **run.params(cell.attacks),
+        },
+        edits=edits_of(cell.target.graph, tried),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +125,7 @@ class EditedItems:
         control: id of the control; empty where none ran.
         random: at each budget, the share of its draws in which each item is right, [n]; None where it did not run.
         main: place of the budget that is judged.
+        many: whether each item is a graph with a budget of its own.
     """
 
     amounts: tuple[Amount, ...]
@@ -54,6 +134,7 @@ class EditedItems:
     control: str
     random: tuple[Floats | None, ...]
     main: int
+    many: bool
 
     @classmethod
     def of(
@@ -63,31 +144,28 @@ class EditedItems:
         amounts: Sequence[Amount],
         attacks: Sequence[Registered],
         main: int,
+        *,
+        many: bool,
     ) -> EditedItems:
-        """The worst case over every attack but the control, and the mean of the control's draws."""
+        """The worst case over every attack but the control, of many graphs that of each; the mean of its draws."""
         control = next((a.id for a in attacks if a.entry.role == "control"), "")
         others = [each for each in tried if each.role != "control"]
+        first = places(amounts)
         means: list[Floats | None] = []
-        for k in range(len(amounts)):
-            own = [each.verified.correct for each in tried if each.role == "control" and each.level == k]
+        for amount in amounts:
+            place = first[amount.budget]
+            own = [each.verified.correct for each in tried if each.role == "control" and each.level == place]
             means.append(np.mean(own, axis=0).astype(np.float64) if own else None)
-        points = envelope(clean, others, len(amounts), per_item=False)
-        return cls(tuple(amounts), tuple(points), tuple(tried), control, tuple(means), main)
+        points = envelope(clean, others, len(amounts), per_item=many)
+        return cls(tuple(amounts), tuple(points), tuple(tried), control, tuple(means), main, many)
 
     @property
     def n(self) -> int:
         """Attacked items."""
         return len(self.points[0].correct)
 
-    def numbers(
-        self, cell: Cell, facts: Callable[[int, Estimate, Estimate, Estimate | None], EditedData]
-    ) -> tuple[Measured, ...]:
-        """`robust_accuracy` at each budget.
-
-        Args:
-            cell: its finding and random streams.
-            facts: of the budget at a place, with clean, attacked and random accuracy.
-        """
+    def numbers(self, cell: Cell, edits: Edits) -> tuple[Measured, ...]:
+        """`robust_accuracy` at each budget."""
         clean, rng = share(self.points[0].correct), cell.rng("bootstrap")
         rows = []
         for i, amount in enumerate(self.amounts):
@@ -108,16 +186,35 @@ class EditedItems:
                     subset=amount.subset,
                     controls=controls,
                     judged=i == self.main,
-                    facts=facts(i, clean, attacked, random),
+                    facts=self._facts(i, edits, clean, attacked, random),
                 )
             )
         return tuple(rows)
 
-    def attempts(self, i: int) -> dict[str, float]:
-        """Accuracy left by everything tried at one budget, by name."""
-        return {each.name: each.verified.accuracy for each in self.tried if each.level == i}
+    def _facts(self, i: int, edits: Edits, clean: Estimate, attacked: Estimate, random: Estimate | None) -> EditedData:
+        """Of the budget at a place."""
+        winner, budget, moved = self.points[i + 1].winner, self.amounts[i].budget, edits.what == "values"
+        return EditedData(
+            what=edits.what,
+            clean=clean,
+            attacked=attacked,
+            random=random,
+            edits=winner.flips,
+            budget=0 if moved else int(budget),
+            radius=budget if moved else None,
+            edges=edits.edges,
+            per_graph=self.many,
+            attacked_items=self.n,
+            winner=winner.name,
+            attempts={each.name: each.verified.accuracy for each in self._tried_at(i)},
+        )
 
-    def series(self, probe: str, title: str, x_label: str) -> Series:
+    def _tried_at(self, i: int) -> list[Tried]:
+        """Everything tried at the budget at a place."""
+        first = places(self.amounts)[self.amounts[i].budget]
+        return [each for each in self.tried if each.level == first]
+
+    def series(self, probe: str, edits: Edits) -> Series:
         """Accuracy against budget, the control beside it."""
         xs = (0.0, *(amount.at for amount in self.amounts))
         bands = [share(point.correct) for point in self.points]
@@ -140,14 +237,17 @@ class EditedItems:
             clean = self.points[0].accuracy
             curves.append(Curve(name=self.control, role="control", x=(0.0, *beside_x), y=(clean, *beside_y)))
         return Series(
-            id=f"{probe}-budget", kind="budget", title=title, x_label=x_label, y_label="accuracy", curves=tuple(curves)
+            id=f"{probe}-budget",
+            kind="budget",
+            title=edits.title,
+            x_label=edits.x_label,
+            y_label="accuracy",
+            curves=tuple(curves),
         )
 
     def rows(self, cell: Cell, run: FlipClaims, target: Target) -> tuple[ValidityRow, ...]:
         """Whether the numbers can be trusted: rules kept, claims true, the search worth more than its control."""
-        searched = [
-            [each for each in self.tried if each.role == "search" and each.level == k] for k in range(len(self.amounts))
-        ]
+        searched = [[each for each in self._tried_at(k) if each.role == "search"] for k in range(len(self.amounts))]
         tested, y = target.split.test, target.graph.y
         rows = [
             run.budget_row(),

@@ -21,7 +21,9 @@ from auditor.data.graph import EditedAs
 from auditor.document import ValidityRow
 from auditor.errors import SkippedError
 from auditor.evaluate.robustness import strength, trust
+from auditor.evaluate.robustness.attacked import attacked_items
 from auditor.evaluate.robustness.budgets import BudgetOf, Level, graph_levels, node_caps, node_levels, parse_eps
+from auditor.evaluate.robustness.differences import differences_row
 from auditor.evaluate.robustness.edge_free import edge_free_reference
 from auditor.evaluate.robustness.envelope import Floats, Tried, edits_of, envelope
 from auditor.evaluate.robustness.flip_claims import FlipClaims
@@ -32,13 +34,12 @@ from auditor.outcomes import FlipSet
 from auditor.parameters import build, meant_for, parameters
 from auditor.perturbations import read_flips
 from auditor.probe import Cell, CellResult, Registered
-from auditor.registry import Profile, Role, lack_of
+from auditor.registry import Role, lack_of
 from auditor.targets.edge_use import EdgeUse
 from auditor.targets.target import Target
 
 Undirected = Literal["auto", "true", "false"]
 EDITED_AS: Mapping[Undirected, EditedAs] = {"true": "pairs", "false": "arcs"}
-GRAPHS: Mapping[Profile, int] = {"quick": 40, "standard": 100, "full": 10**9}
 
 
 @parameters
@@ -125,11 +126,8 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
     use = EdgeUse.of(given.beneath(), cell.rng("edge-dependence"))
     if use.kind == "used":
         _require_search(cell)
-    items = torch.nonzero(target.split.test).flatten()
+    items = attacked_items(cell, settings.graphs)
     if target.task.level == "graph":
-        count = settings.graphs or GRAPHS[cell.profile]
-        drawn = cell.rng("graphs").permutation(items.numel())[:count]
-        items = items[torch.from_numpy(np.sort(drawn))]
         levels, caps = graph_levels(space, items, settings.eps, cell.profile), None
     else:
         counted = space if given.private is None else EdgeSpace.of(given.private)  # every arm shares the budget
@@ -232,22 +230,31 @@ def _search_again(
     run: _Run,
     majority: float,
 ) -> list[ValidityRow]:
-    """The strongest search at other sizes, at the budget that is judged; what that finds is tried too."""
-    main = main_level(levels)
+    """The strongest search at other sizes, at the budget that is judged, and beside others; all found is tried too."""
+    budgets = [level.budget for level in levels]
+    main = budgets.index(budgets[main_level(levels)])  # flip sets stand at the first of equals
     before = run.of_role("search", main)
-    if cell.profile == "quick" or target.task.level == "graph" or not before:
+    if cell.profile == "quick" or not before:
         return []
     best = min(before, key=lambda each: each.verified.accuracy)
     rerun = strength.Rerun(cell, target, next(a for a in cell.attacks if a.id == best.attack), items)
-    rows = []
-    own = [each for each in before if each.attack == best.attack]
-    twice = strength.convergence(rerun, levels[main], main, verifier, caps, own)
-    if twice is not None:
-        row, tried = twice
-        rows.append(row)
-        run.tried.append(tried)
-    free = strength.unbounded(rerun, majority, cell.rng("unbounded"))
-    return rows if free is None else [*rows, free]
+    rows: list[ValidityRow | None] = [differences_row(target, cell.rng("finite-differences"))]
+    if target.task.level == "node":
+        own = [each for each in before if each.attack == best.attack]
+        twice = strength.convergence(rerun, levels[main], main, verifier, caps, own)
+        if twice is not None:
+            row, tried = twice
+            rows.append(row)
+            run.tried.append(tried)
+        rows.append(strength.unbounded(rerun, majority, cell.rng("unbounded")))
+    if caps is None:  # a search on answers keeps to no cap
+        held = strength.by_answers(rerun, levels[main], main, verifier, before, cell.rng("black-box-wins"))
+        if held is not None:
+            rows.append(held[0])
+            run.tried += held[1]
+    searched = [each for each in run.tried if each.role == "search"]
+    rows.append(strength.one_flip(rerun, levels, searched, verifier.clean(), cell.rng("oracle")))
+    return [row for row in rows if row is not None]
 
 
 def _require_search(cell: Cell) -> None:

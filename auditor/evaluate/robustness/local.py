@@ -22,13 +22,14 @@ from auditor.errors import SkippedError
 from auditor.evaluate.robustness import trust
 from auditor.evaluate.robustness.envelope import Tried
 from auditor.evaluate.robustness.node_answers import NodeAnswers
-from auditor.evaluate.robustness.one_by_one import FAR, Bools, OneByOne, exhaustive
+from auditor.evaluate.robustness.one_by_one import FAR, Bools, OneByOne
+from auditor.evaluate.robustness.oracle import ITEMS, MOST_NODES, Oracle
 from auditor.evaluate.robustness.protocols import PROTOCOLS, UNIFORM, Protocol, drawn
 from auditor.evaluate.robustness.verification import Verified, Verifier
 from auditor.parameters import build, parameters
 from auditor.perturbations import Perturbations
 from auditor.probe import Cell, CellResult, Registered
-from auditor.registry import Profile, lack_of
+from auditor.registry import lack_of
 from auditor.statistics.shares import paired, share
 from auditor.targets.edge_use import EdgeUse
 from auditor.targets.target import Target
@@ -37,9 +38,6 @@ ONE_FLIP = Metric("one_flip_rate", "share", "higher", "robustness")
 DEGREE_FLIPS = Metric("degree_flip_rate", "share", "higher", "robustness")
 JUDGED = "uniform"
 MAIN_MODE = "direct"
-ORACLE: Mapping[Profile, int] = {"quick": 0, "standard": 0, "full": 10}
-ORACLE_NODES = 5_000
-AGREEMENT = 0.95
 
 
 @parameters
@@ -306,17 +304,17 @@ def _beyond_chance(plan: _Plan, run: OneByOne) -> ValidityRow | None:
 
 def _oracle_row(cell: Cell, plan: _Plan, run: OneByOne, settings: Settings) -> ValidityRow | None:
     """Of the nodes that some single flip breaks, how many the search breaks with one; None where it was not asked."""
-    count = ORACLE[cell.profile] if settings.oracle < 0 else settings.oracle
+    count = ITEMS[cell.profile] if settings.oracle < 0 else settings.oracle
     if count == 0:
         return None
-    if plan.nodes.numel() and run.answers.verifier.space.graph.num_nodes > ORACLE_NODES:
-        return check("oracle", "warning", None, f"every flip at a node is tried up to {ORACLE_NODES} nodes")
-    broken, possible, found = run.broken(MAIN_MODE, plan.one), 0, 0
-    places = plan.places(JUDGED)[:count].tolist()
-    for place in places:
+    verifier = run.answers.verifier
+    if verifier.space.graph.num_nodes > MOST_NODES:
+        return check("oracle", "warning", None, f"every flip at a node is tried up to {MOST_NODES} nodes")
+    oracle, broken, possible, found = Oracle(verifier), run.broken(MAIN_MODE, plan.one), 0, 0
+    places = cell.rng("oracle").permutation(plan.places(JUDGED).numpy())[:count]
+    for place in map(int, places):
         cell.tick(None, f"every single flip at node {int(plan.nodes[place])}")
         by_search = bool(broken[place])
         found += by_search
-        possible += by_search or exhaustive(run.answers.verifier, place, int(plan.nodes[place]))
-    evidence = f"some single flip breaks {possible} of {len(places)} nodes; the search broke {found} with its first"
-    return check("oracle", "warning", found >= AGREEMENT * possible if possible else None, evidence)
+        possible += by_search or oracle.breaking(place) is not None
+    return trust.oracle_row(len(places), possible, found, "the first flip of the search")

@@ -118,8 +118,7 @@ class NodeAnswers:
         return self._logits(graph)[node : node + 1]
 
     def _logits(self, graph: Graph) -> Tensor:
-        with torch.no_grad():
-            return self.verifier.handle.logits(graph.x, graph.edge_index, graph.edge_weight, None, graph.fields)
+        return self.verifier.logits(graph)
 
     def _keep(self, name: Hashable, place: int, answer: Tensor) -> None:
         graph = self.verifier.space.graph

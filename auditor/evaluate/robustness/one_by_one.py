@@ -14,7 +14,6 @@ from auditor.data.edits import EdgeSpace
 from auditor.errors import EvaluationError
 from auditor.evaluate.robustness.flip_claims import FlipClaims
 from auditor.evaluate.robustness.node_answers import NodeAnswers
-from auditor.evaluate.robustness.verification import Verifier
 from auditor.outcomes import FlipSet
 from auditor.perturbations import VerifiedEdit
 from auditor.registry import Entry
@@ -147,15 +146,3 @@ def check_mode(space: EdgeSpace, node: int, mode: str, keys: Tensor) -> None:
         raise EvaluationError(f'mode "{mode}" is not known; expected {", ".join(held)}')
     if not bool(held[mode].all()):
         raise EvaluationError(f"{int((~held[mode]).sum())} flips against node {node} are not {mode}")
-
-
-def exhaustive(verifier: Verifier, place: int, node: int) -> bool:
-    """Whether any single flip at a node breaks it: every one is tried."""
-    space, n = verifier.space, verifier.space.graph.num_nodes
-    others = torch.arange(n)
-    others = others[others != node]
-    if space.directed:
-        keys = torch.cat([node * n + others, others * n + node])
-    else:
-        keys = others.clamp_max(node) * n + others.clamp_min(node)
-    return any(not verifier.check(FlipSet(1, key)).correct[place] for key in keys[:, None])

@@ -1,26 +1,33 @@
-"""How strong was the search? It is run again at other sizes, and beside one that follows no gradient.
+"""How strong was the search? It is run again at other sizes, beside one that follows no gradient, and beside all flips.
 
-Runs after the search, at `standard` and `full`, on one graph; see docs/methods/robustness.md.
+Runs after the search, at `standard` and `full`; see docs/methods/robustness.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from auditor import registry
 from auditor.data.edits import EdgeSpace
 from auditor.document import ValidityRow, check
+from auditor.evaluate.robustness import trust
 from auditor.evaluate.robustness.budgets import Level
 from auditor.evaluate.robustness.envelope import Tried
 from auditor.evaluate.robustness.flip_claims import FlipClaims
+from auditor.evaluate.robustness.oracle import ITEMS, MOST_IN_GRAPH, MOST_NODES, Oracle, graphs_broken
 from auditor.evaluate.robustness.verification import Verified, Verifier
 from auditor.outcomes import FlipSet
 from auditor.probe import Cell, Registered
+from auditor.targets.edit_queries import open_edit_queries
 from auditor.targets.target import Target
+from auditor.view import View
 
 MORE, LESS = 2.0, 0.25
 """Steps of the two runs, in units of the usual ones: reduced where the budget has no limit, since it costs most."""
@@ -29,6 +36,8 @@ ABOVE_MAJORITY = 0.05
 MOST_EDGES = 100_000
 """Without a limit a search holds eight candidates for each edge; above this it is not run."""
 SURVIVORS, QUERIES = 20, 25
+ASKED, ASKED_EACH = 250, 25
+"""Queries without a gradient: about one graph, and about each of many."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +63,7 @@ class Rerun:
             replace(attempt, node_caps=caps, effort=effort),
             lambda claim, _variant: found.append((claim, verifier.check(claim))),
         )
-        if run.notes.get(self.attack.id, {}).get("effort") != effort:
+        if effort != 1.0 and run.notes.get(self.attack.id, {}).get("effort") != effort:
             return None
         return min(found, key=lambda pair: pair[1].accuracy, default=None)
 
@@ -129,3 +138,103 @@ def _breaks(free: Verifier, rerun: Rerun, place: int, rng: np.random.Generator) 
         if not free.check(FlipSet(n * n, keys)).correct[place]:
             return True
     return False
+
+
+def by_answers(
+    rerun: Rerun, level: Level, place: int, verifier: Verifier, before: Sequence[Tried], rng: np.random.Generator
+) -> tuple[ValidityRow, list[Tried]] | None:
+    """Whether a search on answers alone reaches further than every gradient at an equal budget, and what it found.
+
+    It follows gradients nowhere: where it wins, those that were followed lead nowhere, and may be masked.
+
+    Args:
+        rerun: the strongest search.
+        level: the budget.
+        place: where it stands among the budgets.
+        verifier: as for every claim.
+        before: what the searches found at this budget.
+        rng: of the bootstrap.
+    """
+    cell, target = rerun.cell, rerun.target
+    many = target.task.level == "graph"
+    if not cell.probe.held_against or not before or (not many and target.graph.num_edges > 2 * MOST_EDGES):
+        return None
+    most = ASKED_EACH * rerun.items.numel() if many else ASKED
+    found: list[Tried] = []
+    for entry in registry.attacks_of(cell.probe.held_against):
+        if entry.role != "search":
+            continue
+        attack = Registered(entry, entry.load()())
+        cell.tick(None, f"{attack.id}: {most} queries")
+        attempt = cell.attempt(attack, "held against", budgets=(level.budget,))
+        own = () if level.item_budgets is None else (level.item_budgets,)
+
+        def verify(claim: FlipSet, variant: str, attack: Registered = attack) -> None:
+            verified = verifier.check(claim, item_budgets=level.item_budgets)
+            found.append(Tried(attack.id, "heuristic", f"{variant}, {most} queries", place, verified, claim))
+
+        queries = open_edit_queries(target, most=most)
+        asked = partial(View.with_edit_queries, queries=queries)
+        FlipClaims().run(attack, target, rerun.items, replace(attempt, item_budgets=own), verify, granted=asked)
+    if not found:
+        return None
+    best = min(found, key=lambda each: each.verified.accuracy)
+    return trust.black_box_wins_row(best, most, before, rng), found
+
+
+def one_flip(
+    rerun: Rerun, levels: Sequence[Level], tried: Sequence[Tried], clean: Verified, rng: np.random.Generator
+) -> ValidityRow | None:
+    """Whether the search breaks what trying every single flip breaks, on a few items that are right unedited.
+
+    One graph: one flip at each of a few nodes, the best of all there are; together they are a set that the search,
+    given as many flips for those nodes, ought to match. Many graphs: each has a budget of one flip anyway.
+
+    Args:
+        rerun: the strongest search.
+        levels: the budgets.
+        tried: what the searches found.
+        clean: nothing flipped.
+        rng: of the choice of items.
+    """
+    count, right = ITEMS[rerun.cell.profile], np.flatnonzero(clean.correct)
+    if rerun.target.task.level == "graph":
+        return _one_flip_in_each(rerun, levels, tried, right, count, rng)
+    if rerun.target.graph.num_nodes > MOST_NODES:
+        return check("oracle", "warning", None, f"every flip at a node is tried up to {MOST_NODES} nodes")
+    items = rerun.items[torch.from_numpy(np.sort(rng.permutation(right)[:count]))]
+    verifier = Verifier(rerun.target, items)
+    rerun.cell.tick(None, f"every single flip at {items.numel()} nodes")
+    oracle = Oracle(verifier)
+    keys = [key for place in range(items.numel()) if (key := oracle.breaking(place)) is not None]
+    if not keys:
+        return trust.oracle_row(items.numel(), 0, 0, "the search")
+    together = torch.unique(torch.cat(keys))
+    level = Level("oracle", 0.0, together.numel())
+    possible = int((~verifier.check(FlipSet(level.budget, together)).correct).sum())
+    best = replace(rerun, items=items).best("oracle", level, verifier, effort=1.0, caps=None)
+    if best is None:
+        return None
+    words = f"{rerun.attack.id}, given {level.budget} flips for them,"
+    return trust.oracle_row(items.numel(), possible, int((~best[1].correct).sum()), words)
+
+
+def _one_flip_in_each(
+    rerun: Rerun,
+    levels: Sequence[Level],
+    tried: Sequence[Tried],
+    right: NDArray[np.int64],
+    count: int,
+    rng: np.random.Generator,
+) -> ValidityRow | None:
+    one, batch = next((k for k, level in enumerate(levels) if not level.on_curve), None), rerun.target.graph.batch
+    if one is None or batch is None:
+        return None
+    sizes = torch.bincount(batch)[rerun.items]
+    places = rng.permutation(right[(sizes[right] <= MOST_IN_GRAPH).numpy()])[:count].tolist()
+    if not places:
+        return None
+    rerun.cell.tick(None, f"every single flip in {len(places)} graphs")
+    by_search = ~np.logical_and.reduce([each.verified.correct for each in tried if each.level == one])[places]
+    broken = graphs_broken(Verifier(rerun.target, rerun.items), places)
+    return trust.oracle_row(len(places), int(broken.sum()), int((by_search & broken).sum()), "the first flip found")

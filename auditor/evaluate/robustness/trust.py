@@ -23,6 +23,7 @@ WINS = 0.01
 FRAGILE = 0.03
 BY_TRYING = 0.05
 FEW = 30
+AGREEMENT = 0.95
 
 
 def canonical_row(given: Graph, space: EdgeSpace, as_given: Bools, clean: Bools, *, asked: bool = False) -> ValidityRow:
@@ -82,10 +83,34 @@ def random_wins_row(
         searched: at each budget, what the searches found.
         rng: of the bootstrap.
     """
-    if not any(searched) or all(mean is None for mean in control):
-        return check("random-wins", "strength", None, "no search and control at one budget")
+    return _wins_row("random-wins", "random edits", control, searched, rng)
+
+
+def black_box_wins_row(found: Tried, queries: int, searched: Sequence[Tried], rng: np.random.Generator) -> ValidityRow:
+    """Whether what answers alone lead to is more than a point stronger than every search that holds the weights.
+
+    Args:
+        found: by answers, at the budget of the searches.
+        queries: edited graphs that were asked about.
+        searched: what the searches found.
+        rng: of the bootstrap.
+    """
+    words = f"edits found by {queries} queries without a gradient"
+    return _wins_row("black-box-wins", words, [found.verified.correct.astype(np.float64)], [searched], rng)
+
+
+def _wins_row(
+    id_: str,
+    words: str,
+    others: Sequence[Floats | None],
+    searched: Sequence[Sequence[Tried]],
+    rng: np.random.Generator,
+) -> ValidityRow:
+    """Whether other edits are more than a point stronger than every search at an equal budget."""
+    if not any(searched) or all(mean is None for mean in others):
+        return check(id_, "strength", None, "no search and control at one budget")
     worst = -1.0
-    for mean, found in zip(control, searched, strict=True):
+    for mean, found in zip(others, searched, strict=True):
         if mean is None or not found:
             continue
         best = min(found, key=lambda each: each.verified.accuracy).verified.correct.astype(np.float64)
@@ -95,12 +120,24 @@ def random_wins_row(
             lo, hi = paired_bootstrap(lambda w, d=difference: float(w @ d / w.sum()), len(difference), rng=rng)  # type: ignore[misc]
             if lo > 0:
                 evidence = (
-                    f"random edits leave {100 * difference.mean():.1f} points less than every search "
+                    f"{words} leave {100 * difference.mean():.1f} points less than every search "
                     f"[{100 * lo:.1f}, {100 * hi:.1f}]"
                 )
-                return check("random-wins", "strength", "fail", evidence)
-    evidence = f"searches against random edits at equal budget: {_points(-worst)} at least"
-    return check("random-wins", "strength", "pass", evidence)
+                return check(id_, "strength", "fail", evidence)
+    return check(id_, "strength", "pass", f"searches against {words} at equal budget: {_points(-worst)} at least")
+
+
+def oracle_row(n: int, possible: int, found: int, searched: str) -> ValidityRow:
+    """Whether a search breaks nearly all of what trying every single flip breaks.
+
+    Args:
+        n: items at which every flip was tried.
+        possible: of them, those that some single flip breaks.
+        found: of them, those that the search breaks with as much.
+        searched: what the search was given, for people.
+    """
+    evidence = f"every single flip was tried at {n} items, some breaks {possible} of them; {searched} broke {found}"
+    return check("oracle", "warning", found >= AGREEMENT * possible if possible else None, evidence)
 
 
 def _points(share: float) -> str:

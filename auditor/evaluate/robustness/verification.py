@@ -11,6 +11,7 @@ from torch import Tensor
 
 from auditor.data.edits import EdgeSpace
 from auditor.data.graph import Graph
+from auditor.data.keys import distinct, without
 from auditor.errors import EvaluationError
 from auditor.outcomes import FlipSet
 from auditor.targets.target import ModelHandle, Target
@@ -92,6 +93,11 @@ class Verifier:
         self._check_rules(claim)
         return self._rebuilt(claim.keys)
 
+    def logits(self, graph: Graph) -> Tensor:
+        """What the second copy of the model says of a graph, [N, C] or [B, C]."""
+        with torch.no_grad():
+            return self.handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
+
     def _rebuilt(self, keys: Tensor) -> Graph:
         edited = self.space.toggled(keys)
         self._check_edit(edited, keys)
@@ -145,18 +151,14 @@ class Verifier:
     def _check_edit(self, edited: Graph, keys: Tensor) -> None:
         """The edited graph differs from the clean one at exactly these keys, and is as symmetric as it was."""
         there = edited.arc_keys(include_loops=False) if self.space.directed else edited.pair_keys()
-        all_keys, count = torch.unique(torch.cat([self._clean_keys, there]), return_counts=True)
-        differing = all_keys[count == 1]
+        differing = distinct(torch.cat([without(self._clean_keys, there), without(there, self._clean_keys)]))
         if not torch.equal(differing, torch.sort(keys).values) or (
             not self.space.directed and edited.num_one_way > self._clean_one_way
         ):
             raise EvaluationError(f"the edited graph differs at {differing.numel()} edges, {keys.numel()} were flipped")
 
     def _ask(self, graph: Graph, keys: Tensor, flips: NDArray[np.int64] | None = None) -> Verified:
-        with torch.no_grad():
-            logits = self.handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)[
-                self.items
-            ]
+        logits = self.logits(graph)[self.items]
         deletions = int(self.space.exists(keys).sum())
         return Verified(
             correct=graph.task.correct(logits, self._y).numpy(),

@@ -13,8 +13,8 @@ from auditor.statistics.clustered import Resamples, ece_interval, hull, sce_inte
 from auditor.statistics.intervals import wilson
 
 FINDING = "shift-miscalibrated"
-OVER = Metric("over_confidence", "share", "higher", "over-confidence")
-UNDER = Metric("under_confidence", "share", "higher", "under-confidence")
+OVER = Metric("over_confidence", "share", "higher", "over-confidence", signed=True)
+UNDER = Metric("under_confidence", "share", "higher", "under-confidence", signed=True)
 """The signed calibration error, mean confidence − accuracy, and its negative. Too much confidence is a risk and too
 little an inconvenience, so that they are two questions."""
 ECE = Metric("ece", "share", "higher")

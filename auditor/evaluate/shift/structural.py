@@ -42,8 +42,8 @@ from auditor.targets.target import Capability, Target
 Floats = NDArray[np.float64]
 Property = Literal["popularity", "locality", "density"]
 PROPERTIES: tuple[Property, ...] = ("popularity", "locality", "density")
-GAP = Metric("structural_gap", "share", "higher", "held-out")
-EQUAL_MIX = Metric("structural_gap_at_equal_mix", "share", "higher")
+GAP = Metric("structural_gap", "share", "higher", "held-out", signed=True)
+EQUAL_MIX = Metric("structural_gap_at_equal_mix", "share", "higher", signed=True)
 FINDING, RANDOM = "shift-structural-gap", "random-split"
 REPLICATES = 1000
 FEW = 5

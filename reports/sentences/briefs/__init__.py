@@ -43,6 +43,7 @@ from reports.sentences.briefs.robustness import (
     poisoned,
     robust,
     single_nodes,
+    spread,
     voted,
 )
 from reports.sentences.briefs.shift import (
@@ -118,6 +119,7 @@ __all__ = [
     "said",
     "shipped",
     "single_nodes",
+    "spread",
     "structural",
     "unlike",
     "unlike_label",

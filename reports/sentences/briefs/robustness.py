@@ -145,6 +145,7 @@ _EDITS: Final = {
     "influencer": ("edit", "near"),
     "additions": ("new edge", "at"),
     "deletions": ("removed edge", "at"),
+    "added-node": ("added node", "joined to"),
 }
 
 
@@ -166,13 +167,17 @@ def at_each(facts: SingleNodes) -> str:
 def edited(result: Result, item: str) -> Figure:
     """Right answers before and after features are edited or nodes added, beside random edits like them."""
     facts = result.facts
+    if isinstance(facts, SingleNodes):
+        return single_nodes(result, item)
     if not isinstance(facts, EditedData):
         return own_and_control(result, item)
     clean, attacked = facts.clean.value, facts.attacked.value
     random = None if facts.random is None else facts.random.value
     share = Shares.comparing(clean, attacked, random, n=facts.attacked_items)
     compared = "" if random is None else f"; {share.bare(random)} after the same at random"
-    made = f"{edited_by(facts, allowed=facts.edits == 0)} on purpose"
+    nothing = facts.edits == 0
+    per = spread(facts, item, allowed=nothing)
+    made = f"{edited_by(facts, allowed=nothing)} on purpose{f' ({per})' if per else ''}"
     return Figure(
         fall(share, clean, attacked),
         f"{plural(item)} right after {made}{compared}",
@@ -187,7 +192,16 @@ def edited_by(facts: EditedData, *, allowed: bool = False) -> str:
     made = facts.budget if allowed else facts.edits
     if facts.what == "bits":
         return f"{count(made, 'feature bit')} toggled"
-    return f"{count(made, 'node')} with {count(facts.edges or 0, 'edge')} each added"
+    if facts.what == "categories":
+        return f"{count(made, 'node')} given another category"
+    edges = "up to " if facts.per_graph else ""
+    return f"{count(made, 'node')} with {edges}{count(facts.edges or 0, 'edge')} each added"
+
+
+def spread(facts: EditedData, item: str, *, allowed: bool = False) -> str:
+    """`0.9 per graph`: how much that is in each, where each has a budget of its own; nothing elsewhere."""
+    made = facts.budget if allowed else facts.edits
+    return rate(made, facts.attacked_items, item) if facts.per_graph and made and facts.attacked_items else ""
 
 
 def fall(share: Shares, before: float | None, after: float | None) -> str:

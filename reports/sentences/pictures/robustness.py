@@ -21,6 +21,7 @@ from reports.sentences.briefs import (
     each,
     edited_by,
     found_by,
+    spread,
     voted,
 )
 from reports.sentences.numbers import (
@@ -139,6 +140,8 @@ def single_nodes(result: Result, item: str) -> str:
 def edited(result: Result, item: str) -> str:
     """Right answers before and after features are edited or nodes added, beside random edits like them."""
     facts = result.facts
+    if isinstance(facts, SingleNodes):
+        return single_nodes(result, item)
     if not isinstance(facts, EditedData):
         return plain(result)
     clean, attacked = facts.clean.value, facts.attacked.value
@@ -146,9 +149,13 @@ def edited(result: Result, item: str) -> str:
     share = Shares.comparing(clean, attacked, random, n=facts.attacked_items)
     right = f"{share(clean, item)} are right"
     if clean is not None and attacked is not None and attacked >= clean:
-        left = [f"and no edit was found that breaks one ({edited_by(facts, allowed=True)})"]
+        per = spread(facts, item, allowed=True)
+        tried = edited_by(facts, allowed=True) + (f", {per}" if per else "")
+        left = [f"and no edit was found that breaks one ({tried})"]
     else:
-        left = [f"at most {share.bare(attacked)} after {edited_by(facts)} on purpose"]
+        per = spread(facts, item)
+        made = f"{edited_by(facts)} on purpose{f' ({per})' if per else ''}"
+        left = [f"at most {share.bare(attacked)} after {made}"]
     if random is not None:
         left.append(f"{share.bare(random)} after the same at random")
     return f"{right}, {', '.join(left)}"

@@ -7,13 +7,15 @@ import dataclasses
 import pytest
 import torch
 
-from auditor.data.added_nodes import usual_edges, with_nodes
+from attacks.robustness.alike import Alike
+from auditor.data.added_nodes import likeness, usual_edges, usual_likeness, with_nodes
 from auditor.data.feature_space import FeatureSpace
+from auditor.data.graph import Graph
 from auditor.errors import ConfigError, EvaluationError, SkippedError
 from auditor.evaluate.robustness.injection import InjectionVerifier
 from auditor.outcomes import AddedNodes, InjectionOutcome
 from auditor.targets.target import Capability
-from tests.evaluate.robustness.probing import claims, evaluated, marked_target, rows, shipped
+from tests.evaluate.robustness.probing import claims, evaluated, marked_target, number, rows, shipped
 from tests.toys import sbm_graph, toy_target
 
 PROBE = "injection"
@@ -143,6 +145,95 @@ def test_no_added_node_changes_nothing(gcn):
     assert clean.accuracy == pytest.approx(gcn.accuracy())
 
 
+def test_likeness_is_the_mean_cosine_to_neighbours_by_hand():
+    old = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 4.0]])
+    added = torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 1.0]])
+    found = likeness(added, old, torch.tensor([[0, 0, 1], [0, 2, 1]]))
+    assert found[:2].tolist() == pytest.approx([(1 + 0.6) / 2, 0.5**0.5])
+    assert bool(found[2].isnan())  # joined to nobody
+    arcs = torch.tensor([[0, 1, 2, 2, 2], [1, 0, 0, 1, 2]])  # the loop does not count
+    graph = Graph(old, arcs, torch.zeros(3, dtype=torch.int64), name="hand")
+    assert usual_likeness(graph, old, 1.0) == pytest.approx((0.6 + 0.8) / 2)
+    assert usual_likeness(graph, old, 0.5) == 0
+
+
+@pytest.mark.parametrize("make", [lambda: toy_target("gcn"), normalised, noisy])
+def test_added_nodes_are_as_like_their_neighbours_as_was_asked_and_still_break_more_than_twins(make):
+    target, kept = make(), []
+    search = shipped(PROBE)[0]
+
+    def remember(view, attempt):
+        outcome = search.run(view, attempt)
+        kept.extend(outcome.points)
+        return outcome
+
+    result = evaluated(PROBE, target, attacks=(claims(remember), shipped(PROBE)[1]), eps="0.3", homophily="0.5")
+    assert rows(result)["budget"].status == "pass"
+    assert result.measured[0].excess.lo > 0
+    bound, raw = result.params["likeness"], FeatureSpace.of(target.graph.x).raw
+    own = target.graph.edge_index[:, target.graph.edge_index[0] != target.graph.edge_index[1]]
+    assert bound == pytest.approx(float(likeness(raw, raw, own).nan_to_num().quantile(0.5)), abs=1e-6)
+    (added,) = kept
+    cosine = torch.nn.functional.cosine_similarity(added.x[added.edges[0]], raw[added.edges[1]])
+    for node in added.edges[0].unique().tolist():
+        assert float(cosine[added.edges[0] == node].mean()) >= bound - 1e-5
+    free = evaluated(PROBE, target, eps="0.3")
+    assert free.measured[0].estimate.value <= result.measured[0].estimate.value
+
+
+def test_added_nodes_that_are_unlike_their_neighbours_are_refused(gcn):
+    graph = gcn.graph
+    raw = FeatureSpace.of(graph.x).raw
+    node = int(raw.sum(dim=1).argmax())
+    unlike = (raw[node : node + 1] == 0).float()
+    unlike[:, unlike.cumsum(dim=1)[0] > 3] = 0
+    check = dataclasses.replace(verifier(gcn), likeness=0.2)
+    edges = torch.tensor([[0], [node]])
+    check.check(AddedNodes(1, raw[node : node + 1], edges))
+    with pytest.raises(EvaluationError, match=r"like its neighbours by 0\.000, bound 0\.200"):
+        check.check(AddedNodes(1, unlike, edges))
+
+
+def test_neighbours_that_nothing_is_like_enough_to_are_left_out():
+    space = FeatureSpace.of(torch.eye(4).repeat(2, 1)[:, :4].contiguous() + torch.eye(4).repeat(2, 1).roll(1, dims=1))
+    edges = torch.tensor([[0, 0, 1], [0, 2, 1]])
+    alike = Alike.of(space, edges, 2, 2, 0.9)
+    assert alike.edges.tolist() == [[0, 1], [0, 1]]
+    assert torch.equal(alike.bits_of(torch.zeros(2, 4)), space.raw[:2])
+
+
+def test_one_added_node_against_each_of_some_nodes_is_counted_beside_random_ones():
+    """The mark of a neighbour decides: one node that carries it breaks whom it is joined to."""
+    result = evaluated(PROBE, marked_target(), eps="0.05", edges="4", single="15")
+    found = number(result, "one_node_rate", "single")
+    assert (found.estimate.value, found.estimate.n, found.judged) == (1.0, 15, False)
+    assert (found.facts.tries, found.facts.mode, found.facts.attacked) == (5, "added-node", 15)
+    assert found.control.estimate.value < 0.9
+    assert found.contrast.value == pytest.approx(1 - found.control.estimate.value)
+    assert rows(result)["budget"].status == "pass"
+
+
+def test_nodes_one_by_one_are_tried_from_standard_on_and_where_asked(gcn):
+    assert all(m.metric != "one_node_rate" for m in evaluated(PROBE, gcn, eps="0.05").measured)
+    found = number(evaluated(PROBE, gcn, eps="0.05", profile="standard"), "one_node_rate")
+    assert found.estimate.n == 20
+    like = evaluated(PROBE, gcn, eps="0.05", single="4", homophily="0.5")
+    assert number(like, "one_node_rate").estimate.n == 4
+    assert rows(like)["budget"].status == "pass"
+
+
+def test_an_added_node_that_is_joined_to_another_node_counts_against_nobody(gcn):
+    def elsewhere(view, attempt):
+        stray = int(view.items[0]) if not attempt.joins_items else (int(view.items[0]) + 1) % 120
+        edges = torch.tensor([[0], [stray]])
+        return InjectionOutcome((AddedNodes(attempt.budgets[0], FeatureSpace.of(view.x).raw[:1], edges),), ("planted",))
+
+    result = evaluated(PROBE, gcn, attacks=(claims(elsewhere), shipped(PROBE)[1]), eps="0.05", single="3")
+    assert rows(result)["budget"].status == "fail"
+    assert "joins others than node" in rows(result)["budget"].evidence
+    assert number(result, "one_node_rate").estimate.value == 0
+
+
 def test_equal_cells_give_equal_results(gcn):
     first, second = (evaluated(PROBE, gcn) for _ in range(2))
     assert first == second
@@ -158,7 +249,18 @@ def test_what_cannot_be_attacked_is_skipped_with_a_reason(gcn):
         evaluated(PROBE, identities)
 
 
-@pytest.mark.parametrize("params", [{"eps": "2"}, {"eps": "0"}, {"edges": "-1"}, {"steps": "0"}, {"momentum": "1"}])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"eps": "2"},
+        {"eps": "0"},
+        {"edges": "-1"},
+        {"homophily": "1.1"},
+        {"single": "-2"},
+        {"steps": "0"},
+        {"momentum": "1"},
+    ],
+)
 def test_bad_parameters_are_refused(gcn, params):
     with pytest.raises(ConfigError):
         evaluated(PROBE, gcn, **params)

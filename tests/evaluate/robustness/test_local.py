@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch_geometric.nn import GCNConv, PairNorm
+from torch_geometric.nn import GCNConv, PairNorm, SimpleConv
 
 from attacks.robustness.near import Near
 from attacks.robustness.soft_flips import Victim
@@ -16,6 +16,7 @@ from auditor.data.edits import EdgeSpace
 from auditor.errors import ConfigError, EvaluationError, SkippedError
 from auditor.evaluate.robustness.node_answers import NodeAnswers
 from auditor.evaluate.robustness.one_by_one import check_mode
+from auditor.evaluate.robustness.oracle import Oracle
 from auditor.evaluate.robustness.protocols import drawn
 from auditor.evaluate.robustness.verification import Verifier
 from auditor.outcomes import FlipOutcome, FlipSet
@@ -320,3 +321,48 @@ def test_where_chance_breaks_as_many_the_small_excess_is_not_believed():
     assert "beyond-chance" not in rows(evaluated(PROBE, marked_target()))
     found = rows(evaluated(PROBE, marked_target(), attacks=(search, control)))
     assert found["beyond-chance"].status == "fail"
+
+
+class Third(nn.Module):
+    """Class 0 unless a neighbour is marked: one kind of mark nudges class 1, another kind is class 2 by far."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sum = SimpleConv(aggr="sum")
+
+    def forward(self, x, edge_index):
+        nudge, push = self.sum(x, edge_index).split(1, dim=1)
+        return torch.cat([torch.full_like(nudge, 1.0), 0.5 + 0.1 * nudge, -1 + 3 * push], dim=1)
+
+
+def test_a_class_that_is_far_behind_is_pushed_past_both_by_one_flip():
+    """The margin itself has no gradient towards class 2: only what nudges class 1 seems to help."""
+    like = marked_target()
+    graph = dataclasses.replace(like.graph, x=torch.zeros(60, 2))
+    graph.x[:8, 0] = 1
+    graph.x[8:10, 1] = 1
+    target = dataclasses.replace(like, graph=graph, model=Third())
+    judged = number(evaluated(PROBE, target), "one_flip_rate", "uniform")
+    assert judged.estimate.value == 1
+    alone = number(evaluated(PROBE, target, rivals="1"), "one_flip_rate", "uniform")
+    assert alone.estimate.value == 0
+
+
+def test_every_flip_at_a_node_is_tried_and_the_search_breaks_what_any_of_them_does(gcn, standard):
+    row = rows(standard)["oracle"]
+    assert (row.status, row.kind) == ("pass", "warning")
+    nodes = torch.nonzero(gcn.split.test).flatten()
+    verifier = Verifier(gcn, nodes)
+    oracle, clean = Oracle(verifier), verifier.clean().correct
+    for place in np.flatnonzero(clean)[:12].tolist():
+        singly = [
+            verifier.check(FlipSet(1, key)).correct[place] for key in verifier.space.at(int(nodes[place]))[:, None]
+        ]
+        found = oracle.breaking(place)
+        assert (found is not None) == (not all(singly))
+
+
+def test_a_search_that_misses_what_single_flips_break_is_flagged(gcn):
+    blind = claims(lambda view, attempt: shipped(PROBE)[1].run(view, attempt))
+    found = evaluated(PROBE, marked_target(), attacks=(blind,), oracle="20", targets="20")
+    assert rows(found)["oracle"].status == "warn"

@@ -40,7 +40,7 @@ def test_cora_falls_to_063_where_dice_leaves_079(audited):
 def test_not_weaker_than_prbcd_on_the_same_weights(audited, cora):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch_geometric.contrib warns that it is experimental
-        from benchmarks.robustness import Budget, theirs
+        from benchmarks.robustness.prbcd import Budget, theirs
     items = torch.nonzero(cora.split.test).flatten()
     budget = int(0.05 * EdgeSpace.of(cora.graph).m)
     verifier = Verifier(cora, items)

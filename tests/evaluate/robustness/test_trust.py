@@ -14,14 +14,19 @@ from torch.nn import functional
 from torch_geometric.nn import APPNP, GCNConv, GINConv, GraphConv, SAGEConv
 from torch_geometric.utils import to_dense_adj
 
+from auditor.document import ValidityRow
 from auditor.errors import SkippedError
 from auditor.evaluate.robustness import trust
+from auditor.evaluate.robustness.differences import differences_row
 from auditor.evaluate.robustness.harness import evaluate
+from auditor.evaluate.robustness.oracle import graphs_broken
+from auditor.evaluate.robustness.verification import Verifier
+from auditor.outcomes import FlipSet
 from auditor.probe import Registered
 from auditor.registry import Profile
 from auditor.targets.target import Capability, Target
 from auditor.targets.validity import validity_rows
-from tests.evaluate.robustness.cells import cell, claims, shipped
+from tests.evaluate.robustness.cells import cell, claims, robust, shipped
 from tests.toys import ALL, random_split, toy_target
 
 FEATURES, CLASSES = 24, 3
@@ -98,8 +103,10 @@ HEALTHY: dict[str, Callable[[], Target]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HEALTHY)
 def test_no_check_fails_on_a_healthy_model(name):
-    found = flags(HEALTHY[name](), profile="standard")
+    target = HEALTHY[name]()
+    found = flags(target, profile="standard")
     assert not {id_: said for id_, said in found.items() if said[0] == "fail"}
+    assert not {"finite-differences", "black-box-wins"} & set(found)
 
 
 class Wrapped(nn.Module):
@@ -162,6 +169,36 @@ class CachedModel(nn.Module):
         return self.two(self.one(x, edge_index).relu(), edge_index)
 
 
+class _Backwards(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, w):
+        return w.view_as(w)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -gradient
+
+
+class LedAstray(nn.Module):
+    """Exact at every weight of an edge, with a gradient that points the other way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = GCNConv(FEATURES, 16), GCNConv(16, CLASSES)
+
+    def forward(self, x, edge_index, edge_weight=None):
+        weight = None if edge_weight is None else _Backwards.apply(edge_weight)
+        return self.two(self.one(x, edge_index, weight).relu(), edge_index, weight)
+
+
+class HalfCut(LedAstray):
+    """Its second layer lets no gradient through to the edges."""
+
+    def forward(self, x, edge_index, edge_weight=None):
+        cut = None if edge_weight is None else edge_weight.detach()
+        return self.two(self.one(x, edge_index, edge_weight).relu(), edge_index, cut)
+
+
 def wrapped(kind: type[Wrapped]) -> Target:
     plain = toy_target("gcn")
     return dataclasses.replace(plain, model=kind(plain.model).eval())
@@ -207,6 +244,66 @@ def test_preprocessing_without_a_gradient_is_flagged_and_nothing_is_claimed():
         evaluate(cell(target, shipped()))
     with pytest.raises(SkippedError, match="no gradient"):  # also where nobody tried it before
         evaluate(cell(dataclasses.replace(target, capabilities=ALL), shipped()))
+
+
+def searched_again(target: Target, **params: str) -> dict[str, ValidityRow]:
+    """Rows of a short search at `standard`."""
+    attacks = shipped(**{"active-set": {"cycles": 2, "rounds": 0, "losses": ("tanh",)}})
+    return {row.id: row for row in evaluate(cell(target, attacks, profile="standard", **params)).validity}
+
+
+def test_a_gradient_that_leads_astray_is_flagged_by_all_that_do_without():
+    rows = searched_again(trained(LedAstray()), eps="0.25")
+    assert {id_: rows[id_].status for id_ in ("finite-differences", "black-box-wins", "oracle")} == {
+        "finite-differences": "warn",
+        "black-box-wins": "fail",
+        "oracle": "warn",
+    }
+    assert rows["black-box-wins"].kind == "strength"
+    assert "250 queries" in rows["black-box-wins"].evidence
+
+
+def test_what_answers_alone_led_to_counts_among_the_edits():
+    attacks = shipped(**{"active-set": {"cycles": 1, "rounds": 0, "losses": ("tanh",)}})
+    found = robust(evaluate(cell(trained(LedAstray()), attacks, profile="standard", eps="0.25")), "eps=0.25")
+    assert found.facts.winner.startswith("black-box")
+    assert found.estimate.value == min(found.facts.attempts.values())
+
+
+def test_a_gradient_that_is_cut_off_somewhere_is_flagged():
+    row = differences_row(trained(HalfCut()), np.random.default_rng(0))
+    assert row is not None
+    assert row.status == "warn"
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_autograd_of_a_healthy_model_agrees_with_finite_differences(name):
+    row = differences_row(HEALTHY[name](), np.random.default_rng(0))
+    assert row is not None
+    assert row.status == "pass"
+
+
+def test_on_many_graphs_every_flip_in_a_few_is_tried_and_answers_are_asked_about_each():
+    target = toy_target("graph-gin")
+    attacks = shipped(**{"active-set": {"losses": ("tanh",)}})
+    rows = {row.id: row for row in evaluate(cell(target, attacks[:2], profile="standard", graphs="12")).validity}
+    assert rows["black-box-wins"].status == "pass"
+    assert "tried at" in rows["oracle"].evidence
+    assert rows["oracle"].status in ("pass", "warn")
+
+
+def test_the_oracle_over_graphs_finds_what_single_edits_break():
+    target = toy_target("graph-gin")
+    items = torch.nonzero(target.split.test).flatten()
+    verifier = Verifier(target, items)
+    right = np.flatnonzero(verifier.clean().correct)[:4].tolist()
+    space, batch = verifier.space, target.graph.batch
+    expected = []
+    for place in right:
+        nodes = torch.nonzero(batch == items[place]).flatten()
+        keys = [space.keys(u[None], v[None]) for u, v in torch.combinations(nodes)]
+        expected.append(any(not verifier.check(FlipSet(1, key)).correct[place] for key in keys))
+    assert graphs_broken(verifier, right).tolist() == expected
 
 
 def test_no_pass_rests_on_a_weak_attack():
