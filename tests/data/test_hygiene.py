@@ -168,10 +168,10 @@ def test_more_than_200_nodes_are_told_by_their_hash() -> None:
 def small_twins_and_large_ones(seed: int) -> tuple[list[Data], np.ndarray]:
     """150 small graphs, of which many are the same, and 150 large ones that are all different; which of them test."""
     rng = np.random.default_rng(seed)
-    graphs = [ring(int(rng.integers(3, 20))) for _ in range(150)] + [
-        regular(1000 * seed + i, n=100) for i in range(150)
-    ]
-    return graphs, rng.permutation(300)[:30]
+    small, large = [ring(int(rng.integers(3, 20))) for _ in range(150)], [ring(100) for _ in range(150)]
+    for graph in large:
+        graph.x = torch.from_numpy(rng.normal(size=(100, 1))).float()
+    return [*small, *large], rng.permutation(300)[:30]
 
 
 def judged(graphs: list[Data], tested: np.ndarray, trained: np.ndarray) -> tuple[SplitReport, int]:

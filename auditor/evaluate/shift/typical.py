@@ -32,6 +32,7 @@ from auditor.outcomes import ShiftOutcome
 from auditor.parameters import build, parameters
 from auditor.probe import Cell, CellResult
 from auditor.registry import lack_of
+from auditor.shared import content
 from auditor.statistics import draws
 from auditor.statistics.clustered import Resamples, hull, newcombe, percentile
 from auditor.statistics.detection import aupr, auroc, auroc_replicates, fpr95
@@ -122,7 +123,7 @@ def evaluate(cell: Cell) -> CellResult:
     tested = reference.items.numpy()
     inside = np.arange(len(tested)) if domain is None else np.flatnonzero(np.isin(tested, domain.inside.numpy()))
     own = _some(inside, settings.graphs, rng=draws.generator(0, HARNESS, "prototypes", "test"))
-    key = ("prototypes", "test", target.digest, settings)
+    key = ("test", *_shared_by(target, settings))
     points = draws.generator(0, HARNESS, "prototypes", "points")
     clean = cell.models.shared.once(key, lambda: fitted.scores(target, reference.graph, own, rng=points))
     halves = Halves.of_scores(clean.typical, rng=cell.rng("halves"), score="prototype")
@@ -214,7 +215,13 @@ def _fitted(cell: Cell, settings: Settings) -> _Fitted:
         )
         return _Fitted(settings.space, found, SizeDetector.fit(graph, train, features_of(graph)))
 
-    return cell.models.shared.once(("prototypes", target.digest, settings), fit)
+    return cell.models.shared.once(("prototypes", *_shared_by(target, settings)), fit)
+
+
+def _shared_by(target: Target, settings: Settings) -> tuple[object, ...]:
+    """What distances depend on: without a model, data and split alone, so that all arms of a comparison share them."""
+    split, model = target.split, target.digest if settings.space == "embedding" else ""
+    return HARNESS, settings, model, target.graph.digest(), content(split.train, split.val, split.test)
 
 
 def _domain(target: Target, settings: Settings, skipped: dict[str, str]) -> Domain | None:
@@ -232,7 +239,7 @@ def _held_out(
     """The held-out graphs, beside test graphs that are none of them."""
     rng = draws.generator(0, HARNESS, "prototypes", "held out")
     items = torch.from_numpy(_some(domain.items.numpy(), settings.graphs, rng=rng))
-    key = ("prototypes", "held out", cell.target.digest, settings)
+    key = ("held out", *_shared_by(cell.target, settings))
     graph = inference_graph(domain.graph, items)
     other = cell.models.shared.once(key, lambda: fitted.scores(cell.target, graph, np.arange(len(items)), rng=rng))
     inside, outside = (

@@ -22,6 +22,9 @@ from reports.sentences.numbers import MISSING, Shares, count, digits, plural
 # ---- shift ----------------------------------------------------------------------------------------------------------
 
 
+_BY_CLASS = ("heldout_quality", "balanced_accuracy")
+
+
 def gap(result: Result, item: str) -> Figure:
     """Right answers before and after damage."""
     facts, control = result.facts, result.control
@@ -70,7 +73,8 @@ def heldout(result: Result, item: str) -> Figure:
         return structural(result, item)
     own, beside = result.own.value, control.estimate.value
     share = Shares.comparing(own, beside)
-    of = f"{of_domain(facts, item)} are right"
+    by_class = " (mean of classes)" if facts.balanced and result.metric in _BY_CLASS else ""
+    of = f"{of_domain(facts, item)} are right{by_class}"
     other = f"{names.control(control.name)} {share.bare(beside)}"
     return Figure(share(own), f"{of}; {other}", f"{share(own)} {of}; {other}")
 
