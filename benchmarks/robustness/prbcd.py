@@ -26,6 +26,7 @@ from torch_geometric.contrib.nn import GRBCDAttack, PRBCDAttack
 from auditor.data.edits import EdgeSpace, select_graphs
 from auditor.data.roots import resolve_root
 from auditor.document import Estimate
+from auditor.errors import SkippedError
 from auditor.evaluate.robustness.budgets import flips_for, graph_levels
 from auditor.evaluate.robustness.verification import Verifier
 from auditor.outcomes import FlipOutcome, FlipSet
@@ -170,8 +171,8 @@ def _tried(
     start = time.process_time()
     try:
         claims = _claims(method, target, items, budget, seed, profile)
-    except Exception as error:  # a method that does not apply is a line of the table
-        return None, f"{type(error).__name__}: {error}", " | "
+    except SkippedError as reason:
+        return None, f"does not apply: {reason}", " | "
     seconds = time.process_time() - start
     checked = [verifier.check(claim, item_budgets=budget.item_flips) for _, claim in claims]
     best = min(checked, key=lambda each: each.accuracy)
