@@ -121,6 +121,7 @@ def _trained(target: Target, network: type[nn.Module], name: str) -> Target:
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=5e-4)
         for _ in range(EPOCHS):
             optimizer.zero_grad()
-            functional.cross_entropy(model(graph.x, graph.edge_index)[train], graph.y[train]).backward()
+            loss = functional.cross_entropy(model(graph.x, graph.edge_index)[train], graph.y[train])
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     return replace(target, name=f"{graph.name}-{name}", model=model, build=None, recipe=None)
