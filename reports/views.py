@@ -81,8 +81,16 @@ def judged(audit: Audit) -> list[Result]:
 
 
 def shown(audit: Audit) -> list[Result]:
-    """Results that are shown and not judged, in document order."""
-    return [result for result in audit.results if result.judgement is None]
+    """Results that are shown and not judged: those `only_shown` first, then in document order."""
+    alone = only_shown(audit)
+    found = {id(result) for result in alone}
+    return alone + [result for result in audit.results if result.judgement is None and id(result) not in found]
+
+
+def only_shown(audit: Audit) -> list[Result]:
+    """The results of tests that judge nothing, in document order: nothing else says what such a test found."""
+    judging = {(result.probe, result.arm) for result in audit.results if result.judgement is not None}
+    return [result for result in audit.results if (result.probe, result.arm) not in judging]
 
 
 def undefended(audit: Audit) -> list[Result]:

@@ -140,7 +140,8 @@ def _difference(column: Column, row: Row, other: Row, by_seed: Sequence[float]) 
         if control.name == other.spec and control.contrast is not None and not column.probe  # a probe pairs no arms
     ]
     judged = not paired or other.spec != NONE or column.family != "utility"
-    return over_items(other.spec, by_seed, paired, worse_when=column.worse_when, judged=judged)
+    range_ = column.range.of_differences
+    return over_items(other.spec, by_seed, paired, worse_when=column.worse_when, range_=range_, judged=judged)
 
 
 def _least_of_modes(column: Column, row: Row, rows: Mapping[str, Row], seeds: Sequence[int]) -> dict[str, Difference]:

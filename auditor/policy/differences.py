@@ -35,7 +35,7 @@ from auditor.document.codes import (
 )
 from auditor.document.results import WorseWhen
 from auditor.policy.bounds import ALPHA, SEEDS_FOR_A_CLAIM, SEEDS_FOR_A_FIRM_CLAIM, has_spread
-from auditor.statistics.estimate import ANY, Range
+from auditor.statistics.estimate import ANY, SHARES, Range
 from auditor.statistics.intervals import student_t
 
 Status = Literal["helps", "hurts", "not-shown", "not-settled", "not-compared"]
@@ -71,6 +71,7 @@ def over_items(
     paired: Sequence[Estimate],
     *,
     worse_when: WorseWhen = "lower",
+    range_: Range = ANY,
     judged: bool = True,
 ) -> Difference:
     """The difference to another arm made from the same trained model.
@@ -81,6 +82,7 @@ def over_items(
         paired: the paired intervals over test items, which the seeds share: the widest of them counts, around the mean.
             None: there is no interval.
         worse_when: the number's direction.
+        range_: what the difference can be: the interval ends there.
         judged: see `Difference`.
     """
     closed = [
@@ -91,7 +93,7 @@ def over_items(
     if not closed:
         return _marked(to, Estimate(value=float(np.mean(by_seed))), by_seed, worse_when, judged=judged)
     mean = float(np.mean([value for value, _, _ in closed]))
-    lo, hi = mean - max(below for _, below, _ in closed), mean + max(above for _, _, above in closed)
+    lo, hi = range_.cut(mean - max(below for _, below, _ in closed), mean + max(above for _, _, above in closed))
     n = max(e.n for e in paired)
     return _marked(to, Estimate(value=mean, lo=lo, hi=hi, n=n), by_seed, worse_when, judged=judged)
 
@@ -181,7 +183,7 @@ def of_reweighting(
             return decided(status="not-shown", estimate=_bare(first), codes=blind)
         if few := _too_few(first):
             return decided(status="not-settled", estimate=_bare(first), codes=few)
-    lo, hi = _at_level(first, level, over_items=over_items)
+    lo, hi = SHARES.of_differences.cut(*_at_level(first, level, over_items=over_items))
     beats_random = random not in against or (against[random].estimate.value or 0.0) > 0
     codes: list[DecisionCode] = [OverItems()] if over_items else []
     if not over_items and seeds < SEEDS_FOR_A_FIRM_CLAIM:

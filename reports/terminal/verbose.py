@@ -71,7 +71,7 @@ def _family(audit: Audit, family: str, *, plain: bool, narrow: bool) -> Iterable
         return
     passing = [result for result in judged if _status(result) == "pass"]
     loud = [result for result in judged if _status(result) != "pass"]
-    extra = others[:_UNJUDGED_SHOWN] if not judged else []
+    extra = (views.of_family(views.only_shown(audit), family) if judged else others)[:_UNJUDGED_SHOWN]
     listed = [*loud[:_LOUD_SHOWN], *passing[:_PASSING_SHOWN], *extra]
     title, question = names.TITLES.get(family, family), names.QUESTIONS.get(family, "")
     yield Text.assemble("\n", (title, "bold"), ("  " + question, "dim"))

@@ -37,6 +37,7 @@ from auditor.policy.differences import (
     under_edits,
 )
 from auditor.records import Model
+from auditor.statistics.estimate import SHARES
 from auditor.statistics.intervals import student_t
 from auditor.statistics.multiplicity import holm_levels
 
@@ -50,6 +51,17 @@ def against(**arms: Sequence[float]) -> dict[str, Difference]:
 
 def kinds(decision: Decision) -> set[type[Model]]:
     return {type(code) for code in decision.codes}
+
+
+def test_no_interval_of_a_difference_leaves_what_it_can_be() -> None:
+    """Neither one over items, nor one that is read at the level of several tests."""
+    paired = [Estimate(value=v, lo=-0.9, hi=1.0) for v in (0.9, -0.3)]
+    found = over_items("ce", [0.9, -0.3], paired, range_=SHARES.of_differences)
+    assert (found.estimate.lo, found.estimate.hi) == (-1.0, 1.0)
+    seeds = over_seeds("ce", [0.9, -0.9, 0.9, -0.9, 0.9], range_=SHARES.of_differences)
+    read = of_reweighting({"ce": seeds}, ["ce"], level=0.001, together=50).estimate
+    assert read is not None
+    assert (read.lo, read.hi) == (-1.0, 1.0)
 
 
 # --- under edits ----------------------------------------------------------------------------------------------------

@@ -9,9 +9,10 @@ from functools import cache
 import pytest
 
 from auditor import registry
-from auditor.document import Audit, from_bytes, to_bytes
+from auditor.document import Audit, Metric, from_bytes, to_bytes
+from auditor.document.facts import Prototypical
 from reports.neutral import neutral
-from tests.reports import reading
+from tests.reports import reading, samples
 from tests.reports.compared import AUDITS
 from tests.reports.reading import fresh, rendered
 
@@ -40,6 +41,26 @@ def test_same_audit_gives_the_same_bytes(name: str, audit: str) -> None:
     first = rendered(name, audit)
     assert first == fresh(name, made_again(audit))
     assert first.strip()
+
+
+@pytest.mark.parametrize("name", ["terminal", "html"])
+def test_a_test_that_judges_nothing_is_read_beside_one_that_shows_much(name: str) -> None:
+    """Nothing else says what it found."""
+    many = [samples.number(samples.ACCURACY, "shift-damage", 0.7, ("clean", 0.8), subset=f"{k}") for k in range(80)]
+    many.append(samples.number(samples.ACCURACY, "shift-damage", 0.7, ("clean", 0.8), subset="80", judged=True))
+    quiet = Metric("prototype_auroc", "auc", "lower")
+    facts = Prototypical(made="rewired", how="made", space="input", prototypes=8)
+    beside = ("sizes-and-averages", 0.5)
+    alone = samples.number(quiet, "shift-prototypes-no-benefit", 0.62, beside, subset="rewired", facts=facts)
+    audit = samples.assembled(
+        [samples.cell("corruption", "shift", many), samples.cell("prototype-ood", "shift", [alone])]
+    )
+    if name == "terminal":
+        told = registry.find("reports", name).load()().render(audit, verbose=True)
+        assert "farther from the nearest typical training" in " ".join(told.split())
+    else:
+        told = reading.visible(name, fresh(name, audit))
+    assert "prototype AUROC" in told
 
 
 @pytest.mark.parametrize("name", FORMATS)

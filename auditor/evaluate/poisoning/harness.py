@@ -35,6 +35,7 @@ from auditor.perturbations import Perturbations, VerifiedEdit
 from auditor.probe import Cell, CellResult
 from auditor.registry import Profile, lack_of
 from auditor.statistics import draws
+from auditor.statistics.estimate import SHARES, Range
 from auditor.statistics.intervals import student_t
 from auditor.targets.capabilities import TRIAL_ERRORS
 from auditor.targets.target import Capability, Target
@@ -237,11 +238,12 @@ def _row(
     controls = []
     if "control" in arms:
         beside_set, beside = arms["control"]
-        controls.append(Control(name=beside_set.attack, estimate=_mean(beside), contrast=_mean(own - beside)))
-    controls.append(Control(name=CLEAN, estimate=_mean(clean)))
+        apart = over_trainings(own - beside, SHARES.of_differences)
+        controls.append(Control(name=beside_set.attack, estimate=over_trainings(beside), contrast=apart))
+    controls.append(Control(name=CLEAN, estimate=over_trainings(clean)))
     facts = Poisoned(
-        clean=_mean(clean),
-        poisoned=_mean(own),
+        clean=over_trainings(clean),
+        poisoned=over_trainings(own),
         random=controls[0].estimate if "control" in arms else None,
         fixed=float(own_set.verified.accuracy),
         edits=int(own_set.keys.numel()),
@@ -252,7 +254,7 @@ def _row(
     )
     return measured(
         POISONED_ACCURACY,
-        _mean(own),
+        over_trainings(own),
         finding=cell.probe.findings[0],
         subset=level.subset,
         controls=controls,
@@ -291,7 +293,7 @@ def _series(cell: Cell, curves: Mapping[str, Sequence[tuple[float, Floats]]]) ->
     controls = {attack.id for attack in cell.attacks if attack.entry.role == "control"}
     shown = []
     for name, points in curves.items():
-        means = [_mean(values) for _, values in points]
+        means = [over_trainings(values) for _, values in points]
         shown.append(
             Curve(
                 name=name,
@@ -312,8 +314,8 @@ def _series(cell: Cell, curves: Mapping[str, Sequence[tuple[float, Floats]]]) ->
     )
 
 
-def _mean(values: Floats) -> Estimate:
-    """The mean over trainings with Student's interval; a share stays within 0 and 1 only where its mean does."""
+def over_trainings(values: Floats, range_: Range = SHARES) -> Estimate:
+    """The mean over trainings with Student's interval, which ends where the number does."""
     value = float(values.mean())
-    lo, hi = student_t(list(values))
+    lo, hi = range_.cut(*student_t(list(values)))
     return Estimate(value=value, lo=min(lo, value), hi=max(hi, value), n=len(values))

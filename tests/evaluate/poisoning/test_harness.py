@@ -19,13 +19,14 @@ from auditor.document import Measured, ValidityRow
 from auditor.document.facts import Poisoned
 from auditor.errors import ConfigError, SkippedError
 from auditor.evaluate.poisoning.given import poisoned_graph
-from auditor.evaluate.poisoning.harness import HARNESS, Settings, evaluate
+from auditor.evaluate.poisoning.harness import HARNESS, Settings, evaluate, over_trainings
 from auditor.outcomes import FlipOutcome, FlipSet
 from auditor.parameters import build
 from auditor.probe import Attempt, Cell, CellResult, Registered
 from auditor.runner.execute import TrainedCache
 from auditor.runner.plan import build_attacks
 from auditor.statistics import draws
+from auditor.statistics.estimate import SHARES
 from auditor.targets.target import Capability, Target
 from auditor.view import SideKnowledge, View
 from tests.toys import ALL, toy_target
@@ -91,6 +92,15 @@ def test_numbers_are_those_of_the_recipe_on_the_really_edited_graph() -> None:
     beside = number.controls[0]
     assert number.contrast.value == pytest.approx(number.estimate.value - beside.estimate.value)
     assert {row.status for row in result.validity} == {"pass"}
+
+
+def test_an_interval_over_trainings_ends_where_accuracy_does() -> None:
+    """Student's interval of .95, 1 and 1 goes on to 1.05."""
+    shares = np.array([0.95, 1.0, 1.0])
+    for end, values in (("hi", shares), ("lo", 1 - shares)):
+        assert getattr(over_trainings(values), end) == (1.0 if end == "hi" else 0.0)
+    apart = over_trainings(np.array([-1.0, -0.9, -1.0]), SHARES.of_differences)
+    assert apart.lo == -1.0
 
 
 def test_edges_between_classes_poison_what_random_ones_do_not() -> None:
