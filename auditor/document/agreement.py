@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from auditor.document.audit import Audit, CellRow, Comparison, Headline
 from auditor.document.codes import BrokeOff, Interrupted, NeverFinished
 from auditor.document.results import Numbers, Result
-from auditor.statistics.estimate import Estimate
+from auditor.statistics.estimate import ANY, Estimate
 
 TOLERANCE = 1e-9
 _WORDS = ("ok", "skipped", "error", "timeout")
@@ -134,8 +134,13 @@ def _is_joined(result: Result) -> bool:
 
     contrasts = [each.contrast for each in seeds if each.contrast is not None]
     estimates = [each.estimate for each in seeds]
-    contrast = joined_contrast(contrasts, result.range_of_contrasts) if len(contrasts) == len(seeds) else None
-    return _close(result.estimate, joined(estimates, result.range)) and _close(result.contrast, contrast)
+    # Earlier documents hold the ends of an interval as they came out, also beyond what the number can be.
+    ranges = ((result.range, result.range_of_contrasts), (ANY, ANY))
+    return any(
+        _close(result.estimate, joined(estimates, values))
+        and _close(result.contrast, joined_contrast(contrasts, apart) if len(contrasts) == len(seeds) else None)
+        for values, apart in ranges
+    )
 
 
 def _of_judgement(result: Result) -> Iterator[str]:
