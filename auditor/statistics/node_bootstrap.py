@@ -251,4 +251,7 @@ def _measure(
     Negatives stay whole numbers: a rate of false alarms on a corner of the curve is never missed by rounding.
     """
     for s, ranking in enumerate(rankings):
-        out[..., s] = ranking.measured(metrics, *times, odds=sample.odds)
+        whole = ranking.curves_of(times[0], times[1])
+        curve = Curve(whole.fp, sample.odds * whole.tp)
+        for k, metric in enumerate(metrics):
+            out[:, k, s] = metric(curve)

@@ -7,7 +7,7 @@ weights are whole numbers are added up several at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,6 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 EXACT = 2**24  # float32 holds every whole number below
 LARGEST = 255  # that a byte holds
-TOGETHER = 2**20  # numbers of a side of the curves that are made together: 8 MB
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,26 +92,9 @@ class Ranking:
         """The same from the weights of the positives and of the negatives, each in their own order."""
         return Curve(_corners(self._negatives.sums(negative)), _corners(self._positives.sums(positive)))
 
-    def curves_of(self, positive: Tensor, negative: Tensor) -> Iterator[Curve]:
-        """Curves of J weightings by whole numbers, `counts` of the positives and of the negatives; exact.
-
-        In their order and a few at a time: what is made of them stays in the cache, and no large array is fetched
-        from the system anew for each score.
-        """
-        lanes = max(1, TOGETHER // self._negatives.bins)
-        sides = self._negatives.running_counts(negative, lanes), self._positives.running_counts(positive, lanes)
-        for fp, tp in zip(*sides, strict=True):
-            yield Curve(fp, tp)
-
-    def measured(
-        self, metrics: Sequence[Callable[[Curve], Floats]], positive: Tensor, negative: Tensor, *, odds: float = 1.0
-    ) -> Floats:
-        """Each metric of the curves of J weightings, [J, metrics], a positive standing for as many items as `odds`."""
-        rows = []
-        for whole in self.curves_of(positive, negative):
-            curve = Curve(whole.fp, np.multiply(whole.tp, odds, out=whole.tp))
-            rows.append(np.stack([metric(curve) for metric in metrics], axis=-1))
-        return np.concatenate(rows)
+    def curves_of(self, positive: Tensor, negative: Tensor) -> Curve:
+        """Curves of J weightings by whole numbers, `counts` of the positives and of the negatives; exact."""
+        return Curve(self._negatives.running_counts(negative), self._positives.running_counts(positive))
 
 
 def counts(times: Tensor) -> Tensor:
@@ -153,23 +135,15 @@ class _Side:
         """Weight of each bin, [bins]; of 1 each where there are none."""
         return np.bincount(self._bin, weights, self._ends.shape[0]).astype(np.float64)
 
-    @property
-    def bins(self) -> int:
-        """How many there are."""
-        return int(self._ends.shape[0])
-
-    def running_counts(self, rows: Tensor, lanes: int) -> Iterator[Floats]:
-        """Weight up to each bin of J weightings, from their `counts`: float64 [at most `lanes`, 1 + bins] each.
+    def running_counts(self, rows: Tensor) -> Floats:
+        """Weight up to each bin of J weightings, from their `counts`: float64 [J, 1 + bins].
 
         float32 holds whole numbers up to 2^24; where a total is larger, all is added up again in float64.
         """
-        sums = self._sums_of(rows)
-        for start in range(0, sums.shape[1], lanes):
-            found = _running(sums[:, start : start + lanes])
-            if sums.dtype == torch.float32 and found[:, -1].max(initial=0.0) >= EXACT:
-                sums = embedding_bag(self._order, _plain(rows).double(), self._starts, mode="sum")
-                found = _running(sums[:, start : start + lanes])
-            yield found
+        found = _running(self._sums_of(rows))
+        if found[:, -1].max(initial=0.0) >= EXACT:
+            found = _running(embedding_bag(self._order, _plain(rows).double(), self._starts, mode="sum"))
+        return found
 
     def _sums_of(self, rows: Tensor) -> Tensor:
         """Weight of each bin, float32 [bins, J]."""

@@ -46,8 +46,9 @@ def ranked(scores: Sequence[Floats], positive: Bools, metrics: Sequence[Metric])
     rankings = [Ranking(score, positive) for score in scores]
 
     def measure(times: Times) -> Floats:
-        members, others = (counts(torch.from_numpy(times[side])) for side in (positive, ~positive))
-        return np.stack([ranking.measured(metrics, members, others) for ranking in rankings], axis=-1)
+        sides = [counts(torch.from_numpy(times[side])) for side in (positive, ~positive)]
+        curves = [ranking.curves_of(*sides) for ranking in rankings]
+        return np.stack([np.stack([metric(curve) for curve in curves], axis=-1) for metric in metrics], axis=1)
 
     return measure
 

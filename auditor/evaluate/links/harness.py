@@ -46,7 +46,6 @@ from auditor.evaluate.links.scoring import (
 )
 from auditor.evaluate.links.twins import (
     HARNESS,
-    LARGE,
     UNTRAINED,
     UNTRAINED_DRAWS,
     Counterfactual,
@@ -339,7 +338,7 @@ def _params(cell: Cell, attack: Registered, knowledge: Knowledge, controls: Sequ
     if Access.EXPLANATIONS in attack.access:
         more["explanations"] = cell.side.explained
     if untrained is not None and len(untrained.scores) != UNTRAINED_DRAWS:
-        more["untrained"] = f"{len(untrained.scores)} network, since the graph has more than {LARGE:,} nodes"
+        more["untrained"] = f"{len(untrained.scores)} network in place of {UNTRAINED_DRAWS}: the graph is large"
     return {
         "attack": {attack.id: asdict(method)},
         "labels": cell.side.labels,

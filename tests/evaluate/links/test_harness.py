@@ -13,6 +13,7 @@ from attacks.privacy.posterior_similarity import PosteriorSimilarity
 from auditor.document import Control, Estimate, measured
 from auditor.document.facts import Twin
 from auditor.errors import ConfigError, EvaluationError, SkippedError
+from auditor.evaluate.links import twins
 from auditor.evaluate.links.controls import Scorer
 from auditor.evaluate.links.harness import Settings, evaluate
 from auditor.evaluate.links.measure import comparisons, link_list, number
@@ -170,6 +171,15 @@ def test_graphmi_gets_the_untrained_control_and_gains_nothing_beyond_features_an
     assert result.access == ("density", "features", "labels", "weights")
     assert main.contrast.lo <= 0
     assert row(result, "auc").contrast.value <= 0.01
+
+
+def test_on_a_large_graph_one_untrained_network_is_attacked_and_the_cell_says_so(target, monkeypatch):
+    monkeypatch.setattr(twins, "LARGE", target.graph.num_nodes - 1)
+    result = evaluate(make_cell(target, GraphMI(steps=3), profile="standard", replicates=60))
+    assert "untrained" in names(row(result))
+    assert result.params["untrained"] == "1 network in place of 3: the graph is large"
+    monkeypatch.setattr(twins, "LARGE", target.graph.num_nodes)
+    assert "untrained" not in evaluate(make_cell(target, GraphMI(steps=3), profile="standard", replicates=60)).params
 
 
 def test_seeds_of_a_run_are_asked_about_the_same_pairs_and_share_what_needs_no_model(target):
