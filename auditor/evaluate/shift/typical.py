@@ -28,7 +28,7 @@ from auditor.evaluate.shift.graph_distance import MOST_POINTS, Space, check_tran
 from auditor.evaluate.shift.noticing import SAME_DATA
 from auditor.evaluate.shift.prototypes import Prototypes, SizeDetector, find_prototypes
 from auditor.evaluate.shift.reference import HARNESS, MIN_ITEMS, Reference, inference_graph, within
-from auditor.outcomes import ShiftOutcome
+from auditor.outcomes import ShiftedSet, ShiftOutcome
 from auditor.parameters import build, parameters
 from auditor.probe import Cell, CellResult
 from auditor.registry import lack_of
@@ -137,8 +137,7 @@ def evaluate(cell: Cell) -> CellResult:
     for shifted in outcome.sets:
         check_made(reference, shifted)
         checked += 1
-        assert shifted.graph is not None
-        other = fitted.scores(target, shifted.graph, own, rng=cell.rng("points", shifted.name))
+        other = _scored(cell, settings, fitted, shifted, own)
         rows.append(_row(shifted.name, "made", fitted, clean, other, resamples, resamples, halves))
     if domain is not None:
         rows.append(_held_out(cell, settings, fitted, domain, clean, halves))
@@ -231,6 +230,15 @@ def _domain(target: Target, settings: Settings, skipped: dict[str, str]) -> Doma
     except SkippedError as error:
         skipped["held out"] = str(error)
         return None
+
+
+def _scored(cell: Cell, settings: Settings, fitted: _Fitted, shifted: ShiftedSet, own: Ints) -> _Scores:
+    """Scores of graphs that were made anew; of equal ones once."""
+    graph = shifted.graph
+    assert graph is not None
+    key = (shifted.name, cell.seed, content(graph.edge_index, graph.x), *_shared_by(cell.target, settings))
+    rng = cell.rng("points", shifted.name)
+    return cell.models.shared.once(key, lambda: fitted.scores(cell.target, graph, own, rng=rng))
 
 
 def _held_out(
