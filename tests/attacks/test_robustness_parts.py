@@ -28,7 +28,7 @@ def test_projection_matches_hand_computed_values(budget, expected):
     torch.testing.assert_close(w, torch.tensor(expected, dtype=torch.float32), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("budget", [10, 5000, 150_000])
+@pytest.mark.parametrize("budget", [10, 5000, 100_000])
 def test_projection_of_many_values_is_that_of_their_order(budget):
     values = torch.randn(300_000, generator=torch.Generator().manual_seed(budget)) + 0.5
     found = project(values, budget)
