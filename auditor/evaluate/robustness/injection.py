@@ -206,6 +206,8 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
     each = min(settings.edges or usual_edges(graph), graph.num_nodes)
     amounts = _amounts(settings, target, items)
     like = None
+    if settings.single > 0 and target.task.level == "graph":
+        raise SkippedError("single adds a node against each of some nodes of one graph; of graphs ask for eps=one")
     if settings.homophily:
         if target.task.level == "graph":
             raise SkippedError("homophily compares added nodes with their neighbours in one graph; leave it out here")
@@ -231,7 +233,7 @@ def _amounts(settings: Settings, target: Target, items: Tensor) -> list[Amount]:
     def count(word: str, nodes: int) -> int:
         return 1 if word == ONE else flips_for(word, nodes)
 
-    names = {word: f"nodes={1 if word == ONE else word}" for word in words}
+    names = {word: f"nodes={1 if word == ONE else '1.0' if word == '1' else word}" for word in words}
     if graph.batch is None:
         n = graph.num_nodes
         return [Amount(names[word], 1 / n if word == ONE else float(word), count(word, n)) for word in words]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from attacks.robustness.alike import Alike
+from auditor.data import added_nodes
 from auditor.data.added_nodes import likeness, usual_edges, usual_likeness, with_nodes
 from auditor.data.feature_space import FeatureSpace
 from auditor.data.graph import Graph
@@ -155,6 +156,24 @@ def test_likeness_is_the_mean_cosine_to_neighbours_by_hand():
     graph = Graph(old, arcs, torch.zeros(3, dtype=torch.int64), name="hand")
     assert usual_likeness(graph, old, 1.0) == pytest.approx((0.6 + 0.8) / 2)
     assert usual_likeness(graph, old, 0.5) == 0
+
+
+def test_likeness_is_of_blocks_of_edges_that_bound_its_memory(monkeypatch):
+    rng = torch.Generator().manual_seed(0)
+    old, added = torch.randn(9, 4, generator=rng), torch.randn(3, 4, generator=rng)
+    edges = torch.stack([torch.arange(3).repeat_interleave(9), torch.arange(9).repeat(3)])
+    whole, most = likeness(added, old, edges), []
+    monkeypatch.setattr(added_nodes, "BLOCK", 20)
+    split = torch.split
+    monkeypatch.setattr(torch, "split", lambda *a, **k: most.extend(split(*a, **k)) or split(*a, **k))
+    assert torch.allclose(likeness(added, old, edges), whole)
+    assert max(part.shape[1] for part in most) == 5
+
+
+def test_likeness_is_asked_of_no_graph_without_edges():
+    graph = sbm_graph().with_edges(torch.empty(2, 0, dtype=torch.int64))
+    with pytest.raises(SkippedError, match="has no edges"):
+        usual_likeness(graph, graph.x, 0.5)
 
 
 @pytest.mark.parametrize("make", [lambda: toy_target("gcn"), normalised, noisy])
