@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from auditor.data.added_nodes import likeness, places_in, usual_edges, usual_likeness, with_nodes
+from auditor.data.edits import settled
 from auditor.data.feature_space import FeatureSpace
 from auditor.errors import EvaluationError, SkippedError
 from auditor.evaluate.robustness.attacked import attacked_items
@@ -200,6 +201,7 @@ def evaluate(cell: Cell) -> CellResult:
 
 
 def _evaluate(cell: Cell, settings: Settings) -> CellResult:
+    cell = replace(cell, target=replace(cell.target, graph=settled(cell.target.graph)))
     target = cell.target
     graph, space = target.graph, FeatureSpace.of(target.graph.x)
     items = attacked_items(cell, settings.graphs)

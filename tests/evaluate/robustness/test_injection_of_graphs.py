@@ -238,6 +238,18 @@ def test_new_edges_weigh_as_much_for_the_search_as_for_its_verification():
     assert found.status == "pass", found.evidence
 
 
+def test_a_graph_with_directions_is_one_for_the_search_too_where_its_part_looks_otherwise():
+    """Attacked graphs have every arc both ways, the others one way: together they have directions."""
+    target = trained("categories")
+    graph = target.graph
+    attacked = target.split.test[graph.batch[graph.edge_index[0]]]
+    graph = graph.keeping(torch.nonzero(attacked | (graph.edge_index[0] < graph.edge_index[1])).flatten())
+    graph = dataclasses.replace(graph, edge_weight=torch.ones(graph.num_edges))
+    target = Target("directed", graph, target.split, 2, ALL, "factory", "directed", {}, Weighted())
+    found = rows(evaluated(PROBE, target, profile="full", eps="one"))["claim"]
+    assert found.status == "pass", found.evidence
+
+
 def test_one_node_and_as_many_as_there_are_have_names_of_their_own():
     result = evaluated(PROBE, trained("bits"), graphs="4", eps="one/1")
     assert [m.subset for m in result.measured] == ["nodes=1", "nodes=1.0"]
