@@ -241,6 +241,21 @@ def test_nodes_one_by_one_are_tried_from_standard_on_and_where_asked(gcn):
     assert rows(like)["budget"].status == "pass"
 
 
+def test_a_node_that_the_control_cannot_be_tried_against_is_left_out(gcn):
+    search, control = shipped(PROBE)
+
+    def evens(view, attempt):
+        if attempt.joins_items and int(view.items[0]) % 2:
+            raise SkippedError("an odd node")
+        return control.run(view, attempt)
+
+    half = dataclasses.replace(control, attack=claims(evens).attack)
+    found = number(evaluated(PROBE, gcn, attacks=(search, half), eps="0.05", single="20"), "one_node_rate")
+    whole = number(evaluated(PROBE, gcn, eps="0.05", single="20"), "one_node_rate")
+    assert whole.estimate.n == 20
+    assert 0 < found.estimate.n == found.control.estimate.n == found.facts.attacked < 20
+
+
 def test_an_added_node_that_is_joined_to_another_node_counts_against_nobody(gcn):
     def elsewhere(view, attempt):
         stray = int(view.items[0]) if not attempt.joins_items else (int(view.items[0]) + 1) % 120
