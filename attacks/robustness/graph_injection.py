@@ -31,12 +31,14 @@ class Writing:
         space: what they may be.
         edges: of each added node, where its graph has as many nodes.
         steps, momentum: of the gradient.
+        weight: of new edges: the median over all graphs, not over those at hand; None where edges have no weight.
     """
 
     space: FeatureSpace
     edges: int
     steps: int
     momentum: float
+    weight: Tensor | None = None
 
 
 def add_by_graph(
@@ -111,7 +113,7 @@ def _written(
     reader, y = graphs.reader, graphs.reader.y[list(copies)]
 
     def scores(raw: Tensor) -> Tensor:
-        graph = with_nodes(whole, writing.space.read(raw), edges, of)
+        graph = with_nodes(whole, writing.space.read(raw), edges, of, weight=writing.weight)
         return reader.outputs.read(reader.handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch))
 
     rows = AddedRows.start(writing.space, of.numel())

@@ -81,12 +81,14 @@ class Injection:
         """The same of many graphs; their nodes in the numbering of all."""
         graphs, each = AttackedGraphs.of(view, space), attempt.edges or usual_edges(view.graph)
         reader, points = graphs.reader, list[AddedNodes]()
-        calls_before, writing = reader.handle.calls, Writing(space, each, self.steps, self.momentum)
+        weights = view.graph.edge_weight
+        median = None if weights is None else weights.median()
+        calls_before, writing = reader.handle.calls, Writing(space, each, self.steps, self.momentum, median)
         for done, (budget, own) in enumerate(zip(attempt.budgets, attempt.item_budgets, strict=True)):
             attempt.tick(done / len(attempt.budgets), f"injection: {budget} nodes")
             try:
                 added = add_by_graph(graphs, budget, own, writing, attempt.rng)
-                x = with_nodes(reader.graph, space.read(added.x), added.edges, added.graphs)
+                x = with_nodes(reader.graph, space.read(added.x), added.edges, added.graphs, weight=median)
                 left = reader.right(x.x, x)
             except TRIAL_ERRORS as error:
                 raise SkippedError(f"the model cannot be asked about added nodes ({error})") from None

@@ -164,6 +164,8 @@ _COLUMNS = {
 """What a column of a comparison asks, by family and metric."""
 _BUDGETS = {"eps": "{} edges", "ones": "{} feature bits", "nodes": "{} nodes"}
 """What a share in a subset is of."""
+_ONE_NODE = "nodes=1"
+"""One added node; of as many as there are it is `nodes=1.0`."""
 _PARTS = {"id": "test graphs no larger than those trained on", "ood": "test graphs larger than those trained on"}
 _ALONE = {("hops-to-train", "unreachable"): "no path to a labelled node"}
 _PROPERTIES = {
@@ -299,6 +301,8 @@ def column(headline: Headline) -> tuple[str, str]:
 def subset(text: str) -> str:
     """What a budget or a set of items is called: `5 in 100 edges` for `eps=0.05`."""
     key, sign, value = text.partition("=")
+    if text == _ONE_NODE:
+        return "one node"
     if sign and key in _BUDGETS:
         return _BUDGETS[key].format(_portion(value))
     if sign and key == "radius":

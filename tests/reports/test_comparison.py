@@ -21,7 +21,7 @@ from reports.markdown import MarkdownReport
 from reports.neutral import neutral
 from reports.sentences import comparison as words
 from reports.sentences import verdict
-from reports.sentences.names import QUESTIONS
+from reports.sentences.names import QUESTIONS, subset
 from reports.sentences.steps import steps
 from reports.terminal.report import TerminalReport
 from tests.reports import compared, reading, samples
@@ -434,3 +434,9 @@ def test_charts_take_their_font_from_the_page() -> None:
         assert "font-family" not in svg
         assert "font-size:" in svg
         assert "rotate(-0" not in svg
+
+
+def test_one_added_node_is_not_as_many_as_there_are():
+    assert subset("nodes=1") == "one node"
+    assert subset("nodes=1.0") == "10 in 10 nodes"
+    assert subset("nodes=0.01") == "1 in 100 nodes"

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from auditor.data.added_nodes import likeness, places_in, usual_edges, usual_likeness, with_nodes
+from auditor.data.edits import settled
 from auditor.data.feature_space import FeatureSpace
 from auditor.errors import EvaluationError, SkippedError
 from auditor.evaluate.robustness.attacked import attacked_items
@@ -200,12 +201,15 @@ def evaluate(cell: Cell) -> CellResult:
 
 
 def _evaluate(cell: Cell, settings: Settings) -> CellResult:
+    cell = replace(cell, target=replace(cell.target, graph=settled(cell.target.graph)))
     target = cell.target
     graph, space = target.graph, FeatureSpace.of(target.graph.x)
     items = attacked_items(cell, settings.graphs)
     each = min(settings.edges or usual_edges(graph), graph.num_nodes)
     amounts = _amounts(settings, target, items)
     like = None
+    if settings.single > 0 and target.task.level == "graph":
+        raise SkippedError("single adds a node against each of some nodes of one graph; of graphs ask for eps=one")
     if settings.homophily:
         if target.task.level == "graph":
             raise SkippedError("homophily compares added nodes with their neighbours in one graph; leave it out here")
@@ -231,7 +235,7 @@ def _amounts(settings: Settings, target: Target, items: Tensor) -> list[Amount]:
     def count(word: str, nodes: int) -> int:
         return 1 if word == ONE else flips_for(word, nodes)
 
-    names = {word: f"nodes={1 if word == ONE else word}" for word in words}
+    names = {word: f"nodes={1 if word == ONE else '1.0' if word == '1' else word}" for word in words}
     if graph.batch is None:
         n = graph.num_nodes
         return [Amount(names[word], 1 / n if word == ONE else float(word), count(word, n)) for word in words]

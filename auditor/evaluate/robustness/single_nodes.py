@@ -27,7 +27,8 @@ SUBSET, GROUP, MODE = "single", "uniform", "added-node"
 def one_node_each(cell: Cell, verifier: InjectionVerifier, run: FlipClaims, count: int) -> Measured | None:
     """Share of nodes drawn at random that one added node, joined to it alone, breaks; each on the clean graph.
 
-    The control breaks a node if any of its draws does: random features, joined to the same node.
+    The control breaks a node if any of its draws does: random features, joined to the same node. A node against which
+    one of them cannot run (no other node is as like it as an added one must be) is left out of both.
 
     Args:
         cell: its target, attacks and random streams.
@@ -36,13 +37,13 @@ def one_node_each(cell: Cell, verifier: InjectionVerifier, run: FlipClaims, coun
         count: nodes to be drawn, from those that are right.
 
     Returns:
-        A number that is shown and not judged; None where no node is right.
+        A number that is shown and not judged; None where no node is right, or none is left.
     """
     right = verifier.items[torch.from_numpy(np.flatnonzero(verifier.clean().correct))]
     nodes = torch.sort(right[torch.from_numpy(cell.rng("single").permutation(right.numel())[:count])]).values
     if not nodes.numel():
         return None
-    own, beside = np.zeros(nodes.numel(), dtype=np.bool_), np.zeros(nodes.numel(), dtype=np.bool_)
+    own, beside, asked = (np.full(nodes.numel(), value) for value in (False, False, True))
     tries: dict[str, int] = {}
     single = FlipClaims()
     for place, node in enumerate(nodes.tolist()):
@@ -56,9 +57,13 @@ def one_node_each(cell: Cell, verifier: InjectionVerifier, run: FlipClaims, coun
             attempt = replace(attempt, edges=1, joins_items=True, likeness=verifier.likeness)
             verify = partial(_verify, one, broke)
             single.run(attack, cell.target, one.items, attempt, verify, kind=InjectionOutcome)
+            asked[place] &= single.skipped.pop(attack.id, None) is None
             found = beside if attack.entry.role == "control" else own
             found[place] |= any(broke)
             tries[attack.id] = max(tries.get(attack.id, 0), len(broke))
+    if not asked.any():
+        return None
+    own, beside = own[asked], beside[asked]
     run.checked += single.checked
     for id_, broken in single.violations.items():
         run.violations.setdefault(id_, []).extend(broken)
@@ -70,7 +75,7 @@ def one_node_each(cell: Cell, verifier: InjectionVerifier, run: FlipClaims, coun
         subset=SUBSET,
         controls=[Control(name=name, estimate=share(beside), contrast=paired(own, beside))] if name else [],
         facts=SingleNodes(
-            group=GROUP, mode=MODE, flips="one", attacked=nodes.numel(), tries=tries.get(name, 0), largest=1
+            group=GROUP, mode=MODE, flips="one", attacked=len(own), tries=tries.get(name, 0), largest=1
         ),
     )
 

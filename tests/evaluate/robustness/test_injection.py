@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from attacks.robustness.alike import Alike
+from auditor.data import added_nodes
 from auditor.data.added_nodes import likeness, usual_edges, usual_likeness, with_nodes
 from auditor.data.feature_space import FeatureSpace
 from auditor.data.graph import Graph
@@ -157,6 +158,24 @@ def test_likeness_is_the_mean_cosine_to_neighbours_by_hand():
     assert usual_likeness(graph, old, 0.5) == 0
 
 
+def test_likeness_is_of_blocks_of_edges_that_bound_its_memory(monkeypatch):
+    rng = torch.Generator().manual_seed(0)
+    old, added = torch.randn(9, 4, generator=rng), torch.randn(3, 4, generator=rng)
+    edges = torch.stack([torch.arange(3).repeat_interleave(9), torch.arange(9).repeat(3)])
+    whole, most = likeness(added, old, edges), []
+    monkeypatch.setattr(added_nodes, "BLOCK", 20)
+    split = torch.split
+    monkeypatch.setattr(torch, "split", lambda *a, **k: most.extend(split(*a, **k)) or split(*a, **k))
+    assert torch.allclose(likeness(added, old, edges), whole)
+    assert max(part.shape[1] for part in most) == 5
+
+
+def test_likeness_is_asked_of_no_graph_without_edges():
+    graph = sbm_graph().with_edges(torch.empty(2, 0, dtype=torch.int64))
+    with pytest.raises(SkippedError, match="has no edges"):
+        usual_likeness(graph, graph.x, 0.5)
+
+
 @pytest.mark.parametrize("make", [lambda: toy_target("gcn"), normalised, noisy])
 def test_added_nodes_are_as_like_their_neighbours_as_was_asked_and_still_break_more_than_twins(make):
     target, kept = make(), []
@@ -220,6 +239,21 @@ def test_nodes_one_by_one_are_tried_from_standard_on_and_where_asked(gcn):
     like = evaluated(PROBE, gcn, eps="0.05", single="4", homophily="0.5")
     assert number(like, "one_node_rate").estimate.n == 4
     assert rows(like)["budget"].status == "pass"
+
+
+def test_a_node_that_the_control_cannot_be_tried_against_is_left_out(gcn):
+    search, control = shipped(PROBE)
+
+    def evens(view, attempt):
+        if attempt.joins_items and int(view.items[0]) % 2:
+            raise SkippedError("an odd node")
+        return control.run(view, attempt)
+
+    half = dataclasses.replace(control, attack=claims(evens).attack)
+    found = number(evaluated(PROBE, gcn, attacks=(search, half), eps="0.05", single="20"), "one_node_rate")
+    whole = number(evaluated(PROBE, gcn, eps="0.05", single="20"), "one_node_rate")
+    assert whole.estimate.n == 20
+    assert 0 < found.estimate.n == found.control.estimate.n == found.facts.attacked < 20
 
 
 def test_an_added_node_that_is_joined_to_another_node_counts_against_nobody(gcn):

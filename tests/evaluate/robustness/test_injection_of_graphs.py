@@ -12,7 +12,7 @@ from torch import nn
 from torch_geometric.nn import SimpleConv, global_add_pool
 
 from auditor.data.added_nodes import places_in, with_nodes
-from auditor.errors import ConfigError
+from auditor.errors import ConfigError, SkippedError
 from auditor.outcomes import AddedNodes, InjectionOutcome
 from auditor.perturbations import to_npz
 from auditor.targets.target import Target
@@ -207,6 +207,52 @@ _last = trained("categories").graph.num_nodes - 1
 def test_bad_parameters_are_refused(params):
     with pytest.raises(ConfigError):
         evaluated(PROBE, trained("bits"), **params)
+
+
+@pytest.mark.parametrize("params", [{"homophily": "0.5"}, {"single": "3"}])
+def test_what_is_asked_of_one_graph_is_not_left_out_in_silence_of_many(params):
+    with pytest.raises(SkippedError, match="one graph"):
+        evaluated(PROBE, trained("bits"), **params)
+
+
+class Weighted(nn.Module):
+    """As much of category 1 as a graph's edges hand on, by their weights, against a bound."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sum = SimpleConv(aggr="sum")
+
+    def forward(self, x, edge_index, edge_weight, batch):
+        found = global_add_pool(self.sum(x[:, 1:2], edge_index, edge_weight), batch)
+        return torch.cat([torch.full_like(found, 9.0), found], dim=1)
+
+
+def test_new_edges_weigh_as_much_for_the_search_as_for_its_verification():
+    """The median over all graphs, of which the attacked ones are the heavier ones here."""
+    target = trained("categories")
+    graph = target.graph
+    heavy = target.split.test[graph.batch[graph.edge_index[0]]]
+    graph = dataclasses.replace(graph, edge_weight=torch.where(heavy, 2.0, 0.1))
+    target = Target("weighted", graph, target.split, 2, ALL, "factory", "weighted", {}, Weighted())
+    found = rows(evaluated(PROBE, target, profile="full", eps="one"))["claim"]
+    assert found.status == "pass", found.evidence
+
+
+def test_a_graph_with_directions_is_one_for_the_search_too_where_its_part_looks_otherwise():
+    """Attacked graphs have every arc both ways, the others one way: together they have directions."""
+    target = trained("categories")
+    graph = target.graph
+    attacked = target.split.test[graph.batch[graph.edge_index[0]]]
+    graph = graph.keeping(torch.nonzero(attacked | (graph.edge_index[0] < graph.edge_index[1])).flatten())
+    graph = dataclasses.replace(graph, edge_weight=torch.ones(graph.num_edges))
+    target = Target("directed", graph, target.split, 2, ALL, "factory", "directed", {}, Weighted())
+    found = rows(evaluated(PROBE, target, profile="full", eps="one"))["claim"]
+    assert found.status == "pass", found.evidence
+
+
+def test_one_node_and_as_many_as_there_are_have_names_of_their_own():
+    result = evaluated(PROBE, trained("bits"), graphs="4", eps="one/1")
+    assert [m.subset for m in result.measured] == ["nodes=1", "nodes=1.0"]
 
 
 def test_one_node_of_all_may_be_asked_for_on_one_graph():
