@@ -15,14 +15,14 @@ from auditor.view import View
 class PrototypeOod:
     """Edges swapped at equal degrees, and as many uniform ones, in each test graph; one draw a seed.
 
-    Sizes and degrees stay as they are, so that whoever knows those alone tells nothing.
+    Numbers of nodes and of edges stay as they are, so that whoever knows those alone tells nothing.
 
     Attributes:
-        sets: what to make.
+        sets: what to make; each once, however often it is named.
     """
 
     sets: tuple[Literal["rewired", "er"], ...] = ("rewired", "er")
 
     def run(self, view: View, attempt: Attempt) -> ShiftOutcome:
         """The sets, as `ood-detection` makes them."""
-        return OodDetection(sets=self.sets, draws=1).run(view, attempt)
+        return OodDetection(sets=tuple(dict.fromkeys(self.sets)), draws=1).run(view, attempt)

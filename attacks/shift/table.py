@@ -71,6 +71,7 @@ TABLE = Table(
             "whether the recipe, trained without a class, is less sure of its items than of the others",
             ("shift-new-class-unnoticed",),
             Shown("new_class_auroc", as_value=True),
+            touches=("beats-constant", "output-kind", "ties"),
             tasks=("node", "graph"),
             cost={"quick": 30, "standard": 30, "full": 30},
             profiles=("full",),

@@ -265,7 +265,7 @@ def _typed(value: Any, default: Any, place: str) -> Any:
         return value.lower() in ("1", "true")
     if isinstance(value, str) and isinstance(default, int):
         if not value.isdecimal() or len(value) > 18:
-            raise ConfigError(f'{place} is "{value}"; expected a whole number.')
+            raise ConfigError(f'{place} is "{value}"; expected a whole number, 0 or more.')
         return int(value)
     if isinstance(default, float) and not isinstance(value, bool):
         try:

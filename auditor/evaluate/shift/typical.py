@@ -29,7 +29,7 @@ from auditor.evaluate.shift.noticing import SAME_DATA
 from auditor.evaluate.shift.prototypes import Prototypes, SizeDetector, find_prototypes
 from auditor.evaluate.shift.reference import HARNESS, MIN_ITEMS, Reference, inference_graph, within
 from auditor.outcomes import ShiftedSet, ShiftOutcome
-from auditor.parameters import build, parameters
+from auditor.parameters import build, meant_for, parameters
 from auditor.probe import Cell, CellResult
 from auditor.registry import lack_of
 from auditor.shared import content
@@ -93,7 +93,7 @@ def check_held(target: Target, params: Mapping[str, str], owner: str) -> None:
     Raises:
         ConfigError: see `domain_of`.
     """
-    settings = build(Settings, params, owner=owner)
+    settings = build(Settings, meant_for(Settings, params), owner=owner)  # `sets` is the attack's
     try:
         domain_of(target, settings)
     except SkippedError:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import auditor
 from auditor.data.graph import Graph, Split
 from auditor.errors import ConfigError, SkippedError
 from auditor.evaluate.shift.detectors import of_others
@@ -120,6 +121,15 @@ def test_the_real_recipe_runs_with_every_score(base: Target) -> None:
         "new_class_auroc", "energy_auroc", "energy_prop_auroc", "prop_by_kind_auroc", "mahalanobis_auroc", "knn_auroc",
     }  # fmt: skip
     assert evaluated(base, classes="0") == result
+
+
+def test_a_recipe_that_learned_nothing_gives_no_pass(base: Target) -> None:
+    """Its confidence means nothing, with or without a class."""
+    blank = toy_target(graph=sbm_graph(400), epochs=0)
+    report = auditor.audit(replace(blank, recipe=base.recipe), only=f"{ID}:classes=2", profile="quick", seeds=[0])
+    judgements = [r.judgement for r in report.document.results if r.judgement is not None]
+    assert judgements
+    assert all(judgement.untrusted for judgement in judgements)
 
 
 def test_classes_of_graphs_are_left_out_as_well() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+import auditor
 from attacks.shift.prototype_ood import PrototypeOod
 from auditor.data.graph import Graph
 from auditor.document import Measured
@@ -219,6 +220,14 @@ def test_test_graphs_as_they_are_are_not_told_from_themselves(target: Target) ->
     lo, value, hi = excess(found)
     assert value == 0
     assert lo < 0 < hi
+
+
+def test_sets_that_are_named_are_made_each_once(target: Target) -> None:
+    """As a run asks for them: parameters of the attack reach the check of the harness's own, too."""
+    report = auditor.audit(target, only=f"{ID}:sets=er/er,pool=8,prototypes=2", profile="quick", seeds=[0])
+    (cell,) = report.cells
+    assert cell.status == "ok", cell.reason
+    assert [result.subset for result in report.document.results] == ["er"]
 
 
 def test_equal_seeds_give_equal_results_and_other_seeds_other_draws(target: Target) -> None:
