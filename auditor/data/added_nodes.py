@@ -45,7 +45,9 @@ def with_nodes(
     features, edge_index = torch.cat([graph.x, x]), torch.cat([graph.edge_index, arcs], dim=1)
     if graph.batch is None:
         unknown = graph.y.new_full((x.shape[0],), -1)
-        return replace(graph, x=features, edge_index=edge_index, y=torch.cat([graph.y, unknown]), edge_weight=weights)
+        y = torch.cat([graph.y, unknown])
+        # Nothing is known of the new nodes in the columns that users name.
+        return replace(graph, x=features, edge_index=edge_index, y=y, edge_weight=weights, columns={})
     if graphs is None:
         raise ValueError("nodes are added to many graphs; which one each joins is not said")
     place, batch = places_in(graph.batch, graphs)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from auditor.data.graph import Graph
 from auditor.errors import ConfigError, nearest
+
+
+def columns_of(graph: Graph) -> Mapping[str, Tensor]:
+    """What the file says about each item besides features and label, whether the model reads it or not."""
+    fields = graph.fields.node if graph.batch is None else graph.fields.graph
+    return {**graph.columns, **fields}
 
 
 def item_column(graph: Graph, name: str, *, option: str) -> Tensor:
@@ -20,15 +28,14 @@ def item_column(graph: Graph, name: str, *, option: str) -> Tensor:
     Raises:
         ConfigError: there is no such field (nearest name offered), or it has not one finite number an item.
     """
-    fields = graph.fields.node if graph.batch is None else graph.fields.graph
-    level = graph.task.level
-    if name not in fields:
-        known = sorted(fields)
+    columns, level = columns_of(graph), graph.task.level
+    if name not in columns:
+        known = sorted(columns)
         raise ConfigError(
             f"{option}={name}: the {level}s of {graph.name} have no field of that name{'' if known else ' (nor any)'}. "
             f"{nearest(name, known) if known else f'Save one beside x, with a number for each {level}.'}"
         )
-    values = fields[name]
+    values = columns[name]
     if values.numel() != graph.num_items:
         raise ConfigError(
             f"{option}={name} is {list(values.shape)}; expected one number for each of {graph.num_items} {level}s. "

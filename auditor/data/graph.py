@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -34,6 +35,8 @@ class Graph:
         flat_x: the features lie in the data as [N], so that the model may read them so.
         withheld: names of what lies beside it in the data and never reaches a model: the split, what is no numbers.
         edited_as: what one edit of an edge toggles: `pairs`, `arcs`, or what the graph looks like (`EdgeSpace`).
+        columns: what else the file says about each item and the model does not read, [items] or [items, ...] each: a
+            user may name one to cut the test items by it.
 
     Raises:
         GraphError: on construction, when any of the above does not hold. Node and edge counts are in the message.
@@ -50,6 +53,7 @@ class Graph:
     flat_x: bool = False
     withheld: tuple[str, ...] = ()
     edited_as: EditedAs = "auto"
+    columns: Mapping[str, Tensor] = field(default_factory=dict)
     _one_way: dict[int, int] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -180,6 +184,7 @@ class Graph:
             fields=self.fields.take(
                 nodes, arcs, None if self.batch is None else items, Places(place, order, self.batch, batch, self.name)
             ),
+            columns={name: rows[items] for name, rows in self.columns.items()},
         )
 
     def digest(self) -> str:
@@ -187,7 +192,7 @@ class Graph:
         sha = hashlib.sha256()
         for part in (self.x, self.edge_index, self.y, self.edge_weight, self.batch):
             _add_to(sha, part)
-        for name, part in sorted(self.fields):
+        for name, part in [*sorted(self.fields), *sorted(self.columns.items())]:
             sha.update(name.encode())
             _add_to(sha, part)
         return sha.hexdigest()

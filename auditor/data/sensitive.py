@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from auditor.data.columns import columns_of
 from auditor.data.graph import Graph
 from auditor.errors import ConfigError, nearest
 
@@ -57,9 +58,10 @@ def sensitive_column(graph: Graph, name: str | int) -> Sensitive:
             left = others.sum(dim=1, keepdim=True)
             others = torch.where(left > 0, others / left.clamp_min(1e-12), 0.0)
     else:
-        field = graph.fields.node.get(at)
+        columns = columns_of(graph)
+        field = columns.get(at)
         if field is None:
-            known = sorted(graph.fields.node)
+            known = sorted(columns)
             raise ConfigError(
                 f'[access] sensitive is "{at}", and the nodes of {graph.name} have no field of that name'
                 f"{'' if known else ' (nor any other)'}. {nearest(at, known) if known else ''} Give the number of a "

@@ -425,7 +425,9 @@ def _prepared(arguments: tuple[tuple[str, str], ...], inexact: tuple[str, ...], 
             unused.append("edge_weight")
             graph = replace(graph, edge_weight=None)
         unused += [name for name, _ in graph.fields if name not in slots]
-        graph = replace(graph, fields=graph.fields.only(slots))
+        of_items = graph.fields.node if graph.batch is None else graph.fields.graph
+        columns = {name: rows for name, rows in of_items.items() if name in unused}
+        graph = replace(graph, fields=graph.fields.only(slots), columns={**graph.columns, **columns})
     unused += [name for name in graph.withheld if name not in SPLIT_NAMES]
     empty = {slot for slot, held in (("edge_weight", graph.edge_weight), ("batch", graph.batch)) if held is None}
     shown = tuple((name, _field_of(slot)) for name, slot in asked if slot not in empty)

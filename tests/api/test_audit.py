@@ -269,6 +269,20 @@ def test_arguments_that_do_not_belong_together_are_refused(toy: Target, model: n
         auditor.audit(toy, skip=others, family="privacy", profile="quick")
 
 
+def test_a_column_that_the_model_does_not_read_can_be_named(model: nn.Module, data: Data) -> None:
+    data = data.clone()
+    data.site = (data.test_mask & (data.test_mask.cumsum(0) <= 30)).long()
+    probes = ["strata:columns=site", "heldout-domain:column=site,held=1"]
+    report = auditor.audit(model, data, profile="quick", only=probes, seeds=[0])
+    assert [(cell.status, cell.reason) for cell in report.document.cells] == [("ok", ""), ("ok", "")]
+    about = {(result.probe.partition(":")[0], result.subset) for result in report.document.results}
+    assert {("strata", "site"), ("heldout-domain", "domain=site 1")} <= about
+    other = data.clone()
+    other.site = 1 - data.site
+    again = auditor.audit(model, other, profile="quick", only=probes[:1], seeds=[0])
+    assert again.document.cells[0].key != report.document.cells[0].key
+
+
 def test_what_a_layer_keeps_of_its_last_forward_is_no_obstacle(data: Data) -> None:
     keeps = Twice(24, 3)
     keeps.last = keeps.a(data.x)  # type: ignore[assignment]  # has a gradient graph, which cannot be copied

@@ -90,6 +90,9 @@ def test_what_forward_does_not_take_is_told() -> None:
     found = resolve(model, FULL, split=UNKNOWN)
     assert set(found.call.unused) == {"pos", "edge_attr"}
     assert not found.graph.fields
+    assert list(found.graph.columns) == ["pos"]
+    some = torch.tensor([3, 1])
+    torch.testing.assert_close(found.graph.taking(some, some).columns["pos"], FULL.fields.node["pos"][some])
 
 
 def test_data_holds_every_field() -> None:
