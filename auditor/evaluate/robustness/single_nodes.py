@@ -74,9 +74,7 @@ def one_node_each(cell: Cell, verifier: InjectionVerifier, run: FlipClaims, coun
         finding=cell.probe.findings[0],
         subset=SUBSET,
         controls=[Control(name=name, estimate=share(beside), contrast=paired(own, beside))] if name else [],
-        facts=SingleNodes(
-            group=GROUP, mode=MODE, flips="one", attacked=len(own), tries=tries.get(name, 0), largest=1
-        ),
+        facts=SingleNodes(group=GROUP, mode=MODE, flips="one", attacked=len(own), tries=tries.get(name, 0), largest=1),
     )
 
 
