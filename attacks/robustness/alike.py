@@ -14,7 +14,12 @@ from auditor.data.feature_space import FeatureSpace
 
 HALVINGS = 20
 SLACK = 1e-5
-"""Above the bound, so that rounding breaks no rule."""
+"""What rounding may take."""
+
+
+def enough(bound: float) -> float:
+    """A likeness that keeps to a bound after rounding: above it, but for a bound of 1, which nothing is above."""
+    return min(bound + SLACK, 1 - SLACK)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,10 +59,10 @@ class Alike:
                 sums = torch.sort(pull, dim=1, descending=True).values[:, :bits].cumsum(dim=1)
                 reached = sums / torch.arange(1, sums.shape[1] + 1).sqrt()
                 best, at = reached.max(dim=1)
-                most = torch.where(reached[:, -1] >= bound + SLACK, most, at + 1)
+                most = torch.where(reached[:, -1] >= enough(bound), most, at + 1)
             else:
                 best = likeness(middle, raw, edges)
-            lacking = torch.nonzero(best < bound + SLACK).flatten()
+            lacking = torch.nonzero(best < enough(bound)).flatten()
             last = torch.zeros(edges.shape[1], dtype=torch.bool)
             for node in lacking.tolist():
                 last[torch.nonzero(edges[0] == node).flatten()[-1:]] = True
@@ -95,4 +100,4 @@ class Alike:
     def _enough(self, raw: Tensor) -> Tensor:
         """Which rows are alike enough, bool [r]; one without edges is."""
         found = likeness(raw, self.space.raw, self.edges)
-        return found.isnan() | (found >= self.bound + SLACK)
+        return found.isnan() | (found >= enough(self.bound))

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.robustness.alike import SLACK
+from attacks.robustness.alike import enough
 from auditor.data.added_nodes import likeness, usual_edges
 from auditor.data.feature_space import FeatureSpace
 from auditor.errors import SkippedError
@@ -63,7 +63,7 @@ class InjectionRandom:
             able = torch.arange(view.graph.num_nodes)
             if attempt.likeness is not None:
                 pairs = torch.stack([able, torch.full_like(able, item)])
-                able = able[likeness(space.raw, space.raw, pairs) >= attempt.likeness + SLACK]
+                able = able[likeness(space.raw, space.raw, pairs) >= enough(attempt.likeness)]
             if not able.numel():
                 raise SkippedError("no node is as like an attacked one as an added node must be")
             rows.append(able[int(attempt.rng.integers(0, able.numel()))])
@@ -74,7 +74,7 @@ class InjectionRandom:
         bound = attempt.likeness
         u, v = view.graph.edge_index[:, view.graph.edge_index[0] != view.graph.edge_index[1]]
         degree = torch.bincount(u, minlength=view.graph.num_nodes)
-        like = likeness(space.raw, space.raw, torch.stack([u, v])) >= (bound or 0.0) + SLACK
+        like = likeness(space.raw, space.raw, torch.stack([u, v])) >= enough(bound or 0.0)
         able = torch.nonzero(like & (degree > 0) & (degree <= each)).flatten()
         if not able.numel():
             raise SkippedError(f"no node of at most {each} neighbours is as like them as added nodes must be")

@@ -200,6 +200,26 @@ def test_added_nodes_are_as_like_their_neighbours_as_was_asked_and_still_break_m
     assert free.measured[0].estimate.value <= result.measured[0].estimate.value
 
 
+@pytest.mark.parametrize("columns", [1, 4])
+def test_a_bound_of_full_likeness_can_be_met(columns):
+    """Of one positive column every cosine is 1; of categories that of a node among its like."""
+    graph = sbm_graph()
+    x = 1 + graph.x[:, :1] if columns == 1 else torch.eye(columns)[graph.y % columns]
+    target = toy_target("gcn", graph=dataclasses.replace(graph, x=x))
+    kept = []
+
+    def remember(view, attempt):
+        outcome = shipped(PROBE)[0].run(view, attempt)
+        kept.extend(outcome.points)
+        return outcome
+
+    result = evaluated(PROBE, target, attacks=(claims(remember), shipped(PROBE)[1]), eps="0.05", homophily="1")
+    assert result.params["likeness"] == pytest.approx(1)
+    assert kept[0].edges.shape[1] > 0
+    assert result.measured[0].control is not None
+    assert rows(result)["budget"].status == "pass"
+
+
 def test_added_nodes_that_are_unlike_their_neighbours_are_refused(gcn):
     graph = gcn.graph
     raw = FeatureSpace.of(graph.x).raw
