@@ -227,7 +227,7 @@ class _Stack:
                 return None
             stacked.set_submodule(name, _StackedLinear(layers, side))
         for part in stacked.modules():
-            if type(part) is GCNConv and (part.aggr, part.flow) == ("add", "source_to_target"):
+            if type(part) is GCNConv and (str(part.aggr), str(part.flow)) == ("add", "source_to_target"):
                 part.forward = _Convolution(part, side)
         owned = {f"{name}.{part}" for name in linear for part in ("weight", "bias")}
         free = [name for name, _ in models[0].named_parameters() if name not in owned]
