@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -51,9 +52,10 @@ class TrainRecipe:
         names = ("optimizer", "lr", "weight_decay", "epochs", "batch_size", "seed")
         return {name: getattr(self, name) for name in names}
 
-    def _optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def optimizer_of(self, parameters: Iterable[nn.Parameter], *, fused: bool = False) -> torch.optim.Optimizer:
+        """A fresh optimiser; `fused` takes each step in one pass over the numbers, with other last digits."""
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.SGD
-        return kind(parameters, lr=self.lr, weight_decay=self.weight_decay)
+        return kind(parameters, lr=self.lr, weight_decay=self.weight_decay, fused=fused or None)
 
     def fit_many(self, graph: Graph, splits: Sequence[Split], seeds: Sequence[int]) -> list[Fitted]:
         """A model for each split, as `fit` makes it; trained side by side where the architecture allows.
@@ -63,7 +65,7 @@ class TrainRecipe:
         jobs = [Job(graph, split, seed) for split, seed in zip(splits, seeds, strict=True)]
         for split in splits:
             split.check_fits(graph)
-        models = fit_together(jobs, self.build, self._optimizer, self.epochs)
+        models = fit_together(jobs, self.build, partial(self.optimizer_of, fused=True), self.epochs)
         if models is None:
             return [self.fit(job.graph, job.split, job.seed) for job in jobs]
         return [Fitted(model) for model in models]
@@ -79,7 +81,7 @@ class TrainRecipe:
             steps = _steps(graph, split.train, self.batch_size)
             model, forward = self._untrained(steps)
             model.requires_grad_(True)
-            optimizer = self._optimizer(model.parameters())
+            optimizer = self.optimizer_of(model.parameters())
             validation = None if not split.val.any() else _items(graph, split.val)
             best: tuple[float, float] | None = None
             kept: dict[str, Tensor] | None = None

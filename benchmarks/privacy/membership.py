@@ -65,7 +65,7 @@ class Inductive:
     def fit_many(self, graph: Graph, splits: list[Split], seeds: list[int]) -> list[Fitted]:
         """A model for each split, side by side."""
         jobs = [self.job(graph, split, seed) for split, seed in zip(splits, seeds, strict=True)]
-        models = fit_together(jobs, self.inner.build, self.inner._optimizer, self.inner.epochs)
+        models = fit_together(jobs, self.inner.build, partial(self.inner.optimizer_of, fused=True), self.inner.epochs)
         assert models is not None
         return [Fitted(model) for model in models]
 

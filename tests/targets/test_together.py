@@ -41,6 +41,7 @@ def equal(one: nn.Module, other: nn.Module) -> bool:
     "model",
     [
         {"class": "GCN"},
+        {"class": "GCN", "normalize": False, "add_self_loops": False, "bias": False},
         {"class": "GAT", "heads": 2},
         {"class": "GraphSAGE"},
         {"class": "GIN", "train_eps": True},
@@ -54,7 +55,7 @@ def test_a_stack_is_its_models(model: dict[str, Any], make: Any) -> None:
     graph, how = make(sbm_graph()), recipe(model)
     splits = [random_split(120, seed=seed) for seed in SEEDS]
     jobs = [Job(graph, split, seed) for split, seed in zip(splits, SEEDS, strict=True)]
-    together = fit_together(jobs, how.build, how._optimizer, how.epochs)
+    together = fit_together(jobs, how.build, how.optimizer_of, how.epochs)
     assert together is not None
     for job, mine in zip(jobs, together, strict=True):
         alone = how.fit(graph, job.split, job.seed).model
@@ -67,15 +68,22 @@ def test_a_stack_is_its_models(model: dict[str, Any], make: Any) -> None:
         assert not any(value.requires_grad for value in mine.parameters())
 
 
-def test_each_model_has_its_own_graph() -> None:
+@pytest.mark.parametrize("weighted", [False, True])
+def test_each_model_has_its_own_graph(weighted: bool) -> None:
     how = recipe({"class": "GCN"})
     graphs = [sbm_graph(seed=seed) for seed in SEEDS]
+    if weighted:
+        weights = (
+            torch.rand(graph.edge_index.shape[1], generator=torch.Generator().manual_seed(1)) for graph in graphs
+        )
+        graphs = [dataclasses.replace(graph, edge_weight=weight) for graph, weight in zip(graphs, weights, strict=True)]
     jobs = [Job(graph, random_split(120, seed=s), s) for graph, s in zip(graphs, SEEDS, strict=True)]
-    together = fit_together(jobs, how.build, how._optimizer, how.epochs)
+    together = fit_together(jobs, how.build, partial(how.optimizer_of, fused=True), how.epochs)
     assert together is not None
     for job, mine in zip(jobs, together, strict=True):
         alone = how.fit(job.graph, job.split, job.seed).model
-        out = [model(job.graph.x, job.graph.edge_index) for model in (mine, alone)]
+        graph = job.graph
+        out = [model(graph.x, graph.edge_index, edge_weight=graph.edge_weight) for model in (mine, alone)]
         torch.testing.assert_close(*out, rtol=1e-3, atol=1e-4)
 
 
@@ -88,7 +96,7 @@ def test_what_cannot_be_stacked_is_trained_alone(model: dict[str, Any]) -> None:
     graph, how = sbm_graph(), recipe(model, epochs=3)
     splits = [random_split(120, seed=seed) for seed in SEEDS]
     jobs = [Job(graph, split, seed) for split, seed in zip(splits, SEEDS, strict=True)]
-    assert fit_together(jobs, how.build, how._optimizer, 3) is None
+    assert fit_together(jobs, how.build, how.optimizer_of, 3) is None
     for fit, job in zip(how.fit_many(graph, splits, SEEDS), jobs, strict=True):
         alone = how.fit(graph, job.split, job.seed).model
         assert all(
@@ -101,7 +109,7 @@ def test_many_graphs_are_trained_alone() -> None:
     how = recipe({"class": "GIN", "readout": "add", "in_channels": 2, "out_channels": 2}, epochs=1)
     splits = [random_split(30, seed=seed) for seed in SEEDS]
     assert len(how.fit_many(graph, splits, SEEDS)) == 3
-    assert fit_together([Job(graph, splits[0], 0)], how.build, how._optimizer, 1) is None
+    assert fit_together([Job(graph, splits[0], 0)], how.build, how.optimizer_of, 1) is None
 
 
 def test_equal_seeds_give_equal_bytes_and_the_global_generator_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
