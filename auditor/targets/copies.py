@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from auditor.data.edits import EdgeSpace
 from auditor.data.graph import Graph
+from auditor.data.keys import distinct
 from auditor.errors import AuditorError
 from auditor.targets.capabilities import TRIAL_ERRORS
 from auditor.targets.relabelling import apart, scale_of
@@ -106,9 +107,8 @@ class Copies:
             read = [reached, reached[whose] // n * n + self.space.graph.edge_index[0, arcs]]
             for a, b in ((u, v), (v, u)):
                 read.append((slot * n + a)[torch.isin(slot * n + b, reached)])
-            reached = torch.unique(torch.cat(read))
-        copied: Tensor = torch.unique(torch.cat([reached, slot * n + u, slot * n + v]))
-        return copied
+            reached = distinct(torch.cat(read))
+        return distinct(torch.cat([reached, slot * n + u, slot * n + v]))
 
     def _flips(self, sets: Sequence[Tensor]) -> tuple[int, Tensor, Tensor, Tensor]:
         """(N, set of each flip, both ends)."""

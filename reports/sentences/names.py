@@ -302,7 +302,7 @@ def subset(text: str) -> str:
     """What a budget or a set of items is called: `5 in 100 edges` for `eps=0.05`."""
     key, sign, value = text.partition("=")
     if text == _ONE_NODE:
-        return "one node"
+        return "one added node"
     if sign and key in _BUDGETS:
         return _BUDGETS[key].format(_portion(value))
     if sign and key == "radius":

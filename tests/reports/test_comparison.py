@@ -437,6 +437,6 @@ def test_charts_take_their_font_from_the_page() -> None:
 
 
 def test_one_added_node_is_not_as_many_as_there_are():
-    assert subset("nodes=1") == "one node"
+    assert subset("nodes=1") == "one added node"
     assert subset("nodes=1.0") == "10 in 10 nodes"
     assert subset("nodes=0.01") == "1 in 100 nodes"

@@ -65,7 +65,7 @@ def parse_eps(words: Sequence[str], budget_of: BudgetOf) -> list[str]:
         except InvalidOperation:
             raise ValueError(f'eps="{word}" is not a decimal number; write eps=0.01/0.05.') from None
         if not value.is_finite() or value < 0 or (budget_of != "absolute" and value > 1):
-            raise ValueError(f"eps={word}; expected a share of the edges in [0, 1].")
+            raise ValueError(f"eps={word}; expected a share in [0, 1], such as 0.05.")
         if budget_of == "absolute" and value != int(value):
             raise ValueError(f"eps={word} with budget_of=absolute; expected a whole number of flips.")
         parsed.append(value)
