@@ -383,6 +383,16 @@ CASES: dict[str, tuple[Case, ...]] = {
             ),
             subset="nodes=0.01",
         ),
+        Case(
+            samples.ROBUST,
+            0.655,
+            ("injection-random", 0.801),
+            (
+                _edited("nodes", 0.655, 0.801, edits=27, budget=27, edges=5, alike=True),
+                _edited("nodes", 0.815, 0.801, edits=0, budget=27, edges=5, alike=True),
+            ),
+            subset="nodes=0.01",
+        ),
     ),
     "shift-gap": (
         Case(

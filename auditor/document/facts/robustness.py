@@ -88,7 +88,8 @@ class EditedData(Model):
         edits: bits toggled, categories changed or nodes added by the worst edit; 0 for values.
         budget: how many were allowed; 0 for values.
         radius: largest change of a value, in standard deviations; None for the others.
-        edges: edges of each added node; None for the others.
+        edges: edges of each added node, or the most it may have; None for the others.
+        alike: whether added nodes had to be like their neighbours, which some edges may not fit.
         per_graph: whether each attacked item is a graph with a budget of its own, `budget` being their sum.
         attacked_items: how many items were attacked.
         winner: which attack was the worst.
@@ -104,6 +105,7 @@ class EditedData(Model):
     budget: int = 0
     radius: Number = None
     edges: int | None = None
+    alike: bool = False
     per_graph: bool = False
     attacked_items: int
     winner: str

@@ -62,6 +62,7 @@ class Edits:
         title, x_label: of the chart.
         main: where the budget stands that is judged, or the one nearest to it.
         edges: of each added node; None for edits of features.
+        alike: whether added nodes had to be like their neighbours.
     """
 
     what: Kind | Literal["nodes"]
@@ -69,6 +70,7 @@ class Edits:
     x_label: str
     main: float
     edges: int | None = None
+    alike: bool = False
 
 
 def edited_result(
@@ -203,6 +205,7 @@ class EditedItems:
             budget=0 if moved else int(budget),
             radius=budget if moved else None,
             edges=edits.edges,
+            alike=edits.alike,
             per_graph=self.many,
             attacked_items=self.n,
             winner=winner.name,

@@ -219,7 +219,7 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
     for attack in cell.attacks:
         _attack(cell, attack, amounts, verifier, run, tried)
     main = MAIN_SHARE[target.task.level]
-    edits = Edits("nodes", "Accuracy with added nodes", "added nodes / nodes", main, edges=each)
+    edits = Edits("nodes", "Accuracy with added nodes", "added nodes / nodes", main, edges=each, alike=like is not None)
     params = {"kind": space.kind, "divided_by": space.norm, "edges_each": each, "likeness": like}
     count = SINGLE[cell.profile] if settings.single < 0 else settings.single
     alone = one_node_each(cell, verifier, run, count) if count and target.task.level == "node" else None

@@ -194,8 +194,9 @@ def edited_by(facts: EditedData, *, allowed: bool = False) -> str:
         return f"{count(made, 'feature bit')} toggled"
     if facts.what == "categories":
         return f"{count(made, 'node')} given another category"
-    edges = "up to " if facts.per_graph else ""
-    return f"{count(made, 'node')} with {edges}{count(facts.edges or 0, 'edge')} each added"
+    most = "up to " if facts.per_graph or facts.alike else ""
+    like = ", like their neighbours," if facts.alike else ""
+    return f"{count(made, 'node')} with {most}{count(facts.edges or 0, 'edge')} each{like} added"
 
 
 def spread(facts: EditedData, item: str, *, allowed: bool = False) -> str:
