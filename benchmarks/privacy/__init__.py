@@ -14,7 +14,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
     """Title and module with arguments of each benchmark."""
     extraction = "benchmarks.privacy.extraction"
     return {
-        "GraphMI": ["benchmarks.graphmi", "--forms", "knn,dense"],
+        "GraphMI": ["benchmarks.privacy.graphmi", "--forms", "knn,dense"],
         "Influence queries": ["benchmarks.privacy.influence"],
         "Links by likeness of answers, embeddings and explanations": ["benchmarks.privacy.similarity"],
         "Membership of nodes": ["benchmarks.privacy.membership"],

@@ -25,7 +25,7 @@ from auditor.outcomes import FlipSet
 from auditor.statistics.shares import paired, share
 from auditor.targets.load import load_target
 from auditor.targets.target import Target
-from benchmarks.graphmi import registered
+from benchmarks.privacy.graphmi import registered
 from benchmarks.robustness.networks import low_rank
 from benchmarks.robustness.prbcd import Budget, ours, signed
 from benchmarks.shift.cells import shown

@@ -38,7 +38,7 @@ from auditor.targets.load import load_target
 from auditor.targets.relaxation import Relaxation
 from auditor.targets.target import Target
 from auditor.view import grant_graph
-from benchmarks.graphmi import registered
+from benchmarks.privacy.graphmi import registered
 from benchmarks.robustness.networks import appnp
 from benchmarks.shift.cells import shown
 

@@ -1,4 +1,4 @@
-"""GraphMI on named graphs: cost of both forms, and AUC and AP beside the controls (`python -m benchmarks.graphmi`).
+"""GraphMI on named graphs: cost of both forms, and AUC and AP beside the controls (`python -m benchmarks.privacy.graphmi`).
 
 Targets are GCNs of width 16, trained by the recipe of `auditor train`, one per seed. Every cost is of one attack in a
 process of its own: CPU seconds of `run` alone, and the peak memory of the whole process, imports and data included.
@@ -149,7 +149,7 @@ def main() -> None:
     for name in names:
         for form in forms:
             for seed in seeds:
-                command = [sys.executable, "-m", "benchmarks.graphmi", "--one", "--data", name, "--seeds", seed]
+                command = [sys.executable, "-m", "benchmarks.privacy.graphmi", "--one", "--data", name, "--seeds", seed]
                 command += ["--forms", form, "--draws", str(options.draws)]
                 command += ["--transform", options.transform] if options.transform else []
                 rows.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
