@@ -1,4 +1,4 @@
-"""GraphMI on named graphs: cost of both forms, and AUC and AP beside the controls (`python -m benchmarks.privacy.graphmi`).
+"""GraphMI on named graphs: cost of both forms, AUC and AP beside the controls (`python -m benchmarks.privacy.graphmi`).
 
 Targets are GCNs of width 16, trained by the recipe of `auditor train`, one per seed. Every cost is of one attack in a
 process of its own: CPU seconds of `run` alone, and the peak memory of the whole process, imports and data included.
