@@ -164,16 +164,21 @@ def detection(result: Result, item: str) -> Figure:
     )
 
 
+def _told(result: Result, inputs: float, what: str) -> Figure:
+    """How often `what` happens, beside chance and what the inputs alone tell."""
+    told = Shares.comparing(result.estimate.value, inputs)
+    times = f"{told.bare(result.estimate.value)} of {digits(told.of)}"
+    beside = f"by chance {told.bare(0.5)}, by their inputs {told.bare(inputs)}"
+    return Figure(times, f"times {what}; {beside}", f"{what} {times} times; {beside}")
+
+
 def unlike(result: Result, item: str) -> Figure:
     """How often an item of made-up data is told from a test item."""
     facts = result.facts
     if not isinstance(facts, Unlike):
         return own_and_control(result, item)
-    told = Shares.comparing(result.estimate.value, facts.inputs)
-    times = f"{told.bare(result.estimate.value)} of {digits(told.of)}"
     what = f"{plural(item)} with {names.made(facts.made)} are told from test {plural(item)}"
-    beside = f"by chance {told.bare(0.5)}, by their inputs {told.bare(facts.inputs)}"
-    return Figure(times, f"times {what}; {beside}", f"{what} {times} times; {beside}")
+    return _told(result, facts.inputs, what)
 
 
 def unlike_label(result: Result, item: str) -> str:
@@ -210,11 +215,8 @@ def new_class(result: Result, item: str) -> Figure:
     facts = result.facts
     if not isinstance(facts, NewClass):
         return own_and_control(result, item)
-    told = Shares.comparing(result.estimate.value, facts.inputs)
-    times = f"{told.bare(result.estimate.value)} of {digits(told.of)}"
     what = f"{plural(item)} of {names.classes(facts.classes)} are told from others by a recipe that never saw any"
-    beside = f"by chance {told.bare(0.5)}, by their inputs {told.bare(facts.inputs)}"
-    return Figure(times, f"times {what}; {beside}", f"{what} {times} times; {beside}")
+    return _told(result, facts.inputs, what)
 
 
 def new_class_label(result: Result, item: str) -> str:

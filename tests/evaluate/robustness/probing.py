@@ -107,3 +107,17 @@ def permuted(target: Target, seed: int = 0) -> Target:
     """The same target with its labels permuted: nothing to lose."""
     y = target.graph.y[torch.randperm(target.graph.num_items, generator=torch.Generator().manual_seed(seed))]
     return replace(target, graph=replace(target.graph, y=y))
+
+
+def holds_nothing(probe: str, target: Target, seeds: int, **params: str) -> int:
+    """In how many of so many seeds the excess of a second random arm, of streams of its own, may be 0."""
+    control, held = shipped(probe, draws="1")[1], 0
+    arm = claims(lambda view, attempt: control.run(view, attempt))
+    for seed in range(seeds):
+        result = evaluated(probe, target, seed=seed, profile="full", attacks=(arm, control), **params)
+        excess = result.measured[0].excess
+        assert excess is not None
+        assert excess.lo is not None
+        assert excess.hi is not None
+        held += excess.lo <= 0 <= excess.hi
+    return held
