@@ -10,6 +10,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
+from benchmarks import __main__ as whole
 from benchmarks import privacy, robustness, shift, trust
 from benchmarks.privacy import membership
 from benchmarks.shift import nulls
@@ -41,6 +42,18 @@ def test_every_benchmark_of_these_groups_starts(tmp_path: Path) -> None:
         module = command[0]
         done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=False)
         assert done.returncode == 0, (module, done.stderr)
+
+
+def test_a_part_that_ran_replaces_its_own_text_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole, "RESULTS", tmp_path / "results.md")
+    whole.record("shift", "Second", "\nold\n\n```\n## a heading of its own\n# and one more\n```\n")
+    written = (tmp_path / "results.md").read_text().replace("# shift\n", "# shift\n\nBy hand.\n\n## Goals\n\nmet\n", 1)
+    (tmp_path / "results.md").write_text(written)
+    whole.record("shift", "Second", "\nnew")
+    whole.record("privacy", "First", "\nfirst")
+    assert (tmp_path / "results.md").read_text() == (
+        "# privacy\n\n## First\n\nfirst\n\n# shift\n\nBy hand.\n\n## Goals\n\nmet\n\n## Second\n\nnew\n"
+    )
 
 
 def test_what_the_nulls_count_can_happen_and_can_fail_to(monkeypatch: pytest.MonkeyPatch) -> None:
