@@ -50,17 +50,19 @@ def auroc_replicates(
     Returns:
         [B], NaN where one side has no weight.
     """
-    order = np.argsort(shifted_scores, kind="stable")
-    ordered = shifted_scores[order]
-    below = np.searchsorted(ordered, id_scores, side="left")
-    upto = np.searchsorted(ordered, id_scores, side="right")
-    parts = []
-    for w, v in zip(id_weights, shifted_weights, strict=True):
-        mass = np.concatenate([np.zeros((len(v), 1)), np.cumsum(v[:, order], axis=1)], axis=1)
-        wins = (w * (mass[:, below] + mass[:, upto])).sum(axis=1) / 2
-        total = w.sum(axis=1) * mass[:, -1]
-        parts.append(np.divide(wins, total, out=np.full(len(w), np.nan), where=total > 0))
-    return np.concatenate(parts)
+    order, own = np.argsort(shifted_scores, kind="stable"), np.argsort(id_scores, kind="stable")
+    ordered, thresholds = shifted_scores[order], id_scores[own]
+    below = np.searchsorted(ordered, thresholds, side="left")
+    upto = np.searchsorted(ordered, thresholds, side="right")
+    parts: list[float] = []
+    mass = np.zeros(len(ordered) + 1)  # of one replicate at a time, read in rising order: it stays in the cache
+    for block, shifted in zip(id_weights, shifted_weights, strict=True):
+        for w, v in zip(block, shifted, strict=True):
+            np.cumsum(v[order], out=mass[1:])
+            mine = w[own]
+            wins, total = (mine @ mass[below] + mine @ mass[upto]) / 2, mine.sum() * mass[-1]
+            parts.append(wins / total if total > 0 else np.nan)
+    return np.array(parts)
 
 
 def _pool(id_scores: Floats, shifted_scores: Floats) -> tuple[NDArray[np.int64], Floats]:

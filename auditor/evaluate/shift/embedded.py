@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 from sklearn.covariance import LedoitWolf
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
@@ -53,9 +54,11 @@ class Known:
         """
         finite: NDArray[np.bool_] = np.asarray(np.isfinite(z).all(axis=1))
         safe = np.where(finite[:, None], z, 0.0)
-        far = np.stack([np.einsum("ij,jk,ik->i", safe - mean, self.precision, safe - mean) for mean in self.means])
+        spread, axes = np.linalg.eigh(self.precision)  # it may be singular: a pseudo-inverse where nothing varies
+        half = axes * np.sqrt(spread.clip(min=0.0))  # lengths after this map are Mahalanobis lengths before it
+        far = cdist(safe @ half, self.means @ half, "sqeuclidean")
         distance, _ = self.nearest.kneighbors(_unit(safe))
-        found = {"mahalanobis": -far.min(axis=0), "knn": -distance[:, -1]}
+        found = {"mahalanobis": -far.min(axis=1), "knn": -distance[:, -1]}
         return {name: np.where(finite, score, -np.inf) for name, score in found.items()}
 
 
