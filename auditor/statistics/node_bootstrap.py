@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from scipy import special  # not scipy.stats: every worker that starts would wait most of a second for it
 from torch import Tensor
 
-from auditor.statistics.ranking import Bools, Curve, Floats, Ranking, counts
+from auditor.statistics.ranking import Bools, Curve, Curves, Floats, Ranking, counts
 
-Metric = Callable[[Curve], Floats]
+Metric = Callable[[Curve | Curves], Floats]
 Memo = MutableMapping[bytes, tuple[Floats, Floats, Floats]]
 """By what a column of replicates depends on: its values [K], node replicates [J, K], pair replicates [J', K]."""
 Z = 1.96
@@ -251,7 +251,6 @@ def _measure(
     Negatives stay whole numbers: a rate of false alarms on a corner of the curve is never missed by rounding.
     """
     for s, ranking in enumerate(rankings):
-        whole = ranking.curves_of(times[0], times[1])
-        curve = Curve(whole.fp, sample.odds * whole.tp)
+        curves = ranking.curves_of(times[0], times[1], odds=sample.odds)
         for k, metric in enumerate(metrics):
-            out[:, k, s] = metric(curve)
+            out[:, k, s] = metric(curves)

@@ -1,9 +1,14 @@
-"""What null and planted runs found, as Markdown; every run that was not as it should be by name."""
+"""What null and planted runs found, as Markdown; every run that was not as it should be by name.
+
+A share of runs has its 95 % Clopper–Pearson interval behind it, in percent.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+
+from scipy.stats import binomtest
 
 from benchmarks.trust import null, planted, probes
 from benchmarks.trust.judging import Row
@@ -85,8 +90,17 @@ def _table(dealt: Runs, found: Sequence[list[Row]], kinds: Sequence[str], title:
     for kind in [*kinds, "all"]:
         own = [rows for (name, _), rows in zip(dealt, found, strict=True) if kind in (name, "all")]
         hits = [sum(any(map(holds, rows)) for rows in own) for holds in counts.values()]
-        print(f"| {kind} | {len(own)} | {' | '.join(map(str, hits))} | {sum(map(len, own))} |", flush=True)
+        told = " | ".join(_of(hit, len(own)) for hit in hits)
+        print(f"| {kind} | {len(own)} | {told} | {sum(map(len, own))} |", flush=True)
     print()
+
+
+def _of(hits: int, runs: int) -> str:
+    """A count of runs, and the 95 % Clopper–Pearson interval of its share in percent."""
+    if not runs:
+        return str(hits)
+    lo, hi = binomtest(hits, runs).proportion_ci(method="exact")
+    return f"{hits} [{100 * lo:.0f}, {100 * hi:.0f}]"
 
 
 def _twins(*, retrain: bool) -> str:

@@ -102,11 +102,41 @@ def test_curves_of_whole_numbers_are_exact_whatever_holds_them(most, kind):
     as_given = torch.from_numpy(times.astype(np.uint8) if most < 256 else times.astype(np.float32))
     rows = [counts(as_given[torch.from_numpy(side)]) for side in (truth, ~truth)]
     assert rows[0].dtype == kind
-    curve = ranking.curves_of(*rows)
-    for lane in range(5):
-        expected = ranking.curve(times[:, lane].astype(np.float64))
-        np.testing.assert_array_equal(curve.fp[lane], expected.fp)
-        np.testing.assert_array_equal(curve.tp[lane], expected.tp)
+    curves = ranking.curves_of(*rows)
+    expected = [ranking.curve(times[:, lane].astype(np.float64)) for lane in range(5)]
+    assert curves.negatives.tolist() == [float(one.negatives) for one in expected]
+    assert curves.positives.tolist() == [float(one.positives) for one in expected]
+    # Products of such totals pass what float64 holds exactly.
+    np.testing.assert_allclose(curves.right(), [float(one.right()) for one in expected], rtol=1e-14)
+
+
+METRICS = (
+    auc,
+    average_precision,
+    precision_at_positives,
+    lambda curve: tpr_at(curve, 0.003),
+    lambda curve: tpr_at(curve, 0.3),
+    lambda curve: tpr_at(curve, 1.0),
+)
+
+
+@pytest.mark.parametrize("apart", [0.0, 1.0, 20.0])
+@pytest.mark.parametrize(("share", "size"), [(0.02, 700), (0.5, 30), (0.5, 20_000), (0.95, 3_000)])
+@pytest.mark.parametrize("decimals", [0, 2, 9])
+def test_metrics_of_many_weightings_are_those_of_each_curve(decimals, share, size, apart):
+    """Blocks and chunks, runs of one class, tie blocks, positives that stand for more, a class without weight."""
+    rng = np.random.default_rng((decimals, size))
+    truth = rng.random(size) < share
+    truth[:2] = True, False
+    scores = np.round(rng.normal(size=size) + apart * truth, decimals)
+    times = rng.poisson(1.0, (size, 4))
+    times[truth, 3] = 0
+    odds, ranking = 0.37, Ranking(scores, truth)
+    curves = ranking.curves_of(*(counts(torch.from_numpy(times[side])) for side in (truth, ~truth)), odds=odds)
+    each = [ranking.curve(lane * np.where(truth, odds, 1.0)) for lane in times.T]
+    for metric in METRICS:
+        np.testing.assert_allclose(metric(curves), [metric(curve) for curve in each], rtol=0, atol=1e-12)
+        assert np.isnan(metric(curves)[3])
 
 
 @pytest.mark.parametrize(

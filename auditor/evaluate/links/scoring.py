@@ -50,7 +50,7 @@ class PairMetric:
     """
 
     metric: Metric
-    of: Callable[[ranking.Curve], Floats]
+    of: Callable[[ranking.Curve | ranking.Curves], Floats]
     logit: bool = False
     fpr: float | None = None
 

@@ -41,7 +41,7 @@ class MemberMetric:
     """
 
     metric: Metric
-    of: Callable[[ranking.Curve], Floats]
+    of: Callable[[ranking.Curve | ranking.Curves], Floats]
     fpr: float | None = None
 
     @property
