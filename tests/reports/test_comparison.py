@@ -197,7 +197,7 @@ def test_decisions_reasons_guarantees_and_what_was_left_out_are_printed(name: st
     text = " ".join(reading.visible(name, whole(name, "comparison")).replace("&#39;", "'").split())
     for arm in found.arms:
         for decision in arm.decisions:
-            results = () if name == "markdown" else compared.comparison().results
+            results = compared.comparison().results
             assert words.decided(decision, None, results) in text
     assert text.count(compared.REASON) >= 2
     assert "edge level (flip one pair) · ε = 4.00, δ = 1e-05 · gaussian noise on aggregates" in text
