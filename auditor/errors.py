@@ -28,7 +28,22 @@ A message has three parts: what came, what was expected, how to go on.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+KINDS: Mapping[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text in quotes",
+    list: "a list",
+    dict: "a table",
+}
+"""What a value of a type is called to people, who may not write Python."""
+_KINDS = {"string": str, "mapping": dict, "model": dict, "dataclass": dict, "tuple": list, "set": list} | {
+    kind.__name__: kind for kind in KINDS
+}
+_LONGEST_VALUE = 60
 
 
 class AuditorError(Exception):
@@ -132,3 +147,24 @@ def nearest(word: str, known: Iterable[str], *, listed: bool = False) -> str:
     if close := difflib.get_close_matches(word, words, n=1, cutoff=0.5):
         return f'Did you mean "{close[0]}"?'
     return "" if listed else f"Known: {', '.join(words) or 'none'}."
+
+
+def shown(value: object) -> str:
+    """A value as a config file would have it, cut where it is long."""
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
+
+
+def expected(problem: Mapping[str, Any]) -> str:
+    """One problem that pydantic has found with a value, as `expected …` in our words."""
+    kind, _, how = str(problem["type"]).partition("_")
+    if kind in _KINDS and how in ("type", "parsing", "from_float", "parsing_size"):
+        return f"expected {KINDS[_KINDS[kind]]}"
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    for theirs, ours in (
+        ("Input should be", "expected"),
+        ("String should match pattern", "expected text that matches"),
+    ):
+        if text.startswith(theirs):
+            return text.replace(theirs, ours, 1)
+    return text

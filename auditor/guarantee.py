@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from auditor.errors import LoadError
+from auditor.errors import LoadError, expected
 from auditor.reading.files import reading
 from auditor.records import Model
 
@@ -113,7 +113,7 @@ def read_guarantee(raw: bytes) -> Guarantee:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"]) or "document"
-            raise LoadError(f"{FILE_NAME}: {place}: {first['msg']}. Fit the defence again.") from None
+            raise LoadError(f"{FILE_NAME}: {place}: {expected(first)}. Fit the defence again.") from None
 
 
 def to_json(guarantee: Guarantee) -> bytes:

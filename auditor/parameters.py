@@ -10,12 +10,11 @@ import pydantic
 from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
-from auditor.errors import ConfigError, nearest
+from auditor.errors import ConfigError, expected, nearest
 from auditor.registry import canonical_spec
 
 S = TypeVar("S")
 _CONFIG = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
-_KINDS = {"int_parsing": "a whole number", "float_parsing": "a number", "bool_parsing": "true or false"}
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, pydantic.Field))
@@ -78,13 +77,13 @@ def _message(error: ValidationError, known: Mapping[str, Any], owner: str) -> st
     problems = error.errors()
     first = problems[0]
     if not first["loc"]:
-        return f"{owner}: {_own(first).rstrip('.')}."
+        return f"{owner}: {expected(first).rstrip('.')}."
     name, given = str(first["loc"][0]), first["input"]
     if first["type"] == "missing":
         return f"{owner} needs {_dashed(name)}=…, which has no default."
     # A value may be of several types; each of them has said why it is not.
     mine = [each for each in problems if each["loc"][0] == name and each["input"] == given]
-    wanted = " or ".join(dict.fromkeys(map(_own, mine))).replace(" or expected", " or")
+    wanted = " or ".join(dict.fromkeys(map(expected, mine))).replace(" or expected", " or")
     parts = [f"{owner}: {_dashed(name)}={given} cannot be used: {wanted.rstrip('.')}."]
     words = [word for each in mine if each["type"] == "literal_error" for word in _words(each)]
     if words:
@@ -92,14 +91,6 @@ def _message(error: ValidationError, known: Mapping[str, Any], owner: str) -> st
     if (default := known[name].default) is not dataclasses.MISSING:
         parts.append(f"The default is {_shown(default)}.")
     return " ".join(filter(None, parts))
-
-
-def _own(problem: Any) -> str:
-    """Pydantic's sentence in ours: `Input should be X` becomes `expected X`."""
-    if problem["type"] in _KINDS:
-        return f"expected {_KINDS[problem['type']]}"
-    text = str(problem["msg"]).removeprefix("Value error, ")
-    return text.replace("Input should be", "expected", 1) if text.startswith("Input should be") else text
 
 
 def _words(problem: Any) -> list[str]:

@@ -167,3 +167,8 @@ def named(items: Sequence[tuple[int, ...]]) -> str:
 def counted(count: int, one: str, many: str = "") -> str:
     """`1 test node`, `1,204 test nodes`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def verb(count: float | None, of: float, one: str = "is", many: str = "are") -> str:
+    """The verb behind so many of so many: `1 of 5 nodes is`, `0 of 1 node is`, `0 of 5 nodes are`."""
+    return one if 1 in (count, of) else many

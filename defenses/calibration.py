@@ -20,6 +20,7 @@ from auditor.defense import DefenseTask
 from auditor.document import ValidityRow, check
 from auditor.errors import LoadError, SkippedError
 from auditor.parameters import parameters
+from auditor.split_report import counted, verb
 from auditor.statistics.calibration import negative_log_likelihood
 from auditor.targets.copying import copied
 from auditor.targets.target import Fitted, Target
@@ -197,10 +198,8 @@ def _validation(base: Target) -> tuple[Floats, Ints]:
     logits = base.clean_logits()[mask].double()
     lost = int((~torch.isfinite(logits).all(dim=1)).sum())
     if lost:
-        raise SkippedError(
-            f"{lost} of {len(logits)} validation items have a logit that is not finite; expected finite ones. Mend the "
-            "model first."
-        )
+        having = f"{lost} of {counted(len(logits), 'validation item')} {verb(lost, len(logits), 'has', 'have')}"
+        raise SkippedError(f"{having} a logit that is not finite; expected finite ones. Mend the model first.")
     return logits.numpy(), base.graph.y[mask].numpy()
 
 

@@ -107,7 +107,7 @@ def _evidence(audit: Audit, cells: dict[str, CellRow], result: Result) -> list[t
 def _elsewhere(audit: Audit, numbered: dict[int, Result]) -> list[str]:
     """What is shown of each defence that was asked for, and every claim about another model than the target."""
     told = [
-        f"- **{escape(arm)}**: {escape(compared.decided(decision))}"
+        f"- **{escape(arm)}**: {escape(compared.decided(decision, results=audit.results))}"
         for arm, decision in _decisions(audit)
         if decision.status in _SETTLED
     ]
@@ -124,7 +124,7 @@ def _not_evidence(audit: Audit, open_: list[Result]) -> list[str]:
                 for result in open_
             ),
             *(
-                f"not settled: {arm}: {compared.decided(decision)}"
+                f"not settled: {arm}: {compared.decided(decision, results=audit.results)}"
                 for arm, decision in _decisions(audit)
                 if decision.status not in _SETTLED
             ),

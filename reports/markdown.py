@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from auditor.document import Audit, Comparison, Headline, Result
 from reports import views
@@ -45,7 +46,7 @@ class MarkdownReport:
             "",
         ]
         if safe.comparison is not None:
-            lines += _comparison(safe.comparison)
+            lines += _comparison(safe.comparison, safe.results)
             lines += ["## The target without a defence", ""]
         lines += _answers(safe)
         lines += _results(safe)
@@ -59,7 +60,7 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(lambda found: f"\\{found[0]}", text).translate(_ENTITIES)
 
 
-def _comparison(compared: Comparison) -> list[str]:
+def _comparison(compared: Comparison, results: Sequence[Result]) -> list[str]:
     """One row per arm, what may be said of each defence, guarantees, what was not fitted and what was left out."""
     grid = Grid.of(compared)
     titled = zip(words.titles(grid.columns), grid.columns, strict=True)
@@ -83,7 +84,7 @@ def _comparison(compared: Comparison) -> list[str]:
     for row in grid.asked:
         for decision in row.arm.decisions:
             small = f" ({escape(decision.probe)})" if decision.probe else ""
-            lines.append(f"- **{escape(row.name)}**: {escape(words.decided(decision))}{small}")
+            lines.append(f"- **{escape(row.name)}**: {escape(words.decided(decision, row.arm, results))}{small}")
     lines += [
         f"- **{escape(row.name)}**: {'guarantee: ' if row.arm.guarantee else ''}{escape(words.guarantee(row.arm))}"
         for row in grid.rows

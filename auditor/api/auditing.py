@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from auditor.api.progress import LineObserver
+from auditor.api.progress import observer_of
 from auditor.api.report import Report
 from auditor.api.session import LOG, Session
 from auditor.errors import UsageError
@@ -36,7 +36,7 @@ def audit(
     reference: Place | None = None,
     call: Mapping[str, str | int] | None = None,
     adapter: Callable[..., Any] | None = None,
-    transform: Literal["none", "row-normalize"] = "none",
+    transform: Literal["none", "row-normalize"] | None = "none",
     build: Callable[[], nn.Module] | None = None,
     recipe: Mapping[str, Any] | None = None,
     name: str | None = None,
@@ -67,9 +67,9 @@ def audit(
     shard: str | None = None,
     executor: str | None = None,
     ray_address: str | None = None,
-    progress: Observer | Literal["auto"] = "auto",
-    trust_pickle: bool = False,
-    argv: Iterable[str] = (),
+    progress: Observer | Literal["auto"] | None = "auto",
+    trust_pickle: bool | None = False,
+    argv: Iterable[str] | None = (),
 ) -> Report:
     """Audits a trained model: attacks, controls, intervals, verdict. What `auditor run` calls.
 
@@ -128,7 +128,8 @@ def audit(
         executor: of a path: `"processes"` (default), or `"ray"` for the Ray cluster at `ray_address` (else
             `RAY_ADDRESS`, else one on this machine), on which every path must mean the same.
         ray_address: `"host:port"` of that cluster.
-        progress: `"auto"` for one line a finished cell to the logger `auditor` (level INFO), or your own observer.
+        progress: `"auto"` for one line a finished cell to the logger `auditor` (level INFO), None for nothing, or
+            your own observer.
         trust_pickle: of a path: unpickles a whole module, which runs code that came inside the file.
         argv: recorded as what started the run.
 
@@ -163,16 +164,16 @@ def audit(
     session = _session(model, given)
     device = session.devices()[0]
     live = _live(claimed_accuracy, reference, call, adapter, transform, build, recipe, name)
-    observer = LineObserver(LOG.info) if progress == "auto" else progress
+    observer = observer_of(progress, LOG.info)
     if isinstance(model, str | os.PathLike):
         job = session.job(**_of_path(data, split, live, trust_pickle=trust_pickle))
-        return session.run(lambda: session.workers(job), observer=observer, argv=tuple(argv), models=True)
+        return session.run(lambda: session.workers(job), observer=observer, argv=tuple(argv or ()), models=True)
     from auditor.runner.undisturbed import undisturbed
 
     _refuse_limits(jobs, cell_timeout, max_memory)
     with undisturbed(session.resolved["threads"], device):
         target = _target(session, model, data, split, live, trust_pickle=trust_pickle).on(device)
-        return session.run(lambda: session.bench(target), observer=observer, argv=tuple(argv))
+        return session.run(lambda: session.bench(target), observer=observer, argv=tuple(argv or ()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -213,7 +214,7 @@ def check(
     reference: Place | None = None,
     call: Mapping[str, str | int] | None = None,
     adapter: Callable[..., Any] | None = None,
-    transform: Literal["none", "row-normalize"] = "none",
+    transform: Literal["none", "row-normalize"] | None = "none",
     build: Callable[[], nn.Module] | None = None,
     recipe: Mapping[str, Any] | None = None,
     name: str | None = None,
@@ -227,7 +228,7 @@ def check(
     device: str | None = None,
     data_root: Place | None = None,
     jobs: int | str | None = None,
-    trust_pickle: bool = False,
+    trust_pickle: bool | None = False,
 ) -> Check:
     """Loads a model, checks it and plans its audit; no attack is run. What `auditor check` calls.
 
@@ -262,13 +263,13 @@ def load_target(
     reference: Place | None = None,
     call: Mapping[str, str | int] | None = None,
     adapter: Callable[..., Any] | None = None,
-    transform: Literal["none", "row-normalize"] = "none",
+    transform: Literal["none", "row-normalize"] | None = "none",
     build: Callable[[], nn.Module] | None = None,
     recipe: Mapping[str, Any] | None = None,
     name: str | None = None,
     threads: int | None = None,
     data_root: Place | None = None,
-    trust_pickle: bool = False,
+    trust_pickle: bool | None = False,
 ) -> Target:
     """The Target that `audit` makes of these arguments; errors are those of `audit`.
 
@@ -294,7 +295,7 @@ def _target(
     split: str | Mapping[str, Any] | None,
     live: Mapping[str, Any],
     *,
-    trust_pickle: bool,
+    trust_pickle: bool | None,
 ) -> Target:
     """The target, of whichever form; an argument that this form does not know is refused, never dropped."""
     from torch import nn
@@ -354,7 +355,7 @@ def _refuse_limits(jobs: object, cell_timeout: float | None, max_memory: float |
 
 
 def _of_path(
-    data: Any, split: str | Mapping[str, Any] | None, live: Mapping[str, Any], *, trust_pickle: bool
+    data: Any, split: str | Mapping[str, Any] | None, live: Mapping[str, Any], *, trust_pickle: bool | None
 ) -> dict[str, Any]:
     """What may be said of a path, as `Session.job` takes it; anything else is refused, never dropped."""
     if given := [name for name, value in live.items() if value is not None]:
@@ -363,7 +364,7 @@ def _of_path(
         raise UsageError(f"{type(data).__name__} came with a path; expected a data set's name or path.")
     if split is not None and not isinstance(split, str):
         raise UsageError('masks came with a path; save them and give split = "file:split.npz".')
-    return {"data": None if data is None else os.fspath(data), "split": split, "trust_pickle": trust_pickle}
+    return {"data": None if data is None else os.fspath(data), "split": split, "trust_pickle": bool(trust_pickle)}
 
 
 def _live(
@@ -371,7 +372,7 @@ def _live(
     reference: Place | None,
     call: Mapping[str, str | int] | None,
     adapter: Callable[..., Any] | None,
-    transform: str,
+    transform: str | None,
     build: Callable[[], nn.Module] | None,
     recipe: Mapping[str, Any] | None,
     name: str | None,
@@ -412,5 +413,6 @@ def _options(
     }
 
 
-def _text(words: str | Iterable[object] | None) -> str | None:
-    return words if words is None or isinstance(words, str) else ",".join(map(str, words))
+def _text(words: Any) -> Any:
+    """Several words as one text with commas; what is none of both stays as it is, for the options to refuse."""
+    return ",".join(map(str, words)) if isinstance(words, Iterable) and not isinstance(words, str) else words

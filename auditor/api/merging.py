@@ -24,7 +24,7 @@ def merge(
     folders: Iterable[Place],
     *,
     out: Place | None = None,
-    formats: Iterable[str] = (),
+    formats: str | Iterable[str] | None = (),
     baseline: Place | None = None,
     exit_zero: bool | None = None,
     log: str | None = None,
@@ -37,7 +37,7 @@ def merge(
     Args:
         folders: of the shards, or of runs that were interrupted.
         out: folder for `audit.json` and the reports; none of `folders`.
-        formats: reports to write beside `audit.json`.
+        formats: reports to write beside `audit.json`; None for none.
         baseline: path of accepted results.
         exit_zero: a failed gate has exit code 0.
         log: a tracker that the audit is logged to besides: `"mlflow"`.
@@ -52,7 +52,7 @@ def merge(
     _check(header)
     given = {
         "out": "" if out is None else os.fspath(out),
-        "format": ",".join(formats),
+        "format": formats if isinstance(formats, str) else ",".join(formats or ()),
         "log": log or "",
         "baseline": "" if baseline is None else os.fspath(baseline),
         "exit_zero": header.options["exit_zero"] if exit_zero is None else exit_zero,

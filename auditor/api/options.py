@@ -9,10 +9,11 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from auditor.errors import ConfigError, DataError, nearest
+from auditor.errors import KINDS, ConfigError, DataError, nearest, shown
 from auditor.reading.files import bytes_of
 from auditor.registry import canonical_spec, parse_spec
 from auditor.side_knowledge import FILE, SideKnowledge
@@ -112,7 +113,7 @@ def resolve(
         defaults: where they are others than those of a run.
 
     Raises:
-        ConfigError: an unknown key in `[run]`, or a value of the wrong type.
+        ConfigError: an unknown key in `[run]`, or a value of the wrong type, wherever it came from.
     """
     file = tables.get("run", {})
     if not isinstance(file, dict):
@@ -124,7 +125,7 @@ def resolve(
     for name, default in {**DEFAULTS, **defaults}.items():
         variable = f"AUDITOR_{name.upper()}"
         if given.get(name) is not None:
-            options[name] = Setting(given[name], "command line")
+            options[name] = Setting(_typed(given[name], default, name), "command line")
         elif variable in os.environ:
             options[name] = Setting(_typed(os.environ[variable], default, variable), f"environment {variable}")
         elif name in file:
@@ -256,22 +257,37 @@ def side_knowledge(table: Any, folder: Path = Path()) -> SideKnowledge:
 
 
 def _typed(value: Any, default: Any, place: str) -> Any:
-    """`value` in the default's type; lists become comma lists, text is parsed."""
-    if isinstance(default, str) and isinstance(value, list):
-        return ",".join(str(item) for item in value)
+    """`value` in the default's type; lists become comma lists, text is parsed.
+
+    Raises:
+        ConfigError: it is of another type; true and false are no numbers and no text.
+    """
+    if isinstance(default, str):
+        if isinstance(value, list):
+            return ",".join(_word(item, f"an entry of {place}") for item in value)
+        return _word(value, place)
     if isinstance(value, str) and isinstance(default, bool):
         if value.lower() not in ("0", "1", "true", "false"):
-            raise ConfigError(f'{place} is "{value}"; expected true or false.')
+            raise ConfigError(f'{place} is "{value}"; expected {KINDS[bool]}.')
         return value.lower() in ("1", "true")
     if isinstance(value, str) and isinstance(default, int):
         if not value.isdecimal() or len(value) > 18:
-            raise ConfigError(f'{place} is "{value}"; expected a whole number, 0 or more.')
+            raise ConfigError(f'{place} is "{value}"; expected {KINDS[int]}, 0 or more.')
         return int(value)
     if isinstance(default, float) and not isinstance(value, bool):
         try:
             return float(value)
         except (TypeError, ValueError, OverflowError):
-            raise ConfigError(f"{place} is {value!r}; expected a number.") from None
-    if type(value) is not type(default) and not (isinstance(default, str) and isinstance(value, int)):
-        raise ConfigError(f"{place} is {value!r}; expected {type(default).__name__}.")
-    return str(value) if isinstance(default, str) else value
+            raise ConfigError(f"{place} is {shown(value)}; expected {KINDS[float]}.") from None
+    kind = type(default)
+    if kind is int and isinstance(value, Integral) and not isinstance(value, bool):  # also a NumPy number
+        return int(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{place} is {shown(value)}; expected {KINDS[kind]}.")
+    return value
+
+
+def _word(value: object, place: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ConfigError(f"{place} is {shown(value)}; expected {KINDS[str]}.")
+    return str(value)

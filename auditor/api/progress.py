@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from auditor.document import NONE
+from auditor.errors import UsageError, shown
 
 if TYPE_CHECKING:
     from auditor.document import CellRow
+    from auditor.runner.observer import Observer
     from auditor.runner.plan import PlannedCell
+
+WATCHES = ("planned", "started", "tick", "finished")
 
 
 class LineObserver:
@@ -35,3 +39,23 @@ class LineObserver:
         tail = f"{row.seconds:.1f} s" if row.status == "ok" else row.reason
         place = row.probe if row.arm == NONE else f"{row.probe} ({row.arm})"
         self._say(f"[{self._done}/{self._total}] {place} seed {row.seed}: {row.status}, {tail}")
+
+
+def observer_of(progress: Observer | Literal["auto"] | None, say: Callable[[str], object]) -> Observer:
+    """Who watches: lines for `auto`, nobody for None, else the caller's own observer.
+
+    Raises:
+        UsageError: it lacks a method of an Observer.
+    """
+    if progress is None or progress == "auto":
+        return LineObserver(_nothing if progress is None else say)
+    if missing := [name for name in WATCHES if not callable(getattr(progress, name, None))]:
+        raise UsageError(
+            f'progress is {shown(progress)}, without {", ".join(missing)}; expected "auto", None for no progress, or '
+            f"an object with the methods {', '.join(WATCHES)}."
+        )
+    return progress
+
+
+def _nothing(_line: str) -> None:
+    """Says nothing."""

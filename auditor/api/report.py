@@ -160,18 +160,18 @@ class Report:
             raise ConfigError("to_dataframe needs pandas, which is not installed. Run: pip install pandas") from None
         return pandas.read_csv(io.StringIO(registry.find("reports", "csv").load()().render(self.document)))
 
-    def save(self, folder: str | PathLike[str], formats: Iterable[str] = ("json",)) -> tuple[Path, ...]:
+    def save(self, folder: str | PathLike[str], formats: str | Iterable[str] | None = ("json",)) -> tuple[Path, ...]:
         """Writes `audit.json` and the reports named, and returns their paths.
 
         Args:
             folder: made if missing.
-            formats: report ids (`auditor list reports`); `json` is always written.
+            formats: report ids (`auditor list reports`); `json` is always written, and alone for None.
 
         Raises:
             ConfigError: unknown format.
             UsageError: the folder cannot be written.
         """
-        out, files = Path(folder), files_of(self.document, file_formats(formats))
+        out, files = Path(folder), files_of(self.document, file_formats(_listed(formats)))
         prepare_folder(out)
         for name, raw in files.items():
             write_file(out / name, raw)
@@ -189,16 +189,16 @@ class Report:
 
     def judged(
         self,
-        policy: str | Policy = "standard",
+        policy: str | Policy | None = "standard",
         *,
         baseline: Baseline | None = None,
         as_of: datetime.date | None = None,
-        exit_zero: bool = False,
+        exit_zero: bool | None = False,
     ) -> Report:
         """The same numbers judged by another policy; nothing is measured again.
 
         Args:
-            policy: `lenient`, `standard`, `strict`, or a Policy of your own.
+            policy: `lenient`, `standard` (also for None), `strict`, or a Policy of your own.
             baseline: accepted results.
             as_of: the day (UTC) on which acceptances are checked; today by default.
             exit_zero: a failed gate has exit code 0.
@@ -208,13 +208,13 @@ class Report:
         """
         from auditor.policy import Policy, gate
 
-        rules = Policy.named(policy) if isinstance(policy, str) else policy
+        rules = policy if isinstance(policy, Policy) else Policy.named(str(policy or "standard"))
         day = as_of or datetime.datetime.now(datetime.UTC).date()
-        return Report(gate(self.document, rules, baseline, as_of=day, exit_zero=exit_zero))
+        return Report(gate(self.document, rules, baseline, as_of=day, exit_zero=bool(exit_zero)))
 
     def gate(
         self,
-        policy: str | Policy = "standard",
+        policy: str | Policy | None = "standard",
         *,
         baseline: Baseline | None = None,
         as_of: datetime.date | None = None,
@@ -290,6 +290,10 @@ def files_of(document: Audit, formats: Iterable[str]) -> dict[str, bytes]:
         text = report.render(document)
         files[report.filename] = text.encode() if isinstance(text, str) else text
     return files
+
+
+def _listed(names: str | Iterable[str] | None) -> Iterable[str]:
+    return names.split(",") if isinstance(names, str) else names or ()
 
 
 def _badness(result: Result) -> float:

@@ -24,7 +24,7 @@ def check_split(
     *,
     against: Target | Place | None = None,
     split: str | None = None,
-    split_seed: int = 0,
+    split_seed: int | None = 0,
     chronological: bool | None = None,
     data_root: Place | None = None,
 ) -> SplitReport:
@@ -54,11 +54,11 @@ def check_split(
             raise UsageError(f"{', '.join(unused)} came with {found.name}, which holds its parts itself. Leave it out.")
         return stored_report(found, chronological=chronological)
     if against is None:
-        return data_report(*_loaded(data, split, split_seed, data_root), chronological=chronological)
+        return data_report(*_loaded(data, split, split_seed or 0, data_root), chronological=chronological)
     if chronological is not None:
         raise UsageError("chronological came with against, which compares items and no times. Leave one of them out.")
     trained = _trained(against, data_root)
-    name, loaded, own = _loaded(data, split, split_seed, data_root, transform=trained[1].transform)
+    name, loaded, own = _loaded(data, split, split_seed or 0, data_root, transform=trained[1].transform)
     return data_report(name, loaded, own, against=(trained[0], trained[1].graph, trained[2]))
 
 

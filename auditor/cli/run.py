@@ -116,13 +116,15 @@ def run(
 def _say_shard(report: Report, session: Session) -> int:
     """What became of one part of the cells, and its exit code: 0 where each of them ended as it should."""
     from auditor.cli.console import stdout
+    from auditor.split_report import counted, verb
 
     broken = [cell for cell in report.cells if cell.status in ("error", "timeout")]
     screen = stdout()
     for cell in broken:
         screen.print(f"{cell.probe} seed {cell.seed}: {cell.status}, {cell.reason}", markup=False)
+    done, planned = len(report.cells), report.document.coverage.planned
     screen.print(
-        f"SHARD {session.resolved['shard']}  {len(report.cells)} of {report.document.coverage.planned} cells are in "
+        f"SHARD {session.resolved['shard']}  {done} of {counted(planned, 'cell')} {verb(done, planned)} in "
         f'{session.out}. No verdict yet: "auditor merge" joins the shards.',
         markup=False,
     )

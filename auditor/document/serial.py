@@ -15,7 +15,7 @@ from auditor.document.agreement import contradictions, plan_of
 from auditor.document.audit import SCHEMA_VERSION, Audit
 from auditor.document.writing import json_parts
 from auditor.document.written import as_written
-from auditor.errors import AuditorError, DocumentError, UsageError
+from auditor.errors import AuditorError, DocumentError, UsageError, expected
 from auditor.printable import json_escaped
 from auditor.reading.files import first_line, reading
 
@@ -135,9 +135,9 @@ def _validated(document: dict[str, Any], *, strict: bool) -> Audit:
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         if first["type"] == "value_error":  # every field has its type; what they say together cannot be
             raise DocumentError(
-                f"the audit document does not agree with itself: {place}: {first['msg']}{more}. Run the audit again."
+                f"the audit document does not agree with itself: {place}: {expected(first)}{more}. Run the audit again."
             ) from None
-        raise UsageError(f"not a valid audit document: {place}: {first['msg']}{more}. {_NEXT}") from None
+        raise UsageError(f"not a valid audit document: {place}: {expected(first)}{more}. {_NEXT}") from None
 
 
 def disagreements(audit: Audit, *, with_digest: bool = True) -> Iterator[str]:

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, ValidationError
 
 from auditor.document import Audit, CellRow, Result
 from auditor.document.facts import Severity
-from auditor.errors import UsageError
+from auditor.errors import UsageError, expected
 from auditor.policy.rules import LONGEST_ACCEPTANCE_DAYS
 from auditor.reading.files import first_line, reading
 from auditor.records import Model, Number
@@ -166,7 +166,7 @@ def _parsed(raw: bytes) -> Baseline:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "document"
-        raise UsageError(f"not a valid baseline: {place}: {first['msg']}. {_NEXT}") from None
+        raise UsageError(f"not a valid baseline: {place}: {expected(first)}. {_NEXT}") from None
     return baseline
 
 

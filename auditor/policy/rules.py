@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from auditor import registry
 from auditor.document.results import Confidence, Question
-from auditor.errors import ConfigError, nearest
+from auditor.errors import ConfigError, expected, nearest
 from auditor.policy.bands import BANDS, CONFIDENCES, LEVELS, Bands, Level
 from auditor.records import Model
 
@@ -241,8 +241,9 @@ def _thresholds(table: object, where: str, base: Mapping[Question, Bands]) -> di
         try:
             result[question] = Bands(**{**base[question].model_dump(), **edges})
         except ValidationError as error:
+            said = expected(error.errors()[0])
             raise ConfigError(
-                f"{where} {question}: {error.errors()[0]['msg']}; bands are fractions, the higher level the larger one."
+                f"{where} {question}: {said}; bands are fractions, the higher level the larger one."
             ) from None
     return result
 
@@ -261,7 +262,7 @@ def _suppress(table: Mapping[str, Any], index: int, today: datetime.date) -> Sup
         rule = Suppress(**{**table, "expires": expires})
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"{where} {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+        raise ConfigError(f"{where} {'.'.join(map(str, first['loc']))}: {expected(first)}.") from None
     known = registry.findings()
     if not any(fnmatchcase(id_, rule.id) for id_ in known):
         raise ConfigError(f'{where}: no finding is called "{rule.id}". {nearest(rule.id, known)}')

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from auditor.errors import ConfigError, UsageError, nearest
+from auditor.errors import ConfigError, UsageError, expected, nearest, shown
 from auditor.reading.toml import read_toml
 
 FILE_NAME = "target.toml"
@@ -179,15 +179,32 @@ def write_target_file(path: Path, file: TargetFile) -> None:
 
 def _explain(error: ValidationError, document: Mapping[str, Any]) -> str:
     """The first problem in our words: place, value seen, what was expected."""
-    first = error.errors(include_url=False)[0]
-    *path, key = [str(part) for part in first["loc"]] or [""]
-    place = f"[{'.'.join(path)}] " if path else ""
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    place, key, of_list = _place(first["loc"], document)
+    table = f"[{'.'.join(place)}] " if place else ""
     if first["type"] == "extra_forbidden":
-        known = _fields_at(path)
-        kind = "table" if not path and isinstance(document.get(key), Mapping) else "key"
-        return f'{place}has an unknown {kind} "{key}". {nearest(key, known)}'.replace("  ", " ").strip()
-    message = first["msg"][0].lower() + first["msg"][1:]
-    return f"{place}{key} is {_short(first.get('input'))}; {message}. Correct the value or drop the key."
+        known = _fields_at(place)
+        kind = "table" if not place and isinstance(document.get(key), Mapping) else "key"
+        return f'{table}has an unknown {kind} "{key}". {nearest(key, known)}'.replace("  ", " ").strip()
+    # A value may be of several types; each of them has said why it is not.
+    mine = [each for each in problems if _place(each["loc"], document) == (place, key, of_list)]
+    wanted = " or ".join(dict.fromkeys(map(expected, mine))).replace(" or expected", " or")
+    came = f"{table}{key} is {shown(first.get('input'))}"
+    return f"{came}{of_list}; {wanted}. Correct the value or drop the key."
+
+
+def _place(loc: Sequence[int | str], document: Mapping[str, Any]) -> tuple[list[str], str, str]:
+    """Table, key, and which entry of a list; names of types, which pydantic adds, are left out."""
+    path: list[str] = []
+    of_list, here = "", document
+    for part in loc:
+        if isinstance(part, int):
+            of_list = f" in entry {part + 1} of the list"
+        elif not of_list and (isinstance(here, Mapping) or not path):
+            path.append(part)
+            here = here.get(part) if isinstance(here, Mapping) else None
+    return path[:-1], path[-1] if path else "", of_list
 
 
 def _fields_at(path: list[str]) -> list[str]:
@@ -200,8 +217,3 @@ def _fields_at(path: list[str]) -> list[str]:
     }
     kind = tables.get(tuple(path))
     return [] if kind is None else list(kind.model_fields)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -92,10 +92,10 @@ def save_target(
     adapter: Callable[..., Tensor] | None = None,
     call: Mapping[str, str | int] | None = None,
     recipe: Mapping[str, Any] | None = None,
-    transform: str = "none",
+    transform: str | None = "none",
     name: str | None = None,
-    include_graph: bool = True,
-    overwrite: bool = False,
+    include_graph: bool | None = True,
+    overwrite: bool | None = False,
 ) -> SavedTarget:
     """Writes `model` and its data as a target folder, no pickle in it.
 
@@ -122,7 +122,8 @@ def save_target(
         LoadError: the model cannot be built again; what is missing is named. Nothing is written.
     """
     out = Path(path).expanduser().absolute()
-    _may_write(out, overwrite)
+    _may_write(out, bool(overwrite))
+    transform, include_graph = transform or "none", include_graph is None or include_graph
     if not isinstance(model, nn.Module):
         raise UsageError(f"model is a {type(model).__name__}; expected an nn.Module.")
     _check_build(build)

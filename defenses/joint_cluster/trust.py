@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from auditor.document import ValidityRow, check
+from auditor.split_report import counted, verb
 from auditor.targets.relaxation import Relaxation
 from auditor.targets.target import Capability, Target
 
@@ -28,8 +29,9 @@ def trust_rows(target: Target, notes: Mapping[str, Any], *, min_occupancy: int) 
     logits = target.clean_logits()
     bad = int((~torch.isfinite(logits)).any(dim=1).sum())
     off = float((logits.double().exp().sum(dim=1) - 1).abs().nan_to_num(torch.inf).max())
+    having = f"{bad} of {counted(len(logits), 'node')} {verb(bad, len(logits), 'has', 'have')}"
     rows = [
-        check("finite-outputs", "integrity", bad == 0, f"{bad} of {len(logits)} nodes have a non-finite output"),
+        check("finite-outputs", "integrity", bad == 0, f"{having} a non-finite output"),
         check("marginal-sums-to-one", "integrity", off <= SUMS, f"a node's probabilities miss 1 by {off:.1e} at most"),
         _edge_gradient(target),
     ]

@@ -157,7 +157,7 @@ def members(audit: Audit) -> Bars | None:
     rows += [("Without the model", best, "control")] if best is not None else []
     rows.append(("Blindly", Estimate(value=first.chance), "reference"))
     share = Shares.comparing(*(estimate.value for _, estimate, _ in rows), first.fpr)
-    about = f"of {digits(share.of)}, if {share(first.fpr)} outsiders is falsely accused"
+    about = f"of {digits(share.of)}, if {share(first.fpr)} outsiders {share.verb(first.fpr)} falsely accused"
     return Bars(f"Training {plural(item)} found at few false accusations", about, _bars(rows, share.bare))
 
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from auditor.document import Audit, Result
 from auditor.document.facts import Accounted, Bound, ClaimFacts
 from auditor.guarantee import RELATION_WORDS, Guarantee
+from auditor.split_report import verb
 from reports.sentences import names
 from reports.sentences.numbers import MISSING, closed, count, digits, listed, shortest, value_cell
 
@@ -160,7 +161,9 @@ def _tested(facts: ClaimFacts, claimed: str) -> str:
     best = max(refuting or judged, key=lambda b: (b.lower if refuting else b.lower_95) or 0.0, default=None)
     if best is None:
         return "nothing was tested"
-    right = f"{digits(best.right)} of {count(best.guesses, 'guess')} were right"
+    right = (
+        f"{digits(best.right)} of {count(best.guesses, 'guess')} {verb(best.right, best.guesses, 'was', 'were')} right"
+    )
     twin = _TWIN.get(facts.access, "with less noise")
     reached = "" if best.twin_lower_95 is None else f"{twin} the bound is epsilon {epsilon(best.twin_lower_95)}"
     if facts.reason == "reach":

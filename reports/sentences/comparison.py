@@ -88,7 +88,8 @@ def _word(decision: Decision) -> str:
 
 def about(decision: Decision, results: Iterable[Result] = ()) -> str:
     """What a decision is about: `Right answers after edits (5 in 100 edges)`, `Links read from the answers`."""
-    where = f" ({names.subset(decision.subset)})" if decision.subset else ""
+    results = list(results)
+    where = f" ({names.subset(decision.subset, results)})" if decision.subset else ""
     own = [result for result in results if (result.family, result.probe) == ("privacy", decision.probe)]
     return f"{called(own)[0] if own else _ABOUT[decision.about]}{where}"
 
@@ -184,9 +185,9 @@ def headline(name: str, comparison: Comparison) -> str:
     return f"{name}: {text}." + (f" {closed(why(few))}" if few else "")
 
 
-def head(column: Headline, results: Iterable[Result]) -> tuple[str, str]:
+def head(column: Headline, results: Sequence[Result]) -> tuple[str, str]:
     """What a column asks, and its unit; a leak is named by what its finding is called, since several share a metric."""
-    text, unit = names.column(column)
+    text, unit = names.column(column, results)
     if column.family == "privacy":
         found = (r for r in results if r.judgement is not None and (r.probe, r.metric) == (column.probe, column.metric))
         result = next(found, None)

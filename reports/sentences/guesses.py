@@ -45,7 +45,7 @@ def few_alarms(low: LowFpr) -> Guesses:
     beside = None if low.control is None else low.control.value
     share = Shares.comparing(low.attack.value, beside, low.fpr)
     return Guesses(
-        among=f"if {share(low.fpr)} unlinked pairs is falsely named",
+        among=f"if {share(low.fpr)} unlinked pairs {share.verb(low.fpr)} falsely named",
         found=share(low.attack.value),
         without="" if low.control is None else share.bare(beside),
         blind=share.bare(low.chance),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from auditor.document import NONE, RECIPE, Headline, Result
-from auditor.document.facts import Severity
+from auditor.document.facts import EditedData, Severity
 from auditor.document.results import Question
 from reports.sentences.numbers import called, count, listed
 
@@ -164,6 +164,8 @@ _COLUMNS = {
 """What a column of a comparison asks, by family and metric."""
 _BUDGETS = {"eps": "{} edges", "ones": "{} feature bits", "nodes": "{} nodes"}
 """What a share in a subset is of."""
+_CATEGORIES = "the categories of {} nodes"
+"""The same where a node has one category, which is edited, and no bits."""
 _ONE_NODE = "nodes=1"
 """One added node; of as many as there are it is `nodes=1.0`."""
 _PARTS = {"id": "test graphs no larger than those trained on", "ood": "test graphs larger than those trained on"}
@@ -285,26 +287,35 @@ def group(cut_by: str, name: str) -> str:
     return _PROPERTIES.get(cut_by, cut_by.replace("-", " ") + " {}").format(name)
 
 
-def column(headline: Headline) -> tuple[str, str]:
-    """What a column of a comparison asks, and its unit: `right after edits (5 in 100 edges)`, `of 100`."""
+def column(headline: Headline, results: Iterable[Result] = ()) -> tuple[str, str]:
+    """What a column of a comparison asks, and its unit: `right after edits (5 in 100 edges)`, `of 100`.
+
+    The results say what was edited.
+    """
     text = _COLUMNS.get((headline.family, headline.metric)) or f"{metric(headline.metric)}, {headline.probe}".strip(
         ", "
     )
     if headline.subset.partition("=")[0] in (*_BUDGETS, "radius"):
-        text = f"right after edits of {subset(headline.subset)}"
+        text = f"right after edits of {subset(headline.subset, results)}"
     elif headline.subset in _PARTS:
         text += f" ({headline.subset.upper()})"
     unit = {"share": "of 100", "auc": "of 100", "errors": "of 100 errors"}.get(headline.unit, "")
     return text, "points" if headline.shown == "excess" and headline.unit in ("share", "auc") else unit
 
 
-def subset(text: str) -> str:
-    """What a budget or a set of items is called: `5 in 100 edges` for `eps=0.05`."""
+def subset(text: str, results: Iterable[Result] = ()) -> str:
+    """What a budget or a set of items is called: `5 in 100 edges` for `eps=0.05`.
+
+    Args:
+        text: as a result names it.
+        results: those of this subset say what was edited, bits or categories of nodes.
+    """
     key, sign, value = text.partition("=")
     if text == _ONE_NODE:
         return "one added node"
     if sign and key in _BUDGETS:
-        return _BUDGETS[key].format(_portion(value))
+        edited = (r.facts.what for r in results if r.subset == text and isinstance(r.facts, EditedData))
+        return (_CATEGORIES if "categories" in edited else _BUDGETS[key]).format(_portion(value))
     if sign and key == "radius":
         return f"by {value} standard deviations"
     return _PARTS.get(text, text.replace("=", " "))

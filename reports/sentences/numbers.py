@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from auditor.document import Estimate
 from auditor.document.results import Unit
+from auditor.split_report import verb
 
 MISSING = "–"
 COUNTED_UP_TO = 1000
@@ -148,6 +149,14 @@ class Shares:
         if self.counted and value in (0, 1):
             return f"{'all' if value else 'none of'} {digits(self.of)}{named}"
         return f"{self.bare(value)} {'of' if self.counted else 'in'} {digits(self.of)}{named}"
+
+    def verb(self, value: float | None, one: str = "is", many: str = "are") -> str:
+        """The verb behind such a share: `1 of 5 nodes is`, `0 of 1 node is`, `60 in 100 nodes are`."""
+        return verb(None if value is None else round(value * self.of, self.places), self.of, one, many)
+
+    def are(self, value: float | None, noun: str) -> str:
+        """`60 in 100 nodes are`, `1 of 5 nodes is`."""
+        return f"{self(value, noun)} {self.verb(value)}"
 
     def between(self, estimate: Estimate) -> str:
         """`between 57 and 63`; empty without an interval."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from auditor.document import Contrast
 from auditor.document.facts import RepairFacts, RepairRun
+from auditor.split_report import verb
 from reports.sentences.numbers import Differences, called, closed, count, digits, duration, value_cell
 
 SHOWN: Final = 10
@@ -69,7 +70,7 @@ def _beside(facts: RepairFacts) -> list[str]:
 
 def _mended(run: RepairRun) -> str:
     mended = len(run.ids("repaired"))
-    return f"{digits(mended)} of {count(len(run.asked), 'wrong node')} {'is' if mended == 1 else 'are'} repaired"
+    return f"{digits(mended)} of {count(len(run.asked), 'wrong node')} {verb(mended, len(run.asked))} repaired"
 
 
 def _moved(contrast: Contrast) -> str:

@@ -44,12 +44,19 @@ class Step:
         cost: what it takes and what it changes, a sentence; empty where that is not known.
         commands: to type, in this order; the last one verifies.
         findings: what it answers.
+        serves: what those are called, a sentence; empty where it answers one.
     """
 
     text: str
     cost: str = ""
     commands: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
+    serves: str = ""
+
+    @property
+    def said(self) -> str:
+        """All of it but the commands."""
+        return " ".join(filter(None, (self.text, self.serves, self.cost)))
 
 
 def steps(audit: Audit, results: Iterable[Result]) -> list[Step]:
@@ -58,21 +65,18 @@ def steps(audit: Audit, results: Iterable[Result]) -> list[Step]:
     What only settles comes behind it, and last what next to nothing would mend and no limit asks for.
     """
     item, results = names.items(audit.target.task.level), list(results)
-    found: dict[str, Step] = {}
-    last: dict[str, Step] = {}
+    found: dict[object, list[Result]] = {}
+    last: dict[object, list[Result]] = {}
     for result in results:
-        step = _repairing(audit, result, item)
-        if step is not None:
-            kept = last if word(result) == SEEN else found
-            before = kept.get(step.text, step)
-            kept[step.text] = replace(before, findings=tuple(dict.fromkeys((*before.findings, *step.findings))))
-    done = list(found.values())
+        if (key := _advice(result)) is not None:
+            (last if word(result) == SEEN else found).setdefault(key, []).append(result)
+    done = [_repairing(audit, of, item) for of in found.values()]
     if any(cell.status in ("error", "timeout") for cell in audit.cells):
         done.append(Step(BROKEN))
     checks = (*audit.validity, *(row for cell in audit.cells for row in cell.validity))
     if any(row.status == "fail" for row in checks):
         done.append(Step(MEND))
-    return _once([*done, *_settling(audit, results, item), *last.values()])
+    return _once([*done, *_settling(audit, results, item), *(_repairing(audit, of, item) for of in last.values())])
 
 
 def _once(found: Iterable[Step]) -> list[Step]:
@@ -86,25 +90,51 @@ def _once(found: Iterable[Step]) -> list[Step]:
     return list(kept.values())
 
 
-def _repairing(audit: Audit, result: Result, item: str) -> Step | None:
-    """What lowers a result that is over its limit, or proven and open; one within it, where that is next to nothing."""
+def _advice(result: Result) -> object:
+    """What results of one step share: what comes first in the advice, and the remedy that is a command.
+
+    None where a result asks for nothing: what is over its limit asks, or proven and open, and what is within it where
+    that is next to nothing.
+    """
     amount = word(result)
     if isinstance(result.facts, ClaimFacts):
-        text = ADVICE["VIOLATED"] if amount == OVER else ""
         if amount == OPEN:
-            text = RUN_ONE if result.facts.reason == "not-run" else MORE_CANARIES
-        return Step(text, findings=(result.finding,)) if text else None
-    words, path = template(result.finding), target_path(audit)
+            return RUN_ONE if result.facts.reason == "not-run" else MORE_CANARIES
+        return ADVICE["VIOLATED"] if amount == OVER else None
     is_open = amount == OPEN and is_found(result) and bool(remedies(result))
-    if amount != OVER and not is_open and not (amount == SEEN and words.is_simple):
+    if amount != OVER and not is_open and not (amount == SEEN and template(result.finding).is_simple):
         return None
-    advice, commanded = first(result), remedies(result)
-    text = advice if amount != SEEN else f"{closed(figure(result, item).line)} {advice}"
+    return (_clauses(first(result))[0], *remedies(result)[:1])
+
+
+def _repairing(audit: Audit, results: list[Result], item: str) -> Step:
+    """What lowers these results, which share their advice: one sentence, and commands that are about all of them."""
+    result, path = results[0], target_path(audit)
+    findings = tuple(dict.fromkeys(each.finding for each in results))
+    if isinstance(result.facts, ClaimFacts):
+        return Step(str(_advice(result)), findings=findings)
+    advice, commanded = _together(map(first, results)), remedies(result)
+    text = advice if word(result) != SEEN else f"{closed(figure(result, item).line)} {advice}"
+    of = {each.finding: each for each in reversed(results)}  # the first of each: it is nearest to its limit
+    labels = [f"“{template(id_).brief.label(of[id_], item)}”" for id_ in findings]
+    serves = f"It is for {listed(labels)}." if len(labels) > 1 else ""
+    probes = ",".join(dict.fromkeys(each.probe for each in results))
     if not commanded:
-        verify = (f"{_run(path, result.probe)}{_how(audit)}",) if path else ()
-        return Step(advice, commands=verify, findings=(result.finding,))
-    commands = _commands(path, commanded[0], result.probe, _how(audit)) if path else ()
-    return Step(text, commanded[0].cost, commands, (result.finding,))
+        commands = (f"{_run(path, probes)}{_how(audit)}",) if path else ()
+        return Step(text, commands=commands, findings=findings, serves=serves)
+    commands = _commands(path, commanded[0], probes, _how(audit)) if path else ()
+    return Step(text, commanded[0].cost, commands, findings, serves)
+
+
+def _clauses(advice: str) -> list[str]:
+    return advice.rstrip(".").split("; ")
+
+
+def _together(advice: Iterable[str]) -> str:
+    """Sentences that begin alike as one: each clause once, and none that another one says with more words."""
+    clauses = list(dict.fromkeys(clause for each in advice for clause in _clauses(each)))
+    kept = [c for c in clauses if not any(other != c and other.startswith(c) for other in clauses)]
+    return f"{'; '.join(kept)}."
 
 
 def target_path(audit: Audit) -> str:

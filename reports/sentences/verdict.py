@@ -13,6 +13,7 @@ from auditor.document.codes import (
     PowerOnly,
     StaleAcceptance,
 )
+from auditor.split_report import verb
 from reports.sentences import claim, names
 from reports.sentences.codes import holes
 from reports.sentences.compose import OPEN, is_found, word
@@ -170,11 +171,10 @@ def last_line(audit: Audit) -> tuple[str, str]:
     v, status = audit.verdict, audit.verdict.status
     if v.exit_code == 130:
         stopped = next((code for code in v.codes if isinstance(code, Interrupted)), None)
-        kept = (
-            "What was finished is kept"
-            if stopped is None
-            else (f"{digits(stopped.finished)} of {count(stopped.planned, 'test')} are kept")
-        )
+        kept = "What was finished is kept"
+        if stopped is not None:
+            done, planned = stopped.finished, stopped.planned
+            kept = f"{digits(done)} of {count(planned, 'test')} {verb(done, planned)} kept"
         return "STOPPED", f"{kept}. This is not a pass. Exit code 130."
     if (facts := claim.found(audit)) is not None and v.exit_code in (0, 1, 3):
         accepted = v.counts.get("accepted", 0)

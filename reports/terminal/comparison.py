@@ -10,7 +10,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from auditor.document import Audit, Comparison, Headline
+from auditor.document import Audit, Comparison, Headline, Result
 from reports.comparison import Grid, Row, broken, leading, to
 from reports.sentences import comparison as words
 from reports.sentences import names
@@ -99,7 +99,7 @@ def comparison_parts(audit: Audit, compared: Comparison, *, width: int, plain: b
     dropped = [title for k, title in enumerate(words.titles(grid.columns)) if k not in shown]
     if dropped:
         yield Text(f"Not shown at this width: {', '.join(dropped)} (audit.html)", style="dim")
-    yield from _said(grid)
+    yield from _said(grid, audit.results)
     yield from _lists(grid, compared)
     yield Text()
     yield Text(words.elsewhere(audit))
@@ -151,13 +151,15 @@ def _number(cell: Headline | None) -> Text:
     return text
 
 
-def _said(grid: Grid) -> Iterable[RenderableType]:
+def _said(grid: Grid, results: Sequence[Result]) -> Iterable[RenderableType]:
     """One bullet per sentence that may be said of a defence."""
     lines = _bullets()
     for row in grid.asked:
         for decision in row.arm.decisions:
             small = (f"  {decision.probe}" if decision.probe else "", "dim")
-            lines.add_row("•", Text.assemble((row.name, "bold"), f": {words.decided(decision, row.arm)}", small))
+            lines.add_row(
+                "•", Text.assemble((row.name, "bold"), f": {words.decided(decision, row.arm, results)}", small)
+            )
     yield from _titled("What may be said", lines)
 
 

@@ -231,9 +231,7 @@ def _audit_screen(audit: Audit, screen: Screen) -> Iterable[RenderableType]:
     yield from screen.gap()
     found = steps(audit, near)[:SHOWN]
     if found:
-        yield from screen.numbered(
-            "Do first", [(" ".join((step.text, step.cost)).strip(), step.commands) for step in found]
-        )
+        yield from screen.numbered("Do first", [(step.said, step.commands) for step in found])
         yield from screen.gap()
     yield from screen.labelled("Exposed", _exposed(audit, item))
     yield from screen.labelled("Defence", [closed(text) for text in target.defended(audit.target)])

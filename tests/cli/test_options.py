@@ -98,7 +98,7 @@ def test_tables_of_defences_fill_in_what_the_command_line_leaves_open(tmp_path: 
     [
         ("[run]\nthreads = 0", "at least 1"),
         ("[run]\nthreads = -3", "at least 1"),
-        ("[policy]\nx = 1", "dictionary"),
+        ("[policy]\nx = 1", "expected a table"),
         ("[gaet]\nfail_on = 'low'", '"gate"'),
         ("fail_on = 'low'", "unknown key"),
     ],

@@ -13,6 +13,7 @@ from torch_geometric.data import Batch, Data
 
 from auditor import check_split
 from auditor.data.graph import Graph, Split
+from auditor.data.hygiene.items import Pool, overlap_row
 from auditor.data.hygiene.same_graph import same_graphs
 from auditor.data.sources import load_data
 from auditor.data.splits import make_split
@@ -90,6 +91,21 @@ def test_rows_of_zeros_are_no_copies() -> None:
     row = row_of(check_split(data), "row-duplicate")
     assert row is not None
     assert row.found == 0
+
+
+@pytest.mark.parametrize(
+    ("shared", "tested", "said"),
+    [
+        (0, 1, "0 of 1 test graph is among"),
+        (1, 4, "1 of 4 test graphs is among"),
+        (2, 4, "2 of 4 test graphs are among"),
+    ],
+)
+def test_what_is_said_of_parts_that_overlap_is_grammar(shared: int, tested: int, said: str) -> None:
+    train, test = torch.arange(10), torch.arange(10 - shared, 10 - shared + tested)
+    labels = torch.zeros(20, dtype=torch.long)
+    row = overlap_row(Pool.of(train, test, labels[train], labels[test]), "graph")
+    assert row.evidence.startswith(said)
 
 
 def test_a_label_conflict_is_a_note() -> None:

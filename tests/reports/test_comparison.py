@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from auditor.document import Audit, Comparison, Headline, ValidityRow
+from auditor.document import Audit, Comparison, Decision, Headline, ValidityRow
 from auditor.policy import Policy, gate
 from reports import views
 from reports.comparison import Grid, broken, leading, to
@@ -23,8 +23,9 @@ from reports.sentences import comparison as words
 from reports.sentences import verdict
 from reports.sentences.names import QUESTIONS, subset
 from reports.sentences.steps import steps
+from reports.sentences.templates import TEMPLATES
 from reports.terminal.report import TerminalReport
-from tests.reports import compared, reading, samples
+from tests.reports import compared, reading, samples, voices
 from tests.reports.compared import AUDITS
 from tests.reports.reading import fresh, rendered
 
@@ -196,7 +197,7 @@ def test_decisions_reasons_guarantees_and_what_was_left_out_are_printed(name: st
     text = " ".join(reading.visible(name, whole(name, "comparison")).replace("&#39;", "'").split())
     for arm in found.arms:
         for decision in arm.decisions:
-            results = () if name == "markdown" else compared.comparison().results
+            results = compared.comparison().results
             assert words.decided(decision, None, results) in text
     assert text.count(compared.REASON) >= 2
     assert "edge level (flip one pair) · ε = 4.00, δ = 1e-05 · gaussian noise on aggregates" in text
@@ -214,6 +215,23 @@ def test_one_seed_says_how_many_are_needed_and_marks_nothing(name: str) -> None:
     text = " ".join(whole(name, "one seed").split())
     assert "No difference is marked: 1 seed was run, 5 are needed." in text
     assert not re.search(r"(better|worse) \*|\*\*proven\*\*", text)
+
+
+@pytest.mark.parametrize(
+    ("case", "called"),
+    [(0, "1 in 100 feature bits"), (2, "the categories of 1 in 100 nodes")],
+    ids=["bits", "categories"],
+)
+def test_what_was_edited_of_features_is_called_what_it_is(case: int, called: str) -> None:
+    result = voices.result("robustness-features", voices.CASES["robustness-features"][case], "over")
+    column = Headline(
+        family="robustness", probe=result.probe, metric=result.metric, subset=result.subset, unit="share",
+        shown="value", worse_when="lower", estimate=result.estimate,
+    )  # fmt: skip
+    decision = Decision(about="robustness", probe=result.probe, subset=result.subset, status="not-shown")
+    assert words.head(column, [result])[0] == f"right after edits of {called}"
+    assert called in words.decided(decision, results=[result])
+    assert called in TEMPLATES["robustness-features"].brief.label(result, "node")
 
 
 def test_answers_and_steps_are_about_the_undefended_target() -> None:

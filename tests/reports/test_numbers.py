@@ -41,6 +41,20 @@ def test_one_plural_rule(n: int, noun: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "n", "text"),
+    [
+        (0.0, 1, "none of 1 node is"), (1.0, 1, "all 1 node is"), (0.2, 5, "1 of 5 nodes is"),
+        (0.4, 5, "2 of 5 nodes are"), (0.0, 5, "none of 5 nodes are"), (0.01, 0, "1 in 100 nodes is"),
+        (0.1, 0, "10 in 100 nodes are"), (None, 0, "– are"),
+    ],
+)  # fmt: skip
+def test_a_verb_agrees_with_what_is_counted_or_with_the_only_one_there_is(
+    value: float | None, n: int, text: str
+) -> None:
+    assert Shares.comparing(value, n=n).are(value, "node") == text
+
+
+@pytest.mark.parametrize(
     ("values", "n", "texts"),
     [
         ((0.6, 0.81), 0, ("60 in 100", "81 in 100")),

@@ -18,7 +18,7 @@ from reports.sentences.compose import brief, said, word
 from reports.sentences.numbers import closed
 from reports.sentences.steps import steps
 from reports.sentences.templates import OTHER, TEMPLATES, first, remedies, template, who
-from reports.views import undefended
+from reports.views import deciding, nearest, undefended
 from tests.policy.samples import audit_of, cell, measurement
 from tests.reports import compared, reading, sample_claims, samples, voices
 
@@ -121,6 +121,30 @@ def test_steps_answer_what_is_over_or_open_worst_first() -> None:
     assert steps(samples.clean(), undefended(samples.clean())) == []
     failed = steps(samples.untrusted(), undefended(samples.untrusted()))
     assert any("Mend the failed checks" in step.text for step in failed)
+
+
+def test_equal_advice_is_one_step_that_names_all_that_it_serves() -> None:
+    findings = ("robustness-structure", "robustness-node", "robustness-below-edge-free", "robustness-injection")
+    results = [voices.result(finding, voices.CASES[finding][0], "over") for finding in findings]
+    changed = {"config_file": "t/target.toml", "results": tuple(results), "cells": (), "validity": ()}
+    audit = samples.realistic().model_copy(update=changed)
+    edges, nodes = steps(audit, results)
+    assert edges.text.count("Limit and log who creates edges") == 1
+    assert edges.text.count("harden the model") == 1
+    assert "let a person judge nodes that one edge decides" in edges.text
+    assert edges.findings == findings[:3]
+    assert nodes.findings == findings[3:]
+    labels = [
+        f"“{TEMPLATES[finding].brief.label(result, 'node')}”" for finding, result in zip(findings, results, strict=True)
+    ]
+    assert [label in edges.serves for label in labels] == [True, True, True, False]
+    assert not nodes.serves
+    (command,) = edges.commands
+    assert f"--only {','.join(dict.fromkeys(result.probe for result in results[:3]))} " in command
+    shown = steps(audit, nearest(deciding(audit)))[0].serves
+    assert [label in shown for label in labels] == [True, True, True, False]
+    for report in ("terminal", "html"):
+        assert shown in " ".join(reading.visible(report, reading.fresh(report, audit)).split())
 
 
 @pytest.mark.parametrize(

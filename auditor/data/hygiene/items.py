@@ -11,7 +11,7 @@ from torch import Tensor
 
 from auditor.data.graph import Graph, Split
 from auditor.data.hygiene.same_graph import EXACT_NODES, Many, content, same_graphs
-from auditor.split_report import KEPT, SplitRow, counted, fault, named, unchecked
+from auditor.split_report import KEPT, SplitRow, counted, fault, named, unchecked, verb
 from auditor.statistics.draws import generator
 from auditor.statistics.estimate import Estimate
 from auditor.statistics.resplit import excess_p, resplit_totals, twins_across
@@ -58,7 +58,8 @@ def overlap_row(pool: Pool, what: str, *, about: str = "") -> SplitRow:
     train, test = pool.ids[pool.is_train], pool.ids[~pool.is_train]
     shared = np.intersect1d(train, test)
     found = [(int(i),) for i in shared]
-    evidence = f"{len(shared):,} of {counted(len(test), f'test {what}')} are among the {len(train):,} of train"
+    be = verb(len(shared), len(test))
+    evidence = f"{len(shared):,} of {counted(len(test), f'test {what}')} {be} among the {len(train):,} of train"
     evidence += f": {named(found)}" if found else ""
     return fault(OVERLAP, found, len(test), evidence, f"Take these {what}s out of the test.", about=about)
 
@@ -100,7 +101,7 @@ def twin_row(
     twin = _twin_of(groups, pool)
     found = [(int(pool.ids[i]), int(pool.ids[twin[i]])) for i in np.flatnonzero(across)]
     conflicts = int((across & _conflicts(groups, pool)).sum())
-    evidence = f"{seen:,} of {counted(tested, f'test {what}')} {'has' if seen == 1 else 'have'} {alike}"
+    evidence = f"{seen:,} of {counted(tested, f'test {what}')} {verb(seen, tested, 'has', 'have')} {alike}"
     evidence += f" (test, train: {named(found)})" if found else ""
     evidence += f", {conflicts:,} of them with another label" if conflicts else ""
     evidence += f"; in {len(totals):,} random splits of the same {what}s {usual:.0f} [{lo:.0f}, {hi:.0f}]"

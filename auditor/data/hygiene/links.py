@@ -17,7 +17,7 @@ from auditor.data.hygiene.stored import ONE, Fields, Part, Relation, node_count
 from auditor.data.hygiene.times import OF_PAIRS, arc_times
 from auditor.data.named import whole
 from auditor.errors import GraphError
-from auditor.split_report import SplitRow, counted, fault, named, unchecked
+from auditor.split_report import SplitRow, counted, fault, named, unchecked, verb
 
 MOST_NODES = math.isqrt(2**63 - 1)
 """So that two ids fit in one number of 64 bits."""
@@ -407,7 +407,7 @@ def _listed(ids: Tensor, chosen: Tensor) -> list[tuple[int, ...]]:
 def _said(ids: Tensor, chosen: Tensor, what: str, how: str) -> str:
     """`3 of 40 positives are there in reverse: (1, 2), …`."""
     found = _listed(ids, chosen)
-    be = "is" if len(found) == 1 else "are"
+    be = verb(len(found), len(chosen))
     return f"{len(found):,} of {counted(len(chosen), what)} {be} {how}" + (f": {named(found)}" if found else "")
 
 

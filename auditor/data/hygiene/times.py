@@ -11,7 +11,7 @@ from auditor.data.graph import Split
 from auditor.data.hygiene.stored import EVENTS, ONE, Fields, Part, Stored
 from auditor.data.named import masks_from
 from auditor.errors import GraphError
-from auditor.split_report import KEPT, SplitRow, counted, fault, named, unchecked
+from auditor.split_report import KEPT, SplitRow, counted, fault, named, unchecked, verb
 
 FUTURE = "future-edge"
 OF_NODES = ("time", "node_time", "timestamp", "t")
@@ -44,9 +44,8 @@ def future_row(earlier: Tensor, tested: Tensor, what: tuple[str, str], about: st
     late = torch.nonzero(earlier >= first).flatten()
     ties = int((earlier == first).sum())
     found = [(int(i),) for i in late]
-    evidence = (
-        f"{len(late):,} of {counted(len(earlier), *what)} {'is' if len(late) == 1 else 'are'} not older than the "
-    )
+    be = verb(len(late), len(earlier))
+    evidence = f"{len(late):,} of {counted(len(earlier), *what)} {be} not older than the "
     evidence += f"first of {len(tested):,} to be predicted, at {_time(first)}"
     evidence += f" ({ties:,} at that very time)" if ties else ""
     evidence += f": {named(found)}" if found else ""

@@ -12,6 +12,7 @@ from auditor.data.edits import SYMMETRIC, EdgeSpace
 from auditor.data.graph import Graph
 from auditor.document import ValidityRow, check
 from auditor.evaluate.robustness.envelope import Bools, Floats, Point, Tried
+from auditor.split_report import verb
 from auditor.statistics.intervals import paired_bootstrap, wilson
 from auditor.statistics.shares import paired
 from auditor.targets.edge_use import EdgeUse
@@ -49,7 +50,7 @@ def canonical_row(given: Graph, space: EdgeSpace, as_given: Bools, clean: Bools,
     if few or asked:
         why = "as was asked" if asked else f"{'less' if one_way <= (1 - SYMMETRIC) * arcs else 'more'} than 1 %"
         reading = "one edit toggles one arc" if space.directed else "one edit toggles both arcs of a pair"
-        evidence += f"; {one_way} of {arcs} arcs have no reverse ({why}): {reading}"
+        evidence += f"; {one_way} of {arcs} arcs {verb(one_way, arcs, 'has', 'have')} no reverse ({why}): {reading}"
     return check("canonical", "integrity", "warn" if duplicates or few else "pass", evidence)
 
 

@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from auditor.data.graph import Graph
 from auditor.document import ValidityRow, check
+from auditor.split_report import counted, verb
 from auditor.targets.node_table import find_node_table, may_have_a_table
 from auditor.targets.relabelling import Relabelling
 from auditor.targets.rng import forked_rng
@@ -80,7 +81,8 @@ def _finite(trial: Trial) -> ValidityRow:
     rows = lost.any(dim=1)
     bad, of = int(rows.sum()), trial.clean.shape[0]
     if not bad:
-        return check("finite", "integrity", True, f"0 of {of} items have a NaN or infinite logit")
+        having = f"0 of {counted(of, 'item')} {verb(0, of, 'has', 'have')}"
+        return check("finite", "integrity", True, f"{having} a NaN or infinite logit")
     kinds = [word for word, seen in (("NaN", trial.clean.isnan()), ("infinity", trial.clean.isinf())) if seen.any()]
     ids = torch.nonzero(rows).flatten()
     shared = next((name for name, every in _shared(trial.target.graph) if bool(every[rows].all())), "")

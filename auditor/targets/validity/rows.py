@@ -12,7 +12,7 @@ from auditor.data.graph import Graph
 from auditor.data.hygiene.items import alike, copy_row, pool_of, unknown_rows
 from auditor.document import ValidityRow, check
 from auditor.errors import CapabilityError
-from auditor.split_report import corrected
+from auditor.split_report import corrected, counted, verb
 from auditor.statistics.intervals import wilson
 from auditor.statistics.resplit import twins_across
 from auditor.statistics.two_sample import rank_sum_z
@@ -215,12 +215,12 @@ def _gradient(trial: Trial, *, finite: bool, unused: bool) -> ValidityRow:
     if lost and not finite:
         return check("gradient", "strength", None, "explained by finite: gradients go through what is not finite")
     failed = zero > MAX_ZERO_GRADIENTS * count or not edges
+    of = counted(count, "test item" if target.split.is_known else "labelled item")
     return check(
         "gradient",
         "strength",
         not failed,
-        f"{zero} of {count} {'test' if target.split.is_known else 'labelled'} items have no gradient to the features; "
-        + has,
+        f"{zero} of {of} {verb(zero, count, 'has', 'have')} no gradient to the features; {has}",
     )
 
 

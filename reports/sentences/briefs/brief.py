@@ -57,7 +57,7 @@ class Remedy:
 def plain_label(result: Result, item: str) -> str:
     """The question of a result, and of which items."""
     text = names.asked(result)
-    return f"{text[:1].upper()}{text[1:]}" + (f" ({names.subset(result.subset)})" if result.subset else "")
+    return f"{text[:1].upper()}{text[1:]}" + (f" ({names.subset(result.subset, [result])})" if result.subset else "")
 
 
 def own_and_control(result: Result, item: str) -> Figure:
@@ -103,7 +103,7 @@ def said(text: str) -> Words:
 
 def budget_label(text: str) -> Words:
     """A label with the budget of edits."""
-    return lambda result, item: f"{text} ({names.subset(result.subset)})" if result.subset else text
+    return lambda result, item: f"{text} ({names.subset(result.subset, [result])})" if result.subset else text
 
 
 def defended_label(result: Result, item: str) -> str:

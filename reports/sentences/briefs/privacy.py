@@ -132,12 +132,12 @@ def members(item: str) -> Drawn:
             return ranked(f"training {item}", f"another {item}")(result, item)
         low = facts.low_fpr
         share, compared = beside_outsiders(low)
-        alarm = f"if {share(low.fpr)} outsiders is falsely accused"
+        alarm = f"if {share(low.fpr)} outsiders {share.verb(low.fpr)} falsely accused"
         found = share(low.attack.value)
         return Figure(
             found,
             f"{by}training {plural(item)} are found {alarm}; {compared}",
-            f"{by}{alarm}, {found} training {plural(item)} are found; {compared}",
+            f"{by}{alarm}, {found} training {plural(item)} {share.verb(low.attack.value)} found; {compared}",
         )
 
     return figure

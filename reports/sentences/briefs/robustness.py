@@ -28,11 +28,10 @@ def robust(result: Result, item: str) -> Figure:
     random, edge_free = (None if part is None else part.value for part in (facts.random, facts.edge_free))
     share = Shares.comparing(clean, attacked, random, edge_free, n=facts.attacked_items)
     if facts.no_edge_free == "edges-unused":
-        right = share(clean, item)
         return Figure(
             share(clean),
             f"{plural(item)} right; no edge can change an answer",
-            f"{right} are right; no edge can change an answer",
+            f"{share.are(clean, item)} right; no edge can change an answer",
         )
     edits = f"{count(facts.edits, 'edit')} {found_by(facts)}{each(facts.edits, facts, item)}"
     tried = "as many random ones" if facts.queries is None else BEST_OF_RANDOM
@@ -42,7 +41,7 @@ def robust(result: Result, item: str) -> Figure:
     return Figure(
         fall(share, clean, attacked),
         f"{plural(item)} right after {edits}{compared}",
-        f"{share(clean, item)} are right, {share.bare(attacked)} after {edits}{compared}",
+        f"{share.are(clean, item)} right, {share.bare(attacked)} after {edits}{compared}",
     )
 
 
@@ -59,7 +58,7 @@ def poisoned(result: Result, item: str) -> Figure:
     return Figure(
         fall(share, clean, own),
         f"{plural(item)} right when trained with {edits}{other}",
-        f"trained on the clean graph {share(clean, item)} are right, {share.bare(own)} with {edits}{other}",
+        f"trained on the clean graph {share.are(clean, item)} right, {share.bare(own)} with {edits}{other}",
     )
 
 
@@ -99,8 +98,9 @@ def certified(result: Result, item: str) -> Figure:
     share = Shares.comparing(own, clean, target, n=facts.items)
     if not facts.count:
         text = f"right by {voted(facts)}; {share.bare(target)} by the model itself"
-        return Figure(share(own), f"{plural(item)} {text}", f"{share(own, item)} are {text}")
-    text = f"surely stay right by {voted(facts)} after any {any_edits(facts)}; {share.bare(clean)} are right unedited"
+        return Figure(share(own), f"{plural(item)} {text}", f"{share.are(own, item)} {text}")
+    unedited = f"{share.bare(clean)} {share.verb(clean)} right unedited"
+    text = f"surely stay right by {voted(facts)} after any {any_edits(facts)}; {unedited}"
     return Figure(share(own), f"{plural(item)} {text}", f"{share(own, item)} {text}")
 
 
@@ -118,7 +118,7 @@ def below_edge_free(result: Result, item: str) -> Figure:
     return Figure(
         share(attacked),
         f"{plural(item)} right {edits}; {compared}",
-        f"{share(attacked, item)} are right {edits}; {compared}",
+        f"{share.are(attacked, item)} right {edits}; {compared}",
     )
 
 
@@ -181,7 +181,7 @@ def edited(result: Result, item: str) -> Figure:
     return Figure(
         fall(share, clean, attacked),
         f"{plural(item)} right after {made}{compared}",
-        f"{share(clean, item)} are right, {share.bare(attacked)} after {made}{compared}",
+        f"{share.are(clean, item)} right, {share.bare(attacked)} after {made}{compared}",
     )
 
 

@@ -36,7 +36,7 @@ def gap(result: Result, item: str) -> Figure:
     return Figure(
         fall(share, clean, shifted),
         f"{plural(item)} right with {what}",
-        f"{share(clean, item)} are right, {share.bare(shifted)} with {what}",
+        f"{share.are(clean, item)} right, {share.bare(shifted)} with {what}",
     )
 
 
@@ -121,7 +121,11 @@ def worst_group(result: Result, item: str) -> Figure:
     share = Shares.comparing(own, beside, n=facts.members)
     who = f"{count(facts.members, item)} with {names.group(facts.cut_by, facts.group)}"
     other = f"{'the worst random group' if facts.groups > 1 else 'the others'} {share.bare(beside)}"
-    right = f"{share.bare(own)} of the {who} are right" if share.counted else f"{share(own)} right of the {who}"
+    right = (
+        f"{share.bare(own)} of the {who} {share.verb(own)} right"
+        if share.counted
+        else f"{share(own)} right of the {who}"
+    )
     return Figure(share(own), f"right of {who}; {other}", f"weakest group: {right}; {other}")
 
 
@@ -154,7 +158,7 @@ def detection(result: Result, item: str) -> Figure:
     right = Shares.comparing(facts.clean.value, facts.shifted.value, n=result.estimate.n)
     what = names.damage(facts.damage, facts.severity)
     how, one = ("with", "damaged") if facts.paired else ("of", "held-out")
-    fall = f"{right(facts.clean.value, item)} are right, {right.bare(facts.shifted.value)} {how} {what}"
+    fall = f"{right.are(facts.clean.value, item)} right, {right.bare(facts.shifted.value)} {how} {what}"
     pairs = f"{told.bare(result.estimate.value)} of {digits(told.of)}"
     chance = f"by chance {told.bare(0.5)}"
     return Figure(

@@ -6,6 +6,7 @@ from auditor.document import Result
 from auditor.document.facts import (
     Shipped,
 )
+from auditor.split_report import verb
 from reports.sentences import names
 from reports.sentences.numbers import (
     Shares,
@@ -23,7 +24,9 @@ def small(result: Result, item: str) -> str:
     facts = result.facts
     if not isinstance(facts, Shipped):
         return member(result, item)
-    text = f"{digits(facts.count)} of {count(facts.of, 'stored average')} are of under 5 nodes"
+    text = (
+        f"{digits(facts.count)} of {count(facts.of, 'stored average')} {verb(facts.count, facts.of)} of under 5 nodes"
+    )
     if facts.alone:
         return f"{text}, {digits(facts.alone)} of one"
     return text if facts.smallest is None else f"{text}, the smallest of {count(facts.smallest, 'node')}"

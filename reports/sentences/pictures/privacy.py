@@ -113,8 +113,9 @@ def members(result: Result, item: str) -> str:
         return f"{how}{_exposed(result, facts, item)}"
     if facts.low_fpr is not None:
         share, compared = beside_outsiders(facts.low_fpr)
-        accused = f"if {share(facts.low_fpr.fpr)} outsiders is falsely accused"
-        return f"{how}{accused}, {share(facts.low_fpr.attack.value)} training {plural(item)} are found; {compared}"
+        accused = f"if {share(facts.low_fpr.fpr)} outsiders {share.verb(facts.low_fpr.fpr)} falsely accused"
+        own = facts.low_fpr.attack.value
+        return f"{how}{accused}, {share(own)} training {plural(item)} {share.verb(own)} found; {compared}"
     if facts.rivals:
         return how + _picks(facts.rivals[0], item)
     return how + _ranked(result, f"training {item}", f"another {item}")
@@ -135,8 +136,8 @@ def _exposed(result: Result, facts: MemberFacts, item: str) -> str:
     cut, _, name = facts.group.partition("=")
     where = names.group(cut, name.replace("-", "–"))
     return (
-        f"of the {count(facts.members, f'training {item}')} with {where} {share(own)} are found; "
-        f"of its {digits(facts.others)} outsiders {share.bare(beside)} are falsely accused"
+        f"of the {count(facts.members, f'training {item}')} with {where} {share(own)} {share.verb(own)} found; "
+        f"of its {digits(facts.others)} outsiders {share.bare(beside)} {share.verb(beside)} falsely accused"
     )
 
 

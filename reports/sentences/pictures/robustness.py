@@ -48,7 +48,7 @@ def robust(result: Result, item: str) -> str:
     clean, attacked = facts.clean.value, facts.attacked.value
     random, edge_free = (None if part is None else part.value for part in (facts.random, facts.edge_free))
     share = Shares.comparing(clean, attacked, random, edge_free, n=facts.attacked_items)
-    right = f"{share(clean, item)} are right"
+    right = f"{share.are(clean, item)} right"
     if facts.no_edge_free == "edges-unused":
         return f"{right}; {_UNUSED}"
     made = f"{count(facts.edits, 'edit')} {found_by(facts)}{each(facts.edits, facts, item)}"
@@ -109,8 +109,9 @@ def _as_many(facts: Robust) -> str:
 def budget_curve(result: Result, facts: BudgetCurve, item: str) -> str:
     """What sums up accuracy against budget: shown, never judged."""
     if result.metric == "success_rate":
-        share = Shares.comparing(result.estimate.value, n=result.estimate.n)
-        text = f"{share(result.estimate.value, item)} that were right break"
+        own = result.estimate.value
+        share = Shares.comparing(own, n=result.estimate.n)
+        text = f"{share(own, item)} that {share.verb(own, 'was', 'were')} right {share.verb(own, 'breaks', 'break')}"
         if facts.median_edits is not None:
             text += f", half of them within {count(facts.median_edits, 'edit')}"
         return text
@@ -129,7 +130,7 @@ def single_nodes(result: Result, item: str) -> str:
         return plain(result)
     own, beside = sides(result)
     share = Shares.comparing(own, beside, n=facts.attacked)
-    text = f"{share(own, item)} {chosen(facts)} break with {at_each(facts)}"
+    text = f"{share(own, item)} {chosen(facts)} {share.verb(own, 'breaks', 'break')} with {at_each(facts)}"
     if beside is not None:
         text += f"; the best of {count(facts.tries, 'random try')} at each breaks {share.bare(beside)}"
     if facts.median_flips is not None:
@@ -147,7 +148,7 @@ def edited(result: Result, item: str) -> str:
     clean, attacked = facts.clean.value, facts.attacked.value
     random = None if facts.random is None else facts.random.value
     share = Shares.comparing(clean, attacked, random, n=facts.attacked_items)
-    right = f"{share(clean, item)} are right"
+    right = f"{share.are(clean, item)} right"
     if clean is not None and attacked is not None and attacked >= clean:
         per = spread(facts, item, allowed=True)
         tried = edited_by(facts, allowed=True) + (f", {per}" if per else "")
@@ -222,9 +223,10 @@ def jump(result: Result, item: str) -> str:
         )
     share = Shares.comparing(own, beside, n=n)
     if result.metric == "flips_given_jump":
-        return f"{share(own, item)} that were moved are then wrong"
+        return f"{share(own, item)} that {share.verb(own, 'was', 'were')} moved {share.verb(own)} then wrong"
     if result.metric == "one_edge_moves":
         return f"one random edge anywhere moves {share(own, item)} to another cluster"
     if result.metric == "one_edge_loss" and value is not None:
         return f"one random edge anywhere {_costs(100 * value, 1)} points of accuracy"
-    return f"{share(own, item)} tried were moved by edges at them; edges elsewhere move {share.bare(beside)}"
+    moved = f"{share(own, item)} tried {share.verb(own, 'was', 'were')} moved by edges at them"
+    return f"{moved}; edges elsewhere move {share.bare(beside)}"

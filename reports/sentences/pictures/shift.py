@@ -40,7 +40,7 @@ def gap(result: Result, item: str) -> str:
     shifted, clean = sides(result)
     share = Shares.comparing(clean, shifted, n=result.estimate.n)
     what = names.damage(facts.damage, facts.severity)
-    return f"{share(shifted, item)} are right with {what}, {share.bare(clean)} before"
+    return f"{share.are(shifted, item)} right with {what}, {share.bare(clean)} before"
 
 
 def worth(result: Result, item: str) -> str:
@@ -97,7 +97,8 @@ def heldout(result: Result, item: str) -> str:
         return f"{share(outside)} {mix.format(share.bare(inside))}"
     by_class = " (mean of classes)" if facts.balanced and result.metric != "accuracy" else ""
     share = Shares.comparing(outside, inside)
-    text = f"{share(outside)} {of_domain(facts, item)} are right{by_class}, {share.bare(inside)} of the other test ones"
+    text = f"{share(outside)} {of_domain(facts, item)} {share.verb(outside)} right{by_class}"
+    text += f", {share.bare(inside)} of the other test ones"
     left = facts.adjusted
     if left is None or left.value is None or facts.balanced:
         return text
@@ -112,7 +113,8 @@ def below_constant(result: Result, item: str) -> str:
         return plain(result)
     own, beside = sides(result)
     share = Shares.comparing(own, beside, n=facts.items)
-    return f"{share(own)} {of_domain(facts, item)} are right; always naming their commonest class {share.bare(beside)}"
+    right = f"{share(own)} {of_domain(facts, item)} {share.verb(own)} right"
+    return f"{right}; always naming their commonest class {share.bare(beside)}"
 
 
 def class_mix_claim(result: Result, _item: str) -> str:
@@ -158,7 +160,7 @@ def worst_group(result: Result, item: str) -> str:
     own, beside = sides(result)
     share = Shares.comparing(own, beside, n=facts.members)
     who = f"the {count(facts.members, item)} with {names.group(facts.cut_by, facts.group)}"
-    text = f"{share.bare(own)} of {who} are right" if share.counted else f"{share(own)} right of {who}"
+    text = f"{share.bare(own)} of {who} {share.verb(own)} right" if share.counted else f"{share(own)} right of {who}"
     other = f"the worst of {digits(facts.groups)} random groups" if facts.groups > 1 else "the rest"
     seen = "" if facts.detectable is None else f"; a group up to {points(facts.detectable)} points worse may go unseen"
     return text if beside is None else f"{text}; {other} {share.bare(beside)}{seen}"
@@ -196,9 +198,9 @@ def detection(result: Result, item: str) -> str:
     pairs = f"{told.bare(result.estimate.value)} of {digits(told.of)} pairs, by chance {told.bare(0.5)}"
     if not facts.paired:
         right = Shares.comparing(clean, shifted)
-        fall = f"{right(clean, f'test {item}')} are right, {right.bare(shifted)} of {what}"
+        fall = f"{right.are(clean, f'test {item}')} right, {right.bare(shifted)} of {what}"
         return f"{fall}; the held-out one is the less sure in {pairs}"
-    fall = f"{right(clean, item)} are right before, {right.bare(shifted)} with {what}"
+    fall = f"{right.are(clean, item)} right before, {right.bare(shifted)} with {what}"
     return f"{fall}; the damaged one is the less sure in {pairs}"
 
 
