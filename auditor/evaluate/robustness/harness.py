@@ -31,7 +31,7 @@ from auditor.evaluate.robustness.measure import Beside, Found, budget_series, ma
 from auditor.evaluate.robustness.replay import play_back
 from auditor.evaluate.robustness.verification import Verifier
 from auditor.outcomes import FlipSet
-from auditor.parameters import build, meant_for, parameters
+from auditor.parameters import Only, build, meant_for, parameters
 from auditor.perturbations import read_flips
 from auditor.probe import Cell, CellResult, Registered
 from auditor.registry import Role, lack_of
@@ -57,10 +57,10 @@ class Settings:
     """
 
     eps: tuple[str, ...] = ()
-    budget_of: BudgetOf = "edges"
-    local_cap: Annotated[float, Field(ge=0)] = 0.0
+    budget_of: Annotated[BudgetOf, Only(level="node")] = "edges"
+    local_cap: Annotated[float, Field(ge=0), Only(level="node")] = 0.0
     undirected: Undirected = "auto"
-    graphs: Annotated[int, Field(ge=0)] = 0
+    graphs: Annotated[int, Field(ge=0), Only(level="graph")] = 0
     replay: str = ""
 
     @model_validator(mode="after")

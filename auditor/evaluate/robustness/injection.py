@@ -25,7 +25,7 @@ from auditor.evaluate.robustness.flip_claims import FlipClaims
 from auditor.evaluate.robustness.single_nodes import one_node_each
 from auditor.evaluate.robustness.verification import Verified
 from auditor.outcomes import AddedNodes, InjectionOutcome
-from auditor.parameters import build, parameters
+from auditor.parameters import Only, build, parameters
 from auditor.probe import Cell, CellResult, Registered
 from auditor.registry import Profile
 from auditor.targets.target import Target
@@ -57,9 +57,9 @@ class Settings:
 
     eps: tuple[str, ...] = ()
     edges: Annotated[int, Field(ge=0)] = 0
-    homophily: Annotated[float, Field(ge=0, le=1)] = 0.0
-    single: Annotated[int, Field(ge=-1)] = -1
-    graphs: Annotated[int, Field(ge=0)] = 0
+    homophily: Annotated[float, Field(ge=0, le=1), Only(level="node")] = 0.0
+    single: Annotated[int, Field(ge=-1), Only(level="node")] = -1
+    graphs: Annotated[int, Field(ge=0), Only(level="graph")] = 0
 
     @model_validator(mode="after")
     def _budgets_can_be_read(self) -> Self:
@@ -208,11 +208,7 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
     each = min(settings.edges or usual_edges(graph), graph.num_nodes)
     amounts = _amounts(settings, target, items)
     like = None
-    if settings.single > 0 and target.task.level == "graph":
-        raise SkippedError("single adds a node against each of some nodes of one graph; of graphs ask for eps=one")
     if settings.homophily:
-        if target.task.level == "graph":
-            raise SkippedError("homophily compares added nodes with their neighbours in one graph; leave it out here")
         like = usual_likeness(graph, space.raw, settings.homophily)
     verifier = InjectionVerifier(target, items, space, each, like)
     run, tried = FlipClaims(called="sets of added nodes"), list[Tried]()
