@@ -59,7 +59,7 @@ def evaluate(cell: Cell) -> CellResult:
         raise EvaluationError(f"{cell.probe.id} has {len(cell.attacks)} attacks; a shift probe is one.")
     (attack,) = cell.attacks
     reference = Reference.of(cell)
-    view = grant_graph(cell.target, attack.access, with_test_labels=False)
+    view = grant_graph(cell.target, attack.access, with_test_labels=False, side=cell.side)
     outcome = attack.run(view, cell.attempt(attack))
     if not isinstance(outcome, ShiftOutcome):
         raise EvaluationError(f"{attack.id} returned {type(outcome).__name__}; a shift probe returns a ShiftOutcome.")

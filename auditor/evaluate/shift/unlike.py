@@ -85,7 +85,7 @@ def evaluate(cell: Cell) -> CellResult:
     if not reference.has_posteriors:
         raise SkippedError("every answer about the test items is no number; nothing can be scored")
     known, missing = embedded(target)
-    view = grant_graph(target, attack.access, with_test_labels=False)
+    view = grant_graph(target, attack.access, with_test_labels=False, side=cell.side)
     outcome = attack.run(view, cell.attempt(attack))
     if not isinstance(outcome, ShiftOutcome):
         raise EvaluationError(f"{attack.id} returned {type(outcome).__name__}; a shift probe returns a ShiftOutcome.")
