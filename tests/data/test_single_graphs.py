@@ -21,7 +21,9 @@ def fielded(count: int) -> Graph:
     graph = small_graphs(count)
     n, arcs = graph.num_nodes, graph.num_edges
     fields = Fields(
-        node={"age": torch.arange(n).float()}, edge={"kind": torch.arange(arcs).float()}, graph={"t": torch.arange(count)}
+        node={"age": torch.arange(n).float()},
+        edge={"kind": torch.arange(arcs).float()},
+        graph={"t": torch.arange(count)},
     )
     return replace(graph, edge_weight=torch.arange(arcs).float() + 1, fields=fields)
 

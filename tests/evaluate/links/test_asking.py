@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from auditor import registry
 from auditor.document.facts import LinkFacts
-from auditor.errors import ConfigError, SkippedError
+from auditor.errors import SkippedError
 from auditor.evaluate.links.asking import MANY_NODES, asked_nodes
 from auditor.evaluate.links.harness import evaluate
 from auditor.evaluate.links.pairs import Truth, intra_class_pairs, prior_pairs, uniform_near
