@@ -140,10 +140,12 @@ def _words(problem: Any) -> list[str]:
 
 
 def dashed(name: str) -> str:
+    """A parameter as users write it."""
     return name.replace("_", "-")
 
 
 def shown(value: object) -> str:
+    """A value as users write it."""
     if isinstance(value, tuple):
         return "/".join(map(str, value)) or "empty"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -135,9 +135,8 @@ def _written(
 def _joined(parts: Sequence[AddedNodes]) -> AddedNodes:
     """All of them under the budget of the first, those of each numbered on from those before."""
     counts = [part.x.shape[0] for part in parts]
-    edges = [
-        part.edges + torch.tensor([[sum_], [0]]) for part, sum_ in zip(parts, accumulate([0, *counts]), strict=False)
-    ]
+    before = [torch.tensor([[sum_], [0]]) for sum_ in accumulate([0, *counts[:-1]])]
+    edges = [part.edges + shift for part, shift in zip(parts, before, strict=True)]
     graphs = [part.graphs for part in parts if part.graphs is not None]
     return AddedNodes(
         parts[0].budget, torch.cat([part.x for part in parts]), torch.cat(edges, dim=1), graphs=torch.cat(graphs)

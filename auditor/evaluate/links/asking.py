@@ -28,7 +28,7 @@ def check_queries(cell: Cell) -> None:
 
 
 def asked_nodes(cell: Cell, attack: Registered, max_queries: int | None) -> Tensor | None:
-    """The nodes that an attack may ask about, int64 ascending, drawn without the truth; None for all of them, or none."""
+    """The nodes that an attack may ask about, int64 ascending, drawn without the truth; None for all or none."""
     n = cell.target.graph.num_nodes
     if Access.QUERIES not in attack.access:
         return None

@@ -98,7 +98,7 @@ def one_node_each(
 
 
 def _near(verifier: InjectionVerifier, place: int, clean: Tensor) -> InjectionVerifier:
-    """Of the attacked node at `place` alone: on its surroundings where these answer as the whole graph, `clean`, does."""
+    """Of the attacked node at `place` alone: on its surroundings where these answer as the whole graph."""
     one = replace(verifier, items=verifier.items[place : place + 1], edges=1)
     part = Surroundings.of(verifier.target.graph, one.items, verifier.target.model)
     if part is None:
