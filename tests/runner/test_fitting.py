@@ -113,6 +113,12 @@ def test_a_parameter_that_counts_is_taken(kind: Kind, spec: str) -> None:
     asked(target_of(kind), spec)
 
 
+def test_one_flip_in_each_graph_is_no_budget_of_one_graph() -> None:
+    with pytest.raises(ConfigError, match="one flip in each of many graphs"):
+        asked(target_of("bits"), "structure-evasion:eps=one/0.05")
+    asked(target_of("graphs"), "structure-evasion:eps=one/0.05")
+
+
 def test_a_profile_may_need_what_another_ignores() -> None:
     asked(target_of("bits"), "posterior-similarity:draws=5", "full")
 

@@ -17,7 +17,7 @@ from auditor.targets.target import Target
 
 ARCS = 10
 STEPS = (1e-4, 1e-5, 1e-6, 1e-7)
-"""The first is taken in every arc; the next ones where it disagrees, for a bend inside a step is outside a smaller one."""
+"""The first is taken in every arc, the next ones where it disagrees: a bend inside a step is outside a smaller one."""
 MOST_ARCS = 200_000
 """Of a graph up to which it is asked: some forty calls."""
 MIDDLE = 0.5

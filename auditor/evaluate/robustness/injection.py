@@ -18,7 +18,7 @@ from auditor.data.edits import settled
 from auditor.data.feature_space import FeatureSpace
 from auditor.errors import EvaluationError
 from auditor.evaluate.robustness.attacked import attacked_items
-from auditor.evaluate.robustness.budgets import flips_for, parse_eps
+from auditor.evaluate.robustness.budgets import ONE, flips_for, parse_eps
 from auditor.evaluate.robustness.edited import Amount, Edits, asked_of, edited_result, places
 from auditor.evaluate.robustness.envelope import Tried
 from auditor.evaluate.robustness.flip_claims import FlipClaims
@@ -31,7 +31,6 @@ from auditor.registry import Profile
 from auditor.targets.surroundings import Surroundings
 from auditor.targets.target import Target
 
-ONE = "one"
 SHARES: Mapping[str, tuple[str, ...]] = {"node": ("0.01", "0.05"), "graph": (ONE, "0.1")}
 """By what is classified."""
 MAIN_SHARE: Mapping[str, float] = {"node": 0.01, "graph": 0.0}
