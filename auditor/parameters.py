@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, TypeVar, dataclass_transform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, dataclass_transform, get_type_hints
 
 import pydantic
 from pydantic import ConfigDict, ValidationError
@@ -15,6 +16,31 @@ from auditor.registry import canonical_spec
 
 S = TypeVar("S")
 _CONFIG = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """Where a parameter can change anything; stands in its annotation: `graphs: Annotated[int, Only(level="graph")]`.
+
+    A plan refuses the parameter of whoever sets it elsewhere: it would be ignored. All conditions must hold.
+
+    Attributes:
+        level: what the target classifies: `node` or `graph`; empty for both.
+        features: kinds of features (`auditor.data.feature_space.Kind`); empty for every kind.
+        access: what an attack of the probe must be granted (`auditor.registry.Access`); empty for anything.
+        beside: name of another parameter of the same class, or of another part of the probe; empty for none.
+        being: values of it, one of which it must have, or hold where it is a list; one left empty is by the profile.
+        always_in: a profile in which `beside` does not matter.
+        unless: why it changes nothing about a target, or nothing; None for no such condition.
+    """
+
+    level: str = ""
+    features: tuple[str, ...] = ()
+    access: str = ""
+    beside: str = ""
+    being: tuple[Any, ...] = ()
+    always_in: str = ""
+    unless: Callable[[Any], str] | None = None
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, pydantic.Field))
@@ -46,9 +72,9 @@ def build(kind: type[S], params: Mapping[str, str], *, owner: str) -> S:
     for key, text in params.items():
         name = key.replace("-", "_")
         if name not in known:
-            raise ConfigError(f'{owner} has no parameter "{key}". {nearest(_dashed(name), map(_dashed, known))}')
+            raise ConfigError(f'{owner} has no parameter "{key}". {nearest(dashed(name), map(dashed, known))}')
         if name in values:
-            raise ConfigError(f"{owner}: {_dashed(name)} is given twice; leave one out.")
+            raise ConfigError(f"{owner}: {dashed(name)} is given twice; leave one out.")
         values[name] = tuple(text.split("/")) if isinstance(known[name].default, tuple) else text
     try:
         return kind(**values)
@@ -62,13 +88,19 @@ def meant_for(kind: type, params: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in params.items() if key.replace("-", "_") in names}
 
 
+def where_it_counts(kind: type, name: str) -> tuple[Only, ...]:
+    """The conditions in the annotation of a parameter, all of which must hold; none where it always counts."""
+    hint = get_type_hints(kind, include_extras=True)[name]
+    return tuple(each for each in getattr(hint, "__metadata__", ()) if isinstance(each, Only))
+
+
 def spec_of(method: Any) -> str:
     """A method (made by `parameters`, with an `id`) in canonical form: every parameter that is not its default."""
     own = {}
     for f in dataclasses.fields(method):
         value = getattr(method, f.name)
         if value != f.default:
-            own[_dashed(f.name)] = str(value).lower() if isinstance(value, bool) else str(value)
+            own[dashed(f.name)] = str(value).lower() if isinstance(value, bool) else str(value)
     return canonical_spec(method.id, own)
 
 
@@ -80,16 +112,16 @@ def _message(error: ValidationError, known: Mapping[str, Any], owner: str) -> st
         return f"{owner}: {expected(first).rstrip('.')}."
     name, given = str(first["loc"][0]), first["input"]
     if first["type"] == "missing":
-        return f"{owner} needs {_dashed(name)}=…, which has no default."
+        return f"{owner} needs {dashed(name)}=…, which has no default."
     # A value may be of several types; each of them has said why it is not.
     mine = [each for each in problems if each["loc"][0] == name and each["input"] == given]
     wanted = " or ".join(dict.fromkeys(map(expected, mine))).replace(" or expected", " or")
-    parts = [f"{owner}: {_dashed(name)}={given} cannot be used: {wanted.rstrip('.')}."]
+    parts = [f"{owner}: {dashed(name)}={given} cannot be used: {wanted.rstrip('.')}."]
     words = [word for each in mine if each["type"] == "literal_error" for word in _words(each)]
     if words:
         parts.append(nearest(str(given), words, listed=True))
     if (default := known[name].default) is not dataclasses.MISSING:
-        parts.append(f"The default is {_shown(default)}.")
+        parts.append(f"The default is {shown(default)}.")
     return " ".join(filter(None, parts))
 
 
@@ -98,11 +130,13 @@ def _words(problem: Any) -> list[str]:
     return [word.strip(" '") for word in str(problem["ctx"]["expected"]).replace(" or ", ", ").split(",")]
 
 
-def _dashed(name: str) -> str:
+def dashed(name: str) -> str:
+    """A parameter as users write it."""
     return name.replace("_", "-")
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as users write it."""
     if isinstance(value, tuple):
         return "/".join(map(str, value)) or "empty"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -88,6 +88,7 @@ class Attempt:
         edges: most edges of each added node; 0 for what is usual in the graph (attacks that add nodes).
         joins_items: whether added nodes are joined to `view.items` alone (the same).
         likeness: least mean cosine of an added node's features and its neighbours'; None for no bound (the same).
+        side: what the user says the adversary knows; the harness grants views by it.
         tick: progress observer, called with a fraction in [0, 1] or None and a short note.
         shared: keeps what other attempts of the run need alike.
     """
@@ -103,6 +104,7 @@ class Attempt:
     edges: int = 0
     joins_items: bool = False
     likeness: float | None = None
+    side: SideKnowledge = field(default_factory=SideKnowledge)
     tick: Callable[[float | None, str], None] = lambda _fraction, _note: None
     shared: Shared = field(default_factory=Shared)
 
@@ -149,6 +151,7 @@ class Cell:
             draws.torch_generator(self.seed, name, *draw),
             self.profile,
             budgets,
+            side=self.side,
             tick=self.tick,
             shared=self.models.shared,
         )

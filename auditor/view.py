@@ -7,8 +7,9 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,8 +31,22 @@ from auditor.tasks import Task, log_probabilities
 
 T = TypeVar("T")
 REFERENCE_PAIRS = 100_000
+EXACT = SideKnowledge()
+"""What is assumed where nobody says otherwise: answers as they are computed."""
 TRIED = 8
 """Nodes that are asked about one by one, to see whether others change an answer."""
+
+
+class Later:
+    """A part of a view that is made when it is first read: many attacks hold weights, and few of them relax edges."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    @cached_property
+    def made(self) -> Any:
+        """The same one each time."""
+        return self._make()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +84,7 @@ class View:
                 f"{', '.join(sorted(self.access)) or 'nothing'}. Declare it in the attack's `access`."
             )
         value = self._held.get(name)
+        value = value.made if isinstance(value, Later) else value
         if not isinstance(value, kind):
             raise AccessError(
                 f"{name} is not part of a view of this family; granted: {', '.join(sorted(self.access))}."
@@ -254,10 +270,7 @@ def grant_privacy(
     if Access.DENSITY in access:
         held["density"] = 4.0 if side.density is None else float(side.density)
     if Access.POSTERIORS in access:
-        held["posteriors"] = serve(target, side)
-        digits = [each for each in (side.served_digits, target.served_digits) if each is not None]
-        held["outputs"], held["served_digits"] = side.outputs, min(digits, default=None)
-        held["is_coarse"] = bool(digits) or target.is_coarse
+        held |= _served(target, side)
     if Access.QUERIES in access:
         held["query"] = open_queries(target, outputs=side.outputs, digits=side.served_digits)
     if Access.OWN_QUERIES in access and side.asks_own:
@@ -300,10 +313,13 @@ def _trial_graph(target: Target, *, with_features: bool) -> Graph | None:
     return replace(made, x=x.clone() if fixed else x[rows].clone())
 
 
-def grant_graph(target: Target, access: frozenset[Access], *, with_test_labels: bool) -> View:
+def grant_graph(
+    target: Target, access: frozenset[Access], *, with_test_labels: bool, side: SideKnowledge = EXACT
+) -> View:
     """A View of the robustness (`with_test_labels`) or shift family: the graph is known, it is what is edited.
 
-    Shift views hold labels of training and validation items only; the graph they carry has its labels blanked.
+    Shift views hold labels of training and validation items only; the graph they carry has its labels blanked. Answers,
+    to queries too, are those of the service: rounded as `side` says. Whoever holds the weights reads what they compute.
     """
     graph, split = target.graph, target.split
     blank = replace(
@@ -326,16 +342,26 @@ def grant_graph(target: Target, access: frozenset[Access], *, with_test_labels: 
         known = graph.labelled if with_test_labels else split.train | split.val
         held["known"], held["y"] = known.clone(), torch.where(known, graph.y, -1)
     if Access.POSTERIORS in access:
-        held["posteriors"], held["outputs"] = log_probabilities(target.clean_logits()).exp(), "probs"
+        held |= _served(target, replace(side, outputs="probs"))
     if Access.OWN_QUERIES in access and with_test_labels:
-        held["edit_queries"] = open_edit_queries(target)
+        held["edit_queries"] = open_edit_queries(target, digits=side.served_digits)
     if Access.WEIGHTS in access:
         inner = target.beneath()
         held["model"] = inner.handle()
-        held["relaxation"] = Relaxation.choose(
-            inner.handle(), num_features=graph.num_features, level=target.task.level, graph=blank
-        )
+        choose = partial(Relaxation.choose, num_features=graph.num_features, level=target.task.level, graph=blank)
+        held["relaxation"] = Later(lambda: choose(inner.handle()))
     return View(access, graph.num_nodes, target.num_classes, target.task, held)
+
+
+def _served(target: Target, side: SideKnowledge) -> dict[str, Any]:
+    """What a view holds of the answers on the graph itself."""
+    digits = [each for each in (side.served_digits, target.served_digits) if each is not None]
+    return {
+        "posteriors": serve(target, side),
+        "outputs": side.outputs,
+        "served_digits": min(digits, default=None),
+        "is_coarse": bool(digits) or target.is_coarse,
+    }
 
 
 def serve(target: Target, side: SideKnowledge) -> Tensor:

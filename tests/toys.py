@@ -126,7 +126,7 @@ def builder(arch: str, f: int, c: int, hidden: int = 16) -> Callable[[], nn.Modu
         "gcn": lambda: GCN(f, hidden, 2, c, dropout=0.3),
         "gat": lambda: GAT(f, hidden, 2, c, heads=2, dropout=0.3),
         "sage": lambda: GraphSAGE(f, hidden, 2, c, dropout=0.3),
-        "gin": lambda: GIN(f, hidden, 2, c, dropout=0.3),
+        "gin": lambda: GIN(f, hidden, 2, c, dropout=0.3, act="elu"),  # sums of ReLUs die on this graph
         "graph-gin": lambda: GraphGIN(f, hidden, c),
         "mlp": lambda: MLP(f, hidden, c),
     }[arch]

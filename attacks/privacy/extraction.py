@@ -16,7 +16,7 @@ from torch_geometric.nn.inits import glorot
 from attacks.privacy.neighbours import nearest
 from auditor.errors import SkippedError
 from auditor.outcomes import CopyOutcome
-from auditor.parameters import parameters
+from auditor.parameters import Only, parameters
 from auditor.probe import Attempt
 from auditor.statistics.pair_scores import is_sparse, log_posteriors
 from auditor.targets.own_queries import OwnQueries
@@ -50,8 +50,8 @@ class Extraction:
 
     structure: Literal["own", "knn", "none"] = "own"
     answers: Literal["posteriors", "labels"] = "posteriors"
-    loss: Literal["by-answers", "kl"] = "by-answers"
-    neighbours: Annotated[int, Field(ge=1)] = 5
+    loss: Annotated[Literal["by-answers", "kl"], Only(beside="answers", being=("posteriors",))] = "by-answers"
+    neighbours: Annotated[int, Field(ge=1), Only(beside="structure", being=("knn",))] = 5
     hidden: Annotated[int, Field(ge=1)] = 64
     epochs: Annotated[int, Field(ge=1)] = 200
 

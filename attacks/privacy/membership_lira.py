@@ -10,13 +10,15 @@ from torch import Tensor
 
 from auditor.evaluate.membership.queries import margins
 from auditor.outcomes import MembershipOutcome
-from auditor.parameters import parameters
+from auditor.parameters import Only, parameters
 from auditor.probe import Attempt
 from auditor.view import View
 
 LEAST_EACH_WAY = 4
 """Reference models with and without an item that the online form wants."""
 LEAST_DEVIATION = 1e-6
+
+RMIA = Only(beside="form", being=("rmia",))
 
 
 @parameters
@@ -43,8 +45,8 @@ class MembershipLira:
 
     form: Literal["lira", "rmia"] = "lira"
     mode: Literal["auto", "online", "offline"] = "auto"
-    gamma: Annotated[float, Field(gt=0)] = 1.0
-    a: Annotated[float, Field(ge=0, le=1)] = 0.3
+    gamma: Annotated[float, Field(gt=0), RMIA] = 1.0
+    a: Annotated[float, Field(ge=0, le=1), RMIA, Only(beside="mode", being=("offline", "auto"))] = 0.3
 
     def run(self, view: View, attempt: Attempt) -> MembershipOutcome:
         """One row of scores for each query that is granted, [V, items]."""

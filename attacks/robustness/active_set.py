@@ -21,7 +21,7 @@ from attacks.robustness.soft_flips import Victim
 from auditor.data.keys import distinct, without
 from auditor.flips import ranked_flips, within_caps
 from auditor.outcomes import FlipOutcome, FlipSet
-from auditor.parameters import parameters
+from auditor.parameters import Only, parameters
 from auditor.probe import Attempt
 from auditor.registry import Profile
 from auditor.view import View
@@ -61,10 +61,10 @@ class ActiveSet:
     """
 
     losses: Annotated[tuple[LossName, ...], Field(min_length=1)] = ("tanh", "prob")
-    cycles: Annotated[int, Field(ge=0)] = 0
-    scan: Annotated[int, Field(ge=1)] = 100_000
-    rounds: Annotated[int, Field(ge=-1)] = -1
-    package: Annotated[int, Field(ge=0)] = 0
+    cycles: Annotated[int, Field(ge=0), Only(level="node")] = 0
+    scan: Annotated[int, Field(ge=1), Only(level="node")] = 100_000
+    rounds: Annotated[int, Field(ge=-1), Only(level="node")] = -1
+    package: Annotated[int, Field(ge=0), Only(level="node")] = 0
 
     @model_validator(mode="after")
     def _different_losses(self) -> Self:

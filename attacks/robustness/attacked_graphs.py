@@ -11,7 +11,7 @@ from torch import Tensor
 from attacks.robustness.feature_steps import Reader
 from attacks.robustness.losses import margins
 from auditor.data.batches import in_one_batch
-from auditor.data.edits import select_graphs
+from auditor.data.edits import select_graphs, single_graphs
 from auditor.data.feature_space import FeatureSpace
 from auditor.data.graph import Graph
 from auditor.view import View
@@ -41,7 +41,7 @@ class AttackedGraphs:
     def of(cls, view: View, space: FeatureSpace) -> AttackedGraphs:
         """Those of `view.items`, in their order, which is ascending."""
         whole, nodes = select_graphs(view.graph, view.items)
-        each = tuple(select_graphs(whole, torch.tensor([place]))[0] for place in range(whole.num_items))
+        each = tuple(graph for graph, _ in single_graphs(whole, torch.arange(whole.num_items)))
         starts = [0]
         for graph in each:
             starts.append(starts[-1] + graph.num_nodes)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from attacks.robustness.asked import Answers, Asked
 from attacks.robustness.evolution import Evolution, Ints
-from auditor.data.edits import EdgeSpace, select_graphs
+from auditor.data.edits import EdgeSpace, single_graphs
 from auditor.outcomes import FlipOutcome, FlipSet
 from auditor.parameters import parameters
 from auditor.probe import Attempt
@@ -74,10 +74,9 @@ class BlackBox:
     def _graphs(self, view: View, attempt: Attempt, asked: Asked, budget: int, own: Tensor, queries: int) -> FlipSet:
         """Each graph by itself, all of them side by side; one that is wrong is asked about no more."""
         n = view.items.numel()
-        runs = [
-            self._evolution(int(flips), Inside.of(view, int(item)), attempt)
-            for item, flips in zip(view.items, own, strict=True)
-        ]
+        alone = single_graphs(view.graph, view.items)
+        insides = [Inside(EdgeSpace.of(graph), nodes, view.graph.num_nodes) for graph, nodes in alone]
+        runs = [self._evolution(flips, inside, attempt) for inside, flips in zip(insides, own.tolist(), strict=True)]
         going = [place for place in range(n) if int(own[place]) > 0]
         wrong_at_all = np.zeros(n, dtype=np.bool_)
         for _ in range(queries // n):  # as many for each graph, spent or not
@@ -135,12 +134,6 @@ class Inside:
 
     def __init__(self, space: EdgeSpace, nodes: Tensor, num_nodes: int) -> None:
         self._space, self._nodes, self._n = space, nodes, num_nodes
-
-    @classmethod
-    def of(cls, view: View, item: int) -> Inside:
-        """Of the graph with that number."""
-        graph, nodes = select_graphs(view.graph, torch.tensor([item]))
-        return cls(EdgeSpace.of(graph), nodes, view.graph.num_nodes)
 
     def draw(self, count: int, rng: np.random.Generator) -> Ints:
         """See `Proposals`."""

@@ -13,7 +13,7 @@ from auditor.data.edits import EdgeSpace
 from auditor.errors import SkippedError
 from auditor.flips import within_caps
 from auditor.outcomes import FlipOutcome, FlipSet
-from auditor.parameters import parameters
+from auditor.parameters import Only, parameters
 from auditor.probe import Attempt
 from auditor.view import View
 
@@ -29,7 +29,7 @@ class Dice:
     Geisler et al., "Robustness of Graph Neural Networks at Scale", 2021 (60 % additions).
     """
 
-    additions: Annotated[float, Field(ge=0, le=1)] = 0.6
+    additions: Annotated[float, Field(ge=0, le=1), Only(level="node")] = 0.6
 
     def run(self, view: View, attempt: Attempt) -> FlipOutcome:
         """One flip set per budget.

@@ -15,7 +15,7 @@ from attacks.robustness.graph_features import change_by_graph, edits_by_graph
 from attacks.robustness.losses import LOSSES, Loss, LossName
 from auditor.data.feature_space import FeatureSpace, Within
 from auditor.outcomes import FeatureEdit, FeatureOutcome
-from auditor.parameters import parameters
+from auditor.parameters import Only, parameters
 from auditor.probe import Attempt
 from auditor.view import View
 
@@ -42,9 +42,9 @@ class FeatureEvasion:
     """
 
     losses: Annotated[tuple[LossName, ...], Field(min_length=1)] = ("tanh", "prob")
-    rounds: Annotated[int, Field(ge=1)] = 15
-    steps: Annotated[int, Field(ge=1)] = 40
-    within: Within = "linf"
+    rounds: Annotated[int, Field(ge=1), Only(features=("bits", "categories"))] = 15
+    steps: Annotated[int, Field(ge=1), Only(features=("values",))] = 40
+    within: Annotated[Within, Only(features=("values",))] = "linf"
 
     @model_validator(mode="after")
     def _different_losses(self) -> Self:

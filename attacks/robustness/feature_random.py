@@ -9,9 +9,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from auditor.data.batches import nodes_of
 from auditor.data.feature_space import FeatureSpace, Within
 from auditor.outcomes import FeatureEdit, FeatureOutcome
-from auditor.parameters import parameters
+from auditor.parameters import Only, parameters
 from auditor.probe import Attempt
 from auditor.view import View
 
@@ -26,7 +27,7 @@ class FeatureRandom:
     """
 
     draws: Annotated[int, Field(ge=1)] = 5
-    within: Within = "linf"
+    within: Annotated[Within, Only(features=("values",))] = "linf"
 
     def run(self, view: View, attempt: Attempt) -> FeatureOutcome:
         """`draws` edits per budget.
@@ -62,8 +63,9 @@ def _of_graphs(space: FeatureSpace, view: View, attempt: Attempt) -> list[Featur
     """In each attacked graph as many edits as it may have; a smaller budget's begin a larger one's."""
     width, batch, chosen = space.raw.shape[1], view.graph.batch, [list[Tensor]() for _ in attempt.budgets]
     largest = torch.stack(attempt.item_budgets).max(dim=0).values.tolist()
-    for place, item in enumerate(view.items.tolist()):
-        nodes = torch.nonzero(batch == item).flatten()
+    if batch is None:
+        raise ValueError("budgets of each graph need many graphs; this is one")
+    for place, nodes in enumerate(nodes_of(batch, view.items)):
         caps = None if attempt.node_caps is None else attempt.node_caps[nodes]
         keys = _drawn(space.part(nodes), largest[place], caps, attempt.rng)
         keys = nodes[keys // width] * width + keys % width

@@ -11,7 +11,7 @@ from attacks.robustness.attacked_graphs import in_groups
 from attacks.robustness.losses import Loss, margins
 from attacks.robustness.soft_flips import Victim
 from auditor.data.batches import in_one_batch
-from auditor.data.edits import EdgeSpace, select_graphs
+from auditor.data.edits import EdgeSpace, single_graphs
 from auditor.data.graph import Graph
 from auditor.probe import Attempt
 
@@ -29,7 +29,7 @@ def break_graphs(victim: Victim, loss: Loss, attempt: Attempt) -> Tensor:
     whole = victim.space.graph
     largest = torch.stack(attempt.item_budgets).max(dim=0).values  # [n]
     chosen: list[list[int]] = [[] for _ in victim.items]  # local keys u * n + v of each graph, in the order found
-    parts = [select_graphs(whole, item.view(1)) for item in victim.items]
+    parts = single_graphs(whole, victim.items)
     spaces = [EdgeSpace.of(part) for part, _ in parts]
     alive = torch.nonzero(victim.correct(torch.empty(0, dtype=torch.int64))).flatten().tolist()
     alive = [place for place in alive if spaces[place].num_pairs > 0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -62,9 +63,8 @@ def add_by_graph(
     added = AddedNodes(
         budget, writing.space.raw[:0], torch.empty(2, 0, dtype=torch.int64), graphs=torch.empty(0, dtype=torch.int64)
     )
-    for group in in_groups(alive, nodes) if alive else []:
-        added = _joined(added, _best_of(graphs, group, depends, most, writing, rng))
-    return added
+    groups = in_groups(alive, nodes) if alive else []
+    return _joined([added, *(_best_of(graphs, group, depends, most, writing, rng) for group in groups)])
 
 
 def _best_of(
@@ -97,7 +97,8 @@ def _best_of(
     place_of = torch.cumsum(kept.long(), dim=0) - 1
     inside = kept[edges[0]]
     at = of[edges[0, inside]]
-    local = edges[1, inside] - torch.tensor(starts)[at] + torch.tensor(graphs.starts)[torch.tensor(copies)[at]]
+    first = torch.tensor([graphs.starts[place] for place in copies])
+    local = edges[1, inside] - torch.tensor(starts)[at] + first[at]
     return AddedNodes(
         int(kept.sum()),
         raw[kept],
@@ -131,14 +132,12 @@ def _written(
     return best, lowest
 
 
-def _joined(one: AddedNodes, other: AddedNodes) -> AddedNodes:
-    """Both, those of the other numbered on."""
-    if one.graphs is None or other.graphs is None:
-        raise ValueError("nodes are added to many graphs; which one each joins is not said")
-    shift = torch.tensor([[one.x.shape[0]], [0]])
+def _joined(parts: Sequence[AddedNodes]) -> AddedNodes:
+    """All of them under the budget of the first, those of each numbered on from those before."""
+    counts = [part.x.shape[0] for part in parts]
+    before = [torch.tensor([[sum_], [0]]) for sum_ in accumulate([0, *counts[:-1]])]
+    edges = [part.edges + shift for part, shift in zip(parts, before, strict=True)]
+    graphs = [part.graphs for part in parts if part.graphs is not None]
     return AddedNodes(
-        one.budget,
-        torch.cat([one.x, other.x]),
-        torch.cat([one.edges, other.edges + shift], dim=1),
-        graphs=torch.cat([one.graphs, other.graphs]),
+        parts[0].budget, torch.cat([part.x for part in parts]), torch.cat(edges, dim=1), graphs=torch.cat(graphs)
     )

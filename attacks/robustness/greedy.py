@@ -14,7 +14,7 @@ from auditor.data.keys import distinct, without
 from auditor.errors import SkippedError
 from auditor.flips import within_caps
 from auditor.outcomes import FlipOutcome, FlipSet
-from auditor.parameters import parameters
+from auditor.parameters import Only, parameters
 from auditor.probe import Attempt
 from auditor.view import View
 
@@ -37,7 +37,7 @@ class Greedy:
     """
 
     losses: Annotated[tuple[LossName, ...], Field(min_length=1)] = ("tanh", "prob")
-    scan: Annotated[int, Field(ge=1)] = 100_000
+    scan: Annotated[int, Field(ge=1), Only(level="node")] = 100_000
 
     def run(self, view: View, attempt: Attempt) -> FlipOutcome:
         """One flip set per budget.

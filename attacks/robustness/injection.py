@@ -58,16 +58,20 @@ class Injection:
         if view.task.level == "graph":
             return self._to_graphs(space, view, attempt)
         reader = Reader.of(view)
+        if attempt.joins_items:
+            reader = reader.near
         calls_before, each = reader.handle.calls, attempt.edges or usual_edges(view.graph)
         points: list[AddedNodes] = []
+        weights = view.graph.edge_weight
+        weight = None if weights is None else weights.median()  # of the whole graph, not of the part that is read
         for done, budget in enumerate(attempt.budgets):
             attempt.tick(done / len(attempt.budgets), f"injection: {budget} nodes")
-            edges, alike = _joined(reader, budget, each), None
+            edges, alike = _joined(reader, budget, each), None  # in the numbering of the whole graph
             if attempt.likeness is not None:
                 alike = Alike.of(space, edges, budget, usual_bits(space), attempt.likeness)
                 edges = alike.edges
             try:
-                points.append(self._written(space, reader, budget, edges, alike))
+                points.append(self._written(space, reader, budget, edges, alike, weight))
             except TRIAL_ERRORS as error:
                 raise SkippedError(f"the model cannot be asked about added nodes ({error})") from None
         notes: dict[str, Any] = {
@@ -103,19 +107,25 @@ class Injection:
         return InjectionOutcome(tuple(points), ("tanh",) * len(points), notes)
 
     def _written(
-        self, space: FeatureSpace, reader: Reader, budget: int, edges: Tensor, alike: Alike | None
+        self,
+        space: FeatureSpace,
+        reader: Reader,
+        budget: int,
+        edges: Tensor,
+        alike: Alike | None,
+        weight: Tensor | None,
     ) -> AddedNodes:
         """The added nodes with the best features found."""
-        rows = AddedRows.start(space, budget, alike)
+        rows, here = AddedRows.start(space, budget, alike), torch.stack([edges[0], reader.places(edges[1])])
         best, fewest, speed = rows.raw, float("inf"), torch.zeros_like(rows.raw)
         for _ in range(self.steps):
             raw = rows.raw.clone().requires_grad_(True)
-            graph = with_nodes(reader.graph, space.read(raw), edges)
+            graph = with_nodes(reader.graph, space.read(raw), here, weight=weight)
             loss = reader.loss(graph.x, tanh_loss, graph)
             (gradient,) = torch.autograd.grad(loss, raw)
             speed = self.momentum * speed + gradient.nan_to_num(0.0)
             rows = rows.moved(speed)
-            with_rows = with_nodes(reader.graph, space.read(rows.raw), edges)
+            with_rows = with_nodes(reader.graph, space.read(rows.raw), here, weight=weight)
             left = reader.right(with_rows.x, with_rows)
             if left < fewest:
                 best, fewest = rows.raw, left
@@ -145,6 +155,6 @@ def _joined(reader: Reader, count: int, each: int) -> Tensor:
         left -= chosen.numel()
     if not rounds:
         return torch.empty(2, 0, dtype=torch.int64)
-    ends = reader.items[torch.cat(rounds)]
+    ends = reader.ids(reader.items[torch.cat(rounds)])
     distinct: Tensor = torch.unique(torch.stack([torch.arange(ends.numel()) // each, ends]), dim=1)
     return distinct

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from attacks.robustness.alike import enough
 from auditor.data.added_nodes import likeness, usual_edges
+from auditor.data.batches import nodes_of
 from auditor.data.feature_space import FeatureSpace
 from auditor.errors import SkippedError
 from auditor.outcomes import AddedNodes, InjectionOutcome
@@ -79,7 +80,9 @@ class InjectionRandom:
         if not able.numel():
             raise SkippedError(f"no node of at most {each} neighbours is as like them as added nodes must be")
         twins = able[torch.from_numpy(attempt.rng.integers(0, able.numel(), most))]
-        found = [torch.unique(v[u == twin]) for twin in twins]
+        order = torch.argsort(u, stable=True)
+        starts = torch.cumsum(degree, dim=0) - degree
+        found = [torch.unique(v[order[starts[twin] : starts[twin] + degree[twin]]]) for twin in twins]
         owners = torch.arange(most).repeat_interleave(torch.tensor([ends.numel() for ends in found]))
         return torch.stack([owners, torch.cat(found)]), space.raw[twins]
 
@@ -90,10 +93,10 @@ class InjectionRandom:
             raise ValueError("budgets of each graph need many graphs; this is one")
         trained = torch.nonzero(view.train_mask[batch]).flatten()
         points: list[AddedNodes] = []
+        inside = nodes_of(batch, view.items)
         for _ in range(self.draws):
             ends, of, number = list[Tensor](), list[int](), list[int]()
-            for item, count in zip(view.items.tolist(), largest, strict=True):
-                own = torch.nonzero(batch == item).flatten()
+            for item, own, count in zip(view.items.tolist(), inside, largest, strict=True):
                 for place in range(count):
                     ends.append(own[torch.from_numpy(attempt.rng.permutation(own.numel())[:each])])
                     of.append(item)

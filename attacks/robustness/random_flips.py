@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from auditor.data.edits import EdgeSpace, select_graphs
+from auditor.data.edits import EdgeSpace, single_graphs
 from auditor.flips import ranked_flips
 from auditor.outcomes import FlipOutcome, FlipSet
 from auditor.parameters import parameters
@@ -44,8 +44,7 @@ def _per_graph(view: View, attempt: Attempt) -> Tensor:
     """Each attacked graph gets its own draw of its own largest budget."""
     largest = torch.stack(attempt.item_budgets).max(dim=0).values  # [n]
     drawn = []
-    for item, count in zip(view.items.tolist(), largest.tolist(), strict=True):
-        graph, nodes = select_graphs(view.graph, torch.tensor([item]))
+    for (graph, nodes), count in zip(single_graphs(view.graph, view.items), largest.tolist(), strict=True):
         space = EdgeSpace.of(graph)
         u, v = space.ends(space.draw(min(count, space.num_pairs), attempt.rng))
         drawn.append(nodes[u] * view.graph.num_nodes + nodes[v])

@@ -36,7 +36,7 @@ TABLE = Table(
             tries=True,
             may_lack=("GRAD_EDGE",),
             held_against="black-box",
-            refuses="auditor.evaluate.robustness.harness:check_replay",
+            refuses="auditor.evaluate.robustness.harness:check_fits",
             version="3",
             taxon=taxonomy.EVASION,
         ),

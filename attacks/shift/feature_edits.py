@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from attacks.shift.edit import Edit
+from auditor.data.feature_space import is_binary
 from auditor.data.graph import Graph
 
 
@@ -74,9 +75,3 @@ def noise_sigma(graph: Graph, train_nodes: Tensor) -> Tensor:
     if 2 * int(filled.sum()) < graph.x.numel():
         return graph.x.abs().sum().div(max(int(filled.sum()), 1)).reshape(1)
     return graph.x[train_nodes].std(dim=0, correction=0)
-
-
-def is_binary(x: Tensor) -> bool:
-    """Whether each row holds 0 and one other value only: binary or one-hot, also after row normalisation."""
-    top = x.max(dim=1, keepdim=True).values
-    return bool(((x == 0) | (x == top)).all())

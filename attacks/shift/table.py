@@ -4,6 +4,7 @@ from auditor import taxonomy
 from auditor.registry import Entry, ProbeEntry, Shown, Table
 
 SHIFT = "auditor.evaluate.shift.harness:evaluate"
+STRATA = "auditor.evaluate.shift.by_strata:evaluate"
 BENEFIT = "auditor.evaluate.shift.benefit:evaluate"
 OOD = "auditor.evaluate.shift.unlike:evaluate"
 LEFT_OUT = "auditor.evaluate.shift.left_out:evaluate"
@@ -16,7 +17,7 @@ TABLE = Table(
         ProbeEntry(
             "strata",
             "shift",
-            SHIFT,
+            STRATA,
             "accuracy and calibration inside strata of today's test items",
             ("shift-worst-group", "shift-miscalibrated"),
             Shown("worst_group_accuracy"),

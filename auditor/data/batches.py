@@ -6,9 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from auditor.data.fields import side_by_side
 from auditor.data.graph import Graph
+
+
+def nodes_of(batch: Tensor, items: Tensor) -> list[Tensor]:
+    """Ids of the nodes of each of some graphs, int64 [n] each, for the graph of every node, int64 [N] ascending."""
+    ends = torch.stack([items, items + 1])
+    first, last = torch.searchsorted(batch, ends).tolist()
+    return [torch.arange(a, b) for a, b in zip(first, last, strict=True)]
 
 
 def in_one_batch(graphs: Sequence[Graph]) -> tuple[Graph, list[int]]:

@@ -20,6 +20,8 @@ from auditor.errors import SkippedError
 
 SYMMETRIC = 0.99
 """Share of arcs with a reverse from which a graph is read as undirected."""
+FAN = 8
+"""Parts that many graphs are cut into at a time, until each is alone."""
 
 
 def edited_as_pairs(graph: Graph) -> bool:
@@ -227,6 +229,30 @@ def select_graphs(graph: Graph, items: Tensor) -> tuple[Graph, Tensor]:
     nodes = torch.nonzero(chosen[graph.batch]).flatten()
     inside = chosen[graph.batch][graph.edge_index[0]]
     return graph.taking(nodes, torch.nonzero(chosen).flatten(), torch.nonzero(inside).flatten()), nodes
+
+
+def single_graphs(graph: Graph, items: Tensor) -> list[tuple[Graph, Tensor]]:
+    """Each of some graphs alone, and its nodes' ids among all, int64: what `select_graphs` says of one item.
+
+    All together in the time that their number takes, not its square: parts of parts are looked through, and never the
+    whole for one graph.
+
+    Args:
+        graph: task `graph`.
+        items: graph ids, int64 [n], distinct and ascending.
+    """
+    return _halved(*select_graphs(graph, items)) if items.numel() else []
+
+
+def _halved(graph: Graph, ids: Tensor) -> list[tuple[Graph, Tensor]]:
+    """Each graph of the batch alone; `ids` are what its nodes are called, int64 [N]."""
+    if graph.num_items == 1:
+        return [(graph, ids)]
+    found = []
+    for places in torch.tensor_split(torch.arange(graph.num_items), min(FAN, graph.num_items)):
+        part, nodes = select_graphs(graph, places)
+        found += _halved(part, ids[nodes])
+    return found
 
 
 def _keys(arcs: Tensor, n: int, directed: bool) -> Tensor:

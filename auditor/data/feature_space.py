@@ -130,6 +130,12 @@ class FeatureSpace:
         return torch.where(there | (change == 0), moved, torch.full_like(moved, float("inf")))
 
 
+def is_binary(x: Tensor) -> bool:
+    """Whether each row holds 0 and one other value only: binary or one-hot, also after row normalisation."""
+    top = x.max(dim=1, keepdim=True).values
+    return bool(((x == 0) | (x == top)).all())
+
+
 def _is_identity(x: Tensor) -> bool:
     """Whether each row has one entry, in a column of its own."""
     if x.shape[1] < x.shape[0]:

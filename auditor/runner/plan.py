@@ -19,6 +19,7 @@ from auditor.errors import ConfigError, nearest
 from auditor.parameters import build, meant_for
 from auditor.records import Model
 from auditor.registry import LACKING, ProbeEntry, Profile, lack_of
+from auditor.runner.fitting import refuse_idle
 from auditor.runner.plain import Edits
 from auditor.side_knowledge import UNSAID
 
@@ -188,7 +189,7 @@ def plan(
 
     Raises:
         ConfigError: a parameter that neither the harness nor any attack of the probe declares, of the wrong type, or
-            one that does not fit the target; a sensitive column that is not there.
+            one that does not fit the target or could change nothing there; a sensitive column that is not there.
     """
     from auditor.data.sensitive import sensitive_column
 
@@ -214,6 +215,7 @@ def plan(
             continue  # nothing of the kind is there, and nobody named it
         if request.entry.refuses:
             registry.load_location(request.entry.refuses)(*about)
+        refuse_idle(target, request.entry, attacks, request.params, profile)
         names = exposed if request.entry.family == "privacy" else 0  # the others go on after a run that named others
         skip, lacks = _reason_to_skip(target, request.entry, attacks)
         if unsaid and not skip:

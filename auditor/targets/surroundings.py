@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,35 @@ def around(graph: Graph, nodes: Tensor, hops: int) -> Tensor:
         reached[u[touched]] = True
         reached[v[touched]] = True
     return torch.nonzero(reached).flatten()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Surroundings:
+    """A part of one graph that answers about some of its nodes are read from.
+
+    Attributes:
+        graph: the part.
+        ids: of its nodes in the whole graph, int64 ascending.
+    """
+
+    graph: Graph
+    ids: Tensor
+
+    @classmethod
+    def of(cls, graph: Graph, nodes: Tensor, model: nn.Module) -> Surroundings | None:
+        """Those that answers about `nodes`, int64, are read from; None where they are no saving.
+
+        None as well where edges or nodes have other fields, which may name what lies outside. Whether a model gives the
+        same answers there is tried, never believed.
+        """
+        if graph.batch is not None or graph.fields:
+            return None
+        ids = around(graph, nodes, reach_of(model))
+        return None if 2 * ids.numel() > graph.num_nodes else cls(graph.induced(ids), ids)
+
+    def place(self, nodes: Tensor) -> Tensor:
+        """Where nodes of the whole graph, int64, stand in the part."""
+        return torch.searchsorted(self.ids, nodes)
 
 
 def joined(parts: Sequence[Graph]) -> Graph:

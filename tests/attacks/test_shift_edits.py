@@ -8,9 +8,10 @@ import torch
 
 from attacks.shift.corruption import KINDS, Corruption, Whole
 from attacks.shift.edge_edits import add_edges, choose_in_groups, drop_edges
-from attacks.shift.feature_edits import add_noise, is_binary, mask_features, noise_sigma
+from attacks.shift.feature_edits import add_noise, mask_features, noise_sigma
 from attacks.shift.node_edits import crop_graphs, drop_nodes
 from auditor import registry
+from auditor.data.feature_space import is_binary
 from auditor.data.graph import Graph
 from auditor.errors import AccessError, ConfigError
 from auditor.parameters import build

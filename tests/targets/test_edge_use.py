@@ -139,10 +139,22 @@ class Dead(MLP):
 
 
 def test_a_network_that_is_dead_here_is_not_called_unmoved():
-    for target in (with_model(Dead(24, 16, 3)), toy_target("gin", seed=0)):  # every unit of that GIN's head is off
+    off = toy_target("gin")
+    with torch.no_grad():
+        off.model.convs[-1].nn.lins[-1].weight.zero_()  # every unit of that GIN's head is off
+    for target in (with_model(Dead(24, 16, 3)), off):
         found = use_of(target)
         assert found.kind == "doubtful"
         assert "every item gets the same ones" in found.evidence
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 20, 60])
+@pytest.mark.parametrize("arch", ["gcn", "gat", "sage", "gin", "graph-gin"])
+def test_every_toy_on_edges_lives(arch, epochs):
+    """One that gives every item the same answer moves under nothing: a test about it could not fail."""
+    target = toy_target(arch, epochs=epochs)
+    assert float(target.clean_logits().std(dim=0).min()) > 1e-3
+    assert use_of(target).kind == "used"
 
 
 class Counted(MLP):

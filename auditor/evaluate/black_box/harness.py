@@ -28,7 +28,7 @@ from auditor.evaluate.robustness.envelope import Tried, edits_of
 from auditor.evaluate.robustness.flip_claims import FlipClaims
 from auditor.evaluate.robustness.verification import Verified, Verifier
 from auditor.outcomes import FlipSet
-from auditor.parameters import build, parameters
+from auditor.parameters import Only, build, parameters
 from auditor.probe import Cell, CellResult, Registered
 from auditor.registry import Profile
 from auditor.statistics.shares import paired, share
@@ -57,7 +57,7 @@ class Settings:
 
     eps: Annotated[tuple[str, ...], Field(min_length=1)] = ("0.05",)
     max_queries: Annotated[int, Field(ge=0)] = 0
-    graphs: Annotated[int, Field(ge=0)] = 0
+    graphs: Annotated[int, Field(ge=0), Only(level="graph")] = 0
 
     @model_validator(mode="after")
     def _budgets_can_be_read(self) -> Self:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from auditor.data.batches import in_one_batch
-from auditor.data.edits import EdgeSpace, select_graphs, settled
+from auditor.data.edits import EdgeSpace, select_graphs, settled, single_graphs
 from auditor.data.graph import Graph
 from auditor.document import check
 from auditor.errors import SkippedError
@@ -74,8 +74,7 @@ def _random_flips(graph: Graph, edits: int, rng: np.random.Generator) -> Tensor:
     if graph.batch is None:
         raise ValueError("random edits of each graph need many graphs")
     found = []
-    for item in range(graph.num_items):
-        own, nodes = select_graphs(graph, torch.tensor([item]))
+    for own, nodes in single_graphs(graph, torch.arange(graph.num_items)):
         space = EdgeSpace.of(own)
         u, v = space.ends(space.draw(min(edits, space.num_pairs), rng))
         found.append(nodes[u] * graph.num_nodes + nodes[v])
@@ -89,12 +88,11 @@ def _worst_flip(cell: Cell, division: Division, handle: ModelHandle, graph: Grap
     """
     survives = np.ones(graph.num_items, dtype=np.bool_)
     sizes = [] if graph.batch is None or division.directed else torch.bincount(graph.batch).tolist()
-    for item, size in enumerate(sizes):
-        if 1 < size <= SMALL:
-            cell.tick(0.5 * item / len(sizes), "every single edit of each graph")
-            own, _nodes = select_graphs(graph, torch.tensor([item]))
-            votes = votes_after_each_flip(division, handle, own, cell.target.num_classes)
-            survives[item] = bool((winners(votes) == int(own.y)).all())
+    small = torch.tensor([item for item, size in enumerate(sizes) if 1 < size <= SMALL], dtype=torch.int64)
+    for item, (own, _nodes) in zip(small.tolist(), single_graphs(graph, small), strict=True):
+        cell.tick(0.5 * item / len(sizes), "every single edit of each graph")
+        votes = votes_after_each_flip(division, handle, own, cell.target.num_classes)
+        survives[item] = bool((winners(votes) == int(own.y)).all())
     return survives, bool(sizes) and max(sizes) <= SMALL
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from auditor.parameters import parameters
+from auditor.parameters import Only, parameters
 
 Edits = Annotated[int, Field(ge=1)]
 
@@ -33,11 +33,11 @@ class Settings:
 
     flips: Annotated[tuple[Edits, ...], Field(min_length=1)] = (1, 2, 3)
     draws: Annotated[int, Field(ge=1)] = 5
-    parts: Annotated[int, Field(ge=3)] = 11
-    graphs: Annotated[int, Field(ge=0)] = 0
-    deletions: tuple[Edits, ...] = (1, 3, 5)
-    plus: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
-    minus: Annotated[float, Field(gt=0, lt=0.5)] = 0.4
-    choosing: Annotated[int, Field(ge=100)] = 1000
-    samples: Annotated[int, Field(ge=0)] = 0
-    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    parts: Annotated[int, Field(ge=3), Only(level="graph")] = 11
+    graphs: Annotated[int, Field(ge=0), Only(level="graph")] = 0
+    deletions: Annotated[tuple[Edits, ...], Only(level="node")] = (1, 3, 5)
+    plus: Annotated[float, Field(ge=0, lt=0.5), Only(level="node")] = 0.0
+    minus: Annotated[float, Field(gt=0, lt=0.5), Only(level="node")] = 0.4
+    choosing: Annotated[int, Field(ge=100), Only(level="node")] = 1000
+    samples: Annotated[int, Field(ge=0), Only(level="node")] = 0
+    alpha: Annotated[float, Field(gt=0, lt=0.5), Only(level="node")] = 0.05

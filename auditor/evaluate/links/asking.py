@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from auditor.document import ValidityRow, check
-from auditor.errors import ConfigError, SkippedError
+from auditor.errors import SkippedError
 from auditor.evaluate.links.twins import shared_rng
 from auditor.probe import Cell, Registered
 from auditor.targets.queries import COMPARED, UNCHANGED, check_features
@@ -28,15 +28,9 @@ def check_queries(cell: Cell) -> None:
 
 
 def asked_nodes(cell: Cell, attack: Registered, max_queries: int | None) -> Tensor | None:
-    """The nodes that an attack may ask about, int64 ascending, drawn without the truth; None for all of them.
-
-    Raises:
-        ConfigError: a number of queries is given and the attack asks none.
-    """
+    """The nodes that an attack may ask about, int64 ascending, drawn without the truth; None for all or none."""
     n = cell.target.graph.num_nodes
     if Access.QUERIES not in attack.access:
-        if max_queries is not None:
-            raise ConfigError(f"{cell.probe.id} asks no queries; leave out max-queries.")
         return None
     most = max_queries
     if most is None and (n > MANY_NODES or cell.profile == "quick"):

@@ -56,7 +56,7 @@ from auditor.evaluate.links.twins import (
     unasked_control,
     untrained_control,
 )
-from auditor.parameters import build, parameters
+from auditor.parameters import Only, build, parameters
 from auditor.probe import Cell, CellResult, Registered
 from auditor.shared import content
 from auditor.statistics import draws
@@ -73,6 +73,12 @@ MIN_NODES = 50
 KEPT = 0.25  # share of the edges that a rewired graph may keep
 MAIN = (AUC, *LOW_TPR, PRECISION)
 ON_PARTS = (AUC, LOW_TPR[-1])
+FULL_GRAPH = Only(beside="protocol", being=("full-graph",))
+
+
+def _too_few_nodes(target: Target) -> str:
+    nodes = target.private_graph.num_nodes
+    return f"intervals take {MIN_NODES} nodes, and {target.name} has {nodes}" if nodes < MIN_NODES else ""
 
 
 @parameters
@@ -89,11 +95,11 @@ class Settings:
     """
 
     protocol: Literal["full-graph", "paper"] = "full-graph"
-    negatives: Annotated[int, Field(ge=100)] | None = None
-    replicates: Annotated[int, Field(ge=50)] | None = None
-    counterfactuals: Annotated[int, Field(ge=0)] | None = None
-    draws: Annotated[int, Field(ge=2)] = 10
-    max_queries: Annotated[int, Field(ge=1)] | None = None
+    negatives: Annotated[Annotated[int, Field(ge=100)] | None, FULL_GRAPH] = None
+    replicates: Annotated[Annotated[int, Field(ge=50)] | None, FULL_GRAPH, Only(unless=_too_few_nodes)] = None
+    counterfactuals: Annotated[Annotated[int, Field(ge=0)] | None, FULL_GRAPH] = None
+    draws: Annotated[int, Field(ge=2), Only(beside="protocol", being=("paper",), always_in="full")] = 10
+    max_queries: Annotated[Annotated[int, Field(ge=1)] | None, Only(access=Access.QUERIES)] = None
 
 
 def evaluate(cell: Cell) -> CellResult:

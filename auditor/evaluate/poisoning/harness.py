@@ -30,7 +30,7 @@ from auditor.evaluate.robustness.budgets import Level, node_levels, parse_eps
 from auditor.evaluate.robustness.flip_claims import FlipClaims
 from auditor.evaluate.robustness.verification import Verified, Verifier
 from auditor.outcomes import FlipSet
-from auditor.parameters import build, parameters
+from auditor.parameters import Only, build, parameters
 from auditor.perturbations import Perturbations, VerifiedEdit
 from auditor.probe import Cell, CellResult
 from auditor.registry import Profile, lack_of
@@ -59,7 +59,7 @@ class Settings:
         trainings: seeds that every arm is trained from; 0 for the profile's.
     """
 
-    eps: Annotated[tuple[str, ...], Field(min_length=1)] = ("0.05",)
+    eps: Annotated[tuple[str, ...], Field(min_length=1), Only(beside="graph", being=("",))] = ("0.05",)
     graph: str = ""
     trainings: Annotated[int, Field(ge=0, le=100)] = 0
 

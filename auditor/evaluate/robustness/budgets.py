@@ -16,6 +16,8 @@ from auditor.errors import ConfigError
 from auditor.registry import Profile
 
 BudgetOf = Literal["edges", "targets", "absolute"]
+ONE = "one"
+"""One edit of each of many graphs, as a budget."""
 NODE_EPS: dict[Profile, tuple[str, ...]] = {
     "quick": ("0.05",),
     "standard": ("0.01", "0.05", "0.1", "0.25"),
@@ -114,7 +116,7 @@ def graph_levels(space: EdgeSpace, targets: Tensor, eps: Sequence[str], profile:
         ValueError: a malformed budget; `Settings` has refused it by now.
     """
     words = list(eps or GRAPH_EPS[profile])
-    shares = parse_eps([word for word in words if word != "one"], "edges")
+    shares = parse_eps([word for word in words if word != ONE], "edges")
     batch = space.graph.batch
     if batch is None:
         raise ValueError("graph_levels needs many graphs; this is one")
@@ -123,7 +125,7 @@ def graph_levels(space: EdgeSpace, targets: Tensor, eps: Sequence[str], profile:
     pairs = sizes * (sizes - 1) // (1 if space.directed else 2)
     mean = max(1.0, float(edges.double().mean()))
     levels = []
-    if "one" in words:
+    if ONE in words:
         one = pairs.clamp_max(1)
         levels.append(Level("flips=1", 1 / mean, int(one.sum()), one, on_curve=False))
     for word in shares:

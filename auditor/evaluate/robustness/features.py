@@ -23,7 +23,7 @@ from auditor.evaluate.robustness.envelope import Tried
 from auditor.evaluate.robustness.flip_claims import FlipClaims
 from auditor.evaluate.robustness.verification import Verified
 from auditor.outcomes import FeatureEdit, FeatureOutcome
-from auditor.parameters import build, parameters
+from auditor.parameters import Only, build, parameters
 from auditor.probe import Cell, CellResult, Registered
 from auditor.targets.target import Target
 
@@ -49,11 +49,11 @@ class Settings:
         graphs: attacked graphs, drawn from the test graphs; 0 for the profile's (task `graph`).
     """
 
-    eps: tuple[str, ...] = ()
-    radius: tuple[Radius, ...] = RADII
-    within: Within = "linf"
-    bits_per_node: Annotated[int, Field(ge=0)] = 0
-    graphs: Annotated[int, Field(ge=0)] = 0
+    eps: Annotated[tuple[str, ...], Only(features=("bits", "categories"))] = ()
+    radius: Annotated[tuple[Radius, ...], Only(features=("values",))] = RADII
+    within: Annotated[Within, Only(features=("values",))] = "linf"
+    bits_per_node: Annotated[int, Field(ge=0), Only(features=("bits",))] = 0
+    graphs: Annotated[int, Field(ge=0), Only(level="graph")] = 0
 
     @model_validator(mode="after")
     def _budgets_can_be_read(self) -> Self:

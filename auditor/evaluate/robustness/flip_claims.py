@@ -61,7 +61,7 @@ class FlipClaims:
             self.skipped[attack.id] = f"needs {', '.join(sorted(missing))}"
             return
         try:
-            view = grant_graph(target, attack.access, with_test_labels=True).with_items(items)
+            view = grant_graph(target, attack.access, with_test_labels=True, side=attempt.side).with_items(items)
             outcome = attack.run(granted(view), attempt)
         except SkippedError as reason:
             self.skipped[attack.id] = str(reason)

@@ -19,10 +19,10 @@ from torch import Tensor
 from auditor.data.edits import EdgeSpace, settled
 from auditor.data.graph import EditedAs
 from auditor.document import ValidityRow
-from auditor.errors import SkippedError
+from auditor.errors import ConfigError, SkippedError
 from auditor.evaluate.robustness import strength, trust
 from auditor.evaluate.robustness.attacked import attacked_items
-from auditor.evaluate.robustness.budgets import BudgetOf, Level, graph_levels, node_caps, node_levels, parse_eps
+from auditor.evaluate.robustness.budgets import ONE, BudgetOf, Level, graph_levels, node_caps, node_levels, parse_eps
 from auditor.evaluate.robustness.differences import differences_row
 from auditor.evaluate.robustness.edge_free import edge_free_reference
 from auditor.evaluate.robustness.envelope import Floats, Tried, edits_of, envelope
@@ -31,7 +31,7 @@ from auditor.evaluate.robustness.measure import Beside, Found, budget_series, ma
 from auditor.evaluate.robustness.replay import play_back
 from auditor.evaluate.robustness.verification import Verifier
 from auditor.outcomes import FlipSet
-from auditor.parameters import build, meant_for, parameters
+from auditor.parameters import Only, build, meant_for, parameters
 from auditor.perturbations import read_flips
 from auditor.probe import Cell, CellResult, Registered
 from auditor.registry import Role, lack_of
@@ -57,15 +57,15 @@ class Settings:
     """
 
     eps: tuple[str, ...] = ()
-    budget_of: BudgetOf = "edges"
-    local_cap: Annotated[float, Field(ge=0)] = 0.0
+    budget_of: Annotated[BudgetOf, Only(level="node")] = "edges"
+    local_cap: Annotated[float, Field(ge=0), Only(level="node")] = 0.0
     undirected: Undirected = "auto"
-    graphs: Annotated[int, Field(ge=0)] = 0
+    graphs: Annotated[int, Field(ge=0), Only(level="graph")] = 0
     replay: str = ""
 
     @model_validator(mode="after")
     def _budgets_can_be_read(self) -> Self:
-        parse_eps([word for word in self.eps if word != "one"], self.budget_of)  # before any cell: a usage error
+        parse_eps([word for word in self.eps if word != ONE], self.budget_of)  # before any cell: a usage error
         return self
 
     @property
@@ -85,13 +85,19 @@ class _Run(FlipClaims):
         return [each for each in self.tried if each.role == role and each.level == level]
 
 
-def check_replay(target: Target, params: Mapping[str, str], owner: str) -> None:
-    """Whether the flips that are to be played back are flips of this graph, before anything runs.
+def check_fits(target: Target, params: Mapping[str, str], owner: str) -> None:
+    """Whether budgets are of such a target, and flips to be played back of this graph, before anything runs.
 
     Raises:
+        ConfigError: `eps=one` of one graph.
         ConfigError, DataError: see `read_flips`.
     """
     settings = build(Settings, meant_for(Settings, params), owner=owner)
+    if ONE in settings.eps and target.task.level == "node":
+        raise ConfigError(
+            f"{owner}: eps={ONE} is one flip in each of many graphs; {target.name} classifies nodes. Write eps=0.05, "
+            "or eps=1,budget-of=absolute for one flip."
+        )
     if not settings.files:
         return
     try:

@@ -16,21 +16,21 @@ from torch import Tensor
 from auditor.data.added_nodes import likeness, places_in, usual_edges, usual_likeness, with_nodes
 from auditor.data.edits import settled
 from auditor.data.feature_space import FeatureSpace
-from auditor.errors import EvaluationError, SkippedError
+from auditor.errors import EvaluationError
 from auditor.evaluate.robustness.attacked import attacked_items
-from auditor.evaluate.robustness.budgets import flips_for, parse_eps
+from auditor.evaluate.robustness.budgets import ONE, flips_for, parse_eps
 from auditor.evaluate.robustness.edited import Amount, Edits, asked_of, edited_result, places
 from auditor.evaluate.robustness.envelope import Tried
 from auditor.evaluate.robustness.flip_claims import FlipClaims
 from auditor.evaluate.robustness.single_nodes import one_node_each
 from auditor.evaluate.robustness.verification import Verified
 from auditor.outcomes import AddedNodes, InjectionOutcome
-from auditor.parameters import build, parameters
+from auditor.parameters import Only, build, parameters
 from auditor.probe import Cell, CellResult, Registered
 from auditor.registry import Profile
+from auditor.targets.surroundings import Surroundings
 from auditor.targets.target import Target
 
-ONE = "one"
 SHARES: Mapping[str, tuple[str, ...]] = {"node": ("0.01", "0.05"), "graph": (ONE, "0.1")}
 """By what is classified."""
 MAIN_SHARE: Mapping[str, float] = {"node": 0.01, "graph": 0.0}
@@ -57,9 +57,9 @@ class Settings:
 
     eps: tuple[str, ...] = ()
     edges: Annotated[int, Field(ge=0)] = 0
-    homophily: Annotated[float, Field(ge=0, le=1)] = 0.0
-    single: Annotated[int, Field(ge=-1)] = -1
-    graphs: Annotated[int, Field(ge=0)] = 0
+    homophily: Annotated[float, Field(ge=0, le=1), Only(level="node")] = 0.0
+    single: Annotated[int, Field(ge=-1), Only(level="node")] = -1
+    graphs: Annotated[int, Field(ge=0), Only(level="graph")] = 0
 
     @model_validator(mode="after")
     def _budgets_can_be_read(self) -> Self:
@@ -81,6 +81,7 @@ class InjectionVerifier:
         space: its features.
         edges: most of each added node.
         likeness: least mean cosine of an added node's features and its neighbours'; None for no bound.
+        part: what alone is asked about, of one graph: the surroundings of `items`; None for the whole graph.
     """
 
     target: Target
@@ -88,11 +89,16 @@ class InjectionVerifier:
     space: FeatureSpace
     edges: int
     likeness: float | None = None
+    part: Surroundings | None = None
 
     def clean(self) -> Verified:
         """The graph as it is."""
         none = torch.empty(2, 0, dtype=torch.int64)
-        return self._ask(self.space.raw[:0], none, none[0])
+        return self._judged(self.answers(self.space.raw[:0], none, none[0]), 0)
+
+    def asked(self, added: AddedNodes) -> Tensor:
+        """Answers about the items on the graph with these nodes, [n, C], of one graph; no rule is looked at."""
+        return self.answers(added.x, added.edges, added.edges.new_empty(0))
 
     def check(self, added: AddedNodes, *, item_budgets: Tensor | None = None) -> Verified:
         """The claim on the graph with these nodes.
@@ -131,7 +137,11 @@ class InjectionVerifier:
                 raise EvaluationError(
                     f"an added node is like its neighbours by {lowest:.3f}, bound {self.likeness:.3f}"
                 )
-        return self._ask(raw, edges, of)
+        return self._judged(self.answers(raw, edges, of), count)
+
+    def _judged(self, logits: Tensor, added: int) -> Verified:
+        right = self.target.task.correct(logits, self.target.graph.y[self.items]).numpy()
+        return Verified(right, bool(torch.isfinite(logits).all()), added, 0)
 
     def _graphs_of(self, added: AddedNodes, item_budgets: Tensor | None) -> Tensor:
         """The graph that each node is added to, int64 [r]; nothing, of one graph."""
@@ -170,9 +180,19 @@ class InjectionVerifier:
         elif raw.numel() and int(raw.sum(dim=1).max()) > int(space.raw.sum(dim=1).max()):
             raise EvaluationError(f"{int(raw.sum(dim=1).max())} bits of an added node, more than any node has")
 
-    def _ask(self, raw: Tensor, edges: Tensor, of: Tensor) -> Verified:
-        clean, task = self.target.graph, self.target.task
-        graph = with_nodes(clean, self.space.read(raw), edges, of)
+    def answers(self, raw: Tensor, edges: Tensor, of: Tensor) -> Tensor:
+        """Answers about the items once these nodes are added, [n, C].
+
+        Raises:
+            EvaluationError: adding them changed what was there.
+        """
+        whole, part = self.target.graph, self.part
+        clean, items, called = whole, self.items, torch.arange(whole.num_nodes)
+        if part is not None:
+            clean, items, called = part.graph, part.place(items), part.ids
+            edges = torch.stack([edges[0], part.place(edges[1])])
+        weight = None if whole.edge_weight is None else whole.edge_weight.median()
+        graph = with_nodes(clean, self.space.read(raw), edges, of, weight=weight)
         n, old = clean.num_nodes, clean.num_edges
         place = torch.arange(graph.num_nodes) if clean.batch is None else places_in(clean.batch, of)[0]
         ids = torch.full((graph.num_nodes,), -1).scatter(0, place[:n], torch.arange(n))  # of old nodes where they are
@@ -181,11 +201,12 @@ class InjectionVerifier:
         )
         if not untouched or bool((ids[graph.edge_index[:, old:]] < 0).all(dim=0).any()):
             raise EvaluationError("adding nodes changed what was there, or joined added nodes to each other")
-        handle = self.target.with_nodes(ids) if clean.batch is None else self.target.handle()
+        if clean.batch is None:
+            handle = self.target.with_nodes(torch.where(ids < 0, ids, called[ids]))
+        else:
+            handle = self.target.handle()
         with torch.no_grad():
-            logits = handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch)[self.items]
-        right = task.correct(logits, clean.y[self.items]).numpy()
-        return Verified(right, bool(torch.isfinite(logits).all()), raw.shape[0], 0)
+            return handle.logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch)[items]
 
 
 def evaluate(cell: Cell) -> CellResult:
@@ -208,11 +229,7 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
     each = min(settings.edges or usual_edges(graph), graph.num_nodes)
     amounts = _amounts(settings, target, items)
     like = None
-    if settings.single > 0 and target.task.level == "graph":
-        raise SkippedError("single adds a node against each of some nodes of one graph; of graphs ask for eps=one")
     if settings.homophily:
-        if target.task.level == "graph":
-            raise SkippedError("homophily compares added nodes with their neighbours in one graph; leave it out here")
         like = usual_likeness(graph, space.raw, settings.homophily)
     verifier = InjectionVerifier(target, items, space, each, like)
     run, tried = FlipClaims(called="sets of added nodes"), list[Tried]()
@@ -222,9 +239,9 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
     edits = Edits("nodes", "Accuracy with added nodes", "added nodes / nodes", main, edges=each, alike=like is not None)
     params = {"kind": space.kind, "divided_by": space.norm, "edges_each": each, "likeness": like}
     count = SINGLE[cell.profile] if settings.single < 0 else settings.single
-    alone = one_node_each(cell, verifier, run, count) if count and target.task.level == "node" else None
+    alone, rows = one_node_each(cell, verifier, run, count) if count and target.task.level == "node" else ((), ())
     result = edited_result(cell, run, tried, verifier.clean(), amounts, edits, params)
-    return result if alone is None else replace(result, measured=(*result.measured, alone))
+    return replace(result, measured=(*result.measured, *alone), validity=(*result.validity, *rows))
 
 
 def _amounts(settings: Settings, target: Target, items: Tensor) -> list[Amount]:

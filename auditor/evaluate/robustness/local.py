@@ -26,7 +26,7 @@ from auditor.evaluate.robustness.one_by_one import FAR, Bools, OneByOne
 from auditor.evaluate.robustness.oracle import ITEMS, MOST_NODES, Oracle
 from auditor.evaluate.robustness.protocols import PROTOCOLS, UNIFORM, Protocol, drawn
 from auditor.evaluate.robustness.verification import Verified, Verifier
-from auditor.parameters import build, parameters
+from auditor.parameters import Only, build, parameters
 from auditor.perturbations import Perturbations
 from auditor.probe import Cell, CellResult, Registered
 from auditor.registry import lack_of
@@ -53,10 +53,10 @@ class Settings:
     """
 
     protocols: tuple[Protocol, ...] = ()
-    targets: Annotated[int, Field(ge=0)] = 0
+    targets: Annotated[int, Field(ge=0), Only(beside="protocols", being=("uniform",))] = 0
     per_degree: Annotated[int, Field(ge=0, le=10)] = 0
     most: Annotated[int, Field(ge=1)] = 40
-    oracle: Annotated[int, Field(ge=-1)] = -1
+    oracle: Annotated[int, Field(ge=-1), Only(beside="protocols", being=("uniform",))] = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

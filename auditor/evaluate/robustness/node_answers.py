@@ -102,7 +102,7 @@ class NodeAnswers:
         self.agrees = True
         for each, answer in zip(waiting, torch.split(answers, 1), strict=True):
             place, claim = self._asked[each.name]
-            if _is_close(answer):
+            if is_close(answer):
                 answer = self._whole(self.verifier.edited(claim), place)
             self._keep(each.name, place, answer)
 
@@ -126,7 +126,7 @@ class NodeAnswers:
         self.known[name] = Answer(bool(graph.task.correct(answer, y)), bool(torch.isfinite(answer).all()))
 
 
-def _is_close(answer: Tensor) -> bool:
+def is_close(answer: Tensor) -> bool:
     """Whether the two largest outputs of a row [1, C] are so near that rounding may decide, or one is not finite."""
     best = torch.topk(answer[0], min(2, answer.shape[1])).values
     return not float(best[0] - best[-1]) > 2 * TOLERANCE * scale_of(answer)

@@ -173,7 +173,7 @@ def by_answers(
             verified = verifier.check(claim, item_budgets=level.item_budgets)
             found.append(Tried(attack.id, "heuristic", f"{variant}, {most} queries", place, verified, claim))
 
-        queries = open_edit_queries(target, most=most)
+        queries = open_edit_queries(target, most=most, digits=cell.side.served_digits)
         asked = partial(View.with_edit_queries, queries=queries)
         FlipClaims().run(attack, target, rerun.items, replace(attempt, item_budgets=own), verify, granted=asked)
     if not found:

@@ -8,28 +8,43 @@ the same items on clean data. Test labels reach metrics only.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Annotated
 
+from auditor.data.feature_space import is_binary
 from auditor.errors import EvaluationError
 from auditor.evaluate.shift.corruption import measure_corruption
 from auditor.evaluate.shift.reference import Reference
 from auditor.evaluate.shift.strata import measure_strata
 from auditor.outcomes import ShiftOutcome
-from auditor.parameters import build, parameters
+from auditor.parameters import Only, build, parameters
 from auditor.probe import Cell, CellResult
+from auditor.targets.target import Target
 from auditor.view import grant_graph
+
+
+def _not_normalised(target: Target) -> str:
+    done = target.transform == "row-normalize"
+    return "" if done else f"rows of features are divided by their sums again, and those of {target.name} never were"
+
+
+def _not_binary(target: Target) -> str:
+    binary = is_binary(target.graph.x)
+    return "" if binary else "noise takes features out of their domain where they are binary, and those here are not"
 
 
 @parameters
 class Settings:
-    """Parameters of the harness.
+    """Parameters of the harness, of corruptions; strata have none (`by_strata`).
 
     Attributes:
         renormalise: re-apply the target's feature transform after features were corrupted.
         gate_noise: let feature noise decide the gate although it takes binary features out of their domain.
     """
 
-    renormalise: bool = True
-    gate_noise: bool = False
+    renormalise: Annotated[
+        bool, Only(beside="kinds", being=("feature-mask", "feature-noise")), Only(unless=_not_normalised)
+    ] = True
+    gate_noise: Annotated[bool, Only(beside="kinds", being=("feature-noise",)), Only(unless=_not_binary)] = False
 
 
 def evaluate(cell: Cell) -> CellResult:
@@ -44,7 +59,7 @@ def evaluate(cell: Cell) -> CellResult:
         raise EvaluationError(f"{cell.probe.id} has {len(cell.attacks)} attacks; a shift probe is one.")
     (attack,) = cell.attacks
     reference = Reference.of(cell)
-    view = grant_graph(cell.target, attack.access, with_test_labels=False)
+    view = grant_graph(cell.target, attack.access, with_test_labels=False, side=cell.side)
     outcome = attack.run(view, cell.attempt(attack))
     if not isinstance(outcome, ShiftOutcome):
         raise EvaluationError(f"{attack.id} returned {type(outcome).__name__}; a shift probe returns a ShiftOutcome.")

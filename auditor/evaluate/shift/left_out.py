@@ -27,7 +27,7 @@ from auditor.evaluate.shift.inputs import best_statistic, statistics
 from auditor.evaluate.shift.noticing import SAME_DATA, told_apart
 from auditor.evaluate.shift.reference import MIN_ITEMS, all_blocks, within
 from auditor.evaluate.shift.unlike_scores import scores_of
-from auditor.parameters import build, parameters
+from auditor.parameters import Only, build, parameters
 from auditor.probe import Cell, CellResult
 from auditor.registry import lack_of
 from auditor.statistics.clustered import Resamples
@@ -52,7 +52,7 @@ class Settings:
     """
 
     classes: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    isolated: Literal["keep", "decay"] = "keep"
+    isolated: Annotated[Literal["keep", "decay"], Only(level="node")] = "keep"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

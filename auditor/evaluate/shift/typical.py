@@ -129,7 +129,8 @@ def evaluate(cell: Cell) -> CellResult:
     halves = Halves.of_scores(clean.typical, rng=cell.rng("halves"), score="prototype")
     resamples = Resamples.draw(np.arange(len(own)), rng=cell.rng("resamples"), replicates=REPLICATES)
     rows: list[Measured] = []
-    outcome = attack.run(grant_graph(target, attack.access, with_test_labels=False), cell.attempt(attack))
+    view = grant_graph(target, attack.access, with_test_labels=False, side=cell.side)
+    outcome = attack.run(view, cell.attempt(attack))
     if not isinstance(outcome, ShiftOutcome):
         raise EvaluationError(f"{attack.id} returned {type(outcome).__name__}; a shift probe returns a ShiftOutcome.")
     skipped |= outcome.skipped

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from auditor.evaluate.shift.reference import Reference, all_blocks, within
 from auditor.evaluate.shift.strata import homophily
 from auditor.evaluate.shift.unlike_scores import scores_of
 from auditor.outcomes import ShiftedSet, ShiftOutcome
-from auditor.parameters import build, parameters
+from auditor.parameters import Only, build, parameters
 from auditor.probe import Cell, CellResult
 from auditor.statistics.clustered import Resamples, percentile
 from auditor.statistics.detection import aupr, auroc, auroc_replicates, fpr95
@@ -49,7 +49,7 @@ class Settings:
         isolated: what propagation does to a node without neighbours: `keep` its score, or `decay` it as was published.
     """
 
-    isolated: Literal["keep", "decay"] = "keep"
+    isolated: Annotated[Literal["keep", "decay"], Only(level="node")] = "keep"
 
 
 @dataclass(slots=True, eq=False)
@@ -85,7 +85,7 @@ def evaluate(cell: Cell) -> CellResult:
     if not reference.has_posteriors:
         raise SkippedError("every answer about the test items is no number; nothing can be scored")
     known, missing = embedded(target)
-    view = grant_graph(target, attack.access, with_test_labels=False)
+    view = grant_graph(target, attack.access, with_test_labels=False, side=cell.side)
     outcome = attack.run(view, cell.attempt(attack))
     if not isinstance(outcome, ShiftOutcome):
         raise EvaluationError(f"{attack.id} returned {type(outcome).__name__}; a shift probe returns a ShiftOutcome.")

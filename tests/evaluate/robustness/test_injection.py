@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 import torch
+from torch import nn
 
 from attacks.robustness.alike import Alike
 from auditor.data import added_nodes
@@ -13,9 +14,11 @@ from auditor.data.added_nodes import likeness, usual_edges, usual_likeness, with
 from auditor.data.feature_space import FeatureSpace
 from auditor.data.graph import Graph
 from auditor.errors import ConfigError, EvaluationError, SkippedError
+from auditor.evaluate.robustness import single_nodes
 from auditor.evaluate.robustness.injection import InjectionVerifier
 from auditor.outcomes import AddedNodes, InjectionOutcome
-from auditor.targets.target import Capability
+from auditor.targets.surroundings import Surroundings
+from auditor.targets.target import Capability, Target
 from tests.evaluate.robustness.probing import claims, evaluated, marked_target, number, rows, shipped
 from tests.toys import sbm_graph, toy_target
 
@@ -250,6 +253,59 @@ def test_one_added_node_against_each_of_some_nodes_is_counted_beside_random_ones
     assert found.control.estimate.value < 0.9
     assert found.contrast.value == pytest.approx(1 - found.control.estimate.value)
     assert rows(result)["budget"].status == "pass"
+
+
+class Centred(nn.Module):
+    """A GCN whose answers are less their mean over all nodes: it reads the whole graph."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x, edge_index):
+        answers = self.model(x, edge_index)
+        return answers - answers.mean(dim=0)
+
+
+def sparse_target(n: int = 900) -> Target:
+    """A trained GCN on a graph in which a few steps reach few nodes."""
+    return toy_target("gcn", graph=sbm_graph(n, degree=2.5), epochs=30)
+
+
+@pytest.mark.parametrize("params", [{}, {"homophily": "0.5"}])
+def test_nodes_one_by_one_are_asked_about_on_their_surroundings_and_nothing_else_changes(monkeypatch, params):
+    target, sizes = sparse_target(), list[int]()
+    target.model.register_forward_pre_hook(lambda _module, given: sizes.append(given[0].shape[0]))
+    asked = {"eps": "0.01", "single": "8", "edges": "2", **params}
+    near = evaluated(PROBE, target, **asked)
+    small = [size for size in sizes if size < target.graph.num_nodes / 2]
+    assert len(small) > 100
+    sizes.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(Surroundings, "of", classmethod(lambda *_: None))
+        whole = evaluated(PROBE, target, **asked)
+    assert min(sizes) >= target.graph.num_nodes
+    assert near.measured == whole.measured
+    assert "single-nodes" not in rows(near)
+
+
+def test_a_model_that_reads_the_whole_graph_is_asked_about_the_whole_graph(monkeypatch):
+    target = sparse_target(300)
+    target = dataclasses.replace(target, model=Centred(target.model))
+    near = evaluated(PROBE, target, eps="0.01", single="4")
+    monkeypatch.setattr(Surroundings, "of", classmethod(lambda *_: None))
+    assert near.measured == evaluated(PROBE, target, eps="0.01", single="4").measured
+
+
+def test_where_it_costs_too_much_fewer_nodes_are_attacked_and_a_row_says_so(monkeypatch):
+    target = sparse_target(300)
+    target = dataclasses.replace(target, model=Centred(target.model))
+    monkeypatch.setattr(single_nodes, "MOST_ARCS", 5 * target.graph.num_edges + 1)
+    result = evaluated(PROBE, target, eps="0.01", single="10")
+    found = number(result, "one_node_rate")
+    assert found.estimate.n == found.facts.attacked == 5
+    assert rows(result)["single-nodes"].status == "not_checked"
+    assert "5 of 10 nodes were attacked" in rows(result)["single-nodes"].evidence
 
 
 def test_nodes_one_by_one_are_tried_from_standard_on_and_where_asked(gcn):

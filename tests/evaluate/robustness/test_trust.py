@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from torch_geometric.nn import APPNP, GCNConv, GINConv, GraphConv, SAGEConv
+from torch_geometric.nn import APPNP, GCNConv, GINConv, GraphConv, SAGEConv, global_add_pool
 from torch_geometric.utils import to_dense_adj
 
 from auditor.document import ValidityRow
 from auditor.errors import SkippedError
-from auditor.evaluate.robustness import trust
+from auditor.evaluate.robustness import differences, trust
 from auditor.evaluate.robustness.differences import differences_row
 from auditor.evaluate.robustness.harness import evaluate
 from auditor.evaluate.robustness.oracle import graphs_broken
@@ -272,6 +272,48 @@ def test_what_answers_alone_led_to_counts_among_the_edits():
 
 def test_a_gradient_that_is_cut_off_somewhere_is_flagged():
     row = differences_row(trained(HalfCut()), np.random.default_rng(0))
+    assert row is not None
+    assert row.status == "warn"
+
+
+class PooledHalfCut(nn.Module):
+    """Of graphs: its second layer lets no gradient through to the edges."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = GraphConv(2, 16), GraphConv(16, 2)
+
+    def forward(self, x, edge_index, batch, edge_weight=None):
+        cut = None if edge_weight is None else edge_weight.detach()
+        return global_add_pool(self.two(self.one(x, edge_index, edge_weight).relu(), edge_index, cut), batch)
+
+
+class Bent(nn.Module):
+    """Its slope changes just above the weight at which slopes are taken, in every node that hears of an edge."""
+
+    def forward(self, x, edge_index, edge_weight=None):
+        weight = torch.ones(edge_index.shape[1], dtype=x.dtype) if edge_weight is None else edge_weight
+        bent = weight + 5 * (weight - 0.5 - 3e-5).relu()
+        heard = torch.zeros(x.shape[0], dtype=x.dtype).index_add(0, edge_index[1], bent * x[edge_index[0], 0])
+        return heard[:, None] * torch.tensor([1.0, -1.0, 0.5], dtype=x.dtype)
+
+
+def test_a_gradient_that_is_cut_off_in_graphs_is_flagged_however_small_the_steps():
+    target = dataclasses.replace(toy_target("graph-gin"), model=PooledHalfCut().eval())
+    row = differences_row(target, np.random.default_rng(0))
+    assert row is not None
+    assert row.status == "warn"
+
+
+def test_a_bend_inside_a_step_is_no_wrong_gradient(monkeypatch):
+    graph = toy_target("gcn").graph
+    target = dataclasses.replace(toy_target("gcn"), model=Bent(), graph=dataclasses.replace(graph, x=graph.x + 1))
+    row = differences_row(target, np.random.default_rng(0))
+    assert row is not None
+    assert row.status == "pass"
+    assert "in 10 of them at smaller steps" in row.evidence
+    monkeypatch.setattr(differences, "STEPS", differences.STEPS[:1])
+    row = differences_row(target, np.random.default_rng(0))
     assert row is not None
     assert row.status == "warn"
 

@@ -1,0 +1,144 @@
+"""A parameter that can change nothing about the target at hand is refused before anything runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+import torch
+
+from auditor import registry
+from auditor.data.graph import Graph
+from auditor.errors import ConfigError
+from auditor.parameters import where_it_counts
+from auditor.runner.plan import choose_probes, plan
+from auditor.side_knowledge import SideKnowledge
+from auditor.targets.target import Target
+from tests.toys import sbm_graph, small_graphs, toy_target
+
+Kind = Literal["bits", "values", "categories", "graphs", "few", "directed"]
+
+
+def target_of(kind: Kind) -> Target:
+    """A trained toy on data of that kind."""
+    graph: Graph = small_graphs(40) if kind == "graphs" else sbm_graph(40 if kind == "few" else 120)
+    if kind == "values":
+        graph = replace(graph, x=graph.x + torch.rand(graph.x.shape, generator=torch.Generator().manual_seed(0)))
+    elif kind == "categories":
+        graph = replace(graph, x=torch.nn.functional.one_hot(torch.arange(120) % 7, 7).float())
+    elif kind == "directed":
+        graph = graph.keeping(graph.edge_index[0] < graph.edge_index[1])
+    return toy_target("graph-gin" if kind == "graphs" else "gcn", graph=graph, epochs=1)
+
+
+def asked(target: Target, spec: str, profile: str = "standard") -> None:
+    plan(target, choose_probes(only=spec), seeds=(0,), profile=profile, side=SideKnowledge())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "why"),
+    [
+        ("bits", "feature-evasion:graphs=3", "classify graphs"),
+        ("categories", "feature-evasion:bits-per-node=2", "those here are categories"),
+        ("values", "feature-evasion:eps=0.1", "those here are values"),
+        ("bits", "feature-evasion:radius=0.1", "those here are bits"),
+        ("bits", "feature-evasion:within=l2", "those here are bits"),
+        ("values", "feature-evasion:rounds=3", "those here are values"),
+        ("categories", "feature-evasion:steps=3", "those here are categories"),
+        ("bits", "structure-evasion:graphs=3", "classify graphs"),
+        ("directed", "structure-evasion:graphs=3", "classify graphs"),
+        ("graphs", "structure-evasion:budget-of=targets", "classify nodes"),
+        ("graphs", "structure-evasion:local-cap=0.5", "classify nodes"),
+        ("graphs", "structure-evasion:cycles=2", "classify nodes"),
+        ("graphs", "structure-evasion:scan=2", "classify nodes"),
+        ("graphs", "structure-evasion:additions=0.1", "classify nodes"),
+        ("bits", "black-box:graphs=3", "classify graphs"),
+        ("bits", "injection:graphs=3", "classify graphs"),
+        ("graphs", "injection:homophily=0.5", "classify nodes"),
+        ("graphs", "injection:single=3", "classify nodes"),
+        ("bits", "certificate:parts=5", "classify graphs"),
+        ("graphs", "certificate:samples=200", "classify nodes"),
+        ("graphs", "ood-detection:isolated=decay", "classify nodes"),
+        ("graphs", "left-out-class:isolated=decay", "classify nodes"),
+        ("bits", "local-evasion:protocols=margin40,targets=5", "protocols is margin40"),
+        ("bits", "corruption:renormalise=false", "never were"),
+        ("bits", "corruption:kinds=edge-drop,gate-noise=true", "kinds is edge-drop"),
+        ("values", "corruption:gate-noise=true", "those here are not"),
+        ("bits", "poisoning:graph=deeprobust/cora:metattack=0.25,eps=0.1", "graph=deeprobust/cora:metattack=0.25"),
+        ("bits", "posterior-similarity:max-queries=5", "granted queries"),
+        ("bits", "posterior-similarity:draws=5", "protocol is full-graph"),
+        ("bits", "posterior-similarity:protocol=paper,negatives=500", "protocol is paper"),
+        ("few", "posterior-similarity:replicates=100", "takes? 50 nodes"),
+        ("bits", "membership-lira:a=0.5", "form is lira"),
+        ("bits", "membership-lira:form=rmia,mode=online,a=0.5", "mode is online"),
+        ("bits", "extraction:neighbours=3", "structure is own"),
+        ("bits", "extraction:answers=labels,loss=kl", "answers is labels"),
+    ],
+)
+def test_a_parameter_that_changes_nothing_is_refused(kind: Kind, spec: str, why: str) -> None:
+    probe, name = spec.partition(":")[0], spec.rpartition(",")[2].rpartition(":")[2].partition("=")[0]
+    with pytest.raises(ConfigError, match=why) as caught:
+        asked(target_of(kind), spec)
+    said = str(caught.value)
+    assert said.startswith(f"{probe}: ")
+    assert "would change nothing" in said
+    assert "Leave" in said
+    assert name in said or "eps" in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        ("graphs", "feature-evasion:graphs=3,within=l2,radius=0.1"),
+        ("bits", "feature-evasion:bits-per-node=2,eps=0.1,rounds=2"),
+        ("categories", "feature-evasion:eps=0.1,rounds=2"),
+        ("graphs", "structure-evasion:graphs=3,losses=tanh"),
+        ("directed", "structure-evasion:undirected=true,local-cap=0.5,budget-of=targets,cycles=1,additions=0.2"),
+        ("bits", "injection:homophily=0.5,single=3"),
+        ("graphs", "certificate:parts=5,graphs=3"),
+        ("bits", "local-evasion:targets=5,oracle=1"),
+        ("bits", "local-evasion:protocols=margin40/uniform,targets=5"),
+        ("bits", "corruption:gate-noise=true"),
+        ("bits", "posterior-similarity:protocol=paper,draws=5"),
+        ("bits", "influence:max-queries=5"),
+        ("bits", "membership-lira:form=rmia,a=0.5,gamma=2"),
+        ("bits", "extraction:structure=knn,neighbours=3,loss=kl"),
+        ("graphs", "local-evasion:targets=5"),  # the row says that it is for nodes
+    ],
+)
+def test_a_parameter_that_counts_is_taken(kind: Kind, spec: str) -> None:
+    asked(target_of(kind), spec)
+
+
+def test_one_flip_in_each_graph_is_no_budget_of_one_graph() -> None:
+    with pytest.raises(ConfigError, match="one flip in each of many graphs"):
+        asked(target_of("bits"), "structure-evasion:eps=one/0.05")
+    asked(target_of("graphs"), "structure-evasion:eps=one/0.05")
+
+
+def test_a_profile_may_need_what_another_ignores() -> None:
+    asked(target_of("bits"), "posterior-similarity:draws=5", "full")
+
+
+def test_strata_have_no_parameters_of_corruption() -> None:
+    with pytest.raises(ConfigError, match='no parameter "gate-noise"'):
+        asked(target_of("bits"), "strata:gate-noise=true")
+
+
+def test_every_condition_names_what_is_there() -> None:
+    """A parameter that a condition looks at is one of the probe's, and a level one that the probe has."""
+    seen = 0
+    for probe in registry.probes().values():
+        harness = importlib.import_module(probe.evaluation.partition(":")[0]).Settings
+        kinds = (harness, *(entry.load() for entry in registry.attacks_of(probe.id)))
+        names = {field.name for kind in kinds for field in dataclasses.fields(kind)}
+        for kind in kinds:
+            for field in dataclasses.fields(kind):
+                for only in where_it_counts(kind, field.name):
+                    seen += 1
+                    assert not only.beside or only.beside in names
+                    assert not only.level or only.level in probe.tasks
+    assert seen > 30
