@@ -284,7 +284,9 @@ class Rows:
     def without_zeros(self) -> Rows:
         """The same without the entries that are 0, most of them where few candidates have a weight."""
         there = torch.nonzero(self.weights).flatten()
-        starts = torch.searchsorted(there, self.starts.long(), out_int32=True)
+        before = torch.zeros(self.weights.numel() + 1, dtype=torch.int32)  # how many are left before each entry
+        torch.cumsum(self.weights != 0, dim=0, dtype=torch.int32, out=before[1:])
+        starts = before.index_select(0, self.starts)
         return Rows(starts, self.columns.index_select(0, there), self.weights.index_select(0, there))
 
     def times(self, h: Tensor) -> Tensor:

@@ -84,6 +84,8 @@ class Attempt:
         item_budgets: items with a budget each (many graphs, single nodes): for each of `budgets`, the flips allowed in
             or against each of `view.items`, int64 [n]; their sum is the budget.
         effort: steps that a search takes, in units of its usual ones; one that takes notice repeats it in its notes.
+        sparing: whether the graph is so large that a search takes its short cuts; one that does says so in its notes.
+        variant: the only one of its variants that a search runs; empty for all.
         radii: largest change of each feature value, ascending, in standard deviations (attacks on features).
         edges: most edges of each added node; 0 for what is usual in the graph (attacks that add nodes).
         joins_items: whether added nodes are joined to `view.items` alone (the same).
@@ -100,6 +102,8 @@ class Attempt:
     node_caps: Tensor | None = None
     item_budgets: tuple[Tensor, ...] = ()
     effort: float = 1.0
+    sparing: bool = False
+    variant: str = ""
     radii: tuple[float, ...] = ()
     edges: int = 0
     joins_items: bool = False

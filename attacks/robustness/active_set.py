@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Self
 
@@ -36,6 +36,10 @@ LARGE_BUDGET = 0.15
 REACH = 0.8
 ROUNDS: Mapping[Profile, int] = {"quick": 1, "standard": 2, "full": 4}
 PACKAGE: Mapping[Profile, int] = {"quick": 4, "standard": 4, "full": 8}
+SPARING = (
+    "a large graph: both losses at the smallest budget and at the first above 15 % of the edges, the stronger one at "
+    "the others; 8 cycles at every budget"
+)
 CHECKED = 3
 """Flips on which it is tried how far a change can be seen from."""
 
@@ -50,7 +54,8 @@ class ActiveSet:
 
     Attributes:
         losses: `tanh` and `prob`; both run, since which one wins changes from model to model.
-        cycles: how often the active set is chosen again; 0 for 8, and 20 at budgets above 15 % of the edges.
+        cycles: how often the active set is chosen again; 0 for 8, and 20 at budgets above 15 % of the edges, unless the
+            search is to be sparing.
         scan: random pairs looked at in each cycle.
         rounds: how often the best set of a budget is pruned and what that frees spent again; -1 for 1, 2 and 4 by
             profile.
@@ -110,26 +115,63 @@ class ActiveSet:
         self, victim: Victim, _view: View, attempt: Attempt, notes: dict[str, Any]
     ) -> tuple[list[FlipSet], tuple[str, ...]]:
         """A climb for each loss and budget, improved by what it wasted; budgets ascend, and each begins no worse."""
-        points: list[FlipSet] = []
         rounds = round(attempt.effort * (ROUNDS[attempt.profile] if self.rounds < 0 else self.rounds))
         package = self.package or PACKAGE[attempt.profile]
         depth = checked_depth(victim, victim.space.draw(min(CHECKED, victim.space.num_pairs), attempt.rng))
         gains, spent = {}, {}
-        for number, name in enumerate(self.losses):
-            smaller = torch.empty(0, dtype=torch.int64)
-            for place, budget in enumerate(attempt.budgets):
-                done = (number + place / len(attempt.budgets)) / len(self.losses)
-                attempt.tick(done, f"active-set: {name}, {budget} flips")
-                search = _Search(victim, LOSSES[name], budget, self, attempt)
-                climbed = search.run()
-                best = max(climbed, smaller, key=lambda keys: int((~victim.tried(keys)).sum()))
-                improving = PruneReinvest(victim, attempt, budget, depth=depth, package=package)
-                smaller = improving.run(best, rounds) if rounds else best
-                points.append(FlipSet(budget, smaller))
-                gains[f"{name} at {budget}"] = [round(value, 6) for value in search.loss_range]
-                spent[f"{name} at {budget}"] = dataclasses.asdict(improving.spent)
+        losses = tuple(name for name in self.losses if attempt.variant in ("", name)) or self.losses
+        every = len(losses) * len(attempt.budgets)
+
+        def improved(name: LossName, budget: int, smaller: Tensor) -> Tensor:
+            attempt.tick(len(gains) / every, f"active-set: {name}, {budget} flips")
+            search = _Search(victim, LOSSES[name], budget, self, attempt)
+            climbed = search.run()
+            best = max(climbed, smaller, key=lambda keys: int((~victim.tried(keys)).sum()))
+            improving = PruneReinvest(victim, attempt, budget, depth=depth, package=package)
+            best = improving.run(best, rounds) if rounds else best
+            gains[f"{name} at {budget}"] = [round(value, 6) for value in search.loss_range]
+            spent[f"{name} at {budget}"] = dataclasses.asdict(improving.spent)
+            return best
+
+        curves = _one_loss_goes_on if attempt.sparing and len(losses) > 1 else _every_loss
+        found = curves(losses, attempt.budgets, victim, improved)
         notes |= {"loss": gains, "reinvested": spent, "hops": depth, "effort": attempt.effort}
-        return points, tuple(name for name in self.losses for _ in attempt.budgets)
+        if attempt.sparing:
+            notes["sparing"] = SPARING
+        return [FlipSet(budget, keys) for _, budget, keys in found], tuple(name for name, _, _ in found)
+
+
+Improved = Callable[[LossName, int, Tensor], Tensor]
+Curves = list[tuple[LossName, int, Tensor]]
+
+
+def _every_loss(losses: Sequence[LossName], budgets: Sequence[int], _victim: Victim, improved: Improved) -> Curves:
+    """Each loss at every budget, with what it led to."""
+    found: Curves = []
+    for name in losses:
+        keys = torch.empty(0, dtype=torch.int64)
+        for budget in budgets:
+            keys = improved(name, budget, keys)
+            found.append((name, budget, keys))
+    return found
+
+
+def _one_loss_goes_on(losses: Sequence[LossName], budgets: Sequence[int], victim: Victim, improved: Improved) -> Curves:
+    """Every loss at the smallest budget and at the smallest large one; the one that broke most goes on from there.
+
+    Which loss wins changes with the budget, and most of all where budgets become large.
+    """
+    large = [budget > LARGE_BUDGET * victim.space.m for budget in budgets]
+    found: Curves = []
+    keys, left = torch.empty(0, dtype=torch.int64), list(losses)
+    for place, budget in enumerate(budgets):
+        if place == 0 or large[place] != large[place - 1]:
+            left = list(losses)
+        own = {name: improved(name, budget, keys) for name in left}
+        found += [(name, budget, each) for name, each in own.items()]
+        left = [max(left, key=lambda name: int((~victim.tried(own[name])).sum()))]
+        keys = own[left[0]]
+    return found
 
 
 class _Search:
@@ -137,7 +179,12 @@ class _Search:
 
     def __init__(self, victim: Victim, loss: Loss, budget: int, settings: ActiveSet, attempt: Attempt) -> None:
         self.victim, self.loss, self.budget, self.settings = victim, loss, budget, settings
-        self.caps, self.rng, self.effort = attempt.node_caps, attempt.rng, attempt.effort
+        self.caps, self.rng, self.effort, self.sparing = (
+            attempt.node_caps,
+            attempt.rng,
+            attempt.effort,
+            attempt.sparing,
+        )
         space = victim.space
         self.eta = STEP * budget / space.graph.num_nodes
         self.size = min(max(8 * budget, SMALLEST_SET), max(2 * budget, LARGEST_SET), space.num_pairs)
@@ -151,7 +198,8 @@ class _Search:
 
     def run(self) -> Tensor:
         """The flips that broke most items, int64 [<= budget]."""
-        cycles = self.settings.cycles or (20 if self.budget > LARGE_BUDGET * self.victim.space.m else 8)
+        many = self.budget > LARGE_BUDGET * self.victim.space.m and not self.sparing
+        cycles = self.settings.cycles or (20 if many else 8)
         for cycle in range(max(1, round(self.effort * cycles))):
             self._choose_active_set(first=cycle == 0)
             self._climb(STEPS_PER_CYCLE, lambda _step: self.eta)

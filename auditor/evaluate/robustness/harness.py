@@ -213,6 +213,7 @@ def _attack(
     attempt = replace(
         cell.attempt(attack, budgets=budgets),
         node_caps=caps,
+        sparing=strength.is_large(target.graph),
         item_budgets=tuple(own for budget in budgets if (own := distinct[budget].item_budgets) is not None),
     )
 
@@ -247,7 +248,8 @@ def _search_again(
     rows: list[ValidityRow | None] = [differences_row(target, cell.rng("finite-differences"))]
     if target.task.level == "node":
         own = [each for each in before if each.attack == best.attack]
-        twice = strength.convergence(rerun, levels[main], main, verifier, caps, own)
+        alone = best.variant if strength.is_large(target.graph) else ""
+        twice = strength.convergence(rerun, levels[main], main, verifier, caps, own, variant=alone)
         if twice is not None:
             row, tried = twice
             rows.append(row)
