@@ -161,8 +161,14 @@ class Oracle:
         """See `Queries.many`."""
         which, ids, logits = self._engine.changed(nodes, rows.to(self._full.graph.x.dtype))
         before = self._logits[ids]
-        moved = ((logits - before).abs() > self._floor) | (logits.isnan() != before.isnan())
-        which, ids, served = which[kept := moved.any(dim=1)], ids[kept], self._served(logits[kept])
+        gap = (logits - before).abs().amax(dim=1)
+        moved = gap > self._floor
+        odd = torch.nonzero(gap.isnan()).flatten()  # what was no number before has not moved by being none
+        own, was = logits[odd], before[odd]
+        moved[odd] = (((own - was).abs() > self._floor) | (own.isnan() != was.isnan())).any(dim=1)
+        if not moved.all():
+            which, ids, logits = which[moved], ids[moved], logits[moved]
+        served = self._served(logits)
         kept = (served != self.answers[ids]).any(dim=1)
         return which[kept], ids[kept], served[kept]
 
