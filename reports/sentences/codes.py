@@ -131,7 +131,7 @@ def hole(code: VerdictCode, audit: Audit) -> str:
             return f"{digits(code.cells)} of {count(code.planned, 'test')} never started or finished"
         case NamedAndSkipped():
             where = _test(code.probe, code.arm)
-            return f"{where} was asked for by name and does not apply with seed {code.seed}: {code.reason}"
+            return f"{where} was asked for by name and cannot run here with seed {code.seed}: {code.reason}"
         case SplitUnknown():
             return (
                 f"nobody named the items that the model was trained on, and {listed(code.probes)} "
