@@ -128,7 +128,7 @@ def test_a_report_that_is_judged_by_no_policy_is_refused() -> None:
         report.judged(3)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("spared", ["graph-membership", "attribute-inference", "prototype-ood", "poisoning"])
+@pytest.mark.parametrize("spared", ["graph-membership", "attribute-inference", "prototype-ood"])
 def test_a_probe_asked_for_by_name_that_cannot_run_here_gives_no_verdict_and_says_why(toy: Target, spared: str) -> None:
     (cell,) = auditor.check(toy, only=spared, profile="quick").cells
     report = auditor.audit(toy, only=spared, profile="quick", progress=None)
