@@ -163,8 +163,15 @@ def hole(code: VerdictCode, audit: Audit) -> str:
 
 
 def holes(codes: Iterable[VerdictCode], audit: Audit) -> list[str]:
-    """Clauses of a verdict's codes, equal ones once."""
-    return list(dict.fromkeys(hole(code, audit) for code in codes))
+    """Clauses of a verdict's codes, equal ones once, and one for all results that do not count."""
+    codes = list(codes)
+    void = [code for code in codes if isinstance(code, ResultUntrusted)]
+    if len(void) < 2:
+        return list(dict.fromkeys(hole(code, audit) for code in codes))
+    prints = {code.fingerprint for code in void}
+    probes = dict.fromkeys(each.probe for each in audit.results if each.fingerprint in prints)
+    together = f"{count(len(void), 'result')}{f' of {listed(list(probes))}' if probes else ''} do not count"
+    return list(dict.fromkeys(together if isinstance(code, ResultUntrusted) else hole(code, audit) for code in codes))
 
 
 def _test(probe: str, arm: str) -> str:
