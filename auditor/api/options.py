@@ -303,7 +303,7 @@ def _typed(value: Any, default: Any, place: str) -> Any:
         except (TypeError, ValueError, OverflowError):
             raise ConfigError(f"{place} is {shown(value)}; expected {KINDS[float]}.") from None
     kind = type(default)
-    if kind is int and isinstance(value, Integral) and not isinstance(value, bool):  # also a NumPy number
+    if kind is int and not isinstance(value, bool) and isinstance(value, Integral):  # also a NumPy number
         return int(value)
     if type(value) is not kind:
         raise ConfigError(f"{place} is {shown(value)}; expected {KINDS[kind]}.")
