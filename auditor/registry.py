@@ -207,6 +207,8 @@ class ProbeEntry:
             with few queries, and where they reach further no pass rests on the gradients here. Empty for none.
         refuses: `module:function` of (target, parameters, id) that raises a ConfigError where parameters do not fit the
             target, so that this is told before anything runs. Empty where every target takes every parameter.
+        extra: module that one of our extras installs and that it cannot do without, and the name of the extra; without
+            it no plan has more of it than the reason.
         version: raised when results of the probe change meaning; part of every cell key.
         rng_name: the name of its random streams, fixed for ever; its id at birth where it is empty.
         taxon: what its findings mean elsewhere (`auditor.taxonomy`); nothing by default.
@@ -235,6 +237,7 @@ class ProbeEntry:
     may_lack: tuple[str, ...] = ()
     held_against: str = ""
     refuses: str = ""
+    extra: tuple[str, str] | None = None
     version: str = "1"
     rng_name: str = ""
     taxon: Taxon = NOTHING

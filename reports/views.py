@@ -5,14 +5,25 @@ Selections and orders alone: nothing is measured, joined or judged here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from auditor.document import NONE, RECIPE, Audit, CellRow, Result, Series, ValidityRow
 from auditor.document.exposed import Exposed
 from auditor.document.facts import SEVERITIES, ClaimFacts
 from reports.sentences import names
-from reports.sentences.compose import ABSENT, SEEN, UNANSWERED, UNASKED, proven, said, unanswered, word
+from reports.sentences.compose import (
+    ABSENT,
+    SEEN,
+    UNANSWERED,
+    UNASKED,
+    proven,
+    said,
+    spoiled_by,
+    together_void,
+    unanswered,
+    word,
+)
 from reports.sentences.templates import template
 
 _STATUSES = ("fail", "inconclusive", "accepted", "pass")
@@ -115,7 +126,7 @@ def nearest(results: Iterable[Result]) -> list[Result]:
 def briefly(audit: Audit, near: Sequence[Result]) -> list[Answer]:
     """What fits on a screen: of each question its answer; behind it, without their texts, what else is over or open.
 
-    Ways of asking one thing that end alike are one line.
+    Ways of asking one thing that end alike are one line, and so are results that the same failed checks spoil.
 
     `near`: the deciding results, those nearest to their limits first.
     """
@@ -125,7 +136,30 @@ def briefly(audit: Audit, near: Sequence[Result]) -> list[Answer]:
         for result in of_family(near, answer.family):
             if result is not answer.result and (status := word(result)) not in (SEEN, ABSENT):
                 lines.append(replace(answer, status=status, text="", result=result))
-    return _folded(lines)
+    return _folded(_without_void(lines, item(audit)))
+
+
+def _without_void(lines: Sequence[Answer], noun: str) -> Iterator[Answer]:
+    """The lines, with one that counts them for all results of a question that do not count for the same reason."""
+    found: dict[tuple[str, tuple[str, ...]], list[Result]] = {}
+    for line in lines:
+        if line.result is not None and (why := spoiled_by(line.result)):
+            found.setdefault((line.family, why), []).append(line.result)
+    for line in lines:
+        same = [] if line.result is None else found.get((line.family, spoiled_by(line.result)), [])
+        if len(same) < 2:
+            yield line
+        elif same[0] is line.result:
+            yield replace(line, text=together_void(same, noun), result=None)
+
+
+def void_groups(results: Iterable[Result]) -> list[list[Result]]:
+    """Results that do not count, two or more of each reason together."""
+    found: dict[tuple[str, ...], list[Result]] = {}
+    for result in results:
+        if why := spoiled_by(result):
+            found.setdefault(why, []).append(result)
+    return [same for same in found.values() if len(same) > 1]
 
 
 def _folded(lines: Iterable[Answer]) -> list[Answer]:

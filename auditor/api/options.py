@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from pathlib import Path
@@ -24,8 +24,13 @@ PATHS = ("baseline", "out", "data_root")
 LEAST_TRAININGS = 3
 MOST_SEEDS = 1_000
 MOST_EXPOSED = 1_000
-NAMELESS: Mapping[str, Any] = {"exposed": 0}
-"""Defaults of what names nobody: a comparison, an audited claim."""
+RUN_ALONE: Mapping[str, tuple[Any, str]] = {
+    "exposed": (0, "name nobody"),
+    "save_flips": (False, "keep no edits"),
+    "training_seeds": (0, "train by their own seeds"),
+}
+"""What only a run names, keeps or trains: its value in a comparison and an audited claim, and why. A config file and an
+environment are shared between verbs, so that what they say of it is set aside there, and told."""
 THREADS_A_CORE = 4
 DEFAULTS: Mapping[str, Any] = {
     "profile": "standard",
@@ -71,10 +76,17 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Every option of a run, and the tables of the config file that are not options."""
+    """Every option of a run, and the tables of the config file that are not options.
+
+    Attributes:
+        options: by name.
+        tables: by name.
+        set_aside: what a shared place says that is for a run alone, a sentence each.
+    """
 
     options: Mapping[str, Setting]
     tables: Mapping[str, Any]
+    set_aside: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Any:
         return self.options[name].value
@@ -102,7 +114,7 @@ def resolve(
     tables: Mapping[str, Any],
     folder: Path = Path(),
     *,
-    defaults: Mapping[str, Any] = DEFAULTS,
+    is_run: bool = True,
 ) -> Resolved:
     """Options from all four places.
 
@@ -110,7 +122,7 @@ def resolve(
         given: options of the command line; None means not given.
         tables: the config file's tables.
         folder: of the config file; its paths are relative to it, as those of `[data]` are.
-        defaults: where they are others than those of a run.
+        is_run: False for a comparison or a claim, where what is for a run alone is set aside.
 
     Raises:
         ConfigError: an unknown key in `[run]`, or a value of the wrong type, wherever it came from.
@@ -122,7 +134,7 @@ def resolve(
         if key not in DEFAULTS:
             raise ConfigError(f'[run] has no option "{key}". {nearest(key, DEFAULTS)}')
     options = {}
-    for name, default in {**DEFAULTS, **defaults}.items():
+    for name, default in DEFAULTS.items():
         variable = f"AUDITOR_{name.upper()}"
         if given.get(name) is not None:
             options[name] = Setting(_typed(given[name], default, name), "command line")
@@ -134,7 +146,18 @@ def resolve(
         else:
             options[name] = Setting(default, "default")
     _check_limits(options)
-    return Resolved(options, {name: tables[name] for name in RUN_TABLES if name != "run" and name in tables})
+    aside = () if is_run else tuple(_set_aside(options))
+    return Resolved(options, {name: tables[name] for name in RUN_TABLES if name != "run" and name in tables}, aside)
+
+
+def _set_aside(options: dict[str, Setting]) -> Iterator[str]:
+    """Takes what is for a run alone out of the options, and says so where somebody wrote it."""
+    for name, (value, why) in RUN_ALONE.items():
+        found = options[name]
+        options[name] = Setting(value, "default")
+        if found.origin != "default" and found.value != value:
+            said = f"{name} = {json.dumps(found.value)} ({found.origin}) is for run alone and is not used"
+            yield f"{said}: compare and dp-claim {why}."
 
 
 def _check_limits(options: Mapping[str, Setting]) -> None:
@@ -280,7 +303,7 @@ def _typed(value: Any, default: Any, place: str) -> Any:
         except (TypeError, ValueError, OverflowError):
             raise ConfigError(f"{place} is {shown(value)}; expected {KINDS[float]}.") from None
     kind = type(default)
-    if kind is int and isinstance(value, Integral) and not isinstance(value, bool):  # also a NumPy number
+    if kind is int and not isinstance(value, bool) and isinstance(value, Integral):  # also a NumPy number
         return int(value)
     if type(value) is not kind:
         raise ConfigError(f"{place} is {shown(value)}; expected {KINDS[kind]}.")

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from auditor import registry
 from auditor.api.files import check_folder, check_names, read_file
 from auditor.api.options import (
-    DEFAULTS,
     Resolved,
     parse_jobs,
     parse_seeds,
@@ -71,8 +70,8 @@ class Session:
     config: Path | None = None
 
     @classmethod
-    def open(cls, path: Path, given: Mapping[str, Any], defaults: Mapping[str, Any] = DEFAULTS) -> Session:
-        """Reads the config file beside or named by `path` and resolves the options; `defaults` as `resolve` takes them.
+    def open(cls, path: Path, given: Mapping[str, Any], *, is_run: bool = True) -> Session:
+        """Reads the config file beside or named by `path` and resolves the options; `is_run` as `resolve` takes it.
 
         Raises:
             UsageError: the path does not exist.
@@ -85,13 +84,13 @@ class Session:
             )
         file = config_file(path)
         if file is None:
-            return cls(path, resolve(given, {}, defaults=defaults))
-        return cls(path, resolve(given, read_tables(file), file.parent, defaults=defaults), file)
+            return cls(path, resolve(given, {}, is_run=is_run))
+        return cls(path, resolve(given, read_tables(file), file.parent, is_run=is_run), file)
 
     @classmethod
-    def without_target(cls, given: Mapping[str, Any], defaults: Mapping[str, Any] = DEFAULTS) -> Session:
+    def without_target(cls, given: Mapping[str, Any], *, is_run: bool = True) -> Session:
         """A session about something that has no config file: options given and the environment alone."""
-        return cls(Path(), resolve(given, {}, defaults=defaults))
+        return cls(Path(), resolve(given, {}, is_run=is_run))
 
     @property
     def out(self) -> Path | None:
@@ -352,12 +351,6 @@ class Session:
         """Runs the comparison, writes `audit.json` and the reports asked for, as `run` does."""
         from auditor.runner.comparing import run_compare
 
-        if self.resolved["training_seeds"]:
-            raise ConfigError("training_seeds is for run; a comparison trains anew at every seed. Give seeds instead.")
-        if self.resolved["exposed"]:
-            raise ConfigError("exposed is for run; a comparison names nobody. Leave it out.")
-        if self.resolved["save_flips"]:
-            raise ConfigError("save_flips is for run; a comparison keeps no edits. Leave it out.")
         self._refuse_parts("a comparison")
         probes, settings = self.probes(), self.settings(argv)
         arms = tuple(request.spec for request in defenses)
@@ -397,7 +390,12 @@ class Session:
             return self.keep(audit, begun.record)
 
     def _refuse_parts(self, what: str) -> None:
-        """Raises ConfigError for options that would silently mean nothing: its cells share what they fit."""
+        """Raises ConfigError where it is asked to be carried out elsewhere: its cells share what they fit.
+
+        What is for a run alone and changes nothing about where it is carried out was set aside, and is told.
+        """
+        for line in self.resolved.set_aside:
+            LOG.warning("%s", line)
         given = [name for name in ("shard", "ray_address") if self.resolved[name]]
         if self.resolved["executor"] != "processes":
             given.insert(0, "executor")

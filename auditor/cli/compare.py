@@ -39,7 +39,6 @@ def compare(
     verbose: options.Verbose = False,
 ) -> None:
     """Compare a target with and without defences: each beside its controls, attacked adaptively."""
-    from auditor.api.options import NAMELESS
     from auditor.api.session import Session
     from auditor.cli.console import show
     from auditor.cli.progress import observe
@@ -64,7 +63,7 @@ def compare(
         "discard_models": discard_models,
         "plain": plain,
     }
-    session = Session.open(target, given, NAMELESS)
+    session = Session.open(target, given, is_run=False)
     defenses = session.defenses(defense or (), group=group)
     with observe(plain=session.resolved["plain"]) as observer:
         argv = tuple(sys.argv[1:])

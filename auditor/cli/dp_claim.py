@@ -68,7 +68,6 @@ def dp_claim(
     verbose: options.Verbose = False,
 ) -> None:
     """Audit a claimed (epsilon, delta): VIOLATED (exit 1), UNDERPOWERED (3) or CONSISTENT (0), never "verified"."""
-    from auditor.api.options import NAMELESS
     from auditor.api.session import Session
     from auditor.cli.console import show
     from auditor.runner.asked import Asked
@@ -107,10 +106,10 @@ def dp_claim(
     asked = Asked(claim, level, relation, access, canaries, alpha, mode, runs, seed)  # type: ignore[arg-type]
     how = {"power_only": power_only, "allow_inconclusive": allow_inconclusive, "notify": _say_cost}
     if target is not None:
-        session = Session.open(target, given, NAMELESS)
+        session = Session.open(target, given, is_run=False)
         report = _on_target(session, asked, defense, train, how)
     else:
-        session = Session.without_target(given, NAMELESS)
+        session = Session.without_target(given, is_run=False)
         report = _without_target(session, asked, static, scores, prereg, how)
     show(report, session, verbose=verbose)
     raise typer.Exit(report.verdict.exit_code)

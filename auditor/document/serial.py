@@ -36,8 +36,12 @@ def sealed(audit: Audit) -> Audit:
 
 def digest_of(audit: Audit) -> str:
     """Sha256 (hex) of the canonical bytes, the digest itself left out."""
+    return _hashed(audit)
+
+
+def _hashed(audit: Audit, *, given: bool = False) -> str:
     digest = hashlib.sha256()
-    for part in _canonical_parts(audit):
+    for part in _canonical_parts(audit, given=given):
         digest.update(part)
     return digest.hexdigest()
 
@@ -52,9 +56,17 @@ def canonical(audit: Audit) -> bytes:
     return b"".join(_canonical_parts(audit))
 
 
-def _canonical_parts(audit: Audit) -> Iterator[bytes]:
+def _canonical_parts(audit: Audit, *, given: bool = False) -> Iterator[bytes]:
     but = {"digest"} if audit.plan else {"digest", "plan"}  # documents were made before plans were recorded
-    return map(_encoded, json_parts(audit, without=VOLATILE, but=but))
+    return map(_encoded, json_parts(audit, without=VOLATILE, but=but, given=given))
+
+
+def _has_its_digest(audit: Audit) -> bool:
+    """Whether it has the digest that it states, of all fields or of those alone that its file holds.
+
+    A document that was made before a field was there has a digest without it, and reading fills in the default.
+    """
+    return any(audit.digest == _hashed(audit, given=given) for given in (False, True))
 
 
 def from_bytes(raw: bytes) -> Audit:
@@ -143,7 +155,7 @@ def _validated(document: dict[str, Any], *, strict: bool) -> Audit:
 def disagreements(audit: Audit, *, with_digest: bool = True) -> Iterator[str]:
     """What can be recomputed from a document and comes out otherwise, one sentence each; nothing for one we wrote."""
     found = list(contradictions(audit))
-    if with_digest and audit.digest != digest_of(audit):
+    if with_digest and not _has_its_digest(audit):
         found = ["; ".join(["its content does not have its digest, so that something in it was changed", *found[:1]])]
     yield from found
 

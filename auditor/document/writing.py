@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache
 from json.encoder import encode_basestring
 from typing import Any
@@ -17,28 +17,31 @@ from pydantic_core import to_jsonable_python
 _escape: Callable[[str], str] = encode_basestring
 
 
-def json_parts(record: BaseModel, *, without: Collection[str] = (), but: Collection[str] = ()) -> Iterator[str]:
+def json_parts(
+    record: BaseModel, *, without: Collection[str] = (), but: Collection[str] = (), given: bool = False
+) -> Iterator[str]:
     """A record as indented JSON with a final newline, in parts: each item of its lists is one, so that none is large.
 
-    No field in `but` is written, and no key in `without` at any depth.
+    No field in `but` is written, and no key in `without` at any depth; with `given` none that was filled in with its
+    default.
     """
     deep, before = frozenset(without), "{\n "
-    for name, head in _heads(type(record)):
+    for name, head in _fields(record, given=given):
         if name in deep or name in but:
             continue
         value = record.__dict__[name]
         if type(value) is tuple and value:
             yield before + head + "["
             for index, item in enumerate(value):
-                yield ("," if index else "") + "\n  " + _text(item, "\n  ", deep)
+                yield ("," if index else "") + "\n  " + _text(item, "\n  ", deep, given=given)
             yield "\n ]"
         else:
-            yield before + head + _text(value, "\n ", deep)
+            yield before + head + _text(value, "\n ", deep, given=given)
         before = ",\n "
     yield "{}\n" if before == "{\n " else "\n}\n"
 
 
-def _text(value: Any, line: str, without: frozenset[str]) -> str:
+def _text(value: Any, line: str, without: frozenset[str], *, given: bool) -> str:
     kind = type(value)
     if kind is str:
         return _escape(value)
@@ -54,20 +57,29 @@ def _text(value: Any, line: str, without: frozenset[str]) -> str:
     if isinstance(value, BaseModel):
         fields = value.__dict__
         pairs = [
-            head + _text(fields[name], inner, without) for name, head in _heads(type(value)) if name not in without
+            head + _text(fields[name], inner, without, given=given)
+            for name, head in _fields(value, given=given)
+            if name not in without
         ]
         return _joined("{", pairs, "}", line)
     if kind is tuple or kind is list:
-        return _joined("[", [_text(item, inner, without) for item in value], "]", line)
+        return _joined("[", [_text(item, inner, without, given=given) for item in value], "]", line)
     if kind is dict and all(type(key) is str for key in value):
         items = sorted(value.items())
-        pairs = [f"{_escape(key)}: {_text(item, inner, without)}" for key, item in items if key not in without]
+        pairs = [
+            f"{_escape(key)}: {_text(item, inner, without, given=given)}" for key, item in items if key not in without
+        ]
         return _joined("{", pairs, "}", line)
-    return _text(to_jsonable_python(value, inf_nan_mode="constants"), line, without)
+    return _text(to_jsonable_python(value, inf_nan_mode="constants"), line, without, given=given)
 
 
 def _joined(start: str, parts: list[str], end: str, line: str) -> str:
     return f"{start}{line} {f',{line} '.join(parts)}{line}{end}" if parts else start + end
+
+
+def _fields(record: BaseModel, *, given: bool) -> Iterable[tuple[str, str]]:
+    heads = _heads(type(record))
+    return [each for each in heads if each[0] in record.model_fields_set] if given else heads
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
+import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -363,6 +364,8 @@ def _reason_to_skip(target: Target, probe: ProbeEntry, attacks: Sequence[Registe
             f"{'. ' * bool(probe.elsewhere)}{probe.elsewhere}",
             (),
         )
+    if probe.extra is not None and importlib.util.find_spec(probe.extra[0]) is None:
+        return f'needs what the extra "{probe.extra[1]}" installs; run: pip install "gnn-auditor[{probe.extra[1]}]"', ()
     if not attacks:  # its harness needs none
         return "", ()
     searches = [attack for attack in attacks if attack.entry.role == "search"]

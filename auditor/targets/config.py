@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -197,7 +197,7 @@ def _explain(error: ValidationError, document: Mapping[str, Any]) -> str:
 def _place(loc: Sequence[int | str], document: Mapping[str, Any]) -> tuple[list[str], str, str]:
     """Table, key, and which entry of a list; names of types, which pydantic adds, are left out."""
     path: list[str] = []
-    of_list, here = "", document
+    of_list, here = "", cast(Any, document)
     for part in loc:
         if isinstance(part, int):
             of_list = f" in entry {part + 1} of the list"

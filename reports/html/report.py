@@ -19,7 +19,7 @@ from reports.html import pictures
 from reports.html.charts import Drawing, series_drawing
 from reports.neutral import neutral
 from reports.sentences import claim, comparison, exposed, glossary, names, numbers, target, verdict
-from reports.sentences.compose import OPEN, OVER, SEEN, nearness, said, word
+from reports.sentences.compose import OPEN, OVER, SEEN, VOID, nearness, said, together_void, word
 from reports.sentences.steps import SHOWN, steps
 from reports.sentences.templates import excess_cell, figure, who
 from reports.views import Answer
@@ -47,6 +47,8 @@ _FACTS = {
 }
 """Facts of a guarantee, in this order, by the words they have on the page."""
 _SIGNS = {"FAILED": "✕", "INCOMPLETE": "?", "PASSED": "✓"}
+_TOLD = ((OVER, "over the limit"), (OPEN, "not settled"), (VOID, "not counted"))
+"""What other results of a question amount to, and how it is told."""
 _TONES = {
     "FAILED": "fail",
     "fail": "fail",
@@ -90,6 +92,17 @@ class FamilyOnPage:
     arms: list[Result]
     charts: list[ChartOnPage]
     charts_left_out: int
+
+    @property
+    def void(self) -> list[list[Result]]:
+        """Judged results that do not count, together where the same checks spoil them."""
+        return views.void_groups(self.judged)
+
+    @property
+    def told(self) -> list[Result]:
+        """Judged results of which each has a sentence of its own."""
+        folded = {id(result) for same in self.void for result in same}
+        return [result for result in self.judged if id(result) not in folded]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +171,7 @@ def _page(safe: Audit, sections: list[FamilyOnPage], main: list[ChartOnPage]) ->
         source=views.source,
         word=word,
         said=lambda result: said(result, item),
+        together_void=lambda results: together_void(results, item),
         figure=lambda result: figure(result, item),
         who=who,
         signs=pictures.SIGNS,
@@ -225,11 +239,11 @@ def _decision(audit: Audit, near: list[Result], item: str) -> str:
 
 
 def _others(answers: list[Answer], results: list[Result]) -> dict[str, str]:
-    """By family: how many other results are over their limits or open."""
+    """By family: how many other results are over their limits, open, or do not count."""
     found = {}
     for answer in answers:
         words = [word(r) for r in views.of_family(results, answer.family) if r is not answer.result]
-        parts = [(words.count(OVER), "over the limit"), (words.count(OPEN), "not settled")]
+        parts = [(words.count(each), said_of) for each, said_of in _TOLD]
         told = [f"{numbers.count(number, 'other result')} {what}" for number, what in parts if number]
         found[answer.family] = numbers.listed(told)
     return found

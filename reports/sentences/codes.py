@@ -131,7 +131,7 @@ def hole(code: VerdictCode, audit: Audit) -> str:
             return f"{digits(code.cells)} of {count(code.planned, 'test')} never started or finished"
         case NamedAndSkipped():
             where = _test(code.probe, code.arm)
-            return f"{where} was asked for by name and does not apply with seed {code.seed}: {code.reason}"
+            return f"{where} was asked for by name and cannot run here with seed {code.seed}: {code.reason}"
         case SplitUnknown():
             return (
                 f"nobody named the items that the model was trained on, and {listed(code.probes)} "
@@ -163,8 +163,15 @@ def hole(code: VerdictCode, audit: Audit) -> str:
 
 
 def holes(codes: Iterable[VerdictCode], audit: Audit) -> list[str]:
-    """Clauses of a verdict's codes, equal ones once."""
-    return list(dict.fromkeys(hole(code, audit) for code in codes))
+    """Clauses of a verdict's codes, equal ones once, and one for all results that do not count."""
+    codes = list(codes)
+    void = [code for code in codes if isinstance(code, ResultUntrusted)]
+    if len(void) < 2:
+        return list(dict.fromkeys(hole(code, audit) for code in codes))
+    prints = {code.fingerprint for code in void}
+    probes = dict.fromkeys(each.probe for each in audit.results if each.fingerprint in prints)
+    together = f"{count(len(void), 'result')}{f' of {listed(list(probes))}' if probes else ''} do not count"
+    return list(dict.fromkeys(together if isinstance(code, ResultUntrusted) else hole(code, audit) for code in codes))
 
 
 def _test(probe: str, arm: str) -> str:

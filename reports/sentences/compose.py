@@ -32,7 +32,7 @@ from auditor.document.facts import ClaimFacts
 from reports.sentences import claim as claims
 from reports.sentences import names
 from reports.sentences.codes import all_of
-from reports.sentences.numbers import Differences, Shares, closed, count
+from reports.sentences.numbers import Differences, Shares, closed, count, listed
 from reports.sentences.templates import Template, basis, figure, first, picture, sides, template, who
 
 OVER, SEEN, ABSENT, OPEN, ACCEPTED, VOID, SHOWN = (
@@ -45,6 +45,8 @@ OVER, SEEN, ABSENT, OPEN, ACCEPTED, VOID, SHOWN = (
     "shown, not judged",
 )
 UNIT_WITHOUT_LIMIT = 0.1
+_NAMED = 3
+"""Results that do not count and are named where all of them are one line."""
 UNASKED, UNANSWERED = "not tested", "no answer"
 _PASSING = ("within the limit", "within what the policy lets pass")
 """Of what is seen and passes: with a limit, and without one."""
@@ -107,6 +109,27 @@ def brief(result: Result, item: str = "node") -> str:
         parts += [beside_limit(result), *all_of((Accepted,), result, "")]
     parts += [f"by {holder}"] if holder else []
     return " ".join(map(closed, filter(None, parts)))
+
+
+def spoiled_by(result: Result) -> tuple[str, ...]:
+    """The checks since which a result does not count; empty where it does."""
+    judgement = result.judgement
+    if judgement is None or word(result) != VOID:
+        return ()
+    return tuple(check for code in judgement.codes if isinstance(code, Untrusted) for check in code.checks)
+
+
+def together_void(results: Sequence[Result], item: str = "node") -> str:
+    """`9 results do not count, since the check “beats constant” failed: “A”, “B”, “C” and 6 more`.
+
+    Args:
+        results: two or more that the same checks spoil.
+        item: what one test item is.
+    """
+    labels = list(dict.fromkeys(f"“{template(r.finding).brief.label(r, item)}”" for r in results))
+    named = [*labels[:_NAMED], *([f"{len(labels) - _NAMED} more"] if len(labels) > _NAMED else [])]
+    why = f"{count(len(results), 'result')} do not count, since {names.checks(spoiled_by(results[0]))} failed"
+    return closed(f"{why}: {listed(named)}")
 
 
 def alike(status: str, more: int) -> str:

@@ -120,8 +120,8 @@ def _repairing(audit: Audit, results: list[Result], item: str) -> Step:
     serves = f"It is for {listed(labels)}." if len(labels) > 1 else ""
     probes = ",".join(dict.fromkeys(each.probe for each in results))
     if not commanded:
-        commands = (f"{_run(path, probes)}{_how(audit)}",) if path else ()
-        return Step(text, commands=commands, findings=findings, serves=serves)
+        again = (f"{_run(path, probes)}{_how(audit)}",) if path else ()
+        return Step(text, commands=again, findings=findings, serves=serves)
     commands = _commands(path, commanded[0], probes, _how(audit)) if path else ()
     return Step(text, commanded[0].cost, commands, findings, serves)
 

@@ -126,3 +126,13 @@ def test_a_report_that_is_judged_by_no_policy_is_refused() -> None:
     report = Report(audit_of([cell(measurement(0.3, 0.26, 0.34))]))
     with pytest.raises(ConfigError, match="no shipped policy"):
         report.judged(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("spared", ["graph-membership", "attribute-inference", "prototype-ood"])
+def test_a_probe_asked_for_by_name_that_cannot_run_here_gives_no_verdict_and_says_why(toy: Target, spared: str) -> None:
+    (cell,) = auditor.check(toy, only=spared, profile="quick").cells
+    report = auditor.audit(toy, only=spared, profile="quick", progress=None)
+    assert cell.skip
+    assert (report.verdict.status, report.verdict.exit_code) == ("INCOMPLETE", 3)
+    said = " ".join(report.summary().split())
+    assert f"the test {spared} was asked for by name and cannot run here with seed 0: {cell.skip}" in said

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 import auditor
-from auditor.api.options import NAMELESS
 from auditor.api.session import Session
 from auditor.document import canonical, from_bytes
 from auditor.errors import ConfigError
@@ -17,6 +16,7 @@ from auditor.targets.target import Target
 from reports.sentences.exposed import name
 from tests.cli.program import auditor as program
 from tests.cli.program import inside
+from tests.targets.projects import Project
 from tests.toys import toy_target
 
 WHAT = {"only": "influence", "profile": "quick", "seeds": [0]}
@@ -106,10 +106,44 @@ def test_only_privacy_tests_run_anew_where_a_run_goes_on_with_another_number(tar
     assert same == {"influence": False, "structure-evasion": True}
 
 
-def test_a_comparison_names_nobody(tmp_path: Path) -> None:
-    (tmp_path / "audit.toml").write_text("[run]\nexposed = 10\n", encoding="utf-8")
-    done = inside("compare", tmp_path, "--defense", "coarse-outputs:digits=1", cwd=tmp_path.parent)
-    assert done.returncode == 2
-    assert "exposed is for run" in done.stderr
-    assert Session.open(tmp_path, {"exposed": 0}, NAMELESS).resolved["exposed"] == 0
-    assert Session.without_target({}, NAMELESS).resolved["exposed"] == 0, "what compare and dp-claim begin with"
+SHARED = "[run]\nexposed = 20\nsave_flips = true\ntraining_seeds = 3\nprofile = 'quick'\n"
+CLAIM = ("dp-claim", "--claim", "1,1e-3", "--static", "q=0.1,sigma=1,steps=10", "--level", "graph")
+
+
+def test_what_a_shared_place_says_for_a_run_alone_is_set_aside_elsewhere_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "audit.toml").write_text(SHARED, encoding="utf-8")
+    run, other = Session.open(tmp_path, {}).resolved, Session.open(tmp_path, {}, is_run=False).resolved
+    assert (run["exposed"], run["save_flips"], run["training_seeds"], run.set_aside) == (20, True, 3, ())
+    assert (other["exposed"], other["save_flips"], other["training_seeds"]) == (0, False, 0)
+    assert other["profile"] == "quick"
+    assert [line.partition(" is for run alone")[0] for line in other.set_aside] == [
+        "exposed = 20 (file)", "save_flips = true (file)", "training_seeds = 3 (file)",
+    ]  # fmt: skip
+    (tmp_path / "audit.toml").write_text("[run]\nexposed = 0\n", encoding="utf-8")
+    assert Session.open(tmp_path, {}, is_run=False).resolved.set_aside == (), "it asks for nothing else than is done"
+    monkeypatch.setenv("AUDITOR_EXPOSED", "x")
+    with pytest.raises(ConfigError, match="AUDITOR_EXPOSED"):
+        Session.without_target({}, is_run=False)
+
+
+def test_a_comparison_and_a_claim_name_nobody_whatever_a_shared_place_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUDITOR_EXPOSED", "20")
+    said = "exposed = 20 (environment AUDITOR_EXPOSED) is for run alone and is not used"
+    claimed = inside(*CLAIM, "-o", tmp_path / "claim", cwd=tmp_path)
+    assert claimed.returncode == 1, claimed.stderr
+    assert said in " ".join(claimed.stderr.split())
+    place = Project(tmp_path / "t").write()
+    compared = inside(
+        "compare", place, "--defense", "coarse-outputs:digits=1", "--only", "posterior-similarity",
+        "--profile", "quick", "-o", tmp_path / "compared", cwd=tmp_path,
+    )  # fmt: skip
+    assert compared.returncode in (0, 1, 3), compared.stderr
+    assert said in " ".join(compared.stderr.split())
+    for made in ("claim", "compared"):
+        document = from_bytes((tmp_path / made / "audit.json").read_bytes())
+        assert document.config["exposed"] == 0
+        assert not any(cell.exposed for cell in document.cells)

@@ -16,7 +16,6 @@ from auditor.data.edits import EdgeSpace
 from auditor.errors import ConfigError
 from auditor.runner.record import read_run
 from auditor.targets.target import Target
-from tests.cli.program import inside
 from tests.toys import toy_target
 
 PROBES = "structure-evasion,local-evasion:targets=5,feature-evasion,injection"
@@ -127,13 +126,6 @@ def test_no_report_holds_an_edit(saved: tuple[Path, auditor.Report]) -> None:
 def test_without_a_folder_it_is_refused(target: Target) -> None:
     with pytest.raises(ConfigError, match="save_flips came without a folder"):
         auditor.audit(target, save_flips=True, **WHAT)
-
-
-def test_a_comparison_keeps_no_edits(tmp_path: Path) -> None:
-    (tmp_path / "audit.toml").write_text("[run]\nsave_flips = true\n", encoding="utf-8")
-    done = inside("compare", tmp_path, "--defense", "coarse-outputs:digits=1", cwd=tmp_path.parent)
-    assert done.returncode == 2
-    assert "save_flips is for run" in done.stderr
 
 
 def test_a_folder_of_edits_that_is_a_link_is_not_followed(target: Target, tmp_path: Path) -> None:

@@ -99,3 +99,65 @@ def test_what_no_equal_run_reproduces_may_differ_and_numbers_may_not() -> None:
     assert slower != text
     assert short(slower.encode()) is not None
     assert short(text.replace('"seed": 0', '"seed": 1', 1).encode()) is None
+
+
+def older(without: tuple[str, ...]) -> dict[str, Any]:
+    """A document of ours from before its cells had these fields, with the digest that it was given then."""
+    content: Any = json.loads(to_bytes(samples.realistic()))
+    for row in content["cells"]:
+        for name in without:
+            assert not row.pop(name), "a default that is not empty says something"
+    del content["digest"]
+    bare = _without_volatile(content)
+    text = json.dumps(bare, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return {**content, "digest": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _without_volatile(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_volatile(item) for key, item in value.items() if key not in serial.VOLATILE}
+    return [_without_volatile(item) for item in value] if isinstance(value, list) else value
+
+
+LAYOUTS: dict[str, Callable[[Any], str]] = {
+    "ours": lambda content: json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n",
+    "wider": lambda content: json.dumps(content, indent=4, sort_keys=True),
+    "one line": json.dumps,
+    "another order": lambda content: json.dumps(dict(reversed(content.items())), indent=2),
+}
+FIELDS = ("lacks", "exposed")
+"""Fields of a cell whose defaults are empty, as one that was added to the schema has to have."""
+
+
+@pytest.mark.parametrize("lay", LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize("without", [FIELDS, FIELDS[:1], ()], ids=["two", "one", "none"])
+def test_a_document_of_before_a_field_is_read_however_it_is_laid_out(
+    without: tuple[str, ...], lay: Callable[[Any], str]
+) -> None:
+    content = older(without)
+    read = from_bytes(lay(content).encode())
+    assert read == from_bytes(to_bytes(samples.realistic())).model_copy(update={"digest": content["digest"]})
+
+
+@pytest.mark.parametrize("lay", LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        lambda content: content["cells"][0].update(reason="another"),
+        lambda content: content["cells"][0].update(lacks=["RETRAIN"]),
+        lambda content: content["cells"][0].update(lacks=[]),
+        lambda content: content["cells"][0].pop("series"),
+        lambda content: content["results"][0]["estimate"].update(n=7),
+        lambda content: content.update(profile="full"),
+        lambda content: content.update(digest="0" * 64),
+    ],
+    ids=["a word", "a field filled", "a field added", "a field taken", "a count", "the profile", "the digest"],
+)
+def test_a_document_of_before_a_field_that_was_changed_is_refused(
+    tamper: Callable[[Any], object], lay: Callable[[Any], str]
+) -> None:
+    content = older(FIELDS)
+    from_bytes(lay(content).encode())
+    tamper(content)
+    with pytest.raises(DocumentError, match="does not have its digest"):
+        from_bytes(lay(content).encode())

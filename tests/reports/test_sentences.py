@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from auditor import registry
 from auditor.document import Estimate, Metric
+from auditor.document.codes import ResultUntrusted
 from auditor.document.results import Unit
 from auditor.parameters import build
 from reports.sentences import claim, comparison, names, repair
@@ -248,3 +249,31 @@ def test_probes_of_one_finding_have_labels_of_their_own() -> None:
         "Links rebuilt from the file and its answers (all views added up)",
     ]
     assert labels[3:5] == ["Links read from the answers", "Links read from the answers (all views added up)"]
+
+
+def test_results_that_the_same_checks_spoil_are_one_line_and_each_stays_to_be_found() -> None:
+    findings = ("shift-gap", "shift-worst-group", "shift-ood-unnoticed", "shift-miscalibrated")
+    void = [
+        voices.result(finding, voices.CASES[finding][0], "does not count").model_copy(update={"family": "shift"})
+        for finding in findings
+    ]
+    over = voices.result("shift-gap", voices.CASES["shift-gap"][0], "over").model_copy(update={"family": "shift"})
+    codes = tuple(ResultUntrusted(fingerprint=result.fingerprint) for result in void)
+    base = samples.realistic()
+    counts = {"fail": 1, "inconclusive": 4, "untrusted": 4}
+    verdict = base.verdict.model_copy(update={"codes": codes, "counts": counts})
+    audit = base.model_copy(update={"results": (over, *void), "verdict": verdict})
+    why = "since the checks “edge dependence” and “gradient” failed"
+    told = {name: " ".join(reading.visible(name, reading.fresh(name, audit)).split()) for name in ("terminal", "html")}
+    for text in told.values():
+        assert text.count(f"4 results do not count, {why}: “1 in 10 edges gone”") == 1
+        assert "4 results of a-probe do not count." in text
+    assert told["terminal"].count(why) == 1
+    assert said(over)[:60] in told["html"], "what decides keeps a sentence of its own"
+    page = reading.fresh("html", audit)
+    folded = page[page.index("<details><summary>4 results do not count") :].partition("</details>")[0]
+    assert folded.count('<p class="said">') == 4
+    verbose = " ".join(registry.find("reports", "terminal").load()().render(audit, verbose=True).split())
+    assert verbose.count("does not count") >= 4
+    alone = audit.model_copy(update={"results": (over, void[0])})
+    assert "This result does not count" in " ".join(reading.fresh("terminal", alone).split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,25 @@ PUBLIC = SideKnowledge()
 def test_bad_choice_is_refused(options: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         choose_probes(**options)  # type: ignore[arg-type]
+
+
+def test_a_probe_without_its_extra_is_planned_with_the_reason_and_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found, missing = importlib.util.find_spec, {"ot"}
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name in missing else found(name, *more)
+    )
+    requests = [ProbeRequest(probe, named=True) for probe in registry.probes().values() if probe.extra is not None]
+    assert [request.entry.id for request in requests] == ["prototype-ood"]
+
+    def reason() -> str:
+        cells = plan(toy_target("graph-gin"), requests, seeds=(0,), profile="quick", side=PUBLIC)
+        return cells[0].skip
+
+    assert reason() == 'needs what the extra "ot" installs; run: pip install "gnn-auditor[ot]"'
+    missing.clear()
+    assert reason() == ""
 
 
 def test_named_probe_runs_even_where_the_profile_leaves_it_out() -> None:
