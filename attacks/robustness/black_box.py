@@ -74,8 +74,7 @@ class BlackBox:
     def _graphs(self, view: View, attempt: Attempt, asked: Asked, budget: int, own: Tensor, queries: int) -> FlipSet:
         """Each graph by itself, all of them side by side; one that is wrong is asked about no more."""
         n = view.items.numel()
-        alone = single_graphs(view.graph, view.items)
-        insides = [Inside(EdgeSpace.of(graph), nodes, view.graph.num_nodes) for graph, nodes in alone]
+        insides = Inside.each(view)
         runs = [self._evolution(flips, inside, attempt) for inside, flips in zip(insides, own.tolist(), strict=True)]
         going = [place for place in range(n) if int(own[place]) > 0]
         wrong_at_all = np.zeros(n, dtype=np.bool_)
@@ -134,6 +133,12 @@ class Inside:
 
     def __init__(self, space: EdgeSpace, nodes: Tensor, num_nodes: int) -> None:
         self._space, self._nodes, self._n = space, nodes, num_nodes
+
+    @classmethod
+    def each(cls, view: View) -> list[Inside]:
+        """Of every attacked graph, in their order."""
+        n = view.graph.num_nodes
+        return [cls(EdgeSpace.of(graph), nodes, n) for graph, nodes in single_graphs(view.graph, view.items)]
 
     def draw(self, count: int, rng: np.random.Generator) -> Ints:
         """See `Proposals`."""

@@ -97,8 +97,8 @@ def _best_of(
     place_of = torch.cumsum(kept.long(), dim=0) - 1
     inside = kept[edges[0]]
     at = of[edges[0, inside]]
-    first = torch.tensor([graphs.starts[place] for place in copies])
-    local = edges[1, inside] - torch.tensor(starts)[at] + first[at]
+    begins = torch.tensor([graphs.starts[place] for place in copies])
+    local = edges[1, inside] - torch.tensor(starts)[at] + begins[at]
     return AddedNodes(
         int(kept.sum()),
         raw[kept],

@@ -55,7 +55,7 @@ def _of_nodes(view: View, attempt: Attempt, asked: Asked, budget: int, queries: 
 
 
 def _of_graphs(view: View, attempt: Attempt, asked: Asked, own: Tensor, queries: int) -> Ints:
-    inside = [Inside.of(view, int(item)) for item in view.items]
+    inside = Inside.each(view)
     going = [place for place in range(len(inside)) if int(own[place]) > 0]
     best = [(-1, 0.0)] * len(inside)
     found: list[Ints] = [np.empty(0, dtype=np.int64) for _ in inside]
