@@ -160,7 +160,7 @@ class Cut:
     @property
     def blocks(self) -> int:
         """Number of blocks."""
-        return self.tied.shape[0]
+        return int(self.tied.shape[0])
 
     def chunks(self, positive: Tensor, negative: Tensor) -> Iterator[tuple[slice, _Sums, _Sums]]:
         """Some blocks after the other: which, and their positives and negatives.

