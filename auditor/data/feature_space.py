@@ -132,6 +132,8 @@ class FeatureSpace:
 
 def is_binary(x: Tensor) -> bool:
     """Whether each row holds 0 and one other value only: binary or one-hot, also after row normalisation."""
+    if not x.shape[1]:
+        return False
     top = x.max(dim=1, keepdim=True).values
     return bool(((x == 0) | (x == top)).all())
 

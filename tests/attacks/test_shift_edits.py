@@ -148,6 +148,7 @@ def test_binary_features_are_recognised_also_when_rows_are_normalised():
     assert is_binary(x)
     assert is_binary(x / x.sum(1, keepdim=True).clamp_min(1))
     assert not is_binary(torch.tensor([[1.0, 2.0, 0.0]]))
+    assert not is_binary(torch.empty(3, 0))
 
 
 def test_dropped_nodes_spare_the_protected_and_leave_an_induced_subgraph():
