@@ -271,8 +271,9 @@ def test_results_that_the_same_checks_spoil_are_one_line_and_each_stays_to_be_fo
     assert told["terminal"].count(why) == 1
     assert said(over)[:60] in told["html"], "what decides keeps a sentence of its own"
     page = reading.fresh("html", audit)
-    folded = page[page.index("<details><summary>4 results do not count") :].partition("</details>")[0]
-    assert folded.count('<p class="said">') == 4
+    counted, _, folded = page[page.index('<p class="said">4 results do not count') :].partition("<details>")
+    assert counted.endswith("and 1 more.</p>"), "what is folded is not printed, and its count is"
+    assert folded.partition("</details>")[0].count('<p class="said">') == 4
     verbose = " ".join(registry.find("reports", "terminal").load()().render(audit, verbose=True).split())
     assert verbose.count("does not count") >= 4
     alone = audit.model_copy(update={"results": (over, void[0])})
