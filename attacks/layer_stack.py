@@ -96,7 +96,8 @@ class LayerStack:
 
     def __init__(self, handle: ModelHandle, x: Tensor) -> None:
         self._handle = copy.deepcopy(handle)
-        self._x = x
+        self._x = self._read = x
+        self._nodes: Tensor | None = None
         self._projected: dict[int, Tensor] = {}  # x W of each layer that reads x: the same in every step
         self._inputs: list[Tensor] = []
         self._scale = self._share = self._once = torch.empty(0)
@@ -114,34 +115,48 @@ class LayerStack:
         stack = cls(handle, x)
         return stack if stack._agrees_with(handle) else None
 
-    def logits(self, multiply: Multiply, degrees: Tensor) -> Tensor:
-        """Logits on A, [N, C], ready for `pair_factors`; `degrees` [N] are the row sums of A, without loops."""
+    def logits(self, multiply: Multiply, degrees: Tensor, nodes: Tensor | None = None) -> Tensor:
+        """Logits on A, [N, C], ready for `pair_factors`; `degrees` [N] are the row sums of A, without loops.
+
+        With `nodes`, int64, these alone are run: rows of everything are theirs, and what they are told by others is for
+        `multiply` to add.
+        """
         self._inputs.clear()
+        self._nodes, self._read = nodes, self._x if nodes is None else self._x[nodes]
         self._ledger = _Ledger(multiply, [])
         degrees = degrees.detach()
         self._scale = (degrees + 1).rsqrt().requires_grad_(True)
         self._share = degrees.clamp_min(1).reciprocal().requires_grad_(True)
         self._once = torch.ones_like(degrees).requires_grad_(True)
-        return self._handle.logits(self._x, torch.empty(2, 0, dtype=torch.int64))
+        return self._handle.logits(self._read, torch.empty(2, 0, dtype=torch.int64))
 
     def pair_factors(self, loss: Tensor) -> tuple[Tensor, Tensor]:
         """(L, R), [N, K] each: dL/da_uv of an undirected pair is (L R^T)_uv, for edges and non-edges alike."""
         if not loss.requires_grad:  # the model never looked at its edges
-            empty = self._x.new_zeros(self._x.shape[0], 1)
+            empty = self._read.new_zeros(self._read.shape[0], 1)
             return empty, empty
+        p, q, node = self.sides(loss)
+        ones = torch.ones_like(node)
+        left = torch.cat([*p, *q, node[:, None], ones[:, None]], dim=1)
+        right = torch.cat([*q, *p, ones[:, None], node[:, None]], dim=1)
+        return left.detach(), right.detach()
+
+    def sides(self, loss: Tensor, *, again: bool = False) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """(P, Q, d): dL/da_uv is the sum over the layers of <P_u, Q_v> + <P_v, Q_u>, and d_u + d_v, through the degrees.
+
+        P and Q are [N, H] of each layer, the last one first; d is [N]. `again`: another loss of these logits follows.
+        """
+        self._ledger.factors.clear()
         through = (self._scale, self._share, self._once)
-        of_scale, of_share, _ = torch.autograd.grad(loss, through, allow_unused=True)
-        node = self._x.new_zeros(self._x.shape[0])
+        of_scale, of_share, _ = torch.autograd.grad(loss, through, allow_unused=True, retain_graph=again)
+        node = self._read.new_zeros(self._read.shape[0])
         if of_scale is not None:  # through the degree: d (d + 1)^-1/2 / dd
             node = -0.5 * of_scale * self._scale.detach() ** 3
         if of_share is not None:  # d max(1, d)^-1 / dd; a sum below 1 is divided by nothing
             share = self._share.detach()
             node = node - torch.where(share < 1, of_share * share**2, 0)
-        ones = torch.ones_like(node)
         p, q = ([part[side].detach() for part in self._ledger.factors] for side in (0, 1))
-        left = torch.cat([*p, *q, node[:, None], ones[:, None]], dim=1)
-        right = torch.cat([*q, *p, ones[:, None], node[:, None]], dim=1)
-        return left.detach(), right.detach()
+        return p, q, node.detach()
 
     def embeddings(self, multiply: Multiply, degrees: Tensor, *, first: bool = False) -> Tensor:
         """Input of the last layer, [N, d]; `first`: output of the first layer as the second one sees it."""
@@ -194,17 +209,18 @@ class LayerStack:
     def _project(self, linear: Any, x: Tensor, *, bare: bool = False) -> Tensor:
         """linear(x), remembered for the given x; `bare`: without its bias."""
 
-        def product() -> Tensor:
-            return x @ linear.weight.T if bare else linear(x)  # type: ignore[no-any-return]
+        def product(of: Tensor) -> Tensor:
+            return of @ linear.weight.T if bare else linear(of)  # type: ignore[no-any-return]
 
         if not self._is_given(x):
-            return product()
+            return product(x)
         if id(linear) not in self._projected:
-            self._projected[id(linear)] = product()
-        return self._projected[id(linear)]
+            self._projected[id(linear)] = product(self._x)
+        known = self._projected[id(linear)]
+        return known if self._nodes is None else known[self._nodes]
 
     def _is_given(self, x: Tensor) -> bool:
-        return x.data_ptr() == self._x.data_ptr() and x.shape == self._x.shape
+        return x.data_ptr() == self._read.data_ptr() and x.shape == self._read.shape
 
     def _agrees_with(self, handle: ModelHandle) -> bool:
         """Whether both answer alike on a random graph over the nodes of x (drawn here; it holds no private edge)."""
@@ -255,7 +271,7 @@ def _with_bias(linear: Any, h: Tensor) -> Tensor:
 
 
 def at_pairs(left: Tensor, right: Tensor, pairs: Tensor) -> Tensor:
-    """(L R^T)_uv at the pairs, [M]; `pairs` int64 [2, M] in ascending order of u.
+    """(L R^T)_uv at the pairs, [M]; `pairs` int64 [2, M] in ascending order of u. L and R may differ in rows.
 
     On the CPU a row of L stays where it is while its partners pass by, and no row is copied: some thirty times faster
     than gathering both sides of each pair.
@@ -268,7 +284,7 @@ def at_pairs(left: Tensor, right: Tensor, pairs: Tensor) -> Tensor:
     torch.cumsum(torch.bincount(pairs[0], minlength=n), dim=0, out=starts[1:])
     with warnings.catch_warnings():  # torch calls every use of such a matrix a beta
         warnings.simplefilter("ignore", UserWarning)
-        at = torch.sparse_csr_tensor(starts, pairs[1], left.new_zeros(pairs.shape[1]), (n, n), check_invariants=False)
+        at = torch.sparse_csr_tensor(starts, pairs[1], left.new_zeros(pairs.shape[1]), (n, right.shape[0]), check_invariants=False)
     found: Tensor = torch.sparse.sampled_addmm(at, left, right.T, beta=0.0).values()
     return found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Annotated, Any
 
 import torch
@@ -75,6 +74,8 @@ class LocalEvasion:
             "output_scale": victim.outputs.scale,
             "surroundings": bool(near.agrees),
         }
+        if near.follows:
+            notes["surroundings_of_gradients"] = all(near.follows.values())
         return FlipOutcome(tuple(points), tuple(variants), notes)
 
     def _path(self, victim: Victim, near: Near, place: int, pairs: Tensor, most: int) -> Tensor:
@@ -85,27 +86,10 @@ class LocalEvasion:
         left = float(near.margins(node, y, [path])[0])
         while left > 0 and path.numel() < min(most, pairs.numel()):
             rest = pairs[~torch.isin(pairs, path)]
-            promised = self._promised(one, path, rest)
+            promised = near.promised(one, path, rest, self.rivals)
             best = torch.topk(promised, min(self.shortlist, rest.numel())).indices
             tried = [torch.cat([path, rest[i : i + 1]]) for i in best.tolist()]
             after = near.margins(node, y, tried)
             chosen = int(after.argmin())
             path, left = tried[chosen], float(after[chosen])
         return path
-
-    def _promised(self, one: Victim, path: Tensor, rest: Tensor) -> Tensor:
-        """How far above the node's own class another one would be if a pair kept its gradient, the most of any, [R]."""
-        scores = one.outputs.read(one.logits(path))
-        others = scores.scatter(1, one.y.unsqueeze(1), float("-inf"))
-        count = min(self.rivals, scores.shape[1] - 1)
-        promised = torch.full((rest.numel(),), float("-inf"))
-        for rival in torch.topk(others, count, dim=1).indices[0]:
-            ahead = partial(_ahead, rival=int(rival))
-            gradient, value = one.gradient_at_zero(path, torch.ones(path.numel()), rest, ahead)
-            promised = torch.maximum(promised, value + gradient[path.numel() :])
-        return promised
-
-
-def _ahead(z: Tensor, y: Tensor, *, rival: int) -> Tensor:
-    """How far the class `rival` is above the true one."""
-    return (z[:, rival] - z.gather(1, y.unsqueeze(1)).squeeze(1)).mean()

@@ -2,50 +2,59 @@
 
 A model of L layers of message passing reads L steps around a node, and degrees one step further. That is tried, never
 believed: at the first node the whole graph is asked as well, and where the answers differ (a norm over all nodes, a
-virtual node, a row per node) only whole graphs are asked from then on.
+virtual node, a row per node) only whole graphs are asked from then on. So it is with gradients, which are taken from
+the surroundings where the model is one of plain GCN layers on a large graph.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from attacks.robustness.losses import margins
 from attacks.robustness.soft_flips import Victim
+from attacks.robustness.sparse_near import SparseNear
 from auditor.data.graph import Graph
 from auditor.errors import AuditorError
 from auditor.targets.capabilities import TRIAL_ERRORS
 from auditor.targets.relabelling import apart, scale_of
-from auditor.targets.surroundings import around, joined, reach_of
+from auditor.targets.surroundings import Parts, joined, reach_of
 
 TOLERANCE = 1e-4
+SLOPES = 1e-3
+"""Of the largest gradient: what those of surroundings may be off."""
 
 
 class Near:
-    """Margins of single nodes after flips, on really edited edges.
+    """Margins of single nodes after flips, on really edited edges, and where further flips would take them.
 
     Attributes:
         victim: the model and the clean graph.
         hops: steps around a node that its answer depends on.
         agrees: whether surroundings gave the answers of the whole graph; None before they were tried.
+        follows: whether they gave its gradients, without flips and with some; empty before they were tried.
     """
 
     def __init__(self, victim: Victim) -> None:
         self.victim = victim
         self.hops = reach_of(victim.relaxation.handle.model)
         self.agrees: bool | None = None
+        self.follows: dict[bool, bool] = {}
+        self.parts = Parts.of(victim.space)
+        self._sparse = None if victim.sparse is None else SparseNear.of(victim.sparse, self.parts)
 
     def margins(self, node: int, y: Tensor, sets: Sequence[Tensor]) -> Tensor:
         """Margin of `node` (label y, int64 [1]) on the graph with each set of keys toggled, [sets].
 
         An answer that is not finite is wrong: −inf.
         """
-        graphs = [self.victim.space.toggled(keys) for keys in sets]
-        answers = self._around(node, graphs) if self.agrees is not False else None
+        answers = self._around(node, sets) if self.agrees is not False else None
         if answers is None or self.agrees is None:
-            whole = torch.cat([self._asked(graph)[node : node + 1] for graph in graphs])
+            whole = torch.cat([self._asked(self.victim.space.toggled(keys))[node : node + 1] for keys in sets])
             if self.agrees is None:
                 near = answers is not None and float(apart(answers, whole).max()) <= TOLERANCE * scale_of(whole)
                 self.agrees = near
@@ -53,18 +62,49 @@ class Near:
         left = margins(self.victim.outputs.read(answers), y.expand(len(sets)))
         return torch.where(torch.isfinite(answers).all(dim=1), left, torch.tensor(float("-inf")))
 
-    def _around(self, node: int, graphs: Sequence[Graph]) -> Tensor | None:
-        """Answers from the surroundings of the node in each graph, side by side; None where that is no saving."""
-        parts, places, filled = [], [], 0
+    def promised(self, one: Victim, path: Tensor, others: Tensor, rivals: int) -> Tensor:
+        """How far above the true class another one would be if a pair kept its gradient, the most of any, [R].
+
+        Args:
+            one: the victim with a single attacked item.
+            path: flips that are made, int64 [k].
+            others: pairs, int64 [R].
+            rivals: other classes that are followed, those of the largest outputs.
+        """
+        near = self._followed(one, path, others, rivals) if all(self.follows.values()) else None
+        if near is not None and bool(path.numel()) in self.follows:
+            return (near[0][:, None] + near[1]).max(dim=0).values
+        values, gradients = _followed_whole(one, path, others, rivals)
+        if self._sparse is not None:
+            self.follows[bool(path.numel())] = near is not None and _alike(near, (values, gradients))
+        return (values[:, None] + gradients).max(dim=0).values
+
+    def _followed(self, one: Victim, path: Tensor, others: Tensor, rivals: int) -> tuple[Tensor, Tensor] | None:
+        """As `_followed_whole`, from surroundings; None where that cannot be."""
+        if self._sparse is None:
+            return None
         try:
-            for graph in graphs:
-                ids = around(graph, torch.tensor([node]), self.hops)
+            return self._sparse.ahead(int(one.items), int(one.y), path, others, one.outputs, rivals)
+        except (*TRIAL_ERRORS, AuditorError):  # a user's model may know whole graphs only
+            return None
+
+    def _around(self, node: int, sets: Sequence[Tensor]) -> Tensor | None:
+        """Answers from the surroundings of the node after each set, several of them side by side; None where it is no saving."""
+        most, found, parts, places, filled = max(self.victim.space.graph.num_nodes, 1000), [], [], [], 0
+        try:
+            if self._sparse is not None:
+                return torch.cat([self._sparse.logits(node, keys) for keys in sets])
+            for keys in sets:
+                ids = self.parts.around(torch.tensor([node]), keys, self.hops)
+                if parts and filled + ids.numel() > most:
+                    if 2 * ids.numel() > most and self.agrees:
+                        return None
+                    found.append(self._asked(joined(parts))[places])
+                    parts, places, filled = [], [], 0
+                parts.append(self.parts.part(ids, keys))
+                places.append(filled + int(torch.searchsorted(ids, node)))
                 filled += ids.numel()
-                if filled > max(graph.num_nodes, 1000) and self.agrees:
-                    return None
-                parts.append(graph.induced(ids))
-                places.append(filled - ids.numel() + int(torch.searchsorted(ids, node)))
-            return self._asked(joined(parts))[places]
+            return torch.cat([*found, self._asked(joined(parts))[places]])
         except (*TRIAL_ERRORS, AuditorError):  # a user's model may know whole graphs only
             return None
 
@@ -75,3 +115,26 @@ class Near:
             ask = self.victim.relaxation.handle.logits  # leaves what is remembered of the whole graph's features
         with torch.no_grad():
             return ask(graph.x, graph.edge_index, graph.edge_weight, None, graph.fields)
+
+
+def _followed_whole(one: Victim, path: Tensor, others: Tensor, rivals: int) -> tuple[Tensor, Tensor]:
+    """(how far the largest other classes are above the true one [C'], gradients of that by each pair [C', R])."""
+    scores = one.outputs.read(one.logits(path))
+    largest = scores.scatter(1, one.y.unsqueeze(1), float("-inf"))
+    values, gradients = [], []
+    for rival in torch.topk(largest, min(rivals, scores.shape[1] - 1), dim=1).indices[0].tolist():
+        gradient, value = one.gradient_at_zero(path, torch.ones(path.numel()), others, partial(_ahead, rival=rival))
+        values.append(value)
+        gradients.append(gradient[path.numel() :])
+    return torch.tensor(values), torch.stack(gradients)
+
+
+def _ahead(z: Tensor, y: Tensor, *, rival: int) -> Tensor:
+    """How far the class `rival` is above the true one."""
+    return (z[:, rival] - z.gather(1, y.unsqueeze(1)).squeeze(1)).mean()
+
+
+def _alike(near: tuple[Tensor, Tensor], whole: tuple[Tensor, Tensor]) -> bool:
+    """Whether both follow classes equally far behind, in the same directions."""
+    values, gradients = (float(apart(a, b).max()) for a, b in zip(near, whole, strict=True))
+    return values <= TOLERANCE * scale_of(whole[0]) and gradients <= SLOPES * float(whole[1].abs().max())

@@ -23,7 +23,7 @@ from auditor.data.keys import distinct
 from auditor.errors import AuditorError
 from auditor.targets.capabilities import TRIAL_ERRORS
 from auditor.targets.relabelling import apart, scale_of
-from auditor.targets.surroundings import reach_of
+from auditor.targets.surroundings import ByEnd, reach_of
 
 LEAST = 1000
 """Copies that fit into a call at least, however small the graph."""
@@ -39,21 +39,18 @@ class Copies:
     Attributes:
         space: pairs of the clean graph.
         steps: layers of message passing less one, L - 1.
-        order, starts: arcs ordered by the node that they lead to, int64 [E], and where those of each begin [N + 1].
+        into: arcs by the node that they lead to.
     """
 
     space: EdgeSpace
     steps: int
-    order: Tensor
-    starts: Tensor
+    into: ByEnd
 
     @classmethod
     def of(cls, space: EdgeSpace, model: nn.Module) -> Copies:
         """For a model on the graph of `space`."""
-        into = space.graph.edge_index[1]
-        counts = torch.bincount(into, minlength=space.graph.num_nodes)
-        starts = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
-        return cls(space, max(0, reach_of(model) - 2), torch.argsort(into, stable=True), starts)
+        into = ByEnd.of(space.graph.edge_index[1], space.graph.num_nodes)
+        return cls(space, max(0, reach_of(model) - 2), into)
 
     def answers(self, node: int, sets: Sequence[Tensor], ask: Ask) -> Tensor | None:
         """What is answered about `node` once each set of keys is toggled, [sets, C].
@@ -103,7 +100,7 @@ class Copies:
         n, slot, u, v = self._flips(sets)
         reached = torch.arange(len(sets)) * n + node
         for _ in range(self.steps):
-            arcs, whose = self._into(reached % n)
+            arcs, whose = self.into.at(reached % n)
             read = [reached, reached[whose] // n * n + self.space.graph.edge_index[0, arcs]]
             for a, b in ((u, v), (v, u)):
                 read.append((slot * n + a)[torch.isin(slot * n + b, reached)])
@@ -116,13 +113,6 @@ class Copies:
         u, v = self.space.ends(torch.cat(list(sets)))
         return self.space.graph.num_nodes, torch.arange(len(sets)).repeat_interleave(sizes), u, v
 
-    def _into(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
-        """(arcs that lead to each of `nodes`, place of the node that each leads to)."""
-        first, count = self.starts[nodes], self.starts[nodes + 1] - self.starts[nodes]
-        whose = torch.arange(nodes.numel()).repeat_interleave(count)
-        within = torch.arange(whose.numel()) - (count.cumsum(0) - count)[whose]
-        return self.order[first[whose] + within], whose
-
     def _beside(self, node: int, sets: Sequence[Tensor], copied: Tensor) -> tuple[Graph, Tensor]:
         """The graph with its copies behind it, and where `node` stands in each set, int64 [sets]."""
         graph, (n, slot, u, v) = self.space.graph, self._flips(sets)
@@ -134,7 +124,7 @@ class Copies:
             at = torch.searchsorted(copied, wanted).clamp_max(copied.numel() - 1)
             return torch.where(copied[at] == wanted, n + at, nodes)
 
-        arcs, whose = self._into(copied % n)
+        arcs, whose = self.into.at(copied % n)
         source, of = graph.edge_index[0, arcs], copied[whose] // n
         gone = self.space.exists(keys)
         # Each set has numbers of its own for its pairs: an edge that is toggled in one is there in the others.

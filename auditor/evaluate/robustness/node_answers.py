@@ -21,7 +21,7 @@ from auditor.evaluate.robustness.verification import Verifier
 from auditor.outcomes import FlipSet
 from auditor.targets.capabilities import TRIAL_ERRORS
 from auditor.targets.relabelling import TOLERANCE, apart, scale_of
-from auditor.targets.surroundings import around, joined, reach_of
+from auditor.targets.surroundings import Parts, joined, reach_of
 
 LEAST = 1000
 """Nodes that fit into a call at least, however small the graph."""
@@ -58,11 +58,11 @@ class NodeAnswers:
         self.known: dict[Hashable, Answer] = {}
         self.verifier = verifier
         self._hops = reach_of(verifier.handle.model)
+        self._parts = Parts.of(verifier.space)
         self._most = max(verifier.space.graph.num_nodes, LEAST)
         self._asked: dict[Hashable, tuple[int, FlipSet]] = {}
         self._waiting: list[_Waiting] = []
         self._filled = 0
-        self._first: Graph | None = None
 
     def ask(self, name: Hashable, place: int, claim: FlipSet) -> None:
         """Asks for the attacked node at `place` after the flips of a claim; its answer is `known` after `settle`.
@@ -72,27 +72,28 @@ class NodeAnswers:
         """
         if name in self._asked:
             return
-        graph = self.verifier.edited(claim)
-        self._asked[name] = place, claim
         if self.agrees is not False:
-            ids = around(graph, self.verifier.items[place : place + 1], self._hops)
-            if ids.numel() <= self._most // 2:
+            node = int(self.verifier.items[place])
+            near = self.verifier.edited_around(claim, node, self._parts, hops=self._hops, most=self._most // 2)
+            if near is not None:
+                part, ids = near
                 if self._filled + ids.numel() > self._most:
                     self.settle()
-                if not self._waiting:
-                    self._first = graph
-                at = int(torch.searchsorted(ids, int(self.verifier.items[place])))
-                self._waiting.append(_Waiting(name, graph.induced(ids), self._filled + at))
+                self._asked[name] = place, claim
+                self._waiting.append(_Waiting(name, part, self._filled + int(torch.searchsorted(ids, node))))
                 self._filled += ids.numel()
                 return
-        self._keep(name, place, self._whole(graph, place))  # surroundings would be no saving
+        graph = self.verifier.edited(claim)  # surroundings would be no saving
+        self._asked[name] = place, claim
+        self._keep(name, place, self._whole(graph, place))
 
     def settle(self) -> None:
         """Answers everything that waits."""
         waiting, self._waiting, self._filled = self._waiting, [], 0
-        if not waiting or self._first is None:
+        if not waiting:
             return
-        whole = self._whole(self._first, self._asked[waiting[0].name][0])
+        place, claim = self._asked[waiting[0].name]
+        whole = self._whole(self.verifier.edited(claim), place)
         answers = self._near(waiting)
         if answers is None or not float(apart(answers[:1], whole).max()) <= TOLERANCE * scale_of(whole):
             self.agrees = False

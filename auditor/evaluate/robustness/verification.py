@@ -14,6 +14,7 @@ from auditor.data.graph import Graph
 from auditor.data.keys import distinct, without
 from auditor.errors import EvaluationError
 from auditor.outcomes import FlipSet
+from auditor.targets.surroundings import Parts
 from auditor.targets.target import ModelHandle, Target
 
 Bools = NDArray[np.bool_]
@@ -61,8 +62,7 @@ class Verifier:
         self.space = EdgeSpace.of(target.graph)
         self.handle: ModelHandle = target.handle()
         graph = self.space.graph
-        self._clean_keys = graph.arc_keys(include_loops=False) if self.space.directed else graph.pair_keys()
-        self._clean_one_way = graph.num_one_way
+        self._clean_keys, self._clean_one_way = self._keys_of(graph), graph.num_one_way
         self.items = items
         self._y, self._caps = target.graph.y[items], node_caps
 
@@ -93,6 +93,30 @@ class Verifier:
         self._check_rules(claim)
         return self._rebuilt(claim.keys)
 
+    def edited_around(
+        self, claim: FlipSet, node: int, parts: Parts, *, hops: int, most: int
+    ) -> tuple[Graph, Tensor] | None:
+        """(what lies within so many steps of a node once the claim's flips are made, ids of its nodes, ascending).
+
+        None where that is more than `most` nodes. The rebuilt part that is checked holds the ends of all flips besides:
+        nothing else of the graph can differ.
+
+        Raises:
+            EvaluationError: as `edited`.
+        """
+        self._check_rules(claim)
+        ids = parts.around(torch.tensor([node]), claim.keys, hops)
+        if ids.numel() > most:
+            return None
+        if self.space.graph.fields:
+            return self._rebuilt(claim.keys).induced(ids), ids
+        u, v = self.space.ends(claim.keys)
+        wide = distinct(torch.cat([ids, u, v]))
+        clean, edited = (parts.part(wide, keys) for keys in (claim.keys[:0], claim.keys))
+        u, v = torch.searchsorted(wide, u), torch.searchsorted(wide, v)
+        self._check_edit(edited, u * wide.numel() + v, self._keys_of(clean), clean.num_one_way)
+        return (edited if wide.numel() == ids.numel() else parts.part(ids, claim.keys)), ids
+
     def logits(self, graph: Graph) -> Tensor:
         """What the second copy of the model says of a graph, [N, C] or [B, C]."""
         with torch.no_grad():
@@ -100,7 +124,7 @@ class Verifier:
 
     def _rebuilt(self, keys: Tensor) -> Graph:
         edited = self.space.toggled(keys)
-        self._check_edit(edited, keys)
+        self._check_edit(edited, keys, self._clean_keys, self._clean_one_way)
         return edited
 
     def _check_rules(self, claim: FlipSet) -> None:
@@ -148,12 +172,15 @@ class Verifier:
             )
         return spent[self.items].numpy()
 
-    def _check_edit(self, edited: Graph, keys: Tensor) -> None:
-        """The edited graph differs from the clean one at exactly these keys, and is as symmetric as it was."""
-        there = edited.arc_keys(include_loops=False) if self.space.directed else edited.pair_keys()
-        differing = distinct(torch.cat([without(self._clean_keys, there), without(there, self._clean_keys)]))
+    def _keys_of(self, graph: Graph) -> Tensor:
+        return graph.arc_keys(include_loops=False) if self.space.directed else graph.pair_keys()
+
+    def _check_edit(self, edited: Graph, keys: Tensor, clean: Tensor, clean_one_way: int) -> None:
+        """The edited graph differs at exactly these keys from what was there, and is as symmetric as it was."""
+        there = self._keys_of(edited)
+        differing = distinct(torch.cat([without(clean, there), without(there, clean)]))
         if not torch.equal(differing, torch.sort(keys).values) or (
-            not self.space.directed and edited.num_one_way > self._clean_one_way
+            not self.space.directed and edited.num_one_way > clean_one_way
         ):
             raise EvaluationError(f"the edited graph differs at {differing.numel()} edges, {keys.numel()} were flipped")
 

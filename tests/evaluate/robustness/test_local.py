@@ -20,6 +20,7 @@ from auditor.evaluate.robustness.oracle import Oracle
 from auditor.evaluate.robustness.protocols import drawn
 from auditor.evaluate.robustness.verification import Verifier
 from auditor.outcomes import FlipOutcome, FlipSet
+from auditor.targets.surroundings import Parts
 from auditor.targets.target import Capability
 from auditor.view import Access, grant_graph
 from tests.evaluate.robustness.probing import claims, evaluated, marked_target, number, permuted, rows, shipped
@@ -255,6 +256,26 @@ def _questions(target, per_node=3):
             keys = others.clamp_max(node) * n + others.clamp_min(node)
             asked.append((place, FlipSet(count, keys)))
     return verifier, asked
+
+
+def test_a_part_that_differs_elsewhere_than_at_the_flips_is_refused(monkeypatch):
+    verifier, asked = _questions(toy_target("gcn", graph=sbm_graph(n=600, degree=3.0), epochs=1))
+    parts, usual = Parts.of(verifier.space), Parts.part
+
+    def careless(self, nodes, keys):
+        part = usual(self, nodes, keys)
+        return part.keeping(torch.arange(2, part.num_edges)) if keys.numel() else part
+
+    place, claim = asked[2]
+    node = int(verifier.items[place])
+    part, ids = verifier.edited_around(claim, node, parts, hops=2, most=600)
+    assert torch.equal(part.edge_index, verifier.edited(claim).induced(ids).edge_index)
+    assert verifier.edited_around(claim, node, parts, hops=2, most=3) is None
+    with pytest.raises(EvaluationError, match="self-loops"):
+        verifier.edited_around(FlipSet(1, torch.tensor([7 * 600 + 7])), node, parts, hops=2, most=600)
+    monkeypatch.setattr(Parts, "part", careless)
+    with pytest.raises(EvaluationError, match="differs at"):
+        verifier.edited_around(claim, node, parts, hops=2, most=600)
 
 
 @pytest.mark.parametrize("arch", ["gcn", "gat", "sage", "gin"])
