@@ -142,7 +142,7 @@ class LayerStack:
         return left.detach(), right.detach()
 
     def sides(self, loss: Tensor, *, again: bool = False) -> tuple[list[Tensor], list[Tensor], Tensor]:
-        """(P, Q, d): dL/da_uv is the sum over the layers of <P_u, Q_v> + <P_v, Q_u>, and d_u + d_v, through the degrees.
+        """(P, Q, d): dL/da_uv is the sum over the layers of <P_u, Q_v> + <P_v, Q_u>, and d_u + d_v for the degrees.
 
         P and Q are [N, H] of each layer, the last one first; d is [N]. `again`: another loss of these logits follows.
         """
@@ -284,7 +284,9 @@ def at_pairs(left: Tensor, right: Tensor, pairs: Tensor) -> Tensor:
     torch.cumsum(torch.bincount(pairs[0], minlength=n), dim=0, out=starts[1:])
     with warnings.catch_warnings():  # torch calls every use of such a matrix a beta
         warnings.simplefilter("ignore", UserWarning)
-        at = torch.sparse_csr_tensor(starts, pairs[1], left.new_zeros(pairs.shape[1]), (n, right.shape[0]), check_invariants=False)
+        at = torch.sparse_csr_tensor(
+            starts, pairs[1], left.new_zeros(pairs.shape[1]), (n, right.shape[0]), check_invariants=False
+        )
     found: Tensor = torch.sparse.sampled_addmm(at, left, right.T, beta=0.0).values()
     return found
 

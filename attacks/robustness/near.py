@@ -9,7 +9,6 @@ the surroundings where the model is one of plain GCN layers on a large graph.
 from __future__ import annotations
 
 from collections.abc import Sequence
-
 from functools import partial
 
 import torch
@@ -89,7 +88,7 @@ class Near:
             return None
 
     def _around(self, node: int, sets: Sequence[Tensor]) -> Tensor | None:
-        """Answers from the surroundings of the node after each set, several of them side by side; None where it is no saving."""
+        """Answers from the surroundings of the node after each set, several at once; None where it is no saving."""
         most, found, parts, places, filled = max(self.victim.space.graph.num_nodes, 1000), [], [], [], 0
         try:
             if self._sparse is not None:

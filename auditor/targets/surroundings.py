@@ -126,7 +126,7 @@ class Parts:
         return torch.nonzero(reached).flatten()
 
     def arcs_into(self, nodes: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """(source, place of the target among `nodes`) of every arc into these, int64 ascending, once keys are toggled."""
+        """(source, place of the target among `nodes`) of every arc into these, ascending, once keys are toggled."""
         gone, (u, v) = self._changes(keys)
         arcs, whose = self.into.at(nodes)
         if gone.numel():

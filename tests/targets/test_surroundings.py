@@ -33,7 +33,9 @@ def named(graph):
     return dataclasses.replace(graph, fields=Fields(node={"kind": torch.arange(graph.num_nodes)}))
 
 
-@pytest.mark.parametrize("change", [lambda g: g, one_way, weighted, slips, named], ids="pairs arcs weights slips fields".split())
+@pytest.mark.parametrize(
+    "change", [lambda g: g, one_way, weighted, slips, named], ids=["pairs", "arcs", "weights", "slips", "fields"]
+)
 def test_parts_are_those_of_the_edited_graph(change):
     graph = change(sbm_graph(200, degree=3.0))
     space, rng = EdgeSpace.of(graph), np.random.default_rng(0)

@@ -25,6 +25,7 @@ from auditor.evaluate.robustness.node_answers import NodeAnswers
 from auditor.evaluate.robustness.one_by_one import FAR, Bools, OneByOne
 from auditor.evaluate.robustness.oracle import ITEMS, MOST_NODES, Oracle
 from auditor.evaluate.robustness.protocols import PROTOCOLS, UNIFORM, Protocol, drawn
+from auditor.evaluate.robustness.single_nodes import affordable, limited
 from auditor.evaluate.robustness.verification import Verified, Verifier
 from auditor.parameters import Only, build, parameters
 from auditor.perturbations import Perturbations
@@ -32,10 +33,13 @@ from auditor.probe import Cell, CellResult, Registered
 from auditor.registry import lack_of
 from auditor.statistics.shares import paired, share
 from auditor.targets.edge_use import EdgeUse
+from auditor.targets.surroundings import Parts, reach_of
 from auditor.targets.target import Target
 
 ONE_FLIP = Metric("one_flip_rate", "share", "higher", "robustness")
 DEGREE_FLIPS = Metric("degree_flip_rate", "share", "higher", "robustness")
+MOST_ARCS = 50_000_000
+"""Arcs that all attacked nodes' surroundings may have together; a node is asked about some twenty times."""
 JUDGED = "uniform"
 MAIN_MODE = "direct"
 
@@ -70,6 +74,7 @@ class _Plan:
         per_degree: flips at a node for each of its edges, at most.
         room: flips at each node by budget, int64 [n].
         degrees: of the nodes, int64 [n].
+        limited: why fewer are attacked than were drawn.
     """
 
     groups: Mapping[str, Tensor]
@@ -79,6 +84,7 @@ class _Plan:
     per_degree: int
     room: Mapping[int, Tensor]
     degrees: Tensor
+    limited: tuple[ValidityRow, ...] = ()
 
     def places(self, group: str) -> Tensor:
         """Where the nodes of a group stand among all."""
@@ -160,11 +166,38 @@ def _plan(cell: Cell, target: Target, space: EdgeSpace, settings: Settings) -> _
     for protocol in settings.protocols or PROTOCOLS[cell.profile]:
         groups |= drawn(protocol, right, margins, degrees[right], count, cell.rng("targets", protocol))
     nodes = torch.unique(torch.cat(list(groups.values())))
+    why: tuple[ValidityRow, ...] = ()
+    arcs = _read(target, space, nodes)
+    most = affordable(arcs, MOST_ARCS)
+    if most < len(arcs):
+        rng = cell.rng("affordable")
+        groups = {name: _some(each, most / len(arcs), rng) for name, each in groups.items()}
+        nodes = torch.unique(torch.cat(list(groups.values())))
+        why = limited(nodes.numel(), arcs, space.graph.num_edges, MOST_ARCS)
     own = degrees[nodes]
     largest = settings.per_degree or (1 if cell.profile == "quick" else 2)
     rooms = [torch.ones_like(own), *((k * own).clamp(1, settings.most) for k in range(1, largest + 1))]
     by_budget = {int(each.sum()): each for each in rooms}
-    return _Plan(groups, nodes, int(rooms[0].sum()), int(rooms[1].sum()), largest, by_budget, own)
+    return _Plan(groups, nodes, int(rooms[0].sum()), int(rooms[1].sum()), largest, by_budget, own, why)
+
+
+def _read(target: Target, space: EdgeSpace, nodes: Tensor) -> list[int]:
+    """Arcs that the model reads to answer about each node; all of them where its surroundings are most of the graph."""
+    graph, hops = space.graph, reach_of(target.model)
+    arcs = [graph.num_edges] * nodes.numel()
+    if sum(arcs) > MOST_ARCS:  # else it is all the same
+        parts, none = Parts.of(space), space.existing[:0]
+        for i, node in enumerate(nodes):
+            ids = parts.around(node[None], none, hops)
+            if 2 * ids.numel() <= graph.num_nodes:
+                arcs[i] = int(parts.into.at(ids)[0].numel())
+    return arcs
+
+
+def _some(nodes: Tensor, part: float, rng: np.random.Generator) -> Tensor:
+    """That part of a group, one node at least, drawn at random and ascending."""
+    count = max(1, round(part * nodes.numel()))
+    return nodes[torch.from_numpy(np.sort(rng.permutation(nodes.numel())[:count]))]
 
 
 def _numbers(cell: Cell, plan: _Plan, run: OneByOne) -> list[Measured]:
@@ -257,6 +290,7 @@ def _rows(
     bad = f"non-finite logits under {', '.join(sorted(run.not_finite))}"
     finite = not run.not_finite
     rows: list[ValidityRow | None] = [
+        *plan.limited,
         trust.canonical_row(given.graph, space, as_given, clean),
         run.budget_row(),
         check("finite-under-attack", "integrity", finite, "every logit under attack is finite" if finite else bad),

@@ -114,19 +114,38 @@ def _near(verifier: InjectionVerifier, place: int, clean: Tensor) -> InjectionVe
 def _affordable(verifier: InjectionVerifier, near: Sequence[InjectionVerifier]) -> tuple[int, tuple[ValidityRow, ...]]:
     """How many of some nodes are attacked, and the row that says why fewer: their arcs together are within a bound.
 
-    As large a share of them as the bound is of their arcs, in the order in which they were drawn: so nobody is left out
-    for what lies around them.
+    In the order in which they were drawn: so nobody is left out for what lies around them.
     """
-    arcs = [(each.target.graph if each.part is None else each.part.graph).num_edges for each in near]
-    most = max(1, int(len(near) * min(1.0, MOST_ARCS / max(1, sum(arcs)))))
-    if most == len(near):
-        return most, ()
-    whole = sum(each.part is None for each in near)
+    graph = verifier.target.graph
+    arcs = [(graph if each.part is None else each.part.graph).num_edges for each in near]
+    most = affordable(arcs, MOST_ARCS)
+    return most, limited(most, arcs, graph.num_edges, MOST_ARCS)
+
+
+def affordable(arcs: Sequence[int], bound: int) -> int:
+    """How many of some nodes are attacked where the model reads so many arcs for each.
+
+    As large a share of them as the bound is of their arcs.
+    """
+    return max(1, int(len(arcs) * min(1.0, bound / max(1, sum(arcs)))))
+
+
+def limited(most: int, arcs: Sequence[int], whole: int, bound: int) -> tuple[ValidityRow, ...]:
+    """Says why fewer nodes were attacked than drawn; nothing where all of them were.
+
+    Args:
+        most: attacked nodes.
+        arcs: read for each node that was drawn.
+        whole: arcs of the whole graph; a node that is not read from less takes all of them.
+        bound: on the arcs of all nodes together.
+    """
+    if most == len(arcs):
+        return ()
     said = (
-        f"{most} of {len(near)} nodes were attacked: what the model reads to answer about them has {sum(arcs):,} arcs, "
-        f"{MOST_ARCS:,} are gone through ({whole} take the whole graph, of {verifier.target.graph.num_edges:,} arcs)"
+        f"{most} of {len(arcs)} nodes were attacked: what the model reads to answer about them has {sum(arcs):,} arcs, "
+        f"{bound:,} are gone through ({sum(each >= whole for each in arcs)} take the whole graph, of {whole:,} arcs)"
     )
-    return most, (check("single-nodes", "warning", None, said),)
+    return (check("single-nodes", "warning", None, said),)
 
 
 def _verify(one: InjectionVerifier, broke: list[bool], claim: AddedNodes, _variant: str) -> None:

@@ -244,6 +244,26 @@ def test_bad_parameters_are_refused(gcn, params):
         evaluated(PROBE, gcn, **params)
 
 
+def test_on_large_graphs_fewer_nodes_are_attacked_and_a_row_says_so(gcn, monkeypatch):
+    whole = evaluated(PROBE, gcn, targets="20")
+    assert "single-nodes" not in rows(whole)
+    monkeypatch.setattr("auditor.evaluate.robustness.local.MOST_ARCS", 5 * gcn.graph.num_edges)
+    result = evaluated(PROBE, gcn, targets="20")
+    row = rows(result)["single-nodes"]
+    assert row.status == "not_checked"
+    assert "of 20 nodes were attacked" in row.evidence
+    kept, drawn_ = (each.params["targets"]["uniform"] for each in (result, whole))
+    assert set(kept) < set(drawn_)
+    assert row.evidence.startswith(f"{len(kept)} of 20")
+    assert number(result, "one_flip_rate").estimate.n == len(kept) >= 5
+
+
+def test_what_little_is_read_for_a_node_does_not_limit_the_search(monkeypatch):
+    target = toy_target("gcn", graph=sbm_graph(n=900, degree=2.0), epochs=10)
+    monkeypatch.setattr("auditor.evaluate.robustness.local.MOST_ARCS", 10 * target.graph.num_edges)
+    assert "single-nodes" not in rows(evaluated(PROBE, target, targets="20", per_degree="1"))
+
+
 def _questions(target, per_node=3):
     """Verified nodes of a target, and some distinct flips at each."""
     nodes = torch.nonzero(target.split.test).flatten()[:20]
