@@ -89,7 +89,10 @@ class Near:
 
     def _around(self, node: int, sets: Sequence[Tensor]) -> Tensor | None:
         """Answers from the surroundings of the node after each set, several at once; None where it is no saving."""
-        most, found, parts, places, filled = max(self.victim.space.graph.num_nodes, 1000), [], [], [], 0
+        found: list[Tensor] = []
+        parts: list[Graph] = []
+        places: list[int] = []
+        most, filled = max(self.victim.space.graph.num_nodes, 1000), 0
         try:
             if self._sparse is not None:
                 return torch.cat([self._sparse.logits(node, keys) for keys in sets])

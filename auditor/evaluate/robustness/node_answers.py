@@ -24,7 +24,9 @@ from auditor.targets.relabelling import TOLERANCE, apart, scale_of
 from auditor.targets.surroundings import Parts, joined, reach_of
 
 LEAST = 1000
-"""Nodes that fit into a call at least, however small the graph."""
+"""Nodes of which surroundings have half at most, however small the graph."""
+ROWS, VALUES = 30_000, 10_000_000
+"""Nodes that fit into a call at least, and their features: each call asks about a whole graph besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,9 @@ class NodeAnswers:
         self.verifier = verifier
         self._hops = reach_of(verifier.handle.model)
         self._parts = Parts.of(verifier.space)
-        self._most = max(verifier.space.graph.num_nodes, LEAST)
+        graph = verifier.space.graph
+        self._near = max(graph.num_nodes, LEAST) // 2
+        self._most = max(graph.num_nodes, LEAST, min(ROWS, VALUES // max(1, graph.num_features)))
         self._asked: dict[Hashable, tuple[int, FlipSet]] = {}
         self._waiting: list[_Waiting] = []
         self._filled = 0
@@ -74,7 +78,7 @@ class NodeAnswers:
             return
         if self.agrees is not False:
             node = int(self.verifier.items[place])
-            near = self.verifier.edited_around(claim, node, self._parts, hops=self._hops, most=self._most // 2)
+            near = self.verifier.edited_around(claim, node, self._parts, hops=self._hops, most=self._near)
             if near is not None:
                 part, ids = near
                 if self._filled + ids.numel() > self._most:
@@ -94,7 +98,7 @@ class NodeAnswers:
             return
         place, claim = self._asked[waiting[0].name]
         whole = self._whole(self.verifier.edited(claim), place)
-        answers = self._near(waiting)
+        answers = self._side_by_side(waiting)
         if answers is None or not float(apart(answers[:1], whole).max()) <= TOLERANCE * scale_of(whole):
             self.agrees = False
             for name, (place, claim) in self._asked.items():  # those of earlier calls too
@@ -107,7 +111,7 @@ class NodeAnswers:
                 answer = self._whole(self.verifier.edited(claim), place)
             self._keep(each.name, place, answer)
 
-    def _near(self, waiting: list[_Waiting]) -> Tensor | None:
+    def _side_by_side(self, waiting: list[_Waiting]) -> Tensor | None:
         """One call for all of them, [n, C]; None where a model cannot be asked about a part of its graph."""
         try:
             return self._logits(joined([each.part for each in waiting]))[[each.place for each in waiting]]
