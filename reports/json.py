@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from auditor.document import Audit, to_bytes
+from auditor.document import Audit, sealed, to_bytes
 
 
 class JsonReport:
@@ -12,5 +12,5 @@ class JsonReport:
     filename = "audit.json"
 
     def render(self, audit: Audit) -> bytes:
-        """Canonical bytes of the whole document."""
-        return to_bytes(audit)
+        """Canonical bytes of the whole document, every field of today in them, with the digest of just that."""
+        return to_bytes(sealed(audit))

@@ -118,7 +118,8 @@ class ActiveSet:
         rounds = round(attempt.effort * (ROUNDS[attempt.profile] if self.rounds < 0 else self.rounds))
         package = self.package or PACKAGE[attempt.profile]
         depth = checked_depth(victim, victim.space.draw(min(CHECKED, victim.space.num_pairs), attempt.rng))
-        gains, spent = {}, {}
+        gains: dict[str, list[float]] = {}
+        spent: dict[str, dict[str, Any]] = {}
         losses = tuple(name for name in self.losses if attempt.variant in ("", name)) or self.losses
         every = len(losses) * len(attempt.budgets)
 

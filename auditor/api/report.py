@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from auditor import registry
 from auditor.api.files import prepare_folder, read_file, write_file
-from auditor.document import NONE, Audit, CellRow, Estimate, Result, ValidityRow, Verdict, from_bytes, naming, to_bytes
+from auditor.document import NONE, Audit, CellRow, Estimate, Result, ValidityRow, Verdict, from_bytes, naming
 from auditor.document.codes import Interrupted
 from auditor.errors import ConfigError, ProbeNotRun, VerdictError
 
@@ -284,8 +284,8 @@ def names_of(formats: Iterable[str]) -> list[str]:
 
 def files_of(document: Audit, formats: Iterable[str]) -> dict[str, bytes]:
     """`audit.json` and the reports of these ids, by the name of their file."""
-    files = {"audit.json": to_bytes(document)}
-    for name in formats:
+    files: dict[str, bytes] = {}
+    for name in ("json", *formats):
         report = registry.find("reports", name).load()()
         text = report.render(document)
         files[report.filename] = text.encode() if isinstance(text, str) else text

@@ -13,7 +13,7 @@ from auditor.evaluate.robustness import strength
 from auditor.evaluate.robustness.harness import evaluate
 from auditor.view import grant_graph
 from tests.attacks.asked import attack, attempt
-from tests.evaluate.robustness.cells import cell, shipped
+from tests.evaluate.robustness.cells import cell, claims, facts, shipped
 from tests.toys import toy_target
 
 
@@ -88,3 +88,13 @@ def test_a_large_graph_is_searched_sparingly_and_the_document_says_so(target, mo
         assert ("alone was run again" in row.evidence) == said
     assert not strength.is_large(replace(target.graph, edge_index=target.graph.edge_index[:, 2:]))
     assert not strength.is_large(toy_target("graph-gin").graph)
+
+
+def test_steps_are_doubled_of_a_search_that_takes_notice_where_another_one_is_the_strongest(target):
+    """The planted search, as `greedy`, does the same whatever it is asked for: run again, it says nothing of steps."""
+    strong = claims(lambda _space, budget, _attempt: run("active-set", target, attempt(budget)).points[0].keys)
+    result = evaluate(cell(target, (strong, *shipped(**{"active-set": {"rounds": 0}})), profile="standard"))
+    assert facts(result).winner.startswith("claims")
+    for id_ in ("convergence", "unbounded"):
+        (row,) = [row for row in result.validity if row.id == id_]
+        assert "active-set" in row.evidence

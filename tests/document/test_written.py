@@ -11,6 +11,7 @@ import pytest
 
 from auditor.document import Audit, Estimate, from_bytes, sealed, serial, to_bytes
 from auditor.errors import DocumentError, UsageError
+from reports.json import JsonReport
 from tests.policy.samples import audit_of, cell, measurement
 from tests.reports import samples
 from tests.reports.compared import AUDITS
@@ -137,6 +138,13 @@ def test_a_document_of_before_a_field_is_read_however_it_is_laid_out(
     content = older(without)
     read = from_bytes(lay(content).encode())
     assert read == from_bytes(to_bytes(samples.realistic())).model_copy(update={"digest": content["digest"]})
+
+
+def test_a_document_of_before_a_field_that_is_written_again_can_be_read_again() -> None:
+    read = from_bytes(LAYOUTS["one line"](older(FIELDS)).encode())
+    again = from_bytes(JsonReport().render(read))
+    assert again.model_copy(update={"digest": read.digest}) == read
+    assert to_bytes(samples.realistic()) == JsonReport().render(samples.realistic())
 
 
 @pytest.mark.parametrize("lay", LAYOUTS.values(), ids=LAYOUTS)

@@ -243,18 +243,25 @@ def _search_again(
     before = run.of_role("search", main)
     if cell.profile == "quick" or not before:
         return []
-    best = min(before, key=lambda each: each.verified.accuracy)
-    rerun = strength.Rerun(cell, target, next(a for a in cell.attacks if a.id == best.attack), items)
+
+    def again(found: Sequence[Tried]) -> tuple[Tried, strength.Rerun]:
+        best = min(found, key=lambda each: each.verified.accuracy)
+        return best, strength.Rerun(cell, target, next(a for a in cell.attacks if a.id == best.attack), items)
+
+    _, rerun = again(before)
     rows: list[ValidityRow | None] = [differences_row(target, cell.rng("finite-differences"))]
-    if target.task.level == "node":
-        own = [each for each in before if each.attack == best.attack]
+    # A search that takes no notice of its number of steps, where it is the strongest, says nothing about more of them.
+    steered = [each for each in before if strength.EFFORT in run.notes[each.attack]]
+    if target.task.level == "node" and steered:
+        best, longer = again(steered)
+        own = [each for each in steered if each.attack == best.attack]
         alone = best.variant if strength.is_large(target.graph) else ""
-        twice = strength.convergence(rerun, levels[main], main, verifier, caps, own, variant=alone)
+        twice = strength.convergence(longer, levels[main], main, verifier, caps, own, variant=alone)
         if twice is not None:
             row, tried = twice
             rows.append(row)
             run.tried.append(tried)
-        rows.append(strength.unbounded(rerun, majority, cell.rng("unbounded")))
+        rows.append(strength.unbounded(longer, majority, cell.rng("unbounded")))
     if caps is None:  # a search on answers keeps to no cap
         held = strength.by_answers(rerun, levels[main], main, verifier, before, cell.rng("black-box-wins"))
         if held is not None:

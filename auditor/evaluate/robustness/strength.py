@@ -30,6 +30,8 @@ from auditor.targets.edit_queries import open_edit_queries
 from auditor.targets.target import Target
 from auditor.view import View
 
+EFFORT = "effort"
+"""Where a search that takes notice of how many steps it is to take repeats that in its notes."""
 MORE, LESS = 2.0, 0.25
 """Steps of the two runs, in units of the usual ones: reduced where the budget has no limit, since it costs most."""
 CONVERGED = 0.01
@@ -71,7 +73,7 @@ class Rerun:
             replace(attempt, node_caps=caps, effort=effort, variant=variant, sparing=is_large(self.target.graph)),
             lambda claim, _variant: found.append((claim, verifier.check(claim))),
         )
-        if effort != 1.0 and run.notes.get(self.attack.id, {}).get("effort") != effort:
+        if effort != 1.0 and run.notes.get(self.attack.id, {}).get(EFFORT) != effort:
             return None
         return min(found, key=lambda pair: pair[1].accuracy, default=None)
 
@@ -89,7 +91,7 @@ def convergence(
     """Whether twice the steps find what the search did not, and what they found.
 
     Args:
-        rerun: the strongest search.
+        rerun: the strongest search that takes notice of how many steps it is to take.
         level: the budget.
         place: where it stands among the budgets.
         verifier: as for every claim.

@@ -264,7 +264,10 @@ def test_embeddings_of_graphs_are_no_points(target: Target) -> None:
 
 
 def test_without_pot_it_says_how_to_install_it(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph_distance.importlib.util, "find_spec", lambda name: None)
+    found = graph_distance.importlib.util.find_spec
+    monkeypatch.setattr(
+        graph_distance.importlib.util, "find_spec", lambda name, *more: None if name == "ot" else found(name, *more)
+    )
     with pytest.raises(SkippedError, match=r"gnn-auditor\[ot\]"):
         evaluated(target)
 
