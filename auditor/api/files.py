@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,9 +20,8 @@ def prepare_folder(path: Path) -> Path:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".auditor-write-test"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=path):  # of a name of its own: another run may be trying the same folder
+            pass
     except OSError as error:
         raise UsageError(f"cannot write to {path}: {error.strerror}. Choose another folder with -o.") from None
     return path
