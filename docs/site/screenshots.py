@@ -20,7 +20,7 @@ from auditor.document import from_bytes
 from reports.html.report import HtmlReport
 from reports.terminal.report import WIDTH, TerminalReport
 
-PAGE_WIDTH, PAGE_HEIGHT = 1280, 1400
+PAGE_WIDTH, PAGE_HEIGHT = 1280, 1340
 MAX_PNG_BYTES = 300_000
 FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
