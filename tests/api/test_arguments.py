@@ -20,7 +20,7 @@ from auditor.document import canonical
 from auditor.errors import ConfigError, UsageError
 from auditor.runner.observer import Observer
 from auditor.targets.target import Target
-from tests.api.test_audit import data_of
+from tests.api.given import data_of
 from tests.policy.samples import audit_of, cell, measurement
 from tests.targets.projects import Project
 from tests.toys import toy_target

@@ -16,11 +16,11 @@ from torch_geometric.data import Batch, Data, HeteroData, TemporalData
 from torch_geometric.nn import SAGEConv
 
 import auditor
-from auditor.data.graph import Graph, Split
 from auditor.document import canonical, from_bytes
 from auditor.errors import ConfigError, DataError, LoadError, SplitError, TaskError, UsageError
 from auditor.targets.live import content_digest
 from auditor.targets.target import Capability, Target
+from tests.api.given import data_of, masks
 from tests.cli.program import auditor as program
 from tests.cli.program import inside
 from tests.targets.projects import Project
@@ -35,15 +35,6 @@ def toy() -> Target:
 @pytest.fixture
 def model(toy: Target) -> nn.Module:
     return copy.deepcopy(toy.model).requires_grad_(True).train()
-
-
-def masks(split: Split) -> dict[str, torch.Tensor]:
-    return {"train": split.train, "val": split.val, "test": split.test}
-
-
-def data_of(graph: Graph, split: Split | None = None) -> Data:
-    kept = {} if split is None else {f"{part}_mask": mask for part, mask in masks(split).items()}
-    return Data(x=graph.x, edge_index=graph.edge_index, y=graph.y, **kept)
 
 
 @pytest.fixture

@@ -311,7 +311,7 @@ def test_a_missing_arc_does_not_change_what_an_edit_is(gcn):
     assert robust(slip).estimate.value == pytest.approx(robust(whole).estimate.value, abs=0.07)
     row = rows(slip)["canonical"]
     assert row.status == "warn"
-    assert "1 of 705 arcs have no reverse (less than 1 %): one edit toggles both arcs" in row.evidence
+    assert "1 of 705 arcs has no reverse (less than 1 %): one edit toggles both arcs" in row.evidence
     assert rows(slip)["budget"].status == "pass"
 
 
