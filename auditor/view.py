@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -348,9 +349,21 @@ def grant_graph(
     if Access.WEIGHTS in access:
         inner = target.beneath()
         held["model"] = inner.handle()
-        choose = partial(Relaxation.choose, num_features=graph.num_features, level=target.task.level, graph=blank)
-        held["relaxation"] = Later(lambda: choose(inner.handle()))
+        held["relaxation"] = Later(lambda: _relaxed(target, inner, blank))
     return View(access, graph.num_nodes, target.num_classes, target.task, held)
+
+
+_RELAXED: WeakKeyDictionary[Target, Relaxation] = WeakKeyDictionary()
+"""How edges of each target's own graph are given a weight: tried once while it lives, since many views are of one."""
+
+
+def _relaxed(target: Target, inner: Target, graph: Graph) -> Relaxation:
+    """A relaxation of the model of `inner`, chosen on the target's own graph; each view has a copy of its own."""
+    if target not in _RELAXED:
+        handle, level = inner.handle(), target.task.level
+        chosen = Relaxation.choose(handle, num_features=graph.num_features, level=level, graph=graph)
+        _RELAXED[target] = chosen.of(inner.handle())
+    return _RELAXED[target].of(inner.handle())
 
 
 def _served(target: Target, side: SideKnowledge) -> dict[str, Any]:

@@ -171,12 +171,16 @@ def test_edges_are_relaxed_for_whoever_asks_alone(monkeypatch: pytest.MonkeyPatc
         return choose(*given, **how)
 
     monkeypatch.setattr(Relaxation, "choose", counted)
-    view = grant_graph(toy_target(epochs=2), frozenset(Access), with_test_labels=True)
+    target = toy_target(epochs=2)
+    view, other = (grant_graph(target, frozenset(Access), with_test_labels=True) for _ in range(2))
     assert view.model.logits(view.x, view.graph.edge_index).shape[0] == view.num_nodes
     assert chosen == [0]
     fewer = view.with_items(view.items[:3])
     assert view.relaxation is fewer.relaxation
     assert chosen == [1]
+    assert (other.relaxation.kind, other.relaxation.gaps) == (view.relaxation.kind, view.relaxation.gaps)
+    assert other.relaxation.handle.model is not view.relaxation.handle.model
+    assert chosen == [1]  # two views of one target are tried once, and hold copies of their own
 
 
 def _nothing(_claim: Any, _variant: str) -> None: ...

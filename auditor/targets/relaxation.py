@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -86,6 +86,10 @@ class Relaxation:
             return cls("none", min(gaps.values(), default=float("inf")), handle, "native", tuple(gaps.items()), memo)
         best = min(usable, key=lambda method: gaps[method])
         return cls("ranking", gaps[best], handle, best, tuple(gaps.items()), memo)
+
+    def of(self, handle: ModelHandle) -> Relaxation:
+        """The same choice for another private copy of the same model, which remembers nothing yet."""
+        return replace(self, handle=handle, _memo=None)
 
     def describe(self) -> str:
         """How edges are given a weight and how far that is from really edited ones; why not, where they are not."""
