@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
+# Freed memory is kept for what comes next, as in the program's workers: else the system clears its pages each time.
+export MALLOC_MMAP_MAX_ ?= 0
+export MALLOC_TRIM_THRESHOLD_ ?= 2147483647
 # What is compiled once is kept: else every one of the many processes that tests start would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 # A file runs in one worker, so that what it makes is made once; in the order of tests/conftest.py, the longest first.

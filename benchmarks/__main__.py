@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 from auditor import __version__
+from auditor.runner.memory import KEEP_FREED
 from benchmarks import defenses, dp, privacy, robustness, runs, shift, trust
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -37,7 +38,7 @@ GROUPS = {
 
 def run(*arguments: str) -> str:
     """Standard output of one module run as a script."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    env = {**KEEP_FREED, **os.environ, "OMP_NUM_THREADS": "1"}  # as a worker has it
     done = subprocess.run([sys.executable, "-m", *arguments], stdout=subprocess.PIPE, text=True, env=env, check=True)
     return done.stdout
 

@@ -6,12 +6,10 @@ Randomness derives from the seed and fixed names, so that results depend neither
 from __future__ import annotations
 
 import base64
-import contextlib
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditor import registry
@@ -22,6 +20,7 @@ from auditor.outcomes import FlipSet
 from auditor.probe import Cell, CellResult
 from auditor.runner import perturbations
 from auditor.runner.finished import Finished, row_of, said_of
+from auditor.runner.memory import begin_peak, peak_mb
 from auditor.runner.observer import Observer
 from auditor.runner.plain import Edits, packed
 from auditor.runner.plan import PlannedCell, usable_attacks
@@ -56,7 +55,7 @@ def run_cell(
     if planned.skip:
         return Finished(row)
     entry, start = planned.entry, time.perf_counter()
-    _reset_peak()
+    begin_peak()
 
     def ended(**how: Any) -> Finished:
         return Finished(row.model_copy(update={**how, "seconds": time.perf_counter() - start}))
@@ -74,7 +73,7 @@ def run_cell(
         "status": "ok",
         "reason": "",
         "seconds": time.perf_counter() - start,
-        "peak_rss_mb": _peak_mb(),
+        "peak_rss_mb": peak_mb(),
         "params": {**planned.params, **result.params, **said},
         "series": result.series,
         "validity": result.validity,
@@ -165,19 +164,3 @@ def not_run(cells: Iterable[PlannedCell], status: CellStatus, reason: str, obser
         row = row_of(cell, status, reason)
         yield Finished(row)
         observer.finished(row)
-
-
-def _reset_peak() -> None:
-    """Resets the kernel's high-water mark of resident memory (Linux); elsewhere peaks stay unknown."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def _peak_mb() -> float | None:
-    try:
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM"):
-                return round(int(line.split()[1]) / 1024, 1)
-    except OSError:
-        return None
-    return None

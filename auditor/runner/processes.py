@@ -34,6 +34,7 @@ from auditor.printable import neutral
 from auditor.runner.executor import Group, group_of, is_whole
 from auditor.runner.finished import Finished, from_line, row_of
 from auditor.runner.job import Job
+from auditor.runner.memory import KEEP_FREED
 from auditor.runner.observer import Observer
 from auditor.runner.plan import PlannedCell
 from auditor.runner.record import Described, Record
@@ -115,7 +116,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,
-            env=_environment(job.threads),
+            env=environment_of_workers(job.threads),
             start_new_session=True,  # an interrupt at the terminal is the parent's to deal with
         )
         worker = cls(job, process, said)
@@ -427,12 +428,13 @@ def _resident(process: psutil.Process) -> int:
         return 0
 
 
-def _environment(threads: int) -> dict[str, str]:
-    """Of a worker: torch's threads as asked for, and this installation before any other."""
+def environment_of_workers(threads: int) -> dict[str, str]:
+    """Of a worker: torch's threads as asked for, this installation before any other, and freed memory kept."""
     ours = str(Path(__file__).resolve().parents[2])
     path = os.environ.get("PYTHONPATH")
     count = str(threads)
     return {
+        **KEEP_FREED,
         **os.environ,
         "PYTHONPATH": ours if not path else f"{ours}{os.pathsep}{path}",
         "OMP_NUM_THREADS": count,

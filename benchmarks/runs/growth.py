@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from auditor import registry
+from auditor.runner.memory import KEEP_FREED
 from benchmarks.runs.graphs import graph
 
 HIDDEN = 16
@@ -95,7 +96,7 @@ def exponent(arcs: Sequence[int], seconds: Sequence[float]) -> str:
 def _in_a_process(nodes: int, chosen: Sequence[str], limit: float) -> dict[str, Cost]:
     command = [sys.executable, "-m", "benchmarks.runs.growth", str(nodes), str(limit), *chosen]
     found: dict[str, Cost] = {}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**KEEP_FREED, **os.environ}) as process:
         assert process.stdout is not None
         for line in process.stdout:
             probe, cost = json.loads(line)
