@@ -36,6 +36,8 @@ LARGE_BUDGET = 0.15
 REACH = 0.8
 ROUNDS: Mapping[Profile, int] = {"quick": 1, "standard": 2, "full": 4}
 PACKAGE: Mapping[Profile, int] = {"quick": 4, "standard": 4, "full": 8}
+SCAN: Mapping[Profile, int] = {"quick": 100_000, "standard": 300_000, "full": 300_000}
+SPARING_SCAN = 100_000
 SPARING = (
     "a large graph: both losses at the smallest budget and at the first above 15 % of the edges, the stronger one at "
     "the others; 8 cycles at every budget"
@@ -56,7 +58,8 @@ class ActiveSet:
         losses: `tanh` and `prob`; both run, since which one wins changes from model to model.
         cycles: how often the active set is chosen again; 0 for 8, and 20 at budgets above 15 % of the edges, unless the
             search is to be sparing.
-        scan: random pairs looked at in each cycle.
+        scan: random pairs looked at in each cycle; 0 for 300,000, and 100,000 in `quick` or where the search is to be
+            sparing.
         rounds: how often the best set of a budget is pruned and what that frees spent again; -1 for 1, 2 and 4 by
             profile.
         package: most flips that are spent on breaking one more item; 0 for 4, and 8 in `full`.
@@ -67,7 +70,7 @@ class ActiveSet:
 
     losses: Annotated[tuple[LossName, ...], Field(min_length=1)] = ("tanh", "prob")
     cycles: Annotated[int, Field(ge=0), Only(level="node")] = 0
-    scan: Annotated[int, Field(ge=1), Only(level="node")] = 100_000
+    scan: Annotated[int, Field(ge=0), Only(level="node")] = 0
     rounds: Annotated[int, Field(ge=-1), Only(level="node")] = -1
     package: Annotated[int, Field(ge=0), Only(level="node")] = 0
 
@@ -188,6 +191,7 @@ class _Search:
         )
         space = victim.space
         self.eta = STEP * budget / space.graph.num_nodes
+        self.scan = settings.scan or (SPARING_SCAN if attempt.sparing else SCAN[attempt.profile])
         self.size = min(max(8 * budget, SMALLEST_SET), max(2 * budget, LARGEST_SET), space.num_pairs)
         self.keys = torch.empty(0, dtype=torch.int64)
         self.w = torch.empty(0)
@@ -212,7 +216,7 @@ class _Search:
     def _choose_active_set(self, *, first: bool) -> None:
         """The `size` pairs with the largest w + eta g among the active ones, a random block and all existing edges."""
         space = self.victim.space
-        drawn = space.sample(self.settings.scan, self.rng, among=self.among)
+        drawn = space.sample(self.scan, self.rng, among=self.among)
         fresh = without(distinct(torch.cat([drawn, space.existing])), self.keys)
         gradient, value = self.victim.gradient_at_zero(self.keys, self.w, fresh, self.loss)
         if first:

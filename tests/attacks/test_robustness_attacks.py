@@ -165,7 +165,7 @@ def test_model_without_edges_is_skipped():
         ("active-set", {"losses": "tahn"}),
         ("active-set", {"losses": "tanh/tanh"}),
         ("active-set", {"cycles": "-1"}),
-        ("active-set", {"scan": "0"}),
+        ("active-set", {"scan": "-1"}),
         ("active-set", {"rounds": "-2"}),
         ("active-set", {"package": "-1"}),
         ("greedy", {"losses": "tahn"}),
