@@ -2,9 +2,9 @@
 
 A model of L layers of message passing reads L steps around a node, and degrees one step further: the surroundings of
 several nodes, side by side and with no edge between them, get in one call what each would get from its whole graph.
-That is tried, never believed. In each call the first answer is compared with the one on the whole graph; the first
-difference ends it, and everything is asked again on whole graphs. An answer so close to the boundary that rounding
-could decide it is asked on the whole graph in any case.
+That is tried, never believed. In each call one answer is compared with the one on the whole graph, that of the part
+with most arcs cut off; the first difference ends it, and everything is asked again on whole graphs. An answer so close
+to the boundary that rounding could decide it is asked on the whole graph in any case.
 """
 
 from __future__ import annotations
@@ -39,11 +39,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
-    """A question that waits for its call: the node's surroundings on the edited graph, and its place among them."""
+    """A question that waits for its call: the node's surroundings on the edited graph, and its place among all parts.
+
+    `cut_off`: arcs into the surroundings from outside.
+    """
 
     name: Hashable
     part: Graph
     place: int
+    cut_off: int
 
 
 class NodeAnswers:
@@ -76,30 +80,42 @@ class NodeAnswers:
         """
         if name in self._asked:
             return
-        if self.agrees is not False:
-            node = int(self.verifier.items[place])
-            near = self.verifier.edited_around(claim, node, self._parts, hops=self._hops, most=self._near)
-            if near is not None:
-                part, ids = near
-                if self._filled + ids.numel() > self._most:
-                    self.settle()
-                self._asked[name] = place, claim
-                self._waiting.append(_Waiting(name, part, self._filled + int(torch.searchsorted(ids, node))))
-                self._filled += ids.numel()
-                return
-        graph = self.verifier.edited(claim)  # surroundings would be no saving
+        if self.agrees is not False and self._waits(name, place, claim):
+            return
+        graph = self.verifier.edited(claim)
         self._asked[name] = place, claim
         self._keep(name, place, self._whole(graph, place))
+
+    def _waits(self, name: Hashable, place: int, claim: FlipSet) -> bool:
+        """Puts a question beside those that wait for the next call; False where it is for the whole graph.
+
+        Its surroundings may be no saving, and those that waited before it may have been answered otherwise.
+        """
+        node = int(self.verifier.items[place])
+        near = self.verifier.edited_around(claim, node, self._parts, hops=self._hops, most=self._near)
+        if near is None:
+            return False
+        part, ids = near
+        if self._filled + ids.numel() > self._most:
+            self.settle()
+            if self.agrees is False:
+                return False
+        self._asked[name] = place, claim
+        at, cut_off = int(torch.searchsorted(ids, node)), self._parts.cut_off(ids, claim.keys)
+        self._waiting.append(_Waiting(name, part, self._filled + at, cut_off))
+        self._filled += ids.numel()
+        return True
 
     def settle(self) -> None:
         """Answers everything that waits."""
         waiting, self._waiting, self._filled = self._waiting, [], 0
         if not waiting:
             return
-        place, claim = self._asked[waiting[0].name]
+        tried = max(range(len(waiting)), key=lambda which: waiting[which].cut_off)
+        place, claim = self._asked[waiting[tried].name]
         whole = self._whole(self.verifier.edited(claim), place)
         answers = self._side_by_side(waiting)
-        if answers is None or not float(apart(answers[:1], whole).max()) <= TOLERANCE * scale_of(whole):
+        if answers is None or not float(apart(answers[tried : tried + 1], whole).max()) <= TOLERANCE * scale_of(whole):
             self.agrees = False
             for name, (place, claim) in self._asked.items():  # those of earlier calls too
                 self._keep(name, place, self._whole(self.verifier.edited(claim), place))
