@@ -1,16 +1,16 @@
 """What a model says of one node on edited graphs, asked about its surroundings alone: an edit far away is not seen.
 
 A model of L layers of message passing reads L steps around a node, and degrees one step further. That is tried, never
-believed: at the first node, and at the first whose surroundings cut arcs off, the whole graph is asked as well, and
-where the answers differ (a norm over all nodes, a virtual node, a row per node, layers that run several times) only
-whole graphs are asked from then on. So it is with gradients, which are taken from the surroundings where the model is
-one of plain GCN layers on a large graph.
+believed: at every node before it has a flip, and where surroundings first cut arcs off, answers are compared with those
+of the whole graph, and where they differ (a norm over all nodes, a virtual node, a row per node, layers that run
+several times) only whole graphs are asked from then on. So it is with gradients, which are taken from the surroundings
+where the model is one of plain GCN layers on a large graph.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -60,14 +60,23 @@ class Near:
         """
         answers = self._around(node, sets) if self.agrees else None
         cuts = self._cuts(node, sets)
-        if answers is None or cuts not in self.agreed:
-            whole = torch.cat([self._asked(self.victim.space.toggled(keys))[node : node + 1] for keys in sets])
-            if cuts not in self.agreed:
+        is_clean = not any(keys.numel() for keys in sets)
+        if answers is None or is_clean or cuts not in self.agreed:
+            whole = torch.cat([self._whole(keys)[node : node + 1] for keys in sets])
+            if is_clean or cuts not in self.agreed:
                 near = answers is not None and float(apart(answers, whole).max()) <= TOLERANCE * scale_of(whole)
-                self.agreed[cuts] = near
+                self.agreed[cuts] = near and self.agreed.get(cuts, True)
             answers = whole
         left = margins(self.victim.outputs.read(answers), y.expand(len(sets)))
         return torch.where(torch.isfinite(answers).all(dim=1), left, torch.tensor(float("-inf")))
+
+    @cached_property
+    def _clean(self) -> Tensor:
+        return self._asked(self.victim.space.graph)
+
+    def _whole(self, keys: Tensor) -> Tensor:
+        """Answers about all nodes on the whole graph; of the clean one it is asked once."""
+        return self._asked(self.victim.space.toggled(keys)) if keys.numel() else self._clean
 
     def promised(self, one: Victim, path: Tensor, others: Tensor, rivals: int) -> Tensor:
         """How far above the true class another one would be if a pair kept its gradient, the most of any, [R].

@@ -1,4 +1,4 @@
-"""A model that reads further than its layers tell: surroundings are tried where they cut something off."""
+"""A model that reads further than its layers tell: surroundings are tried at every node and where they cut arcs off."""
 
 from __future__ import annotations
 
@@ -50,6 +50,19 @@ class Wide(nn.Module):
         return 5 * self.two(torch.tanh(self.one(x, edge_index)), edge_index)
 
 
+class Busy(nn.Module):
+    """Nodes of four edges or more are told of all others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = SAGEConv(16, 4)
+
+    def forward(self, x, edge_index):
+        z = 5 * self.layer(x, edge_index)
+        is_busy = torch.bincount(edge_index[1], minlength=x.shape[0]) >= 4
+        return z - 3 * z.mean(dim=0) * is_busy[:, None]
+
+
 def target_of(model: type[nn.Module]) -> Target:
     """Pairs of nodes, the first ones, beside a long ring; every node has the class that it is answered."""
     rng = np.random.default_rng(0)
@@ -70,11 +83,14 @@ def edge(u: int, v: int) -> torch.Tensor:
     return torch.tensor([min(u, v) * SIZE + max(u, v)])
 
 
+@pytest.mark.parametrize("attacked", [6, SIZE], ids=["pairs", "all"])
 @pytest.mark.parametrize("model", [Again, Wide])
-def test_answers_are_those_of_whole_graphs_where_the_first_node_reads_next_to_nothing(model):
+def test_answers_are_those_of_whole_graphs_where_the_first_node_reads_next_to_nothing(model, attacked):
+    """Of pairs alone nothing is cut off until an edge joins one of them to the ring."""
     target = target_of(model)
     assert reach_of(target.model) < 4
-    verifier, rng = Verifier(target, torch.nonzero(target.split.test).flatten()), np.random.default_rng(0)
+    items = torch.nonzero(target.split.test).flatten()[:attacked]
+    verifier, rng = Verifier(target, items), np.random.default_rng(0)
     asked = [(0, FlipSet(1, edge(0, 1)))]
     for place, node in enumerate(verifier.items.tolist()):
         others = rng.choice(np.delete(np.arange(SIZE), node), 4, replace=False).tolist()
@@ -93,7 +109,7 @@ def test_once_parts_were_seen_to_answer_otherwise_none_is_asked_again(monkeypatc
     monkeypatch.setattr("auditor.evaluate.robustness.node_answers.LEAST", 0)
     monkeypatch.setattr("auditor.evaluate.robustness.node_answers.ROWS", 0)
     answers, sizes = NodeAnswers(verifier), list[int]()
-    monkeypatch.setattr(answers, "_most", 20)  # the third question settles the two before it
+    monkeypatch.setattr(answers, "_most", 20)  # the second question settles the first
     verifier.handle.model.register_forward_pre_hook(lambda _model, given: sizes.append(given[0].shape[0]))
     for place, node in enumerate(verifier.items.tolist()):
         answers.ask(place, place, FlipSet(1, edge(node, (node + 300) % SIZE)))
@@ -101,6 +117,40 @@ def test_once_parts_were_seen_to_answer_otherwise_none_is_asked_again(monkeypatc
     assert answers.agrees is False
     assert sum(size < SIZE for size in sizes) == 1
     assert len(answers.known) == len(verifier.items)
+
+
+def busy_target() -> Target:
+    """The last of the attacked nodes alone has many edges."""
+    target = target_of(Busy)
+    node = int(torch.nonzero(target.split.test).flatten()[-1])
+    more = torch.stack([torch.full((2,), node), torch.tensor([105, 205])])
+    graph = dataclasses.replace(
+        target.graph, edge_index=torch.cat([target.graph.edge_index, more, more.flip(0)], dim=1)
+    )
+    target = dataclasses.replace(target, graph=graph)
+    return dataclasses.replace(target, graph=dataclasses.replace(graph, y=target.clean_logits().argmax(dim=1)))
+
+
+def test_every_node_is_tried_by_itself():
+    target = busy_target()
+    verifier = Verifier(target, torch.nonzero(target.split.test).flatten())
+    answers, last = NodeAnswers(verifier), len(verifier.items) - 1
+    node = int(verifier.items[last])
+    asked = [
+        (place, FlipSet(1, edge(node_, (node_ + 290) % SIZE))) for place, node_ in enumerate(verifier.items.tolist())
+    ]
+    asked.append((last, FlipSet(1, edge(node, 105))))  # its only claim, after which it is busy no more
+    for name, (place, claim) in enumerate(asked):
+        if name != last:
+            answers.ask(name, place, claim)
+    answers.settle()
+    assert answers.agrees is False
+
+    view = grant_graph(target, frozenset(Access), with_test_labels=True)
+    near, none = Near(Victim.of(view)), torch.empty(0, dtype=torch.int64)
+    for node in view.items.tolist():
+        near.margins(node, view.y[node : node + 1], [none])
+        assert near.agrees is (node != int(view.items[-1]))
 
 
 @pytest.mark.parametrize("model", [Again, Wide])
