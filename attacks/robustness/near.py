@@ -111,8 +111,8 @@ class Near:
         """
         if self._sparse is not None or True in self.agreed:
             return True
-        around = (self.parts.around(torch.tensor([node]), keys, self.hops) for keys in sets)
-        return any(self.parts.cut_off(ids, keys) > 0 for ids, keys in zip(around, sets, strict=True))
+        around = ((self.parts.around(torch.tensor([node]), keys, self.hops), keys) for keys in sets)
+        return any(self.parts.cut_off(self.parts.part(*each), *each) > 0 for each in around)
 
     def _around(self, node: int, sets: Sequence[Tensor]) -> Tensor | None:
         """Answers from the surroundings of the node after each set, several at once; None where it is no saving."""

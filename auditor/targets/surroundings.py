@@ -140,15 +140,18 @@ class Parts:
         new = nodes[place] == v
         return torch.cat([self.space.graph.edge_index[0, arcs], u[new]]), torch.cat([whose, place[new]])
 
-    def cut_off(self, nodes: Tensor, keys: Tensor) -> int:
-        """Arcs that lead into these nodes, int64 ascending, from others, once keys are toggled.
+    def cut_off(self, part: Graph, nodes: Tensor, keys: Tensor) -> int:
+        """Arcs that lead into the nodes of a part, int64 ascending, from others, once keys are toggled.
 
         Without any, a model of more layers than were counted answers as on the whole graph: such a part proves nothing
         of others.
         """
-        source, _ = self.arcs_into(nodes, keys)
-        place = torch.searchsorted(nodes, source).clamp_max_(nodes.numel() - 1)
-        return int((nodes[place] != source).sum())
+        gone, (_, target) = self._changes(keys)
+        inside = torch.zeros(self.space.graph.num_nodes, dtype=torch.bool)
+        inside[nodes] = True
+        lost = inside[self.space.graph.edge_index[1, distinct(gone)]]
+        arcs = self.into.starts[nodes + 1] - self.into.starts[nodes]
+        return int(arcs.sum() - lost.sum() + inside[target].sum()) - part.num_edges
 
     def part(self, nodes: Tensor, keys: Tensor) -> Graph:
         """The subgraph on `nodes`, int64 ascending, of the graph with these edges toggled; arcs keep their order."""

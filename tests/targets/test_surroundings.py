@@ -59,7 +59,7 @@ def test_parts_are_those_of_the_edited_graph(change):
                 arcs = torch.stack([source, ids[target]])
                 into = edited.edge_index[:, torch.isin(edited.edge_index[1], ids)]
                 assert sorted(arcs.T.tolist()) == sorted(into.T.tolist())
-                assert parts.cut_off(ids, keys) == into.shape[1] - found.num_edges
+                assert parts.cut_off(found, ids, keys) == into.shape[1] - found.num_edges
     assert len(sizes) > 15
 
 

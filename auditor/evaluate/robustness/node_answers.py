@@ -123,7 +123,7 @@ class NodeAnswers:
     def _append(self, name: Hashable | None, place: int, around: tuple[Graph, Tensor], claim: FlipSet) -> None:
         part, ids = around
         row = self._filled + int(torch.searchsorted(ids, int(self.verifier.items[place])))
-        self._waiting.append(_Waiting(name, place, part, row, self._parts.cut_off(ids, claim.keys)))
+        self._waiting.append(_Waiting(name, place, part, row, self._parts.cut_off(part, ids, claim.keys)))
         self._filled += ids.numel()
 
     def settle(self) -> None:
