@@ -38,10 +38,11 @@ ROUNDS: Mapping[Profile, int] = {"quick": 1, "standard": 2, "full": 4}
 PACKAGE: Mapping[Profile, int] = {"quick": 4, "standard": 4, "full": 8}
 SCAN: Mapping[Profile, int] = {"quick": 100_000, "standard": 300_000, "full": 300_000}
 SPARING_SCAN = 100_000
-SPARING = (
-    "a large graph: both losses at the smallest budget and at the first above 15 % of the edges, the stronger one at "
-    "the others; 8 cycles at every budget"
+SPARED_LOSSES = (
+    "both losses at the smallest budget and at the first above 15 % of the edges, the stronger one at the others"
 )
+SPARED_CYCLES = "8 cycles at every budget"
+SPARED_PAIRS = "100,000 random pairs a cycle"
 CHECKED = 3
 """Flips on which it is tried how far a change can be seen from."""
 
@@ -140,8 +141,11 @@ class ActiveSet:
         curves = _one_loss_goes_on if attempt.sparing and len(losses) > 1 else _every_loss
         found = curves(losses, attempt.budgets, victim, improved)
         notes |= {"loss": gains, "reinvested": spent, "hops": depth, "effort": attempt.effort}
-        if attempt.sparing:
-            notes["sparing"] = SPARING
+        spared = [SPARED_LOSSES] if len(losses) > 1 else []
+        spared += [] if self.cycles else [SPARED_CYCLES]
+        spared += [] if self.scan else [SPARED_PAIRS]
+        if attempt.sparing and spared:
+            notes["sparing"] = f"a large graph: {'; '.join(spared)}"
         return [FlipSet(budget, keys) for _, budget, keys in found], tuple(name for name, _, _ in found)
 
 

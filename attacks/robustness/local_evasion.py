@@ -72,7 +72,7 @@ class LocalEvasion:
             "gaps": victim.relaxation.gaps,
             "calls": handle.calls - calls_before,
             "output_scale": victim.outputs.scale,
-            "surroundings": bool(near.agrees),
+            "surroundings": near.agrees,
         }
         if near.follows:
             notes["surroundings_of_gradients"] = all(near.follows.values())

@@ -1,15 +1,16 @@
 """What a model says of one node on edited graphs, asked about its surroundings alone: an edit far away is not seen.
 
 A model of L layers of message passing reads L steps around a node, and degrees one step further. That is tried, never
-believed: at the first node the whole graph is asked as well, and where the answers differ (a norm over all nodes, a
-virtual node, a row per node) only whole graphs are asked from then on. So it is with gradients, which are taken from
-the surroundings where the model is one of plain GCN layers on a large graph.
+believed: at every node before it has a flip, and where surroundings first cut arcs off, answers are compared with those
+of the whole graph, and where they differ (a norm over all nodes, a virtual node, a row per node, layers that run
+several times) only whole graphs are asked from then on. So it is with gradients, which are taken from the surroundings
+where the model is one of plain GCN layers on a large graph.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -34,32 +35,48 @@ class Near:
     Attributes:
         victim: the model and the clean graph.
         hops: steps around a node that its answer depends on.
-        agrees: whether surroundings gave the answers of the whole graph; None before they were tried.
+        agreed: whether surroundings gave the answers of the whole graph, those that cut arcs off and those that do not;
+            empty before they were tried.
         follows: whether they gave its gradients, without flips and with some; empty before they were tried.
     """
 
     def __init__(self, victim: Victim) -> None:
         self.victim = victim
         self.hops = reach_of(victim.relaxation.handle.model)
-        self.agrees: bool | None = None
+        self.agreed: dict[bool, bool] = {}
         self.follows: dict[bool, bool] = {}
         self.parts = Parts.of(victim.space)
         self._sparse = None if victim.sparse is None else SparseNear.of(victim.sparse, self.parts)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether surroundings gave the answers of the whole graph wherever that was tried."""
+        return all(self.agreed.values())
 
     def margins(self, node: int, y: Tensor, sets: Sequence[Tensor]) -> Tensor:
         """Margin of `node` (label y, int64 [1]) on the graph with each set of keys toggled, [sets].
 
         An answer that is not finite is wrong: −inf.
         """
-        answers = self._around(node, sets) if self.agrees is not False else None
-        if answers is None or self.agrees is None:
-            whole = torch.cat([self._asked(self.victim.space.toggled(keys))[node : node + 1] for keys in sets])
-            if self.agrees is None:
+        answers = self._around(node, sets) if self.agrees else None
+        cuts = self._cuts(node, sets)
+        is_clean = not any(keys.numel() for keys in sets)
+        if answers is None or is_clean or cuts not in self.agreed:
+            whole = torch.cat([self._whole(keys)[node : node + 1] for keys in sets])
+            if is_clean or cuts not in self.agreed:
                 near = answers is not None and float(apart(answers, whole).max()) <= TOLERANCE * scale_of(whole)
-                self.agrees = near
+                self.agreed[cuts] = near and self.agreed.get(cuts, True)
             answers = whole
         left = margins(self.victim.outputs.read(answers), y.expand(len(sets)))
         return torch.where(torch.isfinite(answers).all(dim=1), left, torch.tensor(float("-inf")))
+
+    @cached_property
+    def _clean(self) -> Tensor:
+        return self._asked(self.victim.space.graph)
+
+    def _whole(self, keys: Tensor) -> Tensor:
+        """Answers about all nodes on the whole graph; of the clean one it is asked once."""
+        return self._asked(self.victim.space.toggled(keys)) if keys.numel() else self._clean
 
     def promised(self, one: Victim, path: Tensor, others: Tensor, rivals: int) -> Tensor:
         """How far above the true class another one would be if a pair kept its gradient, the most of any, [R].
@@ -87,6 +104,16 @@ class Near:
         except (*TRIAL_ERRORS, AuditorError):  # a user's model may know whole graphs only
             return None
 
+    def _cuts(self, node: int, sets: Sequence[Tensor]) -> bool:
+        """Whether surroundings of the node after a set cut arcs off; not looked at once such ones were tried.
+
+        Layers on sparse products are counted as they run, so that no more is read than is known.
+        """
+        if self._sparse is not None or True in self.agreed:
+            return True
+        around = ((self.parts.around(torch.tensor([node]), keys, self.hops), keys) for keys in sets)
+        return any(self.parts.cut_off(self.parts.part(*each), *each) > 0 for each in around)
+
     def _around(self, node: int, sets: Sequence[Tensor]) -> Tensor | None:
         """Answers from the surroundings of the node after each set, several at once; None where it is no saving."""
         found: list[Tensor] = []
@@ -99,7 +126,7 @@ class Near:
             for keys in sets:
                 ids = self.parts.around(torch.tensor([node]), keys, self.hops)
                 if parts and filled + ids.numel() > most:
-                    if 2 * ids.numel() > most and self.agrees:
+                    if 2 * ids.numel() > most and True in self.agreed:
                         return None
                     found.append(self._asked(joined(parts))[places])
                     parts, places, filled = [], [], 0

@@ -16,8 +16,12 @@ from auditor.targets.soft_edges import message_passing_layers
 
 
 def reach_of(model: nn.Module) -> int:
-    """Steps of message passing through all layers, and one more for the degrees at the end."""
-    return 1 + sum(int(getattr(layer, "K", 1) or 1) for layer in message_passing_layers(model))
+    """Steps of message passing through all layers, and one more for the degrees at the end.
+
+    A layer of PyG that takes several steps says how many in `K`; a layer of the user's may call anything that.
+    """
+    steps = (getattr(layer, "K", 1) for layer in message_passing_layers(model))
+    return 1 + sum(k if isinstance(k, int) and k > 0 else 1 for k in steps)
 
 
 def around(graph: Graph, nodes: Tensor, hops: int) -> Tensor:
@@ -135,6 +139,19 @@ class Parts:
         place = torch.searchsorted(nodes, v).clamp_max_(nodes.numel() - 1)
         new = nodes[place] == v
         return torch.cat([self.space.graph.edge_index[0, arcs], u[new]]), torch.cat([whose, place[new]])
+
+    def cut_off(self, part: Graph, nodes: Tensor, keys: Tensor) -> int:
+        """Arcs that lead into the nodes of a part, int64 ascending, from others, once keys are toggled.
+
+        Without any, a model of more layers than were counted answers as on the whole graph: such a part proves nothing
+        of others.
+        """
+        gone, (_, target) = self._changes(keys)
+        inside = torch.zeros(self.space.graph.num_nodes, dtype=torch.bool)
+        inside[nodes] = True
+        lost = inside[self.space.graph.edge_index[1, distinct(gone)]]
+        arcs = self.into.starts[nodes + 1] - self.into.starts[nodes]
+        return int(arcs.sum() - lost.sum() + inside[target].sum()) - part.num_edges
 
     def part(self, nodes: Tensor, keys: Tensor) -> Graph:
         """The subgraph on `nodes`, int64 ascending, of the graph with these edges toggled; arcs keep their order."""

@@ -58,6 +58,21 @@ def test_without_being_asked_every_loss_has_every_budget_and_nothing_is_said(tar
     assert "sparing" not in run("greedy", target, attempt(20)).notes
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "a large graph: both losses at the smallest budget"),
+        ({"losses": ("prob",)}, "a large graph: 8 cycles at every budget"),
+        ({"losses": ("prob",), "cycles": 1}, "a large graph: 100,000 random pairs a cycle"),
+        ({"losses": ("prob",), "cycles": 1, "scan": 50}, None),
+    ],
+)
+def test_what_is_said_to_be_spared_is_what_is_spared(target, settings, said):
+    found = run("active-set", target, attempt(10, sparing=True), **{"rounds": 0, **settings}).notes.get("sparing")
+    assert found is None if said is None else str(found).startswith(said)
+    assert said is None or ("; 8 cycles" in str(found)) == (not settings)
+
+
 def test_a_variant_alone_finds_what_its_loss_finds(target):
     alone = run("active-set", target, attempt(20, variant="prob"), cycles=1)
     same = run("active-set", target, attempt(20), cycles=1, losses=("prob",))

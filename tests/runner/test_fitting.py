@@ -69,6 +69,7 @@ def asked(target: Target, spec: str, profile: str = "standard") -> None:
         ("values", "corruption:gate-noise=true", "those here are not"),
         ("bits", "poisoning:graph=deeprobust/cora:metattack=0.25,eps=0.1", "graph=deeprobust/cora:metattack=0.25"),
         ("bits", "posterior-similarity:max-queries=5", "granted queries"),
+        ("bits", "influence:protocol=paper,max-queries=5", "protocol is paper"),
         ("bits", "posterior-similarity:draws=5", "protocol is full-graph"),
         ("bits", "posterior-similarity:protocol=paper,negatives=500", "protocol is paper"),
         ("few", "posterior-similarity:replicates=100", "takes? 50 nodes"),

@@ -7,10 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch_geometric.nn import APPNP, GCNConv, MessagePassing, SGConv
 
 from auditor.data.edits import EdgeSpace
 from auditor.data.fields import Fields
-from auditor.targets.surroundings import ByEnd, Parts, around
+from auditor.targets.surroundings import ByEnd, Parts, around, reach_of
 from tests.toys import sbm_graph
 
 
@@ -57,7 +59,21 @@ def test_parts_are_those_of_the_edited_graph(change):
                 arcs = torch.stack([source, ids[target]])
                 into = edited.edge_index[:, torch.isin(edited.edge_index[1], ids)]
                 assert sorted(arcs.T.tolist()) == sorted(into.T.tolist())
+                assert parts.cut_off(found, ids, keys) == into.shape[1] - found.num_edges
     assert len(sizes) > 15
+
+
+class Attention(MessagePassing):
+    """Its keys are called K, as its queries and values are called Q and V."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.Q, self.K, self.V = (nn.Linear(4, 4) for _ in range(3))
+
+
+def test_a_layer_counts_its_steps_where_it_says_them_and_once_where_that_name_is_another_thing():
+    assert reach_of(nn.Sequential(GCNConv(4, 4), SGConv(4, 4, K=3), APPNP(K=10, alpha=0.1))) == 1 + 1 + 3 + 10
+    assert reach_of(nn.Sequential(Attention(), Attention())) == 3
 
 
 def test_arcs_at_a_node_are_found_by_either_end():

@@ -99,7 +99,7 @@ class Settings:
     replicates: Annotated[Annotated[int, Field(ge=50)] | None, FULL_GRAPH, Only(unless=_too_few_nodes)] = None
     counterfactuals: Annotated[Annotated[int, Field(ge=0)] | None, FULL_GRAPH] = None
     draws: Annotated[int, Field(ge=2), Only(beside="protocol", being=("paper",), always_in="full")] = 10
-    max_queries: Annotated[Annotated[int, Field(ge=1)] | None, Only(access=Access.QUERIES)] = None
+    max_queries: Annotated[Annotated[int, Field(ge=1)] | None, Only(access=Access.QUERIES), FULL_GRAPH] = None
 
 
 def evaluate(cell: Cell) -> CellResult:

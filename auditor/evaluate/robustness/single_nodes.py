@@ -18,6 +18,7 @@ from auditor.evaluate.robustness.flip_claims import FlipClaims
 from auditor.evaluate.robustness.node_answers import is_close
 from auditor.outcomes import AddedNodes, InjectionOutcome
 from auditor.probe import Cell
+from auditor.split_report import verb
 from auditor.statistics.shares import paired, share
 from auditor.targets.capabilities import TRIAL_ERRORS
 from auditor.targets.relabelling import TOLERANCE, apart, scale_of
@@ -141,9 +142,11 @@ def limited(most: int, arcs: Sequence[int], whole: int, bound: int) -> tuple[Val
     """
     if most == len(arcs):
         return ()
+    all_of_it = sum(each >= whole for each in arcs)
     said = (
-        f"{most} of {len(arcs)} nodes were attacked: what the model reads to answer about them has {sum(arcs):,} arcs, "
-        f"{bound:,} are gone through ({sum(each >= whole for each in arcs)} take the whole graph, of {whole:,} arcs)"
+        f"{most} of {len(arcs)} nodes {verb(most, len(arcs), 'was', 'were')} attacked: what the model reads to answer "
+        f"about all of them has {sum(arcs):,} arcs, and {bound:,} are the most that are gone through ({all_of_it} "
+        f"{verb(all_of_it, 0, 'takes', 'take')} the whole graph, of {whole:,} arcs)"
     )
     return (check("single-nodes", "warning", None, said),)
 
@@ -157,8 +160,6 @@ def _verify(one: InjectionVerifier, broke: list[bool], claim: AddedNodes, _varia
     if bool((claim.edges[1] != one.items).any()):
         raise EvaluationError(f"an added node joins others than node {int(one.items)}")
     right = bool(one.check(claim).correct[0])
-    if one.part is not None and is_close(one.asked(claim)):
-        right = bool(
-            replace(one, part=None).check(claim).correct[0]
-        )  # rounding could decide, and orders of sums differ
+    if one.part is not None and is_close(one.asked(claim)):  # rounding could decide, and orders of sums differ
+        right = bool(replace(one, part=None).check(claim).correct[0])
     broke.append(not right)

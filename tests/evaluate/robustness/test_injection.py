@@ -308,6 +308,20 @@ def test_where_it_costs_too_much_fewer_nodes_are_attacked_and_a_row_says_so(monk
     assert "5 of 10 nodes were attacked" in rows(result)["single-nodes"].evidence
 
 
+@pytest.mark.parametrize(
+    ("most", "arcs", "said"),
+    [
+        (1, [4, 7, 9], "1 of 3 nodes was attacked: what the model reads to answer about all of them has 20 arcs"),
+        (2, [9, 9, 2], "2 of 3 nodes were attacked: what the model reads to answer about all of them has 20 arcs"),
+        (1, [4, 7, 9], "(1 takes the whole graph, of 9 arcs)"),
+        (2, [9, 9, 2], "(2 take the whole graph, of 9 arcs)"),
+    ],
+)
+def test_what_is_said_of_nodes_that_were_left_out_agrees_with_their_number(most, arcs, said):
+    (row,) = single_nodes.limited(most, arcs, 9, 10)
+    assert said in row.evidence
+
+
 def test_nodes_one_by_one_are_tried_from_standard_on_and_where_asked(gcn):
     assert all(m.metric != "one_node_rate" for m in evaluated(PROBE, gcn, eps="0.05").measured)
     found = number(evaluated(PROBE, gcn, eps="0.05", profile="standard"), "one_node_rate")
