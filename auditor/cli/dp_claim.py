@@ -106,10 +106,10 @@ def dp_claim(
     asked = Asked(claim, level, relation, access, canaries, alpha, mode, runs, seed)  # type: ignore[arg-type]
     how = {"power_only": power_only, "allow_inconclusive": allow_inconclusive, "notify": _say_cost}
     if target is not None:
-        session = Session.open(target, given, is_run=False)
+        session = Session.open(target, given, verb="dp-claim")
         report = _on_target(session, asked, defense, train, how)
     else:
-        session = Session.without_target(given, is_run=False)
+        session = Session.without_target(given, verb="dp-claim")
         report = _without_target(session, asked, static, scores, prereg, how)
     show(report, session, verbose=verbose)
     raise typer.Exit(report.verdict.exit_code)
