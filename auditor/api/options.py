@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +41,8 @@ SET_ASIDE: Mapping[str, Mapping[str, tuple[Any, str]]] = {
 }
 """What a verb has no use for: the value there, and what is said. A config file and an environment are shared between
 verbs, so that what they say of it is set aside, and told."""
+MOST = 1e9
+"""Seconds, and GB, of a cell: more than any machine has, and little enough to be counted in bytes."""
 THREADS_A_CORE = 4
 DEFAULTS: Mapping[str, Any] = {
     "profile": "standard",
@@ -207,8 +208,10 @@ def _check_limits(options: Mapping[str, Setting]) -> None:
             "cores. Leave --device out, or --executor."
         )
     for name, unit in (("cell_timeout", "seconds"), ("max_memory", "GB")):
-        if not 0 <= options[name].value < math.inf:
-            raise ConfigError(f"{name} is {options[name].value}; expected {unit} above 0, or 0 for the default.")
+        if not 0 <= options[name].value <= MOST:
+            raise ConfigError(
+                f"{name} is {options[name].value:g}; expected {unit} above 0 and at most {MOST:g}, or 0 for default."
+            )
 
 
 def with_defense_tables(texts: Sequence[str], table: Any) -> list[str]:

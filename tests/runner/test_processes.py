@@ -21,7 +21,7 @@ from auditor.api.report import Report
 from auditor.document import CellRow, canonical
 from auditor.errors import LoadError
 from auditor.runner.plan import PlannedCell
-from auditor.runner.processes import Processes, Worker, _dealt, _heard
+from auditor.runner.processes import Processes, Worker, _brief, _dealt, _heard
 from auditor.runner.record import Record
 from tests.cli.program import auditor as program
 from tests.runner.hostile import ENDS, IN_CORRUPTION, LATE, hostile, in_turn
@@ -184,6 +184,11 @@ def test_an_end_while_loading_is_a_target_that_cannot_be_loaded(tmp_path: Path, 
     with pytest.raises(LoadError):
         audited(hostile(tmp_path / "t", **parts), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("limit", "said"), [(20, "20"), (1200.0, "1,200"), (1.0, "1"), (0.25, "0.2"), (1e-9, "1e-09")])
+def test_a_limit_is_never_told_as_none(limit: float, said: str) -> None:
+    assert _brief(limit, 0) == said
 
 
 @pytest.mark.slow
