@@ -118,6 +118,25 @@ def test_nothing_is_written_over_the_document_that_is_read(tmp_path: Path, words
     assert sorted(each.name for each in tmp_path.iterdir()) == ["audit.json", "link.json"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "--data", "demo", "-o", "t", "--epochs", "1000001"),
+        *((*words, "--seed", str(2**31)) for words in (
+            ("train", "--data", "demo", "-o", "t"), ("demo", "-o", "t"), ("split", "demo"),
+            ("defend", ".", "--defense", "temperature", "-o", "t"), ("repair", ".", "-o", "t"),
+            ("dp-claim", "--claim", "1", "--static", "q=1,sigma=1,steps=1"),
+        )),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_number_that_is_too_large_for_its_option_is_refused_by_name(tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = inside(*words, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert f"Invalid value for '{words[-2]}'" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_check_shows_validity_and_plan_and_runs_no_attack(target: Path, tmp_path: Path) -> None:
     done = inside("check", target, "--verbose", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
