@@ -15,6 +15,8 @@ from auditor.errors import ConfigError, expected, nearest
 from auditor.registry import canonical_spec
 
 S = TypeVar("S")
+LARGEST = 2**31 - 1
+"""No count, number of steps or seed is larger; what is would overflow, or never end."""
 _CONFIG = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
 
 
@@ -64,8 +66,8 @@ def build(kind: type[S], params: Mapping[str, str], *, owner: str) -> S:
         owner: whose parameters they are, for the message.
 
     Raises:
-        ConfigError: unknown key (nearest name offered), one given twice or missing, or a value of the wrong type or
-            out of range.
+        ConfigError: unknown key (nearest name offered), one given twice or missing, or a value of the wrong type, out
+            of range or larger than anything could take.
     """
     known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # made by `parameters`
     values: dict[str, Any] = {}
@@ -77,9 +79,15 @@ def build(kind: type[S], params: Mapping[str, str], *, owner: str) -> S:
             raise ConfigError(f"{owner}: {dashed(name)} is given twice; leave one out.")
         values[name] = tuple(text.split("/")) if isinstance(known[name].default, tuple) else text
     try:
-        return kind(**values)
+        made = kind(**values)
     except ValidationError as error:
         raise ConfigError(_message(error, known, owner)) from None
+    for name in values:
+        held = getattr(made, name)
+        for each in held if isinstance(held, tuple) else (held,):
+            if isinstance(each, int) and abs(each) > LARGEST:
+                raise ConfigError(f"{owner}: {dashed(name)}={each} cannot be used: expected at most {LARGEST:,}.")
+    return made
 
 
 def meant_for(kind: type, params: Mapping[str, str]) -> dict[str, str]:

@@ -207,7 +207,7 @@ class ProbeEntry:
             with few queries, and where they reach further no pass rests on the gradients here. Empty for none.
         refuses: `module:function` of (target, parameters, id) that raises a ConfigError where parameters do not fit the
             target, so that this is told before anything runs. Empty where every target takes every parameter.
-        extra: module that one of our extras installs and that it cannot do without, and the name of the extra; without
+        extra: module that it cannot do without and that is no dependency of ours, and what pip installs it as; without
             it no plan has more of it than the reason.
         version: raised when results of the probe change meaning; part of every cell key.
         rng_name: the name of its random streams, fixed for ever; its id at birth where it is empty.
@@ -405,9 +405,12 @@ def parse_spec(text: str) -> tuple[str, dict[str, str]]:
     params: dict[str, str] = {}
     for piece in filter(None, rest.split(",")):
         key, sign, value = piece.partition("=")
-        if not sign or not key or key in params:
+        key = key.strip()
+        if not sign or not key:
             raise ConfigError(f'"{piece}" in "{text}" is not one key=value; write {id_}:key=value,key=value.')
-        params[key.strip()] = value.strip()
+        if key in params:
+            raise ConfigError(f'"{text}" gives {key} twice. Leave one out; a list is written {key}=A/B.')
+        params[key] = value.strip()
     return id_.strip(), params
 
 

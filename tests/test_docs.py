@@ -186,3 +186,9 @@ def test_no_page_installs_what_no_index_has() -> None:
         for word in words.replace('"', " ").split():
             name = re.split(r"[<>=\[]", word)[0].lower()
             assert word.startswith("-") or word in LOCAL or name in known or name.startswith("."), (page, words)
+
+
+def test_the_program_installs_no_package_of_ours_that_no_index_has() -> None:
+    """What is missing is named as what pip installs: `gnn-auditor[extra]` is on no index, or somebody else's."""
+    named = [path for path in sources() if re.search(r"pip install \W?gnn-auditor", path.read_text(encoding="utf-8"))]
+    assert named == []

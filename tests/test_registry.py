@@ -21,9 +21,15 @@ def test_piece_without_id_belongs_to_the_id_before_it() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["a:k", "a:=3", "a:k=1,k=2"])
+@pytest.mark.parametrize("text", ["a:k", "a:=3", "a: =3"])
 def test_malformed_spec_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="key=value"):
+        registry.parse_spec(text)
+
+
+@pytest.mark.parametrize("text", ["a:k=1,k=2", "a:k=1, k=2"])
+def test_a_key_given_twice_is_refused_and_said(text: str) -> None:
+    with pytest.raises(ConfigError, match="gives k twice"):
         registry.parse_spec(text)
 
 

@@ -13,7 +13,7 @@ from attacks.privacy.neighbours import ALL_PAIRS, is_flat, nearest
 from attacks.privacy.soft_graphs import CandidateGraph, DenseGraph, Objective, SoftGraph
 from auditor.errors import SkippedError
 from auditor.outcomes import LinkOutcome
-from auditor.parameters import parameters
+from auditor.parameters import Only, parameters
 from auditor.probe import Attempt
 from auditor.shared import content
 from auditor.statistics.pair_scores import row_cosine
@@ -27,6 +27,9 @@ REFILL_EVERY, SELDOM = (
     50,
 )  # steps; the latter on graphs of more than ALL_PAIRS nodes, where a search costs as 10 steps
 MOST_OF_A_SOURCE = 2_000_000  # candidates that one source may give
+
+
+FULL_GRAPH = Only(beside="protocol", being=("full-graph",))
 
 
 @parameters
@@ -52,9 +55,9 @@ class GraphMI:
     (arXiv 2106.02820). All labels and a budget from the assumed density are ours; `protocol = paper` is theirs.
     """
 
-    form: Literal["auto", "dense", "knn"] = "auto"
+    form: Annotated[Literal["auto", "dense", "knn"], FULL_GRAPH] = "auto"
     protocol: Literal["full-graph", "paper"] = "full-graph"
-    k: Annotated[int, Field(ge=1)] = 20
+    k: Annotated[int, Field(ge=1), FULL_GRAPH, Only(beside="form", being=("auto", "knn"))] = 20
     steps: Annotated[int, Field(ge=1)] = 100
     eta: Annotated[float, Field(gt=0)] = 0.1
     alpha: Annotated[float, Field(ge=0)] = 1e-3

@@ -64,7 +64,7 @@ TABLE = Table(
             judges=False,
             own_levels_only=True,
             refuses="auditor.evaluate.shift.typical:check_held",
-            extra=("ot", "ot"),
+            extra=("ot", "POT"),
         ),
         ProbeEntry(
             "left-out-class",

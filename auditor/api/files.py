@@ -57,6 +57,17 @@ def write_file(path: Path, content: str | bytes) -> None:
     replace_file(path, content.encode() if isinstance(content, str) else content)
 
 
+def spare(source: Path, path: Path) -> Path:
+    """`path`, if writing there leaves `source` as it is: what was measured is in that file alone.
+
+    Raises:
+        UsageError: they are one file.
+    """
+    if path.exists() and source.exists() and path.samefile(source):
+        raise UsageError(f"-o {path} would write over {source}, which is read. Choose another place.")
+    return path
+
+
 def read_file(path: Path) -> bytes:
     """The bytes of a file named on the command line.
 

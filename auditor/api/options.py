@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from auditor.errors import KINDS, ConfigError, DataError, nearest, shown
 from auditor.reading.files import bytes_of
@@ -25,12 +24,25 @@ LEAST_TRAININGS = 3
 MOST_SEEDS = 1_000
 MOST_EXPOSED = 1_000
 RUN_ALONE: Mapping[str, tuple[Any, str]] = {
-    "exposed": (0, "name nobody"),
-    "save_flips": (False, "keep no edits"),
-    "training_seeds": (0, "train by their own seeds"),
+    "exposed": (0, "is for run alone and is not used: compare and dp-claim name nobody"),
+    "save_flips": (False, "is for run alone and is not used: compare and dp-claim keep no edits"),
+    "training_seeds": (0, "is for run alone and is not used: compare and dp-claim train by their own seeds"),
 }
-"""What only a run names, keeps or trains: its value in a comparison and an audited claim, and why. A config file and an
-environment are shared between verbs, so that what they say of it is set aside there, and told."""
+NO_PROBES = "is for run and compare and is not used: dp-claim runs no probes"
+SET_ASIDE: Mapping[str, Mapping[str, tuple[Any, str]]] = {
+    "run": {},
+    "compare": RUN_ALONE,
+    "dp-claim": {
+        **RUN_ALONE,
+        **dict.fromkeys(("only", "skip", "family"), ("", NO_PROBES)),
+        "profile": ("standard", NO_PROBES),
+        "seeds": ("", "is for run and compare and is not used: dp-claim has --seed and --runs"),
+    },
+}
+"""What a verb has no use for: the value there, and what is said. A config file and an environment are shared between
+verbs, so that what they say of it is set aside, and told."""
+MOST = 1e9
+"""Seconds, and GB, of a cell: more than any machine has, and little enough to be counted in bytes."""
 THREADS_A_CORE = 4
 DEFAULTS: Mapping[str, Any] = {
     "profile": "standard",
@@ -62,6 +74,7 @@ DEFAULTS: Mapping[str, Any] = {
     "executor": "processes",
     "ray_address": "",
 }
+Verb = Literal["run", "compare", "dp-claim"]
 EXECUTORS = ("processes", "ray")
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?", re.ASCII)
 
@@ -81,7 +94,7 @@ class Resolved:
     Attributes:
         options: by name.
         tables: by name.
-        set_aside: what a shared place says that is for a run alone, a sentence each.
+        set_aside: what a shared place says that is for other verbs alone, a sentence each.
     """
 
     options: Mapping[str, Setting]
@@ -114,7 +127,7 @@ def resolve(
     tables: Mapping[str, Any],
     folder: Path = Path(),
     *,
-    is_run: bool = True,
+    verb: Verb = "run",
 ) -> Resolved:
     """Options from all four places.
 
@@ -122,7 +135,7 @@ def resolve(
         given: options of the command line; None means not given.
         tables: the config file's tables.
         folder: of the config file; its paths are relative to it, as those of `[data]` are.
-        is_run: False for a comparison or a claim, where what is for a run alone is set aside.
+        verb: whose options they are; what others have a use for alone is set aside.
 
     Raises:
         ConfigError: an unknown key in `[run]`, or a value of the wrong type, wherever it came from.
@@ -146,18 +159,17 @@ def resolve(
         else:
             options[name] = Setting(default, "default")
     _check_limits(options)
-    aside = () if is_run else tuple(_set_aside(options))
+    aside = tuple(_set_aside(options, SET_ASIDE[verb]))
     return Resolved(options, {name: tables[name] for name in RUN_TABLES if name != "run" and name in tables}, aside)
 
 
-def _set_aside(options: dict[str, Setting]) -> Iterator[str]:
-    """Takes what is for a run alone out of the options, and says so where somebody wrote it."""
-    for name, (value, why) in RUN_ALONE.items():
+def _set_aside(options: dict[str, Setting], of_others: Mapping[str, tuple[Any, str]]) -> Iterator[str]:
+    """Takes what is for other verbs alone out of the options, and says so where somebody wrote it."""
+    for name, (value, why) in of_others.items():
         found = options[name]
         options[name] = Setting(value, "default")
         if found.origin != "default" and found.value != value:
-            said = f"{name} = {json.dumps(found.value)} ({found.origin}) is for run alone and is not used"
-            yield f"{said}: compare and dp-claim {why}."
+            yield f"{name} = {json.dumps(found.value)} ({found.origin}) {why}."
 
 
 def _check_limits(options: Mapping[str, Setting]) -> None:
@@ -196,8 +208,10 @@ def _check_limits(options: Mapping[str, Setting]) -> None:
             "cores. Leave --device out, or --executor."
         )
     for name, unit in (("cell_timeout", "seconds"), ("max_memory", "GB")):
-        if not 0 <= options[name].value < math.inf:
-            raise ConfigError(f"{name} is {options[name].value}; expected {unit} above 0, or 0 for the default.")
+        if not 0 <= options[name].value <= MOST:
+            raise ConfigError(
+                f"{name} is {options[name].value:g}; expected {unit} above 0 and at most {MOST:g}, or 0 for default."
+            )
 
 
 def with_defense_tables(texts: Sequence[str], table: Any) -> list[str]:

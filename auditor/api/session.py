@@ -15,6 +15,7 @@ from auditor import registry
 from auditor.api.files import check_folder, check_names, read_file
 from auditor.api.options import (
     Resolved,
+    Verb,
     parse_jobs,
     parse_seeds,
     read_tables,
@@ -70,8 +71,8 @@ class Session:
     config: Path | None = None
 
     @classmethod
-    def open(cls, path: Path, given: Mapping[str, Any], *, is_run: bool = True) -> Session:
-        """Reads the config file beside or named by `path` and resolves the options; `is_run` as `resolve` takes it.
+    def open(cls, path: Path, given: Mapping[str, Any], *, verb: Verb = "run") -> Session:
+        """Reads the config file beside or named by `path` and resolves the options; `verb` as `resolve` takes it.
 
         Raises:
             UsageError: the path does not exist.
@@ -84,13 +85,13 @@ class Session:
             )
         file = config_file(path)
         if file is None:
-            return cls(path, resolve(given, {}, is_run=is_run))
-        return cls(path, resolve(given, read_tables(file), file.parent, is_run=is_run), file)
+            return cls(path, resolve(given, {}, verb=verb))
+        return cls(path, resolve(given, read_tables(file), file.parent, verb=verb), file)
 
     @classmethod
-    def without_target(cls, given: Mapping[str, Any], *, is_run: bool = True) -> Session:
+    def without_target(cls, given: Mapping[str, Any], *, verb: Verb = "run") -> Session:
         """A session about something that has no config file: options given and the environment alone."""
-        return cls(Path(), resolve(given, {}, is_run=is_run))
+        return cls(Path(), resolve(given, {}, verb=verb))
 
     @property
     def out(self) -> Path | None:
@@ -392,7 +393,7 @@ class Session:
     def _refuse_parts(self, what: str) -> None:
         """Raises ConfigError where it is asked to be carried out elsewhere: its cells share what they fit.
 
-        What is for a run alone and changes nothing about where it is carried out was set aside, and is told.
+        What is for other verbs alone and changes nothing about where it is carried out was set aside, and is told.
         """
         for line in self.resolved.set_aside:
             LOG.warning("%s", line)

@@ -32,7 +32,7 @@ def write(
 ) -> None:
     """Accept every result that fails the gate today."""
     from auditor import registry
-    from auditor.api.files import write_file
+    from auditor.api.files import spare, write_file
     from auditor.cli.console import is_plain, note, stdout
     from auditor.errors import ConfigError
     from auditor.policy import gate, gates
@@ -53,7 +53,7 @@ def write(
     own = [result for result in judged.results if result.arm not in controls]  # nothing on a control wants accepting
     failing = [result for result in own if gates(result, rules) and not result.has_status("accepted")]
     accepted = accept(judged, failing, reason=reason.strip(), by=by.strip() or "unnamed", created=day, expires=last)
-    write_file(out, to_bytes(accepted))
+    write_file(spare(audit_json, out), to_bytes(accepted))
     registry.find("reports", "terminal").load()().print_accepted(accepted, stdout(), today=day, plain=is_plain())
     note(f"written: {out}")
 

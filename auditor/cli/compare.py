@@ -63,7 +63,7 @@ def compare(
         "discard_models": discard_models,
         "plain": plain,
     }
-    session = Session.open(target, given, is_run=False)
+    session = Session.open(target, given, verb="compare")
     defenses = session.defenses(defense or (), group=group)
     with observe(plain=session.resolved["plain"]) as observer:
         argv = tuple(sys.argv[1:])

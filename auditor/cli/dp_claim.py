@@ -51,7 +51,9 @@ def dp_claim(
     prereg: Annotated[
         Path | None, typer.Option(metavar="AUDIT.JSON", help="The --power-only document that --scores was planned by.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of canaries, bits and training.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=options.LARGEST_SEED, help="Seed of canaries, bits and training.")
+    ] = 0,
     data_root: options.DataRoot = None,
     device: options.Device = None,
     out: Annotated[str | None, typer.Option("-o", "--out", help="Folder for audit.json and reports.")] = None,
@@ -106,10 +108,10 @@ def dp_claim(
     asked = Asked(claim, level, relation, access, canaries, alpha, mode, runs, seed)  # type: ignore[arg-type]
     how = {"power_only": power_only, "allow_inconclusive": allow_inconclusive, "notify": _say_cost}
     if target is not None:
-        session = Session.open(target, given, is_run=False)
+        session = Session.open(target, given, verb="dp-claim")
         report = _on_target(session, asked, defense, train, how)
     else:
-        session = Session.without_target(given, is_run=False)
+        session = Session.without_target(given, verb="dp-claim")
         report = _without_target(session, asked, static, scores, prereg, how)
     show(report, session, verbose=verbose)
     raise typer.Exit(report.verdict.exit_code)

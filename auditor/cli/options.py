@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+LARGEST_SEED = 2**31 - 1
+MOST_EPOCHS = 1_000_000
+"""As `[target.train]` takes them."""
 TargetPath = Annotated[
     Path, typer.Argument(metavar="TARGET", help="Folder with target.toml, an audit.toml, or a model file with --data.")
 ]

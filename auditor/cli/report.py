@@ -26,7 +26,7 @@ def report(
 ) -> None:
     """Render an audit in any format; nothing is computed again."""
     from auditor import registry
-    from auditor.api.files import prepare_folder, write_file
+    from auditor.api.files import prepare_folder, spare, write_file
     from auditor.cli.console import is_plain, note, stdout, write_data
     from auditor.document import naming
     from auditor.errors import UsageError
@@ -46,12 +46,9 @@ def report(
         return
     if out is None:
         raise UsageError("several formats need a folder: give -o DIR.")
-    if len(reports) == 1 and not os.path.isdir(out):
-        prepare_folder(out.parent)
-        write_file(out, reports[0].render(audit))
-        note(f"written: {out}")
-        return
-    prepare_folder(out)
-    for each in reports:
-        write_file(out / each.filename, each.render(audit))
-        note(f"written: {out / each.filename}")
+    alone = len(reports) == 1 and not os.path.isdir(out)
+    places = [spare(audit_json, out if alone else out / each.filename) for each in reports]
+    prepare_folder(out.parent if alone else out)
+    for place, each in zip(places, reports, strict=True):
+        write_file(place, each.render(audit))
+        note(f"written: {place}")

@@ -22,8 +22,10 @@ def train(
         str | None,
         typer.Option(help="public, per-class:20, random:0.6/0.2/0.2, prognn, size:25, masks:0 or file:split.npz."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the split and of training.")] = 0,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Training epochs (default by task).")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=options.LARGEST_SEED, help="Seed of the split and of training.")] = 0,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, max=options.MOST_EPOCHS, help="Training epochs (default by task).")
+    ] = None,
     transform: Annotated[
         str | None, typer.Option(help="Feature transform: none or row-normalize (default by data).")
     ] = None,

@@ -23,7 +23,8 @@ def refuse_idle(
 ) -> None:
     """Makes sure that each parameter which the user set can change something here.
 
-    A parameter may be declared by the harness and by several attacks; it counts where it counts for one of them.
+    A parameter may be declared by the harness and by several attacks; it counts where it counts for one of them. A
+    harness whose own parameters leave attacks out says of which roles in `idle`, with the reason.
 
     Args:
         target: under audit.
@@ -40,14 +41,16 @@ def refuse_idle(
     settings = importlib.import_module(probe.evaluation.partition(":")[0]).Settings
     harness = build(settings, meant_for(settings, given), owner=probe.id)
     granted = {str(word) for each in attacks for word in each.access}
-    parts = (harness, *(each.attack for each in attacks))
+    idle: Mapping[str, str] = getattr(harness, "idle", {})
+    parts = ((harness, ""), *((each.attack, idle.get(each.entry.role, "")) for each in attacks))
     for key, text in given.items():
         name, found = key.replace("-", "_"), list[str]()
-        for part in parts:
+        for part, left_out in parts:
             if name in type(part).__dataclass_fields__:
-                values = {f.name: getattr(each, f.name) for each in (*parts, part) for f in dataclasses.fields(each)}
+                every = (*(each for each, _ in parts), part)
+                values = {f.name: getattr(each, f.name) for each in every for f in dataclasses.fields(each)}
                 why = (_unmet(target, only, values, granted, profile) for only in where_it_counts(type(part), name))
-                found.append(next(filter(None, why), ""))
+                found.append(left_out or next(filter(None, why), ""))
         if found and all(found):
             raise ConfigError(f"{probe.id}: {dashed(name)}={text} would change nothing: {found[0]}.")
 

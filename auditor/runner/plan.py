@@ -365,7 +365,7 @@ def _reason_to_skip(target: Target, probe: ProbeEntry, attacks: Sequence[Registe
             (),
         )
     if probe.extra is not None and importlib.util.find_spec(probe.extra[0]) is None:
-        return f'needs what the extra "{probe.extra[1]}" installs; run: pip install "gnn-auditor[{probe.extra[1]}]"', ()
+        return f"needs {probe.extra[1]}, which is not installed; run: pip install {probe.extra[1]}", ()
     if not attacks:  # its harness needs none
         return "", ()
     searches = [attack for attack in attacks if attack.entry.role == "search"]

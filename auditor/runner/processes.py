@@ -335,9 +335,9 @@ class Processes:
             return Beyond("error", worker.how_it_ended())
         most, took = self._limits.seconds_for(worker.cell), time.monotonic() - worker.since
         if took > most:
-            return Beyond("timeout", f"it took longer than {most:,.0f} s (--cell-timeout)")
+            return Beyond("timeout", f"it took longer than {_brief(most, 0)} s (--cell-timeout)")
         if worker.memory() > self._memory:
-            return Beyond("error", f"it needed more than {self._memory / 2**30:,.1f} GB (--max-memory)")
+            return Beyond("error", f"it needed more than {_brief(self._memory / 2**30, 1)} GB (--max-memory)")
         return None
 
     def _replaced(self, worker: Worker, beyond: Beyond) -> Iterator[Finished]:
@@ -419,6 +419,11 @@ def _is_same(one: Any, other: Any) -> bool:
     if cells != other_cells or (outputs is None) != (other_outputs is None):
         return False
     return outputs is None or np.allclose(outputs, other_outputs, rtol=1e-3, equal_nan=True)
+
+
+def _brief(number: float, digits: int) -> str:
+    """A limit as it is told: with so many digits, and no smaller one as 0."""
+    return f"{number:,.{digits}f}" if number >= 10.0**-digits else f"{number:.1g}"
 
 
 def _resident(process: psutil.Process) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from auditor import __version__
 from auditor.errors import ConfigError, UsageError
 from auditor.runner.executor import group_of
 from auditor.runner.finished import Finished
@@ -80,6 +81,11 @@ def joined_shards(folders: Sequence[Path]) -> tuple[Header, dict[str, Finished]]
                 f"{folder} holds a comparison or an audited claim, whose cells are parts of no run. Give folders that "
                 "auditor run --shard wrote."
             )
+        if file.header.version != __version__:  # the document will say that this version measured it
+            raise UsageError(
+                f"{folder} was made by auditor {file.header.version}, and this is {__version__}. Merge with the "
+                "version that ran the shards, or run them again."
+            )
         if header is None:
             header, first = file.header, folder
         elif differs := _differs(header, file.header):
@@ -87,20 +93,41 @@ def joined_shards(folders: Sequence[Path]) -> tuple[Header, dict[str, Finished]]
                 f"{folder} and {first} are not parts of one run: they differ in {', '.join(differs)}. Run every shard "
                 "with the same options, target and environment."
             )
-        _add(found, read_cells(folder), folder)
+        _add(found, read_cells(folder), {cell.key for cell in header.described.cells}, folder)
     if header is None:
         raise UsageError("no folder was given to merge; give the folders that auditor run --shard wrote.")
     return header.model_copy(update={"shard": ""}), found
 
 
 def _differs(one: Header, other: Header) -> list[str]:
-    """Names of what two headers say differently, besides what no number depends on."""
-    apart = {"shard", "argv", "config_file"}
-    return [name for name in Header.model_fields if name not in apart and getattr(one, name) != getattr(other, name)]
+    """Names of what two runs were asked for or made in differently, besides what no number depends on."""
+    said, too = _said(one), _said(other)
+    return [name for name in dict.fromkeys((*said, *too)) if said.get(name) != too.get(name)]
 
 
-def _add(found: dict[str, Finished], more: Mapping[str, Finished], folder: Path) -> None:
+def _said(header: Header) -> dict[str, object]:
+    """What a run says that every part of it must say, by the names that users know."""
+    described = header.described
+    return {
+        "version": header.version,
+        **header.options,
+        **{f"[{name}]": table for name, table in header.tables.items()},
+        "seeds": header.seeds,
+        "profile": header.profile,
+        **described.environment,
+        "target": described.target,
+        "the checks of the target": described.validity,
+        "the plan": described.cells,
+    }
+
+
+def _add(found: dict[str, Finished], more: Mapping[str, Finished], planned: Collection[str], folder: Path) -> None:
     for key, done in more.items():
+        if key not in planned:
+            raise UsageError(
+                f"{folder / CELLS} holds {done.row.probe} seed {done.row.seed}, which {folder / RUN} does not plan; "
+                "expected both as one run wrote them. Run the shard again."
+            )
         known = found.setdefault(key, done)
         if known.row.status in REUSED and done.row.status not in REUSED:
             continue  # it broke off here, and was tried again elsewhere

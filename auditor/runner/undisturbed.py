@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import PurePath
 
 import torch
 
@@ -39,6 +41,16 @@ def undisturbed(threads: int, device: str = CPU) -> Iterator[None]:
             yield
         except (SystemExit, GeneratorExit) as end:
             raise ended_by(end) from None
+
+
+def raised_by_forward(error: Exception) -> LoadError:
+    """What is said of a forward that fails in a check although it ran when its call was found."""
+    frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
+    place = f"{PurePath(frame.f_code.co_filename).name}, line {line}"
+    return LoadError(
+        f"forward raised {error_text(error, named=True)} ({place}) while the target was checked, and ran before. A "
+        "model must answer each time that it is asked, about every graph of this kind: mend that place."
+    )
 
 
 def ended_by(end: BaseException) -> LoadError:

@@ -17,6 +17,7 @@ from typing import BinaryIO, Final
 
 from pydantic_core import to_json
 
+from auditor import errors
 from auditor.errors import AuditorError
 from auditor.printable import neutral, neutral_lines
 from auditor.runner.bench import Bench
@@ -25,7 +26,8 @@ from auditor.runner.finished import said_of, to_line
 from auditor.runner.job import Job
 from auditor.runner.loading import loaded
 from auditor.runner.plan import PlannedCell
-from auditor.runner.undisturbed import ended_by, undisturbed
+from auditor.runner.undisturbed import ended_by, raised_by_forward, undisturbed
+from auditor.targets.in_place import left_forward
 
 PR_SET_CHILD_SUBREAPER: Final = 36
 """Of `prctl(2)`."""
@@ -59,7 +61,9 @@ class Answers:
         """The target cannot be loaded, or something of ours is wrong."""
         if not isinstance(error, Exception):
             error = ended_by(error)
-        kind = type(error).__name__ if isinstance(error, AuditorError) else ""
+        elif not isinstance(error, AuditorError) and left_forward(error):
+            error = raised_by_forward(error)
+        kind = next((each.__name__ for each in type(error).__mro__ if each.__module__ == errors.__name__), "")
         self.give(
             "failed",
             to_json([kind, said_of(error), _printable(traceback.format_exc())]),

@@ -58,13 +58,13 @@ def try_capabilities(
 
 
 def small_slice(graph: Graph, size: int = SLICE_NODES) -> Graph:
-    """The subgraph on about `size` nodes that lie along the first edges (node task), or the first two graphs.
+    """The subgraph on about `size` nodes that lie along the first edges (node task), or two graphs.
 
     All of a graph with a field that names nodes, which a part would lack. Labels come along because a Graph has them;
     nothing here reads them.
     """
     if graph.batch is not None:
-        return GraphSlices(graph).take(torch.arange(min(2, graph.num_items)))
+        return GraphSlices(graph).take(_telling(graph)[:2].sort().values)
     if graph.fields.held:
         return graph
     ends = graph.edge_index.T.reshape(-1)[: 64 * size]
@@ -75,6 +75,15 @@ def small_slice(graph: Graph, size: int = SLICE_NODES) -> Graph:
     edges = position[graph.edge_index]
     inside = (edges >= 0).all(dim=0)
     return graph.taking(nodes, nodes, torch.nonzero(inside).flatten())
+
+
+def _telling(graph: Graph) -> Tensor:
+    """Graphs in their order, those first that have joined nodes and features: others show no gradient of any model."""
+    assert graph.batch is not None
+    u, v = graph.edge_index
+    joined = torch.bincount(graph.batch[u[u != v]], minlength=graph.num_items) > 0
+    shows = torch.bincount(graph.batch[graph.x.ne(0).any(dim=1)], minlength=graph.num_items) > 0
+    return torch.argsort(2 * joined.int() + shows.int(), descending=True, stable=True)
 
 
 def _has_feature_gradient(handle: ModelHandle, part: Graph) -> bool:

@@ -46,7 +46,7 @@ class TrainTable(Table):
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 200
     batch_size: Annotated[int, Field(ge=1, le=1_000_000_000)] = 64
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
 
 class TargetTable(Table):

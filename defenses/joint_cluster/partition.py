@@ -26,7 +26,6 @@ from auditor.statistics.draws import generator
 
 Ints = NDArray[np.int64]
 NAMES = ("auto", "metis", "louvain", "bfs", "features", "random")
-INSTALL = 'pip install "gnn-auditor[metis]"'
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +66,7 @@ def resolve(name: str) -> str:
     if name == "auto":
         return "metis" if has_metis() else "bfs"
     if name == "metis" and not has_metis():
-        raise ConfigError(f"partition=metis needs the extra metis, which is not installed. {INSTALL}, or use bfs.")
+        raise ConfigError("partition=metis needs pymetis, which is not there. Run: pip install pymetis, or use bfs.")
     if name not in NAMES and not name.endswith(".npy"):
         raise ConfigError(f'no partition is called "{name}". {nearest(name, NAMES)}')
     return name

@@ -116,6 +116,13 @@ def test_true_is_no_number_and_a_number_of_numpy_is_one() -> None:
     assert resolve({"cell_timeout": 3}, {})["cell_timeout"] == 3.0
 
 
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), 1e300])
+@pytest.mark.parametrize("name", ["cell_timeout", "max_memory"])
+def test_a_limit_that_no_machine_could_reach_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is .*expected .* at most"):
+        resolve({name: value}, {})
+
+
 def test_a_single_seed_need_not_be_a_list(toy: Target) -> None:
     assert auditor.audit(toy, seeds=3, **QUICK).cells[0].seed == 3  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"seeds is 1\.5; expected"):

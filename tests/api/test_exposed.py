@@ -114,7 +114,7 @@ def test_what_a_shared_place_says_for_a_run_alone_is_set_aside_elsewhere_and_tol
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "audit.toml").write_text(SHARED, encoding="utf-8")
-    run, other = Session.open(tmp_path, {}).resolved, Session.open(tmp_path, {}, is_run=False).resolved
+    run, other = Session.open(tmp_path, {}).resolved, Session.open(tmp_path, {}, verb="compare").resolved
     assert (run["exposed"], run["save_flips"], run["training_seeds"], run.set_aside) == (20, True, 3, ())
     assert (other["exposed"], other["save_flips"], other["training_seeds"]) == (0, False, 0)
     assert other["profile"] == "quick"
@@ -122,10 +122,21 @@ def test_what_a_shared_place_says_for_a_run_alone_is_set_aside_elsewhere_and_tol
         "exposed = 20 (file)", "save_flips = true (file)", "training_seeds = 3 (file)",
     ]  # fmt: skip
     (tmp_path / "audit.toml").write_text("[run]\nexposed = 0\n", encoding="utf-8")
-    assert Session.open(tmp_path, {}, is_run=False).resolved.set_aside == (), "it asks for nothing else than is done"
+    assert Session.open(tmp_path, {}, verb="compare").resolved.set_aside == (), "it asks for nothing else than is done"
     monkeypatch.setenv("AUDITOR_EXPOSED", "x")
     with pytest.raises(ConfigError, match="AUDITOR_EXPOSED"):
-        Session.without_target({}, is_run=False)
+        Session.without_target({}, verb="compare")
+
+
+def test_what_chooses_probes_is_set_aside_where_a_claim_is_audited_and_told(tmp_path: Path) -> None:
+    said = "[run]\nprofile = 'quick'\nonly = 'graphmi'\nseeds = '4'\nfamily = 'privacy'\nskip = 'strata'\n"
+    (tmp_path / "audit.toml").write_text(said, encoding="utf-8")
+    compared, claimed = (Session.open(tmp_path, {}, verb=verb).resolved for verb in ("compare", "dp-claim"))
+    assert [compared[name] for name in ("only", "profile", "seeds")] == ["graphmi", "quick", "4"]
+    assert compared.set_aside == ()
+    assert [claimed[name] for name in ("only", "skip", "family", "profile", "seeds")] == ["", "", "", "standard", ""]
+    assert {line.partition(" = ")[0] for line in claimed.set_aside} == {"only", "skip", "family", "profile", "seeds"}
+    assert all("is not used: dp-claim" in line for line in claimed.set_aside)
 
 
 def test_a_comparison_and_a_claim_name_nobody_whatever_a_shared_place_says(

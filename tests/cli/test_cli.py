@@ -95,6 +95,48 @@ def test_report_renders_again_without_computing(target: Path, tmp_path: Path) ->
     assert "strata" in inside("report", tmp_path / "audit.json", "--verbose", cwd=tmp_path).stdout
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("report", "--format", "html", "-o", "audit.json"),
+        ("report", "--format", "csv,json", "--exposed", "0", "-o", "."),
+        ("report", "--format", "json", "-o", "link.json"),
+        ("baseline", "write", "--reason", "x", "--expires", "2026-12-31", "--as-of", "2026-12-01", "-o", "audit.json"),
+    ],
+    ids=" ".join,
+)
+def test_nothing_is_written_over_the_document_that_is_read(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """What was measured is in that file alone."""
+    path = tmp_path / "audit.json"
+    path.write_bytes(to_bytes(realistic()))
+    (tmp_path / "link.json").symlink_to(path)
+    before, verb = path.read_bytes(), words.index(next(word for word in words if word.startswith("-")))
+    done = inside(*words[:verb], "audit.json", *words[verb:], cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "would write over audit.json" in " ".join(done.stderr.split())
+    assert path.read_bytes() == before
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["audit.json", "link.json"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "--data", "demo", "-o", "t", "--epochs", "1000001"),
+        *((*words, "--seed", str(2**31)) for words in (
+            ("train", "--data", "demo", "-o", "t"), ("demo", "-o", "t"), ("split", "demo"),
+            ("defend", ".", "--defense", "temperature", "-o", "t"), ("repair", ".", "-o", "t"),
+            ("dp-claim", "--claim", "1", "--static", "q=1,sigma=1,steps=1"),
+        )),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_number_that_is_too_large_for_its_option_is_refused_by_name(tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = inside(*words, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert f"Invalid value for '{words[-2]}'" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_check_shows_validity_and_plan_and_runs_no_attack(target: Path, tmp_path: Path) -> None:
     done = inside("check", target, "--verbose", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

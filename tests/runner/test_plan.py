@@ -52,7 +52,7 @@ def test_a_probe_without_its_extra_is_planned_with_the_reason_and_how_to_install
         cells = plan(toy_target("graph-gin"), requests, seeds=(0,), profile="quick", side=PUBLIC)
         return cells[0].skip
 
-    assert reason() == 'needs what the extra "ot" installs; run: pip install "gnn-auditor[ot]"'
+    assert reason() == "needs POT, which is not installed; run: pip install POT"
     missing.clear()
     assert reason() == ""
 

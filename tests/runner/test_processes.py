@@ -19,10 +19,13 @@ from pydantic_core import to_json
 import auditor
 from auditor.api.report import Report
 from auditor.document import CellRow, canonical
-from auditor.errors import LoadError
+from auditor.errors import AuditorError, CallError, LoadError, SplitError, UsageError
 from auditor.runner.plan import PlannedCell
-from auditor.runner.processes import Processes, Worker, _dealt, _heard
+from auditor.runner.processes import Processes, Worker, _as_raised, _brief, _dealt, _heard
 from auditor.runner.record import Record
+from auditor.runner.worker import Answers
+from auditor.targets.call_failures import NotRunError
+from auditor.targets.resolve import UndecidedError
 from tests.cli.program import auditor as program
 from tests.runner.hostile import ENDS, IN_CORRUPTION, LATE, hostile, in_turn
 from tests.toys import Silent
@@ -184,6 +187,42 @@ def test_an_end_while_loading_is_a_target_that_cannot_be_loaded(tmp_path: Path, 
     with pytest.raises(LoadError):
         audited(hostile(tmp_path / "t", **parts), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_forward_that_fails_on_its_graph_is_a_usage_error_and_no_fault_of_the_program(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"the model cannot be run on graph .*ValueError: of no use"):
+        audited(hostile(tmp_path / "t", forward="raise ValueError('of no use')"))
+
+
+def test_a_forward_that_fails_in_a_check_is_a_target_that_cannot_be_loaded(tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match=r"forward raised ValueError: tired \(model\.py, line \d+\)"):
+        audited(hostile(tmp_path / "t", forward="if CALLS > 20: raise ValueError('tired')"))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "code"),
+    [
+        (NotRunError("does not run"), CallError, 2),
+        (UndecidedError("two calls", "call"), CallError, 2),
+        (SplitError("no split"), SplitError, 2),
+        (LoadError("no model"), LoadError, 4),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_an_error_of_ours_crosses_a_process_as_what_it_is(error: AuditorError, kind: type, code: int) -> None:
+    """One that is declared elsewhere than the others, too: what the user can mend is never called an internal error."""
+    stream = io.BytesIO()
+    Answers(stream).failed(error)
+    name, _, payload = stream.getvalue().rstrip(b"\n").partition(b" ")
+    raised = _as_raised(*_heard(name.decode(), payload))
+    assert (type(raised), str(raised)) == (kind, str(error))
+    assert isinstance(raised, AuditorError)
+    assert raised.exit_code == code
+
+
+@pytest.mark.parametrize(("limit", "said"), [(20, "20"), (1200.0, "1,200"), (1.0, "1"), (0.25, "0.2"), (1e-9, "1e-09")])
+def test_a_limit_is_never_told_as_none(limit: float, said: str) -> None:
+    assert _brief(limit, 0) == said
 
 
 @pytest.mark.slow

@@ -344,10 +344,25 @@ def test_what_does_not_belong_together_is_not_joined(tmp_path: Path) -> None:
     one = shard(tmp_path / "1", done("a"))
     with pytest.raises(UsageError, match="holds no run"):
         joined_shards([one, tmp_path / "nowhere"])
-    with pytest.raises(UsageError, match="differ in described"):
+    with pytest.raises(UsageError, match=r"differ in torch\. Run"):
         joined_shards([one, shard(tmp_path / "2", of=header(torch="1"))])
+    asked = header().model_copy(update={"seeds": (0,), "options": {"only": "strata"}, "tables": {"access": {}}})
+    with pytest.raises(UsageError, match=r"differ in seeds, only, \[access\]. Run"):
+        joined_shards([one, shard(tmp_path / "4", of=asked)])
     with pytest.raises(UsageError, match="other numbers for strata seed 0"):
         joined_shards([one, shard(tmp_path / "3", done("a", value=0.5))])
+
+
+def test_parts_that_another_version_ran_are_not_joined_in_the_name_of_this_one(tmp_path: Path) -> None:
+    older = header().model_copy(update={"version": "0.1.9"})
+    with pytest.raises(UsageError, match=f"made by auditor 0.1.9, and this is {__version__}"):
+        joined_shards([shard(tmp_path / name, done(name), of=older) for name in "ab"])
+
+
+def test_a_cell_that_is_not_in_the_plan_is_not_dropped_in_silence(tmp_path: Path) -> None:
+    fewer = header().model_copy(update={"described": header(("a", "b")).described})
+    with pytest.raises(UsageError, match=r"holds strata seed 2, which .*run.json does not plan"):
+        joined_shards([shard(tmp_path / "1", done("a"), done("c"), of=fewer)])
 
 
 def test_kept_edits_go_on_with_an_interrupted_run_and_leave_with_the_next(tmp_path: Path) -> None:

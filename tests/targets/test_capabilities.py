@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch_geometric.nn import GCNConv
 
+from auditor.data.graph import Graph
 from auditor.targets.capabilities import small_slice, try_capabilities
 from auditor.targets.target import Capability, ModelHandle
 from tests.toys import MLP, builder, sbm_graph, small_graphs
@@ -63,6 +64,17 @@ def test_probabilities_are_not_logits() -> None:
 def test_graph_models_are_tried_on_whole_graphs() -> None:
     graphs = small_graphs()
     assert {C.GRAD_EDGE, C.EMBEDDINGS} <= found(builder("graph-gin", 2, 2)(), graphs)
+
+
+def test_graphs_that_can_show_no_gradient_are_not_the_ones_that_are_asked() -> None:
+    """Single atoms, or graphs without features, may lie first in a set."""
+    graphs, alone = small_graphs(), 3
+    x = torch.cat([torch.ones(alone, 2), torch.zeros(2, 2), graphs.x])
+    arcs = torch.cat([torch.tensor([[3, 4], [4, 3]]), graphs.edge_index + alone + 2], dim=1)
+    batch = torch.cat([torch.tensor([0, 1, 2, 3, 3]), graphs.batch + 4])
+    mixed = Graph(x, arcs, torch.cat([torch.tensor([0, 1, 0, 1]), graphs.y]), batch=batch)
+    assert {C.GRAD_EDGE, C.GRAD_X} <= found(builder("graph-gin", 2, 2)(), mixed)
+    assert torch.equal(small_slice(graphs).x, graphs.x[graphs.batch < 2]), "the first two where they can show one"
 
 
 def test_the_slice_is_small_and_has_edges() -> None:

@@ -14,8 +14,8 @@ from torch_geometric.nn import GCNConv
 from attacks.layer_stack import LayerStack
 from auditor.api.auditing import check
 from auditor.api.auditing import load_target as live
-from auditor.errors import CallError
-from auditor.targets.in_place import kept_fresh
+from auditor.errors import CallError, SkippedError
+from auditor.targets.in_place import kept_fresh, left_forward
 from auditor.targets.load import load_target
 from auditor.targets.save import save_target
 from auditor.targets.target import ModelHandle
@@ -163,3 +163,17 @@ def test_embeddings_are_what_the_layer_read() -> None:
     stack = LayerStack.of(handles[1], g.x)
     assert stack is not None
     assert torch.allclose(stack.embeddings(dense.mm, dense.sum(dim=1)), expected, atol=1e-5)
+
+
+class SaysSkip(nn.Module):
+    """Raises a word of ours."""
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        raise SkippedError("does not apply")
+
+
+def test_a_forward_cannot_say_that_a_test_does_not_apply() -> None:
+    with pytest.raises(RuntimeError, match="SkippedError: does not apply") as caught:
+        kept_fresh(SaysSkip())(GRAPH.x, GRAPH.edge_index)
+    assert left_forward(caught.value)
+    assert not left_forward(ValueError("elsewhere"))

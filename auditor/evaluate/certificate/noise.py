@@ -73,6 +73,8 @@ class NoisyCopies:
         """So many distinct uniform pairs that are no edges, int64 [count]: no list of all pairs is made."""
         space = self._space
         share = 1 - space.m / space.num_pairs
+        if share == 0:  # edits may have joined every pair
+            return space.draw(0, rng)
         while True:
             wanted = min(space.num_pairs, math.ceil(1.1 * count / share) + 16)
             keys = space.draw(wanted, rng)

@@ -207,7 +207,9 @@ def read_parameters(text: str) -> Parameters:
     values: dict[str, float] = {}
     for piece in filter(None, (part.strip() for part in text.split(","))):
         key, sign, value = (part.strip() for part in piece.partition("="))
-        if key not in KEYS or not sign or key in values:
+        if key in values:
+            raise ConfigError(f"--static gives {key} twice. Leave one out.")
+        if key not in KEYS or not sign:
             raise ConfigError(
                 f'--static: "{piece}" is not one key=value; expected q, sigma and steps, and where known units, K, r. '
                 f"{nearest(key, KEYS)}"

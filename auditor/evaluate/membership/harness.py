@@ -24,7 +24,7 @@ from auditor.evaluate.membership.references import HARNESS, Made, made_reference
 from auditor.evaluate.membership.scoring import Guesser, Scored
 from auditor.evaluate.membership.trial import Trial, sizes_of
 from auditor.outcomes import MembershipOutcome
-from auditor.parameters import build, parameters
+from auditor.parameters import Only, build, parameters
 from auditor.probe import Cell, CellResult, Registered
 from auditor.statistics import draws
 from auditor.targets.rng import forked_rng
@@ -49,7 +49,7 @@ class Settings:
         replicates: of the bootstrap.
     """
 
-    references: Annotated[int, Field(ge=2)] | None = None
+    references: Annotated[Annotated[int, Field(ge=2)] | None, Only(access=Access.REFERENCES)] = None
     replicates: Annotated[int, Field(ge=50)] | None = None
 
 

@@ -73,6 +73,12 @@ class Settings:
             raise ValueError(f"graph={self.graph} is no poisoned graph: one is deeprobust/cora:metattack=0.25")
         return self
 
+    @property
+    def idle(self) -> Mapping[str, str]:
+        """Roles whose attacks do not run, and why: what `refuse_idle` reads."""
+        why = f"graph={self.graph} takes its place. Leave one of them out"
+        return {"search": why, "heuristic": why} if self.graph else {}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Set:
@@ -140,7 +146,7 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
         levels = node_levels(space, items, settings.eps, "edges", cell.profile)
     else:
         levels = (given_flips.level,)
-    run = _found(cell, target, items, levels, given_flips)
+    run = _found(cell, target, items, levels, given_flips, settings.idle)
     count = settings.trainings or TRAININGS[cell.profile]
     train = _Trainings(cell, target, items, tuple(draws.integer(0, HARNESS, f"training {k}") for k in range(count)))
     clean = train.accuracy(CLEAN, [space.graph])
@@ -173,7 +179,9 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
     )
 
 
-def _found(cell: Cell, target: Target, items: Tensor, levels: Sequence[Level], given: Given | None) -> _Run:
+def _found(
+    cell: Cell, target: Target, items: Tensor, levels: Sequence[Level], given: Given | None, idle: Mapping[str, str]
+) -> _Run:
     """Runs every attack on the target as it is, and verifies its claims; of a file's flips, the control alone."""
     run, verifier = _Run(), Verifier(target, items)
     if given is not None:
@@ -183,7 +191,7 @@ def _found(cell: Cell, target: Target, items: Tensor, levels: Sequence[Level], g
     distinct = {level.budget: place for place, level in reversed(list(enumerate(levels)))}
 
     for attack in cell.attacks:
-        if given is not None and attack.entry.role != "control":
+        if attack.entry.role in idle:
             continue
 
         def verify(claim: FlipSet, _variant: str, attack=attack) -> None:  # type: ignore[no-untyped-def]

@@ -28,7 +28,7 @@ from auditor.evaluate.robustness.edge_free import edge_free_reference
 from auditor.evaluate.robustness.envelope import Floats, Tried, edits_of, envelope
 from auditor.evaluate.robustness.flip_claims import FlipClaims
 from auditor.evaluate.robustness.measure import Beside, Found, budget_series, main_level, numbers
-from auditor.evaluate.robustness.replay import play_back
+from auditor.evaluate.robustness.replay import play_back, replayed_rows
 from auditor.evaluate.robustness.verification import Verifier
 from auditor.outcomes import FlipSet
 from auditor.parameters import Only, build, meant_for, parameters
@@ -174,6 +174,7 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
             *_trust_rows(run, found, use),
             *(_strength_rows(cell, run, found) if use.kind != "unused" else ()),
             *again,
+            *replayed_rows(replayed, levels),
         ),
         params={
             "edges": space.m,

@@ -14,6 +14,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from auditor.document import ValidityRow, check
 from auditor.errors import EvaluationError
 from auditor.evaluate.robustness.budgets import Level
 from auditor.evaluate.robustness.envelope import Tried
@@ -46,6 +47,16 @@ def play_back(
             "beyond_every_budget": used.count(None),
         }
     return told
+
+
+def replayed_rows(told: Mapping[str, Mapping[str, Any]], levels: Sequence[Level]) -> tuple[ValidityRow, ...]:
+    """A warning for files none of whose sets could be played back: they were named, and changed nothing."""
+    idle = [name for name, each in told.items() if each["sets"] == each["beyond_every_budget"]]
+    if not idle:
+        return ()
+    most = max(level.budget for level in levels)
+    evidence = f"no set of {', '.join(idle)} keeps to the budgets here, at most {most} flips: give a larger eps"
+    return (check("replayed", "warning", False, evidence),)
 
 
 def _verified(name: str, keys: Tensor, levels: Sequence[Level], verifier: Verifier) -> Tried | None:

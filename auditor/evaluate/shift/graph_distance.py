@@ -50,7 +50,7 @@ def check_transport() -> None:
         SkippedError: it is not.
     """
     if importlib.util.find_spec("ot") is None:
-        raise SkippedError('distances between graphs need POT; run: pip install "gnn-auditor[ot]"')
+        raise SkippedError("distances between graphs need POT, which is not installed; run: pip install POT")
 
 
 def features_of(graph: Graph) -> Floats:

@@ -172,6 +172,19 @@ def test_copies_lose_edges_and_gain_pairs_with_the_probabilities_that_are_certif
     assert all(keys_of(arcs).numel() == torch.unique(keys_of(arcs)).numel() == arcs.shape[1] // 2 for arcs in held)
 
 
+def test_a_copy_of_a_complete_graph_gains_nothing() -> None:
+    """Edits that are held against a certificate may join every pair of a small graph."""
+    arcs = torch.combinations(torch.arange(4)).T
+    target = replace(toy_target(graph=sbm_graph(60)), model=Counts())
+    few = sbm_graph(60).taking(torch.arange(4), torch.arange(4), torch.arange(0))
+    space = EdgeSpace.of(few.with_edges(torch.cat([arcs, arcs.flip(0)], dim=1)))
+    copies = NoisyCopies(target, space, Noise(0.3, 0.4), torch.arange(4))
+    copies.votes(200, lambda number: np.random.default_rng(number))
+    held = copies._handle.model.seen
+    assert max(each.shape[1] for each in held) == 12
+    assert min(each.shape[1] for each in held) < 12
+
+
 def keys_of(arcs: torch.Tensor) -> torch.Tensor:
     u, v = arcs[:, arcs[0] < arcs[1]]
     return u * 60 + v

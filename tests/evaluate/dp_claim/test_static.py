@@ -129,7 +129,7 @@ def test_without_a_degree_bound_every_record_may_hold_the_node() -> None:
         ("q=.1,sigma=1", "lacks steps"),
         ("q=.1,sigma=1,steps=x", "is no number"),
         ("q=.1,sigma=1,steps=10,sgima=1", "Did you mean"),
-        ("q=.1,sigma=1,steps=10,q=.2", "not one key=value"),
+        ("q=.1,sigma=1,steps=10,q=.2", "gives q twice"),
         ("q=.1,sigma=-1,steps=10", "finite number from 0"),
         ("q=.1,sigma=nan,steps=10", "finite number from 0"),
         ("q=.1,sigma=1,steps=10,K=4", "both"),

@@ -172,6 +172,13 @@ def test_a_set_beyond_every_budget_is_left_out_and_counted(target: Target, tmp_p
     result = evaluated("structure-evasion", target, attacks=cells.shipped(), replay=str(file))
     assert result.params["replay"]["many.npz"]["beyond_every_budget"] == 1
     assert not any("transferred" in name for name in cells.facts(result).attempts)
+    (row,) = [row for row in result.validity if row.id == "replayed"]
+    assert row.status == "warn"
+    assert "many.npz" in row.evidence
+
+    few = flips_file(tmp_path / "few.npz", target, EdgeSpace.of(target.graph).existing[:1])
+    played = evaluated("structure-evasion", target, attacks=cells.shipped(), replay=str(few))
+    assert not any(row.id == "replayed" for row in played.validity)
 
 
 def test_flips_are_never_judged_without_a_search(target: Target, tmp_path: Path) -> None:
