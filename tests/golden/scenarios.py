@@ -290,7 +290,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             "train --data graphs.npz --arch gin --hidden 8 --layers 2 --epochs 30 --split size:10 -o many",
             "run many -o many-run --profile quick --seeds 0 --only black-box:max_queries=30,graphs=30,"
             f"{CERTIFICATE},parts=5 {QUIET}",
-            "train --data graphs.npz --arch gin --epochs 150 --split size:10 -o able",
+            "train --data graphs.npz --arch gin --epochs 30 --split size:10 -o able",
             "run able -o able-run --profile quick --seeds 0 --only "
             f"feature-evasion:graphs=30,radius=0.5/1,injection:graphs=30 {QUIET}",
         ),
