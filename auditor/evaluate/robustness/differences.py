@@ -52,6 +52,7 @@ def differences_row(target: Target, rng: np.random.Generator) -> ValidityRow | N
         by_autograd, by_steps = slopes.by_autograd, slopes.by_steps(STEPS[0])
         floor = 1e-7 * max(1.0, float(torch.maximum(by_autograd.abs(), by_steps.abs()).max()))
         off = _apart(by_autograd, by_steps, floor)
+        still = int((torch.maximum(by_autograd.abs(), by_steps.abs()) <= floor).sum())
         bent = 0
         for step in STEPS[1:]:
             if bool(off.any()):
@@ -60,9 +61,13 @@ def differences_row(target: Target, rng: np.random.Generator) -> ValidityRow | N
     except (*TRIAL_ERRORS, AuditorError) as error:  # a user's model may know single precision only
         said = f"the model does not run in double precision ({type(error).__name__})"
         return check("finite-differences", "warning", None, said)
+    if still == off.numel():
+        return check("finite-differences", "warning", None, f"no answer moves with the weight of any of {still} arcs")
     evidence = f"autograd and finite differences agree in the weight of {int((~off).sum())} of {off.numel()} arcs"
     if bent:
         evidence += f", in {bent} of them at smaller steps, which pass no bend of the model"
+    if still:
+        evidence += f", {still} of which move no answer"
     if bool(off.any()):
         worst = int(torch.where(off, (by_autograd - by_steps).abs(), 0.0).argmax())
         evidence += f"; at worst {float(by_autograd[worst]):.3g} against {float(by_steps[worst]):.3g}"

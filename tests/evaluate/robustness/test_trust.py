@@ -318,6 +318,19 @@ def test_a_bend_inside_a_step_is_no_wrong_gradient(monkeypatch):
     assert row.status == "warn"
 
 
+@pytest.mark.parametrize(
+    ("silent", "status", "said"), [(0.5, "pass", "of which move no answer"), (1.0, "not_checked", "no answer moves")]
+)
+def test_arcs_that_move_no_answer_are_counted_and_prove_nothing(silent, status, said):
+    graph = toy_target("gcn").graph
+    heard = torch.arange(graph.num_nodes) >= silent * graph.num_nodes
+    graph = dataclasses.replace(graph, x=heard.float()[:, None].expand(graph.x.shape).clone())
+    row = differences_row(dataclasses.replace(toy_target("gcn"), model=Bent(), graph=graph), np.random.default_rng(0))
+    assert row is not None
+    assert row.status == status
+    assert said in row.evidence
+
+
 @pytest.mark.parametrize("name", HEALTHY)
 def test_autograd_of_a_healthy_model_agrees_with_finite_differences(name):
     row = differences_row(HEALTHY[name](), np.random.default_rng(0))
