@@ -22,13 +22,9 @@ from auditor.view import View
 
 DENSE_NODES = 4096
 ALL_PAIRS_NODES = 512  # every pair as a candidate, for models without a dense form
-REFILL_EVERY, SELDOM = (
-    20,
-    50,
-)  # steps; the latter on graphs of more than ALL_PAIRS nodes, where a search costs as 10 steps
+REFILL_EVERY, SELDOM = 20, 50
+"""Steps between searches; the latter on graphs of more than ALL_PAIRS nodes, where a search costs as 10 steps."""
 MOST_OF_A_SOURCE = 2_000_000  # candidates that one source may give
-
-
 FULL_GRAPH = Only(beside="protocol", being=("full-graph",))
 
 
