@@ -6,6 +6,7 @@ import os
 import sys
 
 try:
+    import logging
     import tempfile
     import traceback
     from contextlib import suppress
@@ -25,6 +26,7 @@ NO_VERDICT = 3
 def main() -> NoReturn:
     """Runs the command line and ends the process with its code (0, 1, 2, 3, 4 or 130), whatever still runs in it."""
     stop_at_once()
+    logging.getLogger("auditor").propagate = False  # a library that sets up logging would say each of our notes again
     screens, code = open_screens(), NO_VERDICT
     try:
         code = run()

@@ -33,6 +33,7 @@ class Only:
         beside: name of another parameter of the same class, or of another part of the probe; empty for none.
         being: values of it, one of which it must have, or hold where it is a list; one left empty is by the profile.
         always_in: a profile in which `beside` does not matter.
+        always_for: whether it does not matter for a target; None for no such target.
         unless: why it changes nothing about a target, or nothing; None for no such condition.
     """
 
@@ -42,6 +43,7 @@ class Only:
     beside: str = ""
     being: tuple[Any, ...] = ()
     always_in: str = ""
+    always_for: Callable[[Any], bool] | None = None
     unless: Callable[[Any], str] | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -18,6 +19,7 @@ from auditor.probe import Attempt
 from auditor.shared import content
 from auditor.statistics.pair_scores import row_cosine
 from auditor.targets.device import moved
+from auditor.targets.target import Target
 from auditor.view import View
 
 DENSE_NODES = 4096
@@ -25,6 +27,13 @@ ALL_PAIRS_NODES = 512  # every pair as a candidate, for models without a dense f
 REFILL_EVERY, SELDOM = 20, 50
 """Steps between searches; the latter on graphs of more than ALL_PAIRS nodes, where a search costs as 10 steps."""
 MOST_OF_A_SOURCE = 2_000_000  # candidates that one source may give
+
+
+def _may_take_candidates(target: Target) -> bool:
+    """Whether the dense form may end before this graph, by its layers: whoever asks for it is given candidates then."""
+    return target.graph.num_nodes > ALL_PAIRS_NODES
+
+
 FULL_GRAPH = Only(beside="protocol", being=("full-graph",))
 
 
@@ -53,7 +62,12 @@ class GraphMI:
 
     form: Annotated[Literal["auto", "dense", "knn"], FULL_GRAPH] = "auto"
     protocol: Literal["full-graph", "paper"] = "full-graph"
-    k: Annotated[int, Field(ge=1), FULL_GRAPH, Only(beside="form", being=("auto", "knn"))] = 20
+    k: Annotated[
+        int,
+        Field(ge=1),
+        replace(FULL_GRAPH, always_for=_may_take_candidates),
+        Only(beside="form", being=("auto", "knn"), always_for=_may_take_candidates),
+    ] = 20
     steps: Annotated[int, Field(ge=1)] = 100
     eta: Annotated[float, Field(gt=0)] = 0.1
     alpha: Annotated[float, Field(ge=0)] = 1e-3

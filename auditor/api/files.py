@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from auditor.errors import UsageError
@@ -63,8 +64,9 @@ def spare(source: Path, path: Path) -> Path:
     Raises:
         UsageError: they are one file.
     """
-    if path.exists() and source.exists() and path.samefile(source):
-        raise UsageError(f"-o {path} would write over {source}, which is read. Choose another place.")
+    with suppress(OSError):  # a place that cannot be looked at cannot be written to either, and is refused then
+        if path.samefile(source):
+            raise UsageError(f"-o {path} would write over {source}, the document that is read. Choose another place.")
     return path
 
 

@@ -210,7 +210,7 @@ def _check_limits(options: Mapping[str, Setting]) -> None:
     for name, unit in (("cell_timeout", "seconds"), ("max_memory", "GB")):
         if not 0 <= options[name].value <= MOST:
             raise ConfigError(
-                f"{name} is {options[name].value:g}; expected {unit} above 0 and at most {MOST:g}, or 0 for default."
+                f"{name} is {options[name].value}; expected {unit} above 0, at most {MOST:,.0f}, or 0 for the default."
             )
 
 

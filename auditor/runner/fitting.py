@@ -66,7 +66,7 @@ def _unmet(target: Target, only: Only, values: Mapping[str, Any], granted: set[s
         return f"it is for attacks that are granted {only.access}, and none of this probe is. {LEAVE}"
     if only.unless is not None and (why := only.unless(target)):
         return f"{why}. {LEAVE}"
-    if only.beside and profile != only.always_in:
+    if only.beside and profile != only.always_in and not (only.always_for and only.always_for(target)):
         value = values[only.beside]
         if value not in only.being and not (isinstance(value, tuple) and (not value or set(value) & set(only.being))):
             other, wanted = dashed(only.beside), " or ".join(filter(None, map(shown, only.being)))

@@ -13,6 +13,7 @@ from auditor.errors import LoadError
 from auditor.printable import error_text
 from auditor.targets.device import CPU, repeatable
 from auditor.targets.rng import forked_rng
+from auditor.targets.user_imports import is_users
 
 
 @contextmanager
@@ -45,7 +46,9 @@ def undisturbed(threads: int, device: str = CPU) -> Iterator[None]:
 
 def raised_by_forward(error: Exception) -> LoadError:
     """What is said of a forward that fails in a check although it ran when its call was found."""
-    frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
+    began = None if error.__cause__ is None else error.__cause__.__traceback__
+    frames = [*traceback.walk_tb(error.__traceback__), *traceback.walk_tb(began)]
+    frame, line = ([each for each in frames if is_users(each[0])] or frames)[-1]  # theirs to mend, not a library's
     place = f"{PurePath(frame.f_code.co_filename).name}, line {line}"
     return LoadError(
         f"forward raised {error_text(error, named=True)} ({place}) while the target was checked, and ran before. A "

@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 
 from auditor.errors import AuditorError, CallError
 from auditor.printable import error_text
-from auditor.targets.user_imports import OURS, with_forward
+from auditor.targets.user_imports import is_ours, with_forward
 
 
 def kept_fresh(model: nn.Module) -> nn.Module:
@@ -72,7 +72,7 @@ def left_forward(error: BaseException) -> bool:
 def _is_ours(error: BaseException) -> bool:
     """Whether it was raised by this program: inside a forward run its hooks and layers, too."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in ("auditor", *OURS)
+    return is_ours(frame)
 
 
 def _tensors(given: Mapping[Any, Any]) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from types import MethodType, ModuleType
+from types import FrameType, MethodType, ModuleType
 from typing import Any
 from weakref import WeakSet
 
@@ -126,8 +126,24 @@ def _is_installed(module: ModuleType | None) -> bool:
     file = getattr(module, "__file__", None)
     if file is None:  # built in, or a folder without __init__
         return module is None or isinstance(getattr(module, "__loader__", None), type)
+    return _lies_where_packages_are(file)
+
+
+def _lies_where_packages_are(file: str) -> bool:
     places = (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
     return any(Path(file).resolve().is_relative_to(Path(place).resolve()) for place in places)
+
+
+def is_ours(frame: FrameType) -> bool:
+    """Whether this program's own code runs there: a project of the user's may have packages of the same names."""
+    root, file = Path(__file__).resolve().parents[2], Path(frame.f_code.co_filename).resolve()
+    return any(file.is_relative_to(root / name) for name in ("auditor", *OURS))
+
+
+def is_users(frame: FrameType) -> bool:
+    """Whether the user's own code runs there: neither ours nor installed, nor what PyG generates for its layers."""
+    package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    return not (is_ours(frame) or package == "torch_geometric" or _lies_where_packages_are(frame.f_code.co_filename))
 
 
 def contain(model: nn.Module, user_imports: UserImports) -> nn.Module:

@@ -118,6 +118,13 @@ def test_nothing_is_written_over_the_document_that_is_read(tmp_path: Path, words
     assert sorted(each.name for each in tmp_path.iterdir()) == ["audit.json", "link.json"]
 
 
+def test_a_place_that_cannot_be_looked_at_is_one_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "audit.json").write_bytes(to_bytes(realistic()))
+    done = inside("report", "audit.json", "--format", "html", "-o", "x" * 300, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "error: cannot write xxx" in done.stderr
+
+
 @pytest.mark.parametrize(
     "words",
     [

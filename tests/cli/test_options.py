@@ -17,6 +17,7 @@ from auditor.cli.progress import BarObserver, LineObserver
 from auditor.document import to_bytes
 from auditor.errors import AuditorError, ConfigError, UsageError
 from auditor.view import SideKnowledge
+from tests.cli.program import auditor as program
 from tests.cli.program import inside
 from tests.policy.samples import audit_of, cell, measurement
 
@@ -195,6 +196,14 @@ def test_options_of_a_run_beside_arithmetic_are_refused(option: tuple[str, ...])
     done = CliRunner().invoke(app, [*asked, *option])
     assert isinstance(done.exception, UsageError) or done.exit_code == 2
     assert option[0] in str(done.exception) + done.output
+
+
+def test_what_is_set_aside_is_said_once(tmp_path: Path) -> None:
+    """Accounting loads a library that sets up logging for the whole process."""
+    arithmetic = ("--static", "q=1,sigma=1,steps=1,units=9", "--claim", "1,1e-3", "--level", "node")
+    done = program("dp-claim", *arithmetic, cwd=tmp_path, AUDITOR_PROFILE="quick")
+    assert done.returncode == 1, done.stderr
+    assert " ".join(done.stderr.split()).count("is not used: dp-claim runs no probes.") == 1
 
 
 @pytest.mark.parametrize("verb", ["run", "check", "compare"])

@@ -124,6 +124,14 @@ def test_a_parameter_that_counts_is_taken(kind: Kind, spec: str) -> None:
     asked(target_of(kind), spec)
 
 
+@pytest.mark.parametrize("spec", ["graphmi:form=dense,k=5", "graphmi:protocol=paper,k=5"])
+def test_candidates_count_where_the_dense_form_may_not_hold_the_graph(spec: str) -> None:
+    """Of 512 nodes every pair is kept; of more, layers may have no dense form: then candidates take its place."""
+    with pytest.raises(ConfigError, match="k=5 would change nothing"):
+        asked(toy_target("gat", graph=sbm_graph(512), epochs=1), spec)
+    asked(toy_target("gat", graph=sbm_graph(520), epochs=1), spec)
+
+
 def test_one_flip_in_each_graph_is_no_budget_of_one_graph() -> None:
     with pytest.raises(ConfigError, match="one flip in each of many graphs"):
         asked(target_of("bits"), "structure-evasion:eps=one/0.05")

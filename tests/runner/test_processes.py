@@ -200,6 +200,17 @@ def test_a_forward_that_fails_in_a_check_is_a_target_that_cannot_be_loaded(tmp_p
 
 
 @pytest.mark.parametrize(
+    "forward",
+    ["self.conv1(x[:, :3], edge_index)", "raise __import__('auditor').errors.SkippedError('does not apply')"],
+    ids=["a library", "this program"],
+)
+def test_the_place_that_is_to_be_mended_is_in_the_code_of_the_model(tmp_path: Path, forward: str) -> None:
+    """Not where a library, or what watches over the forward, found that out."""
+    with pytest.raises(LoadError, match=r"forward raised RuntimeError: .* \(model\.py, line \d+\)"):
+        audited(hostile(tmp_path / "t", forward=f"if CALLS > 20: {forward}"))
+
+
+@pytest.mark.parametrize(
     ("error", "kind", "code"),
     [
         (NotRunError("does not run"), CallError, 2),

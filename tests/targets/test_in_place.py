@@ -177,3 +177,12 @@ def test_a_forward_cannot_say_that_a_test_does_not_apply() -> None:
         kept_fresh(SaysSkip())(GRAPH.x, GRAPH.edge_index)
     assert left_forward(caught.value)
     assert not left_forward(ValueError("elsewhere"))
+
+
+def test_a_package_of_the_user_is_not_this_program_whatever_it_is_called(tmp_path: Path) -> None:
+    said = {"__name__": "attacks.net", "SkippedError": SkippedError}
+    text = "def forward(self, x, edge_index):\n    raise SkippedError('does not apply')\n"
+    exec(compile(text, str(tmp_path / "attacks" / "net.py"), "exec"), said)
+    model = type("Net", (nn.Module,), {"forward": said["forward"]})()
+    with pytest.raises(RuntimeError, match="SkippedError: does not apply"):
+        kept_fresh(model)(GRAPH.x, GRAPH.edge_index)

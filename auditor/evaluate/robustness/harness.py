@@ -174,7 +174,7 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
             *_trust_rows(run, found, use),
             *(_strength_rows(cell, run, found) if use.kind != "unused" else ()),
             *again,
-            *replayed_rows(replayed, levels),
+            *replayed_rows(replayed, levels, capped=caps is not None),
         ),
         params={
             "edges": space.m,

@@ -49,13 +49,16 @@ def play_back(
     return told
 
 
-def replayed_rows(told: Mapping[str, Mapping[str, Any]], levels: Sequence[Level]) -> tuple[ValidityRow, ...]:
+def replayed_rows(
+    told: Mapping[str, Mapping[str, Any]], levels: Sequence[Level], *, capped: bool
+) -> tuple[ValidityRow, ...]:
     """A warning for files none of whose sets could be played back: they were named, and changed nothing."""
     idle = [name for name, each in told.items() if each["sets"] == each["beyond_every_budget"]]
     if not idle:
         return ()
     most = max(level.budget for level in levels)
-    evidence = f"no set of {', '.join(idle)} keeps to the budgets here, at most {most} flips: give a larger eps"
+    rules, larger = ("budgets and caps", "eps, or local-cap") if capped else ("budgets", "eps")
+    evidence = f"no set of {', '.join(idle)} keeps to the {rules} here, at most {most} flips: give a larger {larger}"
     return (check("replayed", "warning", False, evidence),)
 
 

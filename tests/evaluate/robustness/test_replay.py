@@ -181,6 +181,16 @@ def test_a_set_beyond_every_budget_is_left_out_and_counted(target: Target, tmp_p
     assert not any(row.id == "replayed" for row in played.validity)
 
 
+def test_a_set_that_breaks_the_cap_of_a_node_alone_is_not_called_too_large(target: Target, tmp_path: Path) -> None:
+    file = flips_file(tmp_path / "few.npz", target, EdgeSpace.of(target.graph).existing[:1])
+    result = evaluated(
+        "structure-evasion", target, attacks=cells.shipped(), replay=str(file), local_cap="0.01", eps="0.01"
+    )
+    (row,) = [row for row in result.validity if row.id == "replayed"]
+    assert "budgets and caps" in row.evidence
+    assert row.evidence.endswith("larger eps, or local-cap")
+
+
 def test_flips_are_never_judged_without_a_search(target: Target, tmp_path: Path) -> None:
     file = flips_file(tmp_path / "few.npz", target, EdgeSpace.of(target.graph).existing[:1])
     blind = replace(target, capabilities=target.capabilities - {"GRAD_EDGE"})
