@@ -24,6 +24,7 @@ from auditor.targets.surroundings import Parts
 from auditor.targets.target import Capability
 from auditor.view import Access, grant_graph
 from tests.evaluate.robustness.probing import claims, evaluated, marked_target, number, permuted, rows, shipped
+from tests.evaluate.robustness.questions import parts_are_found_out
 from tests.toys import sbm_graph, toy_target
 
 PROBE = "local-evasion"
@@ -328,13 +329,7 @@ def test_a_model_that_couples_all_nodes_is_asked_about_whole_graphs():
 
     coupled = dataclasses.replace(target, model=Coupled(target.model))
     verifier, asked = _questions(coupled)
-    answers = NodeAnswers(verifier)
-    for name, (place, claim) in enumerate(asked):
-        answers.ask(name, place, claim)
-    answers.settle()
-    assert answers.agrees is False
-    for name, (place, claim) in enumerate(asked):
-        assert answers.known[name].correct == bool(verifier.check(claim).correct[place])
+    parts_are_found_out(verifier, asked)
 
 
 def test_an_answer_at_the_boundary_is_asked_on_the_whole_graph():

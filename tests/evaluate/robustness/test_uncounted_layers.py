@@ -20,6 +20,7 @@ from auditor.outcomes import FlipSet
 from auditor.targets.surroundings import reach_of
 from auditor.targets.target import Target
 from auditor.view import Access, grant_graph
+from tests.evaluate.robustness.questions import parts_are_found_out
 from tests.toys import ALL
 
 PAIRS, SIZE = 10, 600
@@ -95,13 +96,7 @@ def test_answers_are_those_of_whole_graphs_where_the_first_node_reads_next_to_no
     for place, node in enumerate(verifier.items.tolist()):
         others = rng.choice(np.delete(np.arange(SIZE), node), 4, replace=False).tolist()
         asked += [(place, FlipSet(1, edge(node, other))) for other in others]
-    answers = NodeAnswers(verifier)
-    for name, (place, claim) in enumerate(asked):
-        answers.ask(name, place, claim)
-    answers.settle()
-    assert answers.agrees is False
-    for name, (place, claim) in enumerate(asked):
-        assert answers.known[name].correct == bool(verifier.check(claim).correct[place])
+    parts_are_found_out(verifier, asked)
 
 
 def test_once_parts_were_seen_to_answer_otherwise_none_is_asked_again(monkeypatch):
