@@ -24,7 +24,8 @@ BEFORE: Final = "94b51b5"
 """The last commit that made the canonical form of every document it read."""
 ROOT: Final = Path(__file__).resolve().parents[2]
 BYTES: Final = 100_000_000
-DAY: Final = datetime.date(2026, 11, 29)
+DAY: Final = datetime.datetime.now(datetime.UTC).date()
+"""Of the audit that is made here: it is not judged on a day before its own."""
 TRAIN: Final = ("train", "--data", "demo", "--arch", "gcn", "--hidden", "8", "--seed", "0")
 VERBS: Final = {
     "gate": ("gate", "{}", "--as-of", DAY.isoformat()),
