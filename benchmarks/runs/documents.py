@@ -68,8 +68,8 @@ def print_documents() -> None:
             pairs = [(None if before is None else getattr(before, what), getattr(now, what)) for what in SHOWN]
             cells = " | ".join(f"{NOT_READ if one is None else f'{one:.2f}'} | {other:.2f}" for one, other in pairs)
             # The place of the document was written as a word before.
-            alike = said.replace(b"AUDIT.JSON", str(path).encode()) == says
-            print(f"| {name} | {cells} | {'yes' if alike else 'no'} |", flush=True)
+            alike = "yes" if said.replace(b"AUDIT.JSON", str(path).encode()) == says else "no"
+            print(f"| {name} | {cells} | {NOT_READ if before is None else alike} |", flush=True)
 
 
 @contextmanager
