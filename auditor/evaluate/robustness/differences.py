@@ -67,7 +67,7 @@ def differences_row(target: Target, rng: np.random.Generator) -> ValidityRow | N
     if bent:
         evidence += f", in {bent} of them at smaller steps, which pass no bend of the model"
     if still:
-        evidence += f", {still} of which move no answer"
+        evidence += f"; no answer moves with the weight of {still} of these"
     if bool(off.any()):
         worst = int(torch.where(off, (by_autograd - by_steps).abs(), 0.0).argmax())
         evidence += f"; at worst {float(by_autograd[worst]):.3g} against {float(by_steps[worst]):.3g}"

@@ -319,7 +319,8 @@ def test_a_bend_inside_a_step_is_no_wrong_gradient(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("silent", "status", "said"), [(0.5, "pass", "of which move no answer"), (0.95, "not_checked", "no answer moves")]
+    ("silent", "status", "said"),
+    [(0.5, "pass", "; no answer moves with the weight of"), (0.95, "not_checked", "no answer moves")],
 )
 def test_arcs_that_move_no_answer_are_counted_and_prove_nothing(silent, status, said):
     graph = toy_target("gcn").graph
