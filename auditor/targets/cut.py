@@ -8,7 +8,6 @@ import inspect
 import linecache
 import symtable
 import sys
-import sysconfig
 from collections.abc import Callable, Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -16,6 +15,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from auditor.errors import LoadError
+from auditor.targets.user_imports import places_of_packages
 
 _CONSTANT = (
     ast.Constant, ast.Name, ast.Load, ast.Tuple, ast.List, ast.Dict, ast.Set, ast.UnaryOp, ast.BinOp, ast.operator,
@@ -54,7 +54,6 @@ def project_root(packages: Iterator[str]) -> Path | None:
     Raises:
         LoadError: they lie in two folders.
     """
-    installed = {Path(sysconfig.get_path(key)).resolve() for key in ("stdlib", "platstdlib", "purelib", "platlib")}
     roots = set()
     for package in packages:
         if package == "auditor" or package in sys.builtin_module_names or package in sys.stdlib_module_names:
@@ -63,7 +62,7 @@ def project_root(packages: Iterator[str]) -> Path | None:
         places = [] if found is None else [found.origin] if found.origin else found.submodule_search_locations or []
         for place in map(Path, places):
             folder = place.resolve().parent.parent if place.name == "__init__.py" else place.resolve().parent
-            if not any(folder.is_relative_to(known) for known in installed):
+            if not any(folder.is_relative_to(known) for known in places_of_packages()):
                 roots.add(folder)
     if len(roots) > 1:
         raise LoadError(

@@ -129,9 +129,17 @@ def _is_installed(module: ModuleType | None) -> bool:
     return _lies_where_packages_are(file)
 
 
+@functools.cache  # asked of every imported module before every training
 def _lies_where_packages_are(file: str) -> bool:
-    places = (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
-    return any(Path(file).resolve().is_relative_to(Path(place).resolve()) for place in places)
+    found = Path(file).resolve()
+    return any(found.is_relative_to(place) for place in places_of_packages())
+
+
+@functools.cache
+def places_of_packages() -> tuple[Path, ...]:
+    """The folders of the standard library and of what is installed beside it."""
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    return tuple(Path(place).resolve() for place in map(sysconfig.get_path, names))
 
 
 def is_ours(frame: FrameType) -> bool:

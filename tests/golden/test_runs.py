@@ -10,8 +10,11 @@ from auditor import registry
 from tests.golden import stored
 from tests.golden.scenarios import COMPARISONS, JUDGED, RUNS, SCENARIOS
 
+RUN = (pytest.param("demo", marks=pytest.mark.slow), *RUNS[1:])
+"""The demo takes as long as every other scenario together."""
 
-@pytest.mark.parametrize("name", RUNS)
+
+@pytest.mark.parametrize("name", RUN)
 def test_numbers_and_decisions_are_those_stored(name: str, agrees: Callable[[str], None]) -> None:
     agrees(name)
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import importlib.util
 import json
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from auditor import __main__
 from auditor.document import Audit, Estimate
@@ -19,9 +17,16 @@ from tests.reports import samples
 from tests.reports.compared import AUDITS
 from tests.reports.reading import rendered
 
+if TYPE_CHECKING:
+    from cyclonedx.validation.json import JsonStrictValidator
+
 
 @cache
 def validator() -> JsonStrictValidator:
+    # Imported where it is used: it takes seconds, and every process of a test run reads this file.
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     return JsonStrictValidator(SchemaVersion.V1_6)
 
 

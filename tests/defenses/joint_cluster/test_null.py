@@ -39,16 +39,18 @@ def supported(robust: np.ndarray, planted_gain: float = 0.0) -> int:
     return count
 
 
+@pytest.mark.slow
 def test_joint_against_itself_with_other_seeds_is_no_gain(robust: np.ndarray) -> None:
     assert robust.std() > 0.005  # seeds differ, or the comparison would say that they are one sample
     assert supported(robust) <= MOST
 
 
+@pytest.mark.slow
 def test_a_planted_gain_of_that_size_is_supported(robust: np.ndarray) -> None:
     assert supported(robust, 4 * float(robust.std())) > COMPARISONS * 0.8
 
 
-@pytest.mark.parametrize(("partition", "seeds"), [("random", 12), ("bfs", 4)])
+@pytest.mark.parametrize(("partition", "seeds"), [pytest.param("random", 12, marks=pytest.mark.slow), ("bfs", 4)])
 def test_a_random_table_leaks_no_edge_and_one_made_from_edges_does(partition: str, seeds: int) -> None:
     base, _ = islands()
     found = []
@@ -65,6 +67,7 @@ def test_a_random_table_leaks_no_edge_and_one_made_from_edges_does(partition: st
         assert holds_zero >= binom.ppf(0.01, seeds, 0.95)
 
 
+@pytest.mark.slow
 def test_seeds_of_the_fit_are_what_makes_the_comparison_vary(robust: np.ndarray) -> None:
     assert len(np.unique(robust)) > 3
     assert not torch.equal(fitted(0).model.prototypes, fitted(1).model.prototypes)
