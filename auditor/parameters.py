@@ -12,12 +12,27 @@ from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from auditor.errors import ConfigError, expected, nearest
-from auditor.registry import canonical_spec
+from auditor.registry import Profile, canonical_spec
 
 S = TypeVar("S")
 LARGEST = 2**31 - 1
 """No count, number of steps or seed is larger; what is would overflow, or never end."""
 _CONFIG = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Circumstances:
+    """What a parameter stands beside.
+
+    Attributes:
+        target: under audit.
+        values: of every parameter of the probe, by name; those that were not given are the defaults.
+        profile: of the run.
+    """
+
+    target: Any
+    values: Mapping[str, Any]
+    profile: Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +48,7 @@ class Only:
         beside: name of another parameter of the same class, or of another part of the probe; empty for none.
         being: values of it, one of which it must have, or hold where it is a list; one left empty is by the profile.
         always_in: a profile in which `beside` does not matter.
-        always_for: whether it does not matter for a target; None for no such target.
-        unless: why it changes nothing about a target, or nothing; None for no such condition.
+        unless: why it changes nothing in these circumstances, or nothing; None for no such condition.
     """
 
     level: str = ""
@@ -43,8 +57,7 @@ class Only:
     beside: str = ""
     being: tuple[Any, ...] = ()
     always_in: str = ""
-    always_for: Callable[[Any], bool] | None = None
-    unless: Callable[[Any], str] | None = None
+    unless: Callable[[Circumstances], str] | None = None
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, pydantic.Field))
