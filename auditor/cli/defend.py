@@ -38,6 +38,7 @@ def defend(
     from auditor.data.sources import resolve_root
     from auditor.runner.describe import target_row
     from auditor.runner.execute import TrainedCache
+    from auditor.targets.config import check_replaced_target
     from auditor.targets.derived import group_column, save_derived
 
     session = Session.open(target, {"data_root": data_root, "plain": plain})
@@ -46,6 +47,7 @@ def defend(
         loaded = session.load_target(data=data)
     check_folder(out)
     check_other_folder(out, target)
+    check_replaced_target(out)
     with stderr().status(f"fitting {defense}"):
         column = group_column(target, group, resolve_root(data_root))
         defended = fit_defended(loaded, made, seed=seed, models=TrainedCache(), group=column, release=True)

@@ -26,8 +26,10 @@ def demo(
     from auditor.cli.console import show, stderr
     from auditor.cli.progress import observe
     from auditor.cli.training import say_trained, train_target
+    from auditor.targets.config import check_replaced_target
 
     prepare_folder(out)
+    check_replaced_target(out / "target")
     target = train_target("demo", out / "target", arch="gcn", hidden=16, seed=seed)
     say_trained(target, stderr())
     options: dict[str, Any] = {"profile": profile, "seeds": str(seed), "out": str(out), "exit_zero": True}

@@ -39,8 +39,10 @@ def train(
     from auditor.api.files import check_folder
     from auditor.cli.console import is_plain, note, stderr, stdout
     from auditor.cli.training import say_trained, train_target
+    from auditor.targets.config import check_replaced_target
 
     check_folder(out)
+    check_replaced_target(out)
     with stderr().status(f"training {arch} on {data}"):
         target = train_target(
             data,
