@@ -187,6 +187,44 @@ def test_one_flip_in_each_graph_is_no_budget_of_one_graph() -> None:
     asked(target_of("graphs"), "structure-evasion:eps=one/0.05")
 
 
+@pytest.mark.parametrize(
+    ("kind", "spec", "why"),
+    [
+        ("few", "structure-evasion:eps=781,budget-of=absolute", r"eps=781 .* expected at most 780\."),
+        ("few", "structure-evasion:eps=1/99999999,budget-of=absolute", r"eps=99999999 .* expected at most 780\."),
+        ("directed", "structure-evasion:eps=14281,budget-of=absolute", r"expected at most 14,280\."),
+        ("few", "certificate:flips=1/781", r"flips=781 are more than the 780 pairs of nodes"),
+        ("few", "certificate:deletions=781", r"deletions=781 are more than the \d+ edges"),
+        ("graphs", "certificate:flips=99999999", r"flips=99999999 are more than the \d+ pairs of nodes of the largest"),
+    ],
+)
+def test_more_edits_than_the_graph_has_pairs_are_refused_by_name(kind: Kind, spec: str, why: str) -> None:
+    """The graph is known: nothing need run to see it."""
+    with pytest.raises(ConfigError, match=f"{spec.partition(':')[0]}: .*{why}"):
+        asked(target_of(kind), spec)
+
+
+def test_as_many_edits_as_the_graph_has_pairs_are_taken() -> None:
+    asked(target_of("few"), "structure-evasion:eps=780,budget-of=absolute")
+    asked(target_of("directed"), "structure-evasion:eps=14280,budget-of=absolute")
+    asked(target_of("few"), "certificate:flips=780,deletions=1")
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ("structure-evasion:budget-of=absolute", "none were named"),
+        ("structure-evasion:eps=0", "edits nothing"),
+        ("structure-evasion:eps=0/0.0,budget-of=edges", "names a budget twice"),
+        ("structure-evasion:eps=0,budget-of=absolute", "edits nothing"),
+        ("feature-evasion:eps=0", "names no budget above 0"),
+    ],
+)
+def test_no_budget_at_all_is_refused_by_name(spec: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        asked(target_of("bits"), spec)
+
+
 def test_a_profile_may_need_what_another_ignores() -> None:
     asked(target_of("bits"), "posterior-similarity:draws=5", "full")
 
