@@ -12,11 +12,9 @@ from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from auditor.errors import ConfigError, expected, nearest
-from auditor.registry import Profile, canonical_spec
+from auditor.registry import LARGEST, Profile, canonical_spec
 
 S = TypeVar("S")
-LARGEST = 2**31 - 1
-"""No count, number of steps or seed is larger; what is would overflow, or never end."""
 _CONFIG = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
 
 
@@ -101,7 +99,8 @@ def build(kind: type[S], params: Mapping[str, str], *, owner: str) -> S:
         held = getattr(made, name)
         for each in held if isinstance(held, tuple) else (held,):
             if isinstance(each, int) and abs(each) > LARGEST:
-                raise ConfigError(f"{owner}: {dashed(name)}={each} cannot be used: expected at most {LARGEST:,}.")
+                wanted = f"at most {LARGEST:,}" if each > 0 else f"a number from −{LARGEST:,} to {LARGEST:,}"
+                raise ConfigError(f"{owner}: {dashed(name)}={each} cannot be used: expected {wanted}.")
     return made
 
 

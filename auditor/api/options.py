@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from auditor.errors import KINDS, ConfigError, DataError, nearest, shown
 from auditor.reading.files import bytes_of
-from auditor.registry import canonical_spec, parse_spec
+from auditor.registry import LARGEST, canonical_spec, parse_spec
 from auditor.side_knowledge import FILE, SideKnowledge
 from auditor.targets.config import read_target_file
 
@@ -249,8 +249,8 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         raise ConfigError(f'--seeds is "{text}"; expected whole numbers like 0,1,2.') from None
     if len(seeds) > MOST_SEEDS:
         raise ConfigError(f"--seeds names {len(seeds)} seeds; expected at most {MOST_SEEDS}.")
-    if min(seeds) < 0 or max(seeds) >= 2**31 or len(set(seeds)) != len(seeds):
-        raise ConfigError(f'--seeds is "{text}"; expected distinct whole numbers from 0 to 2147483647.')
+    if min(seeds) < 0 or max(seeds) > LARGEST or len(set(seeds)) != len(seeds):
+        raise ConfigError(f'--seeds is "{text}"; expected distinct whole numbers from 0 to {LARGEST}.')
     return seeds
 
 

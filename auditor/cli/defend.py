@@ -19,7 +19,7 @@ def defend(
     target: options.TargetPath,
     defense: Annotated[str, typer.Option("--defense", help='Which one: id or id:key=value ("auditor list defenses").')],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the defended target.")],
-    seed: Annotated[int, typer.Option(min=0, max=options.LARGEST_SEED, help="Seed of the fit.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=options.LARGEST, help="Seed of the fit.")] = 0,
     group: Group = None,
     data: options.Data = None,
     data_root: options.DataRoot = None,

@@ -16,7 +16,7 @@ def demo(
         "auditor-demo"
     ),
     profile: Annotated[str, typer.Option(help="Depth: quick, standard (default) or full.")] = "standard",
-    seed: Annotated[int, typer.Option(min=0, max=options.LARGEST_SEED, help="Seed of training and attacks.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=options.LARGEST, help="Seed of training and attacks.")] = 0,
     verbose: options.Verbose = False,
 ) -> None:
     """Train a small GCN on the bundled graph and audit it. A failed gate exits 0 here: it is a demonstration."""

@@ -21,9 +21,7 @@ def repair(
     ] = 1.0,
     method: Annotated[str, typer.Option(help="gre-plus, or finetune (the control).")] = "gre-plus",
     together: Annotated[bool, typer.Option("--together", help="All nodes in one edit, not one at a time.")] = False,
-    seed: Annotated[
-        int, typer.Option(min=0, max=options.LARGEST_SEED, help="Seed of the parts of the training nodes.")
-    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=options.LARGEST, help="Seed of the parts of the training nodes.")] = 0,
     data_root: options.DataRoot = None,
     plain: options.Plain = None,
 ) -> None:
