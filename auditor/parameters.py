@@ -80,7 +80,7 @@ def build(kind: type[S], params: Mapping[str, str], *, owner: str) -> S:
 
     Raises:
         ConfigError: unknown key (nearest name offered), one given twice or missing, or a value of the wrong type, out
-            of range or larger than anything could take.
+            of range, twice in a list or larger than anything could take.
     """
     known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # made by `parameters`
     values: dict[str, Any] = {}
@@ -97,11 +97,19 @@ def build(kind: type[S], params: Mapping[str, str], *, owner: str) -> S:
         raise ConfigError(_message(error, known, owner)) from None
     for name in values:
         held = getattr(made, name)
-        for each in held if isinstance(held, tuple) else (held,):
+        several = held if isinstance(held, tuple) else (held,)
+        if len(set(several)) < len(several) and not _repeats(known[name].default):
+            raise ConfigError(f"{owner}: {dashed(name)}={shown(held)} names a value twice; leave one out.")
+        for each in several:
             if isinstance(each, int) and abs(each) > LARGEST:
                 wanted = f"at most {LARGEST:,}" if each > 0 else f"a number from −{LARGEST:,} to {LARGEST:,}"
                 raise ConfigError(f"{owner}: {dashed(name)}={each} cannot be used: expected {wanted}.")
     return made
+
+
+def _repeats(default: object) -> bool:
+    """Whether places count in a list, so that one value may stand at several: its default says so."""
+    return isinstance(default, tuple) and len(set(default)) < len(default)
 
 
 def meant_for(kind: type, params: Mapping[str, str]) -> dict[str, str]:
@@ -142,7 +150,7 @@ def _message(error: ValidationError, known: Mapping[str, Any], owner: str) -> st
     words = [word for each in mine if each["type"] == "literal_error" for word in _words(each)]
     if words:
         parts.append(nearest(str(given), words, listed=True))
-    if (default := known[name].default) is not dataclasses.MISSING:
+    if (default := known[name].default) is not dataclasses.MISSING and default is not None:  # None is by the profile
         parts.append(f"The default is {shown(default)}.")
     return " ".join(filter(None, parts))
 

@@ -34,7 +34,7 @@ def report(
     audit = judging.read_audit(audit_json)
     if exposed is not None:
         audit = naming(audit, exposed)
-    names = [name.strip() for name in format_.split(",") if name.strip()]
+    names = list(dict.fromkeys(name.strip() for name in format_.split(",") if name.strip()))
     if not names:
         raise UsageError(f"--format is empty. Known: {', '.join(registry.entries('reports'))}.")
     reports = [registry.find("reports", name).load()() for name in names]

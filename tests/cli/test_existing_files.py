@@ -72,6 +72,13 @@ def test_several_reports_are_written_or_none(place: Path) -> None:
     assert [path.name for path in (place / "out").iterdir()] == ["audit.csv"]
 
 
+@pytest.mark.parametrize("verb", ["report", "gate"])
+def test_the_folder_of_a_run_in_place_of_its_document_is_told_where_it_lies(place: Path, verb: str) -> None:
+    done = inside(verb, place, cwd=place.parent)
+    assert done.returncode == 2
+    assert f"Give {place / 'audit.json'}." in " ".join(done.stderr.split())
+
+
 @pytest.mark.parametrize("name", ["package.json", "mine.py", "README.md"])
 def test_a_baseline_is_written_over_no_other_file(place: Path, name: str) -> None:
     (place / name).write_bytes(OTHERS[name])
