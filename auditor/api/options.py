@@ -122,6 +122,10 @@ def read_tables(path: Path) -> dict[str, Any]:
     return {name: getattr(file, name) for name in RUN_TABLES if getattr(file, name) is not None}
 
 
+NAMING = ("only", "family")
+"""Options that choose tests: empty, as a variable in a script may be, one would choose all."""
+
+
 def resolve(
     given: Mapping[str, Any],
     tables: Mapping[str, Any],
@@ -150,6 +154,8 @@ def resolve(
     for name, default in DEFAULTS.items():
         variable = f"AUDITOR_{name.upper()}"
         if given.get(name) is not None:
+            if name in NAMING and given[name] == "":
+                raise ConfigError(f"{name} was given and is empty: every test would run. Name some, or leave it out.")
             options[name] = Setting(_typed(given[name], default, name), "command line")
         elif variable in os.environ:
             options[name] = Setting(_typed(os.environ[variable], default, variable), f"environment {variable}")
