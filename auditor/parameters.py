@@ -12,12 +12,25 @@ from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from auditor.errors import ConfigError, expected, nearest
-from auditor.registry import canonical_spec
+from auditor.registry import LARGEST, Profile, canonical_spec
 
 S = TypeVar("S")
-LARGEST = 2**31 - 1
-"""No count, number of steps or seed is larger; what is would overflow, or never end."""
 _CONFIG = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Circumstances:
+    """What a parameter stands beside.
+
+    Attributes:
+        target: under audit.
+        values: of every parameter of the probe, by name; those that were not given are the defaults.
+        profile: of the run.
+    """
+
+    target: Any
+    values: Mapping[str, Any]
+    profile: Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +46,7 @@ class Only:
         beside: name of another parameter of the same class, or of another part of the probe; empty for none.
         being: values of it, one of which it must have, or hold where it is a list; one left empty is by the profile.
         always_in: a profile in which `beside` does not matter.
-        always_for: whether it does not matter for a target; None for no such target.
-        unless: why it changes nothing about a target, or nothing; None for no such condition.
+        unless: why it changes nothing in these circumstances, or nothing; None for no such condition.
     """
 
     level: str = ""
@@ -43,8 +55,7 @@ class Only:
     beside: str = ""
     being: tuple[Any, ...] = ()
     always_in: str = ""
-    always_for: Callable[[Any], bool] | None = None
-    unless: Callable[[Any], str] | None = None
+    unless: Callable[[Circumstances], str] | None = None
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, pydantic.Field))
@@ -69,7 +80,7 @@ def build(kind: type[S], params: Mapping[str, str], *, owner: str) -> S:
 
     Raises:
         ConfigError: unknown key (nearest name offered), one given twice or missing, or a value of the wrong type, out
-            of range or larger than anything could take.
+            of range, twice in a list or larger than anything could take.
     """
     known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # made by `parameters`
     values: dict[str, Any] = {}
@@ -86,10 +97,19 @@ def build(kind: type[S], params: Mapping[str, str], *, owner: str) -> S:
         raise ConfigError(_message(error, known, owner)) from None
     for name in values:
         held = getattr(made, name)
-        for each in held if isinstance(held, tuple) else (held,):
+        several = held if isinstance(held, tuple) else (held,)
+        if len(set(several)) < len(several) and not _repeats(known[name].default):
+            raise ConfigError(f"{owner}: {dashed(name)}={shown(held)} names a value twice; leave one out.")
+        for each in several:
             if isinstance(each, int) and abs(each) > LARGEST:
-                raise ConfigError(f"{owner}: {dashed(name)}={each} cannot be used: expected at most {LARGEST:,}.")
+                wanted = f"at most {LARGEST:,}" if each > 0 else f"a number from −{LARGEST:,} to {LARGEST:,}"
+                raise ConfigError(f"{owner}: {dashed(name)}={each} cannot be used: expected {wanted}.")
     return made
+
+
+def _repeats(default: object) -> bool:
+    """Whether places count in a list, so that one value may stand at several: its default says so."""
+    return isinstance(default, tuple) and len(set(default)) < len(default)
 
 
 def meant_for(kind: type, params: Mapping[str, str]) -> dict[str, str]:
@@ -130,7 +150,7 @@ def _message(error: ValidationError, known: Mapping[str, Any], owner: str) -> st
     words = [word for each in mine if each["type"] == "literal_error" for word in _words(each)]
     if words:
         parts.append(nearest(str(given), words, listed=True))
-    if (default := known[name].default) is not dataclasses.MISSING:
+    if (default := known[name].default) is not dataclasses.MISSING and default is not None:  # None is by the profile
         parts.append(f"The default is {shown(default)}.")
     return " ".join(filter(None, parts))
 

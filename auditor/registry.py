@@ -25,6 +25,8 @@ OURS = ("attacks", "defenses", "reports")
 """Packages of this distribution beside `auditor`; a user's folder of the same name may come first on the path."""
 FAMILIES = ("privacy", "robustness", "shift")
 LEVELS = ("node", "edge", "graph")
+LARGEST = 2**31 - 1
+"""No count, number of steps or seed that a user gives is larger: what is would overflow, or never end."""
 VERB_FINDINGS: Mapping[str, str] = {"defense-gain": "defense", "dp-claim": "privacy"}
 """Findings that a verb raises by itself (`compare`, `dp-claim`), and their family."""
 VERB_TAXA: Mapping[str, Taxon] = {"dp-claim": GUARANTEE}

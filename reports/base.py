@@ -13,10 +13,12 @@ class Reporter(Protocol):
     Attributes:
         id: the word after `--format`.
         filename: name of the file inside an output folder.
+        opening: regular expression that the beginning of each of its files matches: no other file is written over.
     """
 
     id: str
     filename: str
+    opening: str
 
     def render(self, audit: Audit) -> str | bytes:
         """The whole report."""

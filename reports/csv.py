@@ -26,6 +26,7 @@ class CsvReport:
 
     id = "csv"
     filename = "audit.csv"
+    opening = "target,probe,family,arm,seed,"
 
     def render(self, audit: Audit) -> str:
         """The table; text that a spreadsheet would run as a formula gets a leading apostrophe."""

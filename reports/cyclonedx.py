@@ -42,6 +42,7 @@ class CyclonedxReport:
 
     id = "cyclonedx"
     filename = "audit.cdx.json"
+    opening = r'\{\s*"\$schema": "http://cyclonedx.org/.*"bom-ref": "model-'
 
     def __init__(self) -> None:
         if importlib.util.find_spec("cyclonedx") is None:

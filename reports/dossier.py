@@ -29,6 +29,7 @@ class DossierReport:
 
     id = "dossier"
     filename = "audit.dossier.md"
+    opening = "# Audit dossier of "
 
     def render(self, audit: Audit) -> str:
         """The report; every string of the document is escaped."""

@@ -10,6 +10,7 @@ class JsonReport:
 
     id = "json"
     filename = "audit.json"
+    opening = r'\{\s*"argv": '
 
     def render(self, audit: Audit) -> bytes:
         """Canonical bytes of the whole document, every field of today in them, with the digest of just that."""

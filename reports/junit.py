@@ -33,6 +33,7 @@ class JunitReport:
 
     id = "junit"
     filename = "audit.junit.xml"
+    opening = r'<\?xml[^\n]*\n<testsuites name="auditor '
 
     def render(self, audit: Audit) -> str:
         """The XML document; characters that XML forbids were removed with the other control characters."""

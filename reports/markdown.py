@@ -29,6 +29,7 @@ class MarkdownReport:
 
     id = "markdown"
     filename = "audit.md"
+    opening = r"# [A-Z ()]+: audit of "
 
     def render(self, audit: Audit) -> str:
         """The report; every string of the document is escaped."""

@@ -37,6 +37,7 @@ class SarifReport:
 
     id = "sarif"
     filename = "audit.sarif"
+    opening = r'\{.*"automationDetails": \{\s*"id": "gnn-auditor/'
 
     def render(self, audit: Audit) -> str:
         """The log as JSON with sorted keys."""

@@ -151,8 +151,38 @@ def test_every_method_has_a_default_for_each_parameter(group: str) -> None:
             assert field.default is not dataclasses.MISSING, (entry.id, field.name)
 
 
-@pytest.mark.parametrize("count", [2**31, -(2**31), 10**30])
-def test_a_number_that_nothing_could_take_is_refused_before_it_overflows(count: int) -> None:
-    with pytest.raises(ConfigError, match=f"method: count={count} cannot be used: expected at most 2,147,483,647"):
+@parameters
+class Lists:
+    """One whose places count, and one whose values do."""
+
+    shares: tuple[float, ...] = (0.5, 0.25, 0.25)
+    kinds: tuple[str, ...] = ("a", "b")
+    most: int | None = None
+
+
+def test_a_value_twice_in_a_list_is_refused_unless_places_count() -> None:
+    for words in ({"kinds": "a/a"}, {"kinds": "b/a/b"}):
+        with pytest.raises(ConfigError, match=f"method: kinds={words['kinds']} names a value twice; leave one out"):
+            build(Lists, words, owner="method")
+    assert build(Lists, {"shares": "0.2/0.4/0.4", "kinds": "b/a"}, owner="method").shares == (0.2, 0.4, 0.4)
+
+
+def test_a_default_by_the_profile_is_not_called_none() -> None:
+    with pytest.raises(ConfigError) as caught:
+        build(Lists, {"most": "many"}, owner="method")
+    assert "None" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted"),
+    [
+        (2**31, "at most 2,147,483,647"),
+        (10**30, "at most 2,147,483,647"),
+        (-(2**31), "a number from −2,147,483,647 to 2,147,483,647"),
+        (-(10**30), "a number from −2,147,483,647 to 2,147,483,647"),
+    ],
+)
+def test_a_number_that_nothing_could_take_is_refused_before_it_overflows(count: int, wanted: str) -> None:
+    with pytest.raises(ConfigError, match=f"method: count={count} cannot be used: expected {wanted}"):
         build(Demanding, {"count": str(count)}, owner="method")
     assert build(Demanding, {"count": str(2**31 - 1)}, owner="method").count == 2**31 - 1

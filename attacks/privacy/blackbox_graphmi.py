@@ -13,11 +13,23 @@ from attacks.privacy.neighbours import is_flat, nearest, pair_keys
 from attacks.privacy.soft_graphs import project_
 from auditor.errors import SkippedError
 from auditor.outcomes import LinkOutcome
-from auditor.parameters import parameters
+from auditor.parameters import Circumstances, Only, parameters
 from auditor.probe import Attempt
 from auditor.statistics.pair_scores import PairScore, log_posteriors, row_cosine
 from auditor.targets.own_queries import OwnQueries
 from auditor.view import View
+
+
+def _steps(queries: int, pairs: int) -> int:
+    return max(0, queries - 1) // (2 * pairs)  # one goes to the graph without edges
+
+
+def _no_step(here: Circumstances) -> str:
+    queries, pairs = here.values["queries"], here.values["pairs"]
+    return "" if _steps(queries, pairs) else f"queries={queries} are too few for a step of 2 · {pairs} graphs"
+
+
+STEPS = Only(unless=_no_step)
 
 
 @parameters
@@ -47,10 +59,10 @@ class BlackboxGraphMI:
     """
 
     queries: Annotated[int, Field(ge=0)] = 5_000
-    pairs: Annotated[int, Field(ge=1)] = 20
+    pairs: Annotated[int, Field(ge=1), STEPS] = 20
     k: Annotated[int, Field(ge=1)] = 20
-    eta: Annotated[float, Field(gt=0)] = 1.0
-    alpha: Annotated[float, Field(ge=0)] = 1e-3
+    eta: Annotated[float, Field(gt=0), STEPS] = 1.0
+    alpha: Annotated[float, Field(ge=0), STEPS] = 1e-3
 
     def unasked(self) -> BlackboxGraphMI:
         """The same without a query."""
@@ -68,7 +80,7 @@ class BlackboxGraphMI:
         own, n = view.own_queries, view.num_nodes
         keys = self._candidates(view)
         a = torch.full((keys.numel(),), min(1.0, view.density * n / 2 / max(1, keys.numel())))
-        steps = max(0, self.queries - 1) // (2 * self.pairs)
+        steps = _steps(self.queries, self.pairs)
         notes: dict[str, Any] = {"candidates": keys.numel(), "labels_used": nodes.numel(), "steps": steps}
         losses = list[float]()
         for t in range(steps if keys.numel() else 0):

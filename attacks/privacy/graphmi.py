@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -14,12 +13,12 @@ from attacks.privacy.neighbours import ALL_PAIRS, is_flat, nearest
 from attacks.privacy.soft_graphs import CandidateGraph, DenseGraph, Objective, SoftGraph
 from auditor.errors import SkippedError
 from auditor.outcomes import LinkOutcome
-from auditor.parameters import Only, parameters
+from auditor.parameters import Circumstances, Only, parameters
 from auditor.probe import Attempt
 from auditor.shared import content
 from auditor.statistics.pair_scores import row_cosine
+from auditor.targets.capabilities import TRIAL_ERRORS
 from auditor.targets.device import moved
-from auditor.targets.target import Target
 from auditor.view import View
 
 DENSE_NODES = 4096
@@ -29,9 +28,33 @@ REFILL_EVERY, SELDOM = 20, 50
 MOST_OF_A_SOURCE = 2_000_000  # candidates that one source may give
 
 
-def _may_take_candidates(target: Target) -> bool:
-    """Whether the dense form may end before this graph, by its layers: whoever asks for it is given candidates then."""
-    return target.graph.num_nodes > ALL_PAIRS_NODES
+def _dense(form: str, protocol: str, profile: str, *, flat: bool) -> str:
+    """What asks for the dense form; empty for candidates."""
+    if protocol == "paper":
+        return "protocol=paper"
+    if form == "dense" or (form == "auto" and profile == "full"):
+        return "form=dense" if form == "dense" else "form=auto in the profile full"
+    return "form=auto where features tell no nodes apart" if form == "auto" and flat else ""
+
+
+def _holds(num_nodes: int, stack: LayerStack | None) -> bool:
+    """Whether the dense form holds a graph; candidates take its place where it does not."""
+    return num_nodes <= (ALL_PAIRS_NODES if stack is None else DENSE_NODES)
+
+
+def _every_pair(here: Circumstances) -> str:
+    """Why no candidates are chosen, if so."""
+    target, x = here.target, here.target.graph.x
+    n = target.graph.num_nodes
+    why = "" if n > DENSE_NODES else _dense(here.values["form"], here.values["protocol"], here.profile, flat=is_flat(x))
+    if not why:
+        return ""
+    try:
+        handle = target.adversary_handle()
+        stack = None if n <= ALL_PAIRS_NODES else LayerStack.of(handle, moved(x, handle.device))
+    except TRIAL_ERRORS:
+        return ""  # the row of the cell says what the model cannot do
+    return f"it is for candidates, and {why} keeps every pair of {n:,} nodes" if _holds(n, stack) else ""
 
 
 FULL_GRAPH = Only(beside="protocol", being=("full-graph",))
@@ -62,12 +85,7 @@ class GraphMI:
 
     form: Annotated[Literal["auto", "dense", "knn"], FULL_GRAPH] = "auto"
     protocol: Literal["full-graph", "paper"] = "full-graph"
-    k: Annotated[
-        int,
-        Field(ge=1),
-        replace(FULL_GRAPH, always_for=_may_take_candidates),
-        Only(beside="form", being=("auto", "knn"), always_for=_may_take_candidates),
-    ] = 20
+    k: Annotated[int, Field(ge=1), Only(unless=_every_pair)] = 20
     steps: Annotated[int, Field(ge=1)] = 100
     eta: Annotated[float, Field(gt=0)] = 0.1
     alpha: Annotated[float, Field(ge=0)] = 1e-3
@@ -132,19 +150,14 @@ class GraphMI:
                 f"{view.relaxation.describe()}."
             )
         flat = is_flat(view.x)
-        wants_dense = (
-            self.form == "dense"
-            or self.protocol == "paper"
-            or (self.form == "auto" and (flat or attempt.profile == "full"))
-        )
-        if wants_dense and stack is not None and n <= DENSE_NODES:
-            return DenseGraph(stack, x, objective), {"form": "dense", "candidates": n * (n - 1) // 2}
-        if wants_dense and n <= ALL_PAIRS_NODES:
+        if _dense(self.form, self.protocol, attempt.profile, flat=flat) and _holds(n, stack):
+            notes: dict[str, Any] = {"form": "dense", "candidates": n * (n - 1) // 2}
+            if stack is not None:
+                return DenseGraph(stack, x, objective), notes
             pairs = torch.combinations(torch.arange(n, device=x.device)).T.contiguous()
-            graph = CandidateGraph(stack or view.relaxation, x, pairs, objective)
-            return graph, {"form": "dense", "candidates": pairs.shape[1]}
+            return CandidateGraph(view.relaxation, x, pairs, objective), notes
         pairs = self._candidates(view, stack, attempt, flat=flat)
-        notes: dict[str, Any] = {"form": "knn", "candidates": pairs.shape[1]}
+        notes = {"form": "knn", "candidates": pairs.shape[1]}
         if n > ALL_PAIRS:
             k, every = self._within_limits(n)
             notes["limits"] = f"{n:,} nodes: {k} candidates a node and source, refilled after 1 step and every {every}"

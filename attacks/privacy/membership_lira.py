@@ -9,9 +9,11 @@ from pydantic import Field
 from torch import Tensor
 
 from auditor.evaluate.membership.queries import margins
+from auditor.evaluate.membership.references import REFERENCES, fewest_each_way
 from auditor.outcomes import MembershipOutcome
-from auditor.parameters import Only, parameters
+from auditor.parameters import Circumstances, Only, parameters
 from auditor.probe import Attempt
+from auditor.targets.target import Capability
 from auditor.view import View
 
 LEAST_EACH_WAY = 4
@@ -19,6 +21,20 @@ LEAST_EACH_WAY = 4
 LEAST_DEVIATION = 1e-6
 
 RMIA = Only(beside="form", being=("rmia",))
+
+
+def _online_for_sure(here: Circumstances) -> str:
+    """Why `auto` is the online form, where every item is in and out of enough models whatever is drawn."""
+    target, split = here.target, here.target.split
+    count = here.values["references"] or REFERENCES[here.profile]
+    if here.values["mode"] != "auto" or Capability.SPLIT not in target.capabilities:
+        return ""
+    if fewest_each_way(split, target.graph.y, count) < LEAST_EACH_WAY:
+        return ""
+    return f"with {count} reference models mode=auto is the online form, which has none; mode=offline has it"
+
+
+OFFLINE = Only(unless=_online_for_sure)
 
 
 @parameters
@@ -46,7 +62,7 @@ class MembershipLira:
     form: Literal["lira", "rmia"] = "lira"
     mode: Literal["auto", "online", "offline"] = "auto"
     gamma: Annotated[float, Field(gt=0), RMIA] = 1.0
-    a: Annotated[float, Field(ge=0, le=1), RMIA, Only(beside="mode", being=("offline", "auto"))] = 0.3
+    a: Annotated[float, Field(ge=0, le=1), RMIA, Only(beside="mode", being=("offline", "auto")), OFFLINE] = 0.3
 
     def run(self, view: View, attempt: Attempt) -> MembershipOutcome:
         """One row of scores for each query that is granted, [V, items]."""

@@ -21,7 +21,7 @@ from attacks.robustness.soft_flips import Victim
 from auditor.data.keys import distinct, without
 from auditor.flips import ranked_flips, within_caps
 from auditor.outcomes import FlipOutcome, FlipSet
-from auditor.parameters import Only, parameters
+from auditor.parameters import Circumstances, Only, parameters
 from auditor.probe import Attempt
 from auditor.registry import Profile
 from auditor.view import View
@@ -45,6 +45,10 @@ SPARED_CYCLES = "8 cycles at every budget"
 SPARED_PAIRS = "100,000 random pairs a cycle"
 CHECKED = 3
 """Flips on which it is tried how far a change can be seen from."""
+
+
+def _nothing_again(here: Circumstances) -> str:
+    return "" if here.values["rounds"] else "rounds=0 spends nothing again"
 
 
 @parameters
@@ -73,7 +77,7 @@ class ActiveSet:
     cycles: Annotated[int, Field(ge=0), Only(level="node")] = 0
     scan: Annotated[int, Field(ge=0), Only(level="node")] = 0
     rounds: Annotated[int, Field(ge=-1), Only(level="node")] = -1
-    package: Annotated[int, Field(ge=0), Only(level="node")] = 0
+    package: Annotated[int, Field(ge=0), Only(level="node"), Only(unless=_nothing_again)] = 0
 
     @model_validator(mode="after")
     def _different_losses(self) -> Self:

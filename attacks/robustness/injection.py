@@ -18,10 +18,14 @@ from auditor.data.added_nodes import usual_edges, with_nodes
 from auditor.data.feature_space import FeatureSpace
 from auditor.errors import SkippedError
 from auditor.outcomes import AddedNodes, InjectionOutcome
-from auditor.parameters import parameters
+from auditor.parameters import Circumstances, Only, parameters
 from auditor.probe import Attempt
 from auditor.targets.capabilities import TRIAL_ERRORS
 from auditor.view import View
+
+
+def _no_step_before(here: Circumstances) -> str:
+    return "steps=1 has no step before" if here.values["steps"] == 1 else ""
 
 
 @parameters
@@ -46,7 +50,7 @@ class Injection:
     """
 
     steps: Annotated[int, Field(ge=1)] = 25
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    momentum: Annotated[float, Field(ge=0, lt=1), Only(unless=_no_step_before)] = 0.5
 
     def run(self, view: View, attempt: Attempt) -> InjectionOutcome:
         """One set of added nodes per budget.

@@ -13,9 +13,14 @@ from attacks.robustness.near import Near
 from attacks.robustness.node_pairs import Mode, labelled, modes_of, pairs_for, room
 from attacks.robustness.soft_flips import Victim
 from auditor.outcomes import FlipOutcome, FlipSet
-from auditor.parameters import parameters
+from auditor.parameters import Circumstances, Only, parameters
 from auditor.probe import Attempt
 from auditor.view import View
+
+
+def _one_rival(here: Circumstances) -> str:
+    name, classes = here.target.name, here.target.num_classes
+    return f"{name} tells two classes, and the other one is followed anyway" if classes == 2 else ""
 
 
 @parameters
@@ -42,7 +47,7 @@ class LocalEvasion:
 
     modes: tuple[Mode, ...] = ()
     shortlist: Annotated[int, Field(ge=1)] = 6
-    rivals: Annotated[int, Field(ge=1)] = 8
+    rivals: Annotated[int, Field(ge=1), Only(unless=_one_rival)] = 8
 
     def run(self, view: View, attempt: Attempt) -> FlipOutcome:
         """For each mode, node and budget the first flips of one path; `variant` says whose.

@@ -9,18 +9,27 @@ from pydantic import Field
 from torch import Tensor
 
 from auditor.data.edits import EdgeSpace, single_graphs
+from auditor.evaluate.poisoning.harness import TRAININGS
 from auditor.flips import ranked_flips
 from auditor.outcomes import FlipOutcome, FlipSet
-from auditor.parameters import parameters
+from auditor.parameters import Circumstances, Only, parameters
 from auditor.probe import Attempt
 from auditor.view import View
+
+
+def _none_left(here: Circumstances) -> str:
+    """Where flips are trained on, each training takes the next draw."""
+    if (trainings := here.values.get("trainings")) is None:
+        return ""
+    count, draws = trainings or TRAININGS[here.profile], here.values["draws"]
+    return f"each of {count} trainings takes a draw, and {draws - count} would be left" if draws > count else ""
 
 
 @parameters
 class RandomFlips:
     """B uniform pairs, `draws` times; within a draw each budget's set begins with that of the smaller budget."""
 
-    draws: Annotated[int, Field(ge=1)] = 5
+    draws: Annotated[int, Field(ge=1), Only(unless=_none_left)] = 5
 
     def run(self, view: View, attempt: Attempt) -> FlipOutcome:
         """`draws` flip sets per budget."""

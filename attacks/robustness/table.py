@@ -104,6 +104,7 @@ TABLE = Table(
             profiles=("full",),
             deterministic=True,
             judges=False,
+            refuses="auditor.evaluate.certificate.harness:check_edits",
             taxon=taxonomy.EVASION,
         ),
         ProbeEntry(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from auditor.errors import UsageError
 from auditor.reading.files import MAX_DOCUMENT, bytes_of
 from auditor.replacing import replace_file
+
+HEAD = 8192
+"""Bytes that say of what kind a file is."""
 
 
 def prepare_folder(path: Path) -> Path:
@@ -38,13 +42,44 @@ def check_folder(path: Path) -> None:
     prepare_folder(existing)
 
 
-def check_names(path: Path, names: Iterable[str]) -> None:
-    """Raises UsageError where a folder lies at the place of a file that is going to be written."""
-    for name in names:
+def check_names(path: Path, openings: Mapping[str, str]) -> None:
+    """Whether files of these names can be written in a folder, each in the place of one of its kind alone.
+
+    Args:
+        path: the folder.
+        openings: by the name of each file, how one of its kind begins, see `check_replaced`.
+
+    Raises:
+        UsageError: a folder or a file of another kind lies there.
+    """
+    for name, opening in openings.items():
         if os.path.isdir(path / name):
             raise UsageError(
                 f"cannot write {path / name}: it is a folder. Remove it, or choose another folder with -o."
             )
+        check_replaced(path / name, opening)
+
+
+def check_replaced(path: Path, opening: str) -> Path:
+    """`path`, if nothing but an earlier file of ours would be written over there.
+
+    Args:
+        path: where a file is going to be written.
+        opening: a regular expression that the beginning of every file of its kind matches.
+
+    Raises:
+        UsageError: a file of another kind lies there; it is somebody's, and there may be no other copy.
+    """
+    if not os.path.isfile(path):
+        return path
+    with suppress(OSError), open(path, "rb") as file:
+        head = file.read(HEAD).decode(errors="replace")
+        if head.strip() and not re.match(opening, head, re.DOTALL):
+            raise UsageError(
+                f"-o would write over {path}, which is no such file that auditor wrote. Remove it, or choose another "
+                "place."
+            )
+    return path
 
 
 def check_other_folder(path: Path, target: Path) -> None:

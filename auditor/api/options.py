@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from auditor.errors import KINDS, ConfigError, DataError, nearest, shown
 from auditor.reading.files import bytes_of
-from auditor.registry import canonical_spec, parse_spec
+from auditor.registry import LARGEST, canonical_spec, parse_spec
 from auditor.side_knowledge import FILE, SideKnowledge
 from auditor.targets.config import read_target_file
 
@@ -122,6 +122,10 @@ def read_tables(path: Path) -> dict[str, Any]:
     return {name: getattr(file, name) for name in RUN_TABLES if getattr(file, name) is not None}
 
 
+NAMING = ("only", "family")
+"""Options that choose tests: empty, as a variable in a script may be, one would choose all."""
+
+
 def resolve(
     given: Mapping[str, Any],
     tables: Mapping[str, Any],
@@ -150,6 +154,8 @@ def resolve(
     for name, default in DEFAULTS.items():
         variable = f"AUDITOR_{name.upper()}"
         if given.get(name) is not None:
+            if name in NAMING and given[name] == "":
+                raise ConfigError(f"{name} was given and is empty: every test would run. Name some, or leave it out.")
             options[name] = Setting(_typed(given[name], default, name), "command line")
         elif variable in os.environ:
             options[name] = Setting(_typed(os.environ[variable], default, variable), f"environment {variable}")
@@ -249,8 +255,8 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         raise ConfigError(f'--seeds is "{text}"; expected whole numbers like 0,1,2.') from None
     if len(seeds) > MOST_SEEDS:
         raise ConfigError(f"--seeds names {len(seeds)} seeds; expected at most {MOST_SEEDS}.")
-    if min(seeds) < 0 or max(seeds) >= 2**31 or len(set(seeds)) != len(seeds):
-        raise ConfigError(f'--seeds is "{text}"; expected distinct whole numbers from 0 to 2147483647.')
+    if min(seeds) < 0 or max(seeds) > LARGEST or len(set(seeds)) != len(seeds):
+        raise ConfigError(f'--seeds is "{text}"; expected distinct whole numbers from 0 to {LARGEST}.')
     return seeds
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from auditor import registry
-from auditor.api.files import prepare_folder, read_file, write_file
+from auditor.api.files import check_names, prepare_folder, read_file, write_file
 from auditor.document import NONE, Audit, CellRow, Estimate, Result, ValidityRow, Verdict, from_bytes, naming
 from auditor.document.codes import Interrupted
 from auditor.errors import ConfigError, ProbeNotRun, VerdictError
@@ -169,10 +169,12 @@ class Report:
 
         Raises:
             ConfigError: unknown format.
-            UsageError: the folder cannot be written.
+            UsageError: the folder cannot be written, or a file of another kind lies at the place of one of these.
         """
-        out, files = Path(folder), files_of(self.document, file_formats(_listed(formats)))
+        out, asked = Path(folder), file_formats(_listed(formats))
+        files = files_of(self.document, asked)
         prepare_folder(out)
+        check_names(out, openings_of(asked))
         for name, raw in files.items():
             write_file(out / name, raw)
         return tuple(out / name for name in files)
@@ -277,9 +279,10 @@ def file_formats(names: Iterable[str]) -> list[str]:
     return [name for name in dict.fromkeys(asked) if name != "json"]
 
 
-def names_of(formats: Iterable[str]) -> list[str]:
-    """The names of those files."""
-    return ["audit.json", *(registry.find("reports", name).load()().filename for name in formats)]
+def openings_of(formats: Iterable[str]) -> dict[str, str]:
+    """By the name of each of those files, `audit.json` first, how one of its kind begins."""
+    reports = [registry.find("reports", name).load()() for name in ("json", *formats)]
+    return {report.filename: report.opening for report in reports}
 
 
 def files_of(document: Audit, formats: Iterable[str]) -> dict[str, bytes]:

@@ -23,12 +23,12 @@ from auditor.api.options import (
     side_knowledge,
     with_defense_tables,
 )
-from auditor.api.report import Report, file_formats, files_of, names_of
+from auditor.api.report import Report, file_formats, files_of, openings_of
 from auditor.api.tracking import SHORT, check_tracker, log_audit
 from auditor.document import Audit, naming, to_bytes
 from auditor.errors import ConfigError, UsageError
 from auditor.printable import error_text
-from auditor.runner.record import CELLS, MODELS, PARTIAL, RUN, Record
+from auditor.runner.record import CELLS, DOCUMENT, MODELS, OPENINGS, PARTIAL, RUN, Record
 from auditor.stopping import stoppable
 from auditor.targets.config import AUDIT_FILE, config_file
 
@@ -438,12 +438,13 @@ class Session:
 
     def check_out(self) -> None:
         """Raises UsageError where formats or tracker are unknown or lack a package, or a place cannot be written."""
-        names = names_of(self.formats())
+        openings = openings_of(self.formats())
         if self.resolved["log"]:
             check_tracker(self.resolved["log"])
         if self.out is not None:
             check_folder(self.out)
-            check_names(self.out, (*names, RUN, CELLS, PARTIAL))
+            ours = OPENINGS if not (self.out / RUN).is_file() else {RUN: OPENINGS[RUN], CELLS: ""}  # cells may be torn
+            check_names(self.out, {**openings, PARTIAL: openings[DOCUMENT], **ours})
 
     def _recorded(self) -> dict[str, Any]:
         """The options that the document holds."""

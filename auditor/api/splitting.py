@@ -66,13 +66,15 @@ def _loaded(
     data: Any, spec: str | None, seed: int, data_root: Place | None, *, transform: str = "none"
 ) -> tuple[str, LoadedData, Split]:
     """What the data are called, the data, and their split."""
-    from auditor.data.splits import make_split
+    from auditor.data.splits import is_drawn, make_split
     from auditor.targets.live import read_data
     from auditor.targets.target import Target
 
     if isinstance(data, Target) or _is_target(data):
         if spec is not None:
             raise UsageError(f"split came with a target, which has its own: {spec}. Leave it out.")
+        if seed:
+            raise UsageError(f"seed {seed} came with a target, whose split is drawn already. Leave it out.")
         return _trained(data, data_root)
     loaded = read_data(
         os.fspath(data) if isinstance(data, os.PathLike) else data,
@@ -80,7 +82,10 @@ def _loaded(
         data_root=_root(data_root),
         notify=LOG.warning,
     )
-    return loaded.name, loaded, make_split(spec or "", loaded, seed)
+    split = make_split(spec or "", loaded, seed)
+    if seed and not is_drawn(spec or loaded.default_split):
+        raise UsageError(f"seed {seed} is of a split that is drawn, and that of {loaded.name} is given. Leave it out.")
+    return loaded.name, loaded, split
 
 
 def _trained(target: Target | Place, data_root: Place | None) -> tuple[str, LoadedData, Split]:

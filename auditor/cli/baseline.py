@@ -32,11 +32,11 @@ def write(
 ) -> None:
     """Accept every result that fails the gate today."""
     from auditor import registry
-    from auditor.api.files import spare, write_file
+    from auditor.api.files import check_replaced, spare, write_file
     from auditor.cli.console import is_plain, note, stdout
     from auditor.errors import ConfigError
     from auditor.policy import gate, gates
-    from auditor.policy.baseline import accept, to_bytes
+    from auditor.policy.baseline import OPENING, accept, to_bytes
     from auditor.policy.rules import read_expiry
 
     if not reason.strip():
@@ -53,7 +53,7 @@ def write(
     own = [result for result in judged.results if result.arm not in controls]  # nothing on a control wants accepting
     failing = [result for result in own if gates(result, rules) and not result.has_status("accepted")]
     accepted = accept(judged, failing, reason=reason.strip(), by=by.strip() or "unnamed", created=day, expires=last)
-    write_file(spare(audit_json, out), to_bytes(accepted))
+    write_file(check_replaced(spare(audit_json, out), OPENING), to_bytes(accepted))
     registry.find("reports", "terminal").load()().print_accepted(accepted, stdout(), today=day, plain=is_plain())
     note(f"written: {out}")
 

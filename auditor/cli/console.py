@@ -97,9 +97,9 @@ def show_in(
 ) -> None:
     """The same for a report whose files of these formats lie in `out`."""
     from auditor import registry
-    from auditor.api.report import names_of
+    from auditor.api.report import openings_of
 
-    files = [] if out is None or report.interrupted else [str(out / name) for name in names_of(formats)]
+    files = [] if out is None or report.interrupted else [str(out / name) for name in openings_of(formats)]
     page = next((name for name in files if name.endswith(".html")), "")
     terminal = registry.find("reports", "terminal").load()()
     path = files[0] if files else ""  # the document comes first

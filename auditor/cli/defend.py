@@ -19,7 +19,7 @@ def defend(
     target: options.TargetPath,
     defense: Annotated[str, typer.Option("--defense", help='Which one: id or id:key=value ("auditor list defenses").')],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the defended target.")],
-    seed: Annotated[int, typer.Option(min=0, max=options.LARGEST_SEED, help="Seed of the fit.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=options.LARGEST, help="Seed of the fit.")] = 0,
     group: Group = None,
     data: options.Data = None,
     data_root: options.DataRoot = None,
@@ -38,6 +38,7 @@ def defend(
     from auditor.data.sources import resolve_root
     from auditor.runner.describe import target_row
     from auditor.runner.execute import TrainedCache
+    from auditor.targets.config import check_replaced_target
     from auditor.targets.derived import group_column, save_derived
 
     session = Session.open(target, {"data_root": data_root, "plain": plain})
@@ -46,6 +47,7 @@ def defend(
         loaded = session.load_target(data=data)
     check_folder(out)
     check_other_folder(out, target)
+    check_replaced_target(out)
     with stderr().status(f"fitting {defense}"):
         column = group_column(target, group, resolve_root(data_root))
         defended = fit_defended(loaded, made, seed=seed, models=TrainedCache(), group=column, release=True)

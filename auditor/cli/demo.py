@@ -16,7 +16,7 @@ def demo(
         "auditor-demo"
     ),
     profile: Annotated[str, typer.Option(help="Depth: quick, standard (default) or full.")] = "standard",
-    seed: Annotated[int, typer.Option(min=0, max=options.LARGEST_SEED, help="Seed of training and attacks.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=options.LARGEST, help="Seed of training and attacks.")] = 0,
     verbose: options.Verbose = False,
 ) -> None:
     """Train a small GCN on the bundled graph and audit it. A failed gate exits 0 here: it is a demonstration."""
@@ -26,8 +26,10 @@ def demo(
     from auditor.cli.console import show, stderr
     from auditor.cli.progress import observe
     from auditor.cli.training import say_trained, train_target
+    from auditor.targets.config import check_replaced_target
 
     prepare_folder(out)
+    check_replaced_target(out / "target")
     target = train_target("demo", out / "target", arch="gcn", hidden=16, seed=seed)
     say_trained(target, stderr())
     options: dict[str, Any] = {"profile": profile, "seeds": str(seed), "out": str(out), "exit_zero": True}

@@ -51,9 +51,7 @@ def dp_claim(
     prereg: Annotated[
         Path | None, typer.Option(metavar="AUDIT.JSON", help="The --power-only document that --scores was planned by.")
     ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, max=options.LARGEST_SEED, help="Seed of canaries, bits and training.")
-    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=options.LARGEST, help="Seed of canaries, bits and training.")] = 0,
     data_root: options.DataRoot = None,
     device: options.Device = None,
     out: Annotated[str | None, typer.Option("-o", "--out", help="Folder for audit.json and reports.")] = None,

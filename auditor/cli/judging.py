@@ -66,12 +66,15 @@ def read_audit(path: Path) -> Audit:
     """An audit document from a file.
 
     Raises:
-        UsageError: not ours, or of another major version.
+        UsageError: a folder, not ours, or of another major version.
         DocumentError: it does not agree with itself.
     """
     from auditor.api.files import read_file
     from auditor.document import from_bytes
+    from auditor.errors import UsageError
 
+    if (inside := path / "audit.json").is_file():
+        raise UsageError(f"{path} is a folder; expected an audit document. Give {inside}.")
     audit = from_bytes(read_file(path))
     gc.freeze()  # it stays as long as this process: the collector need not look at it again and again
     return audit

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-LARGEST_SEED = 2**31 - 1
+from auditor.registry import LARGEST as LARGEST
+
 MOST_EPOCHS = 1_000_000
 """As `[target.train]` takes them."""
 TargetPath = Annotated[

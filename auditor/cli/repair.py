@@ -21,9 +21,7 @@ def repair(
     ] = 1.0,
     method: Annotated[str, typer.Option(help="gre-plus, or finetune (the control).")] = "gre-plus",
     together: Annotated[bool, typer.Option("--together", help="All nodes in one edit, not one at a time.")] = False,
-    seed: Annotated[
-        int, typer.Option(min=0, max=options.LARGEST_SEED, help="Seed of the parts of the training nodes.")
-    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=options.LARGEST, help="Seed of the parts of the training nodes.")] = 0,
     data_root: options.DataRoot = None,
     plain: options.Plain = None,
 ) -> None:
@@ -31,13 +29,14 @@ def repair(
     import torch
 
     from auditor import registry
-    from auditor.api.files import check_other_folder, prepare_folder, write_file
+    from auditor.api.files import check_names, check_other_folder, prepare_folder, write_file
     from auditor.cli.console import is_plain, note, stderr, stdout
     from auditor.compare.arms import load_any
     from auditor.data.sources import resolve_root
     from auditor.defense import DefenseTask
     from auditor.parameters import build
     from auditor.runner.execute import TrainedCache
+    from auditor.targets.config import check_replaced_target
     from auditor.targets.derived import save_derived, tables_of
 
     torch.set_num_threads(1)  # the same bytes on every machine
@@ -45,6 +44,8 @@ def repair(
     defense = build(registry.find("defenses", "repair").load(), words, owner="repair")
     tables_of(target)
     check_other_folder(out, target)
+    check_replaced_target(out)
+    check_names(out, {"repair.json": r'\{\s*"own":'})
     models = TrainedCache()
     loaded = load_any(target, models=models, data_root=resolve_root(data_root), notify=note)
     with stderr().status(f"repairing {loaded.name}"):

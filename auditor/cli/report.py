@@ -26,7 +26,7 @@ def report(
 ) -> None:
     """Render an audit in any format; nothing is computed again."""
     from auditor import registry
-    from auditor.api.files import prepare_folder, spare, write_file
+    from auditor.api.files import check_replaced, prepare_folder, spare, write_file
     from auditor.cli.console import is_plain, note, stdout, write_data
     from auditor.document import naming
     from auditor.errors import UsageError
@@ -34,7 +34,7 @@ def report(
     audit = judging.read_audit(audit_json)
     if exposed is not None:
         audit = naming(audit, exposed)
-    names = [name.strip() for name in format_.split(",") if name.strip()]
+    names = list(dict.fromkeys(name.strip() for name in format_.split(",") if name.strip()))
     if not names:
         raise UsageError(f"--format is empty. Known: {', '.join(registry.entries('reports'))}.")
     reports = [registry.find("reports", name).load()() for name in names]
@@ -49,6 +49,8 @@ def report(
     alone = len(reports) == 1 and not os.path.isdir(out)
     places = [spare(audit_json, out if alone else out / each.filename) for each in reports]
     prepare_folder(out.parent if alone else out)
+    for place, each in zip(places, reports, strict=True):
+        check_replaced(place, each.opening)
     for place, each in zip(places, reports, strict=True):
         write_file(place, each.render(audit))
         note(f"written: {place}")

@@ -25,7 +25,7 @@ def split(
     spec: Annotated[
         str | None, typer.Option("--split", help="Which split of DATA, as auditor train takes it (default: its own).")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=options.LARGEST_SEED, help="Seed of a split that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=options.LARGEST, help="Seed of a split that is drawn.")] = 0,
     chronological: Annotated[
         bool | None,
         typer.Option(

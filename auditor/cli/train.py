@@ -22,7 +22,7 @@ def train(
         str | None,
         typer.Option(help="public, per-class:20, random:0.6/0.2/0.2, prognn, size:25, masks:0 or file:split.npz."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=options.LARGEST_SEED, help="Seed of the split and of training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=options.LARGEST, help="Seed of the split and of training.")] = 0,
     epochs: Annotated[
         int | None, typer.Option(min=1, max=options.MOST_EPOCHS, help="Training epochs (default by task).")
     ] = None,
@@ -39,8 +39,10 @@ def train(
     from auditor.api.files import check_folder
     from auditor.cli.console import is_plain, note, stderr, stdout
     from auditor.cli.training import say_trained, train_target
+    from auditor.targets.config import check_replaced_target
 
     check_folder(out)
+    check_replaced_target(out)
     with stderr().status(f"training {arch} on {data}"):
         target = train_target(
             data,

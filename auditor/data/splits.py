@@ -51,6 +51,11 @@ def make_split(spec: str, data: LoadedData, seed: int) -> Split:
     return split
 
 
+def is_drawn(spec: str) -> bool:
+    """Whether another seed gives another split."""
+    return spec.strip().partition(":")[0] in DRAWN
+
+
 def _own(argument: str, spec: str, data: LoadedData, seed: int) -> Split:
     """The one split that comes with the data, called what it is; `public` finds that of a file too."""
     _no_argument(argument, spec)

@@ -22,6 +22,8 @@ from auditor.reading.files import first_line, reading
 from auditor.records import Model, Number
 
 SCHEMA_VERSION = "2.0"
+OPENING = r'\{\s*"accepted": |\{.*"kind": "auditor-baseline"'
+"""How a baseline begins."""
 _NEXT = 'Write one with "auditor baseline write AUDIT.json --reason … --expires …".'
 
 

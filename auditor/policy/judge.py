@@ -40,6 +40,7 @@ from auditor.policy.baseline import Baseline
 from auditor.policy.bounds import ALPHA, settling, widened
 from auditor.policy.rules import FLOORS, LIMITS, Policy
 from auditor.policy.trust import Trust, trust_of
+from auditor.statistics.estimate import Range
 
 UNBANDED = ("claim", "artifact")
 """Questions with rules of their own: a claim's verdict word, a fact's fixed severity."""
@@ -256,7 +257,8 @@ def _measured(result: Result, threshold: Threshold, policy: Policy) -> _Word:
     if threshold.together > 1:
         lo, _ = widened(low, lo, low, threshold.together, averaged=result.averaged)
         _, hi = widened(high, high, hi, threshold.together, averaged=result.averaged)
-        codes.append(Widened(together=threshold.together, lo=lo, hi=hi))
+        least, most = _range_of_excesses(result).cut(lo, hi)  # what is said of it; the other bound settles nothing
+        codes.append(Widened(together=threshold.together, lo=least, hi=most))
     status: Status = "inconclusive"
     detectable = result.facts.detectable if isinstance(result.facts, Group) else None
     if detectable is not None and detectable > threshold.value and excess.value < threshold.value:
@@ -288,6 +290,12 @@ def _measured(result: Result, threshold: Threshold, policy: Policy) -> _Word:
             detectable=detectable,
         )
     return _Word(status, severity, upper, confidence, tuple(codes))
+
+
+def _range_of_excesses(result: Result) -> Range:
+    """The values that the excess can take: contrasts, turned where less is worse."""
+    contrasts = result.range_of_contrasts
+    return contrasts if result.worse_when == "higher" else contrasts.turned
 
 
 def _anchors(result: Result, value: float) -> tuple[float, float]:

@@ -47,6 +47,8 @@ PARTIAL: Final = "audit.partial.json"
 ERRORS: Final = "errors"
 MODELS: Final = "models"
 LOCK: Final = ".auditor.lock"
+OPENINGS: Final = {RUN: r'\{\s*"header":', CELLS: r'\{"sha256":"'}
+"""How these files begin: another one of such a name is somebody's."""
 LEAST_FREE: Final = 16 * 1024 * 1024
 """Bytes that must be free before a run begins: a document and its reports."""
 MOST_BYTES: Final = 1024 * 1024 * 1024

@@ -24,6 +24,11 @@ class Range(NamedTuple):
             return Range()
         return Range(self.least - self.most, self.most - self.least)
 
+    @property
+    def turned(self) -> Range:
+        """The values of such numbers with their sign turned."""
+        return Range(_minus(self.most), _minus(self.least))
+
     def cut(self, lo: float, hi: float) -> tuple[float, float]:
         """The ends of an interval, moved to the bounds that they lie beyond."""
         return lo if self.least is None else max(lo, self.least), hi if self.most is None else min(hi, self.most)

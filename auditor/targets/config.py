@@ -15,11 +15,13 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from auditor.errors import ConfigError, UsageError, expected, nearest, shown
+from auditor.guarantee import FILE_NAME as GUARANTEE
 from auditor.reading.toml import read_toml
 
 FILE_NAME = "target.toml"
 AUDIT_FILE = "audit.toml"
-SERVED = "served.safetensors"
+WEIGHTS, REFERENCE, SPLIT, SERVED = "model.safetensors", "model.ref.safetensors", "split.npz", "served.safetensors"
+"""Beside `FILE_NAME`, what the verbs that make a target write."""
 QUESTIONS: Mapping[str, str] = {
     "graph": '[data] path = "graph.pt", or name = "cora": the graph that the model was trained on',
     "factory": '[target] factory = "model.py:build": what builds the module',
@@ -153,6 +155,29 @@ def parse_target_file(document: Mapping[str, Any], *, where: str) -> TargetFile:
     if file.data.name is not None and file.data.path is not None:
         raise ConfigError(f"{where}: [data] has both name and path; expected one of them. Remove the other.")
     return file
+
+
+def check_replaced_target(folder: Path) -> None:
+    """Whether a target can be written there: in the place of one that a verb of ours made, or of nothing.
+
+    Those are known by a `target.toml` that names the reference answers as they do; whoever brings weights of their own
+    has none, or of another name.
+
+    Raises:
+        UsageError: one of the files that would be written is somebody's.
+    """
+    held = [
+        name for name in (FILE_NAME, WEIGHTS, REFERENCE, SPLIT, SERVED, GUARANTEE) if os.path.lexists(folder / name)
+    ]
+    try:
+        ours = read_target_file(folder / FILE_NAME).target if held else None
+    except UsageError:  # no table, or none that can be read
+        ours = TargetTable()
+    if ours is not None and (ours.weights, ours.reference) != (WEIGHTS, REFERENCE):
+        raise UsageError(
+            f"-o would write over {folder / held[0]}, which neither train nor defend nor repair wrote. Remove it, or "
+            "choose another folder."
+        )
 
 
 def refuse_open(file: TargetFile, keys: Sequence[str] = ()) -> None:

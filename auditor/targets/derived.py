@@ -16,7 +16,9 @@ from auditor.guarantee import to_json
 from auditor.targets.config import (
     AUDIT_FILE,
     FILE_NAME,
+    REFERENCE,
     SERVED,
+    WEIGHTS,
     DataTable,
     TargetFile,
     TargetTable,
@@ -27,7 +29,6 @@ from auditor.targets.reference import write_reference
 from auditor.targets.target import Target
 from auditor.targets.weights import write_tensors
 
-WEIGHTS, REFERENCE = "model.safetensors", "model.ref.safetensors"
 SERVED_PREFIX = SERVED.removesuffix(".safetensors") + "."
 WRITABLE = ("safetensors", "state_dict", "factory")
 

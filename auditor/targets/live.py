@@ -198,8 +198,10 @@ def one_graph(data: Any) -> Any:
         for graph in graphs:
             if not isinstance(graph, Data):
                 return one_graph(graph) if isinstance(graph, HeteroData | TemporalData) else _refuse(graph, "in a list")
+        if not graphs:
+            raise GraphError("data is an empty list; expected the graph, or all graphs, that the model is for.")
         if len(graphs) == 1:
-            return graphs[0]
+            return _by_node(graphs[0])
         try:
             return Batch.from_data_list(graphs)
         except Exception as error:  # fields that differ from graph to graph, or nothing to batch
@@ -214,7 +216,22 @@ def one_graph(data: Any) -> Any:
         )
     if isinstance(data, TemporalData):
         raise TaskError("TemporalData is a stream of events, which is not audited. Give a graph of one moment.")
-    return data if isinstance(data, Data) else _refuse(data, "as data")
+    return _by_node(data) if isinstance(data, Data) else _refuse(data, "as data")
+
+
+def _by_node(graph: Any) -> Any:
+    """One graph, whose nodes are classified.
+
+    Raises:
+        GraphError: it has one label for all of its nodes, as graphs have that are classified as a whole.
+    """
+    y, nodes = graph.y, graph.num_nodes
+    if "batch" not in graph and isinstance(y, Tensor) and y.numel() == 1 and (nodes or 0) > 1:
+        raise GraphError(
+            f"data is one graph with one label for its {nodes} nodes. A classifier of graphs is audited on many: give "
+            "a list of all that it was trained and tested on. Of nodes: give a graph whose y holds a label for each."
+        )
+    return graph
 
 
 def as_fields(data: Any) -> dict[str, Any]:

@@ -17,7 +17,18 @@ from auditor.data.graph import UNKNOWN, Split
 from auditor.data.splits import make_split
 from auditor.errors import ConfigError, nearest
 from auditor.guarantee import FILE_NAME as GUARANTEE
-from auditor.targets.config import FILE_NAME, SERVED, DataTable, TargetFile, TargetTable, TrainTable, write_target_file
+from auditor.targets.config import (
+    FILE_NAME,
+    REFERENCE,
+    SERVED,
+    SPLIT,
+    WEIGHTS,
+    DataTable,
+    TargetFile,
+    TargetTable,
+    TrainTable,
+    write_target_file,
+)
 from auditor.targets.load import assemble, load_model
 from auditor.targets.loaded import Request
 from auditor.targets.models import LAYERS, build_model
@@ -30,7 +41,6 @@ if TYPE_CHECKING:
     from auditor.data.sources import LoadedData
 
 ARCHITECTURES: Mapping[str, str] = {"gcn": "GCN", "gat": "GAT", "sage": "GraphSAGE", "gin": "GIN", "mlp": "MLP"}
-WEIGHTS, REFERENCE, SPLIT = "model.safetensors", "model.ref.safetensors", "split.npz"
 
 
 def train_reference(

@@ -36,6 +36,7 @@ class DossierPage:
 
     id = "dossier-html"
     filename = "audit.dossier.html"
+    opening = r"<!doctype html>.*<title>Audit dossier of "
 
     def render(self, audit: Audit) -> str:
         """The page."""

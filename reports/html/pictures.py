@@ -14,6 +14,7 @@ from reports import views
 from reports.comparison import Grid, Row, leading, to
 from reports.sentences import comparison as words
 from reports.sentences import names
+from reports.sentences.briefs.privacy import accused
 from reports.sentences.compose import ABSENT, OPEN, OVER, SEEN, beside_limit, nearness, word
 from reports.sentences.numbers import MISSING, Shares, count, digits, plural
 from reports.sentences.templates import template
@@ -157,7 +158,7 @@ def members(audit: Audit) -> Bars | None:
     rows += [("Without the model", best, "control")] if best is not None else []
     rows.append(("Blindly", Estimate(value=first.chance), "reference"))
     share = Shares.comparing(*(estimate.value for _, estimate, _ in rows), first.fpr)
-    about = f"of {digits(share.of)}, if {share(first.fpr)} outsiders {share.verb(first.fpr)} falsely accused"
+    about = f"of {digits(share.of)}, {accused(share, first)}"
     return Bars(f"Training {plural(item)} found at few false accusations", about, _bars(rows, share.bare))
 
 

@@ -118,6 +118,7 @@ class HtmlReport:
 
     id = "html"
     filename = "audit.html"
+    opening = r"<!doctype html>.*<title>[^<]*: audit of "
 
     def render(self, audit: Audit) -> str:
         """The page; every string of the document is escaped by the template engine.

@@ -44,9 +44,10 @@ def few_alarms(low: LowFpr) -> Guesses:
     """Links that are found where few unlinked pairs may be named."""
     beside = None if low.control is None else low.control.value
     share = Shares.comparing(low.attack.value, beside, low.fpr)
+    level = share.at(low.fpr)
     return Guesses(
-        among=f"if {share(low.fpr)} unlinked pairs {share.verb(low.fpr)} falsely named",
+        among=f"if {level(low.fpr)} unlinked pairs {level.verb(low.fpr)} falsely named",
         found=share(low.attack.value),
         without="" if low.control is None else share.bare(beside),
-        blind=share.bare(low.chance),
+        blind=level.bare(low.chance),
     )

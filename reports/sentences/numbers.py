@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from auditor.document import Estimate
 from auditor.document.results import Unit
@@ -47,7 +47,11 @@ def decimals(values: Iterable[float | None], marks: Sequence[float] = (), *, lea
 
 def shortest(value: float, *, most: int = 3) -> str:
     """As few decimals as state the number: limits are written so."""
-    return digits(value, next((k for k in range(most) if abs(round(value, k) - value) < _SAME), most))
+    return digits(value, _stated(value, most))
+
+
+def _stated(value: float, most: int = 3) -> int:
+    return next((k for k in range(most) if abs(round(value, k) - value) < _SAME), most)
 
 
 def plural(noun: str) -> str:
@@ -149,6 +153,10 @@ class Shares:
         if self.counted and value in (0, 1):
             return f"{'all' if value else 'none of'} {digits(self.of)}{named}"
         return f"{self.bare(value)} {'of' if self.counted else 'in'} {digits(self.of)}{named}"
+
+    def at(self, level: float) -> Shares:
+        """How a level that was set stands beside them: `10 in 100` beside `13.8`, with no more decimals than it has."""
+        return replace(self, places=_stated(level * self.of))
 
     def verb(self, value: float | None, one: str = "is", many: str = "are") -> str:
         """The verb behind such a share: `1 of 5 nodes is`, `0 of 1 node is`, `60 in 100 nodes are`."""

@@ -48,6 +48,7 @@ class TerminalReport:
 
     id = "terminal"
     filename = "audit.txt"
+    opening = r"Claim: |[^:]+: .*\b(PASSED|FAILED|NO VERDICT|HELPS|HURTS|NOT [A-Z]{2})"
 
     def render(
         self, audit: Audit, *, width: int = WIDTH, color: bool = False, plain: bool = False, verbose: bool = False

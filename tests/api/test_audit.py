@@ -17,7 +17,7 @@ from torch_geometric.nn import SAGEConv
 
 import auditor
 from auditor.document import canonical, from_bytes
-from auditor.errors import ConfigError, DataError, LoadError, SplitError, TaskError, UsageError
+from auditor.errors import ConfigError, DataError, GraphError, LoadError, SplitError, TaskError, UsageError
 from auditor.targets.live import content_digest
 from auditor.targets.target import Capability, Target
 from tests.api.given import data_of, masks
@@ -219,6 +219,9 @@ def test_a_split_that_cannot_be_is_refused(model: nn.Module, data: Data, split, 
         auditor.load_target(model, data, split=split)
 
 
+ONE_LABEL = Data(x=torch.eye(3), edge_index=torch.tensor([[0, 1], [1, 2]]), y=torch.tensor([1]))
+
+
 @pytest.mark.parametrize(
     ("given", "kind", "words"),
     [
@@ -227,6 +230,9 @@ def test_a_split_that_cannot_be_is_refused(model: nn.Module, data: Data, split, 
         ([HeteroData()], TaskError, "heterogeneous"),
         ({"x": 1}, DataError, "builtins.dict"),
         ([torch.zeros(2)], DataError, "torch.Tensor came in a list"),
+        ([], GraphError, "data is an empty list"),
+        ([ONE_LABEL], GraphError, r"one graph with one label for its 3 nodes\. .* give a list of all"),
+        (ONE_LABEL, GraphError, "one graph with one label for its 3 nodes"),
         (None, UsageError, "came without data"),
         ("no-such-set", DataError, "no-such-set"),
     ],

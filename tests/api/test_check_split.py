@@ -51,6 +51,14 @@ def test_data_of_another_kind_than_the_target_are_refused() -> None:
         auditor.check_split(GCN, split="public")
 
 
+@pytest.mark.parametrize(("data", "split"), [("demo", None), ("demo", "masks:0"), (GCN, None)])
+def test_a_seed_of_a_split_that_is_not_drawn_is_refused(data, split: str | None) -> None:
+    """It would change nothing."""
+    with pytest.raises(UsageError, match=r"seed 5 .* Leave it out"):
+        auditor.check_split(data, split=split, split_seed=5)
+    assert auditor.check_split("demo", split="random:0.5/0.2/0.3", split_seed=5)
+
+
 def test_typed_data_in_memory_are_read_as_a_file_of_them_is() -> None:
     report = auditor.check_split(made.typed(0, mirror_named=False))
     assert {row.id for row in report.leaks} == {"link-mirror"}

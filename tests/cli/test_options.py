@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+import auditor
 from auditor.api.session import Session
 from auditor.cli import progress
 from auditor.cli.progress import BarObserver, LineObserver
@@ -196,6 +197,15 @@ def test_options_of_a_run_beside_arithmetic_are_refused(option: tuple[str, ...])
     done = CliRunner().invoke(app, [*asked, *option])
     assert isinstance(done.exception, UsageError) or done.exit_code == 2
     assert option[0] in str(done.exception) + done.output
+
+
+@pytest.mark.parametrize("option", ["only", "family"])
+def test_an_option_that_names_no_test_does_not_choose_all(tmp_path: Path, option: str) -> None:
+    done = inside("check", tmp_path, f"--{option}", "", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"{option} was given and is empty: every test would run" in " ".join(done.stderr.split())
+    with pytest.raises(ConfigError, match=f"{option} was given and is empty"):
+        auditor.check(tmp_path, **{option: ()})
 
 
 def test_what_is_set_aside_is_said_once(tmp_path: Path) -> None:

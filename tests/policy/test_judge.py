@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from auditor.policy.rules import FLOORS, LIMITS
 from auditor.runner.finished import Finished
 from auditor.statistics.intervals import Z95
 from tests.policy.samples import (
+    AUC,
     METRICS,
     TARGET,
     TODAY,
@@ -407,6 +409,28 @@ def test_widening_factor_at_forty() -> None:
     )
     assert first.excess is not None
     assert (first.excess.lo, first.excess.hi) == (0.3, 0.7)  # what is shown stays the 95 % interval
+
+
+@pytest.mark.parametrize(
+    ("unit", "worse_when", "ends", "said"),
+    [
+        ("share", "higher", (-0.9, 0.9), (-1.0, 1.0)),
+        ("share", "lower", (-0.9, 0.9), (-1.0, 1.0)),
+        ("share", "higher", (-0.2, 0.95), (-0.33, 1.0)),
+        ("errors", "higher", (-0.9, 0.9), (-1.48, 1.0)),  # a guess may have many times the errors of another
+        ("epsilon", "higher", (-0.9, 0.9), (-1.48, 1.48)),
+    ],
+)
+def test_a_widened_interval_ends_where_its_number_does(unit, worse_when, ends, said) -> None:
+    """The difference of two shares is not below −1."""
+    value = 0.0 if ends[0] + ends[1] == 0 else 0.1
+    metric = replace(AUC, unit=unit, worse_when=worse_when)
+    numbers = [measurement(value, *ends, metric=metric, subset=str(i)) for i in range(40)]
+    first = judged_by([cell(*numbers)], Policy.named("strict"))[0]
+    assert first.judgement is not None
+    (widened,) = (code for code in first.judgement.codes if isinstance(code, why.Widened))
+    assert (widened.lo, widened.hi) == pytest.approx(said, abs=0.07)
+    assert widened.lo >= -1 or unit != "share"
 
 
 def test_no_widening_away_from_zero() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from functools import cache
@@ -9,6 +10,7 @@ from functools import cache
 import pytest
 
 from auditor import registry
+from auditor.api.files import HEAD
 from auditor.document import Audit, Metric, from_bytes, to_bytes
 from auditor.document.facts import Prototypical
 from reports.neutral import neutral
@@ -33,6 +35,14 @@ def test_every_format_of_the_design_is_registered() -> None:
 def made_again(audit: str) -> Audit:
     """The audit made a second time, written and read: once for all formats."""
     return from_bytes(to_bytes(AUDITS[audit]()))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("audit", AUDITS)
+def test_a_file_is_known_by_its_beginning(name: str, audit: str) -> None:
+    """It is replaced by the next report of its kind, and no other file is."""
+    kind = registry.find("reports", name).load()
+    assert re.match(kind.opening, rendered(name, audit)[:HEAD], re.DOTALL)
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from auditor.document import Estimate
+from auditor.document.facts import LowFpr
 from auditor.document.results import Unit
 from reports.sentences import numbers
+from reports.sentences.briefs.privacy import accused, beside_outsiders
+from reports.sentences.guesses import few_alarms
 from reports.sentences.numbers import Differences, Shares
 
 
@@ -169,3 +172,39 @@ def test_edits_times_and_days() -> None:
     assert [numbers.duration(s) for s in (None, 0.42, 12, 420, 7560)] == ["–", "0.4 s", "12 s", "7 min", "2.1 h"]
     assert [numbers.listed(list(words)) for words in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
     assert numbers.closed("we see: a") == "We see: a."
+
+
+@pytest.mark.parametrize(
+    ("found", "without", "level", "said"),
+    [
+        (
+            0.138,
+            0.142,
+            0.1,
+            ("if 10 in 100 outsiders are", "without the model 14.2, blindly 10", "13.8"),
+        ),
+        (0.14, 0.1, 0.1, ("if 10 in 100 outsiders are", "without the model 10, blindly 10", "14")),
+        (
+            0.0136,
+            0.0142,
+            0.01,
+            ("if 1 in 100 outsiders is", "without the model 1.42, blindly 1", "1.36"),
+        ),
+        (
+            0.3,
+            0.301,
+            0.025,
+            ("if 2.5 in 100 outsiders are", "without the model 30.1, blindly 2.5", "30.0"),
+        ),
+    ],
+)
+def test_a_level_that_was_set_has_no_more_decimals_than_it_has(
+    found: float, without: float, level: float, said: tuple[str, str, str]
+) -> None:
+    """What is measured has the decimals that tell it apart."""
+    low = LowFpr(fpr=level, attack=Estimate(value=found), control=Estimate(value=without), chance=level)
+    share, compared = beside_outsiders(low)
+    assert (accused(share, low), compared, share.bare(found)) == (f"{said[0]} falsely accused", *said[1:])
+    links = few_alarms(low)
+    assert links.among == f"{said[0].replace('outsiders', 'unlinked pairs')} falsely named"
+    assert links.compared("without the model") == said[1]

@@ -6,10 +6,13 @@ See docs/methods/certificate.md.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
+from auditor.data.edits import EdgeSpace, settled
 from auditor.document import check
-from auditor.errors import SkippedError
+from auditor.errors import ConfigError, SkippedError
 from auditor.evaluate.certificate import graphs, nodes
 from auditor.evaluate.certificate.measure import numbers, series
 from auditor.evaluate.certificate.settings import Settings as Settings
@@ -18,11 +21,39 @@ from auditor.parameters import build
 from auditor.probe import Cell, CellResult
 from auditor.registry import LACKING
 from auditor.statistics.intervals import wilson
-from auditor.targets.target import Capability
+from auditor.targets.target import Capability, Target
 
 ACCESS = ("features", "graph", "labels", "weights")
 """Whatever an adversary holds, nothing more helps: the proof names no more than it is about."""
 FEW = 30
+
+
+def check_edits(target: Target, params: Mapping[str, str], owner: str) -> None:
+    """Whether so many edits can be made at all, before anything runs.
+
+    Raises:
+        ConfigError: more flips than there are pairs of nodes, or more deletions than there are edges.
+    """
+    if not {"flips", "deletions"} & set(params):
+        return
+    settings, graph = build(Settings, params, owner=owner), target.graph
+    try:
+        space = EdgeSpace.of(settled(graph))
+    except SkippedError:
+        return  # the row of the cell says why
+    pairs, edges = space.num_pairs, space.m
+    if graph.batch is not None:  # each graph is edited by itself
+        largest = int(torch.bincount(graph.batch).max())
+        pairs = largest * (largest - 1) // (1 if space.directed else 2)
+    for name, counts, most, what in (
+        ("flips", settings.flips, pairs, "pairs of nodes"),
+        ("deletions", settings.deletions if graph.batch is None else (), edges, "edges"),
+    ):
+        if name in params and max(counts, default=0) > most:
+            of = graph.name if graph.batch is None else f"the largest of {graph.name}"
+            raise ConfigError(
+                f"{owner}: {name}={max(counts)} are more than the {most:,} {what} of {of}; expected at most those."
+            )
 
 
 def evaluate(cell: Cell) -> CellResult:

@@ -56,12 +56,12 @@ from auditor.evaluate.links.twins import (
     unasked_control,
     untrained_control,
 )
-from auditor.parameters import Only, build, parameters
+from auditor.parameters import Circumstances, Only, build, parameters
 from auditor.probe import Cell, CellResult, Registered
 from auditor.shared import content
 from auditor.statistics import draws
 from auditor.statistics.pair_scores import PairScore
-from auditor.targets.target import Target
+from auditor.targets.target import Capability, Target
 from auditor.view import REFERENCE_PAIRS, Access, SideKnowledge, grant_privacy
 
 NEGATIVES = {"quick": 50_000, "standard": 200_000, "full": 1_000_000}
@@ -76,9 +76,15 @@ ON_PARTS = (AUC, LOW_TPR[-1])
 FULL_GRAPH = Only(beside="protocol", being=("full-graph",))
 
 
-def _too_few_nodes(target: Target) -> str:
-    nodes = target.private_graph.num_nodes
-    return f"intervals take {MIN_NODES} nodes, and {target.name} has {nodes}" if nodes < MIN_NODES else ""
+def _too_few_nodes(here: Circumstances) -> str:
+    name, nodes = here.target.name, here.target.private_graph.num_nodes
+    return f"intervals take {MIN_NODES} nodes, and {name} has {nodes}" if nodes < MIN_NODES else ""
+
+
+def _no_twins(here: Circumstances) -> str:
+    target = here.target
+    lacks = Capability.RETRAIN not in target.capabilities or target.recipe is None
+    return f"{target.name} cannot be retrained" if lacks and here.values["counterfactuals"] else ""
 
 
 @parameters
@@ -97,7 +103,7 @@ class Settings:
     protocol: Literal["full-graph", "paper"] = "full-graph"
     negatives: Annotated[Annotated[int, Field(ge=100)] | None, FULL_GRAPH] = None
     replicates: Annotated[Annotated[int, Field(ge=50)] | None, FULL_GRAPH, Only(unless=_too_few_nodes)] = None
-    counterfactuals: Annotated[Annotated[int, Field(ge=0)] | None, FULL_GRAPH] = None
+    counterfactuals: Annotated[Annotated[int, Field(ge=0)] | None, FULL_GRAPH, Only(unless=_no_twins)] = None
     draws: Annotated[int, Field(ge=2), Only(beside="protocol", being=("paper",), always_in="full")] = 10
     max_queries: Annotated[Annotated[int, Field(ge=1)] | None, Only(access=Access.QUERIES), FULL_GRAPH] = None
 

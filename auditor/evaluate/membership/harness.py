@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Annotated, Any, cast
@@ -20,18 +20,18 @@ from auditor.evaluate.membership.controls import BLIND, DIFFICULTY, UNTRAINED, b
 from auditor.evaluate.membership.exposed import exposed_members
 from auditor.evaluate.membership.measure import exposure, judged_numbers, plain_numbers, roc_series, within_class
 from auditor.evaluate.membership.queries import FULL, margins
-from auditor.evaluate.membership.references import HARNESS, Made, made_references, references_row
+from auditor.evaluate.membership.references import HARNESS, REFERENCES, Made, made_references, references_row
 from auditor.evaluate.membership.scoring import Guesser, Scored
 from auditor.evaluate.membership.trial import Trial, sizes_of
 from auditor.outcomes import MembershipOutcome
 from auditor.parameters import Only, build, parameters
 from auditor.probe import Cell, CellResult, Registered
+from auditor.registry import Profile
 from auditor.statistics import draws
 from auditor.targets.rng import forked_rng
 from auditor.targets.target import Target
 from auditor.view import Access, References, grant_privacy
 
-REFERENCES = {"quick": 8, "standard": 16, "full": 32}
 REPLICATES = {"quick": 300, "standard": 1000, "full": 1000}
 PART_REPLICATES = 200  # rows that are shown and never gated
 UNTRAINED_DRAWS = 3
@@ -52,6 +52,14 @@ class Settings:
     references: Annotated[Annotated[int, Field(ge=2)] | None, Only(access=Access.REFERENCES)] = None
     replicates: Annotated[int, Field(ge=50)] | None = None
 
+    def idle(self, attacks: Sequence[Registered], profile: Profile) -> Mapping[str, str]:
+        """Those of the attacks that do not run, and why: in a quick audit all that train, where others do not."""
+        trains = [each.id for each in attacks if Access.REFERENCES in each.access]
+        if profile != "quick" or len(trains) == len(attacks):
+            return {}
+        why = "it is for a comparison with models of the same recipe, which the profile quick does without"
+        return dict.fromkeys(trains, f"{why}. Leave it out, or take the profile standard")
+
 
 def evaluate(cell: Cell) -> CellResult:
     """Every attack and control scores the training and the test items; each way of asking is a row of its own.
@@ -68,7 +76,7 @@ def evaluate(cell: Cell) -> CellResult:
             f'membership is asked of items whose class is known; [access] labels is "{cell.side.labels}", which '
             + ("tells who was trained on." if cell.side.labels == "train" else "grants none.")
         )
-    attacks = _of_profile(cell)
+    attacks = _running(cell, settings)
     count = settings.references or REFERENCES[cell.profile]
     times = (settings.replicates or REPLICATES[cell.profile]) if len(trial.member) >= LEAST else 0
     access = frozenset().union(*(attack.access for attack in attacks))
@@ -111,13 +119,12 @@ def evaluate(cell: Cell) -> CellResult:
     )
 
 
-def _of_profile(cell: Cell) -> tuple[Registered, ...]:
-    """The attacks that run: those that train nothing alone in a quick audit, where there are any."""
-    cheap = tuple(attack for attack in cell.attacks if Access.REFERENCES not in attack.access)
-    found = cheap if cell.profile == "quick" and cheap else cell.attacks
-    if not found:
+def _running(cell: Cell, settings: Settings) -> tuple[Registered, ...]:
+    """The attacks that run."""
+    if not cell.attacks:
         raise EvaluationError(f"{cell.probe.id} has no attack; the membership harness expects one.")
-    return found
+    idle = settings.idle(cell.attacks, cell.profile)
+    return tuple(attack for attack in cell.attacks if attack.id not in idle)
 
 
 def _rng(cell: Cell, *draw: str) -> np.random.Generator:

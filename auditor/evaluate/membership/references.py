@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from auditor.data.graph import Split
 from auditor.document import ValidityRow, check
 from auditor.evaluate.membership.queries import FULL, margins
 from auditor.probe import Cell
+from auditor.registry import Profile
 from auditor.shared import content
 from auditor.statistics import draws
 from auditor.statistics.two_sample import ks_distance, ks_permutation_p
@@ -22,6 +23,8 @@ from auditor.view import Access, References, grant_privacy
 
 HARNESS = "membership"
 """Name of the random streams that all membership probes share; fixed for ever."""
+REFERENCES: Mapping[Profile, int] = {"quick": 8, "standard": 16, "full": 32}
+"""Models of the target's recipe, trained on other items of the same data: what LiRA compares the target with."""
 CLOSE = 0.05
 """Points of accuracy, and of the generalisation gap, by which references may always differ from the target."""
 SURE = 0.01
@@ -87,6 +90,14 @@ def drawn_splits(split: Split, y: Tensor, count: int, rng: np.random.Generator) 
             train[torch.from_numpy(pool[chosen])] = True
         made.append(replace(split, train=train, test=candidates & ~train))
     return made
+
+
+def fewest_each_way(split: Split, y: Tensor, count: int) -> int:
+    """Of so many splits of `drawn_splits`: how many an item is surely trained on in, and surely left out of."""
+    candidates = split.train | split.test
+    pools = [candidates & (y == c) for c in torch.unique(y[candidates]).tolist()]
+    sizes = [(int(pool.sum()), int((pool & split.train).sum())) for pool in pools]
+    return min((count * least // n for n, inside in sizes for least in (inside, n - inside)), default=0)
 
 
 def references_row(target: Target, made: Made, phi: Tensor, rng: np.random.Generator) -> ValidityRow:

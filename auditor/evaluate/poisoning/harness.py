@@ -32,7 +32,7 @@ from auditor.evaluate.robustness.verification import Verified, Verifier
 from auditor.outcomes import FlipSet
 from auditor.parameters import Only, build, parameters
 from auditor.perturbations import Perturbations, VerifiedEdit
-from auditor.probe import Cell, CellResult
+from auditor.probe import Cell, CellResult, Registered
 from auditor.registry import Profile, lack_of
 from auditor.statistics import draws
 from auditor.statistics.estimate import SHARES, Range
@@ -73,11 +73,10 @@ class Settings:
             raise ValueError(f"graph={self.graph} is no poisoned graph: one is deeprobust/cora:metattack=0.25")
         return self
 
-    @property
-    def idle(self) -> Mapping[str, str]:
-        """Roles whose attacks do not run, and why: what `refuse_idle` reads."""
+    def idle(self, attacks: Sequence[Registered], _profile: Profile) -> Mapping[str, str]:
+        """Those of the attacks that do not run, and why."""
         why = f"graph={self.graph} takes its place. Leave one of them out"
-        return {"search": why, "heuristic": why} if self.graph else {}
+        return {each.id: why for each in attacks if each.entry.role != "control"} if self.graph else {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,7 +145,7 @@ def _evaluate(cell: Cell, settings: Settings) -> CellResult:
         levels = node_levels(space, items, settings.eps, "edges", cell.profile)
     else:
         levels = (given_flips.level,)
-    run = _found(cell, target, items, levels, given_flips, settings.idle)
+    run = _found(cell, target, items, levels, given_flips, settings.idle(cell.attacks, cell.profile))
     count = settings.trainings or TRAININGS[cell.profile]
     train = _Trainings(cell, target, items, tuple(draws.integer(0, HARNESS, f"training {k}") for k in range(count)))
     clean = train.accuracy(CLEAN, [space.graph])
@@ -191,7 +190,7 @@ def _found(
     distinct = {level.budget: place for place, level in reversed(list(enumerate(levels)))}
 
     for attack in cell.attacks:
-        if attack.entry.role in idle:
+        if attack.id in idle:
             continue
 
         def verify(claim: FlipSet, _variant: str, attack=attack) -> None:  # type: ignore[no-untyped-def]

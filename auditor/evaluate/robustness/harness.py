@@ -65,7 +65,11 @@ class Settings:
 
     @model_validator(mode="after")
     def _budgets_can_be_read(self) -> Self:
-        parse_eps([word for word in self.eps if word != ONE], self.budget_of)  # before any cell: a usage error
+        shares = parse_eps([word for word in self.eps if word != ONE], self.budget_of)  # before any cell: a usage error
+        if self.eps and not shares and ONE not in self.eps:
+            raise ValueError(f"eps={'/'.join(self.eps)} edits nothing; write eps=0.05")
+        if self.budget_of == "absolute" and not self.eps:
+            raise ValueError("budget_of=absolute counts flips, and none were named; write eps=100,budget-of=absolute")
         return self
 
     @property
@@ -89,7 +93,7 @@ def check_fits(target: Target, params: Mapping[str, str], owner: str) -> None:
     """Whether budgets are of such a target, and flips to be played back of this graph, before anything runs.
 
     Raises:
-        ConfigError: `eps=one` of one graph.
+        ConfigError: `eps=one` of one graph, or more flips than there are pairs.
         ConfigError, DataError: see `read_flips`.
     """
     settings = build(Settings, meant_for(Settings, params), owner=owner)
@@ -98,12 +102,18 @@ def check_fits(target: Target, params: Mapping[str, str], owner: str) -> None:
             f"{owner}: eps={ONE} is one flip in each of many graphs; {target.name} classifies nodes. Write eps=0.05, "
             "or eps=1,budget-of=absolute for one flip."
         )
-    if not settings.files:
+    counted = settings.budget_of == "absolute" and target.task.level == "node"
+    if not settings.files and not counted:
         return
     try:
         space = EdgeSpace.of(_read_as(target, EDITED_AS.get(settings.undirected, "auto")).graph)
     except SkippedError:
         return  # the row of the cell says why
+    if counted and (most := int(parse_eps(settings.eps, "absolute")[-1])) > space.num_pairs:
+        raise ConfigError(
+            f"{owner}: eps={most} with budget-of=absolute are more flips than {target.graph.name} has pairs of nodes; "
+            f"expected at most {space.num_pairs:,}."
+        )
     for path in settings.files:
         read_flips(path, space)
 

@@ -16,19 +16,18 @@ from auditor.evaluate.shift.corruption import measure_corruption
 from auditor.evaluate.shift.reference import Reference
 from auditor.evaluate.shift.strata import measure_strata
 from auditor.outcomes import ShiftOutcome
-from auditor.parameters import Only, build, parameters
+from auditor.parameters import Circumstances, Only, build, parameters
 from auditor.probe import Cell, CellResult
-from auditor.targets.target import Target
 from auditor.view import grant_graph
 
 
-def _not_normalised(target: Target) -> str:
-    done = target.transform == "row-normalize"
-    return "" if done else f"rows of features are divided by their sums again, and those of {target.name} never were"
+def _not_normalised(here: Circumstances) -> str:
+    done, name = here.target.transform == "row-normalize", here.target.name
+    return "" if done else f"rows of features are divided by their sums again, and those of {name} never were"
 
 
-def _not_binary(target: Target) -> str:
-    binary = is_binary(target.graph.x)
+def _not_binary(here: Circumstances) -> str:
+    binary = is_binary(here.target.graph.x)
     return "" if binary else "noise takes features out of their domain where they are binary, and those here are not"
 
 

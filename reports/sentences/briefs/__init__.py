@@ -17,6 +17,7 @@ from reports.sentences.briefs.brief import (
     shipped,
 )
 from reports.sentences.briefs.privacy import (
+    accused,
     asked,
     attribute,
     beside_outsiders,
@@ -76,6 +77,7 @@ __all__ = [
     "Figure",
     "Remedy",
     "Words",
+    "accused",
     "any_edits",
     "asked",
     "at_each",

@@ -132,7 +132,7 @@ def members(item: str) -> Drawn:
             return ranked(f"training {item}", f"another {item}")(result, item)
         low = facts.low_fpr
         share, compared = beside_outsiders(low)
-        alarm = f"if {share(low.fpr)} outsiders {share.verb(low.fpr)} falsely accused"
+        alarm = accused(share, low)
         found = share(low.attack.value)
         return Figure(
             found,
@@ -160,7 +160,13 @@ def beside_outsiders(low: LowFpr) -> tuple[Shares, str]:
     beside = None if low.control is None else low.control.value
     share = Shares.comparing(low.attack.value, beside, low.fpr)
     others = "" if beside is None else f"without the model {share.bare(beside)}, "
-    return share, f"{others}blindly {share.bare(low.chance)}"
+    return share, f"{others}blindly {share.at(low.fpr).bare(low.chance)}"
+
+
+def accused(share: Shares, low: LowFpr) -> str:
+    """`if 10 in 100 outsiders are falsely accused`: the level that was set."""
+    level = share.at(low.fpr)
+    return f"if {level(low.fpr)} outsiders {level.verb(low.fpr)} falsely accused"
 
 
 # ---- copies ---------------------------------------------------------------------------------------------------------

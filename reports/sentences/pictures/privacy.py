@@ -14,6 +14,7 @@ from auditor.document.facts import (
 )
 from reports.sentences import names
 from reports.sentences.briefs import (
+    accused,
     asked,
     beside_outsiders,
 )
@@ -113,9 +114,8 @@ def members(result: Result, item: str) -> str:
         return f"{how}{_exposed(result, facts, item)}"
     if facts.low_fpr is not None:
         share, compared = beside_outsiders(facts.low_fpr)
-        accused = f"if {share(facts.low_fpr.fpr)} outsiders {share.verb(facts.low_fpr.fpr)} falsely accused"
-        own = facts.low_fpr.attack.value
-        return f"{how}{accused}, {share(own)} training {plural(item)} {share.verb(own)} found; {compared}"
+        own, alarm = facts.low_fpr.attack.value, accused(share, facts.low_fpr)
+        return f"{how}{alarm}, {share(own)} training {plural(item)} {share.verb(own)} found; {compared}"
     if facts.rivals:
         return how + _picks(facts.rivals[0], item)
     return how + _ranked(result, f"training {item}", f"another {item}")

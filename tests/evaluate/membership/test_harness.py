@@ -14,7 +14,7 @@ from auditor.data.splits import make_split
 from auditor.errors import ConfigError, EvaluationError, SkippedError
 from auditor.evaluate.membership.controls import blind
 from auditor.evaluate.membership.harness import checked_claim
-from auditor.evaluate.membership.references import drawn_splits
+from auditor.evaluate.membership.references import drawn_splits, fewest_each_way
 from auditor.evaluate.membership.scoring import LOW_TPR, Guesser, Scored
 from auditor.evaluate.membership.trial import Trial
 from auditor.outcomes import LinkOutcome, MembershipOutcome
@@ -217,3 +217,12 @@ def test_reference_splits_keep_classes_and_validation_and_are_balanced() -> None
         own = times[candidates & (y == c)]
         assert int(own.max() - own.min()) <= 1
     assert int(times[split.val].sum()) == 0
+
+
+@pytest.mark.parametrize("count", [2, 5, 8, 13])
+def test_how_many_references_have_an_item_is_known_before_they_are_drawn(count: int) -> None:
+    target = base(240)
+    split, y = target.split, target.graph.y
+    made = torch.stack([each.train for each in drawn_splits(split, y, count, np.random.default_rng(1))])
+    inside = made.sum(dim=0)[split.train | split.test]
+    assert fewest_each_way(split, y, count) == int(torch.minimum(inside, count - inside).min())
