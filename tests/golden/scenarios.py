@@ -148,9 +148,10 @@ def granted(folder: Path) -> None:
 # --- the scenarios --------------------------------------------------------------------------------------------------
 
 TRAIN = "train --data nodes.npz --hidden 8 --split random:0.42/0.08/0.5"
-FEW_LINKS = "counterfactuals=1,negatives=300,replicates=50"
+FEW = "negatives=300,replicates=50"
+FEW_LINKS = f"counterfactuals=1,{FEW}"
 LINKS = f"posterior-similarity:{FEW_LINKS}"
-QUICK_LINKS = "posterior-similarity:negatives=300,replicates=50"
+QUICK_LINKS = f"posterior-similarity:{FEW}"
 EVASION = "structure-evasion:cycles=1,losses=tanh"
 CERTIFICATE = "certificate:draws=1"
 QUIET = "--format json --plain"
@@ -180,9 +181,9 @@ SCENARIOS: Mapping[str, Scenario] = {
     "granted": Scenario(
         (
             f"{TRAIN} --epochs 40 -o target",
-            f"run audit.toml -o run --profile quick --seeds 0 --only embedding-similarity:{FEW_LINKS},"
-            f"explanation-similarity:{FEW_LINKS},attribute-inference:replicates=50,extraction:budgets=25,"
-            f"blackbox-graphmi:{FEW_LINKS},queries=201,pairs=5,k=5 {QUIET}",
+            f"run audit.toml -o run --profile quick --seeds 0 --only embedding-similarity:{FEW},"
+            f"explanation-similarity:{FEW},attribute-inference:replicates=50,extraction:budgets=25,"
+            f"blackbox-graphmi:{FEW},queries=201,pairs=5,k=5 {QUIET}",
         ),
         audits=("run",),
         files=(nodes, granted),
