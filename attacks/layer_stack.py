@@ -100,7 +100,7 @@ class LayerStack:
         self._nodes: Tensor | None = None
         self._projected: dict[int, Tensor] = {}  # x W of each layer that reads x: the same in every step
         self._inputs: list[Tensor] = []
-        self._scale = self._share = self._once = torch.empty(0)
+        self._scale = self._share = self._once = self._divides = torch.empty(0)
         self._ledger = _Ledger(lambda h: h, [])
         ways = {GCNConv: self._gcn, SAGEConv: self._sage, GraphConv: self._graph_conv, GINConv: self._gin}
         for layer in _layers(self._handle.model):
@@ -126,6 +126,7 @@ class LayerStack:
         self._ledger = _Ledger(multiply, [])
         degrees = degrees.detach()
         self._scale = (degrees + 1).rsqrt().requires_grad_(True)
+        self._divides = degrees >= 1  # at 1 too: the slope is that of an edge that comes in
         self._share = degrees.clamp_min(1).reciprocal().requires_grad_(True)
         self._once = torch.ones_like(degrees).requires_grad_(True)
         return self._handle.logits(self._read, torch.empty(2, 0, dtype=torch.int64))
@@ -153,8 +154,7 @@ class LayerStack:
         if of_scale is not None:  # through the degree: d (d + 1)^-1/2 / dd
             node = -0.5 * of_scale * self._scale.detach() ** 3
         if of_share is not None:  # d max(1, d)^-1 / dd; a sum below 1 is divided by nothing
-            share = self._share.detach()
-            node = node - torch.where(share < 1, of_share * share**2, 0)
+            node = node - torch.where(self._divides, of_share * self._share.detach() ** 2, 0)
         p, q = ([part[side].detach() for part in self._ledger.factors] for side in (0, 1))
         return p, q, node.detach()
 

@@ -4,7 +4,7 @@ A model of L layers of message passing reads L steps around a node, and degrees 
 believed: at every node before it has a flip, and where surroundings first cut arcs off, answers are compared with those
 of the whole graph, and where they differ (a norm over all nodes, a virtual node, a row per node, layers that run
 several times) only whole graphs are asked from then on. So it is with gradients, which are taken from the surroundings
-where the model is one of plain GCN layers on a large graph.
+where the layers add up or average their neighbours, on a large graph.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
 from attacks.robustness.losses import Loss, Outputs
-from attacks.robustness.sparse_flips import SparseFlips, SparseGcn
+from attacks.robustness.sparse_flips import SparseFlips, SparseModel
 from auditor.data.edits import EdgeSpace
 from auditor.data.fields import Fields
 from auditor.errors import SkippedError
@@ -34,7 +34,7 @@ class Victim:
         y: their labels, int64 [n].
         outputs: how the model's outputs are read.
         width: numbers that the model's widest message has.
-        sparse: the same model on sparse matrices, for large graphs and plain GCN layers; None elsewhere.
+        sparse: the same model on sparse products, for large graphs and layers that add up or average; None elsewhere.
     """
 
     space: EdgeSpace
@@ -43,7 +43,7 @@ class Victim:
     y: Tensor
     outputs: Outputs
     width: int
-    sparse: SparseGcn | None = None
+    sparse: SparseModel | None = None
 
     @classmethod
     def of(cls, view: View) -> Victim:
@@ -61,7 +61,7 @@ class Victim:
             clean = relaxation.exact_logits(graph.x, graph.edge_index, graph.edge_weight, graph.batch, graph.fields)
         y = view.y[items]
         outputs, widest = Outputs.of(clean[items], y), max(width, default=graph.num_features)
-        return cls(space, relaxation, items, y, outputs, widest, SparseGcn.of(view.model, space))
+        return cls(space, relaxation, items, y, outputs, widest, SparseModel.of(view.model, space))
 
     def at(self, keys: Tensor) -> RelaxedFlips | SparseFlips:
         """The pairs `keys` int64 [K] made ready to be flipped by weights, as often as wanted."""

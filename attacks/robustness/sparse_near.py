@@ -1,4 +1,4 @@
-"""One node of a large graph after a few flips, by a model of plain GCN layers: nothing is run but what the node reads.
+"""One node of a large graph after a few flips, by layers that add up or average: only what the node reads is run.
 
 Let the node be v, and L the layers. After flips other rows than before are those of nodes within L - 1 steps of an end
 of a flip; what v is told comes from within L steps; and only nodes within L steps have a gradient of v's outputs. These
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from attacks.layer_stack import at_pairs
 from attacks.robustness.losses import Outputs
-from attacks.robustness.sparse_flips import SparseGcn
+from attacks.robustness.sparse_flips import SparseModel
 from auditor.data.keys import distinct, order_of
 from auditor.targets.surroundings import Parts
 
@@ -27,34 +27,34 @@ class SparseNear:
     """A model, its clean graph, and what its nodes tell each other there.
 
     Attributes:
-        gcn: the model on sparse products.
+        model: the model on sparse products.
         parts: looks around nodes of the graph.
         told: what is summed over neighbours in each layer, the last one first: float32 [N, H1 + H2 + …].
         widths: columns of each of them, the first layer first.
     """
 
-    gcn: SparseGcn
+    model: SparseModel
     parts: Parts
     told: Tensor
     widths: tuple[int, ...]
 
     @classmethod
-    def of(cls, gcn: SparseGcn, parts: Parts) -> SparseNear:
+    def of(cls, model: SparseModel, parts: Parts) -> SparseNear:
         """One forward pass over the whole graph."""
         seen: list[Tensor] = []
-        rows = gcn.arcs.rows(torch.ones(gcn.place.shape[0]))
+        rows = model.arcs.rows(torch.ones(model.place.shape[0]))
 
         def multiply(h: Tensor) -> Tensor:
             seen.append(h.detach().clone())
             return rows.times(h)
 
         with torch.no_grad():
-            gcn.stack.logits(multiply, gcn.degrees)
-        return cls(gcn, parts, torch.cat(seen[::-1], dim=1), tuple(h.shape[1] for h in seen))
+            model.stack.logits(multiply, model.degrees)
+        return cls(model, parts, torch.cat(seen[::-1], dim=1), tuple(h.shape[1] for h in seen))
 
     def logits(self, node: int, path: Tensor) -> Tensor:
         """Of `node` after the flips `path`, int64 [k]: [1, C], as on the whole graph up to the order of sums."""
-        ends = torch.cat(self.gcn.space.ends(path))
+        ends = torch.cat(self.model.space.ends(path))
         read = self.parts.around(torch.tensor([node]), path, len(self.widths) - 1)
         ids = distinct(torch.cat([read, ends]))
         with torch.no_grad():
@@ -80,7 +80,7 @@ class SparseNear:
         layers = len(self.widths)
         read = [self.parts.around(torch.tensor([node]), path, layers)]
         if path.numel():
-            read.append(self.parts.around(torch.cat(self.gcn.space.ends(path)), path, layers - 1))
+            read.append(self.parts.around(torch.cat(self.model.space.ends(path)), path, layers - 1))
         ids = distinct(torch.cat(read))
         run = _Run(self, ids, path)
         scores = outputs.read(run.logits[_place(ids, node)])[0]
@@ -90,7 +90,7 @@ class SparseNear:
         values, gradients = [], []
         for k, rival in enumerate(rivals.tolist()):
             value = scores[rival] - scores[y]
-            p, q, own = self.gcn.stack.sides(value, again=k + 1 < count)
+            p, q, own = self.model.stack.sides(value, again=k + 1 < count)
             if tuple(each.shape[1] for each in reversed(q)) != self.widths:
                 return None
             if k == 0:
@@ -104,7 +104,7 @@ class _Run:
     """One forward pass of some nodes, ascending, on the arcs that lead to them after some flips."""
 
     def __init__(self, near: SparseNear, ids: Tensor, path: Tensor) -> None:
-        gcn = near.gcn
+        model = near.model
         source, target = near.parts.arcs_into(ids, path)
         place = torch.searchsorted(ids, source).clamp_max_(ids.numel() - 1)
         inside = ids[place] == source
@@ -112,7 +112,7 @@ class _Run:
         self._outer, self._outer_to = source[~inside], target[~inside]
         self._near, self._layer, self._size = near, 0, ids.numel()
         degrees = torch.bincount(target, minlength=ids.numel()).float()
-        self.logits = gcn.stack.logits(self._multiply, degrees, ids)
+        self.logits = model.stack.logits(self._multiply, degrees, ids)
         self._layer = -1  # what follows is a backward pass: no gradient comes from outside
 
     def _multiply(self, h: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ class _Pairs:
 
     @classmethod
     def of(cls, near: SparseNear, ids: Tensor, keys: Tensor) -> _Pairs:
-        u, v = near.gcn.space.ends(keys)
+        u, v = near.model.space.ends(keys)
         place = torch.full((near.told.shape[0],), -1, dtype=torch.int64)
         place[ids] = torch.arange(ids.numel())
         mine, other = torch.cat([place[u], place[v]]), torch.cat([v, u])
@@ -158,7 +158,7 @@ class _Pairs:
         mine, other = mine[run], other[run]
         order = order_of(mine * near.told.shape[0] + other)
         at = torch.stack([mine, other])[:, order]
-        sign = torch.where(near.gcn.space.exists(keys), -1.0, 1.0)
+        sign = torch.where(near.model.space.exists(keys), -1.0, 1.0)
         return cls(near, ids, u, v, sign, owner[order], at)
 
     def gradient(self, p: Tensor, told: Tensor, own: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch_geometric.nn import GCNConv, PairNorm
+from torch_geometric.nn import GCNConv, GINConv, PairNorm, SAGEConv
 
 from attacks.robustness.local_evasion import LocalEvasion
 from attacks.robustness.losses import margins
@@ -26,9 +26,9 @@ SIZE = 300
 class Deep(nn.Module):
     """So many plain layers, each beside its input where the widths are equal."""
 
-    def __init__(self, widths: tuple[int, ...]) -> None:
+    def __init__(self, widths: tuple[int, ...], layer=GCNConv) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(GCNConv(a, b) for a, b in pairwise(widths))
+        self.layers = nn.ModuleList(layer(a, b) for a, b in pairwise(widths))
 
     def forward(self, x, edge_index):
         for layer in self.layers:
@@ -90,9 +90,14 @@ def paths(victim, node, rng):
     yield victim.space.draw(4, rng)
 
 
+def gin(a, b):
+    return GINConv(nn.Sequential(nn.Linear(a, 6), nn.Tanh(), nn.Linear(6, b)))
+
+
 @pytest.mark.parametrize("widths", [(32, 4), (32, 8, 4), (32, 6, 6, 4), (32, 4, 6, 6, 4)], ids=len)
-def test_gradients_and_margins_from_surroundings_are_those_of_the_whole_graph(monkeypatch, widths):
-    slow, fast, _ = victims(monkeypatch, lambda: Deep(widths))
+@pytest.mark.parametrize("layer", [GCNConv, SAGEConv, gin], ids=["gcn", "sage", "gin"])
+def test_gradients_and_margins_from_surroundings_are_those_of_the_whole_graph(monkeypatch, widths, layer):
+    slow, fast, _ = victims(monkeypatch, lambda: Deep(widths, layer))
     far, near, rng = Near(slow), Near(fast), np.random.default_rng(0)
     moved = set()
     for place in range(5):
