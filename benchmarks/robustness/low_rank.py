@@ -26,7 +26,7 @@ from auditor.statistics.shares import paired, share
 from auditor.targets.load import load_target
 from auditor.targets.target import Target
 from benchmarks.privacy.graphmi import registered
-from benchmarks.robustness.networks import low_rank
+from benchmarks.robustness.networks import LEAST_DEGREE, low_rank
 from benchmarks.robustness.prbcd import Budget, ours, signed
 from benchmarks.shift.cells import shown
 
@@ -50,11 +50,12 @@ def main() -> None:
     parser.add_argument("target", type=Path, help="a folder that auditor train wrote")
     parser.add_argument("--eps", default="0.05")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--least-degree", type=float, default=LEAST_DEGREE, help="1: no edit divides by less")
     given = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     plain = load_target(given.target, data_root=resolve_root(None))
-    projected = low_rank(plain)
+    projected = low_rank(plain, given.least_degree)
     items = torch.nonzero(plain.split.test).flatten()
     budget = flips_for(given.eps, EdgeSpace.of(plain.graph).m)
     verifier = Verifier(projected, items)

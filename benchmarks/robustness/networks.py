@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.nn import APPNP
 
+from attacks.layer_stack import at_pairs
 from auditor.targets.target import Target
 
 HIDDEN, EPOCHS = 64, 200
-RANK = 50
+RANK, LEFT_OUT = 50, 70
+"""Vectors that a projection keeps, and further ones that its derivative knows of."""
+EQUAL = 1e-4
+LEAST_DEGREE = 1e-5
 
 
 class Spread(nn.Module):
@@ -36,39 +42,60 @@ class Spread(nn.Module):
 
 
 class _LowRank(torch.autograd.Function):
-    """A_r H, with A_r = U diag(s) U^T of the weights of the arcs; two thin products, nothing of N x N.
+    """A_r H, with A_r of the `RANK` first vectors of U [N, k] and values of s [k]; thin products, nothing of N x N.
 
-    Backward, with g = dL/dA_r = P H^T: the weights get P_U g + g P_U - P_U g P_U at their arcs, the part of g along
-    which a matrix of this rank can move. What a change does by turning the vectors that were left out is not in it: the
-    derivative with a hundred of these cost seven times as much and led the search no more than 2.4 points lower.
-
-    Source: the projection on the tangent space of matrices of fixed rank, as Mujkanovic et al. ("Are Defenses for Graph
-    Neural Networks Robust?", NeurIPS 2022) attack a GCN behind a singular value decomposition.
+    Backward, with g = dL/dA_r = P H^T: the weights of the arcs get U (K * U^T g U) U^T, where K_ab is the slope between
+    two values of the function that keeps the largest and makes 0 of the rest (Daleckii and Krein). Vectors beyond those
+    of U count as ones of value 0. The vectors left out that are in U are what a search needs most: where a kept value
+    and one left out are near each other, a single edge turns one vector into the other, and K is large. Without any of
+    them it is the projection on the tangent space of matrices of this rank.
     """
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight: Tensor, arcs: Tensor, u: Tensor, s: Tensor) -> Tensor:
         ctx.save_for_backward(h, arcs, u, s)
-        return u @ (s[:, None] * (u.T @ h))
+        return _kept(u, s, u.T @ h)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
         h, arcs, u, s = ctx.saved_tensors
-        p_in, h_in = u @ (u.T @ grad), u @ (u.T @ h)
-        to, of = arcs[1], arcs[0]
-        at = (p_in[to] * (h - h_in)[of]).sum(dim=1) + (grad[to] * h_in[of]).sum(dim=1)
-        return u @ (s[:, None] * (u.T @ grad)), at, None, None, None
+        p_in, h_in = u.T @ grad, u.T @ h  # [k, H]
+        back = _kept(u, s, p_in)
+        if not ctx.needs_input_grad[1]:
+            return back, None, None, None, None
+        first = u[:, :RANK]
+        left = torch.cat([u @ (_slopes(s) * (p_in @ h_in.T)), first @ p_in[:RANK], grad - u @ p_in], dim=1)
+        right = torch.cat([u, h - u @ h_in, first @ h_in[:RANK]], dim=1)
+        order = torch.argsort(arcs[1] * h.shape[0] + arcs[0])
+        at = torch.empty(arcs.shape[1])
+        at[order] = at_pairs(left, right, arcs.flip(0)[:, order])
+        return back, at, None, None, None
+
+
+def _kept(u: Tensor, s: Tensor, inner: Tensor) -> Tensor:
+    return u[:, :RANK] @ (s[:RANK, None] * inner[:RANK])
+
+
+def _slopes(s: Tensor) -> Tensor:
+    """K [k, k] of values [k], the kept ones first."""
+    is_kept = (torch.arange(s.numel()) < RANK).float()
+    kept, apart = s * is_kept, s[:, None] - s
+    equal = apart.abs() < EQUAL
+    between = (kept[:, None] - kept) / torch.where(equal, 1.0, apart)
+    return torch.where(equal, (is_kept[:, None] + is_kept) / 2, between)
 
 
 class LowRank(nn.Module):
     """Two GCN layers on the adjacency rebuilt from its 50 largest singular vectors (Entezari et al., WSDM 2020).
 
-    The decomposition is made anew whenever edges or weights change: an edit is seen by it as it is in service.
+    The decomposition is made anew whenever edges or weights change: an edit is seen by it as it is in service. A matrix
+    of low rank has negative entries, and a row of it and the loop may add up to 0 or less. Degrees are then `least`:
+    1e-5 in the network of Mujkanovic et al. ("Are Defenses for Graph Neural Networks Robust?", NeurIPS 2022).
     """
 
-    def __init__(self, features: int, classes: int) -> None:
+    def __init__(self, features: int, classes: int, least: float = LEAST_DEGREE) -> None:
         super().__init__()
-        self.one, self.two = nn.Linear(features, HIDDEN), nn.Linear(HIDDEN, classes)
+        self.one, self.two, self.least = nn.Linear(features, HIDDEN), nn.Linear(HIDDEN, classes), least
         self._of: tuple[Tensor, Tensor] | None = None
         self._found = (torch.empty(0), torch.empty(0))
 
@@ -81,8 +108,7 @@ class LowRank(nn.Module):
             out: Tensor = _LowRank.apply(h, weight, edge_index, u, s)  # type: ignore[no-untyped-call]
             return out
 
-        degrees = multiply(x.new_ones(x.shape[0], 1)).clamp_min(0) + 1  # a matrix of low rank has negative entries
-        scale = degrees.rsqrt()
+        scale = (multiply(x.new_ones(x.shape[0], 1)) + 1).clamp_min(self.least).rsqrt()
 
         def spread(h: Tensor) -> Tensor:
             return scale * (multiply(scale * h) + scale * h)
@@ -91,14 +117,16 @@ class LowRank(nn.Module):
         return spread(self.two(functional.dropout(h, 0.5, self.training)))
 
     def _decomposed(self, edge_index: Tensor, weight: Tensor, n: int) -> tuple[Tensor, Tensor]:
-        """Vectors [N, 50] and values [50] of largest size; remembered for these very edges and weights alone."""
+        """Vectors [N, k] and values [k], largest size first; remembered for these very edges and weights alone."""
         if self._of is None or not (torch.equal(self._of[0], edge_index) and torch.equal(self._of[1], weight)):
             there = (weight != 0).numpy()
             of, to = edge_index.numpy()[:, there]
             matrix = coo_array((weight.numpy()[there].astype(np.float64), (to, of)), shape=(n, n)).tocsr()
-            s, u = eigsh((matrix + matrix.T) / 2, k=RANK, which="LM", v0=np.ones(n), tol=1e-6)
+            k = min(RANK + LEFT_OUT, n - 1)
+            s, u = eigsh((matrix + matrix.T) / 2, k=k, which="LM", v0=np.ones(n), tol=1e-6)
+            order = np.argsort(-np.abs(s))
             self._of = (edge_index.clone(), weight.clone())
-            self._found = (torch.from_numpy(u.copy()).float(), torch.from_numpy(s.copy()).float())
+            self._found = (torch.from_numpy(u[:, order]).float(), torch.from_numpy(s[order]).float())
         return self._found
 
 
@@ -107,12 +135,12 @@ def appnp(target: Target) -> Target:
     return _trained(target, Spread, "appnp")
 
 
-def low_rank(target: Target) -> Target:
-    """A GCN on the largest singular vectors of its graph, as if it were loaded."""
-    return _trained(target, LowRank, f"svd-{RANK}")
+def low_rank(target: Target, least: float = LEAST_DEGREE) -> Target:
+    """A GCN on the largest singular vectors of its graph, as if it were loaded; its degrees are `least` or more."""
+    return _trained(target, partial(LowRank, least=least), f"svd-{RANK}")
 
 
-def _trained(target: Target, network: type[nn.Module], name: str) -> Target:
+def _trained(target: Target, network: Callable[[int, int], nn.Module], name: str) -> Target:
     """A network of (features, classes) after Adam with a rate of .01 and a weight decay of .0005."""
     graph, train = target.graph, target.split.train
     with torch.random.fork_rng(devices=[]):
