@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.layer_stack import LayerStack
-from attacks.privacy.neighbours import ALL_PAIRS, is_flat, nearest
+from attacks.privacy.neighbours import ALL_PAIRS, FOUND_IN, is_flat, nearest, number_of_cells
 from attacks.privacy.soft_graphs import CandidateGraph, DenseGraph, Objective, SoftGraph
 from auditor.errors import SkippedError
 from auditor.outcomes import LinkOutcome
@@ -160,7 +160,10 @@ class GraphMI:
         notes = {"form": "knn", "candidates": pairs.shape[1]}
         if n > ALL_PAIRS:
             k, every = self._within_limits(n)
-            notes["limits"] = f"{n:,} nodes: {k} candidates a node and source, refilled after 1 step and every {every}"
+            notes["limits"] = (
+                f"{n:,} nodes: {k} candidates a node and source, refilled after 1 step and every {every}, "
+                f"looked for in {FOUND_IN} of {number_of_cells(n)} cells"
+            )
         graph = CandidateGraph(stack or view.relaxation, x, pairs, objective)
         if self.form == "dense" or self.protocol == "paper":
             limit = f"{DENSE_NODES} nodes" if stack is not None else f"{ALL_PAIRS_NODES} nodes for layers of this kind"

@@ -64,14 +64,18 @@ def fit_together(
         epochs: steps, each on all training items of each model.
     """
     nodes = {job.graph.num_nodes for job in jobs}
-    if len(nodes) != 1 or any(job.graph.batch is not None or len(list(job.graph.fields)) for job in jobs):
+    if (
+        len(jobs) < 2
+        or len(nodes) != 1
+        or any(job.graph.batch is not None or len(list(job.graph.fields)) for job in jobs)
+    ):
         return None
     size = max(1, ROOM // max(1, jobs[0].graph.num_nodes * jobs[0].graph.num_features))
     models: list[nn.Module] = []
     for start in range(0, len(jobs), size):
         chunk = jobs[start : start + size]
         made = [_built(build, job.seed) for job in chunk]
-        stack = _Stack.of(made, _SideBySide.of(chunk)) if len(chunk) > 1 else None
+        stack = _Stack.of(made, _SideBySide.of(chunk))  # a last chunk of one is a stack as well
         if stack is None or not stack.is_same_as(made[:2]):
             return None
         with forked_rng(chunk[0].seed), _Dropout(np.random.default_rng(chunk[0].seed)):
@@ -172,16 +176,18 @@ class _Convolution:
 
     layer: GCNConv
     side: _SideBySide
-    rows: tuple[csr_array, csr_array] | None = None
+    known: dict[tuple[bool, ...], tuple[csr_array, csr_array]]
+    """What `_rows` answered, by the settings of the layer: layers with the same ones read one matrix."""
 
     def __call__(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         """[K n, F] -> [K n, H]; on any other edges what the layer itself does."""
         layer, side = self.layer, self.side
-        if edge_index is not side.edge_index or edge_weight is not side.edge_weight:
+        if not (_same(edge_index, side.edge_index) and _same(edge_weight, side.edge_weight)):
             return GCNConv.forward(layer, x, edge_index, edge_weight)  # type: ignore[no-any-return]
-        if self.rows is None:
-            self.rows = self._rows(x)
-        out = sparse_product(*self.rows, layer.lin(x))
+        settings = (layer.normalize, layer.improved, layer.add_self_loops)
+        if settings not in self.known:
+            self.known[settings] = self._rows(x)
+        out = sparse_product(*self.known[settings], layer.lin(x))
         return out if layer.bias is None else out + layer.bias
 
     def _rows(self, x: Tensor) -> tuple[csr_array, csr_array]:
@@ -226,9 +232,10 @@ class _Stack:
             if not name:
                 return None
             stacked.set_submodule(name, _StackedLinear(layers, side))
+        known: dict[tuple[bool, ...], tuple[csr_array, csr_array]] = {}
         for part in stacked.modules():
             if type(part) is GCNConv and (str(part.aggr), str(part.flow)) == ("add", "source_to_target"):
-                part.forward = _Convolution(part, side)
+                part.forward = _Convolution(part, side, known)
         owned = {f"{name}.{part}" for name in linear for part in ("weight", "bias")}
         free = [name for name, _ in models[0].named_parameters() if name not in owned]
         if any(_rowwise(models[0].get_parameter(name).shape) is None for name in free):
@@ -252,29 +259,30 @@ class _Stack:
 
     def is_same_as(self, models: Sequence[nn.Module]) -> bool:
         """Whether it gives the losses and gradients of these, its first models; in training, dropout apart."""
-        side, n = self.side, self.side.size
         self.model.train()
         with _Dropout(None):
             try:
                 out = self.logits()
-                gradients = torch.autograd.grad(side.loss(out), list(self.parameters.values()))
+                gradients = torch.autograd.grad(self.side.loss(out), list(self.parameters.values()))
             except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError):
                 return False  # a layer that does more than a stack can
-            for k, model in enumerate(models):
-                rows = slice(k * n, (k + 1) * n)
-                inside = (side.edge_index[0] >= k * n) & (side.edge_index[0] < (k + 1) * n)
-                edges = side.edge_index[:, inside] - k * n
-                weight = None if side.edge_weight is None else side.edge_weight[inside]
-                train = side.train[(side.train >= k * n) & (side.train < (k + 1) * n)]
-                alone = ForwardAdapter(copy.deepcopy(model).train())
-                own = alone.logits(side.x[rows], edges, weight, None)
-                loss = functional.cross_entropy(own[train - k * n], side.y[train])
-                named = dict(alone._model.named_parameters())
-                single = torch.autograd.grad(loss, [named[name] for name in self.parameters])
-                pairs = zip((out[rows], *(each[k] for each in gradients)), (own, *single), strict=True)
-                if not all(_close(mine, theirs) for mine, theirs in pairs):
-                    return False
-        return True
+            return all(self._is_like(model, k, out.detach(), gradients) for k, model in enumerate(models))
+
+    def _is_like(self, model: nn.Module, k: int, out: Tensor, gradients: Sequence[Tensor]) -> bool:
+        """Whether model k alone gives its part of these answers and gradients."""
+        side, n = self.side, self.side.size
+        rows = slice(k * n, (k + 1) * n)
+        inside = (side.edge_index[0] >= k * n) & (side.edge_index[0] < (k + 1) * n)
+        edges = side.edge_index[:, inside] - k * n
+        weight = None if side.edge_weight is None else side.edge_weight[inside]
+        train = side.train[(side.train >= k * n) & (side.train < (k + 1) * n)]
+        alone = ForwardAdapter(copy.deepcopy(model).train())
+        own = alone.logits(side.x[rows], edges, weight, None)
+        loss = functional.cross_entropy(own[train - k * n], side.y[train])
+        named = dict(alone._model.named_parameters())
+        single = torch.autograd.grad(loss, [named[name] for name in self.parameters])
+        pairs = zip((out[rows], *(each[k] for each in gradients)), (own, *single), strict=True)
+        return all(_close(mine, theirs) for mine, theirs in pairs)
 
     def train(self, optimizer: torch.optim.Optimizer, epochs: int) -> None:
         """Every model, in place."""
@@ -358,6 +366,11 @@ def _rowwise(shape: Sequence[int]) -> tuple[int, ...] | None:
     if len(shape) == 1:
         return tuple(shape)
     return tuple(shape[1:]) if shape[0] == 1 else None
+
+
+def _same(given: Tensor | None, own: Tensor | None) -> bool:
+    """Whether it is the stack's own or a copy: a forward gets copies first, to see whether it writes on them."""
+    return given is own or (given is not None and own is not None and torch.equal(given, own))
 
 
 def _close(mine: Tensor, theirs: Tensor) -> bool:

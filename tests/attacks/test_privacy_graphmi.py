@@ -444,7 +444,9 @@ def test_a_large_graph_gets_fewer_candidates_and_searches_and_says_so(small, mon
     limited = GraphMI(form="knn").run(view_of(small), attempt())
     assert searches == [5, 5, 5]  # before the first step nothing is known to search by
     assert limited.notes["candidates"] < whole.notes["candidates"]
-    assert limited.notes["limits"] == "60 nodes: 5 candidates a node and source, refilled after 1 step and every 50"
+    assert limited.notes["limits"] == (
+        "60 nodes: 5 candidates a node and source, refilled after 1 step and every 50, looked for in 24 of 15 cells"
+    )
 
 
 def test_private_edges_replaced_by_noise_leave_the_scores_unchanged():

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from attacks.privacy import neighbours
-from attacks.privacy.neighbours import largest_products, nearest
+from attacks.privacy.neighbours import _top, largest_products, nearest
 
 
 def by_hand(values, k):
@@ -27,6 +27,15 @@ def test_nearest_rows_are_those_of_largest_cosine(density):
 def test_products_are_of_a_row_with_all_others():
     left, right = torch.randn(2, 60, 5, generator=torch.Generator().manual_seed(0))
     assert largest_products(left, right, 4).tolist() == by_hand(left @ right.T, 4)
+
+
+@pytest.mark.parametrize("columns", [100, 511, 512, 1000, 1039])
+def test_the_largest_of_a_row_are_those_of_the_groups_with_the_largest_maxima(columns):
+    values = torch.rand(30, columns, generator=torch.Generator().manual_seed(0))
+    values[:, -2:] += 1 * (torch.arange(30) % 2)[:, None]  # those that no group holds
+    values[torch.arange(30), torch.arange(30)] = -torch.inf
+    found = values.gather(1, _top(values, 2))
+    assert torch.equal(found, values.topk(2, dim=1).values)
 
 
 @pytest.mark.parametrize("search", ["nearest", "products"])

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch_geometric.nn import GCNConv
 
 from auditor.data.graph import Graph
 from auditor.targets import recipe as recipes
+from auditor.targets import together as side_by_side
+from auditor.targets.in_place import kept_fresh
 from auditor.targets.models import build_model
 from auditor.targets.recipe import TrainRecipe
 from auditor.targets.together import Job, fit_together
@@ -66,6 +69,33 @@ def test_a_stack_is_its_models(model: dict[str, Any], make: Any) -> None:
         assert any(not a.equal(b) for a, b in zip(mine.parameters(), fresh.parameters(), strict=True)), "it has learned"
         assert not mine.training
         assert not any(value.requires_grad for value in mine.parameters())
+
+
+def test_what_is_left_over_of_full_stacks_is_a_stack_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, how = sbm_graph(), recipe({"class": "GCN"})
+    splits = [random_split(120, seed=seed) for seed in SEEDS]
+    monkeypatch.setattr(side_by_side, "ROOM", 2 * graph.x.numel())
+    jobs = [Job(graph, split, seed) for split, seed in zip(splits, SEEDS, strict=True)]
+    together = fit_together(jobs, how.build, how.optimizer_of, how.epochs)
+    assert together is not None
+    last = how.fit(graph, splits[-1], SEEDS[-1]).model
+    for value, own in zip(together[-1].state_dict().values(), last.state_dict().values(), strict=True):
+        torch.testing.assert_close(value, own, rtol=1e-3, atol=1e-4)
+
+
+def test_a_model_that_is_handed_copies_sends_no_messages_in_a_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+
+    def message(self: GCNConv, x_j: torch.Tensor, edge_weight: torch.Tensor | None) -> torch.Tensor:
+        sent.append(x_j.shape[0])
+        return x_j if edge_weight is None else edge_weight[:, None] * x_j
+
+    monkeypatch.setattr(GCNConv, "message", message)
+    graph, how = sbm_graph(), recipe({"class": "GCN"}, epochs=3)
+    jobs = [Job(graph, random_split(120, seed=seed), seed) for seed in SEEDS]
+    assert fit_together(jobs, lambda: kept_fresh(how.build()), how.optimizer_of, how.epochs) is not None
+    assert set(sent) == {graph.edge_index.shape[1] + graph.num_nodes}, "the models alone, for comparison"
+    assert len(sent) == 4, "two models of two layers, once"
 
 
 @pytest.mark.parametrize("weighted", [False, True])
