@@ -199,7 +199,7 @@ def one_graph(data: Any) -> Any:
             if not isinstance(graph, Data):
                 return one_graph(graph) if isinstance(graph, HeteroData | TemporalData) else _refuse(graph, "in a list")
         if not graphs:
-            raise GraphError("data is an empty list; expected the graph, or all graphs, that the model is for.")
+            raise GraphError("data is a list of 0 graphs; expected the graph, or all graphs, that the model is for.")
         if len(graphs) == 1:
             return _by_node(graphs[0])
         try:

@@ -15,6 +15,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
     extraction = "benchmarks.privacy.extraction"
     return {
         "GraphMI": ["benchmarks.privacy.graphmi", "--forms", "knn,dense"],
+        "The search in cells": ["benchmarks.privacy.neighbours", "--nodes", "10000", "--found-in", "24", "48"],
         "Influence queries": ["benchmarks.privacy.influence"],
         "Links by likeness of answers, embeddings and explanations": ["benchmarks.privacy.similarity"],
         "Membership of nodes": ["benchmarks.privacy.membership"],

@@ -108,7 +108,14 @@ def test_edits_of_edges_leave_ids_and_other_edges_as_they_are() -> None:
     assert torch.equal(longer.fields.get("edge_attr_batch"), longer.batch[longer.edge_index[0]])
 
 
-@pytest.mark.parametrize("parts", [PARTS, PARTS[:1]])
+def of_nodes(part: Data) -> Data:
+    """The same as one graph whose nodes are classified."""
+    made = part.clone()
+    made.y = part.y.repeat(part.num_nodes)
+    return made
+
+
+@pytest.mark.parametrize("parts", [PARTS, [of_nodes(PARTS[0])]])
 def test_ids_of_nodes_on_edges_are_refused_by_name(parts: list[Data]) -> None:
     graphs = [part.clone() for part in parts]
     for graph in graphs:
@@ -228,7 +235,7 @@ def test_a_rule_that_no_name_shows_is_refused(name: str, word: str) -> None:
     graphs = [
         Counted(x=p.x, edge_index=p.edge_index, y=p.y, **{name: torch.tensor([1])}) for p in PARTS
     ]  # fmt: skip
-    for data in (graphs, Batch.from_data_list(graphs), graphs[0]):
+    for data in (graphs, Batch.from_data_list(graphs), of_nodes(graphs[0])):
         with pytest.raises(GraphError, match=f"{name}.*__inc__ of .*{word}"):
             read_data(data)
 
