@@ -235,6 +235,22 @@ def test_sparse_products_have_the_gradients_of_the_relaxation(monkeypatch, arch)
     assert not torch.equal(slow.correct(keys), slow.correct(keys[:0]))
 
 
+class Pairs(Added):
+    """Layers that are handed who sends and who receives, as in PyG's examples of neighbour sampling."""
+
+    def forward(self, x, edge_index):
+        h = self.one((x, x), edge_index).tanh()
+        return self.two((h, h), edge_index)
+
+
+def test_layers_that_are_handed_pairs_keep_to_the_relaxation(monkeypatch):
+    monkeypatch.setattr("attacks.robustness.sparse_flips.LARGE", 0)
+    victim = Victim.of(grant_graph(replace(toy_target("gcn"), model=Pairs()), WHITE_BOX, with_test_labels=True))
+    assert victim.sparse is None
+    gradient, _ = victim.at(victim.space.existing[:5]).gradient(torch.zeros(5), LOSSES["tanh"])
+    assert float(gradient.abs().max()) > 0
+
+
 def test_other_layers_keep_to_the_relaxation(monkeypatch):
     monkeypatch.setattr("attacks.robustness.sparse_flips.LARGE", 0)
     assert Victim.of(grant_graph(toy_target("gat"), WHITE_BOX, with_test_labels=True)).sparse is None
