@@ -6,7 +6,7 @@ import datetime
 import html
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -283,6 +283,14 @@ def openings_of(formats: Iterable[str]) -> dict[str, str]:
     """By the name of each of those files, `audit.json` first, how one of its kind begins."""
     reports = [registry.find("reports", name).load()() for name in ("json", *formats)]
     return {report.filename: report.opening for report in reports}
+
+
+def openings_of_files(names: Collection[str]) -> dict[str, str]:
+    """The same of reports that have these names; no report is loaded where no file could be one."""
+    if not any("/" not in name for name in names):
+        return {}
+    reports = [entry.load() for entry in registry.entries("reports").values()]
+    return {report.filename: report.opening for report in reports if report.filename in names}
 
 
 def files_of(document: Audit, formats: Iterable[str]) -> dict[str, bytes]:

@@ -23,12 +23,12 @@ from auditor.api.options import (
     side_knowledge,
     with_defense_tables,
 )
-from auditor.api.report import Report, file_formats, files_of, openings_of
+from auditor.api.report import Report, file_formats, files_of, openings_of, openings_of_files
 from auditor.api.tracking import SHORT, check_tracker, log_audit
 from auditor.document import Audit, naming, to_bytes
 from auditor.errors import ConfigError, UsageError
 from auditor.printable import error_text
-from auditor.runner.record import CELLS, DOCUMENT, MODELS, OPENINGS, PARTIAL, RUN, Record
+from auditor.runner.record import CELLS, DOCUMENT, MODELS, OPENINGS, PARTIAL, RUN, Record, read_run
 from auditor.stopping import stoppable
 from auditor.targets.config import AUDIT_FILE, config_file
 
@@ -444,7 +444,9 @@ class Session:
         if self.out is not None:
             check_folder(self.out)
             ours = OPENINGS if not (self.out / RUN).is_file() else {RUN: OPENINGS[RUN], CELLS: ""}  # cells may be torn
-            check_names(self.out, {**openings, PARTIAL: openings[DOCUMENT], **ours})
+            held = read_run(self.out)
+            earlier = openings_of_files(() if held is None else set(held.files) - set(openings))  # they will be removed
+            check_names(self.out, {**earlier, **openings, PARTIAL: openings[DOCUMENT], **ours})
 
     def _recorded(self) -> dict[str, Any]:
         """The options that the document holds."""

@@ -22,8 +22,8 @@ from auditor.reading.files import first_line, reading
 from auditor.records import Model, Number
 
 SCHEMA_VERSION = "2.0"
-OPENING = r'\{\s*"accepted": |\{.*"kind": "auditor-baseline"'
-"""How a baseline begins."""
+OPENING = r'\{\s*"accepted":|\{.*"kind":\s*"auditor-baseline"'
+"""How a baseline begins, whatever an editor made of its white space."""
 _NEXT = 'Write one with "auditor baseline write AUDIT.json --reason … --expires …".'
 
 

@@ -91,6 +91,18 @@ def test_a_baseline_is_written_over_no_other_file(place: Path, name: str) -> Non
     assert inside(*words, "-o", "accepted.json", cwd=place).returncode == 0
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_baseline_that_an_editor_has_saved_is_one(place: Path, turned: bool) -> None:
+    """Without white space, and after a byte order mark: what the gate reads is replaced."""
+    words = ("baseline", "write", "audit.json", "--reason", "x", "--expires", "2026-12-31", "--as-of", "2026-12-01")
+    assert inside(*words, "-o", "accepted.json", cwd=place).returncode == 0
+    held = json.loads((place / "accepted.json").read_bytes())
+    saved = dict(reversed(held.items())) if turned else held
+    (place / "accepted.json").write_text(json.dumps(saved, separators=(",", ":")), encoding="utf-8-sig")
+    done = inside(*words, "-o", "accepted.json", cwd=place)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made") / "target"
@@ -155,3 +167,10 @@ def test_a_target_takes_the_place_of_an_earlier_one(target: Path, tmp_path: Path
     ):
         done = inside(*words, "-o", "out", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
+
+
+def test_a_run_removes_no_other_file_in_the_place_of_an_earlier_report(target: Path, tmp_path: Path) -> None:
+    words = ("run", target, "--only", "strata", "--profile", "quick", "--seeds", "0", "-o", "out", "--format")
+    assert inside(*words, "csv", cwd=tmp_path).returncode in (0, 1)
+    (tmp_path / "out" / "audit.csv").write_bytes(OTHERS["results.csv"])
+    refused(tmp_path, "out/audit.csv", *words, "html")
