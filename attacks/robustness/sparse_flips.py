@@ -1,8 +1,8 @@
 """Relaxed flips of a model whose layers add up or average: sparse products in place of a message along each arc.
 
 The linear map of a layer is done before its sum, with which it commutes: SAGE and GIN then send 64 numbers along an arc
-and not thousands of features. The gradients are those of the relaxation up to the order of sums. Small graphs keep to
-the relaxation to the last bit.
+and not thousands of features. The gradients are those of the relaxation up to the order of sums, and for means in a
+GraphConv, whose relaxation only ranks, those of real edits. Small graphs keep to the relaxation to the last bit.
 """
 
 from __future__ import annotations

@@ -72,13 +72,17 @@ def check_replaced(path: Path, opening: str) -> Path:
     """
     if not os.path.isfile(path):
         return path
-    with suppress(OSError), open(path, "rb") as file:
-        head = file.read(HEAD).decode("utf-8-sig", errors="replace")  # some editors begin with a mark
-        if head.strip() and not re.match(opening, head, re.DOTALL):
-            raise UsageError(
-                f"-o would write over {path}, which is no such file that auditor wrote. Remove it, or choose another "
-                "place."
-            )
+    try:
+        with open(path, "rb") as file:
+            head = file.read(HEAD).decode("utf-8-sig", errors="replace")  # some editors begin with a mark
+    except OSError as error:
+        raise UsageError(
+            f"-o would write over {path}, which cannot be read: {error.strerror}. Remove it, or choose another place."
+        ) from None
+    if head.strip() and not re.match(opening, head, re.DOTALL):
+        raise UsageError(
+            f"-o would write over {path}, which is no such file that auditor wrote. Remove it, or choose another place."
+        )
     return path
 
 

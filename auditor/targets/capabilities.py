@@ -13,7 +13,10 @@ from auditor.targets.target import Capability, ModelHandle
 from auditor.tasks import output_kind
 
 SLICE_NODES = 16
-TRIAL_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, CapabilityError)
+TRIAL_ERRORS = (
+    *(RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError),
+    *(AssertionError, ArithmeticError, CapabilityError),
+)
 """A user's forward may fail in any of these ways when it is asked for what it cannot do."""
 
 

@@ -79,6 +79,10 @@ def cached(out, *, edge_index, **_):
     return out.detach() * 0 + torch.linspace(-1, 1, 3) + 0 * edge_index.sum()
 
 
+def per_edge(out, *, edge_index, **_):
+    return out + 1 / edge_index.shape[1]
+
+
 def scaled_weights() -> Target:
     class Scaled(Wrapped):
         def forward(self, x, edge_index, edge_weight=None):
@@ -282,6 +286,13 @@ def test_every_row_of_the_table_is_here_and_of_its_kind() -> None:
 def test_without_a_reference_or_a_claim_nothing_is_checked() -> None:
     rows = rows_of(GCN)
     assert rows["reference"].status == rows["clean-accuracy"].status == "not_checked"
+
+
+def test_a_forward_that_needs_an_edge_is_told_and_the_other_rows_stand() -> None:
+    rows = rows_of(changed(per_edge))
+    assert rows["edge-dependence"].status == "pass"
+    assert "the forward fails after drop of all" in rows["edge-dependence"].evidence
+    assert set(rows) == set(rows_of(GCN))
 
 
 def test_a_cached_adjacency_is_dropped_and_told() -> None:

@@ -11,11 +11,12 @@ from torch import Tensor
 from auditor.data.graph import Graph
 from auditor.data.hygiene.items import alike, copy_row, pool_of, unknown_rows
 from auditor.document import ValidityRow, check
-from auditor.errors import CapabilityError
+from auditor.errors import AuditorError, CapabilityError
 from auditor.split_report import corrected, counted, verb
 from auditor.statistics.intervals import wilson
 from auditor.statistics.resplit import twins_across
 from auditor.statistics.two_sample import rank_sum_z
+from auditor.targets.capabilities import TRIAL_ERRORS
 from auditor.targets.edge_use import EdgeUse, beside
 from auditor.targets.relabelling import TOLERANCE
 from auditor.targets.relaxation import NO_ANSWER, Relaxation
@@ -141,14 +142,23 @@ def _edge_dependence(trial: Trial, use: EdgeUse | None) -> ValidityRow:
     keep[int(trial.rng.integers(graph.num_edges))] = False  # on a tiny graph the draw may keep everything
     dropped, none = graph.keeping(keep), graph.keeping(torch.zeros_like(keep))
     edits = {"drop of 10 %": dropped, "drop of all": none, "rewiring": _rewired(graph, trial.rng)}
-    moved = {name: trial.distance(trial.run(edited)) for name, edited in edits.items()}
+    moved, failed = {}, []
+    for name, edited in edits.items():
+        try:
+            moved[name] = trial.distance(trial.run(edited))
+        except (*TRIAL_ERRORS, AuditorError):  # a user's forward may divide by the number of edges
+            failed.append(name)
     if use.kind != "used":
         return check("edge-dependence", "integrity", use.kind == "unused", use.evidence)
+    if not moved:
+        return check("edge-dependence", "integrity", None, f"the forward fails after every edit: {', '.join(failed)}")
     blind = max(moved.values()) <= DEPENDENCE * trial.scale
     held = trial.handle.dropped_caches
     evidence = "logits move by at most " + ", ".join(f"{value:.2g} ({name})" for name, value in moved.items())
     if blind:
         evidence += "; next to nothing, and not nothing: an MLP in disguise, or a cached adjacency"
+    if failed:
+        evidence += f"; the forward fails after {', '.join(failed)}"
     if held:
         evidence += f"; a cached adjacency was dropped from {', '.join(held)}"
     return check("edge-dependence", "integrity", "fail" if blind else "warn" if held else "pass", evidence)
