@@ -230,7 +230,7 @@ ONE_LABEL = Data(x=torch.eye(3), edge_index=torch.tensor([[0, 1], [1, 2]]), y=to
         ([HeteroData()], TaskError, "heterogeneous"),
         ({"x": 1}, DataError, "builtins.dict"),
         ([torch.zeros(2)], DataError, "torch.Tensor came in a list"),
-        ([], GraphError, "data is an empty list"),
+        ([], GraphError, "data is a list of 0 graphs"),
         ([ONE_LABEL], GraphError, r"one graph with one label for its 3 nodes\. .* give a list of all"),
         (ONE_LABEL, GraphError, "one graph with one label for its 3 nodes"),
         (None, UsageError, "came without data"),
