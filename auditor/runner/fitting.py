@@ -43,9 +43,8 @@ def refuse_idle(
     idle: Mapping[str, str] = harness.idle(attacks, profile) if hasattr(harness, "idle") else {}
     parts = ((harness, ""), *((each.attack, idle.get(each.id, "")) for each in attacks))
     granted = dict[str, str]()
-    for each in attacks:
-        for word in map(str, each.access):
-            granted[word] = granted.get(word, "left out") and idle.get(each.id, "")
+    for each in sorted(attacks, key=lambda attack: attack.id not in idle):  # those that run have the last word
+        granted |= dict.fromkeys(map(str, each.access), idle.get(each.id, ""))
     for key, text in given.items():
         name, found = key.replace("-", "_"), list[str]()
         for part, left_out in parts:
